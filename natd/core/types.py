@@ -1,0 +1,173 @@
+"""The values that every core speaks of.
+
+Addresses are text and canonical, so that equal addresses compare equal: an IPv4 address is
+never in its IPv6-mapped form here (the one dual-stack socket maps and unmaps at its door).
+"""
+
+import base64
+import ipaddress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, NewType
+
+PeerId = NewType("PeerId", bytes)
+"""32 bytes: the peer's Ed25519 public key, which is its identity."""
+
+NetworkId = NewType("NetworkId", bytes)
+"""16 bytes: BLAKE2s of the network key; all that a server sees of a network."""
+
+SocketId = NewType("SocketId", int)
+"""Which of the daemon's UDP sockets; only an escalation ever uses another than the main one."""
+
+MAIN_SOCKET = SocketId(0)
+
+PEER_ID_BYTES = 32
+NETWORK_ID_BYTES = 16
+
+TAG_CHARACTERS = 4
+"""How much of a peer id's text tells two equal nicks apart (`alice#k3fa`)."""
+
+
+class Address(NamedTuple):
+    """Where a datagram comes from or goes to."""
+
+    host: str
+    port: int
+
+    @property
+    def is_ipv6(self) -> bool:
+        return ":" in self.host
+
+    @property
+    def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+        return ipaddress.ip_address(self.host)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if self.is_ipv6 else f"{self.host}:{self.port}"
+
+
+class Datagram(NamedTuple):
+    """One UDP payload on its way out."""
+
+    data: bytes
+    address: Address
+    ttl: int | None = None
+    """Hop limit for this packet alone; None leaves the system's default."""
+    socket: SocketId = MAIN_SOCKET
+    """The shell opens a socket it has not seen yet on first use."""
+
+
+class CandidateKind(StrEnum):
+    """How we came to know an address (RFC 8445, section 4, and our own additions)."""
+
+    LAN = "lan"
+    IPV6 = "ipv6"
+    MAPPED = "mapped"
+    SERVER_REFLEXIVE = "server-reflexive"
+    PEER_REFLEXIVE = "peer-reflexive"
+    LAST_GOOD = "last-good"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An address that a peer may be reached at."""
+
+    kind: CandidateKind
+    address: Address
+
+
+class Mapping(StrEnum):
+    """RFC 4787, section 4.1."""
+
+    UNKNOWN = "unknown"
+    OPEN = "open"
+    INDEPENDENT = "endpoint-independent"
+    DEPENDENT = "endpoint-dependent"
+
+
+class Filtering(StrEnum):
+    """RFC 4787, section 5."""
+
+    UNKNOWN = "unknown"
+    INDEPENDENT = "endpoint-independent"
+    DEPENDENT = "endpoint-dependent"
+
+
+class Allocation(StrEnum):
+    """How the NAT picks the external port of a new mapping (RFC 4787, section 4.2)."""
+
+    UNKNOWN = "unknown"
+    PRESERVING = "preserving"
+    SEQUENTIAL = "sequential"
+    RANDOM = "random"
+
+
+@dataclass(frozen=True, slots=True)
+class NatReport:
+    """What our NAT does, as far as we know; a peer tells it to others in its card."""
+
+    mapping: Mapping = Mapping.UNKNOWN
+    filtering: Filtering = Filtering.UNKNOWN
+    allocation: Allocation = Allocation.UNKNOWN
+    confidence: float = 0.0
+    """0 to 1: how sure we are of the mapping class."""
+
+
+class PathKind(StrEnum):
+    """The kinds of path, best first, as `natctl peers` names them."""
+
+    LAN = "lan"
+    IPV6 = "ipv6"
+    DIRECT = "direct"
+    MAPPED = "mapped"
+    HAIRPIN = "hairpin"
+
+
+@dataclass(frozen=True, slots=True)
+class PathReport:
+    """The path in use to one peer, for people and programs."""
+
+    kind: PathKind
+    address: Address
+    rtt_s: float | None
+    """None until the first answer has been timed."""
+    technique: str
+    """What opened it: `simultaneous-open`, `re-roll`, `last-good`, ..."""
+    since: float
+    """Instant on the monotonic clock at which it became the path in use."""
+
+
+class PeerState(StrEnum):
+    ONLINE = "online"
+    PUNCHING = "punching"
+    OFFLINE = "offline"
+    BLOCKED = "blocked"
+
+
+def peer_id_text(peer: PeerId) -> str:
+    """52 characters of lower-case base32 (RFC 4648, section 6), without padding."""
+    return base64.b32encode(peer).decode("ascii").rstrip("=").lower()
+
+
+def peer_id_from_text(text: str) -> PeerId:
+    """The reverse of `peer_id_text`; ValueError unless it is exactly one peer id."""
+    raw = base64.b32decode(text.upper() + "=" * (-len(text) % 8))
+    if len(raw) != PEER_ID_BYTES:
+        raise ValueError(f"a peer id has {PEER_ID_BYTES} bytes, this one has {len(raw)}")
+    return PeerId(raw)
+
+
+def peer_tag(peer: PeerId) -> str:
+    """The few characters shown behind a nick."""
+    return peer_id_text(peer)[:TAG_CHARACTERS]
+
+
+def canonical_host(host: str) -> str:
+    """The one spelling of an IP address; ValueError when it is none.
+
+    An IPv4-mapped IPv6 address becomes the IPv4 address it stands for.  A scope id stays.
+    """
+    ip = ipaddress.ip_address(host)
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    return str(ip)
