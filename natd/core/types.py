@@ -28,6 +28,10 @@ TAG_CHARACTERS = 4
 """How much of a peer id's text tells two equal nicks apart (`alice#k3fa`)."""
 
 
+class DecodeError(ValueError):
+    """Bytes that came from outside are not what they claim to be: all that a decoder raises."""
+
+
 class Address(NamedTuple):
     """Where a datagram comes from or goes to."""
 
