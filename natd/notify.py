@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sdnotify import SystemdNotifier
+    import sdnotify
 
 WATCHDOG_SHARE = 0.4
 """Feed at this share of the manager's limit: sd_watchdog_enabled(3) recommends a half, and
@@ -26,7 +26,7 @@ class Notifier:
     """One process' channel to its service manager."""
 
     def __init__(self) -> None:
-        self._systemd: SystemdNotifier | None = None
+        self._systemd: sdnotify.SystemdNotifier | None = None
         if os.environ.get("NOTIFY_SOCKET"):
             from sdnotify import SystemdNotifier
 
@@ -64,6 +64,12 @@ class Notifier:
 
     def watchdog(self) -> None:
         self._send("WATCHDOG=1")
+
+    def close(self) -> None:
+        """Say nothing more."""
+        if self._systemd is not None and self._systemd.socket is not None:
+            self._systemd.socket.close()
+        self._systemd = None
 
     def _send(self, state: str) -> None:
         if self._systemd is not None:

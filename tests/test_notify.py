@@ -19,6 +19,13 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
         yield listener
 
 
+@pytest.fixture
+def notifier(manager: socket.socket) -> Iterator[Notifier]:
+    notifier = Notifier()
+    yield notifier
+    notifier.close()
+
+
 def test_without_a_service_manager_nothing_is_said_and_nothing_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -31,29 +38,31 @@ def test_without_a_service_manager_nothing_is_said_and_nothing_fails(
     assert notifier.watchdog_interval_s is None
 
 
-def test_each_step_of_life_is_one_datagram(manager: socket.socket) -> None:
-    notifier = Notifier()
+def test_each_step_of_life_is_one_datagram(manager: socket.socket, notifier: Notifier) -> None:
     notifier.ready()
     notifier.watchdog()
     notifier.stopping()
     assert [manager.recv(999) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"STOPPING=1"]
 
 
-def test_reloading_carries_the_monotonic_clock_in_microseconds(manager: socket.socket) -> None:
-    Notifier().reloading()
+def test_reloading_carries_the_monotonic_clock_in_microseconds(
+    manager: socket.socket, notifier: Notifier
+) -> None:
+    notifier.reloading()
     first, second = manager.recv(999).decode().split("\n")
     assert first == "RELOADING=1"
     assert second.startswith("MONOTONIC_USEC=")
     assert int(second.partition("=")[2]) > 0
 
 
-def test_a_status_is_one_ascii_line_and_never_forges_another_field(manager: socket.socket) -> None:
-    Notifier().status("peer Zoë 💬\nREADY=1")
+def test_a_status_is_one_ascii_line_and_never_forges_another_field(
+    manager: socket.socket, notifier: Notifier
+) -> None:
+    notifier.status("peer Zoë 💬\nREADY=1")
     assert manager.recv(999) == b"STATUS=peer Zo? ? READY=1"
 
 
-def test_the_same_status_is_told_once(manager: socket.socket) -> None:
-    notifier = Notifier()
+def test_the_same_status_is_told_once(manager: socket.socket, notifier: Notifier) -> None:
     notifier.status("one")
     notifier.status("one")
     notifier.status("two")
@@ -61,14 +70,14 @@ def test_the_same_status_is_told_once(manager: socket.socket) -> None:
 
 
 def test_the_watchdog_is_fed_well_within_its_limit_and_only_by_the_watched_process(
-    manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+    notifier: Notifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "10000000")
     monkeypatch.delenv("WATCHDOG_PID", raising=False)
-    interval = Notifier().watchdog_interval_s
+    interval = notifier.watchdog_interval_s
     assert interval is not None
     assert 1 < interval <= 5
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
-    assert Notifier().watchdog_interval_s == interval
+    assert notifier.watchdog_interval_s == interval
     monkeypatch.setenv("WATCHDOG_PID", "1")
-    assert Notifier().watchdog_interval_s is None
+    assert notifier.watchdog_interval_s is None
