@@ -1,0 +1,218 @@
+"""The frames that two conversations exchange inside a session.
+
+On the stream, each frame:
+
+    length of the rest (4, big-endian, at most 64 KiB) | msgpack array: [type, field, ...]
+
+Rules that a change must not break:
+
+- A type, once given, keeps its number and the order of its fields; new fields go to the end
+  and have a default.  A reader ignores fields and types that it does not know.
+- `FrameReader` raises nothing but DecodeError, and holds at most one unfinished frame.  After
+  an error the stream has lost its rhythm: the session is to be closed.
+- What a frame carries has been checked for length and range before anyone sees it.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from natd.core.types import PEER_ID_BYTES, Address, DecodeError, canonical_host
+
+FRAME_LIMIT_BYTES = 64 * 1024
+"""A message, or a file's offer, with room to grow; bounds what an unfinished frame can hold."""
+
+BODY_LIMIT_BYTES = 16 * 1024
+NICK_LIMIT_BYTES = 64
+MESSAGE_ID_LIMIT = 26
+
+_PREFIX_BYTES = 4
+
+_Natural = Annotated[int, msgspec.Meta(ge=0)]
+_Position = Annotated[int, msgspec.Meta(ge=1)]
+_Nick = Annotated[str, msgspec.Meta(max_length=NICK_LIMIT_BYTES)]
+_Word = Annotated[str, msgspec.Meta(max_length=32)]
+_Reason = Annotated[str, msgspec.Meta(max_length=256)]
+_Features = Annotated[tuple[_Word, ...], msgspec.Meta(max_length=32)]
+_PeerBytes = Annotated[bytes, msgspec.Meta(min_length=PEER_ID_BYTES, max_length=PEER_ID_BYTES)]
+_SealedCard = Annotated[bytes, msgspec.Meta(max_length=1024)]
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
+    """First on every session, from both sides."""
+
+    nick: _Nick
+    features: _Features
+    observed: Address | None
+    """Where the sender sees the receiver: a reflexive address that needed no server."""
+    epoch: _Natural
+    """The sender's outbound epoch."""
+    first_seq: _Position
+    """The oldest sequence number that the sender may still send: all before it are done with,
+    and the receiver may skip to it."""
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
+    """One chat message, in its place in the sender's order."""
+
+    message_id: Annotated[str, msgspec.Meta(min_length=1, max_length=MESSAGE_ID_LIMIT)]
+    epoch: _Natural
+    seq: _Position
+    sent_at_unix_ms: _Natural
+    kind: _Word
+    body: Annotated[str, msgspec.Meta(max_length=BODY_LIMIT_BYTES)]
+
+
+class Ack(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
+    """Everything of `epoch` up to `seq` is on the sender's disk."""
+
+    epoch: _Natural
+    seq: _Natural
+
+
+class Nack(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
+    """The sender can't keep the message `seq` of `epoch`, for now."""
+
+    epoch: _Natural
+    seq: _Natural
+    reason: _Reason
+
+
+class CardFrame(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
+    """A newer card of the sender's."""
+
+    sealed: _SealedCard
+
+
+class Introduce(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
+    """A mutual peer passes a card on, and where it sees its owner."""
+
+    peer: _PeerBytes
+    sealed: _SealedCard
+    observed: Address | None
+
+
+class FileOffer(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=7):
+    transfer: _Natural
+    """The sender's number for this transfer."""
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    size_bytes: _Natural
+    digest: Annotated[bytes, msgspec.Meta(max_length=64)]
+
+
+class FileAccept(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=8):
+    transfer: _Natural
+    offset: _Natural
+    """How much the receiver has from an earlier attempt."""
+
+
+class FileReject(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=9):
+    transfer: _Natural
+    reason: _Reason
+
+
+class FileDone(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=10):
+    transfer: _Natural
+
+
+class Bye(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=11):
+    """The sender is leaving; nothing of its will follow."""
+
+    reason: _Reason
+
+
+Frame = (
+    Hello
+    | Message
+    | Ack
+    | Nack
+    | CardFrame
+    | Introduce
+    | FileOffer
+    | FileAccept
+    | FileReject
+    | FileDone
+    | Bye
+)
+
+_LAST_TYPE = 11
+_ARRAY_HEADS = range(0x90, 0xA0)
+_TYPES = range(0x80)
+"""msgpack's short arrays and small positive integers: the first two bytes of any frame."""
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final[Callable[[Any], Frame]] = msgspec.msgpack.Decoder(Frame).decode
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """The frame as it stands on the stream; ValueError when it is over the limit."""
+    rest = _encode(frame)
+    if len(rest) > FRAME_LIMIT_BYTES:
+        raise ValueError(f"a frame of {len(rest)} bytes, where {FRAME_LIMIT_BYTES} are the most")
+    return len(rest).to_bytes(_PREFIX_BYTES, "big") + rest
+
+
+class FrameReader:
+    """Cuts a stream into frames."""
+
+    __slots__ = ("_pending",)
+
+    def __init__(self) -> None:
+        self._pending = b""
+        """The beginning of a frame whose end has not come yet."""
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that `data` completes, in order; DecodeError when it can't be one."""
+        if self._pending:
+            data = self._pending + data
+        frames: list[Frame] = []
+        view = memoryview(data)
+        at, end = 0, len(data)
+        while end - at >= _PREFIX_BYTES:
+            start = at + _PREFIX_BYTES
+            size = int.from_bytes(view[at:start], "big")
+            if size > FRAME_LIMIT_BYTES:
+                raise DecodeError(f"a frame of {size} bytes")
+            if start + size > end:
+                break
+            at = start + size
+            frame = _decode_frame(view[start:at])
+            if frame is not None:
+                frames.append(frame)
+        self._pending = data[at:]
+        return frames
+
+
+def _decode_frame(rest: memoryview) -> Frame | None:
+    """One frame; None for a type of the future."""
+    if len(rest) < 2 or rest[0] not in _ARRAY_HEADS or rest[1] not in _TYPES:
+        raise DecodeError("a frame that is no frame")
+    if not 0 < rest[1] <= _LAST_TYPE:
+        return None
+    try:
+        frame = _decode(rest)
+    except ValueError as error:
+        raise DecodeError(f"a frame of type {rest[1]}: {error}") from error
+    if isinstance(frame, Message):
+        # A body this long is rare; the shorter ones need no second look.
+        if len(rest) > BODY_LIMIT_BYTES and len(frame.body.encode()) > BODY_LIMIT_BYTES:
+            raise DecodeError("a message of more than 16 KiB")
+    elif isinstance(frame, Hello):
+        if len(frame.nick.encode()) > NICK_LIMIT_BYTES:
+            raise DecodeError("a nick of more than 64 bytes")
+        return msgspec.structs.replace(frame, observed=_checked(frame.observed))
+    elif isinstance(frame, Introduce):
+        return msgspec.structs.replace(frame, observed=_checked(frame.observed))
+    return frame
+
+
+def _checked(address: Address | None) -> Address | None:
+    if address is None:
+        return None
+    if not 0 < address.port < 65536:
+        raise DecodeError(f"a port of {address.port}")
+    try:
+        return Address(canonical_host(address.host), address.port)
+    except ValueError as error:
+        raise DecodeError("an observed address that is none") from error
