@@ -1,0 +1,114 @@
+"""Checks between two peers: STUN Bindings that only the two of them can make or answer.
+
+As in ICE (RFC 8445, section 7), under keys that both derived from their cards:
+
+    request   USERNAME (send tag 8 B, receive tag 8 B), MESSAGE-INTEGRITY-SHA256, FINGERPRINT
+    response  XOR-MAPPED-ADDRESS, MESSAGE-INTEGRITY-SHA256, FINGERPRINT
+
+Rules:
+- A request without valid integrity gets no answer at all.
+- An answer counts only from the address and on the socket that its request was sent to and from
+  (RFC 8445, section 7.2.5.2.1), once, and only under the keys that the request was made with.
+- A transaction id begins with four bytes that the owner chose, by which answers find their peer.
+"""
+
+from dataclasses import dataclass
+from random import Random
+
+from natd.core import stun
+from natd.core.secrets import PairSecrets
+from natd.core.types import Address, Datagram, SocketId
+
+PREFIX_BYTES = 4
+
+LOW_TTL = 3
+"""Enough to leave two layers of NAT, too little to reach the far one behind two routed hops."""
+
+MOST_OUTSTANDING = 512
+OUTSTANDING_S = 10.0
+"""No round trip on this planet takes longer; a later answer proves nothing about now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer to one of our checks: the path works both ways."""
+
+    address: Address
+    socket: SocketId
+    rtt_s: float
+    mapped: Address | None
+    """How the peer sees us on this path."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outstanding:
+    address: Address
+    socket: SocketId
+    sent_at: float
+    receive_key: bytes
+
+
+class Checks:
+    """Makes checks to one peer and recognises their answers."""
+
+    def __init__(self, prefix: bytes, random: Random) -> None:
+        self._prefix = prefix
+        self._random = random
+        self._secrets: PairSecrets | None = None  # None until a card of the peer was opened
+        self._outstanding: dict[bytes, _Outstanding] = {}
+
+    def use(self, secrets: PairSecrets) -> None:
+        """Make further checks under these secrets."""
+        self._secrets = secrets
+
+    @property
+    def ready(self) -> bool:
+        return self._secrets is not None
+
+    def request(
+        self, address: Address, socket: SocketId, now: float, ttl: int | None = None
+    ) -> Datagram:
+        """One check to `address`; with a `ttl` it is an opener that is not meant to arrive."""
+        if self._secrets is None:
+            raise ValueError("a check needs the pair's secrets: call use() first")
+        transaction = self._prefix + self._random.randbytes(stun.TRANSACTION_BYTES - PREFIX_BYTES)
+        self._forget(now)
+        self._outstanding[transaction] = _Outstanding(
+            address, socket, now, self._secrets.receive_check_key
+        )
+        data = stun.encode_binding_request(
+            transaction,
+            username=self._secrets.send_tag + self._secrets.receive_tag,
+            key=self._secrets.send_check_key,
+        )
+        return Datagram(data, address, ttl, socket)
+
+    def match(
+        self, message: stun.StunMessage, data: bytes, address: Address, socket: SocketId, now: float
+    ) -> Answered | None:
+        """What an incoming response proves; None if it proves nothing."""
+        sent = self._outstanding.get(message.transaction)
+        if sent is None or (sent.address, sent.socket) != (address, socket):
+            return None
+        if not stun.verify(data, sent.receive_key):
+            return None
+        del self._outstanding[message.transaction]
+        return Answered(address, socket, now - sent.sent_at, message.mapped_address())
+
+    def _forget(self, now: float) -> None:
+        for transaction, sent in list(self._outstanding.items()):
+            if now - sent.sent_at <= OUTSTANDING_S and len(self._outstanding) < MOST_OUTSTANDING:
+                break
+            del self._outstanding[transaction]
+
+
+def answer(
+    message: stun.StunMessage, data: bytes, secrets: PairSecrets, address: Address, socket: SocketId
+) -> Datagram | None:
+    """The response to a peer's check; None when its integrity does not hold."""
+    if not stun.verify(data, secrets.receive_check_key):
+        return None
+    response = stun.encode_binding_response(
+        message.transaction, address, key=secrets.send_check_key
+    )
+    return Datagram(response, address, None, socket)

@@ -1,0 +1,143 @@
+"""What our own NAT does, learned from what servers say they saw of us.
+
+Every server port that answers is one *observation*: from this local socket, towards that
+destination, we appeared as that address.  Ports of one server are different destinations, so
+one registration, which asks four of them at once, tells the mapping class (RFC 4787,
+section 4.1) in one round trip.
+
+Rules:
+- The newest observation of a destination replaces the older one; none is believed for longer
+  than `OBSERVATION_LIFETIME_S`.
+- IPv4 and IPv6 are two different NATs; the report speaks of IPv4 where we have seen it.
+- *Poisoning*: on a NAT known to keep one mapping per socket, a destination asked just now shows
+  another port than the lease's own flow.  The flow lives on, but everything new leaves from
+  the wrong port, and only a fresh local socket helps.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+from natd.core.types import (
+    MAIN_SOCKET,
+    Address,
+    Allocation,
+    Filtering,
+    Mapping,
+    NatReport,
+    SocketId,
+)
+
+OBSERVATION_LIFETIME_S = 180.0
+"""Longer than the interval at which every sampling port comes round again, shorter than a
+common UDP timeout of a carrier NAT (RFC 4787 asks for two minutes at least)."""
+
+MOST_OBSERVATIONS = 64
+"""A socket talks to a handful of servers with four ports each; more is not worth the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One server port's word on how we appear."""
+
+    socket: SocketId
+    destination: Address
+    observed: Address
+    at: float
+
+
+class NatModel:
+    """Collects observations and judges them."""
+
+    def __init__(self) -> None:
+        self._observations: dict[tuple[SocketId, Address], Observation] = {}
+        self._local_addresses: frozenset[str] = frozenset()
+        self._local_port = 0
+
+    # --- inputs
+
+    def set_local_addresses(self, addresses: tuple[str, ...], port: int) -> None:
+        """Our interface addresses and the main socket's port.  A change of network makes
+        everything observed before worthless."""
+        if (frozenset(addresses), port) != (self._local_addresses, self._local_port):
+            self._observations.clear()
+        self._local_addresses = frozenset(addresses)
+        self._local_port = port
+
+    def observe(
+        self, socket: SocketId, destination: Address, observed: Address, now: float
+    ) -> bool:
+        """Take one observation; True if the report or our addresses changed by it."""
+        before = (self.report(), self.observed())
+        self._observations.pop((socket, destination), None)
+        self._observations[socket, destination] = Observation(socket, destination, observed, now)
+        self._forget(now)
+        return before != (self.report(), self.observed())
+
+    def forget_socket(self, socket: SocketId) -> None:
+        for key in [key for key in self._observations if key[0] == socket]:
+            del self._observations[key]
+
+    # --- what follows from them
+
+    def observed(self, socket: SocketId = MAIN_SOCKET) -> tuple[Address, ...]:
+        """How we appear from `socket`: the freshest address of each family, IPv4 first."""
+        newest: dict[bool, Address] = {}
+        for observation in self._of(socket):
+            newest[observation.observed.is_ipv6] = observation.observed
+        return tuple(newest[family] for family in sorted(newest))
+
+    def report(self) -> NatReport:
+        seen = self._of(MAIN_SOCKET)
+        seen = [o for o in seen if not o.observed.is_ipv6] or seen
+        if not seen:
+            return NatReport()
+        destinations = len({o.destination for o in seen})
+        ports = [o.observed.port for o in seen]
+        if all(o.observed.host in self._local_addresses for o in seen):
+            mapping = Mapping.OPEN
+        elif destinations < 2:
+            mapping = Mapping.UNKNOWN
+        elif len({o.observed for o in seen}) == 1:
+            mapping = Mapping.INDEPENDENT
+        else:
+            mapping = Mapping.DEPENDENT
+        return NatReport(
+            mapping=mapping,
+            filtering=Filtering.INDEPENDENT if mapping is Mapping.OPEN else Filtering.UNKNOWN,
+            allocation=self._allocation(ports),
+            confidence=0.0 if mapping is Mapping.UNKNOWN else 1.0 - 2.0**-destinations,
+        )
+
+    def is_poisoned(self, socket: SocketId, lease: Address, fresh: Address) -> bool:
+        """Whether a sample taken just now betrays an early-inbound clash on `socket`.
+
+        `lease` is how the server's old flow sees us, `fresh` how a destination does that had
+        no flow before.  Tells only on a NAT whose first samples agreed, or that keeps ports.
+        """
+        if lease.host != fresh.host or lease.port == fresh.port:
+            return False
+        if socket != MAIN_SOCKET or lease.port == self._local_port:
+            return True
+        older = [o.observed for o in self._of(socket) if o.observed != fresh]
+        return len(older) >= 2 and len(set(older)) == 1
+
+    # --- private
+
+    def _allocation(self, ports: list[int]) -> Allocation:
+        if ports.count(self._local_port) * 2 > len(ports):
+            return Allocation.PRESERVING
+        if len(ports) < 3 or len(set(ports)) == 1:
+            return Allocation.UNKNOWN
+        steps = [after - before for before, after in itertools.pairwise(ports)]
+        small = sum(1 for step in steps if 0 < abs(step) <= 16)
+        return Allocation.SEQUENTIAL if small * 3 >= len(steps) * 2 else Allocation.RANDOM
+
+    def _of(self, socket: SocketId) -> list[Observation]:
+        return [o for key, o in self._observations.items() if key[0] == socket]
+
+    def _forget(self, now: float) -> None:
+        old = now - OBSERVATION_LIFETIME_S
+        for key in [key for key, o in self._observations.items() if o.at < old]:
+            del self._observations[key]
+        while len(self._observations) > MOST_OBSERVATIONS:
+            del self._observations[next(iter(self._observations))]

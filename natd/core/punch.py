@@ -1,0 +1,376 @@
+"""Opening a direct path to one peer.
+
+Both sides are introduced at the same instant and check every address the other may have, on a
+ladder that is dense at first, so that each NAT sees an outgoing datagram before the other
+side's arrives.  The first authenticated answer decides; a later one only ever adds a path.
+
+An attempt is a row of rounds:
+
+    start ─► ladder ─► silence for 2·RTT + 100 ms ─► sample ─► introduce again ─► ladder ─► …
+                                                        │
+                                                        └─ poisoned: fresh socket, sample it
+
+Rules:
+- While `start_in` runs, the nearer side sends low-TTL openers only: they open its own NAT and
+  do not reach the other, whose NAT would record the early packet as a flow of its own and then
+  map the real one to another port (*early-inbound poisoning*).
+- A poisoned socket is not repaired but replaced: nothing is sent to the peer from the fresh one
+  until a server has seen it and has introduced both sides again.
+- Rounds back off 1, 2, 4 … 60 s; an introduction, the user or a change of network resets them.
+- After `VERDICT_AFTER_S` without a path the attempt says why, once, and goes on quietly.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from random import Random
+
+from natd.core.candidates import TargetBudget, is_loopback, is_private
+from natd.core.checks import LOW_TTL, Answered, Checks
+from natd.core.schedule import backed_off, earliest, jittered
+from natd.core.types import (
+    MAIN_SOCKET,
+    Address,
+    Candidate,
+    CandidateKind,
+    Datagram,
+    Mapping,
+    NatReport,
+    PathKind,
+    SocketId,
+)
+
+CHECK_LADDER_S = (0.0, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
+"""Instants of the checks in a round.  Dense at first: the far NAT opens at a moment we can't
+know, and the check that comes right after it ends the wait."""
+
+SILENCE_S = 0.1
+"""Beyond two round trips, silence means that checks die on the way, not that they are slow."""
+
+UNKNOWN_RTT_S = 0.2
+SAMPLE_PATIENCE_S = 1.0
+"""How long a sample may take before the round goes on without a server's help."""
+
+FIRST_RETRY_S = 1.0
+LONGEST_RETRY_S = 60.0
+RETRY_JITTER = 0.2
+VERDICT_AFTER_S = 10.0
+MOST_PEER_REFLEXIVE = 8
+TRIGGER_SPACING_S = 0.015
+"""A check of the peer's triggers one of ours, but not one for each of a burst."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathFound:
+    """A check was answered: this address works, both ways."""
+
+    address: Address
+    socket: SocketId
+    kind: PathKind
+    technique: str
+    rtt_s: float
+    mapped: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleWanted:
+    """Ask a server port that has no flow yet how `socket` appears now."""
+
+    socket: SocketId
+
+
+@dataclass(frozen=True, slots=True)
+class IntroductionWanted:
+    """Ask the servers to introduce the two of us again, with these freshest addresses."""
+
+    samples: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FreshSocketWanted:
+    """This attempt needs a socket of its own: the owner answers with `use_socket`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """No path so far; the sentence is for people."""
+
+    verdict: str
+
+
+PunchEvent = PathFound | SampleWanted | IntroductionWanted | FreshSocketWanted | AttemptFailed
+
+
+@dataclass(slots=True)
+class _Target:
+    candidate: Candidate
+    step: int = 0
+    at: float | None = None  # None: its ladder has ended
+    last_sent: float = 0.0
+    proved: bool = False
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What belongs to the attempt that is running."""
+
+    began: float
+    full_ttl_at: float
+    escalate_at: float | None = None
+    sample_by: float | None = None
+    retry_at: float | None = None
+    round: int = 0
+    judged: bool = False
+    heard: bool = False
+
+
+class Punch:
+    """One peer's attempts, one after the other."""
+
+    def __init__(self, checks: Checks, budget: TargetBudget, random: Random) -> None:
+        self._checks = checks
+        self._budget = budget
+        self._random = random
+        self._socket = MAIN_SOCKET
+        self._targets: dict[Address, _Target] = {}
+        self._attempt: _Attempt | None = None  # None: nothing is being tried
+        self._nats = (NatReport(), NatReport())
+        self._ours: tuple[Address, ...] = ()
+        self._rtt_s = UNKNOWN_RTT_S
+        self._datagrams: list[Datagram] = []
+        self._events: deque[PunchEvent] = deque()
+
+    # --- inputs
+
+    def start(
+        self,
+        targets: Iterable[Candidate],
+        *,
+        ours: tuple[Address, ...],
+        nats: tuple[NatReport, NatReport],
+        start_in_s: float,
+        rtt_s: float | None,
+        now: float,
+    ) -> None:
+        """Begin a round towards `targets`, best first; `nats` are our report and the peer's."""
+        began, judged, heard = now, False, False
+        if self._attempt is not None:
+            began, judged, heard = self._attempt.began, self._attempt.judged, self._attempt.heard
+        self._nats, self._ours = nats, ours
+        self._rtt_s = rtt_s or UNKNOWN_RTT_S
+        self._targets = {c.address: _Target(c, at=now) for c in targets}
+        self._attempt = _Attempt(
+            began, full_ttl_at=now + start_in_s, judged=judged, heard=heard
+        )
+        self._attempt.escalate_at = now + start_in_s + 2 * self._rtt_s + SILENCE_S
+        self.handle_timer(now)
+
+    def check_received(self, address: Address, socket: SocketId, now: float) -> None:
+        """A valid check of the peer's came from `address`: worth one of ours at once."""
+        if self._attempt is None or socket != self._socket:
+            return
+        self._attempt.heard = True
+        target = self._targets.get(address)
+        if target is None:
+            reflexive = [
+                t
+                for t in self._targets.values()
+                if t.candidate.kind is CandidateKind.PEER_REFLEXIVE
+            ]
+            if len(reflexive) >= MOST_PEER_REFLEXIVE:
+                return
+            target = _Target(Candidate(CandidateKind.PEER_REFLEXIVE, address))
+            self._targets[address] = target
+        if not target.proved and now - target.last_sent >= TRIGGER_SPACING_S:
+            target.step = min(target.step, 1)
+            self._check(target, now)
+
+    def check_answered(self, answered: Answered, now: float) -> None:
+        target = self._targets.get(answered.address)
+        if self._attempt is None or target is None or target.proved:
+            return
+        target.proved = True
+        target.at = None
+        technique = "re-roll" if answered.socket != MAIN_SOCKET else "simultaneous-open"
+        self._events.append(
+            PathFound(
+                answered.address,
+                answered.socket,
+                path_kind(target.candidate, self._ours),
+                technique,
+                answered.rtt_s,
+                answered.mapped,
+            )
+        )
+        self._attempt.escalate_at = self._attempt.sample_by = self._attempt.retry_at = None
+
+    def sampled(
+        self, socket: SocketId, observed: Address, *, poisoned: bool, now: float
+    ) -> None:
+        """A server port without a flow saw `socket` as `observed`."""
+        attempt = self._attempt
+        if attempt is None or attempt.sample_by is None or socket != self._socket:
+            return
+        attempt.sample_by = None
+        if poisoned:
+            self._pause()
+            self._events.append(FreshSocketWanted())
+        else:
+            self._introduce((observed,), now)
+
+    def use_socket(self, socket: SocketId, now: float) -> None:
+        """The owner's answer to `FreshSocketWanted`."""
+        self._socket = socket
+        if self._attempt is not None:
+            self._attempt.sample_by = now + SAMPLE_PATIENCE_S
+            self._events.append(SampleWanted(socket))
+
+    def retry(self, now: float) -> None:
+        """The user or a change of network: forget the back-off and try at once."""
+        if self._attempt is not None:
+            self._attempt.round = 0
+            self._attempt.judged = False
+            self._attempt.began = now
+            self._begin_round(now)
+
+    def stop(self) -> None:
+        """A path stands, or the peer is gone: nothing more is tried."""
+        self._attempt = None
+        self._targets.clear()
+
+    @property
+    def active(self) -> bool:
+        """Whether a path is still being looked for."""
+        return self._attempt is not None and not any(t.proved for t in self._targets.values())
+
+    @property
+    def socket(self) -> SocketId:
+        return self._socket
+
+    @property
+    def targets(self) -> tuple[Candidate, ...]:
+        return tuple(target.candidate for target in self._targets.values())
+
+    def handle_timer(self, now: float) -> None:
+        attempt = self._attempt
+        if attempt is None:
+            return
+        for target in tuple(self._targets.values()):
+            if target.at is not None and target.at <= now:
+                self._check(target, now)
+        if attempt.escalate_at is not None and attempt.escalate_at <= now:
+            attempt.escalate_at = None
+            attempt.sample_by = now + SAMPLE_PATIENCE_S
+            self._events.append(SampleWanted(self._socket))
+        if attempt.sample_by is not None and attempt.sample_by <= now:
+            attempt.sample_by = None
+            self._introduce((), now)
+        if attempt.retry_at is not None and attempt.retry_at <= now:
+            self._begin_round(now)
+        if not attempt.judged and self.active and now - attempt.began >= VERDICT_AFTER_S:
+            attempt.judged = True
+            self._events.append(AttemptFailed(verdict(*self._nats, heard=attempt.heard)))
+
+    # --- outputs
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        datagrams, self._datagrams = self._datagrams, []
+        return datagrams
+
+    def next_event(self) -> PunchEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        attempt = self._attempt
+        if attempt is None:
+            return None
+        judge_at = None
+        if not attempt.judged and self.active:
+            judge_at = attempt.began + VERDICT_AFTER_S
+        return earliest(
+            attempt.escalate_at,
+            attempt.sample_by,
+            attempt.retry_at,
+            judge_at,
+            *(target.at for target in self._targets.values()),
+        )
+
+    # --- private
+
+    def _check(self, target: _Target, now: float) -> None:
+        """Send the check that is due, and set the instant of the next."""
+        assert self._attempt is not None
+        address = target.candidate.address
+        early = now < self._attempt.full_ttl_at and not is_private(address.host)
+        datagram = self._checks.request(
+            address, self._socket, now, ttl=LOW_TTL if early else None
+        )
+        if self._budget.allow(address, len(datagram.data), now):
+            self._datagrams.append(datagram)
+        target.last_sent = now
+        if early:
+            target.at = self._attempt.full_ttl_at
+            return
+        target.step += 1
+        if target.step < len(CHECK_LADDER_S):
+            target.at = now + CHECK_LADDER_S[target.step] - CHECK_LADDER_S[target.step - 1]
+        else:
+            target.at = None
+
+    def _introduce(self, samples: tuple[Address, ...], now: float) -> None:
+        """Ask for another introduction; without one the ladder is climbed again by itself."""
+        assert self._attempt is not None
+        self._events.append(IntroductionWanted(samples))
+        wait_s = backed_off(self._attempt.round, FIRST_RETRY_S, LONGEST_RETRY_S)
+        self._attempt.retry_at = now + jittered(wait_s, RETRY_JITTER, self._random)
+
+    def _begin_round(self, now: float) -> None:
+        assert self._attempt is not None
+        self._attempt.round += 1
+        self._attempt.retry_at = None
+        for target in self._targets.values():
+            target.step, target.at = 0, now
+        self._attempt.escalate_at = now + 2 * self._rtt_s + SILENCE_S
+
+    def _pause(self) -> None:
+        for target in self._targets.values():
+            target.at = None
+
+
+def path_kind(candidate: Candidate, ours: tuple[Address, ...]) -> PathKind:
+    """What a path to this candidate is called."""
+    host = candidate.address.host
+    if candidate.kind is CandidateKind.MAPPED:
+        return PathKind.MAPPED
+    if is_private(host) or is_loopback(host):
+        return PathKind.LAN
+    if candidate.address.is_ipv6:
+        return PathKind.IPV6
+    if any(address.host == host for address in ours):
+        return PathKind.LAN if candidate.kind is CandidateKind.LAN else PathKind.HAIRPIN
+    return PathKind.DIRECT
+
+
+def verdict(ours: NatReport, theirs: NatReport, *, heard: bool) -> str:
+    """Why there is no path yet and what would help, in one sentence."""
+    help_text = "a forwarded port, port mapping on the router or IPv6 on either side would help"
+    if ours.mapping is Mapping.DEPENDENT and theirs.mapping is Mapping.DEPENDENT:
+        return (
+            "both NATs use another port for every destination, so neither side can tell the "
+            f"other where to send: {help_text}"
+        )
+    if Mapping.DEPENDENT in (ours.mapping, theirs.mapping):
+        whose = "our" if ours.mapping is Mapping.DEPENDENT else "the peer's"
+        return (
+            f"{whose} NAT uses another port for every destination and the other side lets in "
+            f"only what it has sent to: {help_text}"
+        )
+    if heard:
+        return (
+            "the peer's packets arrive here but ours do not get through to it: "
+            f"its NAT or firewall refuses them; {help_text}"
+        )
+    return (
+        "no packet of the peer's arrives here: it may have gone, or a firewall between the two "
+        f"blocks UDP; {help_text}"
+    )
