@@ -159,9 +159,7 @@ class Punch:
         self._nats, self._ours = nats, ours
         self._rtt_s = rtt_s or UNKNOWN_RTT_S
         self._targets = {c.address: _Target(c, at=now) for c in targets}
-        self._attempt = _Attempt(
-            began, full_ttl_at=now + start_in_s, judged=judged, heard=heard
-        )
+        self._attempt = _Attempt(began, full_ttl_at=now + start_in_s, judged=judged, heard=heard)
         self._attempt.escalate_at = now + start_in_s + 2 * self._rtt_s + SILENCE_S
         self.handle_timer(now)
 
@@ -204,9 +202,7 @@ class Punch:
         )
         self._attempt.escalate_at = self._attempt.sample_by = self._attempt.retry_at = None
 
-    def sampled(
-        self, socket: SocketId, observed: Address, *, poisoned: bool, now: float
-    ) -> None:
+    def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
         """A server port without a flow saw `socket` as `observed`."""
         attempt = self._attempt
         if attempt is None or attempt.sample_by is None or socket != self._socket:
@@ -302,9 +298,7 @@ class Punch:
         assert self._attempt is not None
         address = target.candidate.address
         early = now < self._attempt.full_ttl_at and not is_private(address.host)
-        datagram = self._checks.request(
-            address, self._socket, now, ttl=LOW_TTL if early else None
-        )
+        datagram = self._checks.request(address, self._socket, now, ttl=LOW_TTL if early else None)
         if self._budget.allow(address, len(datagram.data), now):
             self._datagrams.append(datagram)
         target.last_sent = now
