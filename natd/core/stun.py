@@ -181,7 +181,7 @@ def encode_binding_request(
     key: bytes | None = None,
     extra: Iterable[tuple[int, bytes]] = (),
 ) -> bytes:
-    """A Binding request.  With two 8-byte tags as username and a key: a check of 80 bytes."""
+    """A Binding request.  With two 8-byte tags as username and a key: a check of 84 bytes."""
     attributes = [(USERNAME, username), *extra] if username else extra
     return encode(BINDING, MessageClass.REQUEST, transaction, attributes, key=key)
 
