@@ -55,13 +55,19 @@ def test_without_the_route_socket_the_list_is_looked_at_from_time_to_time(
 
 WATCH_IN_A_NAMESPACE = """
 import asyncio, subprocess
+COMMANDS = (
+    "link add e0 type veth peer name e1",
+    "link set e0 up",
+    "link set e1 up",
+    "addr add 198.51.100.7/24 dev e0",
+)
 from natd.network_interfaces import NetworkWatch
 async def main():
     changed = asyncio.Event()
     watch = NetworkWatch(lambda addresses: changed.set())
     watch.start()
     print(watch.addresses)
-    for command in ("link add e0 type veth peer name e1", "link set e0 up", "addr add 198.51.100.7/24 dev e0"):
+    for command in COMMANDS:
         subprocess.run(["ip", *command.split()], check=True)
     await asyncio.wait_for(changed.wait(), 5)
     print(watch.addresses)
