@@ -71,7 +71,7 @@ class ConfigError(NatdError):
         self.expected = expected
 
 
-class ConfigErrors(ConfigError):
+class CombinedConfigError(ConfigError):
     """All the problems of one configuration at once, a line each."""
 
     def __init__(self, problems: Iterable[ConfigError]) -> None:
