@@ -1,0 +1,39 @@
+"""The daemon's public face: its client, and the errors that a client meets.
+
+    from natd.ipc import Client
+
+    async with Client() as natd:
+        await natd.send("demo", "hi")
+        async for event in natd.events(cursor="bot"):
+            ...
+
+Programs that are not asynchronous use `Connection`.  Nothing here imports anything else of
+ours, and names are loaded when first used, so that a one-shot command never pays for asyncio.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from natd.ipc.client import Client as Client
+    from natd.ipc.client import Connection as Connection
+    from natd.ipc.errors import DeniedError as DeniedError
+    from natd.ipc.errors import IpcError as IpcError
+    from natd.ipc.errors import RequestError as RequestError
+    from natd.ipc.errors import UnreachableError as UnreachableError
+
+_HOMES = {
+    "Client": "natd.ipc.client",
+    "Connection": "natd.ipc.client",
+    "DeniedError": "natd.ipc.errors",
+    "UnreachableError": "natd.ipc.errors",
+    "IpcError": "natd.ipc.errors",
+    "RequestError": "natd.ipc.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

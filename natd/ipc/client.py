@@ -1,0 +1,518 @@
+"""Clients of the daemon's control socket: `Connection` blocks, `Client` is for asyncio.
+
+One ZeroMQ DEALER to the daemon's ROUTER; one UTF-8 JSON object a frame, `"v":1` in each:
+
+    -> {"v":1,"id":1,"do":"hello","client":"natctl/0.1"}
+    <- {"v":1,"id":1,"ok":{"protocol":1,"version":"0.1.0","features":[...]}}
+    -> {"v":1,"id":2,"do":"send","network":"demo","text":"hi"}
+    <- {"v":1,"id":2,"ok":{...}}    or    {"v":1,"id":2,"error":{"code","text","hint"}}
+    -> {"v":1,"id":3,"do":"subscribe","types":null,"since":4711,"cursor":"bot","credit":256}
+    <- {"v":1,"event":{"v":1,"id":4712,"type":"message",...}}
+    -> {"v":1,"id":4,"do":"credit","n":1,"ack":4712}
+
+Rules:
+- A socket is probed by a plain connect first and never reconnects by itself: a message to a
+  dead daemon would be given to a later one.  A monitor tells when the daemon has gone.
+- A subscription has a connection to itself, so its credit is its own and closing it ends it.
+- An event is acknowledged when the next one is asked for, never before: whoever dies while
+  handling it is given it again.  With a named cursor that holds across restarts.
+- Importing this module loads neither asyncio nor zmq.asyncio; `Client` does when it opens.
+"""
+
+import contextlib
+import json
+import os
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import zmq
+
+from natd.ipc.errors import RequestError, UnreachableError
+from natd.ipc.places import START_HINT, live_socket
+
+if TYPE_CHECKING:
+    import zmq.asyncio
+
+PROTOCOL = 1
+
+CLIENT_NAME = "natd.ipc/0.1"
+
+REQUEST_TIMEOUT_S = 10.0
+"""No command takes the daemon this long, unless it was asked to wait for something."""
+
+CREDIT = 256
+"""Events that may be under way to us; the daemon keeps the rest on disk."""
+
+ACKNOWLEDGE_EVERY = 32
+"""At most so many handled events are unacknowledged while more are waiting to be handled."""
+
+DRAIN = 64
+"""Frames taken at one wake-up, before others have their turn."""
+
+GOODBYE_MS = 300
+"""How long a closing subscription may take to hand its last acknowledgement over."""
+
+RETRY_FIRST_S = 0.1
+RETRY_LIMIT_S = 2.0
+"""Waits between looks for a daemon that went away: at once when it is just restarting, and
+cheap when it stays away."""
+
+Json = dict[str, Any]
+
+
+class Connection:
+    """A blocking connection, for one-shot commands.
+
+    Raises UnreachableError, DeniedError or RequestError, from the constructor too.
+    """
+
+    def __init__(
+        self,
+        socket_path: str | os.PathLike[str] | None = None,
+        *,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+        client: str = CLIENT_NAME,
+    ) -> None:
+        self.path = live_socket(socket_path)
+        self._timeout_s = timeout_s
+        self._ids = 1
+        self._events: deque[Json] = deque()
+        self._context = zmq.Context()
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        _prepare(self._socket)
+        self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
+        self._socket.connect(f"ipc://{self.path}")
+        # Its answer is read with that of the first request: one wait for both.
+        self._socket.send(_encode({"v": 1, "id": 1, "do": "hello", "client": client}))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self, linger_ms: int = 0) -> None:
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
+        self._socket.close(linger=linger_ms)
+        self._context.term()
+
+    def request(self, do: str, *, wait_s: float | None = None, **fields: Any) -> Json:
+        """One request; what stands under `ok`.  `wait_s`: how long the daemon was asked to
+        wait, on top of the time that an answer takes."""
+        number = self._send(do, fields)
+        limit = time.monotonic() + self._timeout_s + (wait_s or 0.0)
+        while True:
+            reply = self._receive(limit)
+            if "event" in reply:
+                self._events.append(reply["event"])
+            elif reply.get("id") == number:
+                return _outcome(reply)
+            elif reply.get("id") == 1:
+                _check_hello(_outcome(reply))
+
+    def events(
+        self,
+        *,
+        types: Iterable[str] | None = None,
+        since: int | None = None,
+        cursor: str | None = None,
+        idle_s: float | None = None,
+    ) -> Iterator[Json]:
+        """Subscribe; then every event, for ever or until none came for `idle_s`.
+
+        `since`: those after this id; else those after the cursor; else those from now on.
+        """
+        self.request(
+            "subscribe",
+            types=None if types is None else sorted(types),
+            since=since,
+            cursor=cursor,
+            credit=CREDIT,
+        )
+        return self._stream(idle_s)
+
+    def _stream(self, idle_s: float | None) -> Iterator[Json]:
+        handled = 0
+        while True:
+            if not self._events:
+                limit = None if idle_s is None else time.monotonic() + idle_s
+                try:
+                    reply = self._receive(limit)
+                except _SilenceError:
+                    return
+                if "event" in reply:
+                    self._events.append(reply["event"])
+                continue
+            event = self._events.popleft()
+            yield event
+            handled += 1
+            busy = bool(self._events) or bool(self._socket.poll(0))
+            if handled >= ACKNOWLEDGE_EVERY or not busy:
+                self._send("credit", {"n": handled, "ack": event["id"]})
+                handled = 0
+
+    def acknowledge(self, event_id: int) -> None:
+        """Say at once that everything up to this event has been handled, and close."""
+        self._send("credit", {"n": 0, "ack": event_id})
+        self.close(linger_ms=GOODBYE_MS)
+
+    def _send(self, do: str, fields: Json) -> int:
+        self._ids += 1
+        try:
+            self._socket.send(_encode({"v": 1, "id": self._ids, "do": do, **fields}), zmq.NOBLOCK)
+        except zmq.Again:  # nobody is connected any more
+            raise UnreachableError("natd went away", START_HINT) from None
+        return self._ids
+
+    def _receive(self, limit: float | None) -> Json:
+        """The next frame.  Raises _SilenceError (a UnreachableError) when none came in time."""
+        wait_ms = None if limit is None else max(0, int((limit - time.monotonic()) * 1000))
+        ready = dict(self._poller.poll(wait_ms))
+        if self._socket in ready:
+            return _decode(self._socket.recv())
+        if self._monitor in ready:
+            raise UnreachableError("natd went away", START_HINT)
+        raise _SilenceError(
+            f"natd at {self.path} does not answer",
+            "look at its log, or stop it and start it again",
+        )
+
+
+def request(
+    do: str,
+    *,
+    socket_path: str | os.PathLike[str] | None = None,
+    timeout_s: float = REQUEST_TIMEOUT_S,
+    **fields: Any,
+) -> Json:
+    """One request on a connection of its own."""
+    with Connection(socket_path, timeout_s=timeout_s) as connection:
+        return connection.request(do, **fields)
+
+
+class Client:
+    """An asyncio client.  `async with Client() as natd: ...`
+
+    Requests may be made concurrently.  After the daemon has been restarted the next request
+    connects again.  Methods raise UnreachableError, DeniedError or RequestError.
+    """
+
+    def __init__(
+        self,
+        socket_path: str | os.PathLike[str] | None = None,
+        *,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+        client: str = CLIENT_NAME,
+    ) -> None:
+        self._socket_path = socket_path
+        self._timeout_s = timeout_s
+        self._client = client
+        self._context: zmq.asyncio.Context | None = None
+        self._link: _Link | None = None
+        self._links: set[_Link] = set()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Connect and greet."""
+        await self._main_link()
+
+    async def close(self) -> None:
+        """End every subscription and the connection."""
+        for link in tuple(self._links):
+            await link.close()
+            self._links.discard(link)
+        self._link = None
+        if self._context is not None:
+            self._context.term()
+            self._context = None
+
+    async def request(self, do: str, *, waiting_s: float = 0.0, **fields: Any) -> Json:
+        """Any request; what stands under `ok`.  `waiting_s`: how long the daemon was asked to
+        wait, on top of the time that an answer takes."""
+        link = await self._main_link()
+        return await link.request(do, fields, self._timeout_s + waiting_s)
+
+    async def send(
+        self, network: str | None, text: str, *, to: str | None = None, wait_s: float | None = None
+    ) -> Json:
+        """`{"message","network","accepted":true,"delivered":[ids],"queued":[ids]}`, once the
+        message is on disk, and with `wait_s` once it is delivered."""
+        return await self.request(
+            "send", network=network, text=text, to=to, wait_s=wait_s, waiting_s=wait_s or 0.0
+        )
+
+    async def status(self) -> Json:
+        return await self.request("status")
+
+    async def networks(self) -> Json:
+        return await self.request("networks")
+
+    async def peers(self, network: str | None = None) -> Json:
+        return await self.request("peers", network=network)
+
+    async def identity(self) -> Json:
+        return await self.request("identity")
+
+    async def history(
+        self,
+        network: str | None = None,
+        *,
+        peer: str | None = None,
+        search: str | None = None,
+        since_unix_s: float | None = None,
+        limit: int = 100,
+    ) -> Json:
+        """`{"messages":[...]}`, oldest first."""
+        return await self.request(
+            "history",
+            network=network,
+            peer=peer,
+            search=search,
+            since_unix_s=since_unix_s,
+            limit=limit,
+        )
+
+    async def ping(self, peer: str, *, network: str | None = None, timeout_s: float = 5.0) -> Json:
+        """`{"peer","rtt_ms","path"}`; RequestError with code `no_path` when none answered."""
+        return await self.request(
+            "ping", network=network, peer=peer, timeout_s=timeout_s, waiting_s=timeout_s
+        )
+
+    async def events(
+        self,
+        *,
+        types: Iterable[str] | None = None,
+        since: int | None = None,
+        cursor: str | None = None,
+        reconnect: bool = True,
+        report_restarts: bool = False,
+    ) -> AsyncGenerator[Json, None]:
+        """Every event: those after id `since`, else after the named cursor, else from now on.
+
+        When the daemon goes away this waits for it to come back and goes on after the last
+        event it gave, unless `reconnect` is false: then UnreachableError is raised.  With
+        `report_restarts` such a pause shows as two events of our own that have no `id`:
+        `{"v":1,"type":"daemon_lost"}` and `{"v":1,"type":"daemon_back"}`.
+        """
+        import asyncio
+
+        wanted = None if types is None else sorted(types)
+        after = since
+        lost = False
+        retry_s = RETRY_FIRST_S
+        while True:
+            try:
+                link = await self._new_link()
+            except UnreachableError:
+                if not lost:
+                    raise
+                await asyncio.sleep(retry_s)
+                retry_s = min(RETRY_LIMIT_S, retry_s * 2)
+                continue
+            try:
+                fields = {"types": wanted, "since": after, "cursor": cursor, "credit": CREDIT}
+                answer = await link.request("subscribe", fields, self._timeout_s)
+                if after is None and cursor is None:
+                    after = answer.get("last")
+                if lost and report_restarts:
+                    yield {"v": 1, "type": "daemon_back"}
+                lost, retry_s = False, RETRY_FIRST_S
+                handled = 0
+                while (event := await link.next_event()) is not None:
+                    yield event
+                    after = event["id"]
+                    handled += 1
+                    if handled >= ACKNOWLEDGE_EVERY or not link.has_events:
+                        await link.send("credit", {"n": handled, "ack": after})
+                        handled = 0
+            except UnreachableError:
+                if not reconnect:
+                    raise
+            finally:
+                await link.close()
+                self._links.discard(link)
+            if not reconnect:
+                raise UnreachableError("natd went away", START_HINT)
+            if report_restarts and not lost:
+                yield {"v": 1, "type": "daemon_lost"}
+            lost = True
+
+    async def _main_link(self) -> "_Link":
+        if self._link is None or self._link.is_lost:
+            if self._link is not None:
+                await self._link.close()
+                self._links.discard(self._link)
+                self._link = None
+            self._link = await self._new_link()
+        return self._link
+
+    async def _new_link(self) -> "_Link":
+        import zmq.asyncio
+
+        path = live_socket(self._socket_path)
+        if self._context is None:
+            self._context = zmq.asyncio.Context()
+        link = _Link(self._context, f"ipc://{path}")
+        self._links.add(link)
+        try:
+            _check_hello(await link.request("hello", {"client": self._client}, self._timeout_s))
+        except BaseException:
+            await link.close()
+            self._links.discard(link)
+            raise
+        return link
+
+
+class _Link:
+    """One DEALER of an asyncio client, with the task that reads it."""
+
+    def __init__(self, context: "zmq.asyncio.Context", endpoint: str) -> None:
+        import asyncio
+
+        self.is_lost = False
+        self._ids = 0
+        self._replies: dict[int, asyncio.Future[Json]] = {}
+        self._events: asyncio.Queue[Json | None] = asyncio.Queue()
+        self._socket = context.socket(zmq.DEALER)
+        _prepare(self._socket)
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._socket.connect(endpoint)
+        self._reader = asyncio.create_task(self._read())
+
+    @property
+    def has_events(self) -> bool:
+        return not self._events.empty()
+
+    async def request(self, do: str, fields: Json, timeout_s: float) -> Json:
+        import asyncio
+
+        if self.is_lost:
+            raise UnreachableError("natd went away", START_HINT)
+        number = self._ids + 1
+        answer: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
+        self._replies[number] = answer
+        try:
+            await self.send(do, fields)
+            return _outcome(await asyncio.wait_for(answer, timeout_s))
+        except TimeoutError:
+            raise UnreachableError(
+                "natd does not answer", "look at its log, or stop it and start it again"
+            ) from None
+        finally:
+            self._replies.pop(number, None)
+
+    async def send(self, do: str, fields: Json) -> None:
+        self._ids += 1
+        try:
+            frame = _encode({"v": 1, "id": self._ids, "do": do, **fields})
+            await self._socket.send(frame, zmq.NOBLOCK)
+        except zmq.Again:  # nobody is connected any more
+            raise UnreachableError("natd went away", START_HINT) from None
+
+    async def next_event(self) -> Json | None:
+        """None when the daemon has gone."""
+        return await self._events.get()
+
+    async def close(self) -> None:
+        import asyncio
+
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+        self._lose()
+        if not self._socket.closed:
+            self._socket.disable_monitor()
+            self._monitor.close(linger=0)
+            self._socket.close(linger=GOODBYE_MS)
+
+    async def _read(self) -> None:
+        import zmq.asyncio
+
+        poller = zmq.asyncio.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._monitor, zmq.POLLIN)
+        try:
+            while self._socket in (ready := dict(await poller.poll())) or not ready:
+                with contextlib.suppress(zmq.Again):
+                    for _ in range(DRAIN):
+                        self._take(_decode(await self._socket.recv(zmq.NOBLOCK)))
+        finally:
+            self._lose()
+
+    def _take(self, frame: Json) -> None:
+        if "event" in frame:
+            self._events.put_nowait(frame["event"])
+            return
+        answer = self._replies.get(frame.get("id", 0))
+        if answer is not None and not answer.done():
+            answer.set_result(frame)
+
+    def _lose(self) -> None:
+        self.is_lost = True
+        for answer in self._replies.values():
+            if not answer.done():
+                answer.set_exception(UnreachableError("natd went away", START_HINT))
+        self._events.put_nowait(None)
+
+
+class _SilenceError(UnreachableError):
+    """Nothing came in time."""
+
+
+def _prepare(socket: "zmq.Socket[bytes] | zmq.asyncio.Socket") -> None:
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.RECONNECT_IVL, -1)
+
+
+def _encode(frame: Json) -> bytes:
+    return json.dumps(frame, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+
+
+def _decode(data: bytes) -> Json:
+    try:
+        frame = json.loads(data)
+    except ValueError:
+        frame = None
+    if not isinstance(frame, dict):
+        raise RequestError("protocol", "natd sent something that is not a JSON object")
+    return frame
+
+
+def _outcome(reply: Json) -> Json:
+    if (error := reply.get("error")) is not None:
+        raise RequestError(
+            str(error.get("code", "failed")), str(error.get("text", "")), error.get("hint")
+        )
+    ok = reply.get("ok")
+    return ok if isinstance(ok, dict) else {}
+
+
+def _check_hello(answer: Json) -> None:
+    if answer.get("protocol") != PROTOCOL:
+        raise RequestError(
+            "protocol",
+            f"natd speaks control protocol {answer.get('protocol')}, this client {PROTOCOL}",
+            "install the same version of natd and natctl",
+        )
