@@ -250,6 +250,8 @@ def _network_keys(network_key: bytes) -> tuple[bytes, bytes]:
 
 
 def _encode_body(card: Card) -> bytes:
+    if len(card.prekey_public) != PUBLIC_KEY_BYTES:
+        raise ValueError(f"a prekey has {PUBLIC_KEY_BYTES} bytes")
     nick = card.nick.encode()
     if len(nick) > NICK_LIMIT_BYTES:
         raise ValueError(f"a nick of more than {NICK_LIMIT_BYTES} bytes")

@@ -27,10 +27,17 @@ BODY_LIMIT_BYTES = 16 * 1024
 NICK_LIMIT_BYTES = 64
 MESSAGE_ID_LIMIT = 26
 
+NATURAL_LIMIT = 2**63 - 1
+"""Epochs and sequence numbers end up in SQLite, whose integers are signed."""
+
+UNIX_MS_LIMIT = 253_402_300_799_999
+"""The end of the year 9999, the last that a calendar date can show."""
+
 _PREFIX_BYTES = 4
 
-_Natural = Annotated[int, msgspec.Meta(ge=0)]
-_Position = Annotated[int, msgspec.Meta(ge=1)]
+_Natural = Annotated[int, msgspec.Meta(ge=0, le=NATURAL_LIMIT)]
+_Position = Annotated[int, msgspec.Meta(ge=1, le=NATURAL_LIMIT)]
+_UnixMs = Annotated[int, msgspec.Meta(ge=0, le=UNIX_MS_LIMIT)]
 _Nick = Annotated[str, msgspec.Meta(max_length=NICK_LIMIT_BYTES)]
 _Word = Annotated[str, msgspec.Meta(max_length=32)]
 _Reason = Annotated[str, msgspec.Meta(max_length=256)]
@@ -59,7 +66,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
     message_id: Annotated[str, msgspec.Meta(min_length=1, max_length=MESSAGE_ID_LIMIT)]
     epoch: _Natural
     seq: _Position
-    sent_at_unix_ms: _Natural
+    sent_at_unix_ms: _UnixMs
     kind: _Word
     body: Annotated[str, msgspec.Meta(max_length=BODY_LIMIT_BYTES)]
 
@@ -146,8 +153,16 @@ _decode: Final[Callable[[Any], Frame]] = msgspec.msgpack.Decoder(Frame).decode
 
 
 def encode_frame(frame: Frame) -> bytes:
-    """The frame as it stands on the stream; ValueError when it is over the limit."""
+    """The frame as it stands on the stream.
+
+    ValueError for what every reader would refuse: an epoch of more than 63 bits, a message of
+    more than 16 KiB, a frame over the limit.
+    """
+    if isinstance(frame, Message | Hello) and not 0 <= frame.epoch <= NATURAL_LIMIT:
+        raise ValueError("an epoch of more than 63 bits")
     rest = _encode(frame)
+    if isinstance(frame, Message) and len(rest) > BODY_LIMIT_BYTES:
+        _check_body(frame)
     if len(rest) > FRAME_LIMIT_BYTES:
         raise ValueError(f"a frame of {len(rest)} bytes, where {FRAME_LIMIT_BYTES} are the most")
     return len(rest).to_bytes(_PREFIX_BYTES, "big") + rest
@@ -196,8 +211,8 @@ def _decode_frame(rest: memoryview) -> Frame | None:
         raise DecodeError(f"a frame of type {rest[1]}: {error}") from error
     if isinstance(frame, Message):
         # A body this long is rare; the shorter ones need no second look.
-        if len(rest) > BODY_LIMIT_BYTES and len(frame.body.encode()) > BODY_LIMIT_BYTES:
-            raise DecodeError("a message of more than 16 KiB")
+        if len(rest) > BODY_LIMIT_BYTES:
+            _check_body(frame)
     elif isinstance(frame, Hello):
         if len(frame.nick.encode()) > NICK_LIMIT_BYTES:
             raise DecodeError("a nick of more than 64 bytes")
@@ -205,6 +220,12 @@ def _decode_frame(rest: memoryview) -> Frame | None:
     elif isinstance(frame, Introduce):
         return msgspec.structs.replace(frame, observed=_checked(frame.observed))
     return frame
+
+
+def _check_body(message: Message) -> None:
+    size = len(message.body.encode())
+    if size > BODY_LIMIT_BYTES:
+        raise DecodeError(f"a message of {size} bytes, where {BODY_LIMIT_BYTES} are the most")
 
 
 def _checked(address: Address | None) -> Address | None:

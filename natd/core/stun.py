@@ -30,6 +30,9 @@ HEADER_BYTES = 20
 BINDING = 0x001
 """The method (section 18.2)."""
 
+METHOD_LIMIT = 0xFF
+"""Larger ones would leave the range of first bytes that STUN has on a shared socket."""
+
 MAPPED_ADDRESS = 0x0001
 CHANGE_REQUEST = 0x0003
 USERNAME = 0x0006
@@ -86,7 +89,8 @@ class StunMessage:
         return None
 
     def mapped_address(self) -> Address | None:
-        """XOR-MAPPED-ADDRESS (section 14.2); None when there is none or it is malformed."""
+        """XOR-MAPPED-ADDRESS (section 14.2); None when there is none, or it
+        is malformed or names port 0."""
         value = self.get(XOR_MAPPED_ADDRESS)
         return None if value is None else _decode_xor_address(value, self.transaction)
 
@@ -114,7 +118,7 @@ def decode(data: bytes) -> StunMessage:
         attributes.append((attribute, data[at:end]))
         covered = covered and attribute not in _NOTHING_COVERED_AFTER
     return StunMessage(
-        method=(message_type & 0x3E00) >> 2 | (message_type & 0xE0) >> 1 | message_type & 0xF,
+        method=(message_type & 0x200) >> 2 | (message_type & 0xE0) >> 1 | message_type & 0xF,
         message_class=MessageClass((message_type & 0x100) >> 7 | (message_type & 0x10) >> 4),
         transaction=transaction,
         attributes=tuple(attributes),
@@ -154,8 +158,10 @@ def encode(
     """A message with FINGERPRINT and, when there is a key, MESSAGE-INTEGRITY-SHA256."""
     if len(transaction) != TRANSACTION_BYTES:
         raise ValueError(f"a transaction id has {TRANSACTION_BYTES} bytes")
+    if not 0 <= method <= METHOD_LIMIT:
+        raise ValueError(f"no method {method} on a shared socket")
     message_type = (
-        (method & 0xF80) << 2
+        (method & 0x80) << 2
         | (method & 0x70) << 1
         | method & 0xF
         | (message_class & 2) << 7
@@ -254,6 +260,8 @@ def _decode_xor_address(value: bytes, transaction: bytes) -> Address | None:
         return None
     port = int.from_bytes(_xor(value[2:4], _COOKIE), "big")
     raw = _xor(value[4:], _COOKIE + transaction)
+    if port == 0:
+        return None
     if value[1] == _FAMILY_IPV4 and len(raw) == 4:
         return Address(str(ipaddress.IPv4Address(raw)), port)
     if value[1] == _FAMILY_IPV6 and len(raw) == 16:
