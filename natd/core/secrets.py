@@ -37,7 +37,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from natd.core.card import Identity, exchange
-from natd.core.types import NETWORK_ID_BYTES, NetworkId, PeerId
+from natd.core.types import NETWORK_ID_BYTES, DecodeError, NetworkId, PeerId
 
 NETWORK_KEY_BYTES = 32
 CHECK_TAG_BYTES = 8
@@ -133,6 +133,8 @@ def derive_pair_secrets(
     DecodeError (a ValueError) when a key of the peer's makes an all-zero DH output or the
     peer has our own id.
     """
+    if remote_peer == identity.peer:
+        raise DecodeError("a card of a peer with our own id")
     static_prekey = identity.exchange_static(remote_prekey_public)
     prekey_static = prekey.exchange(remote_static_public)
     shared = prekey.exchange(remote_prekey_public) + identity.exchange_static(remote_static_public)
