@@ -4,7 +4,9 @@ Each directory is the first of
     1. the flag, or NATD_STATE_DIR and NATD_RUNTIME_DIR
     2. systemd's $STATE_DIRECTORY, $RUNTIME_DIRECTORY, $CONFIGURATION_DIRECTORY
     3. XDG: $XDG_STATE_HOME/natd, $XDG_RUNTIME_DIR/natd, $XDG_CONFIG_HOME/natd
-    4. ~/.local/state/natd, <temp>/natd-<uid>, ~/.config/natd
+    4. ~/.local/state/natd, /run/user/<uid>/natd or <temp>/natd-<uid>, ~/.config/natd
+
+Clients look for the socket by the same rules, which stand in `natd.ipc.places`.
 
 Under `sudo -u` and su the environment speaks of somebody else's directories: what belongs to
 another user is passed over.  Without any home (a bare container) the state is kept in the
@@ -20,14 +22,13 @@ import fcntl
 import os
 import pwd
 import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from natd.errors import StartError
+from natd.ipc.places import SOCKET_NAME, user_runtime_directories
 
-SOCKET_NAME = "control.sock"
 RUNTIME_LOCK_NAME = "natd.lock"
 STATE_LOCK_NAME = "state.lock"
 """Another name than the runtime directory's, so that one directory can serve as both."""
@@ -98,37 +99,34 @@ def find_directories(
 ) -> Directories:
     """Choose the directories by the rules above; nothing is made yet."""
     home = _home(environ)
-    temporary = Path(tempfile.gettempdir()) / f"natd-{os.geteuid()}"
+    runtime, *_, temporary = 2 * user_runtime_directories(environ, os.geteuid())
     state_home = temporary if home is None else home / ".local/state"
     config_home = temporary if home is None else home / ".config"
     return Directories(
         state=_first(
             state_dir or environ.get("NATD_STATE_DIR"),
             environ.get("STATE_DIRECTORY"),
-            _xdg(environ, "XDG_STATE_HOME"),
-        )
-        or state_home / "natd",
+            _xdg(environ, "XDG_STATE_HOME") or state_home / "natd",
+        ),
         runtime=_first(
             runtime_dir or environ.get("NATD_RUNTIME_DIR"),
             environ.get("RUNTIME_DIRECTORY"),
-            _xdg(environ, "XDG_RUNTIME_DIR"),
-        )
-        or temporary,
+            runtime,
+        ),
         config=_first(
             None,
             environ.get("CONFIGURATION_DIRECTORY"),
-            _xdg(environ, "XDG_CONFIG_HOME"),
-        )
-        or config_home / "natd",
+            _xdg(environ, "XDG_CONFIG_HOME") or config_home / "natd",
+        ),
     )
 
 
-def _first(flag: str | None, systemd: str | None, xdg: Path | None) -> Path | None:
+def _first(flag: str | None, systemd: str | None, ours: Path) -> Path:
     if flag:
         return Path(flag).expanduser().absolute()
     if systemd:
         return Path(systemd.split(":")[0]).absolute()
-    return xdg
+    return ours
 
 
 def _xdg(environ: Mapping[str, str], name: str) -> Path | None:
@@ -182,4 +180,5 @@ def _prepare(directory: Path, flag: str) -> None:
 
 
 def _is_in_temp(directory: Path) -> bool:
-    return directory.parent == Path(tempfile.gettempdir())
+    """Where anybody could have made a directory of that name before us."""
+    return bool(directory.parent.stat().st_mode & stat.S_ISVTX)
