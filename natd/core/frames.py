@@ -233,7 +233,8 @@ def _checked(address: Address | None) -> Address | None:
         return None
     if not 0 < address.port < 65536:
         raise DecodeError(f"a port of {address.port}")
+    host, _, _scope_of_the_other_host = address.host.partition("%")
     try:
-        return Address(canonical_host(address.host), address.port)
+        return Address(canonical_host(host), address.port)
     except ValueError as error:
         raise DecodeError("an observed address that is none") from error
