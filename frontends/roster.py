@@ -1,0 +1,147 @@
+"""Who is in the chat: names, presence and paths, as the daemon tells them.
+
+Pure.  A name that comes out of here is safe and is one word; of two equal nicks each carries
+its tag, and so does a nick that is like our own.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from frontends.safe import safe
+
+Json = dict[str, Any]
+
+NICK_CHARACTERS = 24
+"""Longer nicks are cut: the text is what one came to read."""
+
+TAG_CHARACTERS = 4
+
+_ORDER = {"online": 0, "punching": 1, "offline": 2, "blocked": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """One peer in the status bar."""
+
+    name: str
+    state: str
+    """online, punching, offline or blocked."""
+    detail: str
+    """Kind of path and round-trip time; empty when there is no path."""
+
+
+@dataclass(slots=True)
+class Peer:
+    peer_id: str
+    nick: str = ""
+    state: str = "offline"
+    trust: str = "new"
+    path: Json | None = None
+    verdict: str | None = None
+    queued: int = 0
+
+
+class Roster:
+    """The peers of one network, and ourselves."""
+
+    def __init__(self) -> None:
+        self.nick = ""
+        self.own_id = ""
+        self._peers: dict[str, Peer] = {}
+
+    def know(self, row: Json) -> Peer:
+        """The peer of an event's `peer` or `from`; met here if it is new."""
+        peer_id = str(row.get("id") or "")
+        peer = self._peers.get(peer_id) or Peer(peer_id)
+        if peer_id and peer_id != self.own_id:
+            self._peers[peer_id] = peer
+        peer.nick = str(row.get("nick") or peer.nick)
+        peer.trust = str(row.get("trust") or peer.trust)
+        return peer
+
+    def receive(self, rows: Iterable[Json]) -> None:
+        """The rows of `peers`."""
+        for row in rows:
+            peer = self.know(row)
+            peer.state = str(row.get("state") or "offline")
+            peer.path = row.get("path")
+            peer.verdict = row.get("verdict")
+            peer.queued = int(row.get("queued") or 0)
+
+    def in_order(self) -> list[Peer]:
+        """Those connected first, then by nick."""
+        return sorted(
+            self._peers.values(),
+            key=lambda peer: (_ORDER.get(peer.state, 9), peer.nick.lower(), peer.peer_id),
+        )
+
+    def anyone_is_here(self) -> bool:
+        return any(peer.state == "online" for peer in self._peers.values())
+
+    def name_of(self, peer_id: str) -> str:
+        """The nick, with `#tag` behind it when someone else here has the same one."""
+        nick = self.nick if peer_id == self.own_id else self._nick_of(peer_id)
+        if not one_word(nick):
+            return f"#{safe(peer_id[:TAG_CHARACTERS])}"
+        everyone = [self.nick, *(peer.nick for peer in self._peers.values())]
+        same = [other for other in everyone if _alike(other, nick)]
+        return self.tagged(peer_id) if len(same) > 1 else one_word(nick)
+
+    def tagged(self, peer_id: str) -> str:
+        """The nick with its tag, which names the peer whoever comes later."""
+        nick = self.nick if peer_id == self.own_id else self._nick_of(peer_id)
+        return f"{one_word(nick)}#{safe(peer_id[:TAG_CHARACTERS])}"
+
+    def with_path(self, peer: Peer) -> str:
+        words = path_words(peer.path)
+        return self.name_of(peer.peer_id) + (f" ({words})" if words else "")
+
+    def presence(self) -> list[Presence]:
+        return [
+            Presence(self.name_of(peer.peer_id), peer.state, path_words(peer.path))
+            for peer in self.in_order()
+        ]
+
+    def described(self, peer: Peer) -> str:
+        """All that is known of it, in one line."""
+        parts = [peer.state, path_words(peer.path)]
+        if peer.path:
+            parts += [safe(str(peer.path.get(key) or "")) for key in ("address", "technique")]
+        parts.append(f"key {peer.trust}")
+        if peer.queued:
+            parts.append(f"{peer.queued} waiting")
+        if peer.verdict:
+            parts.append(safe(peer.verdict))
+        return f"{self.tagged(peer.peer_id)}: {', '.join(part for part in parts if part)}"
+
+    def _nick_of(self, peer_id: str) -> str:
+        peer = self._peers.get(peer_id)
+        return peer.nick if peer is not None else ""
+
+
+def one_word(nick: str) -> str:
+    """A nick as one word: blanks of any kind would let it pass for more than a name."""
+    shown = "_".join(safe(nick).replace("\u2800", " ").split())
+    return shown if len(shown) <= NICK_CHARACTERS else shown[: NICK_CHARACTERS - 1] + "…"
+
+
+def path_words(path: Json | None) -> str:
+    """Kind and round-trip time of a path: `direct, 12 ms`; empty for none."""
+    if not path:
+        return ""
+    words = [safe(str(path.get("kind") or "")), milliseconds(path.get("rtt_ms"))]
+    return ", ".join(word for word in words if word)
+
+
+def milliseconds(value: object) -> str:
+    """A round-trip time in as many digits as one reads: `0.4 ms`, `12 ms`, `1.3 s`."""
+    if not isinstance(value, int | float):
+        return ""
+    if value >= 1000:
+        return f"{value / 1000:.1f} s"
+    return f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"
+
+
+def _alike(one: str, other: str) -> bool:
+    return one_word(one).casefold() == one_word(other).casefold()
