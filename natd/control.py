@@ -43,7 +43,7 @@ from natd.command_table import (
 )
 from natd.directories import RUNTIME_LOCK_NAME, DirectoryLock
 from natd.errors import CommandError, StartError
-from natd.subscription import NAME_LIMIT_CHARACTERS, EventLog, Subscription, start_of
+from natd.subscription import EventLog, Subscription, credit_of, subscription_of
 
 PATH_LIMIT_BYTES = 107
 """sizeof(sun_path) less the closing zero, unix(7)."""
@@ -168,9 +168,10 @@ class Control:
         loop = asyncio.get_running_loop()
         loop.remove_reader(link.descriptor)
         loop.remove_reader(link.monitor_descriptor)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=STOP_WAIT_S)
-        for task in self._tasks:
+        running = {task for task in self._tasks if task is not asyncio.current_task()}
+        if running:
+            await asyncio.wait(running, timeout=STOP_WAIT_S)
+        for task in running:
             task.cancel()
         self._link = None
         if self._retry is not None:
@@ -269,27 +270,12 @@ class Control:
         return {"protocol": PROTOCOL, "version": self._version, "features": features}
 
     async def _subscribe(self, client: _Client, request: Json) -> Json:
-        since = _whole(request, "since", None)
-        credit = _whole(request, "credit", 0)
-        types = request.get("types")
-        if types is not None and not _is_texts(types):
-            raise CommandError("usage", "types is a list of event types, or null for all")
-        cursor = request.get("cursor")
-        if cursor is not None and not _is_name(cursor):
-            text = f"a cursor has a name of 1 to {NAME_LIMIT_CHARACTERS} printable characters"
-            raise CommandError("usage", text)
-        after = start_of(self._log, since, cursor)
-        subscription = Subscription(
-            self._log, after, None if types is None else frozenset(types), cursor, 0
-        )
-        subscription.add_credit(credit or 0)
-        if cursor is not None and self._log.load_cursor(cursor) is None:
-            # What comes before its first acknowledgement is not lost to a cursor's first use.
-            await self._log.save_cursor(cursor, after)
+        subscription = subscription_of(request, self._log)
+        await subscription.open()
         client.subscription = subscription
         self.wake()
         return {
-            "after": after,
+            "after": subscription.after,
             "oldest": self._log.oldest_event_id(),
             "last": self._log.last_event_id(),
         }
@@ -298,13 +284,11 @@ class Control:
         subscription = client.subscription
         if subscription is None:
             raise CommandError("usage", "there is nothing to give credit to: subscribe first")
-        ack = _whole(request, "ack", None)
-        if ack is not None and ack > subscription.after:
-            raise CommandError("usage", f"event {ack} has not been sent: nothing to acknowledge")
-        subscription.add_credit(_whole(request, "n", 0) or 0)
+        events, acknowledged = credit_of(request, subscription)
+        subscription.add_credit(events)
         self.wake()
-        if ack is not None:
-            await subscription.acknowledge(ack)
+        if acknowledged is not None:
+            await subscription.acknowledge(acknowledged)
         return {"credit": subscription.credit}
 
     # Replies and events out.
@@ -455,22 +439,3 @@ class _Link:
         self._monitor.close(linger=0)
         self._router.close()
         self._context.term()
-
-
-def _whole(request: Json, key: str, default: int | None) -> int | None:
-    value = request.get(key)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
-        raise CommandError("usage", f"{key} is a whole number, 0 or more")
-    return value
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _is_name(value: object) -> bool:
-    return (
-        isinstance(value, str) and 0 < len(value) <= NAME_LIMIT_CHARACTERS and value.isprintable()
-    )

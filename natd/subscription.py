@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from natd.errors import CommandError
+
 CREDIT_LIMIT = 4096
 """Events that may be under way to one client."""
 
@@ -86,6 +88,11 @@ class Subscription:
     def add_credit(self, events: int) -> None:
         self.credit = min(CREDIT_LIMIT, self.credit + events)
 
+    async def open(self) -> None:
+        """Put a new cursor on disk: what comes before its first acknowledgement is its own."""
+        if self.cursor is not None and self.log.load_cursor(self.cursor) is None:
+            await self.log.save_cursor(self.cursor, self.after)
+
     async def acknowledge(self, event_id: int) -> None:
         """Returns once the cursor, if there is one, is on disk."""
         if self.cursor is None:
@@ -95,12 +102,56 @@ class Subscription:
             await self.log.save_cursor(self.cursor, event_id)
 
 
-def start_of(log: EventLog, since: int | None, cursor: str | None) -> int:
-    """Where a subscription begins: after `since`, else after the cursor, else now."""
-    if since is not None:
-        return since
-    saved = log.load_cursor(cursor) if cursor is not None else None
-    return log.last_event_id() if saved is None else saved
+def subscription_of(request: Json, log: EventLog) -> Subscription:
+    """What a `subscribe` asks for; CommandError where that is nothing.
+
+    It begins after `since`, else after the cursor, else now.
+    """
+    since = _whole(request, "since")
+    types = request.get("types")
+    if types is not None and not _is_texts(types):
+        raise CommandError("usage", "types is a list of event types, or null for all")
+    cursor = request.get("cursor")
+    if cursor is not None and not _is_name(cursor):
+        text = f"a cursor has a name of 1 to {NAME_LIMIT_CHARACTERS} printable characters"
+        raise CommandError("usage", text)
+    after = since
+    if after is None and cursor is not None:
+        after = log.load_cursor(cursor)
+    if after is None:
+        after = log.last_event_id()
+    wanted = None if types is None else frozenset(types)
+    subscription = Subscription(log, after, wanted, cursor, 0)
+    subscription.add_credit(_whole(request, "credit") or 0)
+    return subscription
+
+
+def credit_of(request: Json, subscription: Subscription) -> tuple[int, int | None]:
+    """How many more events a `credit` allows, and which it acknowledges, if any."""
+    acknowledged = _whole(request, "ack")
+    if acknowledged is not None and acknowledged > subscription.after:
+        text = f"event {acknowledged} has not been sent: nothing to acknowledge"
+        raise CommandError("usage", text)
+    return _whole(request, "n") or 0, acknowledged
+
+
+def _whole(request: Json, key: str) -> int | None:
+    value = request.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
+        raise CommandError("usage", f"{key} is a whole number, 0 or more")
+    return value
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_name(value: object) -> bool:
+    return (
+        isinstance(value, str) and 0 < len(value) <= NAME_LIMIT_CHARACTERS and value.isprintable()
+    )
 
 
 def _gap(event_id: int, first: int, reason: str) -> Json:
