@@ -43,6 +43,7 @@ from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection, QuicConnectionError
 from qh3.quic.packet import QuicTransportParameters, push_quic_transport_parameters
 
+from natd.core.schedule import earliest
 from natd.core.secrets import INITIAL_CONNECTION_ID_BYTES, PairSecrets, initial_connection_id
 
 APPLICATION_PROTOCOL = "natd/1"
@@ -79,10 +80,34 @@ EARLY_DATAGRAMS = 16
 """How many datagrams may wait for the keys that open them, when the network swapped them with
 the ones that bring the keys.  A first flight with a full window has 10."""
 
-FLIGHT_DATAGRAMS = 16
-"""How many datagrams of an unfinished handshake are kept to be sent again on another path."""
+DIALLER_FLIGHT_BYTES = 10 * DATAGRAM_BYTES
+ACCEPTOR_FLIGHT_BYTES = 3 * DATAGRAM_BYTES
+"""How much of what an unfinished handshake has sent is kept to be sent again: a full first
+flight, and for the acceptor three times the one datagram that asks for it."""
+
+HEARD_DATAGRAMS = 64
+"""How many it remembers to have heard."""
 
 PINGS_IN_FLIGHT = 64
+
+REPEAT_S, LONGEST_REPEAT_S = 0.2, 2.0
+"""How long a dialler waits for progress before it sends its part of the handshake again as it
+was, and the limit of the doubling after.  The library's own timers double without limit, look
+at one packet number space at a time, and can leave both ends waiting for each other: at 30 %
+loss one handshake in 130 took more than a minute by them alone."""
+
+ANSWER_AGAIN_S = 0.1
+"""An acceptor repeats its part only when it hears the dialler's part again, and not faster:
+what it sends to an unproved address stays below three times what it hears."""
+
+WAKING_S = 0.25
+"""How long to wait for the answer to the ping that tries a new path, doubling."""
+
+LONGEST_WAIT_S = 15.0
+
+LAST_DATAGRAMS = 2
+"""How many datagrams are kept to be sent again on a new path.  The library's last two probes
+hold the oldest of what is not acknowledged: a chat line is there half a round trip later."""
 
 MESSAGE_STREAM = 0
 """The dialler's first bidirectional stream: control and messages, both ways."""
@@ -204,6 +229,7 @@ class Session:
     ) -> None:
         self.is_dialler: Final = is_dialler
         self.established = False
+        self._is_confirmed = False
         self.closed = False
         self.connection_ids = connection_ids
         """Destination connection ids by which incoming datagrams are ours."""
@@ -219,6 +245,18 @@ class Session:
         self._flight: list[bytes] = []
         self._pings: dict[int, int] = {}
         self._next_ping = _WAKING_PING + 1
+        self._last: deque[bytes] = deque(maxlen=LAST_DATAGRAMS)
+        # To be sent again, as they are.
+        self._again: list[bytes] = []
+        # Hashes of the datagrams that an unfinished handshake has heard.
+        self._heard: set[int] = set()
+        # When to send the flight again; None: the handshake is finished, or not ours to drive.
+        self._repeat_at: float | None = now + REPEAT_S if is_dialler else None
+        self._repeat_wait_s = REPEAT_S
+        self._answer_again_at = now
+        # When to try the new path again; None: it has answered.
+        self._wake_at: float | None = None
+        self._wake_wait_s = WAKING_S
 
     @classmethod
     def dial(cls, secrets: PairSecrets, *, salt: bytes, now: float) -> "Session":
@@ -262,23 +300,25 @@ class Session:
             self.dropped["quic-version-or-retry"] += 1
             return False
         genuine = self._feed(data)
-        if self.established:
-            if not genuine:
-                self.dropped["not-authentic-or-not-new"] += 1
-        elif genuine:
-            self._feed_early()
-        elif not _begins_with_initial(data) and len(self._early) < EARLY_DATAGRAMS:
-            self._early.append(data)
-        else:
+        if not self._is_confirmed:
+            self._after_handshake_datagram(data, genuine)
+        elif not genuine:
             self.dropped["not-authentic-or-not-new"] += 1
         self._settle()
         return genuine
 
     def handle_timer(self, now: float) -> None:
         self._now = now
-        if not self.closed:
-            self._connection.handle_timer(now)
-            self._settle()
+        if self.closed:
+            return
+        self._connection.handle_timer(now)
+        self._settle()
+        if self._repeat_at is not None and self._repeat_at <= now:
+            self._again = list(self._flight)
+            self._repeat_wait_s = min(LONGEST_REPEAT_S, 2 * self._repeat_wait_s)
+            self._repeat_at = now + self._repeat_wait_s
+        if self._wake_at is not None and self._wake_at <= now:
+            self._wake()
 
     def send(self, data: bytes, now: float) -> None:
         """Queue bytes for the peer; ValueError when they are more than `send_room`.
@@ -305,14 +345,19 @@ class Session:
         self._next_ping += 1
 
     def path_changed(self, now: float) -> None:
-        """The datagrams take another path from here on: try again at once.
+        """The datagrams take another path from here on, or one that was dead lives again.
 
-        What was lost on the old path is found lost by the answer to this, one round trip
-        from now, however long the library's own timer had grown.
+        The last of what was sent is sent again at once, and a ping, until one is answered:
+        what else was lost is known one round trip from now, however long the library's own
+        timer had grown.
         """
         self._now = now
-        if self.established and not self.closed:
-            self._connection.send_ping(_WAKING_PING)
+        if self.closed:
+            return
+        self._again = list(self._last if self._is_confirmed else self._flight)
+        if self.established:
+            self._wake_wait_s = WAKING_S
+            self._wake()
 
     def close(self, now: float) -> None:
         """End the session and tell the peer, if it is there."""
@@ -335,7 +380,7 @@ class Session:
 
     @property
     def flight(self) -> tuple[bytes, ...]:
-        """What the unfinished handshake has sent so far, to be sent again on another path.
+        """What the unfinished handshake has sent so far, for every further path to carry.
 
         Duplicates are harmless to QUIC.  Empty once the session is established or closed.
         """
@@ -344,16 +389,21 @@ class Session:
     def datagrams_to_send(self) -> list[bytes]:
         if self.closed and not self.established:
             return []
-        datagrams = [data for data, _ in self._connection.datagrams_to_send(self._now)]
-        if not self.established:
-            self._flight += datagrams[: FLIGHT_DATAGRAMS - len(self._flight)]
-        return datagrams
+        datagrams = self._connection.poll(self._now)
+        again, self._again = self._again, []
+        if self._is_confirmed:
+            self._last.extend(datagrams)
+        else:
+            self._keep_flight(datagrams)
+        return again + datagrams
 
     def next_event(self) -> SessionEvent | None:
         return self._events.popleft() if self._events else None
 
     def get_timer(self) -> float | None:
-        return None if self.closed else self._connection.get_timer()
+        if self.closed:
+            return None
+        return earliest(self._connection.get_timer(), self._repeat_at, self._wake_at)
 
     # --- inside ------------------------------------------------------------------------
 
@@ -367,6 +417,23 @@ class Session:
                 self._close("the handshake failed")
             return False
         return self._connection.genuine_packets > before
+
+    def _after_handshake_datagram(self, data: bytes, genuine: bool) -> None:
+        if genuine:
+            if len(self._heard) < HEARD_DATAGRAMS:
+                self._heard.add(hash(data))
+            if self._repeat_at is not None:
+                self._repeat_wait_s = REPEAT_S
+                self._repeat_at = self._now + REPEAT_S
+            self._feed_early()
+        elif hash(data) in self._heard:
+            if not self.is_dialler and self._now >= self._answer_again_at:
+                self._answer_again_at = self._now + ANSWER_AGAIN_S
+                self._again = list(self._flight)
+        elif not _begins_with_initial(data) and len(self._early) < EARLY_DATAGRAMS:
+            self._early.append(data)
+        else:
+            self.dropped["not-authentic-or-not-new"] += 1
 
     def _feed_early(self) -> None:
         """Each datagram that opened may have brought the keys to others."""
@@ -395,6 +462,12 @@ class Session:
             return
         self._take_events()
         self._release_held()
+        if not self._is_confirmed and self._connection.is_confirmed:
+            self._is_confirmed = True
+            self._repeat_at = None
+            self._flight.clear()
+            self._heard.clear()
+            self._early.clear()
 
     def _take_events(self) -> None:
         while (event := self._connection.next_event()) is not None:
@@ -407,7 +480,7 @@ class Session:
                 case quic.HandshakeCompleted(early_data_accepted=early_data):
                     self.established = True
                     self._flight.clear()
-                    self._early.clear()
+                    self._connection.forget_initial_packets()
                     self._events.append(Established(early_data))
                 case quic.ConnectionIdIssued(connection_id=cid):
                     self.connection_ids.add(cid)
@@ -416,7 +489,9 @@ class Session:
                     self.connection_ids.discard(cid)
                     self._events.append(ConnectionIdRetired(cid))
                 case quic.PingAcknowledged(uid=uid):
-                    if (token := self._pings.pop(uid, None)) is not None:
+                    if uid == _WAKING_PING:
+                        self._wake_at = None
+                    elif (token := self._pings.pop(uid, None)) is not None:
                         self._events.append(Pinged(token))
 
     def _release_held(self) -> None:
@@ -425,8 +500,22 @@ class Session:
             self._connection.send_stream_data(MESSAGE_STREAM, bytes(self._held))
             self._held.clear()
 
+    def _keep_flight(self, datagrams: list[bytes]) -> None:
+        room = DIALLER_FLIGHT_BYTES if self.is_dialler else ACCEPTOR_FLIGHT_BYTES
+        room -= sum(map(len, self._flight))
+        for data in datagrams:
+            if len(data) <= room:
+                self._flight.append(data)
+                room -= len(data)
+
+    def _wake(self) -> None:
+        self._connection.send_ping(_WAKING_PING)
+        self._wake_at = self._now + self._wake_wait_s
+        self._wake_wait_s = min(LONGEST_WAIT_S, 2 * self._wake_wait_s)
+
     def _close(self, reason: str) -> None:
         self.closed = True
+        self._again.clear()
         self._held.clear()
         self._early.clear()
         self._flight.clear()
@@ -439,6 +528,9 @@ class _Connection(QuicConnection):
 
     genuine_packets = 0
     """Packets that were decrypted and are not duplicates."""
+
+    _is_stuck = False
+    """Whether the library wants to send what it has no key for yet."""
 
     def set_initial_destination(self, connection_id: bytes) -> None:
         self._original_destination_connection_id = connection_id
@@ -454,8 +546,40 @@ class _Connection(QuicConnection):
         )
 
     @property
+    def is_confirmed(self) -> bool:
+        """Whether both ends know that the handshake is complete."""
+        return self._handshake_confirmed
+
+    @property
     def is_closing(self) -> bool:
         return self._close_event is not None
+
+    def poll(self, now: float) -> list[bytes]:
+        """What is to be sent.
+
+        A dialler whose 0-RTT data is overdue while the acceptor's part of the handshake is
+        still missing wants to send 1-RTT probes, and raises: until something else happens
+        there is nothing to send.
+        """
+        datagrams: list[bytes] = []
+        while self._core is not None and not self._is_stuck:
+            try:
+                transmit = self._core.poll_transmit(now)
+            except RuntimeError:
+                if self._handshake_complete:
+                    raise
+                self._is_stuck = True
+                break
+            if transmit is None:
+                break
+            datagrams.append(transmit[0])
+        return datagrams
+
+    def forget_initial_packets(self) -> None:
+        """They have no use after the handshake (RFC 9001, section 4.9.1), but the library's
+        client counts its padded acknowledgements among them as in flight until its first
+        handshake packet has left, and keeps that back while too much is in flight."""
+        self._require_core().discard_keys(int(tls.Epoch.INITIAL))
 
     def may_write(self, stream_id: int) -> bool:
         return self._is_client or (self._core is not None and self._stream_can_send(stream_id))
@@ -463,6 +587,7 @@ class _Connection(QuicConnection):
     def _learn_remote_source_cid(self, data: bytes) -> None:
         """Called by the library for each packet that it decrypted and had not seen before."""
         self.genuine_packets += 1
+        self._is_stuck = False
         super()._learn_remote_source_cid(data)
 
 
