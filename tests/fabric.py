@@ -170,6 +170,16 @@ class Fabric:
             self._ipv6_hosts[host.addresses[1]] = host
         return host
 
+    def hosts(self) -> list[Host]:
+        return [a for a in self._all() if isinstance(a, Host)]
+
+    def gateways(self) -> list[Gateway]:
+        return [a for a in self._all() if isinstance(a, Gateway)]
+
+    def _all(self) -> list[Attachment]:
+        found = (a for network in self._attachments.values() for a in network.values())
+        return list(dict.fromkeys(found))
+
     def renumber(self, gateway: Gateway) -> None:
         """The provider gives the NAT another external address, and its table is lost."""
         network = self._attachments[gateway.behind]

@@ -1,0 +1,123 @@
+"""The kernel's own NAT between namespaces: an independent truth.
+
+    host --LAN-- NAT --45.1.k.0/24-- provider --+-- 45.0.0.0/24, the exchange
+                                                |
+    host --LAN-- NAT --45.1.m.0/24-- provider --+
+
+Every site has a provider's router of its own, so there are two routed hops between any two
+NATs.  A LAN is a bridge of its NAT; a second NAT may stand on it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from natctl.namespaces import Topology
+from tests.natlab.namespaces import Namespaces
+
+EXCHANGE = "exchange"
+
+
+class KernelInternet:
+    """Sites, NATs and hosts; describe them, then `start()`."""
+
+    def __init__(self) -> None:
+        self.namespaces = Namespaces()
+        self._topology = Topology()
+        self._topology.namespace(EXCHANGE)
+        self._topology.switch(EXCHANGE, "ix", "45.0.0.254/24")
+        self._providers = 0
+        self._networks = 0
+        self._lans: dict[str, tuple[str, int]] = {}
+        self._addresses: dict[str, str] = {}
+        self._routes: list[tuple[str, str, str]] = []
+
+    def add_nat(
+        self,
+        name: str,
+        flavour: str = "",
+        *,
+        accepts_input: bool = False,
+        parent: str | None = None,
+    ) -> None:
+        """A router that masquerades; `parent` is the NAT whose LAN its uplink is on."""
+        self._networks += 1
+        lan = f"192.168.{self._networks}"
+        topology = self._topology
+        topology.router(name)
+        if parent is None:
+            self._attach(name)
+        else:
+            self._plug(name, "wan", parent)
+        topology.switch(name, "lan", f"{lan}.1/24")
+        topology.masquerade(name, "wan", flavour, accepts_input=accepts_input)
+        self._lans[name] = (lan, 1)
+
+    def add_host(self, name: str, behind: str | None = None) -> None:
+        """A host on a NAT's LAN, or with a public address."""
+        self._topology.namespace(name)
+        if behind is None:
+            self._attach(name)
+        else:
+            self._plug(name, "eth0", behind)
+
+    def start(self) -> None:
+        for provider, network, via in self._routes:
+            for other, _, _ in self._routes:
+                if other != provider:
+                    self._topology.route(other, network, via)
+        self.namespaces.build(self._topology)
+
+    def address(self, name: str) -> str:
+        """The host's own address, or the NAT's external one."""
+        return self._addresses[name]
+
+    def flush(self, nat: str) -> None:
+        """Forget every flow, as a router that has rebooted."""
+        self.namespaces.run(nat, ["conntrack", "-F"])
+
+    def flows(self, nat: str) -> int:
+        """UDP flows in the router's table."""
+        listed = self.namespaces.run(nat, ["conntrack", "-L", "-p", "udp"])
+        return len(listed.splitlines())
+
+    def popen(self, name: str, argv: Sequence[str | Path], **options: Any) -> Any:
+        return self.namespaces.popen(name, argv, **options)
+
+    def run(self, name: str, argv: Sequence[str | Path], **options: Any) -> str:
+        return self.namespaces.run(name, argv, **options)
+
+    def close(self) -> None:
+        self.namespaces.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _attach(self, name: str) -> None:
+        """Connect a namespace to the exchange through a provider of its own."""
+        self._providers += 1
+        number = self._providers
+        provider, network = f"provider{number}", f"45.1.{number}"
+        topology = self._topology
+        topology.router(provider)
+        topology.plug(provider, "ix", f"45.0.0.{number}/24", EXCHANGE, "ix")
+        topology.cable(name, "wan", f"{network}.10/24", provider, "site", f"{network}.1/24")
+        topology.route(name, "default", f"{network}.1")
+        self._routes.append((provider, f"{network}.0/24", f"45.0.0.{number}"))
+        self._addresses[name] = f"{network}.10"
+
+    def _plug(self, name: str, device: str, nat: str) -> None:
+        lan, used = self._lans[nat]
+        self._lans[nat] = (lan, used + 1)
+        self._addresses[name] = f"{lan}.{used + 1}"
+        self._topology.plug(name, device, f"{lan}.{used + 1}/24", nat, "lan")
+        self._topology.route(name, "default", f"{lan}.1")

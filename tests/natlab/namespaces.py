@@ -1,0 +1,133 @@
+"""Network namespaces that leave no trace, and programs run in them.
+
+A keeper process holds a mount namespace with its own /run and with it every named network
+namespace of one laboratory.  It lives until its standard input closes, so that a test that is
+killed takes its laboratory with it; programs started here die with the test, too.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from natctl.namespaces import PREPARE, Topology, own_world
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+START_LIMIT_S = 20.0
+STOP_LIMIT_S = 5.0
+
+
+class LaboratoryError(Exception):
+    """The laboratory could not be built; the text is what the tool said."""
+
+
+class Namespaces:
+    """A set of network namespaces, by name.  Closing it ends what was started in them."""
+
+    def __init__(self) -> None:
+        self._root = os.geteuid() == 0
+        self._started: list[subprocess.Popen[Any]] = []
+        keeper = subprocess.Popen(
+            own_world(["sh", "-c", f"{PREPARE} && echo $$ && read -r end"], root=self._root),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert keeper.stdout is not None
+        self._keeper = keeper
+        line = keeper.stdout.readline().strip()
+        if not line.isdigit():
+            keeper.kill()
+            _, errors = keeper.communicate()
+            raise LaboratoryError(f"no namespaces of our own: {errors.strip()}")
+        self._pid = int(line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def build(self, topology: Topology) -> None:
+        """Make what the topology describes."""
+        done = subprocess.run(
+            self._inside(None, ["sh", "-e"]),
+            input=topology.script(),
+            capture_output=True,
+            text=True,
+            timeout=START_LIMIT_S,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise LaboratoryError(done.stderr.strip())
+
+    def popen(
+        self, name: str | None, argv: Sequence[str | Path], **options: Any
+    ) -> "subprocess.Popen[Any]":
+        """Start a program in a namespace (None: the keeper's own).  Its pid is the program's."""
+        process = subprocess.Popen(self._inside(name, argv), **options)
+        self._started.append(process)
+        return process
+
+    def run(
+        self, name: str | None, argv: Sequence[str | Path], *, timeout_s: float = START_LIMIT_S
+    ) -> str:
+        """Run a program to its end and give its standard output."""
+        done = subprocess.run(
+            self._inside(name, argv),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise LaboratoryError(f"{argv[0]}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def close(self) -> None:
+        """End everything.  Harmless when it was done already."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+        for process in self._started:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_LIMIT_S)
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    with contextlib.suppress(BrokenPipeError):
+                        pipe.close()
+        self._started.clear()
+        if self._keeper.poll() is None:
+            with contextlib.suppress(BrokenPipeError):
+                self._keeper.communicate(timeout=STOP_LIMIT_S)
+
+    def _inside(self, name: str | None, argv: Sequence[str | Path]) -> list[str]:
+        users = [] if self._root else ["--user", "--preserve-credentials"]
+        network = "--net" if name is None else f"--net=/proc/{self._pid}/root/run/netns/{name}"
+        return [
+            "nsenter",
+            f"--target={self._pid}",
+            *users,
+            "--mount",
+            network,
+            f"--wd={REPOSITORY}",
+            "setpriv",
+            "--pdeathsig=KILL",
+            *(str(argument) for argument in argv),
+        ]
+
+
+def python(*arguments: str | Path) -> list[str | Path]:
+    """A command line of the interpreter that runs the tests."""
+    return [sys.executable, *arguments]
