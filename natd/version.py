@@ -1,0 +1,11 @@
+"""Which release this is, as the package's metadata says."""
+
+
+def natd_version() -> str:
+    """Like `0.1.0`; `unknown` where natd runs from a source tree that is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("natd")
+    except PackageNotFoundError:
+        return "unknown"
