@@ -11,6 +11,7 @@ Rules that a change must not break:
 """
 
 import hashlib
+import hmac
 from array import array
 from enum import IntEnum
 
@@ -23,7 +24,7 @@ _MAC_BYTES = 12
 """Guessing one takes 2^95 datagrams within its life."""
 
 _WRAP_MS = 1 << 32
-_BUCKETS = 1 << 14
+BUCKETS = 1 << 14
 """Enough that honest senders seldom share; 256 KiB."""
 
 
@@ -47,7 +48,7 @@ class AddressTokens:
     def check(self, token: bytes, address: Address, now: float) -> tuple[TokenKind, float] | None:
         """The kind of a good token and its age in seconds; None for any other."""
         head, mac = token[:5], token[5:]
-        if len(mac) != _MAC_BYTES or mac != self._mac(head, address):
+        if not hmac.compare_digest(mac, self._mac(head, address)):
             return None
         issued_ms = int.from_bytes(head[1:], "big")
         age_s = (int(now * 1000) - issued_ms) % _WRAP_MS / 1000
@@ -61,17 +62,17 @@ class AddressTokens:
 class Buckets:
     """Token buckets in a table of fixed size: `rate` units a second, at most `burst` saved."""
 
-    def __init__(self, secret: bytes, *, rate: float, burst: float) -> None:
+    def __init__(self, secret: bytes, *, rate: float, burst: float, size: int = BUCKETS) -> None:
         self._key = hashlib.blake2s(secret, person=b"buckets ").digest()
         self._rate = rate
         self._burst = burst
-        self._left = array("d", [burst]) * _BUCKETS
-        self._counted_at = array("d", [0.0]) * _BUCKETS
+        self._left = array("d", [burst]) * size
+        self._counted_at = array("d", [0.0]) * size
 
     def take(self, sender: bytes, units: float, now: float) -> bool:
         """Whether `sender` may have that many units; takes them if so."""
         digest = hashlib.blake2s(sender, key=self._key, digest_size=4).digest()
-        at = int.from_bytes(digest, "big") % _BUCKETS
+        at = int.from_bytes(digest, "big") % len(self._left)
         saved = self._left[at] + (now - self._counted_at[at]) * self._rate
         self._counted_at[at] = now
         left = min(self._burst, saved)

@@ -42,6 +42,9 @@ introduction together with a CHALLENGE, or for two usual ones."""
 SMALL_BYTES = 64
 """SAMPLE and REFRESH: at least as long as SAMPLED, REFRESHED and CHALLENGE."""
 
+ASK_LIMIT = 256
+"""Entries of `have` in a REFRESH: as many as a network has members, and they fit."""
+
 CONNECT_BYTES = 800
 """A third of two of the largest introductions."""
 

@@ -1,0 +1,578 @@
+"""Staying registered: one network at one address of one coordination server.
+
+    starting --REGISTERED--> registered --silence, ERROR--> lost --REGISTERED--> registered
+
+Rules that a change must not break:
+
+- In one breath: the card to the server's port and a SAMPLE to each port after it, so that one
+  round trip tells our address, our NAT's mapping, and introduces us to the first peers.
+- Only what comes from the server's host and repeats a transaction of ours is looked at; an
+  INTRODUCE repeats one of our REGISTERs.
+- Every question that expects an answer is asked again on a ladder; every transmission has a
+  transaction of its own, so every answer gives an honest round-trip time.
+- The server tells how many members our `have` did not name.  While we saw fewer, we ask again:
+  a lost introduction, and a network too large for one datagram's budget, end the same way.
+- A server that comes back empty is met by all of its peers at once: each waits for a moment.
+- Lost is never the end: it goes on trying, at most `RETRY_LIMIT_S` apart.
+"""
+
+from collections import Counter, deque
+from dataclasses import dataclass
+from random import Random
+
+from natd.core import rendezvous, wire
+from natd.core.card import Identity
+from natd.core.listing import Listing
+from natd.core.rendezvous import ChallengeReason, ErrorCode
+from natd.core.sampling import Sampling
+from natd.core.schedule import Ladder, backed_off, earliest, jittered
+from natd.core.types import (
+    MAIN_SOCKET,
+    Address,
+    Datagram,
+    DecodeError,
+    NetworkId,
+    PeerId,
+    SocketId,
+)
+
+REGISTER_LADDER_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 3.7)
+"""Waits between transmissions: dense at first, because one loss must not be felt; ten seconds
+together, after which a user wants to be told."""
+
+ASK_LADDER_S = (0.1, 0.2, 0.4, 0.8, 1.6)
+CONNECT_LADDER_S = (0.15, 0.3, 0.6)
+REFRESH_LADDER_S = (1.0, 2.0, 4.0)
+"""Waits for the answer to a refresh, and how many may go unanswered."""
+
+REFRESH_S = 20.0
+REFRESH_JITTER = 0.25
+"""Below the 30 s after which the most impatient NATs forget a mapping (RFC 4787 asks for 120)."""
+
+REFRESHES_PER_SAMPLE = 3
+"""A fresh mapping a minute shows drift and poisoning, and costs one small packet."""
+
+RETRY_FIRST_S = 1.0
+REFUSED_FIRST_S = 5.0
+"""A server that said no will hardly say yes a second later."""
+
+RETRY_LIMIT_S = 30.0
+RETRY_JITTER = 0.3
+RESTART_SPREAD_S = 1.0
+"""Our refreshes are spread over 10 s already; this breaks up those that met in one instant."""
+
+LISTED_WITHIN_S = 1.0
+CHALLENGES_IN_A_ROW = 3
+"""Answered at once; a server that challenges more often is answered on the ladder."""
+
+PENDING_LIMIT = 64
+REGISTERS_LIMIT = 16
+"""Transactions that we still know: more than all ladders together send in a round trip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """First answer, or first after silence, or our address as the server sees it has moved."""
+
+    observed: Address
+    rtt_s: float
+    moved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Introduced:
+    peer: PeerId
+    sealed_card: bytes
+    observed: tuple[Address, ...]
+    samples: tuple[Address, ...]
+    we_dial: bool
+    start_in_s: float
+    """The nearer side of the two waits so long before it sends more than its opener."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Where one of our sockets was seen from by one of the server's ports."""
+
+    server_address: Address
+    observed: Address
+    socket: SocketId
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """All members that the server's first answer spoke of are introduced, or a second passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The peer of a `connect` is not registered at this server."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    reason: str
+    """For people: what happened and what to look at."""
+
+
+Event = Leased | Introduced | Sampled | Listed | Absent | Lost
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What we remember of a transmission until its answer comes."""
+
+    kind: type[rendezvous.Message]
+    sent_at: float
+    have: frozenset[bytes] = frozenset()
+    asks: bool = False
+    token: bytes = b""
+    sequence: int = 0
+    port: int = 0
+    socket: SocketId = MAIN_SOCKET
+    peer: PeerId | None = None
+    """Of a CONNECT."""
+
+
+class Registration:
+    """`prefix` (4 bytes) begins every transaction: the owner routes answers by it."""
+
+    def __init__(
+        self,
+        *,
+        network: NetworkId,
+        identity: Identity,
+        server: Address,
+        prefix: bytes,
+        random: Random,
+    ) -> None:
+        if len(prefix) != rendezvous.PREFIX_BYTES:
+            raise ValueError(f"a prefix has {rendezvous.PREFIX_BYTES} bytes")
+        self.server = server
+        self.state = "starting"
+        """`starting`, `registered`, `lost` or `stopped`."""
+        self.observed: Address | None = None
+        """Where the server last saw us; None before its first answer."""
+        self.rtt_s: float | None = None
+        self.last_answer_at: float | None = None
+        self.dropped: Counter[str] = Counter()
+        self._network = network
+        self._identity = identity
+        self._prefix = prefix
+        self._random = random
+        self._card = b""
+        self._sequence = 0
+        self._token = b""
+        self._lease_id: bytes | None = None
+        self._announces = True
+        """Whether the next REGISTERED is news even if our address is the old one."""
+        self._attempts = 0
+        self._challenges = 0
+        self._refreshes = 0
+        self._register_at: float | None = None
+        """The next attempt after a pause; None while the ladder runs or none is wanted."""
+        self._refresh_at: float | None = None
+        self._listed_by: float | None = None
+        self._register = Ladder(REGISTER_LADDER_S)
+        self._refresh = Ladder(REFRESH_LADDER_S)
+        self._ask = Ladder(ASK_LADDER_S)
+        self._listing = Listing()
+        self._sampling = Sampling(server.port)
+        self._connects: dict[PeerId, tuple[Ladder, tuple[Address, ...]]] = {}
+        self._pending: dict[bytes, _Question] = {}
+        self._registers: deque[bytes] = deque(maxlen=REGISTERS_LIMIT)
+        self._outgoing: list[Datagram] = []
+        self._events: deque[Event] = deque()
+
+    # --- commands ---
+
+    def start(self, sealed_card: bytes, sequence: int, now: float) -> None:
+        self._card, self._sequence = sealed_card, sequence
+        self._begin_afresh(now)
+
+    def renew_card(self, sealed_card: bytes, sequence: int, now: float) -> None:
+        """Deposit a newer card; nobody is introduced again because of it."""
+        self._card, self._sequence = sealed_card, sequence
+        if self.state in ("starting", "registered"):
+            self._begin(now)
+
+    def network_changed(self, now: float) -> None:
+        """Our address has probably changed: register again at once, be introduced again."""
+        if self.state != "stopped":
+            self._begin_afresh(now)
+
+    def connect(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
+        """Ask for another introduction; without a lease the next registration brings it."""
+        if self._lease_id is None:
+            return
+        self._listing.want_again(peer)
+        ladder = Ladder(CONNECT_LADDER_S)
+        ladder.start(now)
+        self._connects[peer] = (ladder, samples[: rendezvous.SAMPLES_LIMIT])
+        self._send_connect(peer, now)
+
+    def sample(self, socket: SocketId, now: float) -> None:
+        """One SAMPLE from `socket` to the next of the server's sampling ports."""
+        if self.state != "stopped" and (port := self._sampling.next_port()) is not None:
+            self._send_sample(port, socket, now)
+
+    def stop(self, now: float) -> None:
+        """Say goodbye; nothing is done after it."""
+        if self._lease_id is not None:
+            self._send(rendezvous.Bye(self._transaction(), self._lease_id))
+        self._end_lease()
+        self._stop_asking()
+        self.state = "stopped"
+        self._register_at = None
+        self._pending.clear()
+        self._registers.clear()
+
+    # --- the contract of a core ---
+
+    def receive_datagram(
+        self, data: bytes, address: Address, now: float, socket: SocketId = MAIN_SOCKET
+    ) -> None:
+        if address.host != self.server.host:
+            self.dropped["not from the server"] += 1
+            return
+        try:
+            message = wire.decode(data)
+        except wire.ForeignVersionError as foreign:
+            if self._pending.pop(foreign.transaction, None) is not None:
+                self._lose(self._foreign_version(foreign.version), REFUSED_FIRST_S, now)
+            return
+        except DecodeError:
+            self.dropped["malformed"] += 1
+            return
+        if isinstance(message, rendezvous.Introduce):
+            self._receive_introduce(message, now)
+            return
+        question = self._pending.get(message.transaction)
+        if question is None or not self._fits(message, question, address):
+            self.dropped["no answer to a question of ours"] += 1
+            return
+        del self._pending[message.transaction]
+        self.last_answer_at = now
+        self._receive_answer(message, question, now)
+
+    def handle_timer(self, now: float) -> None:
+        self._handle_register_timer(now)
+        self._handle_refresh_timer(now)
+        if self._ask.is_due(now) and self._ask.climb(now):
+            self._send_refresh(now, asks=True)
+        if self._sampling.ladder.is_due(now):
+            for port in self._sampling.again(now):
+                self._send_sample(port, MAIN_SOCKET, now)
+        for peer, (ladder, _) in list(self._connects.items()):
+            if ladder.is_due(now):
+                if ladder.climb(now):
+                    self._send_connect(peer, now)
+                else:
+                    del self._connects[peer]
+        if self._listed_by is not None and self._listed_by <= now:
+            self._list()
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def next_event(self) -> Event | None:
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        return earliest(
+            self._register_at,
+            self._refresh_at,
+            self._listed_by,
+            self._register.due_at,
+            self._refresh.due_at,
+            self._ask.due_at,
+            self._sampling.ladder.due_at,
+            *(ladder.due_at for ladder, _ in self._connects.values()),
+        )
+
+    # --- registering ---
+
+    def _begin_afresh(self, now: float) -> None:
+        self._announces = True
+        self._token = b""
+        self._attempts = 0
+        self._listing.reset()
+        if self.state != "registered":
+            self.state = "starting"
+        for port in self._sampling.begin(now):
+            self._send_sample(port, MAIN_SOCKET, now)
+        self._begin(now)
+
+    def _begin(self, now: float) -> None:
+        self._challenges = 0
+        self._register_at = None
+        self._send_register(now)
+        self._register.start(now)
+
+    def _handle_register_timer(self, now: float) -> None:
+        if self._register_at is not None and self._register_at <= now:
+            self._register_at = None
+            if self.state == "lost":
+                self._send_register(now)
+                self._retry_later(RETRY_FIRST_S, now)
+            else:
+                self._begin(now)
+        if self._register.is_due(now):
+            if self._register.climb(now):
+                self._send_register(now)
+            else:
+                self._lose(self._silence(), RETRY_FIRST_S, now)
+
+    def _receive_answer(self, message: rendezvous.Message, question: _Question, now: float) -> None:
+        match message:
+            case rendezvous.Challenge():
+                self._receive_challenge(message, question, now)
+            case rendezvous.Registered():
+                self._receive_registered(message, question, now)
+            case rendezvous.Refreshed():
+                self._receive_refreshed(message, question, now)
+            case rendezvous.Sampled(_, observed):
+                if question.socket == MAIN_SOCKET:
+                    self._sampling.add(question.port, observed)
+                seen_by = Address(self.server.host, question.port)
+                self._events.append(Sampled(seen_by, observed, question.socket))
+            case rendezvous.Error(_, ErrorCode.ABSENT, _) if question.peer is not None:
+                self._connects.pop(question.peer, None)
+                self._events.append(Absent(question.peer))
+            case rendezvous.Error(_, ErrorCode.VERSION, _):
+                self._lose(self._foreign_version(None), REFUSED_FIRST_S, now)
+            case rendezvous.Error(_, _, text):
+                shown = "".join(char for char in text if char.isprintable())
+                self._lose(f"{self.server} refused us: {shown}", REFUSED_FIRST_S, now)
+
+    def _receive_challenge(
+        self, challenge: rendezvous.Challenge, question: _Question, now: float
+    ) -> None:
+        if question.kind is rendezvous.Register:
+            if question.token != self._token:
+                return  # a retransmission was challenged, too: the answer to that is on its way
+            self.rtt_s = now - question.sent_at
+            self._token = challenge.token
+            self._challenges += 1
+            if self._challenges <= CHALLENGES_IN_A_ROW:
+                self._register_at = None
+                self._send_register(now)
+                self._register.start(now)
+        elif self._lease_id is not None:
+            self._end_lease()
+            self._announces = True
+            self._token = challenge.token
+            moved = challenge.reason is ChallengeReason.MOVED
+            spread_s = 0.0 if moved else self._random.uniform(0.0, RESTART_SPREAD_S)
+            self._register_at = now + spread_s
+
+    def _receive_registered(
+        self, answer: rendezvous.Registered, question: _Question, now: float
+    ) -> None:
+        moved = self.observed is not None and self.observed != answer.observed
+        self.state = "registered"
+        self.observed = answer.observed
+        self.rtt_s = now - question.sent_at
+        self._lease_id = answer.lease_id
+        self._token = answer.token
+        self._sampling.ports = answer.sample_ports
+        self._attempts = self._challenges = 0
+        self._register_at = None
+        if question.sequence >= self._sequence:
+            self._register.stop()
+        self._schedule_refresh(now)
+        if self._announces or moved:
+            self._events.append(Leased(answer.observed, self.rtt_s, moved))
+        if self._announces:
+            self._announces = False
+            self._listed_by = now + LISTED_WITHIN_S
+        self._count_unseen(answer.missing, question, now)
+
+    def _send_register(self, now: float) -> None:
+        register = wire.fit_register(
+            rendezvous.Register(
+                self._transaction(),
+                self._network,
+                self._identity.peer,
+                self._sequence,
+                self._card,
+                self._token,
+                self._sampling.freshest(),
+                self._listing.have(),
+            )
+        )
+        self._registers.append(register.transaction)
+        self._remember(
+            register.transaction,
+            _Question(
+                rendezvous.Register,
+                now,
+                have=frozenset(register.have),
+                token=self._token,
+                sequence=self._sequence,
+            ),
+        )
+        data = wire.encode_register(
+            register, lambda part: self._identity.sign(rendezvous.REGISTER_LABEL, part)
+        )
+        self._outgoing.append(Datagram(data, self.server))
+
+    # --- being introduced ---
+
+    def _receive_introduce(self, message: rendezvous.Introduce, now: float) -> None:
+        if message.transaction not in self._registers or message.peer == self._identity.peer:
+            self.dropped["no answer to a question of ours"] += 1
+            return
+        self.last_answer_at = now
+        if self._listing.add(message, now):
+            self._connects.pop(message.peer, None)
+            self._events.append(
+                Introduced(
+                    message.peer,
+                    message.card,
+                    message.observed,
+                    message.samples,
+                    message.you_dial,
+                    message.start_in_ms / 1000,
+                )
+            )
+        if self._lease_id is not None and not self._listing.unseen:
+            self._list()
+
+    def _count_unseen(self, missing: int, question: _Question, now: float) -> None:
+        progress = self._listing.count(missing, question.have)
+        if not self._listing.unseen:
+            self._list()
+        elif self._ask.due_at is None or (question.asks and progress):
+            self._send_refresh(now, asks=True)
+            self._ask.start(now)
+
+    def _list(self) -> None:
+        if not self._listing.unseen:
+            self._ask.stop()
+        if self._listed_by is not None:
+            self._listed_by = None
+            self._events.append(Listed())
+
+    def _send_connect(self, peer: PeerId, now: float) -> None:
+        if self._lease_id is not None:
+            transaction = self._transaction()
+            self._remember(transaction, _Question(rendezvous.Connect, now, peer=peer))
+            samples = self._connects[peer][1]
+            self._send(rendezvous.Connect(transaction, self._lease_id, peer, samples))
+
+    # --- staying registered ---
+
+    def _handle_refresh_timer(self, now: float) -> None:
+        if self._refresh_at is not None and self._refresh_at <= now:
+            self._refresh_at = None
+            self._send_refresh(now)
+            self._refresh.start(now)
+            self._refreshes += 1
+            if self._refreshes % REFRESHES_PER_SAMPLE == 0:
+                self.sample(MAIN_SOCKET, now)
+        if self._refresh.is_due(now):
+            if self._refresh.climb(now):
+                self._send_refresh(now)
+            else:
+                self._lose(self._silence(), RETRY_FIRST_S, now)
+
+    def _receive_refreshed(
+        self, answer: rendezvous.Refreshed, question: _Question, now: float
+    ) -> None:
+        if self._lease_id is None:
+            return
+        self.rtt_s = now - question.sent_at
+        self._schedule_refresh(now)
+        self._count_unseen(answer.missing, question, now)
+
+    def _schedule_refresh(self, now: float) -> None:
+        self._refresh.stop()
+        self._refresh_at = now + jittered(REFRESH_S, REFRESH_JITTER, self._random)
+
+    def _send_refresh(self, now: float, *, asks: bool = False) -> None:
+        if self._lease_id is not None:
+            transaction = self._transaction()
+            have = self._listing.have()[: rendezvous.ASK_LIMIT] if asks else ()
+            question = _Question(rendezvous.Refresh, now, have=frozenset(have), asks=asks)
+            self._remember(transaction, question)
+            self._send(rendezvous.Refresh(transaction, self._lease_id, asks, have))
+
+    def _send_sample(self, port: int, socket: SocketId, now: float) -> None:
+        transaction = self._transaction()
+        self._remember(transaction, _Question(rendezvous.Sample, now, port=port, socket=socket))
+        data = wire.encode(rendezvous.Sample(transaction))
+        self._outgoing.append(Datagram(data, Address(self.server.host, port), None, socket))
+
+    # --- losing the server ---
+
+    def _lose(self, reason: str, first_wait_s: float, now: float) -> None:
+        self._end_lease()
+        self._stop_asking()
+        self._announces = True
+        self._retry_later(first_wait_s, now)
+        if self.state != "lost":
+            self.state = "lost"
+            self._events.append(Lost(reason))
+
+    def _retry_later(self, first_wait_s: float, now: float) -> None:
+        wait_s = backed_off(self._attempts, first_wait_s, RETRY_LIMIT_S)
+        self._attempts += 1
+        self._register_at = now + min(RETRY_LIMIT_S, jittered(wait_s, RETRY_JITTER, self._random))
+
+    def _end_lease(self) -> None:
+        self._lease_id = None
+        self._refresh_at = self._listed_by = None
+        self._refresh.stop()
+        self._ask.stop()
+        self._connects.clear()
+        self._listing.reset()
+
+    def _stop_asking(self) -> None:
+        self._register.stop()
+        self._sampling.ladder.stop()
+
+    def _silence(self) -> str:
+        if self.last_answer_at is None:
+            return f"no answer from {self.server}: is the address right, and does UDP get through?"
+        return f"{self.server} has stopped answering"
+
+    def _foreign_version(self, theirs: int | None) -> str:
+        version = "another version" if theirs is None else f"version {theirs}"
+        return (
+            f"{self.server} speaks {version} of the rendezvous protocol, we speak version "
+            f"{wire.VERSION}: update the older side"
+        )
+
+    # --- asking ---
+
+    def _fits(self, message: rendezvous.Message, question: _Question, address: Address) -> bool:
+        """Whether such an answer belongs to that question and came from where it went."""
+        if address.port != (question.port or self.server.port):
+            return False
+        match message:
+            case rendezvous.Registered():
+                return question.kind is rendezvous.Register
+            case rendezvous.Refreshed():
+                return question.kind is rendezvous.Refresh
+            case rendezvous.Sampled():
+                return question.kind is rendezvous.Sample
+            case rendezvous.Challenge():
+                return question.kind is not rendezvous.Sample
+            case _:
+                return isinstance(message, rendezvous.Error)
+
+    def _transaction(self) -> bytes:
+        free_bytes = rendezvous.TRANSACTION_BYTES - rendezvous.PREFIX_BYTES
+        return self._prefix + self._random.randbytes(free_bytes)
+
+    def _remember(self, transaction: bytes, question: _Question) -> None:
+        self._pending[transaction] = question
+        if len(self._pending) > PENDING_LIMIT:
+            del self._pending[next(iter(self._pending))]
+
+    def _send(self, message: rendezvous.Message) -> None:
+        self._outgoing.append(Datagram(wire.encode(message), self.server))
