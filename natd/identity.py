@@ -11,6 +11,7 @@ Rules that a change must not break:
 """
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -51,28 +52,40 @@ def _read_seed(path: Path) -> bytes | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    with open(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise StartError(f"{path}: not a regular file", "move it away")
-        if found.st_uid != os.geteuid():
-            raise StartError(
-                f"{path}: belongs to user id {found.st_uid}, natd runs as {os.geteuid()}",
-                "run natd as its owner, or give it another --state-dir",
-            )
-        if found.st_mode & 0o077:
-            raise StartError(
-                f"{path}: mode {stat.S_IMODE(found.st_mode):04o} lets others read our identity",
-                f"if no one else had access to it: chmod 600 {path}",
-            )
-        seed = file.read(SEED_BYTES + 1)
-    if len(seed) != SEED_BYTES:
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _not_a_file(path) from error
+        raise
+    try:
+        _check_file(path, os.fstat(descriptor))
+        return os.read(descriptor, SEED_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def _check_file(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise _not_a_file(path)
+    if found.st_uid != os.geteuid():
+        raise StartError(
+            f"{path}: belongs to user id {found.st_uid}, natd runs as {os.geteuid()}",
+            "run natd as its owner, or give it another --state-dir",
+        )
+    if found.st_mode & 0o077:
+        raise StartError(
+            f"{path}: mode {stat.S_IMODE(found.st_mode):04o} lets others read our identity",
+            f"if no one else had access to it: chmod 600 {path}",
+        )
+    if found.st_size != SEED_BYTES:
         raise StartError(
             f"{path}: {found.st_size} bytes, where an identity has {SEED_BYTES}",
             "restore it from a backup; moving it away makes a new identity, "
             "which your peers will not know",
         )
-    return seed
+
+
+def _not_a_file(path: Path) -> StartError:
+    return StartError(f"{path}: not a regular file", "move it away, or put the identity there")
 
 
 def _create_seed(path: Path) -> None:

@@ -133,7 +133,7 @@ def verify(data: bytes, key: bytes) -> bool:
     except DecodeError:
         return False
     return fingerprint is not None and _integrity_is_right(
-        data, key, MESSAGE_INTEGRITY_SHA256, "sha256", 32
+        data, key, MESSAGE_INTEGRITY_SHA256, "sha256"
     )
 
 
@@ -144,7 +144,7 @@ def verify_sha1(data: bytes, key: bytes) -> bool:
         decode(data)
     except DecodeError:
         return False
-    return _integrity_is_right(data, key, MESSAGE_INTEGRITY, "sha1", 20)
+    return _integrity_is_right(data, key, MESSAGE_INTEGRITY, "sha1")
 
 
 def encode(
@@ -227,15 +227,15 @@ def _walk(data: bytes) -> Iterator[tuple[int, int, int]]:
         at = end + -length % 4
 
 
-def _integrity_is_right(data: bytes, key: bytes, integrity: int, algorithm: str, size: int) -> bool:
-    """For a message that decodes: whether its first attribute `integrity` is a MAC of `size`
-    bytes over what stands before it, under a length that counts it in."""
+def _integrity_is_right(data: bytes, key: bytes, integrity: int, algorithm: str) -> bool:
+    """For a message that decodes: whether its first attribute `integrity` is the whole MAC
+    over what stands before it, under a length that counts it in."""
     for attribute, at, end in _walk(data):
         if attribute == integrity:
             signed = bytearray(data[: at - _ATTRIBUTE.size])
             _set_length(signed, end)
             mac = hmac.digest(key, signed, algorithm)
-            return end - at == size and hmac.compare_digest(mac, data[at:end])
+            return hmac.compare_digest(mac, data[at:end])
     return False
 
 

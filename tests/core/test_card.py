@@ -251,6 +251,15 @@ def test_a_later_versions_additions_are_passed_over() -> None:
     assert card.candidates == (Candidate(CandidateKind.LAN, Address("10.0.0.2", 40000)),)
 
 
+def test_a_sealed_card_of_1024_bytes_is_opened_and_a_longer_one_is_not() -> None:
+    body = HEAD + TEXTS + b"\0"
+    overhead = 12 + 64 + 16
+
+    assert open_card(sign_and_seal(body.ljust(1024 - overhead), ALICE), NETWORK_KEY).sequence == 7
+    with pytest.raises(DecodeError):
+        open_card(sign_and_seal(body.ljust(1025 - overhead), ALICE), NETWORK_KEY)
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -250,7 +250,7 @@ def test_a_malformed_mapped_address_is_none(value: str) -> None:
         bytes.fromhex("000100042112a442") + TRANSACTION + b"\x80\x22\x00\x01",
         bytes.fromhex("000100082112a442") + TRANSACTION + b"\x80\x22\x00\x05abcd",
         REQUEST[:-1] + b"\x00",
-        bytes.fromhex("000100102112a442") + TRANSACTION + REQUEST[-8:] * 2,
+        stun.encode(stun.BINDING, MessageClass.REQUEST, TRANSACTION, [(stun.FINGERPRINT, b"crc!")]),
     ],
     ids=[
         "empty",
@@ -278,6 +278,14 @@ def test_what_is_not_exactly_one_message_is_refused(data: bytes) -> None:
 def test_only_datagrams_with_cookie_and_two_zero_bits_are_stun(first: int) -> None:
     assert stun.is_stun(bytes((first,)) + REQUEST[1:]) == (first < 4)
     assert not stun.is_stun(bytes((first,)) * 200)
+
+
+@pytest.mark.parametrize(("method", "transaction"), [(256, TRANSACTION), (1, TRANSACTION[1:])])
+def test_what_no_shared_socket_could_tell_apart_is_not_encoded(
+    method: int, transaction: bytes
+) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        stun.encode(method, MessageClass.REQUEST, transaction)
 
 
 @given(
