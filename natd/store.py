@@ -124,7 +124,8 @@ class Transaction:
     def begin(self) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
 
-    def commit(self) -> None:
+    def flush(self) -> None:
+        """Put the gathered rows into their tables, for `execute` to see them."""
         for into, rows in self._rows.items():
             for start in range(0, len(rows), ROWS_A_STATEMENT):
                 portion = rows[start : start + ROWS_A_STATEMENT]
@@ -133,11 +134,14 @@ class Transaction:
                     f"INSERT INTO {into} VALUES " + ",".join([places] * len(portion)),
                     [value for row in portion for value in row],
                 )
+        self._rows.clear()
+
+    def commit(self) -> None:
+        self.flush()
         for sql, parameters in self._updates.values():
             self._connection.execute(sql, parameters)
-        self._connection.execute("COMMIT")
-        self._rows.clear()
         self._updates.clear()
+        self._connection.execute("COMMIT")
 
     def roll_back(self) -> None:
         self.memory.clear()
@@ -328,6 +332,7 @@ class _Statement:
         self.future = future
 
     def apply(self, transaction: Transaction) -> None:
+        transaction.flush()
         transaction.execute(self.sql, self.parameters)
 
     def committed(self) -> None:
