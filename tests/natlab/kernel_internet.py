@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from natctl.namespaces import Topology
-from tests.natlab.namespaces import Namespaces
+from natctl.own_world import Namespaces
 
 EXCHANGE = "exchange"
 

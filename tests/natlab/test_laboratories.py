@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from natctl.own_world import Namespaces
 from tests.fabric import Weather
 from tests.nat import LINUX, PORT_RESTRICTED, SYMMETRIC_RANDOM
 from tests.natlab import mirror
+from tests.natlab.interpreter import python
 from tests.natlab.kernel_internet import KernelInternet
-from tests.natlab.namespaces import Namespaces, python
 from tests.natlab.tun_internet import TunInternet
 
 MIRROR = Path(mirror.__file__)
@@ -133,7 +134,7 @@ def test_an_early_packet_poisons_the_kernel_as_it_does_the_model(accepts_input, 
 
 def test_a_laboratory_leaves_nothing_behind_even_when_its_test_is_killed():
     script = (
-        "import time; from tests.natlab.namespaces import Namespaces\n"
+        "import time; from natctl.own_world import Namespaces\n"
         "from natctl.namespaces import Topology\n"
         "t = Topology(); t.namespace('x'); n = Namespaces(); n.build(t)\n"
         "p = n.popen('x', ['sleep', '1000']); print(n._pid, p.pid, flush=True); time.sleep(1000)\n"

@@ -19,8 +19,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from natctl.namespaces import Topology
+from natctl.own_world import Namespaces, WorldError
 from tests.fabric import Fabric, Gateway, Weather
-from tests.natlab.namespaces import LaboratoryError, Namespaces, python
+from tests.natlab.interpreter import python
 from tests.natlab.tun_process import DEVICE, read_pickle, write_pickle
 
 
@@ -120,7 +121,7 @@ class TunInternet:
         try:
             return read_pickle(self._process.stdout)
         except EOFError as error:
-            raise LaboratoryError("the process of the TUN internet has ended") from error
+            raise WorldError("the process of the TUN internet has ended") from error
 
     def __enter__(self) -> Self:
         return self

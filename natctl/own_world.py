@@ -1,14 +1,15 @@
 """Network namespaces that leave no trace, and programs run in them.
 
 A keeper process holds a mount namespace with its own /run and with it every named network
-namespace of one laboratory.  It lives until its standard input closes, so that a test that is
-killed takes its laboratory with it; programs started here die with the test, too.
+namespace of one laboratory.  It lives until its standard input closes, so whoever is killed
+takes its laboratory with it; programs started here die with the thread that started them.
+
+Tools: unshare, nsenter and setpriv of util-linux, `ip`, `nft`, `sysctl`.
 """
 
 import contextlib
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -16,14 +17,15 @@ from typing import Any, Self
 
 from natctl.namespaces import PREPARE, Topology, own_world
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+ADMINISTRATORS_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
+"""Where the tools are that not every user has on the PATH."""
 
 START_LIMIT_S = 20.0
 STOP_LIMIT_S = 5.0
 
 
-class LaboratoryError(Exception):
-    """The laboratory could not be built; the text is what the tool said."""
+class WorldError(Exception):
+    """There can be no such namespaces here; the text is what the tool said."""
 
 
 class Namespaces:
@@ -32,20 +34,27 @@ class Namespaces:
     def __init__(self) -> None:
         self._root = os.geteuid() == 0
         self._started: list[subprocess.Popen[Any]] = []
-        keeper = subprocess.Popen(
-            own_world(["sh", "-c", f"{PREPARE} && echo $$ && read -r end"], root=self._root),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self._environment = os.environ | {
+            "PATH": f"{os.environ.get('PATH', os.defpath)}:{ADMINISTRATORS_PATH}"
+        }
+        try:
+            keeper = subprocess.Popen(
+                own_world(["sh", "-c", f"{PREPARE} && echo $$ && read -r end"], root=self._root),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=self._environment,
+            )
+        except FileNotFoundError as error:
+            raise WorldError(f"{error.filename} is not installed") from error
         assert keeper.stdout is not None
         self._keeper = keeper
         line = keeper.stdout.readline().strip()
         if not line.isdigit():
             keeper.kill()
             _, errors = keeper.communicate()
-            raise LaboratoryError(f"no namespaces of our own: {errors.strip()}")
+            raise WorldError(f"no namespaces of our own: {errors.strip()}")
         self._pid = int(line)
 
     def __enter__(self) -> Self:
@@ -68,14 +77,16 @@ class Namespaces:
             text=True,
             timeout=START_LIMIT_S,
             check=False,
+            env=self._environment,
         )
         if done.returncode != 0:
-            raise LaboratoryError(done.stderr.strip())
+            raise WorldError(done.stderr.strip())
 
     def popen(
         self, name: str | None, argv: Sequence[str | Path], **options: Any
     ) -> "subprocess.Popen[Any]":
         """Start a program in a namespace (None: the keeper's own).  Its pid is the program's."""
+        options.setdefault("env", self._environment)
         process = subprocess.Popen(self._inside(name, argv), **options)
         self._started.append(process)
         return process
@@ -90,9 +101,10 @@ class Namespaces:
             text=True,
             timeout=timeout_s,
             check=False,
+            env=self._environment,
         )
         if done.returncode != 0:
-            raise LaboratoryError(f"{argv[0]}: {done.stderr.strip() or done.stdout.strip()}")
+            raise WorldError(f"{argv[0]}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
     def close(self) -> None:
@@ -121,13 +133,8 @@ class Namespaces:
             *users,
             "--mount",
             network,
-            f"--wd={REPOSITORY}",
+            f"--wd={os.getcwd()}",
             "setpriv",
             "--pdeathsig=KILL",
             *(str(argument) for argument in argv),
         ]
-
-
-def python(*arguments: str | Path) -> list[str | Path]:
-    """A command line of the interpreter that runs the tests."""
-    return [sys.executable, *arguments]
