@@ -94,15 +94,16 @@ def targets(
     """The addresses worth a check, best first, each once, 16 at most and 4 of a kind.
 
     `claimed` come from the peer's card; `seen` are its addresses as a server saw them, freshest
-    first; `last_good` those that carried a path before; `ours` our own as servers see us.
+    first; `last_good` those that carried a path before; `ours` our own as servers see us.  A
+    server that we reach at a private address, or that sees us at one, is in our own realm, and
+    so is whom it introduces.
     """
     seen, ours = tuple(seen), tuple(ours)
     same_site = bool({a.host for a in seen} & {a.host for a in ours})
-    private_realm = any(is_private(a.host) for a in ours) or (
-        any(is_loopback(a.host) for a in ours)
-    )
-    loopback = any(is_loopback(a.host) for a in ours)
     forbidden = frozenset(servers)
+    realm = [address.host for address in (*ours, *forbidden)]
+    loopback = any(is_loopback(host) for host in realm)
+    private_realm = loopback or any(is_private(host) for host in realm)
     offered = [
         *(c for c in claimed if c.kind is not CandidateKind.LAST_GOOD),
         *(Candidate(CandidateKind.SERVER_REFLEXIVE, address) for address in seen),

@@ -108,17 +108,17 @@ class NatModel:
             confidence=0.0 if mapping is Mapping.UNKNOWN else 1.0 - 2.0**-destinations,
         )
 
-    def is_poisoned(self, socket: SocketId, lease: Address, fresh: Address) -> bool:
-        """Whether a sample taken just now betrays an early-inbound clash on `socket`.
+    def is_poisoned(self, lease: Address, fresh: Address) -> bool:
+        """Whether a sample taken just now betrays an early-inbound clash on the main socket.
 
         `lease` is how the server's old flow sees us, `fresh` how a destination does that had
-        no flow before.  Tells only on a NAT whose first samples agreed, or that keeps ports.
+        no flow before.  Tells only on a NAT that keeps our port, or whose earlier samples agreed.
         """
         if lease.host != fresh.host or lease.port == fresh.port:
             return False
-        if socket != MAIN_SOCKET or lease.port == self._local_port:
+        if lease.port == self._local_port:
             return True
-        older = [o.observed for o in self._of(socket) if o.observed != fresh]
+        older = [o.observed for o in self._of(MAIN_SOCKET) if o.observed != fresh]
         return len(older) >= 2 and len(set(older)) == 1
 
     # --- private

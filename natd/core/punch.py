@@ -122,6 +122,7 @@ class _Attempt:
     round: int = 0
     judged: bool = False
     heard: bool = False
+    settled: bool = False
 
 
 class Punch:
@@ -154,13 +155,20 @@ class Punch:
     ) -> None:
         """Begin a round towards `targets`, best first; `nats` are our report and the peer's."""
         began, judged, heard = now, False, False
-        if self._attempt is not None:
+        if self._attempt is not None and self.active:
             began, judged, heard = self._attempt.began, self._attempt.judged, self._attempt.heard
         self._nats, self._ours = nats, ours
         self._rtt_s = rtt_s or UNKNOWN_RTT_S
         self._targets = {c.address: _Target(c, at=now) for c in targets}
         self._attempt = _Attempt(began, full_ttl_at=now + start_in_s, judged=judged, heard=heard)
         self._attempt.escalate_at = now + start_in_s + 2 * self._rtt_s + SILENCE_S
+        self.handle_timer(now)
+
+    def add(self, targets: Iterable[Candidate], now: float) -> None:
+        """Further addresses have become known while the attempt runs."""
+        for candidate in targets:
+            if candidate.address not in self._targets:
+                self._targets[candidate.address] = _Target(candidate, at=now)
         self.handle_timer(now)
 
     def check_received(self, address: Address, socket: SocketId, now: float) -> None:
@@ -200,7 +208,7 @@ class Punch:
                 answered.mapped,
             )
         )
-        self._attempt.escalate_at = self._attempt.sample_by = self._attempt.retry_at = None
+        self.settle()
 
     def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
         """A server port without a flow saw `socket` as `observed`."""
@@ -229,15 +237,22 @@ class Punch:
             self._attempt.began = now
             self._begin_round(now)
 
+    def settle(self) -> None:
+        """A path stands: the ladder that is being climbed may still find a better one, but
+        nothing further is tried."""
+        if self._attempt is not None:
+            self._attempt.settled = True
+            self._attempt.escalate_at = self._attempt.sample_by = self._attempt.retry_at = None
+
     def stop(self) -> None:
-        """A path stands, or the peer is gone: nothing more is tried."""
+        """The peer is gone, or not wanted: nothing more is sent to it."""
         self._attempt = None
         self._targets.clear()
 
     @property
     def active(self) -> bool:
         """Whether a path is still being looked for."""
-        return self._attempt is not None and not any(t.proved for t in self._targets.values())
+        return self._attempt is not None and not self._attempt.settled
 
     @property
     def socket(self) -> SocketId:

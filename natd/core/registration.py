@@ -160,7 +160,7 @@ class Registration:
         self.dropped: Counter[str] = Counter()
         self._network = network
         self._identity = identity
-        self._prefix = prefix
+        self.prefix = prefix
         self._random = random
         self._card = b""
         self._sequence = 0
@@ -567,7 +567,7 @@ class Registration:
 
     def _transaction(self) -> bytes:
         free_bytes = rendezvous.TRANSACTION_BYTES - rendezvous.PREFIX_BYTES
-        return self._prefix + self._random.randbytes(free_bytes)
+        return self.prefix + self._random.randbytes(free_bytes)
 
     def _remember(self, transaction: bytes, question: _Question) -> None:
         self._pending[transaction] = question

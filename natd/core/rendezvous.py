@@ -14,6 +14,7 @@ from enum import IntEnum
 
 from natd.core.types import Address, NetworkId, PeerId
 
+TRANSACTION_AT = 3
 TRANSACTION_BYTES = 12
 PREFIX_BYTES = 4
 """Of a transaction: chosen by the peer for each of its registrations."""

@@ -1,0 +1,463 @@
+"""One network that we are a member of: its servers, its peers, and our card there.
+
+Rules:
+- A card counts if it opens under the network key, belongs to whom the server says, and is not
+  older than the one we have; whatever else a server says about a peer is a hint.
+- Registrations at several servers know nothing of each other; what they say is merged here.
+- Only the peer or registration that an input was for is drained, so an idle network of many
+  costs nothing.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from random import Random
+
+from natd.core import events
+from natd.core.candidates import TargetBudget
+from natd.core.card import Card, Identity, open_card
+from natd.core.natmodel import NatModel
+from natd.core.peer import NewerCard, Peer, PeerEvent, PeerView, TagAdded, TagDropped
+from natd.core.profile import Profile
+from natd.core.punch import FreshSocketWanted, IntroductionWanted, SampleWanted
+from natd.core.reach import Surroundings
+from natd.core.registration import Absent, Introduced, Leased, Listed, Lost, Registration, Sampled
+from natd.core.rendezvous import PREFIX_BYTES
+from natd.core.schedule import earliest
+from natd.core.secrets import network_id
+from natd.core.sessions import RouteAdded, RouteDropped
+from natd.core.types import (
+    MAIN_SOCKET,
+    Address,
+    Datagram,
+    DecodeError,
+    NetworkId,
+    PeerId,
+    SocketId,
+)
+
+PEERS_LIMIT = 256
+SAMPLE_PORTS = 3
+"""The ports after a server's own are part of the server, too, and never a peer."""
+
+CARD_RENEWAL_S = 2.0
+"""How long a change of ours settles before servers and peers are told: changes come in rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """What the user chose for a network."""
+
+    name: str
+    key: bytes
+    """The network key (`secrets.network_key`)."""
+    nick: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport:
+    """How we stand with one server."""
+
+    address: Address
+    state: str
+    rtt_s: float | None
+    last_answer_at: float | None
+    observed: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """From here on datagrams with this key are for this peer or registration."""
+
+    key: bytes
+    owner: Peer | Registration
+
+
+@dataclass(frozen=True, slots=True)
+class Unrouted:
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SocketFor:
+    """A peer needs a socket of its own: the owner answers with `Membership.use_socket`."""
+
+    peer: Peer
+
+
+MembershipEvent = events.Event | Routed | Unrouted | SocketFor
+
+TAG, CONNECTION_ID, CHECK, RENDEZVOUS = b"t", b"c", b"x", b"r"
+"""What a routing key is made of: a check tag, a connection id, the first bytes of a check's
+transaction or of a rendezvous transaction."""
+
+
+class Membership:
+    """See the top of this file."""
+
+    def __init__(
+        self,
+        settings: NetworkSettings,
+        identity: Identity,
+        nat: NatModel,
+        budget: TargetBudget,
+        random: Random,
+        *,
+        card_sequence: int,
+        now: float,
+    ) -> None:
+        self.network: NetworkId = network_id(settings.key)
+        self.settings = settings
+        self.dropped: Counter[str] = Counter()
+        self._identity = identity
+        self._nat = nat
+        self._budget = budget
+        self._random = random
+        self._profile = Profile(
+            identity, settings.key, settings.nick, sequence=card_sequence, now=now
+        )
+        self._tell_at: float | None = None  # None: everyone has our newest card
+        self._registrations: dict[Address, Registration] = {}
+        self._listed = False
+        self._peers: dict[PeerId, Peer] = {}
+        self._blocked: set[PeerId] = set()
+        self._datagrams: list[Datagram] = []
+        self._events: deque[MembershipEvent] = deque()
+
+    # --- commands
+
+    def set_nick(self, nick: str, now: float) -> None:
+        if self._profile.set_nick(nick):
+            self._tell_at = now
+
+    def set_local_addresses(self, addresses: tuple[str, ...], port: int, now: float) -> None:
+        """Our interfaces have changed (or are known for the first time)."""
+        if not self._profile.set_addresses(addresses, port):
+            return
+        for registration in self._registrations.values():
+            registration.renew_card(self._profile.sealed, self._profile.sequence, now)
+            registration.network_changed(now)
+            self._drain_registration(registration, now)
+        for peer in tuple(self._peers.values()):
+            peer.tell_card(self._profile.sealed, now)
+            peer.retry(now)
+            self.drain_peer(peer, now)
+
+    def set_servers(self, servers: Iterable[Address], now: float) -> None:
+        """Register with exactly these."""
+        servers = tuple(dict.fromkeys(servers))
+        for address in [a for a in self._registrations if a not in servers]:
+            self._stop_registration(self._registrations.pop(address), now)
+        for address in servers:
+            if address in self._registrations:
+                continue
+            prefix = self._random.randbytes(PREFIX_BYTES)
+            registration = Registration(
+                network=self.network,
+                identity=self._identity,
+                server=address,
+                prefix=prefix,
+                random=self._random,
+            )
+            self._registrations[address] = registration
+            self._events.append(Routed(RENDEZVOUS + prefix, registration))
+            registration.start(self._profile.sealed, self._profile.sequence, now)
+            self._drain_registration(registration, now)
+
+    def remember_peer(self, sealed_card: bytes, last_good: tuple[Address, ...]) -> PeerId | None:
+        """A peer of an earlier run; None if its card is of no use any more."""
+        card = self._open(sealed_card)
+        if card is None or card.peer in self._peers or len(self._peers) >= PEERS_LIMIT:
+            return None
+        self._add_peer(card).reach.remember(last_good)
+        return card.peer
+
+    def block(self, peer: PeerId, blocked: bool, now: float) -> None:
+        if blocked:
+            self._blocked.add(peer)
+            if peer in self._peers:
+                self._peers[peer].hang_up(now)
+                self.drain_peer(self._peers[peer], now)
+        else:
+            self._blocked.discard(peer)
+
+    def retry(self, peer: PeerId | None, now: float) -> None:
+        for each in tuple(self._peers.values()):
+            if peer is None or each.card.peer == peer:
+                each.retry(now)
+                self.drain_peer(each, now)
+
+    def use_socket(self, peer: Peer, socket: SocketId, now: float) -> None:
+        peer.use_socket(socket, now)
+        self.drain_peer(peer, now)
+
+    def stop(self, now: float) -> None:
+        """Say goodbye to everybody."""
+        for peer in self._peers.values():
+            peer.say_bye(now)
+            self.drain_peer(peer, now)
+        for registration in self._registrations.values():
+            self._stop_registration(registration, now)
+        self._registrations.clear()
+
+    def peer(self, peer: PeerId) -> Peer | None:
+        """The peer of this id, if we ever met it; whoever acts on it calls `drain_peer`."""
+        return self._peers.get(peer)
+
+    def receive_rendezvous(
+        self,
+        registration: Registration,
+        data: bytes,
+        address: Address,
+        socket: SocketId,
+        now: float,
+    ) -> None:
+        registration.receive_datagram(data, address, now, socket)
+        self._drain_registration(registration, now)
+
+    def observed_changed(self, now: float) -> None:
+        """Our picture of our own side has changed: attempts that run may use it."""
+        if self._profile.set_nat(self._nat.report()) and self._tell_at is None:
+            self._tell_at = now + CARD_RENEWAL_S
+        surroundings = self._surroundings()
+        for peer in tuple(self._peers.values()):
+            peer.set_surroundings(surroundings, now)
+            self.drain_peer(peer, now)
+
+    def handle_timer(self, now: float) -> None:
+        if self._profile.handle_timer(now):
+            for peer in tuple(self._peers.values()):
+                peer.use_prekeys(self._profile.prekeys)
+                self.drain_peer(peer, now)
+            self._tell_at = now
+        if self._tell_at is not None and self._tell_at <= now:
+            self._tell_at = None
+            self._tell_card(now)
+        for registration in tuple(self._registrations.values()):
+            if _is_due(registration.get_timer(), now):
+                registration.handle_timer(now)
+                self._drain_registration(registration, now)
+        for peer in tuple(self._peers.values()):
+            if _is_due(peer.get_timer(), now):
+                peer.handle_timer(now)
+                self.drain_peer(peer, now)
+
+    # --- outputs
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        datagrams, self._datagrams = self._datagrams, []
+        return datagrams
+
+    def next_event(self) -> MembershipEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        return earliest(
+            self._tell_at,
+            self._profile.get_timer(),
+            *(registration.get_timer() for registration in self._registrations.values()),
+            *(peer.get_timer() for peer in self._peers.values()),
+        )
+
+    def servers(self) -> tuple[ServerReport, ...]:
+        return tuple(
+            ServerReport(r.server, r.state, r.rtt_s, r.last_answer_at, r.observed)
+            for r in self._registrations.values()
+        )
+
+    def peers(self, now: float) -> tuple[PeerView, ...]:
+        return tuple(peer.view(now) for peer in self._peers.values())
+
+    @property
+    def sockets(self) -> frozenset[SocketId]:
+        """The sockets besides the main one that some peer needs."""
+        return frozenset().union(*(peer.reach.sockets for peer in self._peers.values()))
+
+    # --- private: servers
+
+    def _drain_registration(self, registration: Registration, now: float) -> None:
+        self._datagrams += registration.datagrams_to_send()
+        while (event := registration.next_event()) is not None:
+            match event:
+                case Introduced():
+                    self._introduce(event, now)
+                case Leased(observed, rtt_s, moved):
+                    self._events.append(
+                        events.ServerAnswered(self.network, registration.server, observed, rtt_s)
+                    )
+                    self._observe(MAIN_SOCKET, registration.server, observed, now)
+                    if moved:
+                        self.retry(None, now)
+                case Sampled(destination, observed, socket):
+                    self._take_sample(registration, destination, observed, socket, now)
+                case Listed():
+                    if not self._listed:
+                        self._listed = True
+                        self._events.append(events.MembersListed(self.network))
+                case Lost(reason):
+                    self._events.append(
+                        events.ServerLost(self.network, registration.server, reason)
+                    )
+                case Absent():
+                    pass
+            self._datagrams += registration.datagrams_to_send()
+
+    def _stop_registration(self, registration: Registration, now: float) -> None:
+        registration.stop(now)
+        self._datagrams += registration.datagrams_to_send()
+        self._events.append(Unrouted(RENDEZVOUS + registration.prefix))
+
+    def _take_sample(
+        self,
+        registration: Registration,
+        destination: Address,
+        observed: Address,
+        socket: SocketId,
+        now: float,
+    ) -> None:
+        lease = registration.observed
+        poisoned = (
+            socket == MAIN_SOCKET
+            and lease is not None
+            and self._nat.is_poisoned(lease, observed)
+        )
+        self._observe(socket, destination, observed, now)
+        for peer in tuple(self._peers.values()):
+            peer.sampled(socket, observed, poisoned=poisoned, now=now)
+            self.drain_peer(peer, now)
+
+    def _observe(
+        self, socket: SocketId, destination: Address, observed: Address, now: float
+    ) -> None:
+        if self._nat.observe(socket, destination, observed, now):
+            self._events.append(events.NatObserved(self._nat.report(), self._nat.observed()))
+
+    def _tell_card(self, now: float) -> None:
+        for registration in self._registrations.values():
+            registration.renew_card(self._profile.sealed, self._profile.sequence, now)
+            self._drain_registration(registration, now)
+        for peer in tuple(self._peers.values()):
+            peer.tell_card(self._profile.sealed, now)
+            self.drain_peer(peer, now)
+
+    def _surroundings(self) -> Surroundings:
+        servers = {
+            Address(address.host, address.port + offset)
+            for address in self._registrations
+            for offset in range(SAMPLE_PORTS + 1)
+        }
+        rtts_s = [r.rtt_s for r in self._registrations.values() if r.rtt_s is not None]
+        return Surroundings(
+            self._nat.observed(),
+            frozenset(servers),
+            self._nat.report(),
+            min(rtts_s, default=None),
+        )
+
+    # --- private: peers
+
+    def _introduce(self, introduced: Introduced, now: float) -> None:
+        if introduced.peer in self._blocked:
+            self.dropped["introduction-of-a-blocked-peer"] += 1
+            return
+        card = self._open(introduced.sealed_card)
+        if card is None or card.peer != introduced.peer:
+            self.dropped["introduction-of-another-card"] += 1
+            return
+        peer = self._take_card(card, introduced.sealed_card)
+        if peer is None:
+            return
+        peer.set_surroundings(self._surroundings(), now)
+        peer.introduced(
+            tuple(dict.fromkeys((*introduced.samples, *introduced.observed))),
+            we_dial=introduced.we_dial,
+            start_in_s=introduced.start_in_s,
+            now=now,
+        )
+        self.drain_peer(peer, now)
+
+    def _take_card(self, card: Card, sealed: bytes) -> Peer | None:
+        """The peer that this card is of; None if the card is older than the one we have."""
+        peer = self._peers.get(card.peer)
+        first_contact = peer is None
+        if peer is None:
+            if len(self._peers) >= PEERS_LIMIT:
+                self.dropped["network-is-full"] += 1
+                return None
+            peer = self._add_peer(card)
+        elif card.sequence < peer.card.sequence:
+            self.dropped["card-is-older"] += 1
+            return None
+        elif card.sequence == peer.card.sequence:
+            return peer
+        else:
+            peer.update_card(card, self._profile.prekeys)
+        self._events.append(
+            events.PeerMet(self.network, card.peer, card.nick, sealed, first_contact)
+        )
+        return peer
+
+    def _add_peer(self, card: Card) -> Peer:
+        peer = Peer(
+            self.network,
+            self.settings.key,
+            card,
+            self._identity,
+            self.settings.nick,
+            self._budget,
+            self._random,
+        )
+        self._peers[card.peer] = peer
+        self._events.append(Routed(CHECK + peer.reach.transaction_prefix, peer))
+        peer.use_prekeys(self._profile.prekeys)
+        return peer
+
+    def _open(self, sealed: bytes) -> Card | None:
+        try:
+            card = open_card(sealed, self.settings.key)
+        except DecodeError:
+            self.dropped["card-does-not-open"] += 1
+            return None
+        if card.peer == self._identity.peer:
+            self.dropped["card-is-our-own"] += 1
+            return None
+        return card
+
+    def drain_peer(self, peer: Peer, now: float) -> None:
+        """Take over what a peer has to say; called after every input to it."""
+        while (event := peer.next_event()) is not None:
+            self._take_peer_event(peer, event, now)
+        self._datagrams += peer.datagrams_to_send()
+
+    def _take_peer_event(self, peer: Peer, event: PeerEvent, now: float) -> None:
+        match event:
+            case TagAdded(tag):
+                self._events.append(Routed(TAG + tag, peer))
+            case TagDropped(tag):
+                self._events.append(Unrouted(TAG + tag))
+            case RouteAdded(connection_id):
+                self._events.append(Routed(CONNECTION_ID + connection_id, peer))
+            case RouteDropped(connection_id):
+                self._events.append(Unrouted(CONNECTION_ID + connection_id))
+            case NewerCard(sealed):
+                card = self._open(sealed)
+                if card is not None and card.peer == peer.card.peer:
+                    self._take_card(card, sealed)
+            case SampleWanted(socket):
+                for registration in self._registrations.values():
+                    if registration.state == "registered":
+                        registration.sample(socket, now)
+                        self._datagrams += registration.datagrams_to_send()
+                        break
+            case IntroductionWanted(samples):
+                for registration in self._registrations.values():
+                    registration.connect(peer.card.peer, samples, now)
+                    self._datagrams += registration.datagrams_to_send()
+            case FreshSocketWanted():
+                self._events.append(SocketFor(peer))
+            case _:
+                self._events.append(event)
+
+
+def _is_due(timer: float | None, now: float) -> bool:
+    return timer is not None and timer <= now

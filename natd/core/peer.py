@@ -1,0 +1,443 @@
+"""One remote peer in one network: its card, the pair's secrets, its reach and its dialogue.
+
+    introduction ─► reach ─────────── finds and keeps paths, carries datagrams
+         └────────► dialogue ──────── sessions and messages, knows no address
+
+The owner of the two: a session's datagrams are handed to `reach`, an authentic one tells it
+where the peer is, and a path that comes up makes the dialogue send again what was lost.
+
+Rules:
+- A peer is online when its session is confirmed and a path carries it.  A lost path leaves the
+  session as it is, and the next path takes it up again.
+- Secrets are kept for every combination of live prekeys, at most two by two, found by tag; what
+  we send uses the newest of both.
+"""
+
+from collections import Counter, deque
+from dataclasses import dataclass
+from random import Random
+
+from natd.core import events, stun
+from natd.core.candidates import TargetBudget
+from natd.core.card import Card, Identity
+from natd.core.conversation import (
+    Acknowledged,
+    Arrived,
+    CardArrived,
+    IntroduceArrived,
+    PeerBye,
+    PeerHello,
+    Wanted,
+)
+from natd.core.dialogue import Dialogue, DialogueEvent
+from natd.core.frames import CardFrame
+from natd.core.punch import AttemptFailed, FreshSocketWanted, IntroductionWanted, SampleWanted
+from natd.core.reach import (
+    FlightDue,
+    PathDown,
+    PathMoved,
+    PathUp,
+    Ponged,
+    Reach,
+    ReachEvent,
+    Surroundings,
+)
+from natd.core.schedule import earliest
+from natd.core.secrets import CHECK_TAG_BYTES, PairSecrets, Prekey, derive_pair_secrets
+from natd.core.sessions import RouteAdded, RouteDropped, SessionConfirmed, SessionEnded
+from natd.core.types import (
+    Address,
+    Candidate,
+    Datagram,
+    NatReport,
+    NetworkId,
+    PathReport,
+    PeerId,
+    PeerState,
+    SocketId,
+)
+
+HANDSHAKE_PATIENCE_S = 4.0
+"""On a path that answers checks, a handshake that takes longer is stuck: dial anew.  The side
+that was to be dialled waits twice as long before it dials itself."""
+
+LIVE_PREKEYS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TagAdded:
+    """Checks and first flights that carry this tag are from this peer."""
+
+    tag: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TagDropped:
+    tag: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NewerCard:
+    """The peer sent a card over the session: the owner verifies it like any other."""
+
+    sealed: bytes
+
+
+PeerEvent = (
+    events.Event
+    | TagAdded
+    | TagDropped
+    | NewerCard
+    | RouteAdded
+    | RouteDropped
+    | SampleWanted
+    | IntroductionWanted
+    | FreshSocketWanted
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """What people and programs are told of a peer."""
+
+    peer: PeerId
+    nick: str
+    state: PeerState
+    path: PathReport | None
+    verdict: str | None
+    last_heard_at: float | None
+    candidates: tuple[Candidate, ...]
+    nat: NatReport
+
+
+class Peer:
+    """See the top of this file."""
+
+    def __init__(
+        self,
+        network: NetworkId,
+        network_key: bytes,
+        card: Card,
+        identity: Identity,
+        nick: str,
+        budget: TargetBudget,
+        random: Random,
+    ) -> None:
+        self.card = card
+        self.reach = Reach(budget, random)
+        self._network = network
+        self._network_key = network_key
+        self._identity = identity
+        self._dialogue = Dialogue(random, nick=nick, ours_stay=identity.peer < card.peer)
+        self._secrets: dict[bytes, PairSecrets] = {}  # by receive tag, newest last
+        self._remote_prekeys: tuple[bytes, ...] = (card.prekey_public,)
+        self._presence = _Presence()
+        self._datagrams: list[Datagram] = []
+        self._events: deque[PeerEvent] = deque()
+        self.reach.describe_peer(card.candidates, card.nat)
+
+    # --- commands
+
+    def open_conversation(self, state: events.ConversationState, now: float) -> None:
+        self._dialogue.open_conversation(state, now)
+        self._settle(now)
+
+    def send_message(self, message: events.OutboundMessage, now: float) -> bool:
+        taken = self._dialogue.send_message(message, now)
+        self._settle(now)
+        return taken
+
+    def message_committed(self, epoch: int, seq: int, now: float) -> None:
+        self._dialogue.message_committed(epoch, seq, now)
+        self._settle(now)
+
+    def tell_card(self, sealed: bytes, now: float) -> None:
+        """Our own card is a newer one: pass it on where a session stands."""
+        self._dialogue.send_frame(CardFrame(sealed), now)
+        self._settle(now)
+
+    def ping(self, token: int, now: float) -> None:
+        self.reach.ping(token, now)
+        self._settle(now)
+
+    def retry(self, now: float) -> None:
+        """The user asks, or our network has changed: try at once, on every address known."""
+        self.reach.retry(now)
+        self._settle(now)
+
+    def say_bye(self, now: float) -> None:
+        """We are leaving: tell the peer, so that it need not find out."""
+        self._dialogue.say_bye(now)
+        self._settle(now)
+        self.reach.stop()
+
+    def hang_up(self, now: float) -> None:
+        """We don't want this peer (any more)."""
+        self._dialogue.hang_up(now)
+        self._settle(now)
+        self.reach.stop()
+        self._go_offline("blocked here")
+
+    # --- what servers and others tell
+
+    def update_card(self, card: Card, prekeys: tuple[Prekey, ...]) -> None:
+        """Take a verified card, a newer one or the first; `prekeys` are ours, newest last."""
+        if card.prekey_public != self._remote_prekeys[-1]:
+            self._remote_prekeys = (self._remote_prekeys[-1], card.prekey_public)
+        self.card = card
+        self.reach.describe_peer(card.candidates, card.nat)
+        self.use_prekeys(prekeys)
+
+    def use_prekeys(self, prekeys: tuple[Prekey, ...]) -> None:
+        """Derive the secrets of every combination of live prekeys, ours given newest last."""
+        fresh: dict[bytes, PairSecrets] = {}
+        for remote in self._remote_prekeys[-LIVE_PREKEYS:]:
+            for prekey in prekeys[-LIVE_PREKEYS:]:
+                try:
+                    secrets = derive_pair_secrets(
+                        self._identity,
+                        prekey,
+                        self.card.static_public,
+                        remote,
+                        self.card.peer,
+                        self._network_key,
+                    )
+                except ValueError:
+                    self.reach.dropped["card-with-weak-keys"] += 1
+                    continue
+                fresh[secrets.receive_tag] = secrets
+        self._events += [TagDropped(tag) for tag in self._secrets if tag not in fresh]
+        self._events += [TagAdded(tag) for tag in fresh if tag not in self._secrets]
+        self._secrets = fresh
+        if fresh:
+            self.reach.use(self._newest)
+
+    def introduced(
+        self, seen: tuple[Address, ...], *, we_dial: bool, start_in_s: float, now: float
+    ) -> None:
+        """A server names the peer's addresses, freshest first, to both of us at this instant."""
+        if not self._secrets:
+            return
+        sessions = self._dialogue.sessions
+        stale = sessions.psk != self._newest.psk
+        if self._presence.tried_since is None:
+            self._presence.tried_since = now
+        self._presence.we_dial = we_dial
+        if we_dial and (stale or not sessions.is_open):
+            self._dialogue.dial(self._newest, now)
+        self.reach.introduced(seen, start_in_s, now)
+        self._settle(now)
+
+    def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
+        """What servers say of our own side has changed."""
+        self.reach.set_surroundings(surroundings, now)
+        self._settle(now)
+
+    def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
+        self.reach.sampled(socket, observed, poisoned=poisoned, now=now)
+        self._settle(now)
+
+    def use_socket(self, socket: SocketId, now: float) -> None:
+        self.reach.use_socket(socket, now)
+        self._settle(now)
+
+    # --- datagrams
+
+    def receive_check(
+        self,
+        message: stun.StunMessage,
+        data: bytes,
+        address: Address,
+        socket: SocketId,
+        now: float,
+    ) -> None:
+        """A Binding request that carries one of our tags."""
+        username = message.get(stun.USERNAME) or b""
+        secrets = self._secrets.get(username[:CHECK_TAG_BYTES])
+        if secrets is not None:
+            self.reach.receive_check(message, data, secrets, address, socket, now)
+            self._settle(now)
+
+    def receive_check_answer(
+        self,
+        message: stun.StunMessage,
+        data: bytes,
+        address: Address,
+        socket: SocketId,
+        now: float,
+    ) -> None:
+        """A Binding response under our transaction prefix."""
+        self.reach.receive_check_answer(message, data, address, socket, now)
+        self._settle(now)
+
+    def receive_session_datagram(
+        self, data: bytes, connection_id: bytes, address: Address, socket: SocketId, now: float
+    ) -> None:
+        secrets = self._secrets.get(connection_id[:CHECK_TAG_BYTES])
+        if self._dialogue.receive_datagram(data, connection_id, secrets, address, now):
+            self.reach.heard(address, socket, now)
+        self._settle(now)
+
+    def handle_timer(self, now: float) -> None:
+        self.reach.handle_timer(now)
+        self._dialogue.handle_timer(now)
+        redial_at = self._presence.redial_at
+        if redial_at is not None and redial_at <= now:
+            self._presence.redial_at = now + 2 * HANDSHAKE_PATIENCE_S
+            self._dialogue.redial(self._newest, now)
+        self._settle(now)
+
+    # --- outputs
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        datagrams, self._datagrams = self._datagrams, []
+        return datagrams
+
+    def next_event(self) -> PeerEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        return earliest(
+            self.reach.get_timer(), self._dialogue.get_timer(), self._presence.redial_at
+        )
+
+    def view(self, now: float) -> PeerView:
+        state = PeerState.OFFLINE
+        if self._presence.online:
+            state = PeerState.ONLINE
+        elif self.reach.is_trying(now):
+            state = PeerState.PUNCHING
+        return PeerView(
+            peer=self.card.peer,
+            nick=self.card.nick,
+            state=state,
+            path=self.reach.path,
+            verdict=self._presence.verdict,
+            last_heard_at=self.reach.heard_at,
+            candidates=self.reach.targets,
+            nat=self.card.nat,
+        )
+
+    @property
+    def dropped(self) -> Counter[str]:
+        return self.reach.dropped + self._dialogue.dropped + self._dialogue.sessions.dropped
+
+    # --- private
+
+    @property
+    def _newest(self) -> PairSecrets:
+        return next(reversed(self._secrets.values()))
+
+    def _settle(self, now: float) -> None:
+        """Drain the two, each into the other, until both are quiet."""
+        while True:
+            self._carry(now)
+            if (reach_event := self.reach.next_event()) is not None:
+                self._take_reach_event(reach_event, now)
+            elif (dialogue_event := self._dialogue.next_event()) is not None:
+                self._take_dialogue_event(dialogue_event)
+            else:
+                break
+        self._datagrams += self.reach.datagrams_to_send()
+        self._notice_presence(now)
+
+    def _carry(self, now: float) -> None:
+        data = self._dialogue.datagrams_to_send()
+        if data:
+            self.reach.carry(data, now, awaiting=self._dialogue.sessions.is_awaiting(now))
+
+    def _take_reach_event(self, event: ReachEvent, now: float) -> None:
+        match event:
+            case FlightDue():
+                self.reach.carry(self._dialogue.sessions.flight, now, awaiting=True)
+            case PathUp():
+                self._presence.verdict = None
+                self._dialogue.path_changed(now)
+            case PathMoved(path):
+                self._dialogue.path_changed(now)
+                if self._presence.online:
+                    self._events.append(events.PathChanged(self._network, self.card.peer, path))
+            case PathDown():
+                self._go_offline("no answer on any path")
+            case AttemptFailed(verdict):
+                self._presence.verdict = verdict
+                self._events.append(events.VerdictReached(self._network, self.card.peer, verdict))
+            case Ponged(token, rtt_s):
+                self._events.append(
+                    events.PingAnswered(self._network, self.card.peer, token, rtt_s)
+                )
+            case SampleWanted() | IntroductionWanted() | FreshSocketWanted():
+                self._events.append(event)
+
+    def _take_dialogue_event(self, event: DialogueEvent) -> None:
+        network, peer = self._network, self.card.peer
+        match event:
+            case Arrived(message):
+                self._events.append(
+                    events.MessageArrived(
+                        network,
+                        peer,
+                        self.card.nick,
+                        message.message_id,
+                        message.epoch,
+                        message.seq,
+                        message.sent_at_unix_ms,
+                        message.kind,
+                        message.body,
+                    )
+                )
+            case Acknowledged(epoch, seq):
+                self._events.append(events.MessagesAcknowledged(network, peer, epoch, seq))
+            case Wanted(after_seq, count):
+                self._events.append(events.OutboxWanted(network, peer, after_seq, count))
+            case CardArrived(sealed):
+                self._events.append(NewerCard(sealed))
+            case PeerBye():
+                self.reach.stop()
+                self._go_offline("left")
+            case SessionEnded(reason):
+                self._go_offline(f"session ended: {reason}")
+            case RouteAdded() | RouteDropped():
+                self._events.append(event)
+            case PeerHello() | IntroduceArrived() | SessionConfirmed():
+                pass
+
+    def _notice_presence(self, now: float) -> None:
+        """Say that the peer is online once its session is confirmed and a path carries it, and
+        set the time after which a handshake counts as stuck."""
+        presence, path = self._presence, self.reach.path
+        if path is None or not self._secrets:
+            presence.redial_at = None
+            return
+        if not self._dialogue.sessions.is_confirmed:
+            if presence.redial_at is None:
+                wait_s = HANDSHAKE_PATIENCE_S * (1.0 if presence.we_dial else 2.0)
+                presence.redial_at = now + wait_s
+            return
+        presence.redial_at = None
+        if not presence.online:
+            since = presence.tried_since if presence.tried_since is not None else now
+            presence.online, presence.tried_since = True, None
+            self._events.append(
+                events.PeerConnected(
+                    self._network, self.card.peer, self.card.nick, path, now - since
+                )
+            )
+
+    def _go_offline(self, reason: str) -> None:
+        if self._presence.online:
+            self._presence.online = False
+            self._events.append(
+                events.PeerDisconnected(self._network, self.card.peer, self.card.nick, reason)
+            )
+
+
+@dataclass(slots=True)
+class _Presence:
+    """Whether the peer is there, as far as the world has been told."""
+
+    online: bool = False
+    we_dial: bool = False
+    tried_since: float | None = None  # None: reached, or never introduced
+    redial_at: float | None = None  # None: no handshake is overdue
+    verdict: str | None = None

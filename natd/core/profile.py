@@ -1,0 +1,100 @@
+"""Our own card in one network, as it changes: prekeys, addresses, NAT report.
+
+Rules:
+- A fresh prekey at each start and each hour; the one before it stays usable for two hours, so
+  that an introduction that is under way still finds its secrets, and is then gone for good.
+- Each change makes a new card with the next sequence number, which never goes back: it begins
+  above every number of an earlier run.
+"""
+
+from natd.core.candidates import local_candidates
+from natd.core.card import Card, Identity, seal_card
+from natd.core.schedule import earliest
+from natd.core.secrets import Prekey
+from natd.core.types import Candidate, NatReport
+
+PREKEY_LIFETIME_S = 3600.0
+PREKEY_GRACE_S = 7200.0
+"""From its making: an hour in cards, and one more for those who still hold the old card."""
+
+
+class Profile:
+    """What we tell others about ourselves, and the keys behind it."""
+
+    def __init__(
+        self, identity: Identity, network_key: bytes, nick: str, *, sequence: int, now: float
+    ) -> None:
+        self._identity = identity
+        self._network_key = network_key
+        self._nick = nick
+        self._candidates: tuple[Candidate, ...] = ()
+        self._nat = NatReport()
+        self._prekey = Prekey.generate()
+        self._rotate_at = now + PREKEY_LIFETIME_S
+        self._previous: tuple[Prekey, float] | None = None  # with the instant of its end
+        self.sequence = sequence
+        self.sealed = self._seal()
+
+    # --- inputs
+
+    def set_nick(self, nick: str) -> bool:
+        """True if there is a new card."""
+        if nick == self._nick:
+            return False
+        self._nick = nick
+        return self._renew()
+
+    def set_addresses(self, addresses: tuple[str, ...], port: int) -> bool:
+        candidates = local_candidates(addresses, port)
+        if candidates == self._candidates:
+            return False
+        self._candidates = candidates
+        return self._renew()
+
+    def set_nat(self, report: NatReport) -> bool:
+        """A report whose confidence alone differs is no news."""
+        before = (self._nat.mapping, self._nat.filtering, self._nat.allocation)
+        if before == (report.mapping, report.filtering, report.allocation):
+            return False
+        self._nat = report
+        return self._renew()
+
+    def handle_timer(self, now: float) -> bool:
+        """Rotate what is due; True if there is a new card."""
+        if self._previous is not None and self._previous[1] <= now:
+            self._previous = None
+        if self._rotate_at > now:
+            return False
+        self._previous = (self._prekey, self._rotate_at - PREKEY_LIFETIME_S + PREKEY_GRACE_S)
+        self._prekey = Prekey.generate()
+        self._rotate_at = now + PREKEY_LIFETIME_S
+        return self._renew()
+
+    # --- outputs
+
+    def get_timer(self) -> float | None:
+        return earliest(self._rotate_at, None if self._previous is None else self._previous[1])
+
+    @property
+    def prekeys(self) -> tuple[Prekey, ...]:
+        """The live ones, newest last."""
+        return ((self._previous[0],) if self._previous is not None else ()) + (self._prekey,)
+
+    # --- private
+
+    def _renew(self) -> bool:
+        self.sequence += 1
+        self.sealed = self._seal()
+        return True
+
+    def _seal(self) -> bytes:
+        card = Card(
+            peer=self._identity.peer,
+            static_public=self._identity.static_public,
+            prekey_public=self._prekey.public,
+            sequence=self.sequence,
+            nick=self._nick,
+            candidates=self._candidates,
+            nat=self._nat,
+        )
+        return seal_card(card, self._identity, self._network_key)

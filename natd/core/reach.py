@@ -1,0 +1,395 @@
+"""Where datagrams to one peer go: its attempts and its paths, and what to do with neither.
+
+Owner of `punch`, which finds paths, and `paths`, which keeps them.  While there is no path,
+what a session wants to send goes to where the peer was last heard, else to the two best
+candidates, always within the budget of an unproved address.
+
+Rules:
+- While `start_in` runs nothing leaves but low-TTL openers.
+- Whatever only the peer could have written makes its source a place to check, never a path.
+- A path that falls silent is looked for again before it is given up, and stays in use meanwhile.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from random import Random
+
+from natd.core import stun
+from natd.core.candidates import TargetBudget, targets
+from natd.core.checks import PREFIX_BYTES, Checks, answer
+from natd.core.paths import PathChosen, PathRecovered, Paths, PathsLost, PathSuspected
+from natd.core.punch import (
+    AttemptFailed,
+    FreshSocketWanted,
+    IntroductionWanted,
+    PathFound,
+    Punch,
+    SampleWanted,
+    path_kind,
+)
+from natd.core.schedule import earliest
+from natd.core.secrets import PairSecrets
+from natd.core.types import (
+    MAIN_SOCKET,
+    Address,
+    Candidate,
+    CandidateKind,
+    Datagram,
+    NatReport,
+    PathReport,
+    SocketId,
+)
+
+FIRST_FLIGHT_TARGETS = 2
+"""A first flight is three datagrams: to every candidate it would eat the budget of the checks."""
+
+LAST_GOOD_LIMIT = 4
+
+LATE_S = 30.0
+"""A peer not reached after this long is shown as offline, although attempts go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathUp:
+    """A path stands where there was none, or where the last one was suspected."""
+
+    path: PathReport
+
+
+@dataclass(frozen=True, slots=True)
+class PathMoved:
+    """Another path is in use than before, without a gap."""
+
+    path: PathReport
+
+
+@dataclass(frozen=True, slots=True)
+class PathDown:
+    """No path is left; attempts go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlightDue:
+    """Unfinished handshakes are to be sent again: the owner answers with `carry`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ponged:
+    """The answer to `ping`."""
+
+    token: int
+    rtt_s: float
+
+
+ReachEvent = (
+    PathUp
+    | PathMoved
+    | PathDown
+    | FlightDue
+    | Ponged
+    | SampleWanted
+    | IntroductionWanted
+    | FreshSocketWanted
+    | AttemptFailed
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an attempt needs to know of our own side."""
+
+    ours: tuple[Address, ...] = ()
+    """Our addresses as servers see them."""
+    servers: frozenset[Address] = frozenset()
+    nat: NatReport = field(default_factory=NatReport)
+    rtt_s: float | None = None
+    """Round trip to the nearest server; None when unknown."""
+
+
+class Reach:
+    """See the top of this file."""
+
+    def __init__(self, budget: TargetBudget, random: Random) -> None:
+        self.dropped: Counter[str] = Counter()
+        self.transaction_prefix = random.randbytes(PREFIX_BYTES)
+        self._surroundings = Surroundings()
+        self._budget = budget
+        self._checks = Checks(self.transaction_prefix, random)
+        self._punch = Punch(self._checks, budget, random)
+        self._paths = Paths(self._checks, random)
+        self._claimed: tuple[Candidate, ...] = ()
+        self._their_nat = NatReport()
+        self._seen: tuple[Address, ...] = ()
+        self._last_good: tuple[Address, ...] = ()
+        # Where the peer was last heard while there was no path; None: nowhere yet.
+        self._heard_from: tuple[Address, SocketId] | None = None
+        self._heard_at: float | None = None
+        # When the attempt to reach the peer began; None: reached, or never tried.
+        self._trying_since: float | None = None
+        # Until when only openers may leave; None: no restraint.
+        self._hold_until: float | None = None
+        self._up = False  # whether the owner was told of a path
+        self._pings: dict[int, float] = {}
+        self._datagrams: list[Datagram] = []
+        self._events: deque[ReachEvent] = deque()
+
+    # --- commands
+
+    def use(self, secrets: PairSecrets) -> None:
+        self._checks.use(secrets)
+
+    def describe_peer(self, candidates: tuple[Candidate, ...], nat: NatReport) -> None:
+        """What the peer's newest card claims."""
+        self._claimed, self._their_nat = candidates, nat
+
+    def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
+        """What servers say of our own side; while we punch, it may open further candidates."""
+        self._surroundings = surroundings
+        if self._punch.active:
+            self._punch.add(self._all_targets(), now)
+
+    def remember(self, last_good: Iterable[Address]) -> None:
+        """Addresses that carried a path before."""
+        self._last_good = tuple(last_good)[:LAST_GOOD_LIMIT]
+
+    def introduced(self, seen: tuple[Address, ...], start_in_s: float, now: float) -> None:
+        """A server told both of us, at this instant, where the other is; freshest first."""
+        self._seen = seen
+        if not self._paths.healthy:
+            self._attempt(start_in_s, now)
+        self._settle(now)
+
+    def retry(self, now: float) -> None:
+        """Try at once, on every address known: the user asks, or our network has changed."""
+        self._paths.probe(now)
+        if not self._paths.healthy:
+            self._attempt(0.0, now)
+            self._events.append(IntroductionWanted(()))
+        self._paths.handle_timer(now)
+        self._settle(now)
+
+    def ping(self, token: int, now: float) -> None:
+        """Time a round trip on the path in use, or wait until there is one."""
+        self._pings[token] = now
+        in_use = self._paths.in_use
+        if in_use is not None:
+            self._datagrams.append(self._checks.request(*in_use, now))
+
+    def stop(self) -> None:
+        """The peer is gone or not wanted: nothing more is sent to it."""
+        self._punch.stop()
+        self._paths.drop()
+        self._up = False
+        self._trying_since = self._hold_until = self._heard_from = None
+
+    def carry(self, data: Iterable[bytes], now: float, *, awaiting: bool) -> None:
+        """Send a session's datagrams; `awaiting` when they ask for an answer."""
+        in_use = self._paths.in_use
+        for datagram in data:
+            if in_use is not None and self._paths.healthy:
+                self._datagrams.append(Datagram(datagram, in_use[0], None, in_use[1]))
+                self._paths.sent(now, awaiting=awaiting)
+            elif self._hold_until is None or self._hold_until <= now:
+                self._send_anywhere(datagram, now)
+
+    # --- datagrams
+
+    def receive_check(
+        self,
+        message: stun.StunMessage,
+        data: bytes,
+        secrets: PairSecrets,
+        address: Address,
+        socket: SocketId,
+        now: float,
+    ) -> None:
+        """A Binding request under a tag of this peer's."""
+        response = answer(message, data, secrets, address, socket)
+        if response is None:
+            self.dropped["check-without-integrity"] += 1
+            return
+        self._datagrams.append(response)
+        self.heard(address, socket, now)
+
+    def receive_check_answer(
+        self,
+        message: stun.StunMessage,
+        data: bytes,
+        address: Address,
+        socket: SocketId,
+        now: float,
+    ) -> None:
+        """A Binding response under our transaction prefix."""
+        answered = self._checks.match(message, data, address, socket, now)
+        if answered is None:
+            self.dropped["answer-to-no-check"] += 1
+            return
+        self._heard_at = now
+        self._budget.answered(address, now)
+        if not self._paths.check_answered(answered, now):
+            self._punch.check_answered(answered, now)
+        self._settle(now)
+        for token in self._pings:
+            self._events.append(Ponged(token, answered.rtt_s))
+        self._pings.clear()
+
+    def heard(self, address: Address, socket: SocketId, now: float) -> None:
+        """Something that only the peer could have written came from `address`."""
+        self._heard_at = now
+        reflexive = Candidate(CandidateKind.PEER_REFLEXIVE, address)
+        kind = path_kind(reflexive, self._surroundings.ours)
+        self._paths.heard(address, socket, kind, now)
+        if not self._paths.healthy:
+            news = self._heard_from != (address, socket)
+            self._heard_from = (address, socket)
+            if not self._punch.active:
+                self._attempt(0.0, now)
+            self._punch.check_received(address, socket, now)
+            if news:
+                self._events.append(FlightDue())
+        self._settle(now)
+
+    def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
+        self._punch.sampled(socket, observed, poisoned=poisoned, now=now)
+        self._settle(now)
+
+    def use_socket(self, socket: SocketId, now: float) -> None:
+        """The owner's answer to `FreshSocketWanted`."""
+        self._punch.use_socket(socket, now)
+        self._settle(now)
+
+    def handle_timer(self, now: float) -> None:
+        self._punch.handle_timer(now)
+        self._paths.handle_timer(now)
+        if self._hold_until is not None and self._hold_until <= now:
+            self._hold_until = None
+            self._events.append(FlightDue())
+        self._settle(now)
+
+    # --- outputs
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        datagrams, self._datagrams = self._datagrams, []
+        datagrams += self._punch.datagrams_to_send()
+        datagrams += self._paths.datagrams_to_send()
+        return datagrams
+
+    def next_event(self) -> ReachEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        return earliest(self._punch.get_timer(), self._paths.get_timer(), self._hold_until)
+
+    @property
+    def path(self) -> PathReport | None:
+        return self._paths.report
+
+    @property
+    def healthy(self) -> bool:
+        return self._paths.healthy
+
+    @property
+    def address(self) -> Address | None:
+        """Where the peer is, as far as anything shows; None: no idea."""
+        place = self._paths.in_use or self._heard_from
+        return None if place is None else place[0]
+
+    @property
+    def targets(self) -> tuple[Candidate, ...]:
+        return self._punch.targets
+
+    @property
+    def sockets(self) -> frozenset[SocketId]:
+        """The sockets besides the main one that this peer needs."""
+        needed = {self._punch.socket} if self._punch.active else set()
+        if self._paths.in_use is not None:
+            needed.add(self._paths.in_use[1])
+        return frozenset(needed - {MAIN_SOCKET})
+
+    @property
+    def heard_at(self) -> float | None:
+        return self._heard_at
+
+    def is_trying(self, now: float) -> bool:
+        """Whether an attempt runs that has not yet lasted unreasonably long."""
+        return self._trying_since is not None and now - self._trying_since < LATE_S
+
+    # --- private
+
+    def _attempt(self, start_in_s: float, now: float) -> None:
+        """Begin to punch, on every address that we have heard of."""
+        if not self._checks.ready:
+            return
+        if self._trying_since is None:
+            self._trying_since = now
+        self._hold_until = now + start_in_s if start_in_s > 0.0 else None
+        self._punch.start(
+            self._all_targets(),
+            ours=self._surroundings.ours,
+            nats=(self._surroundings.nat, self._their_nat),
+            start_in_s=start_in_s,
+            rtt_s=self._surroundings.rtt_s,
+            now=now,
+        )
+
+    def _all_targets(self) -> tuple[Candidate, ...]:
+        in_use = self._paths.in_use
+        last_good = self._last_good
+        if in_use is not None:
+            last_good = (in_use[0], *(a for a in last_good if a != in_use[0]))
+        return targets(
+            self._claimed,
+            seen=self._seen,
+            last_good=last_good,
+            ours=self._surroundings.ours,
+            servers=self._surroundings.servers,
+        )
+
+    def _send_anywhere(self, data: bytes, now: float) -> None:
+        """Without a path: to where the peer was heard, else to the best candidates."""
+        in_use = self._paths.in_use
+        places = []
+        if in_use is not None:
+            places.append(in_use)
+        if self._heard_from is not None and self._heard_from not in places:
+            places.append(self._heard_from)
+        if not places:
+            best = self._punch.targets[:FIRST_FLIGHT_TARGETS]
+            places = [(candidate.address, self._punch.socket) for candidate in best]
+        for address, socket in places:
+            if self._budget.allow(address, len(data), now):
+                self._datagrams.append(Datagram(data, address, None, socket))
+
+    def _settle(self, now: float) -> None:
+        """Turn the children's events into each other's inputs and into ours."""
+        while (event := self._punch.next_event() or self._paths.next_event()) is not None:
+            match event:
+                case PathFound(address, socket, kind, technique, rtt_s):
+                    self._paths.add(address, socket, kind, technique, rtt_s, now)
+                case PathChosen(path):
+                    self._reached(path)
+                case PathRecovered():
+                    path_or_none = self._paths.report
+                    if path_or_none is not None:
+                        self._reached(path_or_none)
+                case PathSuspected():
+                    self._attempt(0.0, now)
+                    self._events.append(IntroductionWanted(()))
+                case PathsLost():
+                    self._heard_from = None
+                    self._up = False
+                    self._events.append(PathDown())
+                case _:
+                    self._events.append(event)
+
+    def _reached(self, path: PathReport) -> None:
+        """A path is in use from here on: the last attempt has done its work."""
+        self._punch.settle()
+        self._events.append(PathMoved(path) if self._up else PathUp(path))
+        self._up = True
+        self._trying_since = self._hold_until = self._heard_from = None
+        self._last_good = (
+            path.address,
+            *(address for address in self._last_good if address != path.address),
+        )[:LAST_GOOD_LIMIT]
