@@ -12,6 +12,7 @@ Rules that a change must not break:
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
@@ -79,7 +80,9 @@ class ChatRoom:
 
     async def open(self) -> None:
         """Who we are, who is here, and what was said.  Raises IpcError."""
-        self._since = int((await self._natd.request("subscribe"))["last"])
+        # Without credit this subscription brings nothing but its reply.
+        log = await self._natd.request("subscribe", types=[], since=None, cursor=None, credit=0)
+        self._since = int(log["last"])
         history = await self._natd.history(self._network, limit=HISTORY_MESSAGES)
         await self._refresh()
         self.view.receive_history(history["messages"])
@@ -121,16 +124,34 @@ class ChatRoom:
         self._changed()
         return True
 
+    def warn_of_unsent(self) -> None:
+        """On leaving: what no daemon has accepted, so that it can be said another time."""
+        for text in self.sending.waiting:
+            self.view.warn(f"not sent: {text}", self._clock())
+
     async def _follow_events(self) -> None:
-        async for event in self._natd.events(since=self._since, report_restarts=True):
-            kind = event.get("type")
-            if kind in ("daemon_lost", "daemon_back"):
-                self.is_daemon_away = kind == "daemon_lost"
-                self.sending.retry()
-            elif kind == "sent":
-                self.sending.message_sent(str(event.get("message")))
-            self.view.receive_event(event, self._clock())
-            self._changed()
+        while True:
+            try:
+                async for event in self._natd.events(since=self._since, report_restarts=True):
+                    await self._take_event(event)
+            except IpcError as error:
+                self._complain(error.text, error.hint)
+                self._changed()
+                await asyncio.sleep(REFRESH_S)
+
+    async def _take_event(self, event: Json) -> None:
+        kind = event.get("type")
+        self._since = event.get("id", self._since)
+        if kind in ("daemon_lost", "daemon_back"):
+            self.is_daemon_away = kind == "daemon_lost"
+            self.sending.retry()
+        elif kind == "sent":
+            self.sending.message_sent(str(event.get("message")))
+        self.view.receive_event(event, self._clock())
+        self._changed()
+        if kind == "daemon_back":
+            with contextlib.suppress(IpcError):
+                await self._refresh()
 
     async def _follow_sending(self) -> None:
         async for outcome in self.sending.outcomes():
@@ -156,7 +177,8 @@ class ChatRoom:
         me = status.get("self") or {}
         for network in status.get("networks") or ():
             if network.get("name") == self._network:
-                self.view.receive_self(str(network.get("nick") or me["nick"]), str(me["id"]))
+                nick = network.get("nick") or me.get("nick") or ""
+                self.view.receive_self(str(nick), str(me.get("id") or ""))
                 self.view.receive_servers(network.get("servers") or ())
         self.view.receive_peers(peers.get("peers") or ())
 

@@ -17,6 +17,13 @@ NICK_CHARACTERS = 24
 
 TAG_CHARACTERS = 4
 
+TRUST_WORDS = {
+    "new": "key not verified",
+    "invited": "key from an invitation",
+    "verified": "key verified",
+    "changed": "key CHANGED",
+}
+
 _ORDER = {"online": 0, "punching": 1, "offline": 2, "blocked": 3}
 
 
@@ -108,7 +115,7 @@ class Roster:
         parts = [peer.state, path_words(peer.path)]
         if peer.path:
             parts += [safe(str(peer.path.get(key) or "")) for key in ("address", "technique")]
-        parts.append(f"key {peer.trust}")
+        parts.append(TRUST_WORDS.get(peer.trust, f"key {safe(peer.trust)}"))
         if peer.queued:
             parts.append(f"{peer.queued} waiting")
         if peer.verdict:

@@ -31,6 +31,10 @@ HISTORY_ROWS = 200
 sent while the daemon restarted."""
 
 
+WAITING_LIMIT = 100
+"""Texts waiting at which `has_room` holds back; `put` itself refuses nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """It is on the daemon's disk."""
@@ -72,6 +76,8 @@ class Sending:
         self._waiting: deque[_Waiting] = deque()
         self._wanted = asyncio.Event()
         self._retry = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
         self._done = asyncio.Event()
         self._done.set()
         self._accepted: set[str] = set()
@@ -85,6 +91,8 @@ class Sending:
         self._waiting.append(_Waiting(text, to))
         self._done.clear()
         self._wanted.set()
+        if len(self._waiting) >= WAITING_LIMIT:
+            self._room.clear()
 
     def message_sent(self, message: str) -> None:
         """A `sent` event: that one was accepted before whatever is asked from here on."""
@@ -93,6 +101,10 @@ class Sending:
     def retry(self) -> None:
         """The daemon is back."""
         self._retry.set()
+
+    async def has_room(self) -> None:
+        """Returns when another may be put: a file is read no faster than it is accepted."""
+        await self._room.wait()
 
     async def all_accepted(self) -> None:
         """Returns once nothing is waiting."""
@@ -105,6 +117,7 @@ class Sending:
             item = self._waiting[0]
             outcome = await self._outcome(item)
             self._waiting.popleft()
+            self._room.set()
             if not self._waiting:
                 self._wanted.clear()
             yield outcome
