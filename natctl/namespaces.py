@@ -31,7 +31,7 @@ class Topology:
         self._lines: list[str] = []
 
     def namespace(self, name: str) -> None:
-        self._do(f"ip netns add {name}", f"ip -n {name} link set lo up")
+        self._do(f"ip netns add {name}", f"ip -n {name} link set dev lo up")
 
     def router(self, name: str) -> None:
         """A namespace that forwards."""
@@ -41,18 +41,19 @@ class Topology:
     def cable(
         self, a: str, a_device: str, a_address: str, b: str, b_device: str, b_address: str
     ) -> None:
-        """A link between two namespaces; addresses with their prefix length."""
+        """A link between two namespaces; addresses with their prefix length, or "" for none."""
         self._do(f"ip link add {a_device} netns {a} type veth peer name {b_device} netns {b}")
         for name, device, address in ((a, a_device, a_address), (b, b_device, b_address)):
-            self._do(f"ip -n {name} addr add {address} dev {device}")
-            self._do(f"ip -n {name} link set {device} up")
+            if address:
+                self._do(f"ip -n {name} addr add {address} dev {device}")
+            self._do(f"ip -n {name} link set dev {device} up")
 
     def switch(self, name: str, device: str, address: str) -> None:
         """A bridge of the router `name`, with its address: a LAN for several hosts."""
         self._do(
             f"ip -n {name} link add {device} type bridge",
             f"ip -n {name} addr add {address} dev {device}",
-            f"ip -n {name} link set {device} up",
+            f"ip -n {name} link set dev {device} up",
         )
 
     def plug(self, host: str, device: str, address: str, router: str, switch: str) -> None:
@@ -61,8 +62,8 @@ class Topology:
         self._do(
             f"ip link add {device} netns {host} type veth peer name {port} netns {router}",
             f"ip -n {host} addr add {address} dev {device}",
-            f"ip -n {host} link set {device} up",
-            f"ip -n {router} link set {port} master {switch} up",
+            f"ip -n {host} link set dev {device} up",
+            f"ip -n {router} link set dev {port} master {switch} up",
         )
 
     def route(self, name: str, destination: str, via: str) -> None:
