@@ -68,7 +68,7 @@ class Subscription:
             return []
         last = self.log.last_event_id()
         oldest = self.log.oldest_event_id()
-        self._page_end = min(self.after, last)
+        self._page_end = 0
         if self.after > last:
             return [_gap(oldest - 1, last + 1, "the event log began anew; ids start again")]
         if self.after < oldest - 1:
