@@ -27,7 +27,6 @@ from typing import NamedTuple
 
 from natd.core.events import ConversationState, OutboundMessage
 from natd.core.frames import (
-    BODY_LIMIT_BYTES,
     MESSAGE_ID_LIMIT,
     NICK_LIMIT_BYTES,
     Ack,
@@ -444,8 +443,6 @@ class _Inbox:
 
 
 def _encoded(message: OutboundMessage) -> bytes:
-    if len(message.body.encode()) > BODY_LIMIT_BYTES:
-        raise ValueError(f"a message of more than {BODY_LIMIT_BYTES} bytes")
     if not 0 < len(message.message_id) <= MESSAGE_ID_LIMIT:
         raise ValueError(f"a message id of {len(message.message_id)} characters")
     return encode_frame(

@@ -272,12 +272,18 @@ class Coordinator:
                 address,
                 self._tokens.issue(TokenKind.LEASE, address, now),
                 0 if lease.rtt_s is None else max(1, round(lease.rtt_s * 1000)),
-                others,
+                len(others),
                 len(unmet),
                 self._ports[1:],
             )
         )
-        self._introduce_and_answer(lease, unmet, answer, size, now)
+        wanted = unmet
+        if lease.lease_id == lease_id:
+            # What the newcomer has seen before its address was proved, its residents may not
+            # have: the rest of the budget says it again.
+            again = [member for member in others if member not in unmet]
+            wanted = unmet + again
+        self._introduce_and_answer(lease, wanted, answer, size, now)
 
     # --- staying registered ---
 
@@ -289,7 +295,7 @@ class Coordinator:
             return
         self._registry.renew(lease, now)
         others, unmet = self._others(lease.member, refresh.have)
-        answer = wire.encode(Refreshed(refresh.transaction, address, others, len(unmet)))
+        answer = wire.encode(Refreshed(refresh.transaction, address, len(others), len(unmet)))
         self._introduce_and_answer(lease, unmet if refresh.asks else [], answer, size, now)
 
     def _receive_connect(
@@ -339,9 +345,12 @@ class Coordinator:
 
     # --- introducing ---
 
-    def _others(self, member: Member, have: tuple[bytes, ...]) -> tuple[int, list[Member]]:
+    def _others(
+        self, member: Member, have: tuple[bytes, ...]
+    ) -> tuple[list[Member], list[Member]]:
+        """All other members, and those that `have` does not name."""
         others = list(self._registry.others(member.network, member.peer))
-        return len(others), _unmet(others, have)
+        return others, _unmet(others, have)
 
     def _introduce_and_answer(
         self, lease: Lease, unmet: list[Member], answer: bytes, size: int, now: float

@@ -35,9 +35,7 @@ FRAMES_AT_ONCE_BYTES = 64 * 1024
 UNREAD_BYTES = 256 * 1024
 """A first flight has half of that; what is cut off is said again on the next session."""
 
-DialogueEvent = (
-    ConversationEvent | RouteAdded | RouteDropped | SessionConfirmed | SessionEnded
-)
+DialogueEvent = ConversationEvent | RouteAdded | RouteDropped | SessionConfirmed | SessionEnded
 
 
 @dataclass(frozen=True, slots=True)

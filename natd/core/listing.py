@@ -11,8 +11,8 @@ loss, and no news.
 from natd.core.rendezvous import HAVE_BYTES, Introduce
 from natd.core.types import PeerId
 
-REPEAT_WITHIN_S = 1.0
-"""Longer than any ladder of questions that causes repeats, shorter than a new attempt."""
+REPEAT_WITHIN_S = 0.5
+"""The precaution follows a round trip later; what comes later than this begins an attempt."""
 
 PEERS_LIMIT = 1024
 """Four times the members that a server admits to a network."""
@@ -53,8 +53,8 @@ class Listing:
         return before[0] != content or now - before[1] >= REPEAT_WITHIN_S
 
     def count(self, missing: int, have: frozenset[bytes]) -> bool:
-        """Take the server's count for a question with that `have`; whether fewer are unseen
-        than before."""
+        """Take the server's count for a question with that `have`; whether anyone was
+        introduced since it was asked."""
         seen = sum(peer[:HAVE_BYTES] not in have for peer in self._last)
-        before, self.unseen = self.unseen, max(0, missing - seen)
-        return self.unseen < before
+        self.unseen = max(0, missing - seen)
+        return seen > 0

@@ -317,9 +317,7 @@ class Membership:
     ) -> None:
         lease = registration.observed
         poisoned = (
-            socket == MAIN_SOCKET
-            and lease is not None
-            and self._nat.is_poisoned(lease, observed)
+            socket == MAIN_SOCKET and lease is not None and self._nat.is_poisoned(lease, observed)
         )
         self._observe(socket, destination, observed, now)
         for peer in tuple(self._peers.values()):

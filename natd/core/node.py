@@ -252,7 +252,9 @@ class Node:
     def _receive_rendezvous(
         self, data: bytes, address: Address, socket: SocketId, now: float
     ) -> None:
-        prefix = data[rendezvous.TRANSACTION_AT : rendezvous.TRANSACTION_AT + rendezvous.PREFIX_BYTES]
+        prefix = data[
+            rendezvous.TRANSACTION_AT : rendezvous.TRANSACTION_AT + rendezvous.PREFIX_BYTES
+        ]
         route = self._routes.get(RENDEZVOUS + prefix)
         if route is None or not isinstance(route.owner, Registration):
             self.dropped["rendezvous-of-nobody"] += 1
@@ -274,9 +276,7 @@ class Node:
 
     # --- private: draining
 
-    def _act(
-        self, network: NetworkId, now: float, command: Callable[[Membership], None]
-    ) -> None:
+    def _act(self, network: NetworkId, now: float, command: Callable[[Membership], None]) -> None:
         membership = self._memberships.get(network)
         if membership is not None:
             command(membership)

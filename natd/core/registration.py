@@ -240,7 +240,9 @@ class Registration:
         try:
             message = wire.decode(data)
         except wire.ForeignVersionError as foreign:
-            if self._pending.pop(foreign.transaction, None) is not None:
+            if self._pending.pop(foreign.transaction, None) is None:
+                self.dropped["foreign version"] += 1
+            else:
                 self._lose(self._foreign_version(foreign.version), REFUSED_FIRST_S, now)
             return
         except DecodeError:

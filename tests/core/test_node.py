@@ -1,0 +1,172 @@
+"""Nodes and a coordinator together on the virtual internet: the main job, in virtual time."""
+
+import pytest
+
+from natd.core.secrets import network_key
+from tests.core.village import Village
+from tests.fabric import Weather
+from tests.nat import ADDRESS_RESTRICTED, FULL_CONE, LINUX, PORT_RESTRICTED
+
+EASY = {
+    "open": None,
+    "full-cone": FULL_CONE,
+    "address-restricted": ADDRESS_RESTRICTED,
+    "port-restricted": PORT_RESTRICTED,
+    "linux": LINUX,
+}
+
+LIMIT_S = 0.150
+"""Three accesses with 25 ms one way: (R_A + R_B + R_AB) / 2."""
+
+
+def test_the_first_message_arrives_in_one_and_a_half_round_trips():
+    village = Village()
+    resident = village.member("alice", village.internet.add_nat(PORT_RESTRICTED))
+    newcomer = village.member("bob", village.internet.add_nat(PORT_RESTRICTED))
+    resident.start()
+    village.internet.run(3.0)
+    began = village.internet.now
+    newcomer.start()
+    newcomer.send("hello")
+    assert village.internet.run_until(lambda: resident.texts() == ["hello"], 3.0)
+    assert village.internet.now - began <= LIMIT_S + 0.015
+
+
+@pytest.mark.parametrize("theirs", EASY)
+@pytest.mark.parametrize("ours", EASY)
+def test_every_pair_of_easy_nats_chats_both_ways(ours, theirs):
+    for seed in range(4):
+        village = Village(seed, Weather(loss=0.05 * (seed % 2)))
+        internet = village.internet
+        alice = village.member("alice", EASY[ours] and internet.add_nat(EASY[ours]))
+        bob = village.member("bob", EASY[theirs] and internet.add_nat(EASY[theirs]))
+        alice.start()
+        internet.run(2.0)
+        bob.start()
+        bob.send("hello")
+        assert internet.run_until(lambda: alice.texts() == ["hello"], 10.0)
+        alice.send("hello yourself")
+        assert internet.run_until(lambda: bob.texts() == ["hello yourself"], 10.0)
+        assert internet.run_until(lambda: bob.is_online(alice) and alice.is_online(bob), 5.0)
+
+
+def test_both_behind_one_nat_use_their_lan():
+    village = Village()
+    nat = village.internet.add_nat(PORT_RESTRICTED)
+    alice, bob = village.member("alice", nat), village.member("bob", nat, port=40001)
+    alice.start()
+    village.internet.run(2.0)
+    bob.start()
+    bob.send("hello")
+    assert village.internet.run_until(lambda: alice.texts() == ["hello"], 3.0)
+    village.internet.run(2.0)
+    assert bob.connected[alice.peer].path.kind == "lan"
+
+
+@pytest.mark.parametrize("policy", [PORT_RESTRICTED, LINUX])
+def test_two_layers_of_nat_are_traversed(policy):
+    village = Village()
+    internet = village.internet
+    carrier = internet.add_nat(policy)
+    home = internet.add_nat(policy, parent=carrier)
+    alice = village.member("alice", home)
+    bob = village.member("bob", internet.add_nat(policy))
+    alice.start()
+    internet.run(2.0)
+    bob.start()
+    bob.send("hello")
+    assert internet.run_until(lambda: alice.texts() == ["hello"], 3.0)
+
+
+def _chatting(seed=0, ours=PORT_RESTRICTED, theirs=PORT_RESTRICTED, weather=None):
+    """Two members who are online for each other."""
+    village = Village(seed, weather)
+    internet = village.internet
+    alice = village.member("alice", internet.add_nat(ours, name="alices"))
+    bob = village.member("bob", internet.add_nat(theirs, name="bobs"))
+    alice.start()
+    internet.run(2.0)
+    bob.start()
+    assert internet.run_until(lambda: alice.is_online(bob) and bob.is_online(alice), 10.0)
+    return village, alice, bob
+
+
+def test_the_chat_goes_on_after_the_server_is_killed():
+    village, alice, bob = _chatting()
+    village.kill_server()
+    for number in range(60):
+        alice.send(f"a{number}", to=bob)
+        bob.send(f"b{number}", to=alice)
+        village.internet.run(10.0)
+    assert bob.texts() == [f"a{n}" for n in range(60)]
+    assert alice.texts() == [f"b{n}" for n in range(60)]
+    assert alice.is_online(bob)
+
+
+def test_an_idle_pair_sends_one_packet_each_way_in_15_seconds():
+    village, alice, bob = _chatting()
+    village.kill_server()
+    village.internet.run(30.0)
+    village.internet.trace = []
+    village.internet.run(600.0)
+    between = [s for s in village.internet.trace if s.datagram.address.port == 40000]
+    assert len(between) <= 2 * (600 / 15) * 1.2
+    assert alice.is_online(bob)
+    assert bob.is_online(alice)
+
+
+@pytest.mark.parametrize("server_alive", [True, False])
+@pytest.mark.parametrize("policy", [PORT_RESTRICTED, LINUX])
+def test_a_rebooted_router_costs_seconds_and_no_message(policy, server_alive):
+    village, alice, bob = _chatting(ours=policy, theirs=policy)
+    internet = village.internet
+    if not server_alive:
+        village.kill_server()
+    internet.run(40.0)
+    next(g for g in internet.gateways() if g.name == "bobs").reboot()
+    alice.send("are you there?", to=bob)
+    bob.send("I am", to=alice)
+    assert internet.run_until(
+        lambda: bob.texts() == ["are you there?"] and alice.texts() == ["I am"], 10.0
+    )
+
+
+def test_a_peer_killed_and_started_again_gets_what_waits_for_it():
+    village, alice, bob = _chatting()
+    bob.kill()
+    alice.send("one", to=bob)
+    village.internet.run(60.0)
+    assert not alice.is_online(bob)
+    alice.send("two", to=bob)
+    bob.start()
+    assert village.internet.run_until(lambda: bob.texts() == ["one", "two"], 5.0)
+    bob.send("thanks", to=alice)
+    assert village.internet.run_until(lambda: alice.texts() == ["thanks"], 5.0)
+
+
+def test_a_peer_that_stops_says_so():
+    village, alice, bob = _chatting()
+    bob.stop()
+    village.internet.run(1.0)
+    assert not alice.is_online(bob)
+
+
+def test_a_server_that_was_restarted_empty_breaks_nothing():
+    village, alice, bob = _chatting()
+    village.kill_server()
+    village.internet.run(20.0)
+    village.start_server()
+    assert village.internet.run_until(lambda: village.coordinator.lease_count == 2, 40.0)
+    alice.send("still here", to=bob)
+    assert village.internet.run_until(lambda: bob.texts() == ["still here"], 1.0)
+
+
+def test_a_wrong_network_secret_meets_nobody():
+    village = Village()
+    right = village.member("alice", key=network_key("demo", b"right"))
+    wrong = village.member("mallory", key=network_key("demo", b"wrong"), port=40001)
+    right.start()
+    wrong.start()
+    village.internet.run(20.0)
+    assert not right.disk.cards
+    assert not wrong.disk.cards
