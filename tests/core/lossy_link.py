@@ -65,9 +65,9 @@ class LossyLink:
         """Let time pass; ends early, with True, when `until` holds."""
         deadline = self.now + for_s
         while True:
-            self._carry()
             if until():
                 return True
+            self._carry()
             arrival = self._flying[0][0] if self._flying else None
             due = earliest(arrival, *(end.get_timer() for end in self._ends))
             if due is None or due > deadline:
