@@ -202,7 +202,8 @@ class ChatScreen:
             alarms.append("natd is away")
         elif self.room.view.lost_servers:
             alarms.append("server lost")
-        if waiting := len(self.room.sending.waiting):
+        waiting = len(self.room.sending.waiting)
+        if waiting > 1 or (waiting and self.room.is_daemon_away):
             alarms.append(f"{waiting} unsent")
         if not self._scrollback.is_at_end:
             unseen = self._scrollback.unseen

@@ -34,8 +34,10 @@ class Presence:
     name: str
     state: str
     """online, punching, offline or blocked."""
-    detail: str
-    """Kind of path and round-trip time; empty when there is no path."""
+    kind: str
+    """Of the path in use; empty when there is none."""
+    rtt: str
+    """Over it, in words; empty when it is not known."""
 
 
 @dataclass(slots=True)
@@ -106,7 +108,7 @@ class Roster:
 
     def presence(self) -> list[Presence]:
         return [
-            Presence(self.name_of(peer.peer_id), peer.state, path_words(peer.path))
+            Presence(self.name_of(peer.peer_id), peer.state, path_kind(peer.path), rtt(peer.path))
             for peer in self.in_order()
         ]
 
@@ -135,10 +137,15 @@ def one_word(nick: str) -> str:
 
 def path_words(path: Json | None) -> str:
     """Kind and round-trip time of a path: `direct, 12 ms`; empty for none."""
-    if not path:
-        return ""
-    words = [safe(str(path.get("kind") or "")), milliseconds(path.get("rtt_ms"))]
-    return ", ".join(word for word in words if word)
+    return ", ".join(word for word in (path_kind(path), rtt(path)) if word)
+
+
+def path_kind(path: Json | None) -> str:
+    return safe(str((path or {}).get("kind") or ""))
+
+
+def rtt(path: Json | None) -> str:
+    return milliseconds((path or {}).get("rtt_ms"))
 
 
 def milliseconds(value: object) -> str:
