@@ -261,7 +261,7 @@ class Coordinator:
             code = ErrorCode.STALE if lease is Refusal.STALE else ErrorCode.FULL
             self._answer(Error(register.transaction, code, lease.value), size, address, socket)
             return
-        lease.member.samples = _own(register.samples, lease.member)
+        lease.member.samples = _telling(register.samples, lease.member.observed)
         self.counts["registered" if lease.lease_id == lease_id else "renewed"] += 1
         others, unmet = self._others(lease.member, register.have)
         answer = wire.encode(
@@ -307,7 +307,7 @@ class Coordinator:
         if lease is None:
             return
         member = lease.member
-        member.samples = _own(connect.samples, member) or member.samples
+        member.samples = _telling(connect.samples, member.observed) or member.samples
         other = self._registry.member(member.network, connect.peer)
         if other is None or other is member:
             absent = Error(connect.transaction, ErrorCode.ABSENT, "that peer is not registered")
@@ -345,9 +345,7 @@ class Coordinator:
 
     # --- introducing ---
 
-    def _others(
-        self, member: Member, have: tuple[bytes, ...]
-    ) -> tuple[list[Member], list[Member]]:
+    def _others(self, member: Member, have: tuple[bytes, ...]) -> tuple[list[Member], list[Member]]:
         """All other members, and those that `have` does not name."""
         others = list(self._registry.others(member.network, member.peer))
         return others, _unmet(others, have)
@@ -471,7 +469,7 @@ def _newcomer(
         socket,
         register.transaction,
         (address, *other_family),
-        tuple(sample for sample in register.samples if sample.host == address.host),
+        _telling(register.samples, (address,)),
         None,
     )
 
@@ -507,7 +505,8 @@ def _unmet(others: Iterable[Member], have: tuple[bytes, ...]) -> list[Member]:
     return [member for member in others if member.peer[:HAVE_BYTES] not in known]
 
 
-def _own(samples: tuple[Address, ...], member: Member) -> tuple[Address, ...]:
-    """The samples at hosts where we saw the peer ourselves: nobody else is pointed at."""
-    hosts = {address.host for address in member.observed}
-    return tuple(sample for sample in samples if sample.host in hosts)
+def _telling(samples: tuple[Address, ...], observed: tuple[Address, ...]) -> tuple[Address, ...]:
+    """The samples that tell more than what we saw ourselves, and only at the hosts where we
+    saw the peer: nobody else is pointed at."""
+    hosts = {address.host for address in observed}
+    return tuple(sample for sample in samples if sample.host in hosts and sample not in observed)
