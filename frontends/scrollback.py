@@ -161,7 +161,8 @@ class Scrollback:
 def wrapped(line: Line, width: int, width_of: Callable[[str], int]) -> list[Row]:
     """The rows of one line in a window of `width` cells (at least two).
 
-    Broken at blanks where possible; a word longer than a row is broken where the row ends.
+    Broken at blanks where possible; a word longer than a row, and writing that has no blanks
+    (Chinese, Japanese, emoji), is broken where the row ends.
     """
     indent = sum(width_of(text) for _, text in line.lead)
     if indent * HANGING_SHARE > width:
@@ -174,7 +175,8 @@ def wrapped(line: Line, width: int, width_of: Callable[[str], int]) -> list[Row]
             used = indent
             continue
         cells = width_of(word)
-        if used + cells > width and cells <= width - indent and used > indent:
+        moves = not _is_wide(word[0]) and cells <= width - indent
+        if moves and used + cells > width and used > indent:
             rows.append(_indented(indent))
             used = indent
             if word.isspace():
@@ -192,21 +194,28 @@ def wrapped(line: Line, width: int, width_of: Callable[[str], int]) -> list[Row]
 
 
 def _words(spans: Sequence[Span]) -> Iterator[Span]:
-    """Runs of blanks, of other characters, and single line feeds."""
+    """Runs of blanks, of wide characters, of others, and single line feeds."""
     for style, text in spans:
-        start = 0
-        for index in range(1, len(text) + 1):
-            if (
-                index == len(text)
-                or _kind(text[index]) != _kind(text[start])
-                or text[start] == "\n"
-            ):
-                yield style, text[start:index]
-                start = index
+        run, kind = "", ""
+        for character in text:
+            new = kind if run and _continues(run, character) else _kind(character)
+            if run and (new != kind or new == "\n"):
+                yield style, run
+                run = ""
+            run += character
+            kind = new
+        if run:
+            yield style, run
 
 
 def _kind(character: str) -> str:
-    return character if character in " \n" else "x"
+    if character in " \n":
+        return character
+    return "wide" if _is_wide(character) else "narrow"
+
+
+def _is_wide(character: str) -> bool:
+    return unicodedata.east_asian_width(character) in "WF"
 
 
 def _clusters(text: str) -> list[str]:
@@ -221,6 +230,8 @@ def _clusters(text: str) -> list[str]:
 
 
 def _continues(cluster: str, character: str) -> bool:
+    if character in " \n":
+        return False
     if unicodedata.category(character) in ("Mn", "Me", "Mc", "Cf"):
         return True
     if cluster.endswith(_JOINER) or "\U0001f3fb" <= character <= "\U0001f3ff":
