@@ -1,12 +1,13 @@
 """Registrations against a real coordinator, in virtual time."""
 
+import itertools
 from random import Random
 
 import pytest
 
 from natd.core import wire
-from natd.core.rendezvous import Bye, Error, Introduce, Refresh, Register, Sample
 from natd.core.registration import Absent, Introduced, Leased, Listed, Lost, Sampled
+from natd.core.rendezvous import Bye, Error, Introduce, Refresh, Register, Sample
 from natd.core.types import Address, NetworkId, SocketId
 from tests.core.meeting import CARD, ONE_WAY_S, SERVER, SERVER_IPV6, Guest, Meeting, Sent
 
@@ -189,7 +190,7 @@ def test_a_lease_is_refreshed_every_15_to_25_seconds_and_sampled_every_third_tim
     meeting.run(3600.0)
 
     refreshes = [s.at for s in meeting.sent[before:] if isinstance(wire.decode(s.data), Refresh)]
-    waits = [after - earlier for earlier, after in zip(refreshes, refreshes[1:], strict=False)]
+    waits = [after - earlier for earlier, after in itertools.pairwise(refreshes)]
     assert 3600 / 25 <= len(refreshes) <= 3600 / 15
     assert min(waits) >= 15.0
     assert max(waits) <= 25.0 + ROUND_TRIP_S
@@ -306,7 +307,7 @@ def test_a_server_that_never_answers_is_lost_after_ten_seconds_and_still_tried()
     assert str(SERVER) in guest.of(Lost)[0].reason
     assert "UDP" in guest.of(Lost)[0].reason
     late = [sent.at for sent in meeting.sent if sent.at > 1100]
-    waits = [after - earlier for earlier, after in zip(late, late[1:], strict=False)]
+    waits = [after - earlier for earlier, after in itertools.pairwise(late)]
     assert max(waits) <= 30.0
     assert min(waits) >= 20.0
 
@@ -349,7 +350,7 @@ def test_peers_of_a_server_that_restarted_empty_return_within_30_s_and_not_all_a
 
     assert meeting.coordinator.lease_count == 40
     returned = sorted(guest.first(Leased) - restarted_at for guest in guests)
-    for start_s in range(0, 30):
+    for start_s in range(30):
         assert sum(start_s <= at < start_s + 1 for at in returned) <= 20
     assert not any(guest.of(Lost) for guest in guests)
 
@@ -493,18 +494,16 @@ def test_a_server_that_challenges_for_ever_is_not_answered_without_pause() -> No
     guest = meeting.invite("alice")
     meeting.start(guest)
     meeting.run(0.01)
-    answers = 0
 
     def is_register(sent: Sent) -> bool:
         return isinstance(wire.decode(sent.data), Register)
 
     meeting.server_is_up = False
-    for _ in range(200):
+    for answers in range(200):
         latest = next(sent for sent in reversed(meeting.sent) if is_register(sent))
         transaction = wire.decode(latest.data).transaction
         challenge = bytes((5, 1, 2)) + transaction + b"\x00\x02" + answers.to_bytes(2, "big")
         guest.registration.receive_datagram(challenge, SERVER, meeting.now)
-        answers += 1
         meeting.run(0.01)
     assert sum(is_register(sent) for sent in meeting.sent) < 20
 
