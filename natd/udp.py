@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from natd.core.types import MAIN_SOCKET, Address, Datagram, SocketId
+from natd.core.types import LOWEST_ANY_PORT_SOCKET, MAIN_SOCKET, Address, Datagram, SocketId
 
 RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 """Half a second of junk at 20,000 small packets a second fits while the loop is busy; the
@@ -89,10 +89,10 @@ class UdpSockets:
         self._add(MAIN_SOCKET, port)
 
     def send(self, datagrams: Iterable[Datagram]) -> None:
-        """Send each, in order; an unknown socket id opens a helper on any port."""
+        """Send each, in order; an unknown socket id opens a helper, on the port that it names."""
         for data, address, ttl, socket_id in datagrams:
             try:
-                sock = self._sockets.get(socket_id) or self._add(socket_id, 0)
+                sock = self._sockets.get(socket_id) or self._add_helper(socket_id)
                 destination = self._destinations.get(address) or self._destination(address)
                 if ttl is None:
                     sock.sendto(data, destination)
@@ -113,6 +113,16 @@ class UdpSockets:
             loop.remove_reader(sock)
             sock.close()
         self._sockets.clear()
+
+    def _add_helper(self, socket_id: SocketId) -> socket.socket:
+        """On the port that the id asks for, or on any when that one is taken."""
+        if socket_id < LOWEST_ANY_PORT_SOCKET:
+            try:
+                return self._add(socket_id, int(socket_id))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+        return self._add(socket_id, 0)
 
     def _add(self, socket_id: SocketId, port: int) -> socket.socket:
         sock = socket.socket(self._family, socket.SOCK_DGRAM)

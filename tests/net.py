@@ -195,7 +195,10 @@ class Internet(Fabric):
     def _send(self, attached: Attached, datagram: Datagram) -> None:
         host = attached.host
         if datagram.socket not in attached.ports:
-            self._open(attached, datagram.socket, self._free_port(attached))
+            wanted = int(datagram.socket) if datagram.socket < 0x10000 else None
+            if wanted is None or wanted in attached.sockets:
+                wanted = self._free_port(attached)
+            self._open(attached, datagram.socket, wanted)
         if self.trace is not None:
             self.trace.append(Sent(self.now, host, datagram.socket, datagram))
         source = host.ipv6 if datagram.address.is_ipv6 else host.address

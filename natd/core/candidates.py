@@ -217,6 +217,14 @@ class TargetBudget:
         spent.trusted_until = now + TRUSTED_FOR_S
         spent.silences, spent.silent_until = 0, 0.0
 
+    def called(self, address: Address, now: float) -> None:
+        """A check that only a peer can make came from there, for the first time: whoever sent
+        it is about to answer, so the address gets a fresh minute."""
+        spent = self._spent.get(address.host)
+        if spent is not None:
+            spent.silent_until = 0.0
+            spent.minute_began, spent.packets, spent.bytes = now, 0, 0
+
     def _forget(self, now: float) -> None:
         for host, spent in list(self._spent.items()):
             if now - spent.minute_began >= 60.0 and now >= spent.silent_until:

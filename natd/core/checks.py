@@ -12,6 +12,7 @@ Rules:
 - A transaction id begins with four bytes that the owner chose, by which answers find their peer.
 """
 
+import hmac
 from dataclasses import dataclass
 from random import Random
 
@@ -27,6 +28,10 @@ LOW_TTL = 3
 MOST_OUTSTANDING = 512
 OUTSTANDING_S = 10.0
 """No round trip on this planet takes longer; a later answer proves nothing about now."""
+
+AGREED_PORTS = 3
+AGREED_RANGE = (20_000, 60_000)
+"""Above the ports of services, below the end, where port-preserving NATs have few users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,16 @@ class Checks:
     @property
     def ready(self) -> bool:
         return self._secrets is not None
+
+    @property
+    def our_ports(self) -> tuple[int, ...]:
+        """Local ports that the peer expects us on if our main one can't get through."""
+        return () if self._secrets is None else _agreed_ports(self._secrets.send_check_key)
+
+    @property
+    def their_ports(self) -> tuple[int, ...]:
+        """The same of the peer's: behind a NAT that keeps ports, its external ones, too."""
+        return () if self._secrets is None else _agreed_ports(self._secrets.receive_check_key)
 
     def request(
         self, address: Address, socket: SocketId, now: float, ttl: int | None = None
@@ -112,3 +127,11 @@ def answer(
         message.transaction, address, key=secrets.send_check_key
     )
     return Datagram(response, address, None, socket)
+
+
+def _agreed_ports(check_key: bytes) -> tuple[int, ...]:
+    """Known to the two peers alone, and without a word, because both have the pair's keys."""
+    lowest, end = AGREED_RANGE
+    drawn = hmac.digest(check_key, b"agreed ports", "sha256")
+    numbers = (int.from_bytes(drawn[4 * i : 4 * i + 4], "big") for i in range(AGREED_PORTS))
+    return tuple(lowest + number % (end - lowest) for number in numbers)

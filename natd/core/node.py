@@ -39,6 +39,7 @@ from natd.core.schedule import earliest
 from natd.core.secrets import CHECK_TAG_BYTES, network_id
 from natd.core.session import destination_connection_id
 from natd.core.types import (
+    LOWEST_ANY_PORT_SOCKET,
     MAIN_SOCKET,
     Address,
     Datagram,
@@ -310,7 +311,9 @@ class Node:
                             outgoing.datagrams += each.datagrams_to_send()
                 case _:
                     outgoing.events.append(event)
-        outgoing.datagrams += membership.datagrams_to_send()
+        datagrams = membership.datagrams_to_send()
+        self._sockets.live.update(d.socket for d in datagrams if d.socket != MAIN_SOCKET)
+        outgoing.datagrams += datagrams
         self._drop_sockets()
 
     def _drop_sockets(self) -> None:
@@ -337,7 +340,7 @@ class _Sockets:
     def __init__(self) -> None:
         self.live: set[SocketId] = set()
         self.local: tuple[tuple[str, ...], int] = ((), 0)
-        self._last = int(MAIN_SOCKET)
+        self._last = LOWEST_ANY_PORT_SOCKET
 
     def fresh(self) -> SocketId:
         self._last += 1

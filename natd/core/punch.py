@@ -14,8 +14,11 @@ Rules:
 - While `start_in` runs, the nearer side sends low-TTL openers only: they open its own NAT and
   do not reach the other, whose NAT would record the early packet as a flow of its own and then
   map the real one to another port (*early-inbound poisoning*).
-- A poisoned socket is not repaired but replaced: nothing is sent to the peer from the fresh one
-  until a server has seen it and has introduced both sides again.
+- A poisoned socket is not repaired but replaced.  Behind a NAT that keeps ports both sides know
+  the other's next ones from the pair's keys, so no server is needed: each sends checks from its
+  own agreed port to the other's old address, and low-TTL openers, earlier and alone, from its
+  main socket towards the other's agreed ports.  Elsewhere nothing is sent to the peer from the
+  fresh socket until a server has seen it and has introduced both sides again.
 - Rounds back off 1, 2, 4 … 60 s; an introduction, the user or a change of network resets them.
 - After `VERDICT_AFTER_S` without a path the attempt says why, once, and goes on quietly.
 """
@@ -31,6 +34,7 @@ from natd.core.schedule import backed_off, earliest, jittered
 from natd.core.types import (
     MAIN_SOCKET,
     Address,
+    Allocation,
     Candidate,
     CandidateKind,
     Datagram,
@@ -46,6 +50,15 @@ know, and the check that comes right after it ends the wait."""
 
 SILENCE_S = 0.1
 """Beyond two round trips, silence means that checks die on the way, not that they are slow."""
+
+RETRY_LADDER_S = (0.0, 0.04, 0.16, 0.64)
+"""Later rounds: whoever did not answer the dense ladder is more likely absent than shut out."""
+
+OPENER_LEAD_S = 0.1
+"""How far openers go ahead of the checks from agreed ports: more than two clocks that were set
+by the same introduction differ."""
+
+MOST_AGREED_HOSTS = 2
 
 UNKNOWN_RTT_S = 0.2
 SAMPLE_PATIENCE_S = 1.0
@@ -104,6 +117,8 @@ PunchEvent = PathFound | SampleWanted | IntroductionWanted | FreshSocketWanted |
 @dataclass(slots=True)
 class _Target:
     candidate: Candidate
+    socket: SocketId
+    ladder: tuple[float, ...]
     step: int = 0
     at: float | None = None  # None: its ladder has ended
     last_sent: float = 0.0
@@ -133,7 +148,7 @@ class Punch:
         self._budget = budget
         self._random = random
         self._socket = MAIN_SOCKET
-        self._targets: dict[Address, _Target] = {}
+        self._targets: dict[tuple[Address, SocketId], _Target] = {}
         self._attempt: _Attempt | None = None  # None: nothing is being tried
         self._nats = (NatReport(), NatReport())
         self._ours: tuple[Address, ...] = ()
@@ -159,24 +174,23 @@ class Punch:
             began, judged, heard = self._attempt.began, self._attempt.judged, self._attempt.heard
         self._nats, self._ours = nats, ours
         self._rtt_s = rtt_s or UNKNOWN_RTT_S
-        self._targets = {c.address: _Target(c, at=now) for c in targets}
+        self._targets.clear()
+        self._add_targets(targets, now)
         self._attempt = _Attempt(began, full_ttl_at=now + start_in_s, judged=judged, heard=heard)
         self._attempt.escalate_at = now + start_in_s + 2 * self._rtt_s + SILENCE_S
         self.handle_timer(now)
 
     def add(self, targets: Iterable[Candidate], now: float) -> None:
         """Further addresses have become known while the attempt runs."""
-        for candidate in targets:
-            if candidate.address not in self._targets:
-                self._targets[candidate.address] = _Target(candidate, at=now)
+        self._add_targets(targets, now)
         self.handle_timer(now)
 
     def check_received(self, address: Address, socket: SocketId, now: float) -> None:
         """A valid check of the peer's came from `address`: worth one of ours at once."""
-        if self._attempt is None or socket != self._socket:
+        if self._attempt is None:
             return
         self._attempt.heard = True
-        target = self._targets.get(address)
+        target = self._targets.get((address, socket))
         if target is None:
             reflexive = [
                 t
@@ -185,14 +199,15 @@ class Punch:
             ]
             if len(reflexive) >= MOST_PEER_REFLEXIVE:
                 return
-            target = _Target(Candidate(CandidateKind.PEER_REFLEXIVE, address))
-            self._targets[address] = target
+            reflexive_candidate = Candidate(CandidateKind.PEER_REFLEXIVE, address)
+            target = _Target(reflexive_candidate, socket, CHECK_LADDER_S)
+            self._targets[address, socket] = target
         if not target.proved and now - target.last_sent >= TRIGGER_SPACING_S:
             target.step = min(target.step, 1)
             self._check(target, now)
 
     def check_answered(self, answered: Answered, now: float) -> None:
-        target = self._targets.get(answered.address)
+        target = self._targets.get((answered.address, answered.socket))
         if self._attempt is None or target is None or target.proved:
             return
         target.proved = True
@@ -259,8 +274,13 @@ class Punch:
         return self._socket
 
     @property
+    def sockets(self) -> frozenset[SocketId]:
+        """All that the attempt uses."""
+        return frozenset({self._socket, *(target.socket for target in self._targets.values())})
+
+    @property
     def targets(self) -> tuple[Candidate, ...]:
-        return tuple(target.candidate for target in self._targets.values())
+        return tuple(dict.fromkeys(target.candidate for target in self._targets.values()))
 
     def handle_timer(self, now: float) -> None:
         attempt = self._attempt
@@ -273,6 +293,7 @@ class Punch:
             attempt.escalate_at = None
             attempt.sample_by = now + SAMPLE_PATIENCE_S
             self._events.append(SampleWanted(self._socket))
+            self._use_agreed_ports(now)
         if attempt.sample_by is not None and attempt.sample_by <= now:
             attempt.sample_by = None
             self._introduce((), now)
@@ -313,18 +334,47 @@ class Punch:
         assert self._attempt is not None
         address = target.candidate.address
         early = now < self._attempt.full_ttl_at and not is_private(address.host)
-        datagram = self._checks.request(address, self._socket, now, ttl=LOW_TTL if early else None)
-        if self._budget.allow(address, len(datagram.data), now):
-            self._datagrams.append(datagram)
+        self._send(address, target.socket, LOW_TTL if early else None, now)
         target.last_sent = now
         if early:
             target.at = self._attempt.full_ttl_at
             return
         target.step += 1
-        if target.step < len(CHECK_LADDER_S):
-            target.at = now + CHECK_LADDER_S[target.step] - CHECK_LADDER_S[target.step - 1]
+        if target.step < len(target.ladder):
+            target.at = now + target.ladder[target.step] - target.ladder[target.step - 1]
         else:
             target.at = None
+
+    def _add_targets(self, targets: Iterable[Candidate], now: float) -> None:
+        for candidate in targets:
+            key = (candidate.address, self._socket)
+            if key not in self._targets:
+                self._targets[key] = _Target(candidate, self._socket, CHECK_LADDER_S, at=now)
+
+    def _use_agreed_ports(self, now: float) -> None:
+        """Meet on ports that no early packet can have spoilt; one of ours in each round."""
+        assert self._attempt is not None
+        keeping = (Allocation.PRESERVING, Allocation.UNKNOWN)
+        ours, theirs = (nat.allocation in keeping for nat in self._nats)
+        places: dict[str, Candidate] = {}
+        for target in self._targets.values():
+            address = target.candidate.address
+            if not address.is_ipv6 and not is_private(address.host):
+                places.setdefault(address.host, target.candidate)
+        for candidate in list(places.values())[:MOST_AGREED_HOSTS]:
+            for port in self._checks.their_ports if theirs else ():
+                self._send(Address(candidate.address.host, port), MAIN_SOCKET, LOW_TTL, now)
+            if ours:
+                ports = self._checks.our_ports
+                socket = SocketId(ports[self._attempt.round % len(ports)])
+                self._targets[candidate.address, socket] = _Target(
+                    candidate, socket, RETRY_LADDER_S, at=now + OPENER_LEAD_S
+                )
+
+    def _send(self, address: Address, socket: SocketId, ttl: int | None, now: float) -> None:
+        datagram = self._checks.request(address, socket, now, ttl=ttl)
+        if self._budget.allow(address, len(datagram.data), now):
+            self._datagrams.append(datagram)
 
     def _introduce(self, samples: tuple[Address, ...], now: float) -> None:
         """Ask for another introduction; without one the ladder is climbed again by itself."""
@@ -338,7 +388,9 @@ class Punch:
         self._attempt.round += 1
         self._attempt.retry_at = None
         for target in self._targets.values():
-            target.step, target.at = 0, now
+            if target.socket == self._socket:
+                target.ladder = RETRY_LADDER_S
+                target.step, target.at = 0, now
         self._attempt.escalate_at = now + 2 * self._rtt_s + SILENCE_S
 
     def _pause(self) -> None:

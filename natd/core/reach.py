@@ -46,6 +46,9 @@ FIRST_FLIGHT_TARGETS = 2
 
 LAST_GOOD_LIMIT = 4
 
+RECENT_CHECKS = 256
+"""How many checks of the peer's are remembered, so that a replayed one buys nothing."""
+
 LATE_S = 30.0
 """A peer not reached after this long is shown as offline, although attempts go on."""
 
@@ -131,6 +134,7 @@ class Reach:
         self._hold_until: float | None = None
         self._up = False  # whether the owner was told of a path
         self._pings: dict[int, float] = {}
+        self._recent: deque[bytes] = deque(maxlen=RECENT_CHECKS)  # transactions of theirs
         self._datagrams: list[Datagram] = []
         self._events: deque[ReachEvent] = deque()
 
@@ -210,6 +214,9 @@ class Reach:
             self.dropped["check-without-integrity"] += 1
             return
         self._datagrams.append(response)
+        if message.transaction not in self._recent:
+            self._recent.append(message.transaction)
+            self._budget.called(address, now)
         self.heard(address, socket, now)
 
     def receive_check_answer(
@@ -302,7 +309,7 @@ class Reach:
     @property
     def sockets(self) -> frozenset[SocketId]:
         """The sockets besides the main one that this peer needs."""
-        needed = {self._punch.socket} if self._punch.active else set()
+        needed = set(self._punch.sockets) if self._punch.active else set()
         if self._paths.in_use is not None:
             needed.add(self._paths.in_use[1])
         return frozenset(needed - {MAIN_SOCKET})

@@ -17,7 +17,11 @@ NetworkId = NewType("NetworkId", bytes)
 """16 bytes: BLAKE2s of the network key; all that a server sees of a network."""
 
 SocketId = NewType("SocketId", int)
-"""Which of the daemon's UDP sockets; only an escalation ever uses another than the main one."""
+"""Which of the daemon's UDP sockets; only an escalation ever uses another than the main one.
+
+Up to 65535 it is also the local port that the socket is wanted on; above, any port will do."""
+
+LOWEST_ANY_PORT_SOCKET = 0x10000
 
 MAIN_SOCKET = SocketId(0)
 

@@ -5,7 +5,7 @@ import pytest
 from natd.core.secrets import network_key
 from tests.core.village import Village
 from tests.fabric import Weather
-from tests.nat import ADDRESS_RESTRICTED, FULL_CONE, LINUX, PORT_RESTRICTED
+from tests.nat import ADDRESS_RESTRICTED, FULL_CONE, LINUX, LINUX_ACCEPTING, PORT_RESTRICTED
 
 EASY = {
     "open": None,
@@ -129,6 +129,24 @@ def test_a_rebooted_router_costs_seconds_and_no_message(policy, server_alive):
     assert internet.run_until(
         lambda: bob.texts() == ["are you there?"] and alice.texts() == ["I am"], 10.0
     )
+
+
+@pytest.mark.parametrize("server_alive", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_poisoned_nat_is_left_by_a_fresh_port_that_both_sides_know(seed, server_alive):
+    """The message that comes first after the reboot clashes with what bob's router would map;
+    bob's own next packet, 15 s later at most, shows him that something is wrong."""
+    village, alice, bob = _chatting(seed, ours=LINUX_ACCEPTING, theirs=LINUX_ACCEPTING)
+    internet = village.internet
+    if not server_alive:
+        village.kill_server()
+    internet.run(40.0)
+    next(g for g in internet.gateways() if g.name == "bobs").reboot()
+    alice.send("are you there?", to=bob)
+    assert internet.run_until(lambda: bob.texts() == ["are you there?"], 20.0)
+    internet.run(60.0)
+    alice.send("still?", to=bob)
+    assert internet.run_until(lambda: len(bob.texts()) == 2, 1.0)
 
 
 def test_a_peer_killed_and_started_again_gets_what_waits_for_it():
