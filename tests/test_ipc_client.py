@@ -5,6 +5,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,7 +58,7 @@ def test_a_socket_of_another_user_is_permission_denied(tmp_path: Path) -> None:
         raise PermissionError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("natd.ipc.places.probe", refused)
+        patch.setattr("natd.ipc.places._connect", refused)
         with pytest.raises(DeniedError, match="permission denied on"):
             Connection(tmp_path / "control.sock")
 
@@ -93,7 +95,8 @@ def test_events_come_in_order_and_credit_is_given_back(natd: FakeDaemon) -> None
     for number in range(1000):
         natd.publish("message", text=str(number))
     with Connection(natd.path) as connection:
-        events = list(connection.events(since=0, idle_s=0.3))
+        stream = connection.events(since=0)
+        events = [event for _, event in zip(range(1000), stream, strict=False)]
     assert [event["text"] for event in events] == [str(number) for number in range(1000)]
     assert max(request["n"] for request in natd.asked("credit")) <= 32
 
@@ -102,21 +105,51 @@ def test_an_event_is_acknowledged_only_when_the_next_one_is_asked_for(natd: Fake
     for number in range(3):
         natd.publish("message", text=str(number))
     with Connection(natd.path) as connection:
-        events = connection.events(since=0, cursor="bot", idle_s=0.3)
-        next(events)
+        events = connection.events(since=0, cursor="bot")
+        events.next(None)
+        events.next(None)
         connection.request("hello", client="test")
-        assert natd.cursors == {}
-        assert len(list(events)) == 2
+        assert natd.cursors.get("bot", 0) < 2
+        events.next(None)
+        with pytest.raises(TimeoutError):
+            events.next(time.monotonic() + 0.01)
     assert natd.cursors == {"bot": 3}
 
 
-def test_an_explicit_acknowledgement_outlives_the_connection(natd: FakeDaemon) -> None:
+def test_the_last_event_is_acknowledged_before_a_clean_end(natd: FakeDaemon) -> None:
     natd.publish("message", text="hi")
-    connection = Connection(natd.path)
-    event = next(connection.events(since=0, cursor="bot"))
-    connection.acknowledge(event["id"])
-    natd.__exit__(None, None, None)
-    assert natd.cursors == {"bot": 1}
+    with Connection(natd.path) as connection:
+        events = connection.events(since=0, cursor="bot")
+        assert events.last == 1
+        events.next(None)
+        events.acknowledge()
+        assert natd.cursors == {"bot": 1}
+
+
+def test_a_frame_larger_than_any_buffer_arrives_whole(natd: FakeDaemon) -> None:
+    natd.answers["echo"] = lambda request: {"text": request["text"]}
+    with Connection(natd.path) as connection:
+        for size in (0, 200, 255, 256, 300_000):
+            assert connection.request("echo", text="x" * size) == {"text": "x" * size}
+
+
+def test_a_stranger_on_the_socket_counts_as_a_daemon_that_went_away(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.bind(os.fspath(path))
+        stranger.listen()
+
+        def greet() -> None:
+            connection, _ = stranger.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n".ljust(64))
+                connection.recv(1000)
+
+        greeter = threading.Thread(target=greet)
+        greeter.start()
+        with pytest.raises(UnreachableError, match="went away"):
+            Connection(path)
+        greeter.join()
 
 
 def test_the_asyncio_client_makes_requests_concurrently(natd: FakeDaemon) -> None:
@@ -218,11 +251,11 @@ def test_the_socket_is_looked_for_where_the_interface_says(tmp_path: Path) -> No
     (tmp_path / "natd").mkdir()
     environment = {"XDG_RUNTIME_DIR": str(tmp_path), "TMPDIR": str(tmp_path / "tmp")}
     found = socket_candidates(None, environment, uid)
-    assert found[0] == tmp_path / "natd" / "control.sock"
+    assert found[0] == str(tmp_path / "natd" / "control.sock")
     assert found[-1] == SYSTEM_SOCKET
     named = {**environment, "NATD_SOCKET": "/x/y"}
-    assert socket_candidates(None, named, uid) == [Path("/x/y")]
-    assert socket_candidates("/a/b", named, uid) == [Path("/a/b")]
+    assert socket_candidates(None, named, uid) == ["/x/y"]
+    assert socket_candidates("/a/b", named, uid) == ["/a/b"]
 
 
 def test_a_runtime_directory_of_another_user_is_passed_over(tmp_path: Path) -> None:
@@ -234,12 +267,17 @@ def test_a_runtime_directory_of_another_user_is_passed_over(tmp_path: Path) -> N
     assert socket_candidates(None, environment, other) == [SYSTEM_SOCKET]
 
 
-def test_the_blocking_client_loads_neither_asyncio_nor_the_core() -> None:
+def test_a_one_shot_command_loads_no_library_that_it_can_do_without() -> None:
     script = (
-        "import sys, natd.ipc.client\n"
-        "print([name for name in sys.modules if name == 'asyncio' or 'natd.core' in name])"
+        "import sys, natd.ipc.connection\n"
+        "heavy = {'asyncio', 'zmq', 'pathlib', 'msgspec', 'natd.core'}\n"
+        "print(sorted(heavy.intersection(sys.modules)))"
     )
     shown = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {os.getcwd()!r})\n{script}"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
     )
     assert shown.stdout.strip() == "[]"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from natd.ipc.client import Client as Client
-    from natd.ipc.client import Connection as Connection
+    from natd.ipc.connection import Connection as Connection
     from natd.ipc.errors import DeniedError as DeniedError
     from natd.ipc.errors import IpcError as IpcError
     from natd.ipc.errors import RequestError as RequestError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Client": "natd.ipc.client",
-    "Connection": "natd.ipc.client",
+    "Connection": "natd.ipc.connection",
     "DeniedError": "natd.ipc.errors",
     "UnreachableError": "natd.ipc.errors",
     "IpcError": "natd.ipc.errors",

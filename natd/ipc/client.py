@@ -1,14 +1,9 @@
-"""Clients of the daemon's control socket: `Connection` blocks, `Client` is for asyncio.
+"""The asyncio client of the daemon's control socket, for front ends and programs.
 
-One ZeroMQ DEALER to the daemon's ROUTER; one UTF-8 JSON object a frame, `"v":1` in each:
-
-    -> {"v":1,"id":1,"do":"hello","client":"natctl/0.1"}
-    <- {"v":1,"id":1,"ok":{"protocol":1,"version":"0.1.0","features":[...]}}
-    -> {"v":1,"id":2,"do":"send","network":"demo","text":"hi"}
-    <- {"v":1,"id":2,"ok":{...}}    or    {"v":1,"id":2,"error":{"code","text","hint"}}
-    -> {"v":1,"id":3,"do":"subscribe","types":null,"since":4711,"cursor":"bot","credit":256}
-    <- {"v":1,"event":{"v":1,"id":4712,"type":"message",...}}
-    -> {"v":1,"id":4,"do":"credit","n":1,"ack":4712}
+    async with Client() as natd:
+        await natd.send("demo", "hi")
+        async for event in natd.events(cursor="bot"):
+            ...
 
 Rules:
 - A socket is probed by a plain connect first and never reconnects by itself: a message to a
@@ -20,34 +15,31 @@ Rules:
 """
 
 import contextlib
-import json
 import os
-import time
-from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import zmq
 
-from natd.ipc.errors import RequestError, UnreachableError
-from natd.ipc.places import START_HINT, live_socket
+from natd.ipc.errors import UnreachableError
+from natd.ipc.frames import (
+    ACKNOWLEDGE_EVERY,
+    CLIENT_NAME,
+    CREDIT,
+    REQUEST_TIMEOUT_S,
+    Json,
+    check_hello,
+    decode_reply,
+    encode_request,
+    gone,
+    outcome,
+    silent,
+)
+from natd.ipc.places import live_socket
 
 if TYPE_CHECKING:
     import zmq.asyncio
-
-PROTOCOL = 1
-
-CLIENT_NAME = "natd.ipc/0.1"
-
-REQUEST_TIMEOUT_S = 10.0
-"""No command takes the daemon this long, unless it was asked to wait for something."""
-
-CREDIT = 256
-"""Events that may be under way to us; the daemon keeps the rest on disk."""
-
-ACKNOWLEDGE_EVERY = 32
-"""At most so many handled events are unacknowledged while more are waiting to be handled."""
 
 DRAIN = 64
 """Frames taken at one wake-up, before others have their turn."""
@@ -59,147 +51,6 @@ RETRY_FIRST_S = 0.1
 RETRY_LIMIT_S = 2.0
 """Waits between looks for a daemon that went away: at once when it is just restarting, and
 cheap when it stays away."""
-
-Json = dict[str, Any]
-
-
-class Connection:
-    """A blocking connection, for one-shot commands.
-
-    Raises UnreachableError, DeniedError or RequestError, from the constructor too.
-    """
-
-    def __init__(
-        self,
-        socket_path: str | os.PathLike[str] | None = None,
-        *,
-        timeout_s: float = REQUEST_TIMEOUT_S,
-        client: str = CLIENT_NAME,
-    ) -> None:
-        self.path = live_socket(socket_path)
-        self._timeout_s = timeout_s
-        self._ids = 1
-        self._events: deque[Json] = deque()
-        self._context = zmq.Context()
-        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
-        _prepare(self._socket)
-        self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        self._poller = zmq.Poller()
-        self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._monitor, zmq.POLLIN)
-        self._socket.connect(f"ipc://{self.path}")
-        # Its answer is read with that of the first request: one wait for both.
-        self._socket.send(_encode({"v": 1, "id": 1, "do": "hello", "client": client}))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self, linger_ms: int = 0) -> None:
-        self._socket.disable_monitor()
-        self._monitor.close(linger=0)
-        self._socket.close(linger=linger_ms)
-        self._context.term()
-
-    def request(self, do: str, *, wait_s: float | None = None, **fields: Any) -> Json:
-        """One request; what stands under `ok`.  `wait_s`: how long the daemon was asked to
-        wait, on top of the time that an answer takes."""
-        number = self._send(do, fields)
-        limit = time.monotonic() + self._timeout_s + (wait_s or 0.0)
-        while True:
-            reply = self._receive(limit)
-            if "event" in reply:
-                self._events.append(reply["event"])
-            elif reply.get("id") == number:
-                return _outcome(reply)
-            elif reply.get("id") == 1:
-                _check_hello(_outcome(reply))
-
-    def events(
-        self,
-        *,
-        types: Iterable[str] | None = None,
-        since: int | None = None,
-        cursor: str | None = None,
-        idle_s: float | None = None,
-    ) -> Iterator[Json]:
-        """Subscribe; then every event, for ever or until none came for `idle_s`.
-
-        `since`: those after this id; else those after the cursor; else those from now on.
-        """
-        self.request(
-            "subscribe",
-            types=None if types is None else sorted(types),
-            since=since,
-            cursor=cursor,
-            credit=CREDIT,
-        )
-        return self._stream(idle_s)
-
-    def _stream(self, idle_s: float | None) -> Iterator[Json]:
-        handled = 0
-        while True:
-            if not self._events:
-                limit = None if idle_s is None else time.monotonic() + idle_s
-                try:
-                    reply = self._receive(limit)
-                except _SilenceError:
-                    return
-                if "event" in reply:
-                    self._events.append(reply["event"])
-                continue
-            event = self._events.popleft()
-            yield event
-            handled += 1
-            busy = bool(self._events) or bool(self._socket.poll(0))
-            if handled >= ACKNOWLEDGE_EVERY or not busy:
-                self._send("credit", {"n": handled, "ack": event["id"]})
-                handled = 0
-
-    def acknowledge(self, event_id: int) -> None:
-        """Say at once that everything up to this event has been handled, and close."""
-        self._send("credit", {"n": 0, "ack": event_id})
-        self.close(linger_ms=GOODBYE_MS)
-
-    def _send(self, do: str, fields: Json) -> int:
-        self._ids += 1
-        try:
-            self._socket.send(_encode({"v": 1, "id": self._ids, "do": do, **fields}), zmq.NOBLOCK)
-        except zmq.Again:  # nobody is connected any more
-            raise UnreachableError("natd went away", START_HINT) from None
-        return self._ids
-
-    def _receive(self, limit: float | None) -> Json:
-        """The next frame.  Raises _SilenceError (a UnreachableError) when none came in time."""
-        wait_ms = None if limit is None else max(0, int((limit - time.monotonic()) * 1000))
-        ready = dict(self._poller.poll(wait_ms))
-        if self._socket in ready:
-            return _decode(self._socket.recv())
-        if self._monitor in ready:
-            raise UnreachableError("natd went away", START_HINT)
-        raise _SilenceError(
-            f"natd at {self.path} does not answer",
-            "look at its log, or stop it and start it again",
-        )
-
-
-def request(
-    do: str,
-    *,
-    socket_path: str | os.PathLike[str] | None = None,
-    timeout_s: float = REQUEST_TIMEOUT_S,
-    **fields: Any,
-) -> Json:
-    """One request on a connection of its own."""
-    with Connection(socket_path, timeout_s=timeout_s) as connection:
-        return connection.request(do, **fields)
 
 
 class Client:
@@ -355,7 +206,7 @@ class Client:
                 await link.close()
                 self._links.discard(link)
             if not reconnect:
-                raise UnreachableError("natd went away", START_HINT)
+                raise gone()
             if report_restarts and not lost:
                 yield {"v": 1, "type": "daemon_lost"}
             lost = True
@@ -378,7 +229,7 @@ class Client:
         link = _Link(self._context, f"ipc://{path}")
         self._links.add(link)
         try:
-            _check_hello(await link.request("hello", {"client": self._client}, self._timeout_s))
+            check_hello(await link.request("hello", {"client": self._client}, self._timeout_s))
         except BaseException:
             await link.close()
             self._links.discard(link)
@@ -397,7 +248,8 @@ class _Link:
         self._replies: dict[int, asyncio.Future[Json]] = {}
         self._events: asyncio.Queue[Json | None] = asyncio.Queue()
         self._socket = context.socket(zmq.DEALER)
-        _prepare(self._socket)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, -1)
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._socket.connect(endpoint)
         self._reader = asyncio.create_task(self._read())
@@ -410,27 +262,25 @@ class _Link:
         import asyncio
 
         if self.is_lost:
-            raise UnreachableError("natd went away", START_HINT)
+            raise gone()
         number = self._ids + 1
         answer: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
         self._replies[number] = answer
         try:
             await self.send(do, fields)
-            return _outcome(await asyncio.wait_for(answer, timeout_s))
+            return outcome(await asyncio.wait_for(answer, timeout_s))
         except TimeoutError:
-            raise UnreachableError(
-                "natd does not answer", "look at its log, or stop it and start it again"
-            ) from None
+            raise silent() from None
         finally:
             self._replies.pop(number, None)
 
     async def send(self, do: str, fields: Json) -> None:
         self._ids += 1
         try:
-            frame = _encode({"v": 1, "id": self._ids, "do": do, **fields})
+            frame = encode_request(self._ids, do, fields)
             await self._socket.send(frame, zmq.NOBLOCK)
         except zmq.Again:  # nobody is connected any more
-            raise UnreachableError("natd went away", START_HINT) from None
+            raise gone() from None
 
     async def next_event(self) -> Json | None:
         """None when the daemon has gone."""
@@ -457,7 +307,7 @@ class _Link:
             while self._socket in (ready := dict(await poller.poll())) or not ready:
                 with contextlib.suppress(zmq.Again):
                     for _ in range(DRAIN):
-                        self._take(_decode(await self._socket.recv(zmq.NOBLOCK)))
+                        self._take(decode_reply(await self._socket.recv(zmq.NOBLOCK)))
         finally:
             self._lose()
 
@@ -473,46 +323,5 @@ class _Link:
         self.is_lost = True
         for answer in self._replies.values():
             if not answer.done():
-                answer.set_exception(UnreachableError("natd went away", START_HINT))
+                answer.set_exception(gone())
         self._events.put_nowait(None)
-
-
-class _SilenceError(UnreachableError):
-    """Nothing came in time."""
-
-
-def _prepare(socket: "zmq.Socket[bytes] | zmq.asyncio.Socket") -> None:
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.RECONNECT_IVL, -1)
-
-
-def _encode(frame: Json) -> bytes:
-    return json.dumps(frame, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-
-
-def _decode(data: bytes) -> Json:
-    try:
-        frame = json.loads(data)
-    except ValueError:
-        frame = None
-    if not isinstance(frame, dict):
-        raise RequestError("protocol", "natd sent something that is not a JSON object")
-    return frame
-
-
-def _outcome(reply: Json) -> Json:
-    if (error := reply.get("error")) is not None:
-        raise RequestError(
-            str(error.get("code", "failed")), str(error.get("text", "")), error.get("hint")
-        )
-    ok = reply.get("ok")
-    return ok if isinstance(ok, dict) else {}
-
-
-def _check_hello(answer: Json) -> None:
-    if answer.get("protocol") != PROTOCOL:
-        raise RequestError(
-            "protocol",
-            f"natd speaks control protocol {answer.get('protocol')}, this client {PROTOCOL}",
-            "install the same version of natd and natctl",
-        )

@@ -11,92 +11,119 @@ import os
 import socket
 import stat
 from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from natd.ipc.errors import DeniedError, UnreachableError
 
+if TYPE_CHECKING:
+    # Loading pathlib takes as long as half of Python's own start; a one-shot command does without.
+    from pathlib import Path
+
 SOCKET_NAME = "control.sock"
 
-SYSTEM_SOCKET = Path("/run/natd") / SOCKET_NAME
+SYSTEM_SOCKET = f"/run/natd/{SOCKET_NAME}"
 
 SOCKET_PATH_LIMIT_BYTES = 107
 """sizeof(sun_path) less the closing zero, unix(7)."""
 
-PROBE_TIMEOUT_S = 2.0
+CONNECT_TIMEOUT_S = 2.0
 """A daemon that is alive accepts at once; only a full backlog makes connect() wait."""
 
 START_HINT = "start one with `natd`, or let `natctl join` start it"
 
 
-def user_runtime_directories(environment: Mapping[str, str], uid: int) -> list[Path]:
+def user_runtime_directories(environment: Mapping[str, str], uid: int) -> list["Path"]:
     """Where a daemon of this user may keep its socket, the first being where it will.
 
     `$XDG_RUNTIME_DIR` and `/run/user/UID` are left out unless they belong to `uid`; the
     private directory in the temp folder always comes last.
     """
-    parents = [Path(f"/run/user/{uid}")]
-    if named := environment.get("XDG_RUNTIME_DIR"):
-        parents.insert(0, Path(named))
-    found = [parent / "natd" for parent in dict.fromkeys(parents) if _belongs_to(parent, uid)]
-    return [*found, Path(environment.get("TMPDIR") or "/tmp") / f"natd-{uid}"]
+    from pathlib import Path
+
+    return [Path(directory) for directory in _user_directories(environment, uid)]
 
 
 def socket_candidates(
     explicit: str | os.PathLike[str] | None, environment: Mapping[str, str], uid: int
-) -> list[Path]:
+) -> list[str]:
     """The paths to try, in order; only one when it was named."""
     if named := explicit or environment.get("NATD_SOCKET"):
-        return [Path(named)]
+        return [os.fspath(named)]
     users = [
-        directory / SOCKET_NAME
-        for directory in user_runtime_directories(environment, uid)
+        os.path.join(directory, SOCKET_NAME)
+        for directory in _user_directories(environment, uid)
         if _belongs_to(directory, uid)
     ]
     return [*users, SYSTEM_SOCKET]
 
 
-def live_socket(explicit: str | os.PathLike[str] | None = None) -> Path:
-    """The first candidate that a daemon listens on.
+def connect(explicit: str | os.PathLike[str] | None = None) -> socket.socket:
+    """A connection to the first candidate that a daemon listens on, timeouts in effect.
 
-    Probed by a plain connect, because a ZeroMQ message to a dead daemon is kept and given
-    to a later one.  Raises UnreachableError or DeniedError.
+    Raises UnreachableError or DeniedError.
     """
     paths = socket_candidates(explicit, os.environ, os.geteuid())
-    denied: Path | None = None
+    denied: str | None = None
     for path in paths:
         try:
-            probe(path)
+            return _connect(path)
         except PermissionError:
             denied = denied or path
         except OSError:
             continue
-        else:
-            return path
     if denied is not None:
         raise DeniedError(
             f"permission denied on {denied}",
             "the system's daemon answers members of the group natd; "
             "your own is started by `natctl join`",
         )
-    named = paths[0] if len(paths) == 1 else None
-    if named is not None and len(os.fsencode(named)) > SOCKET_PATH_LIMIT_BYTES:
-        raise UnreachableError(
-            f"the socket path has {len(os.fsencode(named))} bytes, "
-            f"at most {SOCKET_PATH_LIMIT_BYTES} are possible: {named}",
+    raise _nobody(paths)
+
+
+def live_socket(explicit: str | os.PathLike[str] | None = None) -> str:
+    """The first candidate that a daemon listens on.
+
+    Probed by a plain connect, because a ZeroMQ message to a dead daemon is kept and given
+    to a later one.  Raises UnreachableError or DeniedError.
+    """
+    with connect(explicit) as probing:
+        return str(probing.getpeername())
+
+
+def _connect(path: str) -> socket.socket:
+    connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connecting.settimeout(CONNECT_TIMEOUT_S)
+        connecting.connect(path)
+    except BaseException:
+        connecting.close()
+        raise
+    return connecting
+
+
+def _nobody(paths: list[str]) -> UnreachableError:
+    if len(paths) > 1:
+        return UnreachableError("no natd is running", START_HINT)
+    size = len(os.fsencode(paths[0]))
+    if size > SOCKET_PATH_LIMIT_BYTES:
+        return UnreachableError(
+            f"the socket path has {size} bytes, "
+            f"at most {SOCKET_PATH_LIMIT_BYTES} are possible: {paths[0]}",
             "use a shorter --runtime-dir for natd",
         )
-    place = f" at {named}" if named is not None else ""
-    raise UnreachableError(f"no natd is running{place}", START_HINT)
+    return UnreachableError(f"no natd is running at {paths[0]}", START_HINT)
 
 
-def probe(path: Path) -> None:
-    """Connect and hang up.  Raises the OSError of connect(2)."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probing:
-        probing.settimeout(PROBE_TIMEOUT_S)
-        probing.connect(os.fspath(path))
+def _user_directories(environment: Mapping[str, str], uid: int) -> list[str]:
+    parents = [f"/run/user/{uid}"]
+    if named := environment.get("XDG_RUNTIME_DIR"):
+        parents.insert(0, named)
+    ours = [parent for parent in dict.fromkeys(parents) if _belongs_to(parent, uid)]
+    temporary = environment.get("TMPDIR") or "/tmp"
+    return [*(f"{parent}/natd" for parent in ours), f"{temporary}/natd-{uid}"]
 
 
-def _belongs_to(directory: Path, uid: int) -> bool:
+def _belongs_to(directory: str, uid: int) -> bool:
     try:
         status = os.lstat(directory)
     except OSError:
