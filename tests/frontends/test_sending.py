@@ -1,0 +1,179 @@
+"""A text is accepted once and in order, whatever becomes of the daemon meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from frontends import sending
+from frontends.sending import Accepted, Refused, Sending
+from natd.ipc import RequestError, UnreachableError
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "RETRY_FIRST_S", 0.0)
+    monkeypatch.setattr(sending, "RETRY_LIMIT_S", 0.001)
+
+
+def test_texts_are_accepted_in_the_order_in_which_they_were_put() -> None:
+    async def scenario() -> None:
+        natd = Daemon()
+        queue = Sending(natd, "demo")
+        for number in range(20):
+            queue.put(f"text {number}")
+        outcomes = [outcome async for outcome in taken(queue, 20)]
+        assert [outcome.text for outcome in outcomes] == [f"text {n}" for n in range(20)]
+        assert natd.texts == [f"text {n}" for n in range(20)]
+        assert queue.waiting == []
+
+    run(scenario)
+
+
+def test_a_daemon_that_is_away_is_asked_until_it_is_back() -> None:
+    async def scenario() -> None:
+        natd = Daemon()
+        natd.fails = ["before"] * 7
+        queue = Sending(natd, "demo")
+        queue.put("one")
+        queue.put("two")
+        assert [outcome.text async for outcome in taken(queue, 2)] == ["one", "two"]
+        assert natd.texts == ["one", "two"]
+
+    run(scenario)
+
+
+def test_a_request_that_was_accepted_without_an_answer_is_not_sent_again() -> None:
+    async def scenario() -> None:
+        natd = Daemon()
+        natd.fails = ["after", "before", "after"]
+        queue = Sending(natd, "demo")
+        queue.put("same")
+        queue.put("same")
+        outcomes = [outcome async for outcome in taken(queue, 2)]
+        assert natd.texts == ["same", "same"]
+        assert [outcome.reply["message"] for outcome in outcomes if accepted(outcome)] == [
+            "m0",
+            "m1",
+        ]
+
+    run(scenario)
+
+
+def test_a_like_text_that_was_said_before_is_not_taken_for_the_answer() -> None:
+    async def scenario() -> None:
+        natd = Daemon()
+        queue = Sending(natd, "demo")
+        queue.put("yes")
+        assert [outcome.text async for outcome in taken(queue, 1)] == ["yes"]
+        await natd.send("demo", "yes")  # by another program
+        queue.message_sent("m1")  # and its event
+        natd.fails = ["before"]
+        queue.put("yes")
+        assert [outcome.text async for outcome in taken(queue, 1)] == ["yes"]
+        assert natd.texts == ["yes", "yes", "yes"]
+
+    run(scenario)
+
+
+def test_a_refused_text_gives_its_error_and_does_not_hold_up_the_next() -> None:
+    async def scenario() -> None:
+        natd = Daemon()
+        natd.fails = ["refused"]
+        queue = Sending(natd, "demo")
+        queue.put("bad")
+        queue.put("good")
+        outcomes = [outcome async for outcome in taken(queue, 2)]
+        assert isinstance(outcomes[0], Refused)
+        assert outcomes[0].error.code == "too_long"
+        assert natd.texts == ["good"]
+
+    run(scenario)
+
+
+def test_what_has_no_outcome_yet_is_still_held() -> None:
+    async def scenario() -> None:
+        natd = Daemon()
+        natd.fails = ["before"] * 1_000_000
+        queue = Sending(natd, "demo")
+        queue.put("one")
+        task = asyncio.create_task(anext(taken(queue, 1)))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        assert queue.waiting == ["one"]
+
+    run(scenario)
+
+
+def test_there_is_room_again_once_the_first_is_accepted() -> None:
+    async def scenario() -> None:
+        queue = Sending(Daemon(), "demo")
+        for number in range(sending.WAITING_LIMIT):
+            queue.put(str(number))
+        room = asyncio.create_task(queue.has_room())
+        await asyncio.sleep(0)
+        assert not room.done()
+        taking = asyncio.create_task(drained(queue))
+        await asyncio.wait_for(room, 1.0)
+        await asyncio.wait_for(queue.all_accepted(), 1.0)
+        assert queue.waiting == []
+        taking.cancel()
+
+    run(scenario)
+
+
+def accepted(outcome: Accepted | Refused) -> bool:
+    return isinstance(outcome, Accepted)
+
+
+async def drained(queue: Sending) -> None:
+    async for _ in queue.outcomes():
+        pass
+
+
+async def taken(queue: Sending, count: int) -> AsyncIterator[Any]:
+    outcomes = queue.outcomes()
+    for _ in range(count):
+        yield await asyncio.wait_for(anext(outcomes), 5.0)
+
+
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(scenario(), 10.0)
+
+    asyncio.run(bounded())
+
+
+class Daemon:
+    """A daemon that dies before or after it has accepted, as `fails` says, once each."""
+
+    def __init__(self) -> None:
+        self.rows: list[Json] = []
+        self.fails: list[str] = []
+
+    @property
+    def texts(self) -> list[str]:
+        return [row["text"] for row in self.rows]
+
+    async def send(self, network: str | None, text: str, *, to: str | None = None) -> Json:
+        fails = self.fails.pop(0) if self.fails else ""
+        if fails == "before":
+            raise UnreachableError("natd went away")
+        if fails == "refused":
+            raise RequestError("too_long", "the text is too long")
+        message = f"m{len(self.rows)}"
+        self.rows.append(
+            {"direction": "out", "text": text, "message": message, "to": [], "delivered": []}
+        )
+        if fails == "after":
+            raise UnreachableError("natd went away")
+        return {"message": message, "delivered": [], "queued": []}
+
+    async def history(self, network: str | None = None, *, limit: int = 100) -> Json:
+        if self.fails and self.fails[0] == "before":
+            self.fails.pop(0)
+            raise UnreachableError("natd went away")
+        return {"messages": self.rows[-limit:]}
