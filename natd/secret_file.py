@@ -31,7 +31,7 @@ def read_secret_file(path: Path) -> str:
         raise ConfigError(text, file=place) from None
     except OSError as error:
         raise ConfigError(f"can't be read: {error.strerror}", file=place) from None
-    with open(descriptor, "rb") as stream:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise ConfigError("expected a regular file with a secret in it", file=place)
@@ -42,7 +42,9 @@ def read_secret_file(path: Path) -> str:
             mode = stat.S_IMODE(found.st_mode)
             text = f"a secret file must be readable by its owner only, its mode is {mode:04o}"
             raise ConfigError(f"{text}: chmod 600 it", file=place)
-        data = stream.read(SECRET_LIMIT_BYTES + 1)
+        data = os.read(descriptor, SECRET_LIMIT_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > SECRET_LIMIT_BYTES:
         raise ConfigError(f"expected at most {SECRET_LIMIT_BYTES} bytes", file=place)
     try:
