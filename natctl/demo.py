@@ -9,16 +9,19 @@ Instants come from two independent witnesses: the distance between the sites see
 (`natctl/delay_line.py`), and each daemon's event log tells what arrived.  Where there is no
 distance there are no round trips to count, and only the event logs speak.
 
-The coordinator of this play is `perform`; it prints nothing, it tells steps.
+Nothing is printed here: steps are told to whoever called.
 """
 
 import asyncio
 import contextlib
 import json
 import secrets
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from natctl.demo_stage import (
@@ -31,7 +34,8 @@ from natctl.demo_stage import (
     Stage,
 )
 from natctl.own_world import WorldError
-from natd.ipc import Client
+from natctl.witness import Witness
+from natd.ipc import Client, RequestError, UnreachableError
 
 NETWORK = "demo"
 
@@ -53,7 +57,7 @@ LOOK_AGAIN_S = 0.02
 
 
 class DemoError(Exception):
-    """A step did not come; the text says which and what is known about it."""
+    """The play can't go on; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,56 +72,47 @@ class Step:
     text: str
 
 
-class Witness:
-    """Everything that one daemon's event log tells, with the instant at which it told."""
+def run_demo(
+    tell: Callable[[Step], None],
+    note: Callable[[str], None],
+    chat: Callable[[Path], None] | None = None,
+) -> bool:
+    """Play it from beginning to end, and leave nothing behind.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._told: list[tuple[float, dict[str, Any]]] = []
-        self._more = asyncio.Condition()
-
-    async def listen(self, client: Client, ready: asyncio.Event) -> None:
-        stream = client.events(since=0, reconnect=False)
-        ready.set()
-        async for event in stream:
-            async with self._more:
-                self._told.append((time.monotonic(), event))
-                self._more.notify_all()
-
-    async def wait_for(self, kind: str, **wanted: Any) -> tuple[float, dict[str, Any]]:
-        """The first event of a kind with these values, and when it came.  Raises DemoError."""
-
-        def found() -> tuple[float, dict[str, Any]] | None:
-            return next(
-                (
-                    (at, event)
-                    for at, event in self._told
-                    if event["type"] == kind
-                    and all(event.get(key) == value for key, value in wanted.items())
-                ),
-                None,
-            )
-
+    `note` is told in a sentence when this is not the real stage, and the answer is whether it
+    was.  `chat` is called with the control socket of the first peer when the timeline is over,
+    and the second one answers until it returns.  Raises DemoError.
+    """
+    with _terminated_as_interrupted():
+        stage, why_not = _set_up()
         try:
-            async with asyncio.timeout(STEP_LIMIT_S), self._more:
-                await self._more.wait_for(lambda: found() is not None)
-        except TimeoutError:
-            last = self._told[-1][1]["type"] if self._told else "nothing"
-            raise DemoError(
-                f"{self.name}'s daemon told no `{kind}` within {STEP_LIMIT_S:.0f} s; "
-                f"the last it told was `{last}`"
-            ) from None
-        result = found()
-        assert result is not None
-        return result
+            if why_not is not None:
+                note(f"no NATs here, because this user can't have them ({why_not}): on loopback")
+            afterwards = None if chat is None else partial(chat, stage.control_socket(PEERS[0]))
+            asyncio.run(perform(stage, tell, afterwards))
+        except (NotToldError, RequestError, UnreachableError) as error:
+            raise DemoError(f"{error}; a log ends with: {stage.last_words()}") from error
+        finally:
+            stage.close()
+    return why_not is None
 
 
-def set_up() -> tuple[Stage, str | None]:
+def _set_up() -> tuple[Stage, str | None]:
     """The best stage that can be had here, and why it is not the real one (None when it is)."""
     try:
         return NamespaceStage(), None
     except WorldError as error:
         return LoopbackStage(), str(error)
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM takes the way of Ctrl-C, so that everything is taken away again."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 async def perform(
@@ -126,22 +121,19 @@ async def perform(
     afterwards: Callable[[], Any] | None = None,
 ) -> None:
     """Play it.  `afterwards` is called in a thread while bob answers what alice says; it is
-    for the interactive part.  Raises DemoError."""
+    for the interactive part.  Raises DemoError, NotToldError."""
     stage.start_server()
     for name in PEERS:
         stage.start_peer(name)
+    await _all_ready(stage)
     async with contextlib.AsyncExitStack() as stack:
         alice, bob = [
-            await stack.enter_async_context(Client(stage.control_socket(name)))
-            for name in PEERS
-            if await _is_up(stage, name)
+            await stack.enter_async_context(Client(stage.control_socket(name))) for name in PEERS
         ]
         witnesses = {name: Witness(name) for name in PEERS}
         listeners = []
         for name, client in zip(PEERS, (alice, bob), strict=True):
-            ready = asyncio.Event()
-            listeners.append(asyncio.create_task(witnesses[name].listen(client, ready)))
-            await ready.wait()
+            listeners.append(await witnesses[name].start(client))
         try:
             await _meet(stage, alice, bob, witnesses, tell)
             await _outlive(stage, alice, bob, witnesses, tell)
@@ -170,16 +162,17 @@ async def _meet(
     joining: dict[str, Any] = {"network": NETWORK, "servers": [stage.server], "secret": secret}
     asked_at = time.monotonic()
     await alice.request("join", nick="alice", **joining)
-    at, event = await witnesses["alice"].wait_for("server_up")
+    at, event = await witnesses["alice"].wait_for("server_up", STEP_LIMIT_S)
     asked_at = _seen(stage, "REGISTER", NAT_ADDRESS["alice"], SERVER_ADDRESS) or asked_at
     step("registered", at, asked_at, f"alice is known to the server as {event.get('observed')}")
 
     asked_at = time.monotonic()
     await bob.request("join", nick="bob", **joining)
     hello = await bob.send(NETWORK, "Hello alice, I have only just come.")
-    arrived_at, event = await witnesses["alice"].wait_for("message", message=hello["message"])
-    delivered_at, _ = await witnesses["bob"].wait_for("delivered", message=hello["message"])
-    opened_at, opened = await witnesses["bob"].wait_for("peer_online")
+    said = {"message": hello["message"]}
+    arrived_at, event = await witnesses["alice"].wait_for("message", STEP_LIMIT_S, **said)
+    delivered_at, _ = await witnesses["bob"].wait_for("delivered", STEP_LIMIT_S, **said)
+    opened_at, opened = await witnesses["bob"].wait_for("peer_online", STEP_LIMIT_S)
 
     # What the distance saw: an instant there is half a crossing after the one who sent, and a
     # whole crossing before the one who receives.
@@ -234,7 +227,7 @@ async def _say(
 ) -> None:
     said_at = time.monotonic()
     sent = await client.send(NETWORK, text)
-    at, event = await listener.wait_for("message", message=sent["message"])
+    at, event = await listener.wait_for("message", STEP_LIMIT_S, message=sent["message"])
     at_ms = (at - said_at) * 1000.0
     trips = at_ms / stage.round_trip_ms if stage.round_trip_ms else None
     tell(Step("chat", at_ms, trips, f"{speaker}: {event['text']}"))
@@ -247,15 +240,14 @@ async def _answer(bob: Client) -> None:
             await bob.send(NETWORK, f"I hear you: {event['text']}")
 
 
-async def _is_up(stage: Stage, name: str) -> bool:
-    """Wait for a daemon's control socket.  Raises DemoError when it does not come."""
+async def _all_ready(stage: Stage) -> None:
+    """Wait until every program has said that it is ready.  Raises DemoError."""
     deadline = time.monotonic() + START_LIMIT_S
-    while not stage.control_socket(name).exists():
-        last_words = stage.ended()
-        if last_words is not None or time.monotonic() > deadline:
-            raise DemoError(f"{name}'s daemon did not start: {last_words or stage.last_words()}")
-        await asyncio.sleep(LOOK_AGAIN_S)
-    return True
+    for name in ("server", *PEERS):
+        while not stage.is_ready(name):
+            if stage.any_ended() or time.monotonic() > deadline:
+                raise DemoError(f"{name} did not start: {stage.last_words()}")
+            await asyncio.sleep(LOOK_AGAIN_S)
 
 
 async def _ended(task: "asyncio.Task[None]") -> None:

@@ -23,6 +23,7 @@ from typing import Any
 
 from natctl.namespaces import Topology
 from natctl.own_world import ADMINISTRATORS_PATH, Namespaces, WorldError
+from natctl.ready_call import ReadyCall
 
 CROSSING_MS = 50.0
 
@@ -52,6 +53,7 @@ class Stage:
         self.directory = Path(tempfile.mkdtemp(prefix="natd-demo-"))
         self._started: list[subprocess.Popen[Any]] = []
         self._server: subprocess.Popen[Any] | None = None
+        self._calls: dict[str, ReadyCall] = {}
 
     @property
     def server(self) -> str:
@@ -65,6 +67,7 @@ class Stage:
         assert self._server is not None
         self._server.send_signal(signal.SIGKILL)
         self._server.wait()
+        self._started.remove(self._server)
 
     def start_peer(self, name: str) -> None:
         self._start(
@@ -78,12 +81,13 @@ class Stage:
     def control_socket(self, name: str) -> Path:
         return Path(self.runtime(name)) / "control.sock"
 
-    def ended(self) -> str | None:
-        """The last words of a program that ended though nobody asked it to; None if all run."""
-        for process in self._started:
-            if process is not self._server and process.poll() is not None:
-                return self.last_words()
-        return None
+    def is_ready(self, name: str) -> bool:
+        """Whether the program of this name (`server`, or a peer's) has said so."""
+        return self._calls[name].heard()
+
+    def any_ended(self) -> bool:
+        """Whether a program has ended though nobody asked it to."""
+        return any(process.poll() is not None for process in self._started)
 
     def last_words(self) -> str:
         logs = sorted(self.directory.glob("*.log"), key=lambda log: log.stat().st_mtime)
@@ -95,6 +99,8 @@ class Stage:
         return ""
 
     def close(self) -> None:
+        for call in self._calls.values():
+            call.close()
         for process in self._started:
             if process.poll() is None:
                 process.terminate()
@@ -107,6 +113,7 @@ class Stage:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _start(self, name: str, arguments: Sequence[str]) -> "subprocess.Popen[Any]":
+        call = self._calls[name] = ReadyCall(self.directory / f"{name}.ready")
         with (self.directory / f"{name}.log").open("ab") as log:
             process = self._popen(
                 name,
@@ -114,7 +121,7 @@ class Stage:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self._environment(name),
+                env=self._environment(name) | call.environment,
             )
         self._started.append(process)
         return process
@@ -129,7 +136,6 @@ class Stage:
             for key, value in os.environ.items()
             if not key.startswith("NATD_") and not key.endswith("_DIRECTORY")
         }
-        kept.pop("NOTIFY_SOCKET", None)
         return kept | {"XDG_CONFIG_HOME": str(self.directory / f"{name}-config")}
 
 
@@ -145,7 +151,9 @@ class LoopbackStage(Stage):
         return f"127.0.0.1:{self._port}"
 
     def _popen(self, name: str, argv: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
-        return subprocess.Popen(argv, **options)
+        # Where it is installed, the kernel ends them when we die without a word.
+        with_us = ["setpriv", "--pdeathsig=KILL"] if shutil.which("setpriv") else []
+        return subprocess.Popen([*with_us, *argv], **options)
 
 
 class NamespaceStage(Stage):

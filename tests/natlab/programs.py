@@ -1,0 +1,159 @@
+"""Real daemons and a real server in a laboratory, and what they tell.
+
+async with Programs(lab, directory) as programs:
+    await programs.start_server("server")
+    alice = await programs.start_peer("alice")
+    await alice.join("demo", [programs.server])
+    sent = await alice.client.send("demo", "hello")
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from natctl.ready_call import ReadyCall
+from natctl.witness import Witness
+from natd.ipc import Client
+from tests.natlab.interpreter import python
+
+SERVER_PORT = 8080
+
+START_LIMIT_S = 15.0
+
+STOP_LIMIT_S = 4.0
+
+
+class Laboratory(Protocol):
+    """What the kernel's and the TUN internet have in common."""
+
+    def popen(self, name: str, argv: Any, **options: Any) -> Any: ...
+
+    def run(self, name: str, argv: Any, **options: Any) -> str: ...
+
+    def address(self, name: str) -> str: ...
+
+
+class Peer:
+    """One daemon: its process, a client of it, and everything its event log tells."""
+
+    def __init__(self, name: str, process: "subprocess.Popen[Any]", socket: Path) -> None:
+        self.name = name
+        self.process = process
+        self.socket = socket
+        self.client = Client(socket)
+        self.witness = Witness(name)
+        self._listening: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        await self.client.open()
+        self._listening = await self.witness.start(self.client)
+
+    async def close(self) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._listening
+        await self.client.close()
+
+    async def join(self, network: str, servers: list[str], secret: str | None = None) -> None:
+        await self.client.request(
+            "join", network=network, servers=servers, nick=self.name, secret=secret
+        )
+
+
+class Programs:
+    """Starts and ends them; logs and state are in `directory`."""
+
+    def __init__(self, lab: Laboratory, directory: Path) -> None:
+        self._lab = lab
+        self._directory = directory
+        self._processes: dict[str, subprocess.Popen[Any]] = {}
+        self._peers: dict[str, Peer] = {}
+        self.server = ""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for name in list(self._peers):
+            await self.stop_peer(name)
+        for process in self._processes.values():
+            await _stopped(process)
+
+    async def start_server(self, host: str) -> None:
+        """On this host; returns when it is ready to answer."""
+        self.server = f"{self._lab.address(host)}:{SERVER_PORT}"
+        log = self._directory / f"{host}.log"
+        arguments = ["--server", str(SERVER_PORT)]
+        self._processes[host] = await self._ready(host, arguments, log)
+
+    def kill(self, name: str) -> None:
+        """kill -9."""
+        process = self._peers[name].process if name in self._peers else self._processes[name]
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    async def start_peer(self, name: str, state: str | None = None) -> Peer:
+        """A daemon on the host `name`.  The same `state` is the same identity."""
+        directory = self._directory / (state or name)
+        directory.mkdir(exist_ok=True)
+        socket = directory / "run" / "control.sock"
+        log = self._directory / f"{state or name}.log"
+        arguments = ["--state-dir", str(directory / "state"), "--runtime-dir", str(socket.parent)]
+        process = await self._ready(name, arguments, log)
+        peer = Peer(name, process, socket)
+        self._peers[name] = peer
+        await peer.open()
+        return peer
+
+    async def stop_peer(self, name: str) -> None:
+        peer = self._peers.pop(name)
+        await peer.close()
+        await _stopped(peer.process)
+
+    async def _ready(self, name: str, arguments: list[str], log: Path) -> "subprocess.Popen[Any]":
+        """Start `natd` there and wait until it says that it is ready."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("NATD_")}
+        kept["XDG_CONFIG_HOME"] = str(self._directory / "config")
+        with contextlib.ExitStack() as stack:
+            path = self._directory / "ready"
+            path.unlink(missing_ok=True)
+            call = stack.enter_context(contextlib.closing(ReadyCall(path)))
+            output = stack.enter_context(log.open("ab"))
+            process: subprocess.Popen[Any] = self._lab.popen(
+                name,
+                python("-m", "natd", *arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=kept | call.environment,
+            )
+            deadline = time.monotonic() + START_LIMIT_S
+            while not call.heard():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    process.kill()
+                    process.wait()
+                    raise AssertionError(f"{name} did not start: {log.read_text()[-2000:]}")
+                await asyncio.sleep(0.01)
+        return process
+
+
+async def _stopped(process: "subprocess.Popen[Any]") -> None:
+    if process.poll() is None:
+        process.terminate()
+    try:
+        await asyncio.to_thread(process.wait, STOP_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
