@@ -1,0 +1,348 @@
+"""The rules about who may import whom, and how they are read off the source.
+
+    natctl --> frontends --> natd.ipc <-- natd (shells) --> natd.core (pure)
+       `-------------------------^
+
+Nothing is imported to be checked: the files are parsed, so a forbidden import is found even
+where it would never run.  Each rule is a function from the root of a source tree to its
+violations, a line each: `natd/core/stun.py:12: imports natd.core.punch, no earlier core`.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+PACKAGES = ("natd", "natctl", "frontends")
+
+CORE_ORDER = (
+    "types",
+    "schedule",
+    "stun",
+    "rendezvous",
+    "wire",
+    "frames",
+    "card",
+    "secrets",
+    "events",
+    "admission",
+    "registry",
+    "introduction",
+    "listing",
+    "sampling",
+    "registration",
+    "natmodel",
+    "candidates",
+    "checks",
+    "punch",
+    "paths",
+    "reach",
+    "quic",
+    "flight",
+    "session",
+    "sessions",
+    "inbox",
+    "outbox",
+    "conversation",
+    "dialogue",
+    "profile",
+    "peer",
+    "membership",
+    "node",
+    "coordinator",
+)
+"""A core imports only those before it: so there is no cycle, and a reading order."""
+
+DOORS = {
+    "click": ("natctl/", "natd/__main__.py"),
+    "cryptography": ("natd/core/card.py", "natd/core/secrets.py", "natd/core/quic.py"),
+    "msgspec": ("natd/core/frames.py", "natd/command_table.py"),
+    "prompt_toolkit": ("frontends/chat.py",),
+    "psutil": ("natd/network_interfaces.py",),
+    "qh3": ("natd/core/quic.py",),
+    "sdnotify": ("natd/notify.py",),
+    "sqlite3": ("natd/store.py",),
+    "yaml": ("natd/config.py",),
+    "zmq": ("natd/control.py", "natd/ipc/client.py"),
+}
+"""One library, one door: what changes with the library's next version stands in one place."""
+
+_LOOPS = ("asyncio", "concurrent", "multiprocessing", "queue", "sched", "threading")
+_SOCKETS = ("http", "select", "selectors", "socket", "socketserver", "ssl", "urllib", "zmq")
+_PROCESS = ("ctypes", "importlib", "platform", "signal", "subprocess", "sys", "time")
+_DISK = ("fcntl", "glob", "io", "mmap", "os", "pathlib", "shutil", "sqlite3", "tempfile")
+_RANDOMNESS = ("secrets", "uuid")
+IMPURE = frozenset((*_LOOPS, *_SOCKETS, *_PROCESS, *_DISK, *_RANDOMNESS))
+"""Loops, sockets, clocks, disks, processes and sources of randomness: a core knows none."""
+
+IMPURE_CALLS = frozenset(("open", "print", "input", "exec", "eval", "breakpoint", "__import__"))
+WALL_CLOCK = frozenset(("now", "utcnow", "today"))
+"""Methods of datetime and date that read a clock."""
+
+CATCHES_ALL = ("natd/command_table.py", "natd/__main__.py")
+"""The command table and the process' top: the two places for `except Exception`."""
+
+NODE_ATTRIBUTES_LIMIT = 10
+"""The root of the cores grows unless it is kept from it: what is about one peer or one network
+has a room of its own."""
+
+NO_ROOMS = frozenset(("utils", "util", "helpers", "helper", "common", "base", "manager", "misc"))
+"""Names of files that say nothing about what lives there."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One module that a file imports."""
+
+    module: str
+    """Dotted, as far as it names files of ours: `natd.core.stun`, `os.path`."""
+    name: str | None
+    """What is taken out of it; None for the module as such."""
+    line: int
+    lazy: bool
+    """Within a function, so that it happens only when that is called."""
+
+    @property
+    def top(self) -> str:
+        return self.module.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class File:
+    name: str
+    """Relative to the root, with slashes."""
+    tree: ast.Module
+    imports: tuple[Import, ...]
+    calls: tuple[ast.Call, ...]
+    handlers: tuple[ast.ExceptHandler, ...]
+
+    @property
+    def package(self) -> str:
+        return self.name.partition("/")[0]
+
+    def at(self, line: int, what: str) -> str:
+        return f"{self.name}:{line}: {what}"
+
+
+def all_violations(root: Path) -> list[str]:
+    return [
+        *violations_of_core_order(root),
+        *violations_of_doors(root),
+        *violations_of_layers(root),
+        *violations_of_purity(root),
+        *violations_of_emptiness(root),
+        *violations_of_catching(root),
+        *violations_of_naming(root),
+        *violations_of_routing(root),
+    ]
+
+
+def violations_of_core_order(root: Path) -> list[str]:
+    found = [
+        file.at(one.line, "relative import: say which package")
+        for file in read_source(root)
+        for one in file.imports
+        if one.module.startswith(".")
+    ]
+    for file in core_files(root):
+        own = file.name.removeprefix("natd/core/").removesuffix(".py")
+        # What the package itself imports is loaded before any core: the contract's types.
+        place = CORE_ORDER.index(own) if own in CORE_ORDER else 1 if own == "__init__" else None
+        if place is None:
+            found.append(file.at(1, "has no place in the order of cores"))
+            continue
+        for one in file.imports:
+            if one.top == "natd" and one.module != "natd.core":
+                other = one.module.removeprefix("natd.core.")
+                if other not in CORE_ORDER[:place]:
+                    found.append(file.at(one.line, f"imports {one.module}, no earlier core"))
+    return found
+
+
+def violations_of_doors(root: Path) -> list[str]:
+    found = []
+    taken = {
+        (module_of(file), one.name): one.top
+        for file in read_source(root)
+        for one in file.imports
+        if one.top in DOORS and one.name is not None
+    }
+    for file in read_source(root):
+        for one in file.imports:
+            doors = DOORS.get(one.top)
+            if doors is not None:
+                if not file.name.startswith(doors):
+                    found.append(file.at(one.line, f"{one.top} outside its door"))
+            elif one.top and one.top not in PACKAGES and one.top not in sys.stdlib_module_names:
+                found.append(file.at(one.line, f"{one.top} has no door"))
+            elif one.name is not None and (library := taken.get((one.module, one.name))):
+                found.append(file.at(one.line, f"{library} outside its door, by {one.module}"))
+    return list(dict.fromkeys(found))
+
+
+def violations_of_layers(root: Path) -> list[str]:
+    found = []
+    for file in read_source(root):
+        for one in file.imports:
+            if one.top not in PACKAGES:
+                continue
+            if file.name.startswith("natd/ipc/"):
+                allowed = is_within(one.module, "natd.ipc")
+            elif file.package == "natd":
+                allowed = one.top == "natd"
+            elif file.package == "frontends":
+                allowed = is_within(one.module, "natd.ipc") or one.top == "frontends"
+            else:
+                allowed = is_within(one.module, "natd.ipc") or one.top in ("natctl", "frontends")
+                if one.top == "frontends" and not one.lazy:
+                    found.append(file.at(one.line, f"loads {one.module} before it is wanted"))
+            if not allowed:
+                found.append(file.at(one.line, f"imports {one.module}, no layer below it"))
+    return found
+
+
+def violations_of_purity(root: Path) -> list[str]:
+    found = []
+    for file in core_files(root):
+        for one in file.imports:
+            if one.top in IMPURE or (one.top == "random" and one.name != "Random"):
+                found.append(file.at(one.line, f"imports {one.top}: a core is pure"))
+        for call in file.calls:
+            called = call.func
+            if isinstance(called, ast.Name) and called.id in IMPURE_CALLS:
+                found.append(file.at(call.lineno, f"calls {called.id}: a core is pure"))
+            if isinstance(called, ast.Attribute) and is_wall_clock(called):
+                found.append(file.at(call.lineno, f"reads {called.attr}: a core is pure"))
+    return found
+
+
+def violations_of_emptiness(root: Path) -> list[str]:
+    return [
+        file.at(statement.lineno, "more than a docstring")
+        for file in read_source(root)
+        if file.name == "natd/__init__.py"
+        for statement in file.tree.body[ast.get_docstring(file.tree) is not None :]
+    ]
+
+
+def violations_of_catching(root: Path) -> list[str]:
+    found = []
+    for file in read_source(root):
+        if file.name in CATCHES_ALL:
+            continue
+        for handler in file.handlers:
+            kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+            if any(
+                kind is None or (isinstance(kind, ast.Name) and kind.id == "Exception")
+                for kind in kinds
+            ):
+                found.append(file.at(handler.lineno, "catches everything"))
+    return found
+
+
+def violations_of_naming(root: Path) -> list[str]:
+    return [
+        file.at(1, "a name that says nothing")
+        for file in read_source(root)
+        if not NO_ROOMS.isdisjoint(file.name.removesuffix(".py").split("/"))
+    ]
+
+
+def violations_of_routing(root: Path) -> list[str]:
+    return [
+        file.at(function.lineno, f"Node keeps {len(kept)} things: it only routes")
+        for file in read_source(root)
+        if file.name == "natd/core/node.py"
+        for kind in file.tree.body
+        if isinstance(kind, ast.ClassDef) and kind.name == "Node"
+        for function in kind.body
+        if isinstance(function, ast.FunctionDef) and function.name == "__init__"
+        if len(kept := attributes_set(function)) > NODE_ATTRIBUTES_LIMIT
+    ]
+
+
+def read_source(root: Path) -> list[File]:
+    return [
+        read_file(root, path, path.read_text(encoding="utf-8"))
+        for package in PACKAGES
+        for path in sorted((root / package).rglob("*.py"))
+    ]
+
+
+@cache
+def read_file(root: Path, path: Path, text: str) -> File:
+    tree = ast.parse(text, str(path))
+    nodes = list(ast.walk(tree))
+    return File(
+        name=path.relative_to(root).as_posix(),
+        tree=tree,
+        imports=tuple(find_imports(root, tree, lazy=False)),
+        calls=tuple(node for node in nodes if isinstance(node, ast.Call)),
+        handlers=tuple(node for node in nodes if isinstance(node, ast.ExceptHandler)),
+    )
+
+
+def core_files(root: Path) -> list[File]:
+    return [file for file in read_source(root) if file.name.startswith("natd/core/")]
+
+
+def find_imports(root: Path, node: ast.AST, lazy: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            for alias in child.names:
+                yield Import(alias.name, None, child.lineno, lazy)
+        elif isinstance(child, ast.ImportFrom):
+            if child.level:
+                yield Import("." * child.level + (child.module or ""), None, child.lineno, lazy)
+                continue
+            module = child.module or ""
+            for alias in child.names:
+                whole = f"{module}.{alias.name}"
+                if is_module(root, whole):
+                    yield Import(whole, None, child.lineno, lazy)
+                else:
+                    yield Import(module, alias.name, child.lineno, lazy)
+        elif isinstance(child, ast.Call) and (named := imported_by_name(child)) is not None:
+            yield Import(named, None, child.lineno, lazy)
+        in_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        yield from find_imports(root, child, lazy or in_function)
+
+
+def imported_by_name(call: ast.Call) -> str | None:
+    """The module of `import_module("natd.store")` and the like, when it is written out."""
+    called = call.func
+    name = called.id if isinstance(called, ast.Name) else getattr(called, "attr", None)
+    if name in ("import_module", "__import__") and call.args:
+        first = call.args[0]
+        if isinstance(first, ast.Constant) and isinstance(first.value, str):
+            return first.value
+    return None
+
+
+def is_module(root: Path, module: str) -> bool:
+    path = root / module.replace(".", "/")
+    return path.with_name(f"{path.name}.py").is_file() or path.is_dir()
+
+
+def attributes_set(function: ast.FunctionDef) -> set[str]:
+    return {
+        node.attr
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }
+
+
+def module_of(file: File) -> str:
+    return file.name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def is_within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def is_wall_clock(called: ast.Attribute) -> bool:
+    owner = called.value
+    name = owner.id if isinstance(owner, ast.Name) else getattr(owner, "attr", None)
+    return called.attr in WALL_CLOCK and name in ("datetime", "date")

@@ -1,0 +1,168 @@
+"""The source keeps to the rules of `layers`, and each rule would report its violation."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.layers import (
+    DOORS,
+    PACKAGES,
+    all_violations,
+    read_source,
+    violations_of_catching,
+    violations_of_core_order,
+    violations_of_doors,
+    violations_of_emptiness,
+    violations_of_layers,
+    violations_of_naming,
+    violations_of_purity,
+    violations_of_routing,
+)
+
+SOURCE = Path(__file__).resolve().parent.parent
+
+
+def test_every_core_has_its_place_in_the_order_and_imports_only_earlier_ones() -> None:
+    assert violations_of_core_order(SOURCE) == []
+
+
+def test_every_library_has_one_door() -> None:
+    assert violations_of_doors(SOURCE) == []
+
+
+def test_each_layer_imports_only_what_it_stands_on() -> None:
+    assert violations_of_layers(SOURCE) == []
+
+
+def test_cores_know_no_loop_no_socket_no_clock_no_disk_and_no_randomness() -> None:
+    assert violations_of_purity(SOURCE) == []
+
+
+def test_importing_natd_loads_nothing() -> None:
+    assert violations_of_emptiness(SOURCE) == []
+
+
+def test_everything_is_caught_in_two_places_only() -> None:
+    assert violations_of_catching(SOURCE) == []
+
+
+def test_every_file_is_named_for_what_lives_there() -> None:
+    assert violations_of_naming(SOURCE) == []
+
+
+def test_the_root_of_the_cores_only_routes() -> None:
+    assert violations_of_routing(SOURCE) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "planted", "reported"),
+    [
+        ("natd/core/types.py", "from natd.core.events import Event", "imports natd.core.events"),
+        ("natd/core/stun.py", "from natd.core import card", "imports natd.core.card"),
+        ("natd/core/stun.py", "import natd.core.punch", "imports natd.core.punch"),
+        ("natd/core/stun.py", "from .wire import encode", "relative import"),
+        ("natd/core/stun.py", "def f():\n    from natd.core import paths", "natd.core.paths"),
+        ("natd/core/novelty.py", "", "has no place in the order"),
+        ("natd/core/stun.py", "from natd.errors import NatdError", "imports natd.errors"),
+        ("natd/core/stun.py", "from natd.ipc import Client", "imports natd.ipc"),
+        ("natd/core/__init__.py", "import natd.core.events", "imports natd.core.events"),
+        ("natd/core/paths.py", "import qh3.quic", "qh3 outside its door"),
+        ("natd/core/paths.py", "def f():\n    import msgspec", "msgspec outside its door"),
+        ("natd/udp.py", "import zmq.asyncio", "zmq outside its door"),
+        ("natd/udp.py", "import yaml", "yaml outside its door"),
+        ("natd/udp.py", "from sqlite3 import connect", "sqlite3 outside its door"),
+        ("natd/udp.py", "import requests", "requests has no door"),
+        ("natd/udp.py", "from natd.core.secrets import X25519PrivateKey", "by natd.core.secrets"),
+        ("natd/udp.py", "import natctl", "imports natctl"),
+        ("natd/udp.py", "from frontends.safe import safe", "imports frontends.safe"),
+        ("natd/ipc/client.py", "from natd.errors import NatdError", "imports natd.errors"),
+        ("natd/ipc/client.py", "import natd", "imports natd"),
+        ("frontends/safe.py", "from natd.core.types import Address", "imports natd.core.types"),
+        ("frontends/safe.py", "from natd import store", "imports natd.store"),
+        ("frontends/safe.py", "from natctl import output", "imports natctl"),
+        ("natctl/planted.py", "from natd.config import Config", "imports natd.config"),
+        ("natctl/planted.py", "from frontends import chat", "frontends.chat before it is wanted"),
+        ("natctl/planted.py", "__import__('natd.store')", "imports natd.store"),
+        ("natd/core/paths.py", "import asyncio", "imports asyncio"),
+        ("natd/core/paths.py", "from time import monotonic", "imports time"),
+        ("natd/core/paths.py", "def f():\n    import socket", "imports socket"),
+        ("natd/core/paths.py", "import os.path", "imports os"),
+        ("natd/core/paths.py", "import secrets", "imports secrets"),
+        ("natd/core/paths.py", "import random", "imports random"),
+        ("natd/core/paths.py", "from random import Random, choice", "imports random"),
+        ("natd/core/paths.py", "from random import SystemRandom", "imports random"),
+        ("natd/core/paths.py", "f = open('x')", "calls open"),
+        ("natd/core/paths.py", "import datetime\nt = datetime.datetime.now()", "reads now"),
+        ("natd/core/paths.py", "from datetime import date\nt = date.today()", "reads today"),
+        ("natd/__init__.py", "from natd.ipc import Client", "more than a docstring"),
+        ("natd/udp.py", "try:\n    f()\nexcept Exception:\n    pass", "catches everything"),
+        ("natd/udp.py", "try:\n    f()\nexcept (OSError, Exception):\n    pass", "everything"),
+        ("natd/udp.py", "try:\n    f()\nexcept:\n    pass", "catches everything"),
+        ("natd/utils.py", "", "says nothing"),
+        (
+            "natd/core/node.py",
+            "class Node:\n    def __init__(self):\n        "
+            + "; ".join(f"self.planted_{number} = 0" for number in range(11)),
+            "Node keeps 11 things",
+        ),
+    ],
+)
+def test_a_planted_violation_is_reported(
+    source_copy: Path, file: str, planted: str, reported: str
+) -> None:
+    new = violations_after_planting(source_copy, file, planted)
+
+    assert any(violation.startswith(file) and reported in violation for violation in new), new
+
+
+@pytest.mark.parametrize(
+    ("file", "planted"),
+    [
+        ("natd/core/paths.py", "from natd.core.types import PeerId"),
+        ("natd/core/paths.py", "from random import Random"),
+        ("natd/core/paths.py", "import datetime\nt = datetime.datetime(2020, 1, 1)"),
+        ("natd/udp.py", "from natd.core.types import Address"),
+        ("natd/udp.py", "import time"),
+        ("natctl/planted.py", "import click\nfrom natd.ipc import Client\nimport natctl"),
+        ("natctl/planted.py", "def chat():\n    from frontends.chat import run"),
+        ("frontends/safe.py", "from natd.ipc.client import Client"),
+        ("natd/udp.py", "try:\n    f()\nexcept OSError:\n    pass"),
+    ],
+)
+def test_what_is_allowed_is_not_reported(source_copy: Path, file: str, planted: str) -> None:
+    assert violations_after_planting(source_copy, file, planted) == []
+
+
+def test_every_door_is_used() -> None:
+    """So that a door does not stay open behind a file that was renamed or needs it no more."""
+    files = {file.name: file for file in read_source(SOURCE)}
+    for library, doors in DOORS.items():
+        for door in doors:
+            if door.endswith(".py"):
+                assert any(one.top == library for one in files[door].imports), door
+
+
+@pytest.fixture(scope="module")
+def source_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("source")
+    for package in PACKAGES:
+        shutil.copytree(
+            SOURCE / package, root / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    return root
+
+
+def violations_after_planting(root: Path, file: str, planted: str) -> list[str]:
+    """What is reported with `planted` at the end of `file`, and was not without it."""
+    path = root / file
+    before = all_violations(root)
+    text = path.read_text(encoding="utf-8") if path.exists() else None
+    path.write_text(f"{text or ''}\n{planted}\n", encoding="utf-8")
+    try:
+        return [violation for violation in all_violations(root) if violation not in before]
+    finally:
+        if text is None:
+            path.unlink()
+        else:
+            path.write_text(text, encoding="utf-8")
