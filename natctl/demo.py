@@ -34,7 +34,7 @@ from natctl.demo_stage import (
     Stage,
 )
 from natctl.own_world import WorldError
-from natctl.witness import Witness
+from natctl.witness import NotToldError, Witness
 from natd.ipc import Client, RequestError, UnreachableError
 
 NETWORK = "demo"

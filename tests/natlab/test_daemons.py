@@ -1,0 +1,182 @@
+"""Real daemons in both laboratories: who meets, and what they survive.
+
+All pairs of a laboratory meet at once, in one network; then they all leave, the NATs forget,
+and they meet again in another.  `NATLAB_RUNS` says how often (20 for the figures of the
+README; CI has less time, and the bulk of the runs in virtual time, `tests/test_pairs.py`).
+"""
+
+import asyncio
+import os
+import time
+
+import pytest
+
+from tests.fabric import Weather
+from tests.nat import ADDRESS_RESTRICTED, FULL_CONE, LINUX, PORT_RESTRICTED
+from tests.natlab.kernel_internet import KernelInternet
+from tests.natlab.programs import Programs
+from tests.natlab.tun_internet import TunInternet
+
+RUNS = int(os.environ.get("NATLAB_RUNS", "2"))
+
+MEET_LIMIT_S = 20.0
+"""For all pairs at once, on a machine that does other things, too."""
+
+CHAT_LIMIT_S = 5.0
+
+EASY = {
+    "open": None,
+    "cone": FULL_CONE,
+    "address": ADDRESS_RESTRICTED,
+    "port": PORT_RESTRICTED,
+    "linux": LINUX,
+}
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.05])
+def test_every_pair_of_easy_nats_meets_directly_with_real_daemons(loss, tmp_path):
+    with TunInternet(seed=1, weather=Weather(loss=loss)) as lab:
+        nats, hosts = [], []
+        for name, policy in EASY.items():
+            for number in (1, 2):
+                nat = policy and lab.fabric.add_nat(policy, name=f"nat-{name}{number}")
+                nats += [nat] if nat else []
+                lab.fabric.add_host(nat, name=f"{name}{number}")
+                hosts.append(f"{name}{number}")
+        lab.fabric.add_host(name="server")
+        lab.start()
+
+        def forget():
+            for nat in nats:
+                lab.reboot(nat)
+
+        asyncio.run(meet_again_and_again(lab, tmp_path, hosts, forget))
+
+
+def test_real_daemons_meet_behind_the_kernels_own_nat(tmp_path):
+    with KernelInternet() as lab:
+        lab.add_nat("plain1")
+        lab.add_nat("plain2")
+        lab.add_nat("accepting", accepts_input=True)
+        lab.add_nat("carrier")
+        lab.add_nat("home", parent="carrier")
+        lab.add_host("public")
+        behind = {"a": "plain1", "b": "plain1", "c": "plain2", "d": "accepting", "e": "home"}
+        for host, nat in behind.items():
+            lab.add_host(host, behind=nat)
+        lab.add_host("server")
+        lab.start()
+
+        def forget():
+            for nat in ("plain1", "plain2", "accepting", "carrier", "home"):
+                lab.flush(nat)
+
+        asyncio.run(meet_again_and_again(lab, tmp_path, [*behind, "public"], forget))
+
+
+def test_two_routers_that_accept_input_are_both_traversed(tmp_path):
+    with KernelInternet() as lab:
+        for name in "ab":
+            lab.add_nat(f"nat-{name}", accepts_input=True)
+            lab.add_host(name, behind=f"nat-{name}")
+        lab.add_host("server")
+        lab.start()
+        forget = [lambda name=name: lab.flush(f"nat-{name}") for name in "ab"]
+        asyncio.run(
+            meet_again_and_again(lab, tmp_path, ["a", "b"], lambda: [each() for each in forget])
+        )
+
+
+def test_masquerade_random_meets_a_public_host(tmp_path):
+    with KernelInternet() as lab:
+        lab.add_nat("nat-a", "random")
+        lab.add_host("a", behind="nat-a")
+        lab.add_host("public")
+        lab.add_host("server")
+        lab.start()
+        asyncio.run(
+            meet_again_and_again(lab, tmp_path, ["a", "public"], lambda: lab.flush("nat-a"))
+        )
+
+
+def test_a_chat_outlives_the_server_and_a_reboot_of_either_router(tmp_path):
+    with KernelInternet() as lab:
+        for name in ("alice", "bob"):
+            lab.add_nat(f"nat-{name}")
+            lab.add_host(name, behind=f"nat-{name}")
+        lab.add_host("server")
+        lab.start()
+        asyncio.run(chat_on(lab, tmp_path))
+
+
+async def chat_on(lab, directory):
+    async with Programs(lab, directory) as programs:
+        await programs.start_server("server")
+        alice, bob = [await programs.start_peer(name) for name in ("alice", "bob")]
+        for peer in (alice, bob):
+            await peer.join("demo", [programs.server])
+        for peer in (alice, bob):
+            await peer.witness.wait_for("peer_online", MEET_LIMIT_S)
+        await chat(alice, bob)
+        programs.kill("server")
+        for _ in range(5):
+            await asyncio.sleep(0.5)
+            await chat(alice, bob)
+        # The router in front of who speaks first, and of who is spoken to.
+        for router in ("nat-alice", "nat-bob"):
+            lab.flush(router)
+            began = time.monotonic()
+            await chat(alice, bob, limit_s=20.0)
+            assert time.monotonic() - began < 20.0
+        assert alice.process.poll() is None
+        assert bob.process.poll() is None
+
+
+# --- helpers ---------------------------------------------------------------------------
+
+
+async def meet_again_and_again(lab, directory, hosts, forget):
+    async with Programs(lab, directory) as programs:
+        await programs.start_server("server")
+        peers = [await programs.start_peer(name) for name in hosts]
+        for run in range(RUNS):
+            forget()
+            await everybody_meets(peers, f"network-{run}", programs.server)
+
+
+async def everybody_meets(peers, network, server):
+    for peer in peers:
+        await peer.join(network, [server])
+    deadline = time.monotonic() + MEET_LIMIT_S
+    while (missing := not_online(peers, network)) and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    assert not missing, f"{network}: {missing}; {[p.witness.all_of('verdict') for p in peers]}"
+    sent = await peers[0].client.send(network, f"hello {network}")
+    for peer in peers[1:]:
+        await peer.witness.wait_for("message", CHAT_LIMIT_S, message=sent["message"])
+    for peer in peers:
+        await peer.client.request("leave", network=network, purge=True)
+
+
+def not_online(peers, network):
+    """Who does not yet say that whom is online."""
+    missing = []
+    for peer in peers:
+        online = {
+            event["peer"]["nick"]
+            for event in peer.witness.all_of("peer_online")
+            if event["network"] == network
+        }
+        missing += [
+            (peer.name, other.name)
+            for other in peers
+            if other is not peer and other.name not in online
+        ]
+    return missing
+
+
+async def chat(one, other, limit_s=CHAT_LIMIT_S):
+    for speaker, listener in ((one, other), (other, one)):
+        sent = await speaker.client.send("demo", "are you there?")
+        await listener.witness.wait_for("message", limit_s, message=sent["message"])
+        await speaker.witness.wait_for("delivered", limit_s, message=sent["message"])
