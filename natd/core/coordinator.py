@@ -24,16 +24,23 @@ Rules that a change must not break:
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 from natd.core import stun, wire
 from natd.core.admission import AddressTokens, Buckets, TokenKind
 from natd.core.card import verify_signature
+from natd.core.introduction import (
+    Budget,
+    Party,
+    introduction,
+    newcomer,
+    party_of,
+    telling,
+    unmet_first,
+)
 from natd.core.registry import LEASE_S, Lease, Member, Refusal, Registry, source_of
 from natd.core.rendezvous import (
-    HAVE_BYTES,
     LEASE_ID_BYTES,
     REGISTER_LABEL,
     REGISTER_MINIMUM_BYTES,
@@ -43,7 +50,6 @@ from natd.core.rendezvous import (
     Connect,
     Error,
     ErrorCode,
-    Introduce,
     Message,
     Refresh,
     Refreshed,
@@ -52,10 +58,7 @@ from natd.core.rendezvous import (
     Sample,
     Sampled,
 )
-from natd.core.types import Address, Datagram, DecodeError, PeerId, SocketId
-
-AMPLIFICATION_LIMIT = 3
-"""Bytes out to everyone per byte in: an introduction tells two about each other."""
+from natd.core.types import Address, Datagram, DecodeError, SocketId
 
 SOURCE_RATE, SOURCE_BURST = 128.0, 512.0
 """Questions a second of one IPv4 address or IPv6 /64 that cost us more than a look-up: a
@@ -77,37 +80,14 @@ LONGER_ANSWER_UNITS = 8.0
 RTT_LIMIT_S = 3.0
 """A challenge answered later than this was answered to a retransmission."""
 
-START_IN_LIMIT_S = 0.5
-"""No pair of peers on Earth differs by more; a lie must not hold the other side up."""
 
+class _Origin(NamedTuple):
+    """Where and when a datagram came in."""
 
-@dataclass(frozen=True, slots=True)
-class _Party:
-    """One side of an introduction."""
-
-    peer: PeerId
-    card: bytes
     address: Address
     socket: SocketId
-    transaction: bytes
-    observed: tuple[Address, ...]
-    samples: tuple[Address, ...]
-    rtt_s: float | None
-
-
-class _Budget:
-    """What may be sent because of one datagram."""
-
-    def __init__(self, size_bytes: int, *, proved: bool) -> None:
-        self._total = size_bytes * AMPLIFICATION_LIMIT
-        self._to_sender = self._total if proved else size_bytes
-
-    def spend(self, to_sender_bytes: int, to_others_bytes: int = 0) -> bool:
-        if to_sender_bytes > self._to_sender or to_sender_bytes + to_others_bytes > self._total:
-            return False
-        self._to_sender -= to_sender_bytes
-        self._total -= to_sender_bytes + to_others_bytes
-        return True
+    size_bytes: int
+    now: float
 
 
 class Coordinator:
@@ -146,22 +126,18 @@ class Coordinator:
         self, data: bytes, address: Address, now: float, port_index: int = 0
     ) -> None:
         """Take one datagram that came in on socket number `port_index`."""
-        socket = SocketId(port_index)
+        origin = _Origin(address, SocketId(port_index), len(data), now)
         if stun.is_stun(data):
-            self._receive_stun(data, address, socket, now)
+            self._receive_stun(data, origin)
             return
         try:
             message = wire.decode(data)
         except wire.ForeignVersionError as foreign:
-            self._refuse_version(foreign, len(data), address, socket, now)
-            return
+            self._refuse_version(foreign, origin)
         except DecodeError:
             self.dropped["malformed"] += 1
-            return
-        if port_index % len(self._ports) and not isinstance(message, Sample):
-            self.dropped["not for a sampling port"] += 1
-            return
-        self._receive_message(message, len(data), address, socket, now)
+        else:
+            self._receive_message(message, origin)
 
     def handle_timer(self, now: float) -> None:
         self.counts["expired"] += self._registry.expire(now)
@@ -177,202 +153,169 @@ class Coordinator:
     def get_timer(self) -> float | None:
         return self._registry.next_expiry()
 
-    def _receive_message(
-        self, message: Message, size: int, address: Address, socket: SocketId, now: float
-    ) -> None:
+    def _receive_message(self, message: Message, origin: _Origin) -> None:
+        if origin.socket % len(self._ports) and not isinstance(message, Sample):
+            self.dropped["not for a sampling port"] += 1
+            return
         match message:
             case Register():
-                self._receive_register(message, size, address, socket, now)
+                self._receive_register(message, origin)
             case Refresh():
-                self._receive_refresh(message, size, address, socket, now)
+                self._receive_refresh(message, origin)
             case Sample(transaction):
-                if self._admit(address, now):
-                    self._answer(Sampled(transaction, address), size, address, socket)
+                if self._admit(origin):
+                    self._answer(Sampled(transaction, origin.address), origin)
             case Connect():
-                self._receive_connect(message, size, address, socket, now)
+                self._receive_connect(message, origin)
             case Bye(_, lease_id):
-                self._receive_bye(lease_id, address)
+                self._receive_bye(lease_id, origin)
             case _:
                 self.dropped["not a question"] += 1
 
     # --- registering ---
 
-    def _receive_register(
-        self, register: Register, size: int, address: Address, socket: SocketId, now: float
-    ) -> None:
-        if size < REGISTER_MINIMUM_BYTES:
+    def _receive_register(self, register: Register, origin: _Origin) -> None:
+        if origin.size_bytes < REGISTER_MINIMUM_BYTES:
             self.dropped["not padded"] += 1
-        elif self._admit(address, now):
-            proof = self._tokens.check(register.token, address, now)
+        elif self._admit(origin):
+            proof = self._tokens.check(register.token, origin.address, origin.now)
             if proof is None:
-                self._challenge_newcomer(register, size, address, socket, now)
+                self._challenge_newcomer(register, origin)
             elif self._is_signed(register):
                 kind, age_s = proof
                 timed = kind is TokenKind.CHALLENGE and age_s <= RTT_LIMIT_S
-                self._grant(register, size, address, socket, age_s if timed else None, now)
+                self._grant(register, origin, age_s if timed else None)
 
-    def _challenge_newcomer(
-        self, register: Register, size: int, address: Address, socket: SocketId, now: float
-    ) -> None:
+    def _challenge_newcomer(self, register: Register, origin: _Origin) -> None:
         """Introduce at once as far as the padding pays for it; the rest waits for the token."""
-        if self._verifications.take(b"", 1.0, now):
-            if not self._is_signed(register):
-                return
-            known = self._registry.member(register.network, register.peer)
-            introduces = known is None or register.sequence >= known.sequence
-        else:
-            known, introduces = None, False
-            self.dropped["introductions put off until proved"] += 1
-        token = self._tokens.issue(TokenKind.CHALLENGE, address, now)
+        introduces = self._verifications.take(b"", 1.0, origin.now)
+        if introduces and not self._is_signed(register):
+            return
+        token = self._tokens.issue(TokenKind.CHALLENGE, origin.address, origin.now)
         answer = wire.encode(Challenge(register.transaction, ChallengeReason.FIRST, token))
-        budget = _Budget(size, proved=False)
+        budget = Budget(origin.size_bytes, proved=False)
         budget.spend(len(answer))
-        if introduces:
-            caller = _newcomer(register, known, address, socket)
+        known = self._registry.member(register.network, register.peer)
+        if not introduces:
+            self.dropped["introductions put off until proved"] += 1
+        elif known is None or register.sequence >= known.sequence:
+            caller = newcomer(register, known, origin.address, origin.socket)
             others = self._registry.others(register.network, register.peer)
-            self._introduce_all(caller, _unmet(others, register.have), budget, now, self._unproved)
-        self._send(answer, address, socket)
+            unmet, count = unmet_first(others, register.have)
+            self._introduce(caller, unmet[:count], budget, self._unproved, origin.now)
+        self._send(answer, origin.address, origin.socket)
 
-    def _grant(
-        self,
-        register: Register,
-        size: int,
-        address: Address,
-        socket: SocketId,
-        rtt_s: float | None,
-        now: float,
-    ) -> None:
+    def _grant(self, register: Register, origin: _Origin, rtt_s: float | None) -> None:
         lease_id = self._random.randbytes(LEASE_ID_BYTES)
         lease = self._registry.register(
             register.network,
             register.peer,
-            address,
+            origin.address,
             lease_id=lease_id,
-            socket=socket,
+            socket=origin.socket,
             sequence=register.sequence,
             card=register.card,
-            samples=(),
             transaction=register.transaction,
             rtt_s=rtt_s,
-            now=now,
+            now=origin.now,
         )
         if isinstance(lease, Refusal):
             self.counts["refused"] += 1
             code = ErrorCode.STALE if lease is Refusal.STALE else ErrorCode.FULL
-            self._answer(Error(register.transaction, code, lease.value), size, address, socket)
+            self._answer(Error(register.transaction, code, lease.value), origin)
             return
-        lease.member.samples = _telling(register.samples, lease.member.observed)
-        self.counts["registered" if lease.lease_id == lease_id else "renewed"] += 1
-        others, unmet = self._others(lease.member, register.have)
-        answer = wire.encode(
-            Registered(
-                register.transaction,
-                lease.lease_id,
-                int(LEASE_S),
-                address,
-                self._tokens.issue(TokenKind.LEASE, address, now),
-                0 if lease.rtt_s is None else max(1, round(lease.rtt_s * 1000)),
-                len(others),
-                len(unmet),
-                self._ports[1:],
-            )
+        member, is_new = lease.member, lease.lease_id == lease_id
+        member.samples = telling(register.samples, member.observed)
+        self.counts["registered" if is_new else "renewed"] += 1
+        others, unmet_count = unmet_first(
+            self._registry.others(member.network, member.peer), register.have
         )
-        wanted = unmet
-        if lease.lease_id == lease_id:
-            # What the newcomer has seen before its address was proved, its residents may not
-            # have: the rest of the budget says it again.
-            again = [member for member in others if member not in unmet]
-            wanted = unmet + again
-        self._introduce_and_answer(lease, wanted, answer, size, now)
+        answer = Registered(
+            register.transaction,
+            lease.lease_id,
+            int(LEASE_S),
+            origin.address,
+            self._tokens.issue(TokenKind.LEASE, origin.address, origin.now),
+            0 if lease.rtt_s is None else max(1, round(lease.rtt_s * 1000)),
+            len(others),
+            unmet_count,
+            self._ports[1:],
+        )
+        # What a newcomer has seen before its address was proved, its residents may not have:
+        # what is left of the budget says it again.
+        wanted = others if is_new else others[:unmet_count]
+        self._introduce_and_answer(lease, wanted, answer, origin)
 
     # --- staying registered ---
 
-    def _receive_refresh(
-        self, refresh: Refresh, size: int, address: Address, socket: SocketId, now: float
-    ) -> None:
-        lease = self._lease_at(refresh.lease_id, refresh.transaction, size, address, socket, now)
-        if lease is None or (refresh.asks and not self._admit(address, now)):
+    def _receive_refresh(self, refresh: Refresh, origin: _Origin) -> None:
+        lease = self._lease_at(refresh.lease_id, refresh.transaction, origin)
+        if lease is None or (refresh.asks and not self._admit(origin)):
             return
-        self._registry.renew(lease, now)
-        others, unmet = self._others(lease.member, refresh.have)
-        answer = wire.encode(Refreshed(refresh.transaction, address, len(others), len(unmet)))
-        self._introduce_and_answer(lease, unmet if refresh.asks else [], answer, size, now)
+        self._registry.renew(lease, origin.now)
+        others, unmet_count = unmet_first(
+            self._registry.others(lease.member.network, lease.member.peer), refresh.have
+        )
+        answer = Refreshed(refresh.transaction, origin.address, len(others), unmet_count)
+        wanted = others[:unmet_count] if refresh.asks else []
+        self._introduce_and_answer(lease, wanted, answer, origin)
 
-    def _receive_connect(
-        self, connect: Connect, size: int, address: Address, socket: SocketId, now: float
-    ) -> None:
-        if not self._admit(address, now):
+    def _receive_connect(self, connect: Connect, origin: _Origin) -> None:
+        if not self._admit(origin):
             return
-        lease = self._lease_at(connect.lease_id, connect.transaction, size, address, socket, now)
+        lease = self._lease_at(connect.lease_id, connect.transaction, origin)
         if lease is None:
             return
         member = lease.member
-        member.samples = _telling(connect.samples, member.observed) or member.samples
+        member.samples = telling(connect.samples, member.observed) or member.samples
         other = self._registry.member(member.network, connect.peer)
         if other is None or other is member:
             absent = Error(connect.transaction, ErrorCode.ABSENT, "that peer is not registered")
-            self._answer(absent, size, address, socket)
+            self._answer(absent, origin)
             return
-        budget = _Budget(size, proved=True)
-        self._introduce_all(_party(lease), (other,), budget, now, self._introduced)
+        budget = Budget(origin.size_bytes, proved=True)
+        self._introduce(party_of(lease), [other], budget, self._introduced, origin.now)
 
-    def _receive_bye(self, lease_id: bytes, address: Address) -> None:
+    def _receive_bye(self, lease_id: bytes, origin: _Origin) -> None:
         lease = self._registry.lease(lease_id)
-        if lease is None or lease.address != address:
+        if lease is None or lease.address != origin.address:
             self.dropped["strange lease"] += 1
             return
         self._registry.release(lease)
         self.counts["left"] += 1
 
-    def _lease_at(
-        self,
-        lease_id: bytes,
-        transaction: bytes,
-        size: int,
-        address: Address,
-        socket: SocketId,
-        now: float,
-    ) -> Lease | None:
+    def _lease_at(self, lease_id: bytes, transaction: bytes, origin: _Origin) -> Lease | None:
         """The lease, if the question came from where it was granted; else a challenge."""
         lease = self._registry.lease(lease_id)
-        if lease is not None and lease.address == address:
+        if lease is not None and lease.address == origin.address:
             return lease
-        if self._admit(address, now):
+        if self._admit(origin):
             reason = ChallengeReason.UNKNOWN if lease is None else ChallengeReason.MOVED
-            token = self._tokens.issue(TokenKind.CHALLENGE, address, now)
-            self._answer(Challenge(transaction, reason, token), size, address, socket)
+            token = self._tokens.issue(TokenKind.CHALLENGE, origin.address, origin.now)
+            self._answer(Challenge(transaction, reason, token), origin)
         return None
 
     # --- introducing ---
 
-    def _others(self, member: Member, have: tuple[bytes, ...]) -> tuple[list[Member], list[Member]]:
-        """All other members, and those that `have` does not name."""
-        others = list(self._registry.others(member.network, member.peer))
-        return others, _unmet(others, have)
-
     def _introduce_and_answer(
-        self, lease: Lease, unmet: list[Member], answer: bytes, size: int, now: float
+        self, lease: Lease, others: list[Member], message: Message, origin: _Origin
     ) -> None:
-        budget = _Budget(size, proved=True)
+        answer = wire.encode(message)
+        budget = Budget(origin.size_bytes, proved=True)
         if not budget.spend(len(answer)):
             self.dropped["answer over budget"] += 1
             return
-        self._introduce_all(_party(lease), unmet, budget, now, self._introduced)
+        self._introduce(party_of(lease), others, budget, self._introduced, origin.now)
         self._send(answer, lease.address, lease.socket)
 
-    def _introduce_all(
-        self,
-        caller: _Party,
-        others: Iterable[Member],
-        budget: _Budget,
-        now: float,
-        buckets: Buckets,
+    def _introduce(
+        self, caller: Party, others: list[Member], budget: Budget, buckets: Buckets, now: float
     ) -> None:
         """Introduce `caller`, who shall dial, to as many as the budget pays for."""
         for member in others:
             lease = member.lease_towards(caller.address)
-            other = _party(lease)
-            to_caller, to_other = _introduction(caller, other)
+            other = party_of(lease)
+            to_caller, to_other = introduction(caller, other)
             if not budget.spend(len(to_caller), len(to_other)):
                 break
             if not buckets.take(lease.lease_id, 1.0, now):
@@ -384,7 +327,7 @@ class Coordinator:
 
     # --- answering without state ---
 
-    def _receive_stun(self, data: bytes, address: Address, socket: SocketId, now: float) -> None:
+    def _receive_stun(self, data: bytes, origin: _Origin) -> None:
         try:
             request = stun.decode(data)
         except DecodeError:
@@ -398,28 +341,20 @@ class Coordinator:
             # can't be reached from there, an answer from here would be a lie.
             self.dropped["change request"] += 1
         else:
-            answer = stun.encode_binding_response(request.transaction, address)
+            answer = stun.encode_binding_response(request.transaction, origin.address)
             units = 1.0 if len(answer) <= len(data) else LONGER_ANSWER_UNITS
-            if self._admit(address, now, units):
-                self._send(answer, address, socket)
+            if self._admit(origin, units):
+                self._send(answer, origin.address, origin.socket)
 
-    def _refuse_version(
-        self,
-        foreign: wire.ForeignVersionError,
-        size: int,
-        address: Address,
-        socket: SocketId,
-        now: float,
-    ) -> None:
+    def _refuse_version(self, foreign: wire.ForeignVersionError, origin: _Origin) -> None:
         """Never an ERROR for an ERROR: two servers would keep at it for ever."""
         self.dropped["foreign version"] += 1
-        if foreign.kind != wire.ERROR_TYPE and self._admit(address, now):
+        if foreign.kind != wire.ERROR_TYPE and self._admit(origin):
             text = f"this server speaks version {wire.VERSION}"
-            error = Error(foreign.transaction, ErrorCode.VERSION, text)
-            self._answer(error, size, address, socket)
+            self._answer(Error(foreign.transaction, ErrorCode.VERSION, text), origin)
 
-    def _admit(self, address: Address, now: float, units: float = 1.0) -> bool:
-        admitted = self._sources.take(source_of(address).encode(), units, now)
+    def _admit(self, origin: _Origin, units: float = 1.0) -> bool:
+        admitted = self._sources.take(source_of(origin.address).encode(), units, origin.now)
         if not admitted:
             self.dropped["too many from one source"] += 1
         return admitted
@@ -430,83 +365,13 @@ class Coordinator:
         self.dropped["wrong signature"] += 1
         return False
 
-    def _answer(self, message: Message, size: int, address: Address, socket: SocketId) -> None:
-        """Answer a question of `size` bytes, unless the answer is longer."""
+    def _answer(self, message: Message, origin: _Origin) -> None:
+        """Answer a question, unless the answer is the longer of the two."""
         data = wire.encode(message)
-        if len(data) > size:
+        if len(data) > origin.size_bytes:
             self.dropped["answer over budget"] += 1
             return
-        self._send(data, address, socket)
+        self._send(data, origin.address, origin.socket)
 
     def _send(self, data: bytes, address: Address, socket: SocketId) -> None:
         self._outgoing.append(Datagram(data, address, None, socket))
-
-
-def _party(lease: Lease) -> _Party:
-    member = lease.member
-    return _Party(
-        member.peer,
-        member.card,
-        lease.address,
-        lease.socket,
-        lease.transaction,
-        member.observed,
-        member.samples,
-        lease.rtt_s,
-    )
-
-
-def _newcomer(
-    register: Register, known: Member | None, address: Address, socket: SocketId
-) -> _Party:
-    """One that has not proved its address; what is proved of its other family stands."""
-    proved = () if known is None else known.observed
-    other_family = tuple(seen for seen in proved if seen.is_ipv6 != address.is_ipv6)
-    return _Party(
-        register.peer,
-        register.card,
-        address,
-        socket,
-        register.transaction,
-        (address, *other_family),
-        _telling(register.samples, (address,)),
-        None,
-    )
-
-
-def _introduction(caller: _Party, other: _Party) -> tuple[bytes, bytes]:
-    """What the caller and what the other is told."""
-    later_s = 0.0
-    if caller.rtt_s is not None and other.rtt_s is not None:
-        later_s = (other.rtt_s - caller.rtt_s) / 2
-    return (
-        _introduce(caller, other, you_dial=True, start_in_s=later_s),
-        _introduce(other, caller, you_dial=False, start_in_s=-later_s),
-    )
-
-
-def _introduce(reader: _Party, subject: _Party, *, you_dial: bool, start_in_s: float) -> bytes:
-    start_in_ms = round(1000 * min(START_IN_LIMIT_S, max(0.0, start_in_s)))
-    return wire.encode(
-        Introduce(
-            reader.transaction,
-            you_dial,
-            start_in_ms,
-            subject.peer,
-            subject.observed,
-            subject.samples,
-            subject.card,
-        )
-    )
-
-
-def _unmet(others: Iterable[Member], have: tuple[bytes, ...]) -> list[Member]:
-    known = frozenset(have)
-    return [member for member in others if member.peer[:HAVE_BYTES] not in known]
-
-
-def _telling(samples: tuple[Address, ...], observed: tuple[Address, ...]) -> tuple[Address, ...]:
-    """The samples that tell more than what we saw ourselves, and only at the hosts where we
-    saw the peer: nobody else is pointed at."""
-    hosts = {address.host for address in observed}
-    return tuple(sample for sample in samples if sample.host in hosts and sample not in observed)

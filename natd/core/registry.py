@@ -48,7 +48,8 @@ class Member:
     peer: PeerId
     sequence: int
     card: bytes
-    samples: tuple[Address, ...]
+    samples: tuple[Address, ...] = ()
+    """What its NAT did at other ports than ours: see `introduction.telling`."""
     ipv4: "Lease | None" = None
     """None: not registered over IPv4."""
     ipv6: "Lease | None" = None
@@ -126,7 +127,6 @@ class Registry:
         socket: SocketId,
         sequence: int,
         card: bytes,
-        samples: tuple[Address, ...],
         transaction: bytes,
         rtt_s: float | None,
         now: float,
@@ -142,9 +142,8 @@ class Registry:
         if refusal is not None:
             return refusal
         if member is None:
-            member = Member(network, peer, sequence, card, samples)
+            member = Member(network, peer, sequence, card)
         member.sequence, member.card = sequence, card
-        member.samples = samples
         lease = _lease_of_family(member, address)
         if lease is not None and lease.address != address:
             self._forget(lease)
