@@ -23,11 +23,9 @@ Rules that a change must not break:
 
 from collections import Counter, deque
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from natd.core.events import ConversationState, OutboundMessage
 from natd.core.frames import (
-    MESSAGE_ID_LIMIT,
     NICK_LIMIT_BYTES,
     Ack,
     Bye,
@@ -39,19 +37,9 @@ from natd.core.frames import (
     Nack,
     encode_frame,
 )
+from natd.core.inbox import Inbox
+from natd.core.outbox import Outbox
 from natd.core.types import Address, PeerId
-
-WINDOW_MESSAGES = 1024
-WINDOW_BYTES = 1024 * 1024
-"""How much may be on its way.  At 100 ms of round trip and commit: 10,000 messages a second."""
-
-WAITING_MESSAGES = 32
-"""How many messages are kept ready while there is no session: enough to fill a first flight.
-With 256 absent peers the rest had better stay on disk."""
-
-UNCOMMITTED_MESSAGES = 2 * WINDOW_MESSAGES
-UNCOMMITTED_BYTES = 2 * WINDOW_BYTES
-"""How much may be delivered and not yet committed, or held back for an earlier message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +103,6 @@ ConversationEvent = (
 )
 
 
-class _Outgoing(NamedTuple):
-    seq: int
-    frame: bytes
-
-
 class Conversation:
     """See the top of this file.  Has no timer: all that it waits for is an input."""
 
@@ -129,8 +112,8 @@ class Conversation:
         self.dropped: Counter[str] = Counter()
         self._nick = _checked_nick(nick)
         self._features = features
-        self._outbox = _Outbox(state.outbound_epoch, state.first_unacknowledged)
-        self._inbox = _Inbox(state.inbound_epoch, state.inbound_seq)
+        self._outbox = Outbox(state.outbound_epoch, state.first_unacknowledged)
+        self._inbox = Inbox(state.inbound_epoch, state.inbound_seq)
         self._events: deque[ConversationEvent] = deque()
         # Frames other than messages and acknowledgements, encoded; empty without a session.
         self._urgent: deque[bytes] = deque()
@@ -145,7 +128,7 @@ class Conversation:
         False when it must wait there: `Wanted` follows.  One that was taken before is
         ignored.  ValueError for what no peer could read.
         """
-        taken = self._outbox.add(message, WINDOW_MESSAGES if self._is_open else WAITING_MESSAGES)
+        taken = self._outbox.add(message, is_open=self._is_open)
         self._ask_for_more()
         return taken
 
@@ -173,7 +156,7 @@ class Conversation:
         self._is_open = False
         self._urgent.clear()
         self._outbox.rewind()
-        self._outbox.shrink(WAITING_MESSAGES)
+        self._outbox.shrink()
 
     def receive_frame(self, frame: Frame, now: float) -> None:
         match frame:
@@ -286,175 +269,6 @@ class Conversation:
     def _say(self, frame: Frame) -> None:
         if self._is_open:
             self._urgent.append(encode_frame(frame))
-
-
-class _Outbox:
-    """A window onto the messages on disk that the peer has not acknowledged."""
-
-    def __init__(self, epoch: int, first_unacknowledged: int) -> None:
-        self.epoch = epoch
-        self.acknowledged = first_unacknowledged - 1
-        self.loaded_to = self.acknowledged
-        self.known_to = self.acknowledged
-        """The highest seq that is known to exist."""
-        self._window: deque[_Outgoing] = deque()
-        self._bytes = 0
-        # How many of the window, from its beginning, are in this session already.
-        self._sent = 0
-        # Whether there may be more on disk: at first nobody knows.
-        self._may_be_more = True
-        # Up to where messages were asked for; having come that far, there may be more.
-        self._asked_to: int | None = None
-
-    def add(self, message: OutboundMessage, limit: int) -> bool:
-        if message.epoch != self.epoch:
-            raise ValueError(f"a message of epoch {message.epoch} in that of {self.epoch}")
-        if message.seq <= self.loaded_to:
-            return True
-        self.known_to = max(self.known_to, message.seq)
-        if (
-            message.seq != self.loaded_to + 1
-            or len(self._window) >= limit
-            or self._bytes >= WINDOW_BYTES
-        ):
-            self._may_be_more = True
-            return False
-        frame = _encoded(message)
-        self._window.append(_Outgoing(message.seq, frame))
-        self._bytes += len(frame)
-        self.loaded_to = message.seq
-        if self._asked_to is not None and self.loaded_to >= self._asked_to:
-            self._asked_to = None
-            self._may_be_more = True
-        return True
-
-    def acknowledge(self, seq: int) -> bool:
-        """Whether anything new was acknowledged."""
-        if seq <= self.acknowledged:
-            return False
-        self.acknowledged = seq
-        while self._window and self._window[0].seq <= seq:
-            self._bytes -= len(self._window.popleft().frame)
-            self._sent = max(0, self._sent - 1)
-        if self.loaded_to < seq:
-            self.loaded_to = seq
-        return True
-
-    def room_to_ask_for(self) -> int:
-        """How many messages to ask for at this moment: none while less than half is free, so
-        that a long outbox is read in long runs."""
-        free = WINDOW_MESSAGES - len(self._window)
-        if not self._may_be_more or free < WINDOW_MESSAGES // 2 or self._bytes > WINDOW_BYTES // 2:
-            return 0
-        self._may_be_more = False
-        self._asked_to = self.loaded_to + free
-        return free
-
-    def take(self, room: int, frames: list[bytes]) -> None:
-        """Append the frames that come next in this session."""
-        while self._sent < len(self._window):
-            frame = self._window[self._sent].frame
-            if len(frame) > room:
-                return
-            room -= len(frame)
-            frames.append(frame)
-            self._sent += 1
-
-    def rewind(self) -> None:
-        self._sent = 0
-
-    def shrink(self, limit: int) -> None:
-        """Leave what is behind the first `limit` messages to the disk."""
-        while len(self._window) > limit:
-            self._bytes -= len(self._window.pop().frame)
-            self._may_be_more = True
-        self.loaded_to = self._window[-1].seq if self._window else self.acknowledged
-
-
-class _Inbox:
-    """What has come, in order; what has come too soon; what is on disk."""
-
-    def __init__(self, epoch: int | None, committed: int) -> None:
-        self.epoch = epoch
-        self.committed = committed
-        self.is_ack_due = False
-        self._delivered = committed
-        self._uncommitted: deque[tuple[int, int]] = deque()
-        # Messages by seq that are new and not delivered yet.
-        self._held: dict[int, Message] = {}
-        # Of both.
-        self._bytes = 0
-
-    def begin(self, epoch: int, first_seq: int) -> None:
-        """What the sender's hello says."""
-        if epoch != self.epoch:
-            self.epoch = epoch
-            self.committed = self._delivered = first_seq - 1
-            self.is_ack_due = False
-            self._held.clear()
-            self._uncommitted.clear()
-            self._bytes = 0
-            return
-        if self._delivered < first_seq - 1:
-            self._delivered = self.committed = first_seq - 1
-            self._uncommitted.clear()
-            self._held = {seq: held for seq, held in self._held.items() if seq >= first_seq}
-            self._bytes = sum(len(held.body) for held in self._held.values())
-
-    def receive(self, message: Message) -> str | None:
-        """Why the message is dropped, if it is."""
-        seq = message.seq
-        if message.epoch != self.epoch:
-            return "message-of-unknown-epoch"
-        if seq <= self._delivered or seq in self._held:
-            if seq <= self.committed:
-                self.is_ack_due = True
-            return "message-again"
-        if (
-            seq > self.committed + UNCOMMITTED_MESSAGES
-            or self._bytes + len(message.body) > UNCOMMITTED_BYTES
-        ):
-            return "message-beyond-window"
-        self._held[seq] = message
-        self._bytes += len(message.body)
-        return None
-
-    def next_message(self) -> Message | None:
-        message = self._held.pop(self._delivered + 1, None) if self._held else None
-        if message is not None:
-            self._delivered = message.seq
-            self._uncommitted.append((message.seq, len(message.body)))
-        return message
-
-    def commit(self, epoch: int, seq: int) -> None:
-        if epoch != self.epoch or seq <= self.committed:
-            return
-        if seq > self._delivered:
-            raise ValueError(f"message {seq} was committed, {self._delivered} was the last")
-        self.committed = seq
-        self.is_ack_due = True
-        while self._uncommitted and self._uncommitted[0][0] <= seq:
-            self._bytes -= self._uncommitted.popleft()[1]
-
-    def ack(self) -> Ack:
-        if self.epoch is None:
-            raise ValueError("nothing has come that could be acknowledged")
-        return Ack(self.epoch, self.committed)
-
-
-def _encoded(message: OutboundMessage) -> bytes:
-    if not 0 < len(message.message_id) <= MESSAGE_ID_LIMIT:
-        raise ValueError(f"a message id of {len(message.message_id)} characters")
-    return encode_frame(
-        Message(
-            message.message_id,
-            message.epoch,
-            message.seq,
-            message.sent_at_unix_ms,
-            message.kind,
-            message.body,
-        )
-    )
 
 
 def _checked_nick(nick: str) -> str:

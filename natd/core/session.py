@@ -1,4 +1,4 @@
-"""One encrypted session with one peer: QUIC version 1, and the only door to qh3.
+"""One encrypted session with one peer.
 
 A session turns bytes to send into datagrams and datagrams into bytes received, in order.
 It knows no address: which path carries its datagrams is decided by its owner, so a path may
@@ -6,15 +6,13 @@ come, go or double without the session noticing.
 
 Rules that a change must not break:
 
-- The pair's key (`PairSecrets.psk`) is the only way in.  It goes to TLS 1.3 as the secret of
-  a session ticket at both ends; a handshake that did not resume that ticket is refused before
-  anything is delivered, and a refused or unfinished handshake ends without a datagram.
+- The pair's key (`PairSecrets.psk`) is the only way in.  A handshake that did not use it is
+  refused before anything is delivered, and a refused or unfinished handshake ends without a
+  datagram: nobody without the key learns that there is somebody.
 - The dialler's first flight carries what was given to `send` until then (0-RTT), and the
   acceptor's answer carries what was given to `send` at its end.
 - What an acceptor receives before `Established` may be a recorded first flight, sent again:
   it was written by the peer, but perhaps not now.  `established` says that the peer is here.
-- The remembered transport parameters are a lower bound of the real ones, or the dialler
-  would close ("cannot decrease when accepting 0-RTT").
 
 Datagrams find their session by destination connection id (RFC 9000, section 17):
 
@@ -25,85 +23,28 @@ The dialler's first destination id, 20 bytes, is `initial_connection_id`: it nam
 is authenticated, so that junk is dropped before there is a session.
 """
 
-import functools
-import logging
 from collections import Counter, deque
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-from qh3 import tls
-from qh3._hazmat import Buffer
-from qh3.quic import events as quic
-from qh3.quic.configuration import QuicConfiguration
-from qh3.quic.connection import QuicConnection, QuicConnectionError
-from qh3.quic.packet import QuicTransportParameters, push_quic_transport_parameters
-
+from natd.core import quic
+from natd.core.flight import Flight
+from natd.core.quic import CONNECTION_ID_BYTES
 from natd.core.schedule import earliest
-from natd.core.secrets import INITIAL_CONNECTION_ID_BYTES, PairSecrets, initial_connection_id
-
-APPLICATION_PROTOCOL = "natd/1"
-
-CONNECTION_ID_BYTES = 8
-"""Ours, in every datagram that the peer sends but its first flight."""
-
-DATAGRAM_BYTES = 1200
-"""The least that every path must carry (RFC 9000, section 14); never probed for more, since a
-path may change below the session at any time."""
+from natd.core.secrets import INITIAL_CONNECTION_ID_BYTES, PairSecrets
 
 SEND_BUFFER_BYTES = 256 * 1024
 """How much may wait here.  Enough to fill a long fat path between two timers; what is more
 stays with the conversation and on disk."""
 
-STREAM_WINDOW_BYTES = 1024 * 1024
-CONNECTION_WINDOW_BYTES = 4 * 1024 * 1024
-"""What the peer may send ahead of us: 10 MB/s at 100 ms on one stream, four such streams."""
-
-REMEMBERED_WINDOW_BYTES = 128 * 1024
-"""What a first flight may hold.  Part of the protocol: each end must grant at least this."""
-
-REMEMBERED_STREAMS = 8
-
-IDLE_TIMEOUT_S = 7 * 24 * 3600.0
-"""As long as messages are kept for an absent peer.  Whether a peer is alive is judged by its
-paths; a session that is silent because nobody types must not end."""
-
-INITIAL_RTT_S = 0.1
-"""First guess of the round trip; a lost first flight is sent again after three of them.
-Shorter than RFC 9002's 333 ms because both ends are known to be there and waiting."""
-
 EARLY_DATAGRAMS = 16
 """How many datagrams may wait for the keys that open them, when the network swapped them with
 the ones that bring the keys.  A first flight with a full window has 10."""
 
-DIALLER_FLIGHT_BYTES = 10 * DATAGRAM_BYTES
-ACCEPTOR_FLIGHT_BYTES = 3 * DATAGRAM_BYTES
-"""How much of what an unfinished handshake has sent is kept to be sent again: a full first
-flight, and for the acceptor three times the one datagram that asks for it."""
-
-HEARD_DATAGRAMS = 64
-"""How many it remembers to have heard."""
-
 PINGS_IN_FLIGHT = 64
 
-REPEAT_S, LONGEST_REPEAT_S = 0.2, 2.0
-"""How long a dialler waits for progress before it sends its part of the handshake again as it
-was, and the limit of the doubling after.  The library's own timers double without limit, look
-at one packet number space at a time, and can leave both ends waiting for each other: at 30 %
-loss one handshake in 130 took more than a minute by them alone."""
-
-ANSWER_AGAIN_S = 0.1
-"""An acceptor repeats its part only when it hears the dialler's part again, and not faster:
-what it sends to an unproved address stays below three times what it hears."""
-
-WAKING_S = 0.25
+WAKING_S, LONGEST_WAKING_S = 0.25, 15.0
 """How long to wait for the answer to the ping that tries a new path, doubling."""
-
-LONGEST_WAIT_S = 15.0
 
 LAST_DATAGRAMS = 2
 """How many datagrams are kept to be sent again on a new path.  The library's last two probes
@@ -112,33 +53,11 @@ hold the oldest of what is not acknowledged: a chat line is there half a round t
 MESSAGE_STREAM = 0
 """The dialler's first bidirectional stream: control and messages, both ways."""
 
-VIRTUAL_ADDRESS = ("192.0.2.1", 1)
-"""The library wants an address; it gets one that never changes (TEST-NET-1, RFC 5737)."""
-
 _LONG_HEADER = 0x80
 _PACKET_TYPE = 0x30
 _INITIAL, _ZERO_RTT, _RETRY = 0x00, 0x10, 0x30
 _VERSION_1 = b"\x00\x00\x00\x01"
-_SERVER_NAME = "natd.invalid"
-_CIPHER_SUITE = tls.CipherSuite.CHACHA20_POLY1305_SHA256
-_MAX_EARLY_DATA = 0xFFFFFFFF
 _WAKING_PING = 0
-
-_HOSTILE_INPUT_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    QuicConnectionError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    tls.Alert,
-)
-"""What the library was seen to raise, or might, on a handshake that was made to break it."""
-
-# The library reports every closed connection as a warning; that is an event here.
-logging.getLogger("quic").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,24 +131,21 @@ def may_open_session(data: bytes) -> bool:
 
 
 def prepare_sessions() -> None:
-    """Do now what the first handshake of a process would otherwise wait for.
+    """Do now, in 50 ms, what the first handshake of a process would otherwise wait for.
 
-    The cryptographic library seeds itself at first use (about 45 ms) and the throw-away
-    certificate is made (about 1 ms).  Calling this is never needed, only quicker later.
+    Never needed: the first handshake is 50 ms quicker, that is all.
     """
-    _certificate()
-    QuicConnection(configuration=_configuration(is_dialler=True)).connect(VIRTUAL_ADDRESS, 0.0)
+    quic.prepare()
 
 
 class Session:
     """See the top of this file.  Follows the contract of a core, without addresses."""
 
     def __init__(
-        self, connection: "_Connection", connection_ids: set[bytes], is_dialler: bool, now: float
+        self, connection: quic.Connection, connection_ids: set[bytes], is_dialler: bool, now: float
     ) -> None:
         self.is_dialler: Final = is_dialler
         self.established = False
-        self._is_confirmed = False
         self.closed = False
         self.connection_ids = connection_ids
         """Destination connection ids by which incoming datagrams are ours."""
@@ -241,19 +157,13 @@ class Session:
         self._held = bytearray()
         # Datagrams that came before the keys to open them.
         self._early: list[bytes] = []
-        # What an unfinished handshake has sent.
-        self._flight: list[bytes] = []
-        self._pings: dict[int, int] = {}
-        self._next_ping = _WAKING_PING + 1
+        # None once both ends know that the handshake is complete.
+        self._flight: Flight | None = Flight(is_dialler=is_dialler, now=now)
         self._last: deque[bytes] = deque(maxlen=LAST_DATAGRAMS)
         # To be sent again, as they are.
         self._again: list[bytes] = []
-        # Hashes of the datagrams that an unfinished handshake has heard.
-        self._heard: set[int] = set()
-        # When to send the flight again; None: the handshake is finished, or not ours to drive.
-        self._repeat_at: float | None = now + REPEAT_S if is_dialler else None
-        self._repeat_wait_s = REPEAT_S
-        self._answer_again_at = now
+        self._pings: dict[int, int] = {}
+        self._next_ping = _WAKING_PING + 1
         # When to try the new path again; None: it has answered.
         self._wake_at: float | None = None
         self._wake_wait_s = WAKING_S
@@ -262,10 +172,8 @@ class Session:
     def dial(cls, secrets: PairSecrets, *, salt: bytes, now: float) -> "Session":
         """Begin a session; `salt` (4 bytes) makes its first connection id another one than
         that of every earlier session of this pair."""
-        connection = _Connection(configuration=_dialler_configuration(secrets))
-        connection.set_initial_destination(initial_connection_id(secrets, salt))
-        connection.connect(VIRTUAL_ADDRESS, now)
-        return cls(connection, {connection.host_cid}, True, now)
+        connection = quic.dial(secrets, salt, now)
+        return cls(connection, {connection.own_id}, True, now)
 
     @classmethod
     def accept(cls, secrets: PairSecrets, initial_dcid: bytes, now: float) -> "Session":
@@ -274,15 +182,8 @@ class Session:
         The caller has checked `initial_dcid` (`verify_initial_connection_id`), so that junk
         makes no session.
         """
-        ticket = _ticket(secrets)
-        connection = _Connection(
-            configuration=_acceptor_configuration(),
-            original_destination_connection_id=initial_dcid,
-            session_ticket_fetcher=lambda identity: (
-                ticket if identity == secrets.ticket_identity else None
-            ),
-        )
-        return cls(connection, {initial_dcid, connection.host_cid}, False, now)
+        connection = quic.accept(secrets, initial_dcid)
+        return cls(connection, {initial_dcid, connection.own_id}, False, now)
 
     # --- inputs ------------------------------------------------------------------------
 
@@ -299,9 +200,9 @@ class Session:
         if not _is_version_1(data):
             self.dropped["quic-version-or-retry"] += 1
             return False
-        genuine = self._feed(data)
-        if not self._is_confirmed:
-            self._after_handshake_datagram(data, genuine)
+        genuine = self._connection.receive(data, now)
+        if self._flight is not None:
+            self._after_handshake_datagram(self._flight, data, genuine)
         elif not genuine:
             self.dropped["not-authentic-or-not-new"] += 1
         self._settle()
@@ -313,10 +214,10 @@ class Session:
             return
         self._connection.handle_timer(now)
         self._settle()
-        if self._repeat_at is not None and self._repeat_at <= now:
-            self._again = list(self._flight)
-            self._repeat_wait_s = min(LONGEST_REPEAT_S, 2 * self._repeat_wait_s)
-            self._repeat_at = now + self._repeat_wait_s
+        if self.closed:
+            return
+        if self._flight is not None:
+            self._again = self._flight.due(now) or self._again
         if self._wake_at is not None and self._wake_at <= now:
             self._wake()
 
@@ -341,7 +242,7 @@ class Session:
         if len(self._pings) >= PINGS_IN_FLIGHT:
             del self._pings[next(iter(self._pings))]
         self._pings[self._next_ping] = token
-        self._connection.send_ping(self._next_ping)
+        self._connection.ping(self._next_ping)
         self._next_ping += 1
 
     def path_changed(self, now: float) -> None:
@@ -354,7 +255,11 @@ class Session:
         self._now = now
         if self.closed:
             return
-        self._again = list(self._last if self._is_confirmed else self._flight)
+        if self._flight is None:
+            self._again = list(self._last)
+        else:
+            self._again = list(self._flight.datagrams)
+            self._flight.renew(now)
         if self.established:
             self._wake_wait_s = WAKING_S
             self._wake()
@@ -375,26 +280,26 @@ class Session:
         """How many bytes `send` would take."""
         if self.closed:
             return 0
-        queued = len(self._held) + self._connection.get_send_buffer_size()
-        return max(0, SEND_BUFFER_BYTES - queued)
+        return max(0, SEND_BUFFER_BYTES - len(self._held) - self._connection.unsent_bytes)
 
     @property
     def flight(self) -> tuple[bytes, ...]:
         """What the unfinished handshake has sent so far, for every further path to carry.
 
-        Duplicates are harmless to QUIC.  Empty once the session is established or closed.
+        Duplicates are harmless to QUIC.  Empty once the handshake is finished at both ends, or
+        the session closed.
         """
-        return tuple(self._flight)
+        return () if self._flight is None else tuple(self._flight.datagrams)
 
     def datagrams_to_send(self) -> list[bytes]:
         if self.closed and not self.established:
             return []
         datagrams = self._connection.poll(self._now)
-        again, self._again = self._again, []
-        if self._is_confirmed:
+        if self._flight is None:
             self._last.extend(datagrams)
         else:
-            self._keep_flight(datagrams)
+            self._flight.add(datagrams)
+        again, self._again = self._again, []
         return again + datagrams
 
     def next_event(self) -> SessionEvent | None:
@@ -403,199 +308,99 @@ class Session:
     def get_timer(self) -> float | None:
         if self.closed:
             return None
-        return earliest(self._connection.get_timer(), self._repeat_at, self._wake_at)
+        repeat_at = None if self._flight is None else self._flight.get_timer()
+        return earliest(self._connection.get_timer(), repeat_at, self._wake_at)
 
     # --- inside ------------------------------------------------------------------------
 
-    def _feed(self, data: bytes) -> bool:
-        before = self._connection.genuine_packets
-        try:
-            self._connection.receive_datagram(data, VIRTUAL_ADDRESS, self._now)
-        except _HOSTILE_INPUT_ERRORS:
-            self.dropped["library-error"] += 1
-            if not self.established:
-                self._close("the handshake failed")
-            return False
-        return self._connection.genuine_packets > before
-
-    def _after_handshake_datagram(self, data: bytes, genuine: bool) -> None:
+    def _after_handshake_datagram(self, flight: Flight, data: bytes, genuine: bool) -> None:
         if genuine:
-            if len(self._heard) < HEARD_DATAGRAMS:
-                self._heard.add(hash(data))
-            if self._repeat_at is not None:
-                self._repeat_wait_s = REPEAT_S
-                self._repeat_at = self._now + REPEAT_S
-            self._feed_early()
-        elif hash(data) in self._heard:
-            if not self.is_dialler and self._now >= self._answer_again_at:
-                self._answer_again_at = self._now + ANSWER_AGAIN_S
-                self._again = list(self._flight)
+            flight.hear(data, self._now)
+            self._open_early()
+        elif flight.has_heard(data):
+            self._again = flight.hear_again(self._now) or self._again
         elif not _begins_with_initial(data) and len(self._early) < EARLY_DATAGRAMS:
             self._early.append(data)
         else:
             self.dropped["not-authentic-or-not-new"] += 1
 
-    def _feed_early(self) -> None:
+    def _open_early(self) -> None:
         """Each datagram that opened may have brought the keys to others."""
-        while self._early and not self.closed:
+        opened = True
+        while opened and self._early:
             waiting, self._early = self._early, []
-            opened = False
-            for data in waiting:
-                if self._feed(data):
-                    opened = True
-                else:
-                    self._early.append(data)
-            if not opened:
-                return
+            self._early = [
+                data for data in waiting if not self._connection.receive(data, self._now)
+            ]
+            opened = len(self._early) < len(waiting)
 
     def _settle(self) -> None:
-        """What follows from the library's state after an input."""
-        if self.closed:
-            return
+        """What follows from the connection's state after an input."""
         if self._connection.is_unauthenticated:
             self._close("refused: the handshake did not use the pair's key")
             return
-        if self._connection.is_closing:
-            # A handshake that ends like this may be the work of anyone who saw it begin.
-            self._take_events()
-            self._close("closed by the peer" if self.established else "the handshake failed")
-            return
         self._take_events()
+        end = self._connection.end
+        if end is not None:
+            # Anyone who saw a handshake begin can end it.
+            self._close(end if self.established else "the handshake failed")
+            return
         self._release_held()
-        if not self._is_confirmed and self._connection.is_confirmed:
-            self._is_confirmed = True
-            self._repeat_at = None
-            self._flight.clear()
-            self._heard.clear()
+        if self._flight is not None and self._connection.is_confirmed:
+            self._flight = None
             self._early.clear()
 
     def _take_events(self) -> None:
-        while (event := self._connection.next_event()) is not None:
+        for event in self._connection.events():
             match event:
-                case quic.StreamDataReceived(stream_id=stream, data=data):
+                case quic.StreamData(stream, data):
                     if stream != MESSAGE_STREAM:
                         self.dropped["unknown-stream"] += 1
                     elif data:
                         self._events.append(Received(data))
-                case quic.HandshakeCompleted(early_data_accepted=early_data):
-                    self.established = True
-                    self._flight.clear()
-                    self._connection.forget_initial_packets()
-                    self._events.append(Established(early_data))
-                case quic.ConnectionIdIssued(connection_id=cid):
-                    self.connection_ids.add(cid)
-                    self._events.append(ConnectionIdIssued(cid))
-                case quic.ConnectionIdRetired(connection_id=cid):
-                    self.connection_ids.discard(cid)
-                    self._events.append(ConnectionIdRetired(cid))
-                case quic.PingAcknowledged(uid=uid):
-                    if uid == _WAKING_PING:
-                        self._wake_at = None
-                    elif (token := self._pings.pop(uid, None)) is not None:
-                        self._events.append(Pinged(token))
+                case quic.HandshakeCompleted(early_data):
+                    self._establish(early_data)
+                case quic.IdIssued(connection_id):
+                    self.connection_ids.add(connection_id)
+                    self._events.append(ConnectionIdIssued(connection_id))
+                case quic.IdRetired(connection_id):
+                    self.connection_ids.discard(connection_id)
+                    self._events.append(ConnectionIdRetired(connection_id))
+                case quic.PingAnswered(number):
+                    self._take_ping_answer(number)
+
+    def _establish(self, early_data: bool) -> None:
+        self.established = True
+        self._connection.forget_initial_packets()
+        if self._flight is not None:
+            self._flight.next_stage()
+        self._events.append(Established(early_data))
+
+    def _take_ping_answer(self, number: int) -> None:
+        if number == _WAKING_PING:
+            self._wake_at = None
+        elif (token := self._pings.pop(number, None)) is not None:
+            self._events.append(Pinged(token))
 
     def _release_held(self) -> None:
         """The acceptor can write to the dialler's stream once it has heard of it."""
         if self._held and self._connection.may_write(MESSAGE_STREAM):
-            self._connection.send_stream_data(MESSAGE_STREAM, bytes(self._held))
+            self._connection.send(MESSAGE_STREAM, bytes(self._held))
             self._held.clear()
 
-    def _keep_flight(self, datagrams: list[bytes]) -> None:
-        room = DIALLER_FLIGHT_BYTES if self.is_dialler else ACCEPTOR_FLIGHT_BYTES
-        room -= sum(map(len, self._flight))
-        for data in datagrams:
-            if len(data) <= room:
-                self._flight.append(data)
-                room -= len(data)
-
     def _wake(self) -> None:
-        self._connection.send_ping(_WAKING_PING)
+        self._connection.ping(_WAKING_PING)
         self._wake_at = self._now + self._wake_wait_s
-        self._wake_wait_s = min(LONGEST_WAIT_S, 2 * self._wake_wait_s)
+        self._wake_wait_s = min(LONGEST_WAKING_S, 2 * self._wake_wait_s)
 
     def _close(self, reason: str) -> None:
         self.closed = True
-        self._again.clear()
         self._held.clear()
         self._early.clear()
-        self._flight.clear()
+        self._again.clear()
         self._pings.clear()
+        self._flight = None
         self._events.append(Closed(reason))
-
-
-class _Connection(QuicConnection):
-    """The one place that looks under the library's lid (qh3 2.1)."""
-
-    genuine_packets = 0
-    """Packets that were decrypted and are not duplicates."""
-
-    _is_stuck = False
-    """Whether the library wants to send what it has no key for yet."""
-
-    def set_initial_destination(self, connection_id: bytes) -> None:
-        self._original_destination_connection_id = connection_id
-
-    @property
-    def is_unauthenticated(self) -> bool:
-        """Whether the handshake went on without the pair's key."""
-        context = self.tls
-        return (
-            context is not None
-            and context.state not in _BEFORE_KEY_CHOICE
-            and not context.session_resumed
-        )
-
-    @property
-    def is_confirmed(self) -> bool:
-        """Whether both ends know that the handshake is complete."""
-        return self._handshake_confirmed
-
-    @property
-    def is_closing(self) -> bool:
-        return self._close_event is not None
-
-    def poll(self, now: float) -> list[bytes]:
-        """What is to be sent.
-
-        A dialler whose 0-RTT data is overdue while the acceptor's part of the handshake is
-        still missing wants to send 1-RTT probes, and raises: until something else happens
-        there is nothing to send.
-        """
-        datagrams: list[bytes] = []
-        while self._core is not None and not self._is_stuck:
-            try:
-                transmit = self._core.poll_transmit(now)
-            except RuntimeError:
-                if self._handshake_complete:
-                    raise
-                self._is_stuck = True
-                break
-            if transmit is None:
-                break
-            datagrams.append(transmit[0])
-        return datagrams
-
-    def forget_initial_packets(self) -> None:
-        """They have no use after the handshake (RFC 9001, section 4.9.1), but the library's
-        client counts its padded acknowledgements among them as in flight until its first
-        handshake packet has left, and keeps that back while too much is in flight."""
-        self._require_core().discard_keys(int(tls.Epoch.INITIAL))
-
-    def may_write(self, stream_id: int) -> bool:
-        return self._is_client or (self._core is not None and self._stream_can_send(stream_id))
-
-    def _learn_remote_source_cid(self, data: bytes) -> None:
-        """Called by the library for each packet that it decrypted and had not seen before."""
-        self.genuine_packets += 1
-        self._is_stuck = False
-        super()._learn_remote_source_cid(data)
-
-
-_BEFORE_KEY_CHOICE = (
-    tls.State.CLIENT_HANDSHAKE_START,
-    tls.State.CLIENT_EXPECT_SERVER_HELLO,
-    tls.State.SERVER_EXPECT_CLIENT_HELLO,
-)
 
 
 def _is_version_1(data: bytes) -> bool:
@@ -610,98 +415,3 @@ def _is_version_1(data: bytes) -> bool:
 
 def _begins_with_initial(data: bytes) -> bool:
     return data[0] & (_LONG_HEADER | _PACKET_TYPE) == _LONG_HEADER | _INITIAL
-
-
-def _configuration(*, is_dialler: bool) -> QuicConfiguration:
-    return QuicConfiguration(
-        alpn_protocols=[APPLICATION_PROTOCOL],
-        cipher_suites=[_CIPHER_SUITE],
-        connection_id_length=CONNECTION_ID_BYTES,
-        idle_timeout=IDLE_TIMEOUT_S,
-        initial_rtt=INITIAL_RTT_S,
-        is_client=is_dialler,
-        max_data=CONNECTION_WINDOW_BYTES,
-        max_datagram_size=DATAGRAM_BYTES,
-        max_stream_data=STREAM_WINDOW_BYTES,
-        probe_datagram_size=False,
-    )
-
-
-def _dialler_configuration(secrets: PairSecrets) -> QuicConfiguration:
-    configuration = _configuration(is_dialler=True)
-    configuration.server_name = _SERVER_NAME
-    configuration.session_ticket = _ticket(secrets)
-    return configuration
-
-
-def _acceptor_configuration() -> QuicConfiguration:
-    configuration = _configuration(is_dialler=False)
-    configuration.certificate, configuration.private_key = _certificate()
-    return configuration
-
-
-def _ticket(secrets: PairSecrets) -> tls.SessionTicket:
-    """The pair's key in the form in which TLS 1.3 takes one (RFC 8446, section 4.6.1).
-
-    Its times are naive UTC, and so wide that no clock matters.
-    """
-    return tls.SessionTicket(
-        age_add=0,
-        cipher_suite=_CIPHER_SUITE,
-        max_early_data_size=_MAX_EARLY_DATA,
-        not_valid_after=datetime.max,
-        not_valid_before=datetime.min,
-        other_extensions=[
-            (tls.ExtensionType.QUIC_TRANSPORT_PARAMETERS, _remembered_parameters()),
-        ],
-        resumption_secret=secrets.psk,
-        server_name=_SERVER_NAME,
-        ticket=secrets.ticket_identity,
-    )
-
-
-@functools.cache
-def _remembered_parameters() -> bytes:
-    buffer = Buffer(capacity=256)
-    push_quic_transport_parameters(
-        buffer,
-        QuicTransportParameters(
-            initial_max_data=REMEMBERED_WINDOW_BYTES,
-            initial_max_stream_data_bidi_local=REMEMBERED_WINDOW_BYTES,
-            initial_max_stream_data_bidi_remote=REMEMBERED_WINDOW_BYTES,
-            initial_max_stream_data_uni=REMEMBERED_WINDOW_BYTES,
-            initial_max_streams_bidi=REMEMBERED_STREAMS,
-            initial_max_streams_uni=REMEMBERED_STREAMS,
-        ),
-    )
-    return buffer.data
-
-
-@functools.cache
-def _certificate() -> tuple[Any, Any]:
-    """A throw-away certificate and key, which the library asks of whoever accepts.
-
-    A session by the pair's key never shows it, and any other handshake is refused.
-    """
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _SERVER_NAME)])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(datetime(2020, 1, 1))
-        .not_valid_after(datetime(2020, 1, 1) + timedelta(days=36500))
-        .sign(key, hashes.SHA256())
-    )
-    configuration = QuicConfiguration(is_client=False)
-    configuration.load_cert_chain(
-        certificate.public_bytes(serialization.Encoding.PEM),
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ),
-    )
-    return configuration.certificate, configuration.private_key
