@@ -36,18 +36,7 @@ def test_the_first_message_arrives_in_one_and_a_half_round_trips():
 @pytest.mark.parametrize("ours", EASY)
 def test_every_pair_of_easy_nats_chats_both_ways(ours, theirs):
     for seed in range(4):
-        village = Village(seed, Weather(loss=0.05 * (seed % 2)))
-        internet = village.internet
-        alice = village.member("alice", EASY[ours] and internet.add_nat(EASY[ours]))
-        bob = village.member("bob", EASY[theirs] and internet.add_nat(EASY[theirs]))
-        alice.start()
-        internet.run(2.0)
-        bob.start()
-        bob.send("hello")
-        assert internet.run_until(lambda: alice.texts() == ["hello"], 10.0)
-        alice.send("hello yourself")
-        assert internet.run_until(lambda: bob.texts() == ["hello yourself"], 10.0)
-        assert internet.run_until(lambda: bob.is_online(alice) and alice.is_online(bob), 5.0)
+        _meet_and_chat(Village(seed, Weather(loss=0.05 * (seed % 2))), EASY[ours], EASY[theirs])
 
 
 def test_both_behind_one_nat_use_their_lan():
@@ -76,6 +65,20 @@ def test_two_layers_of_nat_are_traversed(policy):
     bob.start()
     bob.send("hello")
     assert internet.run_until(lambda: alice.texts() == ["hello"], 3.0)
+
+
+def _meet_and_chat(village, ours, theirs):
+    internet = village.internet
+    alice = village.member("alice", ours and internet.add_nat(ours))
+    bob = village.member("bob", theirs and internet.add_nat(theirs))
+    alice.start()
+    internet.run(2.0)
+    bob.start()
+    bob.send("hello")
+    assert internet.run_until(lambda: alice.texts() == ["hello"], 10.0)
+    alice.send("hello yourself")
+    assert internet.run_until(lambda: bob.texts() == ["hello yourself"], 10.0)
+    assert internet.run_until(lambda: bob.is_online(alice) and alice.is_online(bob), 5.0)
 
 
 def _chatting(seed=0, ours=PORT_RESTRICTED, theirs=PORT_RESTRICTED, weather=None):
