@@ -16,6 +16,9 @@ from tests.nat import ADDRESS_RESTRICTED, FULL_CONE, LINUX, PORT_RESTRICTED
 from tests.natlab.kernel_internet import KernelInternet
 from tests.natlab.programs import Programs
 from tests.natlab.tun_internet import TunInternet
+from tests.requirements import requires, requires_nat, requires_tun
+
+requires_conntrack = requires("command:conntrack")
 
 RUNS = int(os.environ.get("NATLAB_RUNS", "2"))
 
@@ -33,6 +36,7 @@ EASY = {
 }
 
 
+@requires_tun
 @pytest.mark.parametrize("loss", [0.0, 0.05])
 def test_every_pair_of_easy_nats_meets_directly_with_real_daemons(loss, tmp_path):
     with TunInternet(seed=1, weather=Weather(loss=loss)) as lab:
@@ -53,6 +57,8 @@ def test_every_pair_of_easy_nats_meets_directly_with_real_daemons(loss, tmp_path
         asyncio.run(meet_again_and_again(lab, tmp_path, hosts, forget))
 
 
+@requires_nat
+@requires_conntrack
 def test_real_daemons_meet_behind_the_kernels_own_nat(tmp_path):
     with KernelInternet() as lab:
         lab.add_nat("plain1")
@@ -74,6 +80,8 @@ def test_real_daemons_meet_behind_the_kernels_own_nat(tmp_path):
         asyncio.run(meet_again_and_again(lab, tmp_path, [*behind, "public"], forget))
 
 
+@requires_nat
+@requires_conntrack
 def test_two_routers_that_accept_input_are_both_traversed(tmp_path):
     with KernelInternet() as lab:
         for name in "ab":
@@ -87,6 +95,8 @@ def test_two_routers_that_accept_input_are_both_traversed(tmp_path):
         )
 
 
+@requires_nat
+@requires_conntrack
 def test_masquerade_random_meets_a_public_host(tmp_path):
     with KernelInternet() as lab:
         lab.add_nat("nat-a", "random")
@@ -99,6 +109,8 @@ def test_masquerade_random_meets_a_public_host(tmp_path):
         )
 
 
+@requires_nat
+@requires_conntrack
 def test_a_chat_outlives_the_server_and_a_reboot_of_either_router(tmp_path):
     with KernelInternet() as lab:
         for name in ("alice", "bob"):

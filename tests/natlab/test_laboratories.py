@@ -15,10 +15,14 @@ from tests.natlab import mirror
 from tests.natlab.interpreter import python
 from tests.natlab.kernel_internet import KernelInternet
 from tests.natlab.tun_internet import TunInternet
+from tests.requirements import requires, requires_namespaces, requires_nat, requires_tun
+
+requires_conntrack = requires("command:conntrack")
 
 MIRROR = Path(mirror.__file__)
 
 
+@requires_tun
 def test_a_round_trip_over_the_tun_internet_costs_its_delays_and_less_than_a_millisecond_more():
     with TunInternet(seed=1) as lab:
         lab.fabric.add_host(lab.fabric.add_nat(PORT_RESTRICTED), name="alice")
@@ -33,6 +37,7 @@ def test_a_round_trip_over_the_tun_internet_costs_its_delays_and_less_than_a_mil
     assert min(added_ms) < 1.0
 
 
+@requires_tun
 def test_the_tun_internet_translates_by_the_policy_of_its_nats():
     with TunInternet(seed=1) as lab:
         preserving = lab.fabric.add_nat(LINUX, name="preserving")
@@ -52,6 +57,7 @@ def test_the_tun_internet_translates_by_the_policy_of_its_nats():
         assert lab.counts()["entries"]["random"] == 2
 
 
+@requires_tun
 def test_the_tun_internet_can_lose_everything_and_pull_a_cable():
     with TunInternet(seed=1) as lab:
         lab.fabric.add_host(name="alice")
@@ -67,6 +73,8 @@ def test_the_tun_internet_can_lose_everything_and_pull_a_cable():
         assert ask(lab, "alice", lab.address("server"), 7000) != [None]
 
 
+@requires_tun
+@requires_nat
 def test_kernel_masquerade_sits_between_a_host_and_the_tun_internet():
     with TunInternet(seed=1) as lab:
         lab.fabric.add_host(name="router")
@@ -79,6 +87,8 @@ def test_kernel_masquerade_sits_between_a_host_and_the_tun_internet():
         assert answer[2] >= 100.0
 
 
+@requires_nat
+@requires_conntrack
 @pytest.mark.parametrize(
     ("flavour", "preserves"), [("", True), ("random", False), ("to :20000-20100", False)]
 )
@@ -97,6 +107,8 @@ def test_the_kernel_masquerades_as_it_is_told(flavour, preserves):
         assert lab.flows("nat") == 0
 
 
+@requires_nat
+@requires_conntrack
 def test_two_layers_of_kernel_nat_have_two_hops_between_the_outer_ones():
     with KernelInternet() as lab:
         lab.add_nat("carrier")
@@ -114,6 +126,7 @@ def test_two_layers_of_kernel_nat_have_two_hops_between_the_outer_ones():
             assert lab.flows("other") == flows
 
 
+@requires_nat
 @pytest.mark.parametrize(("accepts_input", "poisoned"), [(False, False), (True, True)])
 def test_an_early_packet_poisons_the_kernel_as_it_does_the_model(accepts_input, poisoned):
     with KernelInternet() as lab:
@@ -132,6 +145,7 @@ def test_an_early_packet_poisons_the_kernel_as_it_does_the_model(accepts_input, 
     assert later[1] == 5555
 
 
+@requires_namespaces
 def test_a_laboratory_leaves_nothing_behind_even_when_its_test_is_killed():
     script = (
         "import time; from natctl.own_world import Namespaces\n"
@@ -150,6 +164,7 @@ def test_a_laboratory_leaves_nothing_behind_even_when_its_test_is_killed():
     assert not alive(program)
 
 
+@requires_nat
 def test_two_laboratories_at_once_may_use_the_same_names():
     with KernelInternet() as one, KernelInternet() as two:
         for lab in (one, two):
