@@ -16,7 +16,7 @@ class OutboundMessage:
     message_id: str
     """The same for every recipient: 26 characters or fewer of ASCII."""
     epoch: int
-    """63 bits, drawn when this conversation's outbox began; never reused by the sender."""
+    """64 bits, drawn when this conversation's outbox began; never reused by the sender."""
     seq: int
     """1, 2, 3, ... within the epoch, without gaps."""
     sent_at_unix_ms: int

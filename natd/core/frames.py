@@ -27,14 +27,18 @@ BODY_LIMIT_BYTES = 16 * 1024
 NICK_LIMIT_BYTES = 64
 MESSAGE_ID_LIMIT = 26
 
+EPOCH_LIMIT = 2**64 - 1
+"""What msgpack can carry."""
+
 NATURAL_LIMIT = 2**63 - 1
-"""Epochs and sequence numbers end up in SQLite, whose integers are signed."""
+"""Sequence numbers and sizes end up in SQLite, whose integers are signed."""
 
 UNIX_MS_LIMIT = 253_402_300_799_999
 """The end of the year 9999, the last that a calendar date can show."""
 
 _PREFIX_BYTES = 4
 
+_Epoch = Annotated[int, msgspec.Meta(ge=0)]
 _Natural = Annotated[int, msgspec.Meta(ge=0, le=NATURAL_LIMIT)]
 _Position = Annotated[int, msgspec.Meta(ge=1, le=NATURAL_LIMIT)]
 _UnixMs = Annotated[int, msgspec.Meta(ge=0, le=UNIX_MS_LIMIT)]
@@ -53,7 +57,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     features: _Features
     observed: Address | None
     """Where the sender sees the receiver: a reflexive address that needed no server."""
-    epoch: _Natural
+    epoch: _Epoch
     """The sender's outbound epoch."""
     first_seq: _Position
     """The oldest sequence number that the sender may still send: all before it are done with,
@@ -64,7 +68,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
     """One chat message, in its place in the sender's order."""
 
     message_id: Annotated[str, msgspec.Meta(min_length=1, max_length=MESSAGE_ID_LIMIT)]
-    epoch: _Natural
+    epoch: _Epoch
     seq: _Position
     sent_at_unix_ms: _UnixMs
     kind: _Word
@@ -74,14 +78,14 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
 class Ack(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
     """Everything of `epoch` up to `seq` is on the sender's disk."""
 
-    epoch: _Natural
+    epoch: _Epoch
     seq: _Natural
 
 
 class Nack(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
     """The sender can't keep the message `seq` of `epoch`, for now."""
 
-    epoch: _Natural
+    epoch: _Epoch
     seq: _Natural
     reason: _Reason
 
@@ -155,11 +159,11 @@ _decode: Final[Callable[[Any], Frame]] = msgspec.msgpack.Decoder(Frame).decode
 def encode_frame(frame: Frame) -> bytes:
     """The frame as it stands on the stream.
 
-    ValueError for what every reader would refuse: an epoch of more than 63 bits, a message of
+    ValueError for what every reader would refuse: an epoch of more than 64 bits, a message of
     more than 16 KiB, a frame over the limit.
     """
-    if isinstance(frame, Message | Hello) and not 0 <= frame.epoch <= NATURAL_LIMIT:
-        raise ValueError("an epoch of more than 63 bits")
+    if isinstance(frame, Message | Hello) and not 0 <= frame.epoch <= EPOCH_LIMIT:
+        raise ValueError("an epoch of more than 64 bits")
     rest = _encode(frame)
     if isinstance(frame, Message) and len(rest) > BODY_LIMIT_BYTES:
         _check_body(frame)

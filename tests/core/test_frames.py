@@ -25,7 +25,7 @@ from natd.core.frames import (
 from natd.core.types import Address, DecodeError
 
 EVERY_FRAME: tuple[Frame, ...] = (
-    Hello("alice", ("files",), Address("203.0.113.9", 61234), 2**63 - 1, 1),
+    Hello("alice", ("files",), Address("203.0.113.9", 61234), 2**64 - 1, 1),
     Hello("bob", (), None, 0, 7),
     Message("01J9Z8", 5, 1, 1_700_000_000_000, "text", "hi"),
     Ack(5, 1),
@@ -240,8 +240,8 @@ def test_a_body_of_16_kib_is_written_and_read(body: str) -> None:
     [
         msgspec.structs.replace(MESSAGE, body="x" * (16 * 1024 + 1)),
         msgspec.structs.replace(MESSAGE, body="ä" * (8 * 1024 + 1)),
-        msgspec.structs.replace(MESSAGE, epoch=2**63),
-        msgspec.structs.replace(HELLO, epoch=2**63),
+        msgspec.structs.replace(MESSAGE, epoch=2**64),
+        msgspec.structs.replace(HELLO, epoch=2**64),
         msgspec.structs.replace(HELLO, epoch=-1),
         Bye("x" * frames.FRAME_LIMIT_BYTES),
     ],
@@ -257,7 +257,7 @@ def test_what_every_reader_would_refuse_is_not_written(frame: Frame) -> None:
         st.builds(
             Message,
             message_id=st.text(min_size=1, max_size=26),
-            epoch=st.integers(0, 2**63 - 1),
+            epoch=st.integers(0, 2**64 - 1),
             seq=st.integers(1, 2**63 - 1),
             sent_at_unix_ms=st.integers(0, frames.UNIX_MS_LIMIT),
             kind=st.text(max_size=32),
