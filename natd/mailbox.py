@@ -70,6 +70,15 @@ def new_message_id(now_ms: int) -> str:
     return base64.b32hexencode(raw).decode("ascii").rstrip("=").lower()
 
 
+class Delivery:
+    """How far one message has come; made in a running loop."""
+
+    def __init__(self, peers: Iterable[PeerId]) -> None:
+        self.missing = set(peers)
+        self.delivered: list[PeerId] = []
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
 class Mailbox:
     """The conversations of all networks; see the module's head."""
 
@@ -85,7 +94,7 @@ class Mailbox:
             NetworkId(network)
             for (network,) in store.query("SELECT DISTINCT network FROM messages WHERE is_open = 1")
         }
-        self._waiters: dict[str, tuple[set[PeerId], asyncio.Future[None]]] = {}
+        self._deliveries: dict[str, Delivery] = {}
 
     def find(self, network: NetworkId, peer: PeerId) -> Conversation | None:
         """The conversation, if it can be opened as it is: on disk, no open message missing."""
@@ -94,12 +103,9 @@ class Mailbox:
             return None
         return conversation
 
-    def begin(self, network: NetworkId, peer: PeerId) -> "asyncio.Future[Conversation]":
-        """Make it so that the conversation can be opened; the future ends with the commit."""
-        future: asyncio.Future[Conversation] = asyncio.get_running_loop().create_future()
-        conversation = self._conversation(network, peer)
-        self._store.submit(Beginning(self._released, conversation, future))
-        return future
+    def begin(self, network: NetworkId, peer: PeerId) -> None:
+        """Make it so that the conversation can be opened; `take_begun` tells when it can."""
+        self._store.submit(Beginning(self._released, self._conversation(network, peer)))
 
     def accept(
         self,
@@ -170,10 +176,6 @@ class Mailbox:
             )
         ]
 
-    def is_next(self, conversation: Conversation, message: OutboundMessage) -> bool:
-        """Whether the node has everything before this message."""
-        return message.seq == conversation.given_seq + 1
-
     def given(self, network: NetworkId, peer: PeerId, message: OutboundMessage) -> None:
         """The node has taken this message."""
         conversation = self._conversations[network, peer]
@@ -181,9 +183,18 @@ class Mailbox:
             conversation.given_seq = message.seq
             conversation.in_flight.append((message.seq, message.message_id))
 
+    def take_begun(self) -> list[Conversation]:
+        """Drain the conversations that can be opened; before `take_outbound`."""
+        begun, self._released.begun = self._released.begun, []
+        return begun
+
     def take_outbound(self) -> list[Outbound]:
         """Drain what was accepted and is on disk, in order."""
         outbound, self._released.outbound = self._released.outbound, []
+        if self._deliveries:
+            for conversation, message in outbound:
+                if message.message_id in self._deliveries:
+                    self._deliveries[message.message_id].missing.add(conversation.peer)
         return outbound
 
     def take_arrived(self) -> list[Conversation]:
@@ -195,25 +206,25 @@ class Mailbox:
     def tell_delivered(self) -> None:
         """Wake whoever waits for deliveries that are on disk."""
         for message, peer in self._released.delivered:
-            waiter = self._waiters.get(message)
-            if waiter is not None:
-                waiter[0].discard(peer)
-                if not waiter[0] and not waiter[1].done():
-                    waiter[1].set_result(None)
+            delivery = self._deliveries.get(message)
+            if delivery is not None:
+                delivery.missing.discard(peer)
+                delivery.delivered.append(peer)
+                if not delivery.missing and not delivery.done.done():
+                    delivery.done.set_result(None)
         self._released.delivered.clear()
 
-    async def wait_delivered(self, message: str, missing: set[PeerId]) -> None:
-        """Return when each of these peers has the message; `missing` shrinks as they do.
+    async def follow_delivery(self, message: str, delivery: Delivery) -> None:
+        """Return when everybody that the message is addressed to has it, one peer at least.
 
-        To be awaited as soon as `accept` has given the message's id.
+        To be awaited as soon as `accept` has given the message's id; `delivery` is kept up to
+        date meanwhile.
         """
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters[message] = (missing, future)
+        self._deliveries[message] = delivery
         try:
-            if missing:
-                await future
+            await delivery.done
         finally:
-            del self._waiters[message]
+            del self._deliveries[message]
 
     def queued(self, network: NetworkId, peer: PeerId | None = None) -> int:
         """Undelivered messages; of a network: counted once for each recipient."""
@@ -222,11 +233,11 @@ class Mailbox:
             return 0 if conversation is None else conversation.queued
         return sum(c.queued for c in self._conversations.values() if c.network == network)
 
-    async def close_open(self, network: NetworkId) -> None:
+    def close_open(self, network: NetworkId) -> None:
         """Everybody here has been met: open messages of the network get no more recipients."""
         if network in self._with_open:
             self._with_open.discard(network)
-            await self._store.execute(
+            self._store.post(
                 "UPDATE messages SET is_open = 0 WHERE is_open = 1 AND network = ?", (network,)
             )
 

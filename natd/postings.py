@@ -103,17 +103,16 @@ class Released:
     arrived: dict[Conversation, None] = field(default_factory=dict)
     """Conversations whose `inbound_seq` has grown: acknowledge it."""
     delivered: list[tuple[str, PeerId]] = field(default_factory=list)
+    begun: list[Conversation] = field(default_factory=list)
+    """Conversations that can be opened."""
 
 
 class Beginning:
     """A conversation is on disk, and the open messages of its network are addressed to it."""
 
-    def __init__(
-        self, released: Released, conversation: Conversation, future: "asyncio.Future[Conversation]"
-    ) -> None:
+    def __init__(self, released: Released, conversation: Conversation) -> None:
         self._released = released
         self._conversation = conversation
-        self._future = future
         self._outbound: list[Outbound] = []
 
     def apply(self, transaction: Transaction) -> None:
@@ -129,12 +128,11 @@ class Beginning:
 
     def committed(self) -> None:
         self._conversation.is_stored = True
+        self._released.begun.append(self._conversation)
         _release(self._released, self._outbound)
-        if not self._future.done():
-            self._future.set_result(self._conversation)
 
     def failed(self, error: StoreError) -> bool:
-        return not self._future.done()
+        return True
 
 
 class Acceptance:

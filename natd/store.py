@@ -196,9 +196,13 @@ class Store:
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> "asyncio.Future[None]":
         """Write one statement with the next group; the future ends with the commit."""
-        statement = _Statement(sql, parameters, asyncio.get_running_loop().create_future())
-        self.submit(statement)
-        return statement.future
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.submit(_Statement(sql, parameters, future))
+        return future
+
+    def post(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        """Write one statement with the next group that the disk takes."""
+        self.submit(_Statement(sql, parameters, None))
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Read what is committed, on the loop: for queries by index, of few rows."""
@@ -326,23 +330,27 @@ class Store:
 
 
 class _Statement:
-    def __init__(self, sql: str, parameters: Sequence[Any], future: "asyncio.Future[None]") -> None:
-        self.sql = sql
-        self.parameters = parameters
-        self.future = future
+    """`future` is None when nobody waits: then it is tried until it is written."""
+
+    def __init__(
+        self, sql: str, parameters: Sequence[Any], future: "asyncio.Future[None] | None"
+    ) -> None:
+        self._sql = sql
+        self._parameters = parameters
+        self._future = future
 
     def apply(self, transaction: Transaction) -> None:
         transaction.flush()
-        transaction.execute(self.sql, self.parameters)
+        transaction.execute(self._sql, self._parameters)
 
     def committed(self) -> None:
-        if not self.future.done():
-            self.future.set_result(None)
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
 
     def failed(self, error: StoreError) -> bool:
-        if not self.future.done():
-            self.future.set_exception(error)
-        return False
+        if self._future is not None and not self._future.done():
+            self._future.set_exception(error)
+        return self._future is None
 
 
 def _end_process() -> None:

@@ -1,0 +1,41 @@
+"""The parts of one running peer daemon, for those rooms that need several of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from natd.address_book import AddressBook
+from natd.config import Config
+from natd.core.card import Identity
+from natd.core.node import Node
+from natd.core.types import NetworkId, PeerId
+from natd.directories import Directories
+from natd.event_log import EventLog
+from natd.mailbox import Mailbox
+from natd.server_names import ServerNames
+from natd.store import Store
+from natd.udp import UdpSockets
+
+
+@dataclass(slots=True)
+class Parts:
+    """One of each.  `config` is replaced by a reload, all else stays."""
+
+    config: Config
+    directories: Directories
+    identity: Identity
+    store: Store
+    log: EventLog
+    mailbox: Mailbox
+    book: AddressBook
+    node: Node
+    sockets: UdpSockets
+    names: ServerNames
+    pump: Callable[[], None]
+    """Carry out what the node wants; after every input."""
+    online: dict[NetworkId, set[PeerId]] = field(default_factory=dict)
+    """Peers with a session on a direct path."""
+    listed: set[NetworkId] = field(default_factory=set)
+    """Networks whose members a server has listed since the start."""
+
+    def is_online(self, network: NetworkId, peer: PeerId) -> bool:
+        return peer in self.online.get(network, ())

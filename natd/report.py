@@ -1,0 +1,244 @@
+"""How the daemon is, as `status`, `peers` and `doctor` tell it."""
+
+import os
+import time
+from typing import Any
+
+from natd.address_book import CHANGED, JoinedNetwork, KnownPeer, full_name
+from natd.chronicle import ms, nat_row, path_row
+from natd.core.peer import PeerView
+from natd.core.types import Mapping, PeerId, PeerState, peer_id_text, peer_tag
+from natd.networks import Networks
+from natd.parts import Parts
+from natd.version import natd_version
+
+Row = dict[str, Any]
+
+REGISTERED = "registered"
+"""The state of a server that has us on its list."""
+
+
+class Report:
+    """Views of the parts; changes nothing."""
+
+    def __init__(self, parts: Parts, networks: Networks) -> None:
+        self._parts = parts
+        self._networks = networks
+        self._started_at = time.monotonic()
+
+    def status(self) -> Row:
+        parts = self._parts
+        networks = [self._network_status(network) for network in self._joined()]
+        return {
+            "version": natd_version(),
+            "mode": "peer",
+            "pid": os.getpid(),
+            "uptime_s": round(time.monotonic() - self._started_at, 1),
+            "self": {
+                "nick": self._nick(),
+                "id": peer_id_text(parts.identity.peer),
+                "tag": peer_tag(parts.identity.peer),
+                "udp": self._udp(),
+                "observed": [str(address) for address in parts.node.observed],
+                "nat": nat_row(parts.node.nat),
+            },
+            "networks": networks,
+            "problems": self.problems(),
+        }
+
+    def summary(self) -> str:
+        """One line for the service manager."""
+        networks = self._parts.book.networks
+        connected = sum(len(online) for online in self._parts.online.values())
+        problems = len(self.problems())
+        trouble = f", {problems} problems" if problems else ""
+        return f"{len(networks)} networks, {connected} peers connected{trouble}"
+
+    def networks(self) -> Row:
+        rows = []
+        for network in self._joined():
+            row = self._counts(network)
+            rows.append(
+                {
+                    "name": network.name,
+                    "nick": network.nick,
+                    "open": network.is_open,
+                    "servers": list(network.servers),
+                    "peers": row,
+                }
+            )
+        return {"networks": rows}
+
+    def peers(self, network: JoinedNetwork) -> Row:
+        rows = [self._peer_row(known, view) for known, view in self._views(network)]
+        return {"network": network.name, "peers": rows}
+
+    def identity(self) -> Row:
+        peer = self._parts.identity.peer
+        return {
+            "nick": self._nick(),
+            "id": peer_id_text(peer),
+            "tag": peer_tag(peer),
+            "state_dir": str(self._parts.directories.state),
+        }
+
+    def problems(self) -> list[Row]:
+        """What an operator should look at; each with what to do."""
+        parts, rows = self._parts, []
+        if parts.store.problem is not None:
+            rows.append(_problem("storage", parts.store.problem, "make room on the disk"))
+        for name, text in self._networks.problems.items():
+            hint = "correct the configuration, then: natctl reload"
+            rows.append(_problem("network", f"{name} is not joined: {text}", hint))
+        for text in parts.names.problems.values():
+            rows.append(_problem("unresolvable", text, "check the name and this machine's DNS"))
+        for network in self._joined():
+            states = [server.state for server in parts.node.servers(network.id)]
+            if states and REGISTERED not in states and "starting" not in states:
+                text = f"no server of {network.name} answers"
+                rows.append(_problem("server_down", text, "natctl doctor says more"))
+            for known in parts.book.peers(network.id):
+                if known.trust == CHANGED:
+                    text = f"{full_name(known)} in {network.name} has another key than before"
+                    hint = f"natctl trust '{full_name(known)}' --accept-new-key"
+                    rows.append(_problem("identity_changed", text, hint))
+        return rows
+
+    def doctor(self, target: tuple[JoinedNetwork, KnownPeer] | None) -> Row:
+        """Checks, from ourselves outwards; `target` is the peer in question."""
+        parts = self._parts
+        refused = parts.sockets.errors.total()
+        checks = [
+            _check("socket", refused == 0, f"UDP on {self._udp()}, {refused} sends refused here"),
+            _check(
+                "store", parts.store.problem is None, parts.store.problem or "the disk takes it"
+            ),
+            _check("clock", time.time() > CLOCK_FLOOR_UNIX_S, f"it is {time.strftime('%F %T %Z')}"),
+        ]
+        for text in parts.names.problems.values():
+            checks.append(_check("server", False, text, "check the name and this machine's DNS"))
+        for network in self._joined():
+            checks += self._server_checks(network)
+        nat = parts.node.nat
+        seen = ", ".join(str(address) for address in parts.node.observed) or "nowhere yet"
+        hard = nat.mapping is Mapping.DEPENDENT
+        checks.append(
+            _check("nat", not hard, f"mapping {nat.mapping}, {nat.allocation}; seen at {seen}")
+        )
+        if target is not None:
+            checks.append(self._path_check(*target))
+        return {"checks": checks, "verdict": self._verdict(checks, target)}
+
+    def _server_checks(self, network: JoinedNetwork) -> list[Row]:
+        rows = []
+        for server in self._parts.node.servers(network.id):
+            good = server.state == REGISTERED
+            text = f"{server.address} of {network.name}: {server.state}"
+            if server.rtt_s is not None:
+                text += f", {ms(server.rtt_s)} ms"
+            rows.append(_check("server", good, text, "is natd --server running there?"))
+        return rows
+
+    def _path_check(self, network: JoinedNetwork, known: KnownPeer) -> Row:
+        view = self._view(network, known.peer)
+        name = full_name(known)
+        if view is None or view.path is None:
+            verdict = view.verdict if view is not None and view.verdict else "no path yet"
+            return _check("path", False, f"{name}: {verdict}", f"natctl ping '{name}'")
+        path = path_row(view.path, time.monotonic())
+        text = f"{name}: {path['kind']} to {path['address']}, {path['rtt_ms']} ms"
+        return _check("path", True, text)
+
+    def _verdict(self, checks: list[Row], target: tuple[JoinedNetwork, KnownPeer] | None) -> str:
+        failed = [check for check in checks if not check["ok"]]
+        if not self._parts.book.networks:
+            return "This daemon has joined no network: natctl join NETWORK --server HOST:PORT."
+        if target is not None and any(check["name"] == "path" for check in failed):
+            return f"There is no direct path to {full_name(target[1])} at the moment."
+        names = sorted({check["name"] for check in failed})
+        if names == ["nat"]:
+            return "All is well; this NAT gives each destination another port, which is harder."
+        return f"Look at: {', '.join(names)}." if names else "All is well."
+
+    def _joined(self) -> list[JoinedNetwork]:
+        return sorted(self._parts.book.networks.values(), key=lambda network: network.name)
+
+    def _nick(self) -> str:
+        joined = self._joined()
+        return joined[0].nick if len(joined) == 1 else self._networks.default_nick()
+
+    def _udp(self) -> str:
+        host = "[::]" if self._parts.sockets.has_ipv6 else "0.0.0.0"
+        return f"{host}:{self._parts.sockets.port}"
+
+    def _counts(self, network: JoinedNetwork) -> Row:
+        known = len(self._parts.book.peers(network.id))
+        return {"known": known, "connected": len(self._parts.online.get(network.id, ()))}
+
+    def _network_status(self, network: JoinedNetwork) -> Row:
+        now = time.monotonic()
+        servers = [
+            {
+                "address": str(server.address),
+                "state": server.state,
+                "rtt_ms": ms(server.rtt_s),
+                "last_answer_s": _age(server.last_answer_at, now),
+            }
+            for server in self._parts.node.servers(network.id)
+        ]
+        servers += [
+            {"address": text, "state": "unresolvable", "rtt_ms": None, "last_answer_s": None}
+            for text in network.servers
+            if text in self._parts.names.problems
+        ]
+        return {
+            "name": network.name,
+            "nick": network.nick,
+            "servers": servers,
+            "peers": self._counts(network),
+            "queued": self._parts.mailbox.queued(network.id),
+            "unread": self._parts.log.unread(network.name),
+        }
+
+    def _views(self, network: JoinedNetwork) -> list[tuple[KnownPeer, PeerView | None]]:
+        views = {view.peer: view for view in self._parts.node.peers(network.id, time.monotonic())}
+        known = sorted(self._parts.book.peers(network.id), key=lambda peer: (peer.nick, peer.peer))
+        return [(each, views.get(each.peer)) for each in known]
+
+    def _view(self, network: JoinedNetwork, peer: PeerId) -> PeerView | None:
+        return next((view for known, view in self._views(network) if known.peer == peer), None)
+
+    def _peer_row(self, known: KnownPeer, view: PeerView | None) -> Row:
+        now = time.monotonic()
+        state = PeerState.OFFLINE if view is None else view.state
+        path = None if view is None or view.path is None else path_row(view.path, now)
+        seen_s = None if view is None else _age(view.last_heard_at, now)
+        if seen_s is None and known.last_heard_unix_s:
+            seen_s = max(0.0, round(time.time() - known.last_heard_unix_s, 1))
+        return {
+            "nick": known.nick,
+            "id": peer_id_text(known.peer),
+            "tag": peer_tag(known.peer),
+            "trust": known.trust,
+            "state": str(PeerState.BLOCKED if known.is_blocked else state),
+            "path": path if state is PeerState.ONLINE else None,
+            "verdict": None if view is None else view.verdict,
+            "queued": self._parts.mailbox.queued(known.network, known.peer),
+            "last_seen_s": seen_s,
+        }
+
+
+CLOCK_FLOOR_UNIX_S = 1_735_689_600
+"""2025: a clock before this was never set.  It decides nothing but shows in every message."""
+
+
+def _age(at: float | None, now: float) -> float | None:
+    return None if at is None else round(max(0.0, now - at), 1)
+
+
+def _check(name: str, ok: bool, text: str, hint: str | None = None) -> Row:
+    return {"name": name, "ok": ok, "text": text, "hint": None if ok else hint}
+
+
+def _problem(code: str, text: str, hint: str) -> Row:
+    return {"code": code, "text": text, "hint": hint}
