@@ -1,266 +1,57 @@
-"""`natctl demo`: from the first packet to a chat that outlives its server, with a timeline.
+"""`natctl demo`: what natd does, on this machine, in a few seconds."""
 
-    alice joins                                     registered
-    bob joins and speaks in one breath   (t = 0)    introduced, first flight, first message
-    both speak                                      answered
-    the server is killed                            chat goes on
-
-Instants come from two independent witnesses: the distance between the sites sees datagrams
-(`natctl/delay_line.py`), and each daemon's event log tells what arrived.  Where there is no
-distance there are no round trips to count, and only the event logs speak.
-
-Nothing is printed here: steps are told to whoever called.
-"""
-
-import asyncio
-import contextlib
-import json
-import secrets
-import signal
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+import subprocess
+import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from natctl.demo_stage import (
-    CROSSING_MS,
-    NAT_ADDRESS,
-    PEERS,
-    SERVER_ADDRESS,
-    LoopbackStage,
-    NamespaceStage,
-    Stage,
-)
-from natctl.own_world import WorldError
-from natctl.witness import NotToldError, Witness
-from natd.ipc import Client, RequestError, UnreachableError
+import click
 
-NETWORK = "demo"
+from natctl.demo_play import NETWORK, DemoError, Step, run_demo
+from natctl.invocation import Invocation, pass_invocation
+from natctl.output import Line
 
-START_LIMIT_S = 8.0
-STEP_LIMIT_S = 6.0
-"""Every step is a matter of milliseconds; who waits this long has failed."""
-
-LINES_AFTER_SERVER = (
-    "Is anybody still there?",
-    "I am.",
-    "And the server?",
-    "Gone. We don't need it.",
+SCENE = (
+    "A server, and alice and bob behind a NAT of the kernel each; 25 ms one way at each access,",
+    "so a round trip (RT) takes 100 ms, and one server allows no first message before 1.5 RT.",
 )
 
-QUIET_S = 0.3
-"""Between the server's death and the next line, so that nothing of it is still under way."""
 
-LOOK_AGAIN_S = 0.02
+@click.command()
+@click.option("--chat", is_flag=True, help="Then be alice, in the chat; bob answers.")
+@pass_invocation
+def demo(invocation: Invocation, chat: bool) -> None:
+    """A server and two peers behind real NATs, here: from first packet to chat.
 
-
-class DemoError(Exception):
-    """The play can't go on; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One line of the timeline."""
-
-    name: str
-    at_ms: float
-    """Since bob's first datagram; for a line of chat after that, since it was given."""
-    round_trips: float | None
-    """None where there is no distance to measure by."""
-    text: str
-
-
-def run_demo(
-    tell: Callable[[Step], None],
-    note: Callable[[str], None],
-    chat: Callable[[Path], None] | None = None,
-) -> bool:
-    """Play it from beginning to end, and leave nothing behind.
-
-    `note` is told in a sentence when this is not the real stage, and the answer is whether it
-    was.  `chat` is called with the control socket of the first peer when the timeline is over,
-    and the second one answers until it returns.  Raises DemoError.
+    Wants no rights, only `ip`, `nft` and user namespaces; without them it runs on loopback and
+    says so.  It touches nothing of yours, takes a few seconds, and leaves nothing behind.
     """
-    with _terminated_as_interrupted():
-        stage, why_not = _set_up()
-        try:
-            if why_not is not None:
-                note(f"no NATs here, because this user can't have them ({why_not}): on loopback")
-            afterwards = None if chat is None else partial(chat, stage.control_socket(PEERS[0]))
-            asyncio.run(perform(stage, tell, afterwards))
-        except (NotToldError, RequestError, UnreachableError) as error:
-            raise DemoError(f"{error}; a log ends with: {stage.last_words()}") from error
-        finally:
-            stage.close()
-    return why_not is None
+    output = invocation.output
+    if chat and output.as_json:
+        raise click.UsageError("--chat is for people: it can't be had with --json")
+    steps: list[Step] = []
 
+    def tell(step: Step) -> None:
+        if not steps and step.round_trips is not None:
+            output.lines([[(text, "dim")] for text in SCENE])
+        steps.append(step)
+        output.lines([_line(step)])
 
-def _set_up() -> tuple[Stage, str | None]:
-    """The best stage that can be had here, and why it is not the real one (None when it is)."""
     try:
-        return NamespaceStage(), None
-    except WorldError as error:
-        return LoopbackStage(), str(error)
+        is_real = run_demo(tell, output.note, _chat if chat else None)
+    except DemoError as error:
+        raise click.ClickException(str(error)) from error
+    reply = {"behind_nats": is_real, "timeline": [asdict(step) for step in steps]}
+    output.answer(reply, [[("Done; everything has been taken away again.", "dim")]])
 
 
-@contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM takes the way of Ctrl-C, so that everything is taken away again."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _line(step: Step) -> Line:
+    at = f"{step.at_ms:7.1f} ms"
+    trips = "" if step.round_trips is None else f"{step.round_trips:4.2f} RT"
+    style = "bad" if step.name == "server killed" else "good"
+    return [at, f"  {trips:8}  ", (f"{step.name:14}", style), f"  {step.text}"]
 
 
-async def perform(
-    stage: Stage,
-    tell: Callable[[Step], None],
-    afterwards: Callable[[], Any] | None = None,
-) -> None:
-    """Play it.  `afterwards` is called in a thread while bob answers what alice says; it is
-    for the interactive part.  Raises DemoError, NotToldError."""
-    stage.start_server()
-    for name in PEERS:
-        stage.start_peer(name)
-    await _all_ready(stage)
-    async with contextlib.AsyncExitStack() as stack:
-        alice, bob = [
-            await stack.enter_async_context(Client(stage.control_socket(name))) for name in PEERS
-        ]
-        witnesses = {name: Witness(name) for name in PEERS}
-        listeners = []
-        for name, client in zip(PEERS, (alice, bob), strict=True):
-            listeners.append(await witnesses[name].start(client))
-        try:
-            await _meet(stage, alice, bob, witnesses, tell)
-            await _outlive(stage, alice, bob, witnesses, tell)
-            if afterwards is not None:
-                answering = asyncio.create_task(_answer(bob))
-                await asyncio.to_thread(afterwards)
-                await _ended(answering)
-        finally:
-            for listener in listeners:
-                await _ended(listener)
-
-
-async def _meet(
-    stage: Stage,
-    alice: Client,
-    bob: Client,
-    witnesses: dict[str, Witness],
-    tell: Callable[[Step], None],
-) -> None:
-    def step(name: str, at: float, origin: float, text: str) -> None:
-        at_ms = (at - origin) * 1000.0
-        trips = at_ms / stage.round_trip_ms if stage.round_trip_ms else None
-        tell(Step(name, at_ms, trips, text))
-
-    secret = secrets.token_hex(16)
-    joining: dict[str, Any] = {"network": NETWORK, "servers": [stage.server], "secret": secret}
-    asked_at = time.monotonic()
-    await alice.request("join", nick="alice", **joining)
-    at, event = await witnesses["alice"].wait_for("server_up", STEP_LIMIT_S)
-    asked_at = _seen(stage, "REGISTER", NAT_ADDRESS["alice"], SERVER_ADDRESS) or asked_at
-    step("registered", at, asked_at, f"alice is known to the server as {event.get('observed')}")
-
-    asked_at = time.monotonic()
-    await bob.request("join", nick="bob", **joining)
-    hello = await bob.send(NETWORK, "Hello alice, I have only just come.")
-    said = {"message": hello["message"]}
-    arrived_at, event = await witnesses["alice"].wait_for("message", STEP_LIMIT_S, **said)
-    delivered_at, _ = await witnesses["bob"].wait_for("delivered", STEP_LIMIT_S, **said)
-    opened_at, opened = await witnesses["bob"].wait_for("peer_online", STEP_LIMIT_S)
-
-    # What the distance saw: an instant there is half a crossing after the one who sent, and a
-    # whole crossing before the one who receives.
-    crossing_s = CROSSING_MS / 1000.0
-    origin = _seen(stage, "REGISTER", NAT_ADDRESS["bob"], SERVER_ADDRESS)
-    introduced = _seen(stage, "INTRODUCE", SERVER_ADDRESS, NAT_ADDRESS["bob"])
-    flight = _seen(stage, "QUIC", NAT_ADDRESS["bob"], NAT_ADDRESS["alice"])
-    if origin is not None:
-        asked_at = origin
-        step("asked", origin, origin, "bob's first datagram leaves for the server")
-    else:
-        step("asked", asked_at, asked_at, "bob joins and speaks in one breath")
-    if introduced is not None:
-        step("introduced", introduced + crossing_s, asked_at, "bob has alice's card and address")
-    if flight is not None:
-        step("first flight", flight, asked_at, "bob's first datagram to alice, message inside")
-    step("first message", arrived_at, asked_at, f"alice reads: {event['text']}")
-    path = opened.get("path") or {}
-    step(
-        "opened",
-        opened_at,
-        asked_at,
-        f"bob reaches alice at {path.get('address')}, {path.get('technique')}",
-    )
-    step("delivered", delivered_at, asked_at, "bob knows that alice has it on disk")
-    await _say(stage, alice, witnesses["bob"], "alice", "Hello bob. That was quick.", tell)
-
-
-async def _outlive(
-    stage: Stage,
-    alice: Client,
-    bob: Client,
-    witnesses: dict[str, Witness],
-    tell: Callable[[Step], None],
-) -> None:
-    stage.kill_server()
-    tell(Step("server killed", 0.0, None, "kill -9, nobody has told the peers"))
-    await asyncio.sleep(QUIET_S)
-    for index, text in enumerate(LINES_AFTER_SERVER):
-        speaker, listener = ("alice", "bob") if index % 2 == 0 else ("bob", "alice")
-        client = alice if speaker == "alice" else bob
-        await _say(stage, client, witnesses[listener], speaker, text, tell)
-
-
-async def _say(
-    stage: Stage,
-    client: Client,
-    listener: Witness,
-    speaker: str,
-    text: str,
-    tell: Callable[[Step], None],
-) -> None:
-    said_at = time.monotonic()
-    sent = await client.send(NETWORK, text)
-    at, event = await listener.wait_for("message", STEP_LIMIT_S, message=sent["message"])
-    at_ms = (at - said_at) * 1000.0
-    trips = at_ms / stage.round_trip_ms if stage.round_trip_ms else None
-    tell(Step("chat", at_ms, trips, f"{speaker}: {event['text']}"))
-
-
-async def _answer(bob: Client) -> None:
-    """Bob's part in the interactive chat."""
-    async for event in bob.events(types=["message"]):
-        if event["from"]["nick"] == "alice":
-            await bob.send(NETWORK, f"I hear you: {event['text']}")
-
-
-async def _all_ready(stage: Stage) -> None:
-    """Wait until every program has said that it is ready.  Raises DemoError."""
-    deadline = time.monotonic() + START_LIMIT_S
-    for name in ("server", *PEERS):
-        while not stage.is_ready(name):
-            if stage.any_ended() or time.monotonic() > deadline:
-                raise DemoError(f"{name} did not start: {stage.last_words()}")
-            await asyncio.sleep(LOOK_AGAIN_S)
-
-
-async def _ended(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-
-
-def _seen(stage: Stage, kind: str, source: str, target: str) -> float | None:
-    """When the distance saw the first datagram of this kind on this way; None if it did not."""
-    for line in stage.wire().splitlines():
-        seen = json.loads(line)
-        if (seen["kind"], seen["from"], seen["to"]) == (kind, source, target):
-            at: float = seen["at"]
-            return at
-    return None
+def _chat(socket: Path) -> None:
+    command = [sys.executable, "-m", "natctl", "--socket", str(socket), "chat", NETWORK]
+    subprocess.run(command, check=False)
