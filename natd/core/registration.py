@@ -23,6 +23,7 @@ from random import Random
 from natd.core import rendezvous, wire
 from natd.core.card import Identity
 from natd.core.listing import Listing
+from natd.core.questions import Question, Questions
 from natd.core.rendezvous import ChallengeReason, ErrorCode
 from natd.core.sampling import Sampling
 from natd.core.schedule import Ladder, backed_off, earliest, jittered
@@ -64,10 +65,6 @@ RESTART_SPREAD_S = 1.0
 LISTED_WITHIN_S = 1.0
 CHALLENGES_IN_A_ROW = 3
 """Answered at once; a server that challenges more often is answered on the ladder."""
-
-PENDING_LIMIT = 64
-REGISTERS_LIMIT = 16
-"""Transactions that we still know: more than all ladders together send in a round trip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,22 +117,6 @@ class Lost:
 Event = Leased | Introduced | Sampled | Listed | Absent | Lost
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What we remember of a transmission until its answer comes."""
-
-    kind: type[rendezvous.Message]
-    sent_at: float
-    have: frozenset[bytes] = frozenset()
-    asks: bool = False
-    token: bytes = b""
-    sequence: int = 0
-    port: int = 0
-    socket: SocketId = MAIN_SOCKET
-    peer: PeerId | None = None
-    """Of a CONNECT."""
-
-
 class Registration:
     """`prefix` (4 bytes) begins every transaction: the owner routes answers by it."""
 
@@ -148,8 +129,6 @@ class Registration:
         prefix: bytes,
         random: Random,
     ) -> None:
-        if len(prefix) != rendezvous.PREFIX_BYTES:
-            raise ValueError(f"a prefix has {rendezvous.PREFIX_BYTES} bytes")
         self.server = server
         self.state = "starting"
         """`starting`, `registered`, `lost` or `stopped`."""
@@ -181,8 +160,7 @@ class Registration:
         self._listing = Listing()
         self._sampling = Sampling(server.port)
         self._connects: dict[PeerId, tuple[Ladder, tuple[Address, ...]]] = {}
-        self._pending: dict[bytes, _Question] = {}
-        self._registers: deque[bytes] = deque(maxlen=REGISTERS_LIMIT)
+        self._questions = Questions(prefix, random)
         self._outgoing: list[Datagram] = []
         self._events: deque[Event] = deque()
 
@@ -221,13 +199,13 @@ class Registration:
     def stop(self, now: float) -> None:
         """Say goodbye; nothing is done after it."""
         if self._lease_id is not None:
-            self._send(rendezvous.Bye(self._transaction(), self._lease_id))
+            bye = rendezvous.Bye(self._questions.new_transaction(), self._lease_id)
+            self._outgoing.append(Datagram(wire.encode(bye), self.server))
         self._end_lease()
         self._stop_asking()
         self.state = "stopped"
         self._register_at = None
-        self._pending.clear()
-        self._registers.clear()
+        self._questions.clear()
 
     # --- the contract of a core ---
 
@@ -240,10 +218,10 @@ class Registration:
         try:
             message = wire.decode(data)
         except wire.ForeignVersionError as foreign:
-            if self._pending.pop(foreign.transaction, None) is None:
-                self.dropped["foreign version"] += 1
-            else:
+            if self._questions.close(foreign.transaction):
                 self._lose(self._foreign_version(foreign.version), REFUSED_FIRST_S, now)
+            else:
+                self.dropped["foreign version"] += 1
             return
         except DecodeError:
             self.dropped["malformed"] += 1
@@ -251,11 +229,10 @@ class Registration:
         if isinstance(message, rendezvous.Introduce):
             self._receive_introduce(message, now)
             return
-        question = self._pending.get(message.transaction)
-        if question is None or not self._fits(message, question, address):
+        question = self._questions.answered_by(message, address.port)
+        if question is None:
             self.dropped["no answer to a question of ours"] += 1
             return
-        del self._pending[message.transaction]
         self.last_answer_at = now
         self._receive_answer(message, question, now)
 
@@ -328,7 +305,7 @@ class Registration:
             else:
                 self._lose(self._silence(), RETRY_FIRST_S, now)
 
-    def _receive_answer(self, message: rendezvous.Message, question: _Question, now: float) -> None:
+    def _receive_answer(self, message: rendezvous.Message, question: Question, now: float) -> None:
         match message:
             case rendezvous.Challenge():
                 self._receive_challenge(message, question, now)
@@ -351,7 +328,7 @@ class Registration:
                 self._lose(f"{self.server} refused us: {shown}", REFUSED_FIRST_S, now)
 
     def _receive_challenge(
-        self, challenge: rendezvous.Challenge, question: _Question, now: float
+        self, challenge: rendezvous.Challenge, question: Question, now: float
     ) -> None:
         if question.kind is rendezvous.Register:
             if question.token != self._token:
@@ -372,7 +349,7 @@ class Registration:
             self._register_at = now + spread_s
 
     def _receive_registered(
-        self, answer: rendezvous.Registered, question: _Question, now: float
+        self, answer: rendezvous.Registered, question: Question, now: float
     ) -> None:
         moved = self.observed is not None and self.observed != answer.observed
         self.state = "registered"
@@ -396,7 +373,7 @@ class Registration:
     def _send_register(self, now: float) -> None:
         register = wire.fit_register(
             rendezvous.Register(
-                self._transaction(),
+                self._questions.new_transaction(),
                 self._network,
                 self._identity.peer,
                 self._sequence,
@@ -406,12 +383,12 @@ class Registration:
                 self._listing.have(),
             )
         )
-        self._registers.append(register.transaction)
-        self._remember(
+        self._questions.add(
             register.transaction,
-            _Question(
+            Question(
                 rendezvous.Register,
                 now,
+                self.server.port,
                 have=frozenset(register.have),
                 token=self._token,
                 sequence=self._sequence,
@@ -425,7 +402,7 @@ class Registration:
     # --- being introduced ---
 
     def _receive_introduce(self, message: rendezvous.Introduce, now: float) -> None:
-        if message.transaction not in self._registers or message.peer == self._identity.peer:
+        if not self._questions.has_register(message) or message.peer == self._identity.peer:
             self.dropped["no answer to a question of ours"] += 1
             return
         self.last_answer_at = now
@@ -444,7 +421,7 @@ class Registration:
         if self._lease_id is not None and not self._listing.unseen:
             self._list()
 
-    def _count_unseen(self, missing: int, question: _Question, now: float) -> None:
+    def _count_unseen(self, missing: int, question: Question, now: float) -> None:
         progress = self._listing.count(missing, question.have)
         if not self._listing.unseen:
             self._list()
@@ -461,10 +438,10 @@ class Registration:
 
     def _send_connect(self, peer: PeerId, now: float) -> None:
         if self._lease_id is not None:
-            transaction = self._transaction()
-            self._remember(transaction, _Question(rendezvous.Connect, now, peer=peer))
-            samples = self._connects[peer][1]
-            self._send(rendezvous.Connect(transaction, self._lease_id, peer, samples))
+            transaction = self._questions.new_transaction()
+            connect = rendezvous.Connect(transaction, self._lease_id, peer, self._connects[peer][1])
+            question = Question(rendezvous.Connect, now, self.server.port, peer=peer)
+            self._ask_server(connect, question)
 
     # --- staying registered ---
 
@@ -483,7 +460,7 @@ class Registration:
                 self._lose(self._silence(), RETRY_FIRST_S, now)
 
     def _receive_refreshed(
-        self, answer: rendezvous.Refreshed, question: _Question, now: float
+        self, answer: rendezvous.Refreshed, question: Question, now: float
     ) -> None:
         if self._lease_id is None:
             return
@@ -497,15 +474,16 @@ class Registration:
 
     def _send_refresh(self, now: float, *, asks: bool = False) -> None:
         if self._lease_id is not None:
-            transaction = self._transaction()
+            transaction = self._questions.new_transaction()
             have = self._listing.have()[: rendezvous.ASK_LIMIT] if asks else ()
-            question = _Question(rendezvous.Refresh, now, have=frozenset(have), asks=asks)
-            self._remember(transaction, question)
-            self._send(rendezvous.Refresh(transaction, self._lease_id, asks, have))
+            question = Question(
+                rendezvous.Refresh, now, self.server.port, have=frozenset(have), asks=asks
+            )
+            self._ask_server(rendezvous.Refresh(transaction, self._lease_id, asks, have), question)
 
     def _send_sample(self, port: int, socket: SocketId, now: float) -> None:
-        transaction = self._transaction()
-        self._remember(transaction, _Question(rendezvous.Sample, now, port=port, socket=socket))
+        transaction = self._questions.new_transaction()
+        self._questions.add(transaction, Question(rendezvous.Sample, now, port, socket=socket))
         data = wire.encode(rendezvous.Sample(transaction))
         self._outgoing.append(Datagram(data, Address(self.server.host, port), None, socket))
 
@@ -549,32 +527,8 @@ class Registration:
             f"{wire.VERSION}: update the older side"
         )
 
-    # --- asking ---
-
-    def _fits(self, message: rendezvous.Message, question: _Question, address: Address) -> bool:
-        """Whether such an answer belongs to that question and came from where it went."""
-        if address.port != (question.port or self.server.port):
-            return False
-        match message:
-            case rendezvous.Registered():
-                return question.kind is rendezvous.Register
-            case rendezvous.Refreshed():
-                return question.kind is rendezvous.Refresh
-            case rendezvous.Sampled():
-                return question.kind is rendezvous.Sample
-            case rendezvous.Challenge():
-                return question.kind is not rendezvous.Sample
-            case _:
-                return isinstance(message, rendezvous.Error)
-
-    def _transaction(self) -> bytes:
-        free_bytes = rendezvous.TRANSACTION_BYTES - rendezvous.PREFIX_BYTES
-        return self.prefix + self._random.randbytes(free_bytes)
-
-    def _remember(self, transaction: bytes, question: _Question) -> None:
-        self._pending[transaction] = question
-        if len(self._pending) > PENDING_LIMIT:
-            del self._pending[next(iter(self._pending))]
-
-    def _send(self, message: rendezvous.Message) -> None:
+    def _ask_server(
+        self, message: rendezvous.Refresh | rendezvous.Connect, question: Question
+    ) -> None:
+        self._questions.add(message.transaction, question)
         self._outgoing.append(Datagram(wire.encode(message), self.server))
