@@ -63,6 +63,15 @@ class ServerLost:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerSuspected:
+    """A server hands out cards that no member can have made: worth a warning."""
+
+    network: NetworkId
+    server: Address
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class MembersListed:
     """A server's first answer is complete: all members it had then have been introduced.
 
@@ -201,6 +210,7 @@ class SocketDropped:
 Event = (
     ServerAnswered
     | ServerLost
+    | ServerSuspected
     | MembersListed
     | NatObserved
     | PeerMet

@@ -44,6 +44,10 @@ CARD_RENEWAL_S = 2.0
 """How long a change of ours settles before servers and peers are told: changes come in rows."""
 
 
+SUSPICION_S = 60.0
+"""One warning a minute says as much as a thousand."""
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkSettings:
     """What the user chose for a network."""
@@ -121,6 +125,7 @@ class Membership:
         self._listed = False
         self._peers: dict[PeerId, Peer] = {}
         self._blocked: set[PeerId] = set()
+        self._suspected_until = now
         self._datagrams: list[Datagram] = []
         self._events: deque[MembershipEvent] = deque()
 
@@ -280,7 +285,7 @@ class Membership:
         while (event := registration.next_event()) is not None:
             match event:
                 case Introduced():
-                    self._introduce(event, now)
+                    self._introduce(registration, event, now)
                 case Leased(observed, rtt_s, moved):
                     self._events.append(
                         events.ServerAnswered(self.network, registration.server, observed, rtt_s)
@@ -354,13 +359,14 @@ class Membership:
 
     # --- private: peers
 
-    def _introduce(self, introduced: Introduced, now: float) -> None:
+    def _introduce(self, registration: Registration, introduced: Introduced, now: float) -> None:
         if introduced.peer in self._blocked:
             self.dropped["introduction-of-a-blocked-peer"] += 1
             return
         card = self._open(introduced.sealed_card)
         if card is None or card.peer != introduced.peer:
             self.dropped["introduction-of-another-card"] += 1
+            self._suspect(registration.server, now)
             return
         peer = self._take_card(card, introduced.sealed_card)
         if peer is None:
@@ -373,6 +379,19 @@ class Membership:
             now=now,
         )
         self.drain_peer(peer, now)
+
+    def _suspect(self, server: Address, now: float) -> None:
+        """Say so, but not for each of a row: whoever sees our registrations can make them."""
+        if now >= self._suspected_until:
+            self._suspected_until = now + SUSPICION_S
+            self._events.append(
+                events.ServerSuspected(
+                    self.network,
+                    server,
+                    f"{server} introduced somebody whose card was not made with this network's "
+                    "secret: the server, or somebody who registered there, is not to be trusted",
+                )
+            )
 
     def _take_card(self, card: Card, sealed: bytes) -> Peer | None:
         """The peer that this card is of; None if the card is older than the one we have."""
