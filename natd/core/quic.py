@@ -220,6 +220,13 @@ class Connection:
         return self._library.get_send_buffer_size()
 
     @property
+    def is_authenticated(self) -> bool:
+        """Whether the far end has shown that it holds the pair's key, or repeats someone who
+        has."""
+        context = self._library.tls
+        return context is not None and context.session_resumed
+
+    @property
     def is_unauthenticated(self) -> bool:
         """Whether the handshake went on without the pair's key."""
         context = self._library.tls

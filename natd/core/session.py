@@ -292,13 +292,15 @@ class Session:
         return () if self._flight is None else tuple(self._flight.datagrams)
 
     def datagrams_to_send(self) -> list[bytes]:
-        if self.closed and not self.established:
+        if (self.closed and not self.established) or self._is_silent:
             return []
         datagrams = self._connection.poll(self._now)
         if self._flight is None:
             self._last.extend(datagrams)
         else:
-            self._flight.add(datagrams)
+            # The library's later Initial packets repeat what is in the first ones.
+            begun = bool(self._flight.datagrams)
+            self._flight.add([d for d in datagrams if not (begun and _begins_with_initial(d))])
         again, self._again = self._again, []
         return again + datagrams
 
@@ -306,12 +308,18 @@ class Session:
         return self._events.popleft() if self._events else None
 
     def get_timer(self) -> float | None:
-        if self.closed:
+        if self.closed or self._is_silent:
             return None
         repeat_at = None if self._flight is None else self._flight.get_timer()
         return earliest(self._connection.get_timer(), repeat_at, self._wake_at)
 
     # --- inside ------------------------------------------------------------------------
+
+    @property
+    def _is_silent(self) -> bool:
+        """An acceptor says nothing, not even that it has heard a part of a first flight, until
+        that has proved that its maker holds the key."""
+        return not self.is_dialler and not self._connection.is_authenticated
 
     def _after_handshake_datagram(self, flight: Flight, data: bytes, genuine: bool) -> None:
         if genuine:
