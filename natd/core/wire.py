@@ -15,9 +15,9 @@ the question; an INTRODUCE has that of the receiver's latest REGISTER.
     REGISTERED  3  lease 8 | length_s u16 | observed address | token | rtt_ms u16 (0: unknown)
                    | members u16 | missing u16 | ports: count u8, u16 each
     INTRODUCE   4  flags u8 (1: you dial) | start_in_ms u16 | peer 32 | observed | samples | card
-    REFRESH     5  lease 8 | asks u8 | have | zeros up to 48 bytes (1,200 when it asks)
+    REFRESH     5  lease 8 | asks u8 | have | zeros up to 64 bytes (1,200 when it asks)
     REFRESHED   6  observed address | members u16 | missing u16
-    SAMPLE      7  zeros up to 48 bytes
+    SAMPLE      7  zeros up to 64 bytes
     SAMPLED     8  observed address
     CONNECT     9  lease 8 | peer 32 | samples | zeros up to 800 bytes
     BYE        10  lease 8
