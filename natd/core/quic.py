@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from qh3 import tls
-from qh3._hazmat import Buffer
+from qh3._hazmat import Buffer, CryptoError
 from qh3.quic import events
 from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection, QuicConnectionError
@@ -76,6 +76,7 @@ _HOSTILE_INPUT_ERRORS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
+    CryptoError,
     LookupError,
     QuicConnectionError,
     RuntimeError,
@@ -83,7 +84,8 @@ _HOSTILE_INPUT_ERRORS = (
     ValueError,
     tls.Alert,
 )
-"""What the library was seen to raise, or might, on a handshake that was made to break it."""
+"""What the library was seen to raise, or might, on a handshake that was made to break it: a key
+share that is no point of its curve is enough for a `CryptoError`."""
 
 # The library reports every closed connection as a warning; here that is an event.
 logging.getLogger("quic").setLevel(logging.ERROR)

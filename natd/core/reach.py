@@ -160,7 +160,11 @@ class Reach:
     def introduced(self, seen: tuple[Address, ...], start_in_s: float, now: float) -> None:
         """A server told both of us, at this instant, where the other is; freshest first."""
         self._seen = seen
-        if not self._paths.healthy:
+        in_use = self._paths.in_use
+        if in_use is not None and self._paths.healthy and in_use[0] in seen:
+            self._paths.probe(now)
+            self._paths.handle_timer(now)
+        else:
             self._attempt(start_in_s, now)
         self._settle(now)
 

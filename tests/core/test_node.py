@@ -2,6 +2,7 @@
 
 import pytest
 
+from natd.core import events
 from natd.core.secrets import network_key
 from tests.core.village import Village
 from tests.fabric import Weather
@@ -191,3 +192,108 @@ def test_a_wrong_network_secret_meets_nobody():
     village.internet.run(20.0)
     assert not right.disk.cards
     assert not wrong.disk.cards
+
+
+def test_a_day_of_idling_keeps_the_path_and_rotates_the_prekeys():
+    village, alice, bob = _chatting()
+    village.internet.run(24 * 3600.0)
+    assert alice.is_online(bob)
+    assert len(alice.attached.events_of(events.PeerConnected)) == 1
+    bob.kill()
+    village.internet.run(60.0)
+    alice.send("a new session under new prekeys", to=bob)
+    bob.start()
+    assert village.internet.run_until(lambda: len(bob.texts()) == 1, 5.0)
+
+
+def test_both_dial_at_once_and_one_session_stays():
+    village = Village()
+    internet = village.internet
+    alice = village.member("alice", internet.add_nat(PORT_RESTRICTED))
+    bob = village.member("bob", internet.add_nat(PORT_RESTRICTED))
+    alice.start()
+    bob.start()
+    alice.send("a")
+    bob.send("b")
+    assert internet.run_until(lambda: alice.texts() == ["b"] and bob.texts() == ["a"], 5.0)
+    internet.run(10.0)
+    assert alice.is_online(bob)
+    assert bob.is_online(alice)
+    assert alice.texts() == ["b"]
+
+
+def test_a_burst_of_messages_at_heavy_loss_arrives_once_and_in_order():
+    weather = Weather(loss=0.1, reordering=0.1, duplication=0.05)
+    village, alice, bob = _chatting(seed=5, weather=weather)
+    for number in range(400):
+        alice.send(f"a{number}", to=bob)
+        bob.send(f"b{number}", to=alice)
+        if number % 20 == 0:
+            village.internet.run(0.1)
+    done = village.internet.run_until(
+        lambda: len(alice.texts()) == 400 and len(bob.texts()) == 400, 120.0
+    )
+    assert done
+    village.internet.run(10.0)
+    assert alice.texts() == [f"b{number}" for number in range(400)]
+    assert bob.texts() == [f"a{number}" for number in range(400)]
+
+
+def test_a_moved_host_is_found_again():
+    village, alice, bob = _chatting()
+    internet = village.internet
+    internet.run(20.0)
+    internet.move(bob.host, internet.add_nat(PORT_RESTRICTED))
+    bob.node.set_local_addresses(bob.host.addresses, bob.port, internet.now)
+    bob.send("from elsewhere", to=alice)
+    assert internet.run_until(lambda: alice.texts() == ["from elsewhere"], 5.0)
+    alice.send("found", to=bob)
+    assert internet.run_until(lambda: bob.texts() == ["found"], 5.0)
+
+
+def test_ten_members_meet_and_a_broadcast_reaches_all():
+    village = Village()
+    internet = village.internet
+    members = [
+        village.member(f"m{number}", internet.add_nat(PORT_RESTRICTED)) for number in range(10)
+    ]
+    for member in members:
+        member.start()
+        internet.run(0.5)
+    internet.run(5.0)
+    members[0].send("all of you")
+    assert internet.run_until(
+        lambda: all(member.texts() == ["all of you"] for member in members[1:]), 10.0
+    )
+
+
+def test_a_network_without_an_answering_server_keeps_a_message_for_its_members():
+    village = Village()
+    village.kill_server()
+    alice = village.member("alice")
+    alice.start()
+    alice.send("early")
+    village.internet.run(60.0)
+    assert alice.attached.first(events.ServerLost) is not None
+    bob = village.member("bob", port=40001)
+    village.start_server()
+    bob.start()
+    assert village.internet.run_until(lambda: bob.texts() == ["early"], 40.0)
+
+
+def test_a_receiver_that_is_killed_before_its_commit_gets_the_message_again():
+    village, alice, bob = _chatting()
+    alice.send("once", to=bob)
+    arrived = bob.attached.events
+    before = len(arrived)
+    village.internet.run_until(
+        lambda: any(isinstance(e, events.MessageArrived) for _, e in arrived[before:]), 2.0
+    )
+    bob.kill()
+    village.internet.run(1.0)
+    assert bob.texts() == []
+    bob.start()
+    assert village.internet.run_until(lambda: bob.texts() == ["once"], 5.0)
+    village.internet.run(5.0)
+    assert bob.texts() == ["once"]
+    assert alice.disk.outbox[bob.peer] == []

@@ -138,9 +138,12 @@ class Member:
                     self._open(peer, now)
                     for text in self.disk.unaddressed:
                         self._address(peer, text)
+                    if self.listed:
+                        self.disk.unaddressed.clear()
             case events.MembersListed():
                 self.listed = True
-                self.disk.unaddressed.clear()
+                if self.disk.cards:
+                    self.disk.unaddressed.clear()
             case events.MessageArrived():
                 self._commit(event, now)
             case events.MessagesAcknowledged(_, peer, _, seq):
