@@ -77,7 +77,8 @@ def connect(explicit: str | os.PathLike[str] | None = None) -> socket.socket:
             "the system's daemon answers members of the group natd; "
             "your own is started by `natctl join`",
         )
-    raise _nobody(paths)
+    is_named = bool(explicit or os.environ.get("NATD_SOCKET"))
+    raise _nobody(paths[0] if is_named else None)
 
 
 def live_socket(explicit: str | os.PathLike[str] | None = None) -> str:
@@ -101,17 +102,17 @@ def _connect(path: str) -> socket.socket:
     return connecting
 
 
-def _nobody(paths: list[str]) -> UnreachableError:
-    if len(paths) > 1:
+def _nobody(named: str | None) -> UnreachableError:
+    if named is None:
         return UnreachableError("no natd is running", START_HINT)
-    size = len(os.fsencode(paths[0]))
+    size = len(os.fsencode(named))
     if size > SOCKET_PATH_LIMIT_BYTES:
         return UnreachableError(
             f"the socket path has {size} bytes, "
-            f"at most {SOCKET_PATH_LIMIT_BYTES} are possible: {paths[0]}",
+            f"at most {SOCKET_PATH_LIMIT_BYTES} are possible: {named}",
             "use a shorter --runtime-dir for natd",
         )
-    return UnreachableError(f"no natd is running at {paths[0]}", START_HINT)
+    return UnreachableError(f"no natd is running at {named}", START_HINT)
 
 
 def _user_directories(environment: Mapping[str, str], uid: int) -> list[str]:

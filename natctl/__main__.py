@@ -1,0 +1,138 @@
+"""`natctl`: ask the daemon, show the answer, end with an exit code that scripts can rely on.
+
+A command is a short function in one of the modules of the table: parse, one request, one call
+into `natctl.output`.  Whatever goes wrong becomes one line on stderr and an exit code here.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from natctl import exit_codes
+from natctl.invocation import Invocation, add_global_options
+from natctl.lazy_group import LazyGroup
+from natd.ipc.errors import IpcError
+
+COMMANDS_AT = {
+    "join": "natctl.joining:join",
+    "leave": "natctl.joining:leave",
+    "status": "natctl.looking:status",
+    "peers": "natctl.looking:peers",
+    "networks": "natctl.looking:networks",
+    "chat": "natctl.talking:chat",
+    "send": "natctl.talking:send",
+    "tail": "natctl.listening:tail",
+    "events": "natctl.listening:events",
+    "history": "natctl.talking:history",
+    "ping": "natctl.probing:ping",
+    "doctor": "natctl.probing:doctor",
+    "identity": "natctl.looking:identity",
+    "trust": "natctl.ruling:trust",
+    "block": "natctl.ruling:block",
+    "wait": "natctl.probing:wait",
+    "config": "natctl.ruling:config",
+    "reload": "natctl.ruling:reload",
+    "shutdown": "natctl.ruling:shutdown",
+    "completion": "natctl.ruling:completion",
+    "demo": "natctl.demo:demo",
+}
+
+COMPLETION_VARIABLE = "_NATCTL_COMPLETE"
+
+
+def _tell_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            release = version("natd")
+        except PackageNotFoundError:
+            release = "unknown"
+        context.ensure_object(Invocation).output.bare(f"natctl {release}")
+        context.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    commands_at=COMMANDS_AT,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 no daemon, 4 identity changed, 5 not in time, "
+    "6 permission denied, 130 interrupted.",
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_tell_version)
+def command_line() -> None:
+    """Chat directly with peers behind NATs, through the natd daemon.
+
+    The options here may also stand behind a command.  NETWORK may be left out when only one
+    is joined; a PEER is a nick, nick#TAG, or the beginning of its id.
+    """
+
+
+add_global_options(command_line, hidden=False)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """The exit code; whatever went wrong has been told."""
+    invocation = Invocation()
+    try:
+        if instruction := os.environ.get(COMPLETION_VARIABLE):
+            from click.shell_completion import shell_complete
+
+            return shell_complete(command_line, {}, "natctl", COMPLETION_VARIABLE, instruction)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        with command_line.make_context("natctl", given, obj=invocation) as context:
+            code = command_line.invoke(context)
+        return code if isinstance(code, int) else exit_codes.OK
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.UsageError as error:
+        return _told_usage(invocation, error)
+    except click.ClickException as error:
+        invocation.output.error("failed", _one_line(error), None)
+        return exit_codes.FAILED
+    except IpcError as error:
+        invocation.output.error(exit_codes.error_code_of(error), error.text, error.hint)
+        return exit_codes.exit_code_of(error)
+    except (KeyboardInterrupt, click.Abort):
+        return exit_codes.INTERRUPTED
+    except BrokenPipeError:
+        from frontends.leaving import drop_output
+
+        drop_output()
+        return exit_codes.OK
+    except Exception as error:
+        if os.environ.get("NATD_LOG_LEVEL") == "debug":
+            raise
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        invocation.output.error(
+            "defect",
+            f"stopped by a defect of its own: {what}",
+            "NATD_LOG_LEVEL=debug shows where",
+        )
+        return exit_codes.FAILED
+
+
+def main() -> NoReturn:
+    """The entry point of the `natctl` script."""
+    sys.exit(run())
+
+
+def _told_usage(invocation: Invocation, error: click.UsageError) -> int:
+    path = error.ctx.command_path if error.ctx is not None else "natctl"
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+    else:
+        invocation.output.error("usage", _one_line(error), f"try `{path} --help`")
+    return exit_codes.USAGE
+
+
+def _one_line(error: click.ClickException) -> str:
+    text = " ".join(error.format_message().split()).rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,259 @@
+"""`join` and `leave`."""
+
+import os
+import time
+
+import click
+
+from natctl import exit_codes, views
+from natctl.invocation import Invocation, pass_invocation
+from natctl.wording import Json
+from natd.ipc.connection import Connection, EventStream
+from natd.ipc.errors import UnreachableError
+
+SERVER_LIMIT_S = 5.0
+"""An answer takes a round trip; after this many the server is not there, and we say so."""
+
+PEERS_LIMIT_S = 3.0
+"""How long the members that a server named are watched for without --wait: a direct path
+comes in a second or needs more than one cares to look at."""
+
+INTRODUCTIONS_S = 0.5
+"""After a server's first answer: its introductions come in the same breath."""
+
+ARRIVAL_TYPES = ("server_up", "server_down", "peer_online", "verdict", "peer_changed")
+
+
+@click.command()
+@click.argument("network")
+@click.option("--server", "servers", multiple=True, metavar="HOST:PORT", help="May be repeated.")
+@click.option("--name", "nick", metavar="NICK", help="What the others call you.")
+@click.option("--secret-file", metavar="FILE|-", help="Only who has this secret is in.")
+@click.option("--interactive", is_flag=True, help="Then open the chat.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Exit 5 unless a peer is connected by then.",
+)
+@click.option("--no-start", is_flag=True, help="Exit 3 when no daemon runs.")
+@pass_invocation
+def join(
+    natctl: Invocation,
+    network: str,
+    servers: tuple[str, ...],
+    nick: str | None,
+    secret_file: str | None,
+    interactive: bool,
+    wait_s: float | None,
+    no_start: bool,
+) -> int:
+    """Join a network, and stay in it across restarts."""
+    if network == "-":
+        raise click.UsageError("this version reads no invites; expected NETWORK --server HOST:PORT")
+    secret = None
+    if secret_file is not None:
+        from natctl.secret import read_secret
+
+        secret = read_secret(secret_file)
+    with _connect(natctl, may_start=not no_start) as connection:
+        stream = connection.events(types=ARRIVAL_TYPES)
+        reply = connection.request(
+            "join", network=network, servers=list(servers), nick=nick, secret=secret
+        )
+        natctl.output.answer(reply, () if natctl.output.is_quiet else views.joined_lines(reply))
+        if wait_s is not None or not (natctl.output.as_json or natctl.output.is_quiet):
+            arrival = Arrival(natctl, connection, stream, network)
+            if not arrival.watch(wait_s, stop_at_server=interactive and wait_s is None):
+                return exit_codes.NOT_IN_TIME
+    if not interactive:
+        return exit_codes.OK
+    from frontends.chat import run
+
+    return run(network, natctl.socket_path, False)
+
+
+@click.command()
+@click.argument("network", required=False)
+@click.option("--purge", is_flag=True, help="Forget its peers and messages, too.")
+@pass_invocation
+def leave(natctl: Invocation, network: str | None, purge: bool) -> None:
+    """Leave a network."""
+    reply = natctl.request("leave", network=network, purge=purge)
+    forgotten = "; its peers and messages are forgotten" if reply.get("purged") else ""
+    natctl.output.answer(
+        reply, [[("left ", "good"), (str(reply.get("network")), "bold"), forgotten]]
+    )
+
+
+class Arrival:
+    """What happens right after a join: the server's answer, then a path to each peer."""
+
+    def __init__(
+        self, natctl: Invocation, connection: Connection, stream: EventStream, network: str
+    ) -> None:
+        self._output = natctl.output
+        self._connection = connection
+        self._stream = stream
+        self._network = network
+        self._server_is_up = False
+        self._settled: set[str] = set()
+        """Peers that have a path or a verdict."""
+        self._online: set[str] = set()
+
+    def watch(self, wait_s: float | None, *, stop_at_server: bool) -> bool:
+        """Tell what comes; False when `wait_s` was given and no peer came by then."""
+        began = time.monotonic()
+        self._look()
+        limit = began + (SERVER_LIMIT_S if wait_s is None else wait_s)
+        while not self._server_is_up or wait_s is not None:
+            if self._online and wait_s is not None:
+                return True
+            if not self._take(limit):
+                break
+        if not self._server_is_up:
+            self._complain(time.monotonic() - began)
+        if wait_s is not None:
+            return self._failed(wait_s)
+        if self._server_is_up and not stop_at_server:
+            self._watch_peers()
+        return True
+
+    def _watch_peers(self) -> None:
+        """Until each known peer has a path or a verdict, or it takes too long."""
+        self._drain(time.monotonic() + INTRODUCTIONS_S)
+        limit = time.monotonic() + PEERS_LIMIT_S
+        while (open_ := self._open_peers()) and time.monotonic() < limit:
+            self._take(min(limit, time.monotonic() + INTRODUCTIONS_S))
+        if open_:
+            names = ", ".join(sorted(open_))
+            self._output.lines(
+                [[("still on the way: ", "dim"), names, ("  (natctl peers)", "dim")]]
+            )
+        elif not self._settled:
+            self._output.lines([[("nobody else is here yet", "dim")]])
+
+    def _open_peers(self) -> list[str]:
+        peers = self._connection.request("peers", network=self._network).get("peers", [])
+        return [
+            f"{peer.get('nick')}#{peer.get('tag')}"
+            for peer in peers
+            if peer.get("state") == "punching" and peer.get("id") not in self._settled
+        ]
+
+    def _drain(self, limit: float) -> None:
+        while self._take(limit):
+            if self._settled:
+                return
+
+    def _take(self, limit: float) -> bool:
+        """One event, told; False when none came in time."""
+        try:
+            event = self._stream.next(limit)
+        except TimeoutError:
+            return False
+        if event.get("network") != self._network:
+            return True
+        match event["type"]:
+            case "server_up":
+                self._tell_server(event)
+            case "server_down":
+                self._output.warn(
+                    f"server {event.get('server')}: {event.get('reason')}", "natctl doctor"
+                )
+            case "peer_online" | "verdict" | "peer_changed":
+                self._tell_peer(event)
+        return True
+
+    def _look(self) -> None:
+        """What was so before we began to listen: it will not come as an event."""
+        status = self._connection.request("status")
+        network = self._of(status)
+        for server in network.get("servers", ()):
+            if server.get("state") == "registered":
+                observed = ", ".join(map(str, status.get("self", {}).get("observed", ())))
+                self._tell_server(
+                    {"server": server["address"], "rtt_ms": server["rtt_ms"], "observed": observed}
+                )
+        if network.get("peers", {}).get("connected"):
+            reply = self._connection.request("peers", network=self._network)
+            for peer in reply.get("peers", ()):
+                if peer.get("state") == "online":
+                    self._tell_peer({"type": "peer_online", "peer": peer, "path": peer["path"]})
+
+    def _tell_server(self, event: Json) -> None:
+        from natctl.wording import milliseconds
+
+        self._server_is_up = True
+        rtt = milliseconds(event.get("rtt_ms"))
+        self._output.lines(
+            [
+                [
+                    ("● ", "good"),
+                    f"server {event.get('server')}  {rtt}",
+                    f"  you appear as {event['observed']}" if event.get("observed") else "",
+                ]
+            ]
+        )
+
+    def _tell_peer(self, event: Json) -> None:
+        from natctl.event_views import words_of
+
+        peer = event.get("peer", {})
+        if event["type"] == "peer_online":
+            if peer.get("id") in self._online:
+                return
+            self._online.add(peer.get("id"))
+        self._settled.add(peer.get("id"))
+        self._output.lines([list(words_of(event))])
+
+    def _complain(self, waited_s: float) -> None:
+        status = self._connection.request("status")
+        servers = [str(server.get("address")) for server in self._of(status).get("servers", ())]
+        problems = [
+            problem
+            for problem in status.get("problems", ())
+            if problem.get("code") == "unresolvable"
+            and any(_host(server) in str(problem.get("text")) for server in servers)
+        ]
+        for problem in problems:
+            self._output.warn(str(problem.get("text")), problem.get("hint"))
+        if not problems:
+            self._output.warn(
+                f"{' and '.join(servers) or 'the server'} has not answered for {waited_s:.0f} s; "
+                "natd goes on trying",
+                "is the address right, does natd --server run there, is UDP let through? "
+                "see `natctl doctor`",
+            )
+
+    def _failed(self, wait_s: float) -> bool:
+        if not self._online:
+            self._output.error(
+                "no_path", f"no peer connected within {wait_s:g} s", "`natctl peers` says more"
+            )
+        return bool(self._online)
+
+    def _of(self, status: Json) -> Json:
+        return next(
+            (each for each in status.get("networks", ()) if each.get("name") == self._network), {}
+        )
+
+
+def _connect(natctl: Invocation, *, may_start: bool) -> Connection:
+    try:
+        return natctl.connect()
+    except UnreachableError:
+        if not may_start:
+            raise
+    from natctl.launching import start_daemon
+
+    started = start_daemon(natctl.socket_path, os.environ, os.geteuid())
+    natctl.output.note(
+        f"no natd was running: started one for you (pid {started.pid}, log {started.log})"
+    )
+    return natctl.connect()
+
+
+def _host(server: str) -> str:
+    return server.rpartition(":")[0]

@@ -1,0 +1,119 @@
+"""Start a daemon for this user, detached, and wait until it answers.
+
+It gets a session of its own, no terminal, and a log beside its control socket.  Nothing
+secret is given to it: what it should join is told over the socket.
+"""
+
+import os
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from natd.ipc.errors import RequestError, UnreachableError
+from natd.ipc.places import SOCKET_NAME, live_socket, user_runtime_directories
+
+LOG_NAME = "natd.log"
+
+LOG_LIMIT_BYTES = 1 << 20
+"""A longer log begins anew with the next start."""
+
+START_LIMIT_S = 10.0
+"""A start takes half a second; a machine that is busy beyond measure some more."""
+
+LOOK_EVERY_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    pid: int
+    log: Path
+
+
+def start_daemon(socket_path: str | None, environment: Mapping[str, str], uid: int) -> Started:
+    """Start one whose socket is where we look for it.  Raises UnreachableError where that
+    can't be, RequestError when it ended at once."""
+    runtime = _runtime_directory(socket_path or environment.get("NATD_SOCKET"), environment, uid)
+    log = runtime / LOG_NAME
+    _make_private(runtime, uid)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(log, flags, 0o600)
+    try:
+        if os.fstat(descriptor).st_size > LOG_LIMIT_BYTES:
+            os.ftruncate(descriptor, 0)
+        seen = os.fstat(descriptor).st_size
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "natd", "--runtime-dir", str(runtime)],
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            cwd="/",
+            start_new_session=True,
+        )
+    finally:
+        os.close(descriptor)
+    _wait_until_it_answers(daemon, runtime / SOCKET_NAME, log, seen)
+    return Started(daemon.pid, log)
+
+
+def _runtime_directory(named: str | None, environment: Mapping[str, str], uid: int) -> Path:
+    if not named:
+        return user_runtime_directories(environment, uid)[0]
+    path = Path(named).absolute()
+    if path.name != SOCKET_NAME:
+        raise UnreachableError(
+            f"no natd is running at {path}",
+            f"one can be started only where the socket is called {SOCKET_NAME}",
+        )
+    return path.parent
+
+
+def _make_private(directory: Path, uid: int) -> None:
+    """In the temp folder anybody may have made a directory of that name before us."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = directory.lstat()
+    except OSError as error:
+        raise RequestError(
+            "directory",
+            f"the directory {directory} can't be made: {error.strerror}",
+            "set XDG_RUNTIME_DIR to a directory of yours",
+        ) from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o022:
+        raise RequestError(
+            "directory",
+            f"{directory} belongs to, or is writable by, another user",
+            "set XDG_RUNTIME_DIR to a directory of yours",
+        )
+
+
+def _wait_until_it_answers(
+    daemon: "subprocess.Popen[bytes]", socket_path: Path, log: Path, seen: int
+) -> None:
+    limit = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < limit:
+        ended = daemon.poll() is not None
+        try:
+            live_socket(socket_path)
+        except UnreachableError:
+            if ended:
+                raise RequestError("start", _last_words(log, seen), f"see {log}") from None
+            time.sleep(LOOK_EVERY_S)
+        else:
+            # If ours has ended, somebody else's came first, which is as good.
+            daemon.returncode = daemon.returncode or 0
+            return
+    raise UnreachableError(
+        f"natd was started and does not answer after {START_LIMIT_S:g} s", f"see {log}"
+    )
+
+
+def _last_words(log: Path, seen: int) -> str:
+    with log.open("rb") as stream:
+        stream.seek(seen)
+        lines = stream.read().decode("utf-8", "replace").split("\n")
+    words = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+    return f"natd can't start: {words.removeprefix('natd: ')}"

@@ -1,0 +1,129 @@
+"""`trust`, `block`, `config`, `reload`, `shutdown`, `completion`: what the daemon is told."""
+
+import subprocess
+import sys
+import time
+
+import click
+
+from natctl import exit_codes, views
+from natctl.invocation import Invocation, pass_invocation
+from natctl.wording import full_name
+from natd.ipc.errors import RequestError, UnreachableError
+from natd.ipc.places import live_socket
+
+STOP_LIMIT_S = 5.0
+"""natd stops within 2 s."""
+
+LOOK_EVERY_S = 0.02
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command()
+@click.argument("peer")
+@click.option("--accept-new-key", is_flag=True, help="Yes, this peer has another key now.")
+@click.option("--network", metavar="NETWORK", help="The one in which the peer is.")
+@pass_invocation
+def trust(natctl: Invocation, peer: str, accept_new_key: bool, network: str | None) -> None:
+    """Speak with a peer that came back with another key.
+
+    Ask the person by another way first: it may be somebody else.
+    """
+    if not accept_new_key:
+        raise click.UsageError("expected --accept-new-key: nothing else is changed by trust")
+    reply = natctl.request("trust", peer=peer, network=network, accept_new_key=True)
+    natctl.output.answer(
+        reply, [[_named(reply), f" is trusted with its new key ({reply.get('trust')})"]]
+    )
+
+
+@click.command()
+@click.argument("peer")
+@click.option("--undo", is_flag=True, help="Speak with it again.")
+@click.option("--network", metavar="NETWORK", help="The one in which the peer is.")
+@pass_invocation
+def block(natctl: Invocation, peer: str, undo: bool, network: str | None) -> None:
+    """Have nothing to do with a peer: no path, no messages."""
+    reply = natctl.request("block", peer=peer, network=network, blocked=not undo)
+    is_blocked = reply.get("blocked")
+    natctl.output.answer(reply, [[_named(reply), " is blocked" if is_blocked else " is welcome"]])
+
+
+@click.group()
+def config() -> None:
+    """The daemon's configuration."""
+
+
+@config.command()
+@click.argument("file", required=False)
+@pass_invocation
+def check(natctl: Invocation, file: str | None) -> int:
+    """Read a configuration as natd would, and tell every problem; exit 1 if there are any."""
+    command = [sys.executable, "-m", "natd", "--check-config"]
+    if file is not None:
+        command += ["--config", file]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    lines = [line for line in (done.stderr or done.stdout).split("\n") if line]
+    problems = [line.removeprefix("natd: ") for line in lines] if done.returncode else []
+    reply = {"ok": not problems, "problems": problems}
+    natctl.output.answer(reply, [[line] for line in problems or lines])
+    return exit_codes.FAILED if problems else exit_codes.OK
+
+
+@config.command()
+@pass_invocation
+def show(natctl: Invocation) -> None:
+    """What the running daemon goes by, and where each value comes from."""
+    reply = natctl.request("config_show")
+    natctl.output.answer(reply, views.config_lines(reply))
+
+
+@click.command()
+@pass_invocation
+def reload(natctl: Invocation) -> None:
+    """Let the daemon read its configuration again."""
+    reply = natctl.request("reload")
+    changed = ", ".join(map(str, reply.get("changed", ()))) or "nothing has changed"
+    natctl.output.answer(reply, [[("reloaded", "good"), f": {changed}"]])
+
+
+@click.command()
+@pass_invocation
+def shutdown(natctl: Invocation) -> None:
+    """Stop the daemon; done once it is gone."""
+    socket_path = live_socket(natctl.socket_path)
+    reply = natctl.request("shutdown")
+    limit = time.monotonic() + STOP_LIMIT_S
+    while time.monotonic() < limit:
+        try:
+            live_socket(socket_path)
+        except UnreachableError:
+            natctl.output.answer(reply, [[("stopped", "good")]])
+            return
+        time.sleep(LOOK_EVERY_S)
+    raise RequestError(
+        "stop", f"natd was told to stop and still answers after {STOP_LIMIT_S:g} s", "see its log"
+    )
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """A script that completes natctl's commands.
+
+    For bash: eval "$(natctl completion bash)" in ~/.bashrc.
+    """
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None
+    root = context.find_root()
+    source = found(root.command, {}, "natctl", "_NATCTL_COMPLETE").source()
+    root.ensure_object(Invocation).output.bare(source)
+
+
+def _named(reply: dict[str, object]) -> tuple[str, str]:
+    peer = reply.get("peer")
+    return (full_name(peer) if isinstance(peer, dict) else str(peer), "bold")

@@ -1,0 +1,231 @@
+"""What the daemon's answers look like to people: replies in, lines out.  Pure.
+
+Eighty columns, the most important first, one line a thing.  Texts are put into spans as they
+came; `natctl.output` makes them safe to show.
+"""
+
+from natctl.output import Line, Span
+from natctl.wording import (
+    NAME_CELLS,
+    Json,
+    counted,
+    duration,
+    full_name,
+    milliseconds,
+    path_words,
+    shortened,
+    table,
+)
+
+STATE_SIGNS: dict[str, Span] = {
+    "online": ("●", "good"),
+    "punching": ("◌", "warn"),
+    "offline": ("○", "dim"),
+    "blocked": ("✗", "bad"),
+}
+
+TRUST_WORDS = {"verified": "verified", "invited": "invited", "changed": "KEY CHANGED"}
+"""`new` is not mentioned: it is what a peer is until somebody compared keys."""
+
+
+def status_lines(status: Json) -> list[Line]:
+    me = status.get("self", {})
+    lines: list[Line] = [
+        [
+            ("natd", "bold"),
+            f" {status.get('version')}  pid {status.get('pid')}  "
+            f"up {duration(status.get('uptime_s'))}",
+        ],
+        *table(_self_rows(me)),
+    ]
+    networks = status.get("networks", [])
+    if not networks:
+        lines.append([("no network joined", "dim"), ": natctl join NETWORK --server HOST:PORT"])
+    for network in networks:
+        lines += [[], *_network_lines(network)]
+    problems = status.get("problems", [])
+    if problems:
+        lines.append([])
+    for problem in problems:
+        lines.append([("! ", "bad"), str(problem.get("text", ""))])
+        if problem.get("hint"):
+            lines.append([("  " + str(problem["hint"]), "dim")])
+    return lines
+
+
+def peers_lines(reply: Json) -> list[Line]:
+    peers = reply.get("peers", [])
+    name = str(reply.get("network", ""))
+    if not peers:
+        return [[(name, "bold"), "  nobody else has been here yet"]]
+    order = list(STATE_SIGNS)
+    rows = sorted(peers, key=lambda peer: (_rank(order, peer), str(peer.get("nick"))))
+    online = sum(peer.get("state") == "online" for peer in peers)
+    lines: list[Line] = [[(name, "bold"), f"  {online} of {counted(len(peers), 'peer')} online"]]
+    for row, peer in zip(table([_peer_row(peer) for peer in rows]), rows, strict=True):
+        lines.append(row)
+        if peer.get("state") != "online" and peer.get("verdict"):
+            lines.append([("   " + str(peer["verdict"]), "dim")])
+    return lines
+
+
+def networks_lines(reply: Json) -> list[Line]:
+    rows: list[list[Span]] = [
+        [
+            (str(network.get("name")), "bold"),
+            f"as {network.get('nick')}",
+            _connected(network.get("peers", {})),
+            ("open", "warn") if network.get("open") else ("secret", "good"),
+            ", ".join(map(str, network.get("servers", []))),
+        ]
+        for network in reply.get("networks", [])
+    ]
+    if not rows:
+        return [[("no network joined", "dim"), ": natctl join NETWORK --server HOST:PORT"]]
+    return table(rows)
+
+
+def identity_lines(reply: Json) -> list[Line]:
+    return table(
+        [
+            [("name", "dim"), (full_name(reply), "bold")],
+            [("id", "dim"), str(reply.get("id"))],
+            [("kept in", "dim"), str(reply.get("state_dir"))],
+        ]
+    )
+
+
+def doctor_lines(reply: Json) -> list[Line]:
+    lines: list[Line] = []
+    for check in reply.get("checks", []):
+        sign: Span = ("ok    ", "good") if check.get("ok") else ("FAIL  ", "bad")
+        lines.append([sign, (f"{check.get('name')!s:<8}", "bold"), str(check.get("text", ""))])
+        if not check.get("ok") and check.get("hint"):
+            lines.append([("              " + str(check["hint"]), "dim")])
+    return [*lines, [(str(reply.get("verdict", "")), "bold")]]
+
+
+def joined_lines(reply: Json) -> list[Line]:
+    again = " again, with other settings" if reply.get("replaced") else ""
+    lines: list[Line] = [
+        [
+            ("joined ", "good"),
+            (str(reply.get("network")), "bold"),
+            f"{again} as ",
+            (full_name(reply), "bold"),
+        ]
+    ]
+    if reply.get("open"):
+        lines.append([("open network: whoever knows its name and server can be in it", "dim")])
+    return lines
+
+
+def sent_lines(reply: Json) -> list[Line]:
+    delivered, queued = len(reply.get("delivered", ())), len(reply.get("queued", ()))
+    if queued:
+        has = f"{delivered} of {delivered + queued} have it, " if delivered else ""
+        return [[("kept", "good"), f", {has}on its way to {counted(queued, 'peer')}"]]
+    if delivered:
+        return [[("✓", "good"), f" delivered to {counted(delivered, 'peer')}"]]
+    return [[("kept", "good"), " for the peers that the server is about to name"]]
+
+
+def ping_lines(reply: Json) -> list[Line]:
+    path = reply.get("path")
+    over = f"over {path_words({**path, 'rtt_ms': None})}".replace("  ? ms", "") if path else ""
+    return [
+        [
+            (full_name(reply.get("peer", {})), "bold"),
+            f"  {milliseconds(reply.get('rtt_ms'))}  ",
+            over,
+        ]
+    ]
+
+
+def config_lines(reply: Json) -> list[Line]:
+    sources = reply.get("sources", {})
+    rows: list[list[Span]] = []
+    for key, value in _leaves(reply.get("config", {}), ()):
+        source = sources.get(key)
+        shown: list[Span] = [(f"{key}:", "bold"), _yaml_value(value)]
+        rows.append([*shown, (f"# {source}", "dim")] if source else shown)
+    return table(rows)
+
+
+def _self_rows(me: Json) -> list[list[Span]]:
+    observed = ", ".join(map(str, me.get("observed", ()))) or "not seen by a server yet"
+    nat = me.get("nat") or {}
+    rows: list[list[Span]] = [
+        [("you", "dim"), (full_name(me), "bold"), f"udp {me.get('udp')}"],
+        [("seen at", "dim"), observed],
+    ]
+    if nat.get("mapping", "unknown") != "unknown":
+        words = [f"mapping {nat['mapping']}"]
+        words += [
+            f"{what} {nat[what]}"
+            for what in ("filtering", "allocation")
+            if nat.get(what, "unknown") != "unknown"
+        ]
+        rows.append([("nat", "dim"), ", ".join(words)])
+    return rows
+
+
+def _network_lines(network: Json) -> list[Line]:
+    counts = [_connected(network.get("peers", {}))]
+    counts += [f"{network[what]} {what}" for what in ("queued", "unread") if network.get(what)]
+    lines: list[Line] = [[(str(network.get("name")), "bold"), "  " + ", ".join(counts)]]
+    rows: list[list[Span]] = []
+    for server in network.get("servers", []):
+        good = server.get("state") == "registered"
+        words = milliseconds(server.get("rtt_ms")) if good else str(server.get("state"))
+        if not good and server.get("last_answer_s") is not None:
+            words += f", last answer {duration(server['last_answer_s'])} ago"
+        sign: Span = ("●", "good") if good else ("✗", "bad")
+        if server.get("state") == "starting":
+            sign = ("◌", "warn")
+        rows.append([sign, f"server {server.get('address')}", words])
+    return [*lines, *table(rows)]
+
+
+def _peer_row(peer: Json) -> list[Span]:
+    state = str(peer.get("state"))
+    row: list[Span] = [
+        STATE_SIGNS.get(state, "?"),
+        (shortened(full_name(peer), NAME_CELLS), "bold"),
+    ]
+    path = peer.get("path")
+    words = []
+    if path is not None:
+        row += [milliseconds(path.get("rtt_ms")), f"{path.get('kind')} {path.get('address')}"]
+        words = [str(path.get("technique") or ""), duration(path.get("age_s"))]
+    else:
+        seen = peer.get("last_seen_s")
+        row += [state, "" if seen is None else f"heard {duration(seen)} ago"]
+    if peer.get("queued"):
+        words.append(f"{peer['queued']} queued")
+    words.append(TRUST_WORDS.get(str(peer.get("trust")), ""))
+    row.append((" ".join(word for word in words if word), "dim"))
+    return row
+
+
+def _rank(order: list[str], peer: Json) -> int:
+    state = str(peer.get("state"))
+    return order.index(state) if state in order else len(order)
+
+
+def _connected(peers: Json) -> str:
+    return f"{peers.get('connected', 0)} of {counted(peers.get('known', 0), 'peer')} connected"
+
+
+def _leaves(value: object, path: tuple[str, ...]) -> list[tuple[str, object]]:
+    if isinstance(value, dict) and value:
+        return [leaf for key, below in value.items() for leaf in _leaves(below, (*path, str(key)))]
+    return [(".".join(path), value)]
+
+
+def _yaml_value(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_yaml_value(item) for item in value) + "]"
+    return "{}" if value == {} else str(value)
