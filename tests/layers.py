@@ -49,6 +49,7 @@ CORE_ORDER = (
     "conversation",
     "dialogue",
     "profile",
+    "greeting",
     "peer",
     "membership",
     "node",

@@ -16,6 +16,13 @@ from random import Random
 from natd.core import events
 from natd.core.candidates import TargetBudget
 from natd.core.card import Card, Identity, open_card
+from natd.core.greeting import (
+    Greeting,
+    Greetings,
+    decode_greeting,
+    encode_greeting,
+    network_tag,
+)
 from natd.core.natmodel import NatModel
 from natd.core.peer import NewerCard, Peer, PeerEvent, PeerView, TagAdded, TagDropped
 from natd.core.profile import Profile
@@ -71,10 +78,11 @@ class ServerReport:
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """From here on datagrams with this key are for this peer or registration."""
+    """From here on datagrams with this key are for this peer or registration; or, with no
+    owner, for the membership itself."""
 
     key: bytes
-    owner: Peer | Registration
+    owner: Peer | Registration | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +99,9 @@ class SocketFor:
 
 MembershipEvent = events.Event | Routed | Unrouted | SocketFor
 
-TAG, CONNECTION_ID, CHECK, RENDEZVOUS = b"t", b"c", b"x", b"r"
+TAG, CONNECTION_ID, CHECK, RENDEZVOUS, GREETING = b"t", b"c", b"x", b"r", b"g"
 """What a routing key is made of: a check tag, a connection id, the first bytes of a check's
-transaction or of a rendezvous transaction."""
+transaction or of a rendezvous transaction, a network tag."""
 
 
 class Membership:
@@ -125,9 +133,11 @@ class Membership:
         self._listed = False
         self._peers: dict[PeerId, Peer] = {}
         self._blocked: set[PeerId] = set()
+        self._greetings = Greetings(random)
+        self._network_tag = network_tag(settings.key)
         self._suspected_until = now
         self._datagrams: list[Datagram] = []
-        self._events: deque[MembershipEvent] = deque()
+        self._events: deque[MembershipEvent] = deque([Routed(GREETING + self._network_tag, None)])
 
     # --- commands
 
@@ -169,12 +179,15 @@ class Membership:
             registration.start(self._profile.sealed, self._profile.sequence, now)
             self._drain_registration(registration, now)
 
-    def remember_peer(self, sealed_card: bytes, last_good: tuple[Address, ...]) -> PeerId | None:
+    def remember_peer(
+        self, sealed_card: bytes, last_good: tuple[Address, ...], now: float
+    ) -> PeerId | None:
         """A peer of an earlier run; None if its card is of no use any more."""
         card = self._open(sealed_card)
         if card is None or card.peer in self._peers or len(self._peers) >= PEERS_LIMIT:
             return None
         self._add_peer(card).reach.remember(last_good)
+        self._greetings.expect(card.peer, last_good, now)
         return card.peer
 
     def block(self, peer: PeerId, blocked: bool, now: float) -> None:
@@ -220,6 +233,27 @@ class Membership:
         registration.receive_datagram(data, address, now, socket)
         self._drain_registration(registration, now)
 
+    def receive_greeting(self, data: bytes, address: Address, socket: SocketId, now: float) -> None:
+        """A card that came straight from its owner, who is where it came from."""
+        try:
+            greeting = decode_greeting(data)
+        except DecodeError:
+            self.dropped["greeting-malformed"] += 1
+            return
+        card = self._open(greeting.sealed_card)
+        if card is None or card.peer in self._blocked:
+            return
+        peer = self._take_card(card, greeting.sealed_card)
+        if peer is None:
+            return
+        if greeting.wants_answer:
+            self._greet(address, wants_answer=False, now=now)
+        peer.set_surroundings(self._surroundings(), now)
+        peer.introduced(
+            (address,), we_dial=self._identity.peer < card.peer, start_in_s=0.0, now=now
+        )
+        self.drain_peer(peer, now)
+
     def observed_changed(self, now: float) -> None:
         """Our picture of our own side has changed: attempts that run may use it."""
         if self._profile.set_nat(self._nat.report()) and self._tell_at is None:
@@ -238,6 +272,9 @@ class Membership:
         if self._tell_at is not None and self._tell_at <= now:
             self._tell_at = None
             self._tell_card(now)
+        for address in self._greetings.due(now):
+            if not self._is_served:
+                self._greet(address, wants_answer=True, now=now)
         for registration in tuple(self._registrations.values()):
             if _is_due(registration.get_timer(), now):
                 registration.handle_timer(now)
@@ -260,6 +297,7 @@ class Membership:
         return earliest(
             self._tell_at,
             self._profile.get_timer(),
+            self._greetings.get_timer(),
             *(registration.get_timer() for registration in self._registrations.values()),
             *(peer.get_timer() for peer in self._peers.values()),
         )
@@ -380,6 +418,16 @@ class Membership:
         )
         self.drain_peer(peer, now)
 
+    @property
+    def _is_served(self) -> bool:
+        """Whether a server introduces whoever is there, so that nobody need be greeted."""
+        return any(r.state == "registered" for r in self._registrations.values())
+
+    def _greet(self, address: Address, *, wants_answer: bool, now: float) -> None:
+        data = encode_greeting(Greeting(self._network_tag, self._profile.sealed, wants_answer))
+        if self._budget.allow(address, len(data), now):
+            self._datagrams.append(Datagram(data, address))
+
     def _suspect(self, server: Address, now: float) -> None:
         """Say so, but not for each of a row: whoever sees our registrations can make them."""
         if now >= self._suspected_until:
@@ -472,6 +520,9 @@ class Membership:
                     self._datagrams += registration.datagrams_to_send()
             case FreshSocketWanted():
                 self._events.append(SocketFor(peer))
+            case events.PeerConnected():
+                self._greetings.met(peer.card.peer)
+                self._events.append(event)
             case _:
                 self._events.append(event)
 

@@ -6,6 +6,7 @@ owner by what only that owner could have put there, never by its source address:
     0x00-0x03               STUN: a check by the tag in its USERNAME, an answer by the first
                             bytes of its transaction
     0x05                    rendezvous: the registration by the first bytes of its transaction
+    0x06                    greeting: the network by its tag
     0x40-0x7F, 0xC0-0xFF    QUIC: the peer by destination connection id, or by the tag that a
                             dialler's first one begins with
 
@@ -17,12 +18,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from natd.core import events, rendezvous, stun, wire
+from natd.core import events, greeting, rendezvous, stun, wire
 from natd.core.candidates import TargetBudget
 from natd.core.card import Identity
 from natd.core.membership import (
     CHECK,
     CONNECTION_ID,
+    GREETING,
     RENDEZVOUS,
     TAG,
     Membership,
@@ -54,7 +56,7 @@ from natd.core.types import (
 @dataclass(frozen=True, slots=True)
 class _Route:
     membership: Membership
-    owner: Peer | Registration
+    owner: Peer | Registration | None
 
 
 class Node:
@@ -123,7 +125,7 @@ class Node:
     ) -> PeerId | None:
         """A peer of an earlier run; None if its card does not open any more."""
         membership = self._memberships[network]
-        peer = membership.remember_peer(sealed_card, last_good)
+        peer = membership.remember_peer(sealed_card, last_good, now)
         self._drain(membership, now)
         return peer
 
@@ -188,6 +190,8 @@ class Node:
             self._receive_stun(data, address, socket, now)
         elif first == wire.MAGIC:
             self._receive_rendezvous(data, address, socket, now)
+        elif first == greeting.MAGIC:
+            self._receive_greeting(data, address, socket, now)
         elif first & 0x40:
             self._receive_quic(data, address, socket, now)
         else:
@@ -261,6 +265,17 @@ class Node:
             self.dropped["rendezvous-of-nobody"] += 1
             return
         route.membership.receive_rendezvous(route.owner, data, address, socket, now)
+        self._drain(route.membership, now)
+
+    def _receive_greeting(
+        self, data: bytes, address: Address, socket: SocketId, now: float
+    ) -> None:
+        tag = data[greeting.TAG_AT : greeting.TAG_AT + greeting.NETWORK_TAG_BYTES]
+        route = self._routes.get(GREETING + tag)
+        if route is None:
+            self.dropped["greeting-of-nobody"] += 1
+            return
+        route.membership.receive_greeting(data, address, socket, now)
         self._drain(route.membership, now)
 
     def _receive_quic(self, data: bytes, address: Address, socket: SocketId, now: float) -> None:

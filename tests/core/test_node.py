@@ -166,6 +166,22 @@ def test_a_peer_killed_and_started_again_gets_what_waits_for_it():
     assert village.internet.run_until(lambda: alice.texts() == ["thanks"], 5.0)
 
 
+@pytest.mark.parametrize("gone_s", [1.0, 20.0, 100.0])
+@pytest.mark.parametrize("policy", [PORT_RESTRICTED, LINUX, LINUX_ACCEPTING])
+def test_a_peer_restarted_while_the_server_is_dead_finds_the_others(policy, gone_s):
+    village, alice, bob = _chatting(ours=policy, theirs=policy)
+    village.kill_server()
+    village.internet.run(30.0)
+    bob.kill()
+    village.internet.run(gone_s)
+    alice.send("are you back?", to=bob)
+    bob.start()
+    limit_s = 5.0 if gone_s < 60.0 else 60.0
+    assert village.internet.run_until(lambda: bob.texts() == ["are you back?"], limit_s)
+    bob.send("yes", to=alice)
+    assert village.internet.run_until(lambda: alice.texts() == ["yes"], 2.0)
+
+
 def test_a_peer_that_stops_says_so():
     village, alice, bob = _chatting()
     bob.stop()

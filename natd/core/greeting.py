@@ -1,0 +1,119 @@
+"""A card sent straight to its reader, with no server in between.
+
+Used where a peer's address is known from before, as after a restart while every server is dead.
+The card is sealed and signed as ever, so the way it came by gives it no other meaning.
+
+    0x06 | version 1 | flags | 4 network tag | sealed card | padding
+                        bit 0: an answer is wanted
+
+Rules:
+- A greeting that wants an answer is padded to the size of the largest card, so that an answer
+  to a forged source is never longer than what caused it.
+- The network tag only finds the key to try; a card that does not open causes no packet.
+- Whom we met in this run is not greeted any more.
+"""
+
+import struct
+from dataclasses import dataclass
+from hashlib import blake2s
+from random import Random
+
+from natd.core.card import SEALED_CARD_LIMIT_BYTES
+from natd.core.schedule import backed_off, earliest, jittered
+from natd.core.types import Address, DecodeError, PeerId
+
+MAGIC = 0x06
+VERSION = 1
+TAG_AT = 3
+NETWORK_TAG_BYTES = 4
+PADDED_BYTES = 9 + SEALED_CARD_LIMIT_BYTES
+
+FIRST_S = 0.5
+"""A server that lives has introduced us by then, and nothing need be greeted."""
+
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 60.0
+JITTER = 0.2
+
+_HEAD = struct.Struct(">BBB4sH")
+_WANTS_ANSWER = 0x01
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a greeting says."""
+
+    network_tag: bytes
+    sealed_card: bytes
+    wants_answer: bool
+
+
+def network_tag(network_key: bytes) -> bytes:
+    """4 bytes by which members find their network; tells others nothing."""
+    return blake2s(network_key, digest_size=NETWORK_TAG_BYTES, person=b"greeting").digest()
+
+
+def encode_greeting(greeting: Greeting) -> bytes:
+    flags = _WANTS_ANSWER if greeting.wants_answer else 0
+    size = len(greeting.sealed_card)
+    data = _HEAD.pack(MAGIC, VERSION, flags, greeting.network_tag, size) + greeting.sealed_card
+    return data.ljust(PADDED_BYTES, b"\x00") if greeting.wants_answer else data
+
+
+def decode_greeting(data: bytes) -> Greeting:
+    """DecodeError for anything that `encode_greeting` does not make."""
+    if len(data) < _HEAD.size:
+        raise DecodeError("a greeting is longer")
+    magic, version, flags, tag, size = _HEAD.unpack_from(data)
+    sealed = data[_HEAD.size : _HEAD.size + size]
+    if magic != MAGIC or version != VERSION or flags & ~_WANTS_ANSWER:
+        raise DecodeError("not a greeting of this version")
+    if len(sealed) != size or size > SEALED_CARD_LIMIT_BYTES:
+        raise DecodeError("a greeting with less card than it says")
+    wants_answer = bool(flags)
+    if len(data) != (PADDED_BYTES if wants_answer else _HEAD.size + size):
+        raise DecodeError("a greeting of another length")
+    if any(data[_HEAD.size + size :]):
+        raise DecodeError("a greeting padded with something")
+    return Greeting(tag, sealed, wants_answer)
+
+
+@dataclass(slots=True)
+class _Absent:
+    addresses: tuple[Address, ...]
+    attempt: int
+    due_at: float
+
+
+class Greetings:
+    """When to greet whom of those known from before."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._absent: dict[PeerId, _Absent] = {}
+
+    def expect(self, peer: PeerId, addresses: tuple[Address, ...], now: float) -> None:
+        if addresses:
+            self._absent[peer] = _Absent(addresses, 0, now + FIRST_S)
+
+    def met(self, peer: PeerId) -> None:
+        self._absent.pop(peer, None)
+
+    def hurry(self, now: float) -> None:
+        """Our network has changed, or the user asks: whoever is still missed is greeted now."""
+        for absent in self._absent.values():
+            absent.attempt, absent.due_at = 0, now
+
+    def due(self, now: float) -> list[Address]:
+        """The addresses to greet at this instant; each peer's next turn is set."""
+        addresses: list[Address] = []
+        for absent in self._absent.values():
+            if absent.due_at <= now:
+                wait_s = backed_off(absent.attempt, FIRST_WAIT_S, LONGEST_WAIT_S)
+                absent.attempt += 1
+                absent.due_at = now + jittered(wait_s, JITTER, self._random)
+                addresses += absent.addresses
+        return addresses
+
+    def get_timer(self) -> float | None:
+        return earliest(*(absent.due_at for absent in self._absent.values()))
