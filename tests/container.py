@@ -99,10 +99,10 @@ class Container:
     def log(self) -> str:
         return self.run("journalctl", "--no-pager", "-o", "cat", "-n", "60", check=False)
 
-    def python(self, program: str, user: str = "root") -> str:
+    def python(self, program: str, user: str = "root", group: str = "root") -> str:
         """Run a Python program inside, as that user, with our packages."""
         return self.run(
-            *("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "env"),
+            *("setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "env"),
             *(*self._environment(), self._interpreter(), "-c", program),
         )
 
