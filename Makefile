@@ -17,11 +17,11 @@ TEST_NEEDS = $(RUN_NEEDS) conntrack:conntrack systemd-nspawn:systemd-container t
 .PHONY: demo test lint bench clean
 
 demo: $(VENV)/natd.installed
-	@tools/system-packages $(RUN_NEEDS)
+	@.ci/system-packages $(RUN_NEEDS)
 	@$(BIN)/natctl demo
 
 test: $(VENV)/dev.installed
-	@tools/system-packages $(TEST_NEEDS)
+	@.ci/system-packages $(TEST_NEEDS)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/dev.installed
@@ -30,7 +30,7 @@ lint: $(VENV)/dev.installed
 	@$(BIN)/mypy
 
 bench: $(VENV)/dev.installed
-	@tools/system-packages $(TEST_NEEDS)
+	@.ci/system-packages $(TEST_NEEDS)
 	@for bench in tests/bench/[a-z]*.py; do \
 		name=$$(basename $$bench .py); echo "== $$name"; \
 		$(BIN)/python -m tests.bench.$$name || exit 1; \
@@ -40,11 +40,11 @@ clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/natd.installed: pyproject.toml
-	@tools/virtual-environment $(PYTHON) $(VENV)
+	@.ci/virtual-environment $(PYTHON) $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
 $(VENV)/dev.installed: pyproject.toml
-	@tools/virtual-environment $(PYTHON) $(VENV)
+	@.ci/virtual-environment $(PYTHON) $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/natd.installed
