@@ -7,8 +7,8 @@ Rules that a change must not break:
 
 - The remembered transport parameters are a lower bound of the real ones, or the dialler
   would close ("cannot decrease when accepting 0-RTT").
-- `is_unauthenticated` is asked after every datagram and before any event is taken: the library
-  itself would be content with a certificate.
+- No key of a handshake that does not use the ticket is ever installed, so nothing of such a
+  one can be read or shown: the library itself would be content with a certificate.
 - Nothing that the network delivers makes `receive` raise.
 """
 
@@ -65,12 +65,6 @@ _SERVER_NAME = "natd.invalid"
 _CIPHER_SUITE = tls.CipherSuite.CHACHA20_POLY1305_SHA256
 _MAX_EARLY_DATA = 0xFFFFFFFF
 _IDLE_REASON = "Idle timeout"
-
-_BEFORE_KEY_CHOICE = (
-    tls.State.CLIENT_HANDSHAKE_START,
-    tls.State.CLIENT_EXPECT_SERVER_HELLO,
-    tls.State.SERVER_EXPECT_CLIENT_HELLO,
-)
 
 _HOSTILE_INPUT_ERRORS = (
     ArithmeticError,
@@ -229,16 +223,6 @@ class Connection:
         return context is not None and context.session_resumed
 
     @property
-    def is_unauthenticated(self) -> bool:
-        """Whether the handshake went on without the pair's key."""
-        context = self._library.tls
-        return (
-            context is not None
-            and context.state not in _BEFORE_KEY_CHOICE
-            and not context.session_resumed
-        )
-
-    @property
     def is_confirmed(self) -> bool:
         """Whether both ends know that the handshake is complete."""
         return self._library.handshake_confirmed
@@ -277,11 +261,12 @@ class _Library(QuicConnection):
 
     @property
     def end(self) -> str | None:
+        if not self._handshake_complete and (self.is_broken or self._close_event is not None):
+            # Also whoever merely saw it begin can end it.
+            return "the handshake failed, or was not by the pair's key"
         if self._close_event is not None:
             is_idle = self._close_event.reason_phrase == _IDLE_REASON
             return "nothing was heard for too long" if is_idle else "closed by the peer"
-        if self.is_broken and not self._handshake_complete:
-            return "the handshake failed"
         return None
 
     def may_write(self, stream: int) -> bool:
@@ -304,6 +289,18 @@ class _Library(QuicConnection):
                 break
             datagrams.append(transmit[0])
         return datagrams
+
+    def _create_tls(self, remote_source_cid: bytes | None) -> Any:
+        bridge = super()._create_tls(remote_source_cid)
+        context, install = bridge.tls, bridge.tls.update_traffic_key_cb
+
+        def install_key(direction: Any, epoch: Any, suite: Any, secret: bytes) -> None:
+            if epoch is not tls.Epoch.ZERO_RTT and not context.session_resumed:
+                raise tls.AlertHandshakeFailure("the handshake did not use the pair's key")
+            install(direction, epoch, suite, secret)
+
+        context.update_traffic_key_cb = install_key
+        return bridge
 
     def _learn_remote_source_cid(self, data: bytes) -> None:
         """Called by the library for each packet that it decrypted and had not seen before."""

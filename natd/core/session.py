@@ -344,14 +344,10 @@ class Session:
 
     def _settle(self) -> None:
         """What follows from the connection's state after an input."""
-        if self._connection.is_unauthenticated:
-            self._close("refused: the handshake did not use the pair's key")
-            return
         self._take_events()
         end = self._connection.end
         if end is not None:
-            # Anyone who saw a handshake begin can end it.
-            self._close(end if self.established else "the handshake failed")
+            self._close(end)
             return
         self._release_held()
         if self._flight is not None and self._connection.is_confirmed:

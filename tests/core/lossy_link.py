@@ -56,6 +56,7 @@ class LossyLink:
         self.weather = weather or Weather()
         self.carried: list[tuple[End, bytes]] = []
         """Everything that was sent, and by whom."""
+        self.lets_pass: Callable[[End, bytes], bool] = lambda _sender, _data: True
         self._ends = (one, other)
         self._random = Random(seed)
         self._flying: list[tuple[float, int, End, bytes]] = []
@@ -86,7 +87,8 @@ class LossyLink:
         for end, far in (self._ends, self._ends[::-1]):
             for data in end.datagrams_to_send():
                 self.carried.append((end, data))
-                self._launch(far, data)
+                if self.lets_pass(end, data):
+                    self._launch(far, data)
 
     def _launch(self, to: End, data: bytes) -> None:
         weather, chance = self.weather, self._random.random
@@ -102,7 +104,7 @@ class LossyLink:
 
 
 class Party:
-    """One end that owns at most one session and keeps what came out of it."""
+    """One end that owns at most one session, the latest, and keeps what came out of it."""
 
     def __init__(self, secrets: PairSecrets) -> None:
         self.secrets = secrets
@@ -110,6 +112,7 @@ class Party:
         self.events: list[SessionEvent] = []
         self.to_answer = b""
         """Sent as soon as a session has been accepted."""
+        self._accepted: set[bytes] = set()
 
     def dial(self, now: float, first: bytes = b"", salt: bytes = SALT) -> Session:
         self.session = Session.dial(self.secrets, salt=salt, now=now)
@@ -119,9 +122,10 @@ class Party:
 
     def receive_datagram(self, data: bytes, now: float) -> bool:
         cid = destination_connection_id(data)
-        if self.session is None and may_open_session(data) and cid is not None:
+        if cid is not None and may_open_session(data) and self._is_another(cid):
             if not verify_initial_connection_id(cid, self.secrets):
                 return False
+            self._accepted.add(cid)
             self.session = Session.accept(self.secrets, cid, now)
             self.session.receive_datagram(data, now)
             self.session.send(self.to_answer, now)
@@ -151,6 +155,9 @@ class Party:
     @property
     def is_established(self) -> bool:
         return any(isinstance(event, Established) for event in self.events)
+
+    def _is_another(self, cid: bytes) -> bool:
+        return self.session is None or cid not in self._accepted | self.session.connection_ids
 
     def _collect(self) -> None:
         assert self.session is not None

@@ -91,6 +91,14 @@ def test_a_handshake_is_repeated_as_it_was_until_there_is_progress_and_then_no_m
     assert run_until_established(link, dialler, acceptor, 0.3)
 
 
+def test_a_handshake_whose_answers_were_all_lost_is_soon_complete_when_they_come() -> None:
+    link, dialler, acceptor = linked()
+    link.lets_pass = lambda sender, _: sender is dialler
+    link.run(12.0)
+    link.lets_pass = lambda *_: True
+    assert run_until_established(link, dialler, acceptor, 2.1)
+
+
 def test_the_flight_can_be_carried_by_a_second_path() -> None:
     dialler, acceptor = parties()
     session = dialler.dial(START, b"the first message")
