@@ -228,7 +228,7 @@ class Commands:
                 f"natctl doctor '{full_name(known)}' says more",
             ) from None
         now = time.monotonic()
-        views = self._parts.node.peers(network.id, now)
+        views = self._parts.peers(network.id)
         path = next((view.path for view in views if view.peer == known.peer), None)
         return {
             "peer": _reference(known),

@@ -108,6 +108,7 @@ class Networks:
         await parts.book.forget_network(network, purge=purge)
         parts.names.forget(network.name)
         parts.node.leave(network.id, time.monotonic())
+        parts.entered.discard(network.id)
         self._chronicle.forget_presence(network.id)
         parts.log.append("left", {"network": network.name})
         parts.pump()
@@ -159,6 +160,7 @@ class Networks:
         addresses = parts.names.follow(network.name, network.servers)
         settings = NetworkSettings(network.name, network.key, network.nick)
         parts.node.join(settings, addresses, now)
+        parts.entered.add(network.id)
         known_peers = sorted(
             parts.book.peers(network.id), key=lambda known: -known.last_heard_unix_s
         )

@@ -1,12 +1,15 @@
 """The parts of one running peer daemon, for those rooms that need several of them."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from natd.address_book import AddressBook
 from natd.config import Config
 from natd.core.card import Identity
+from natd.core.membership import ServerReport
 from natd.core.node import Node
+from natd.core.peer import PeerView
 from natd.core.types import NetworkId, PeerId
 from natd.directories import Directories
 from natd.event_log import EventLog
@@ -37,5 +40,11 @@ class Parts:
     listed: set[NetworkId] = field(default_factory=set)
     """Networks whose members a server has listed since the start."""
 
-    def is_online(self, network: NetworkId, peer: PeerId) -> bool:
-        return peer in self.online.get(network, ())
+    entered: set[NetworkId] = field(default_factory=set)
+    """Networks that the node is a member of; at a start others are joined and not yet entered."""
+
+    def servers(self, network: NetworkId) -> tuple[ServerReport, ...]:
+        return self.node.servers(network) if network in self.entered else ()
+
+    def peers(self, network: NetworkId) -> tuple[PeerView, ...]:
+        return self.node.peers(network, time.monotonic()) if network in self.entered else ()

@@ -93,7 +93,7 @@ class Report:
         for text in parts.names.problems.values():
             rows.append(_problem("unresolvable", text, "check the name and this machine's DNS"))
         for network in self._joined():
-            states = [server.state for server in parts.node.servers(network.id)]
+            states = [server.state for server in parts.servers(network.id)]
             if states and REGISTERED not in states and "starting" not in states:
                 text = f"no server of {network.name} answers"
                 rows.append(_problem("server_down", text, "natctl doctor says more"))
@@ -131,7 +131,7 @@ class Report:
 
     def _server_checks(self, network: JoinedNetwork) -> list[Row]:
         rows = []
-        for server in self._parts.node.servers(network.id):
+        for server in self._parts.servers(network.id):
             good = server.state == REGISTERED
             text = f"{server.address} of {network.name}: {server.state}"
             if server.rtt_s is not None:
@@ -184,7 +184,7 @@ class Report:
                 "rtt_ms": ms(server.rtt_s),
                 "last_answer_s": _age(server.last_answer_at, now),
             }
-            for server in self._parts.node.servers(network.id)
+            for server in self._parts.servers(network.id)
         ]
         servers += [
             {"address": text, "state": "unresolvable", "rtt_ms": None, "last_answer_s": None}
