@@ -51,12 +51,20 @@ def start_daemon(socket_path: str | None, environment: Mapping[str, str], uid: i
             stdout=descriptor,
             stderr=descriptor,
             cwd="/",
+            env=natd_environment(environment),
             start_new_session=True,
         )
     finally:
         os.close(descriptor)
     _wait_until_it_answers(daemon, runtime / SOCKET_NAME, log, seen)
     return Started(daemon.pid, log)
+
+
+def natd_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Where `python -m natd` finds the natd that we belong to, from a source tree too."""
+    home = Path(__file__).resolve().parent.parent
+    path = os.pathsep.join(filter(None, (str(home), environment.get("PYTHONPATH"))))
+    return {**environment, "PYTHONPATH": path}
 
 
 def _runtime_directory(named: str | None, environment: Mapping[str, str], uid: int) -> Path:
@@ -103,7 +111,8 @@ def _wait_until_it_answers(
                 raise RequestError("start", _last_words(log, seen), f"see {log}") from None
             time.sleep(LOOK_EVERY_S)
         else:
-            # If ours has ended, somebody else's came first, which is as good.
+            # If ours has ended, somebody else's came first, which is as good.  Ours is left
+            # to itself: a code of its own keeps Popen from complaining about that.
             daemon.returncode = daemon.returncode or 0
             return
     raise UnreachableError(

@@ -1,5 +1,6 @@
 """`trust`, `block`, `config`, `reload`, `shutdown`, `completion`: what the daemon is told."""
 
+import os
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ import click
 
 from natctl import exit_codes, views
 from natctl.invocation import Invocation, pass_invocation
+from natctl.launching import natd_environment
 from natctl.wording import full_name
 from natd.ipc.errors import RequestError, UnreachableError
 from natd.ipc.places import live_socket
@@ -63,7 +65,14 @@ def check(natctl: Invocation, file: str | None) -> int:
     command = [sys.executable, "-m", "natd", "--check-config"]
     if file is not None:
         command += ["--config", file]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env=natd_environment(os.environ),
+        check=False,
+    )
     lines = [line for line in (done.stderr or done.stdout).split("\n") if line]
     problems = [line.removeprefix("natd: ") for line in lines] if done.returncode else []
     reply = {"ok": not problems, "problems": problems}
