@@ -4,6 +4,7 @@ Both libraries take a pair's key as a session ticket; nothing else of ours is ne
 """
 
 from datetime import datetime
+from random import Random
 
 import pytest
 from aioquic import tls
@@ -103,6 +104,21 @@ def test_aioquic_with_no_key_but_a_plain_handshake_gets_no_session_and_no_answer
     assert acceptor.received == b""
     assert not acceptor.is_established
     assert not [data for end, data in link.carried if end is acceptor]
+
+
+def test_no_client_hello_makes_the_acceptor_fail_or_answer() -> None:
+    """Anyone who has seen a first flight can write Initial packets of his own."""
+    random = Random(11)
+    one, other = pair_of_secrets()
+    for _ in range(300):
+        stranger, acceptor = AioquicDialler(one), Party(other)
+        hello = stranger.connection._crypto_streams[tls.Epoch.INITIAL].sender._buffer
+        for _ in range(random.choice((1, 2, 5))):
+            hello[random.randrange(len(hello))] ^= random.randrange(1, 256)
+        for data in stranger.datagrams_to_send():
+            acceptor.receive_datagram(data, START)
+        assert acceptor.datagrams_to_send() == []
+        assert acceptor.received == b""
 
 
 @pytest.mark.parametrize("has_a_key", [True, False])
