@@ -201,7 +201,7 @@ class Report:
         }
 
     def _views(self, network: JoinedNetwork) -> list[tuple[KnownPeer, PeerView | None]]:
-        views = {view.peer: view for view in self._parts.node.peers(network.id, time.monotonic())}
+        views = {view.peer: view for view in self._parts.peers(network.id)}
         known = sorted(self._parts.book.peers(network.id), key=lambda peer: (peer.nick, peer.peer))
         return [(each, views.get(each.peer)) for each in known]
 
