@@ -223,7 +223,7 @@ class Peer:
         if self._presence.tried_since is None:
             self._presence.tried_since = now
         self._presence.we_dial = we_dial
-        if we_dial and (stale or not sessions.is_open):
+        if we_dial and (stale or not sessions.is_confirmed):
             self._dialogue.dial(self._newest, now)
         self.reach.introduced(seen, start_in_s, now)
         self._settle(now)

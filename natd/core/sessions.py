@@ -136,11 +136,10 @@ class Sessions:
             self._in_use.ping(token, now)
 
     def path_changed(self, now: float) -> None:
-        """The datagrams take another path: send the unfinished again, wake what is stalled."""
+        """The datagrams take another path, or the old one is back: repeat what is unanswered."""
         for session in (self._in_use, self._replacement):
             if session is not None:
                 session.path_changed(now)
-        self._datagrams += self.flight
 
     def handle_timer(self, now: float) -> None:
         for session in (self._in_use, self._replacement):
