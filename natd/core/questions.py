@@ -9,10 +9,17 @@ from collections import deque
 from dataclasses import dataclass
 from random import Random
 
+from natd.core import wire
+from natd.core.card import Identity
 from natd.core.rendezvous import (
+    ASK_LIMIT,
     PREFIX_BYTES,
+    REGISTER_LABEL,
+    SAMPLES_LIMIT,
     TRANSACTION_BYTES,
+    Bye,
     Challenge,
+    Connect,
     Error,
     Introduce,
     Message,
@@ -23,7 +30,7 @@ from natd.core.rendezvous import (
     Sample,
     Sampled,
 )
-from natd.core.types import MAIN_SOCKET, PeerId, SocketId
+from natd.core.types import MAIN_SOCKET, Address, Datagram, NetworkId, PeerId, SocketId
 
 PENDING_LIMIT = 64
 REGISTERS_LIMIT = 16
@@ -48,25 +55,92 @@ class Question:
 
 
 class Questions:
-    """The unanswered questions of one registration."""
+    """Asks for one registration, and keeps what was asked until it is answered."""
 
-    def __init__(self, prefix: bytes, random: Random) -> None:
+    def __init__(
+        self,
+        network: NetworkId,
+        identity: Identity,
+        server: Address,
+        prefix: bytes,
+        random: Random,
+    ) -> None:
         if len(prefix) != PREFIX_BYTES:
             raise ValueError(f"a prefix has {PREFIX_BYTES} bytes")
+        self._network = network
+        self._identity = identity
+        self._server = server
         self._prefix = prefix
         self._random = random
         self._pending: dict[bytes, Question] = {}
         self._registers: deque[bytes] = deque(maxlen=REGISTERS_LIMIT)
 
-    def new_transaction(self) -> bytes:
-        return self._prefix + self._random.randbytes(TRANSACTION_BYTES - PREFIX_BYTES)
+    # --- asking: each gives the datagram to send ---
 
-    def add(self, transaction: bytes, question: Question) -> None:
-        self._pending[transaction] = question
-        if len(self._pending) > PENDING_LIMIT:
-            del self._pending[next(iter(self._pending))]
-        if question.kind is Register:
-            self._registers.append(transaction)
+    def register(
+        self,
+        card: bytes,
+        sequence: int,
+        *,
+        token: bytes,
+        samples: tuple[Address, ...],
+        have: tuple[bytes, ...],
+        now: float,
+    ) -> Datagram:
+        register = wire.fit_register(
+            Register(
+                self._transaction(),
+                self._network,
+                self._identity.peer,
+                sequence,
+                card,
+                token,
+                samples,
+                have,
+            )
+        )
+        question = Question(
+            Register,
+            now,
+            self._server.port,
+            have=frozenset(register.have),
+            token=token,
+            sequence=sequence,
+        )
+        self._registers.append(register.transaction)
+        self._add(register.transaction, question)
+        data = wire.encode_register(
+            register, lambda part: self._identity.sign(REGISTER_LABEL, part)
+        )
+        return Datagram(data, self._server)
+
+    def refresh(self, lease_id: bytes, now: float) -> Datagram:
+        message = Refresh(self._transaction(), lease_id)
+        return self._ask(message, Question(Refresh, now, self._server.port))
+
+    def ask(self, lease_id: bytes, have: tuple[bytes, ...], now: float) -> Datagram:
+        """A refresh that wants introductions to those that `have` does not name."""
+        message = Refresh(self._transaction(), lease_id, True, have[:ASK_LIMIT])
+        question = Question(
+            Refresh, now, self._server.port, have=frozenset(message.have), asks=True
+        )
+        return self._ask(message, question)
+
+    def connect(
+        self, lease_id: bytes, peer: PeerId, samples: tuple[Address, ...], now: float
+    ) -> Datagram:
+        message = Connect(self._transaction(), lease_id, peer, samples[:SAMPLES_LIMIT])
+        return self._ask(message, Question(Connect, now, self._server.port, peer=peer))
+
+    def sample(self, port: int, socket: SocketId, now: float) -> Datagram:
+        message = Sample(self._transaction())
+        self._add(message.transaction, Question(Sample, now, port, socket=socket))
+        return Datagram(wire.encode(message), Address(self._server.host, port), None, socket)
+
+    def bye(self, lease_id: bytes) -> Datagram:
+        return Datagram(wire.encode(Bye(self._transaction(), lease_id)), self._server)
+
+    # --- being answered ---
 
     def answered_by(self, message: Message, port: int) -> Question | None:
         """The question that this message from that port of the server answers, which is then
@@ -86,6 +160,18 @@ class Questions:
     def clear(self) -> None:
         self._pending.clear()
         self._registers.clear()
+
+    def _ask(self, message: Refresh | Connect, question: Question) -> Datagram:
+        self._add(message.transaction, question)
+        return Datagram(wire.encode(message), self._server)
+
+    def _add(self, transaction: bytes, question: Question) -> None:
+        self._pending[transaction] = question
+        if len(self._pending) > PENDING_LIMIT:
+            del self._pending[next(iter(self._pending))]
+
+    def _transaction(self) -> bytes:
+        return self._prefix + self._random.randbytes(TRANSACTION_BYTES - PREFIX_BYTES)
 
 
 def _answers(message: Message, kind: type[Message]) -> bool:

@@ -137,8 +137,7 @@ class Registration:
         self.rtt_s: float | None = None
         self.last_answer_at: float | None = None
         self.dropped: Counter[str] = Counter()
-        self._network = network
-        self._identity = identity
+        self._peer = identity.peer
         self.prefix = prefix
         self._random = random
         self._card = b""
@@ -160,7 +159,7 @@ class Registration:
         self._listing = Listing()
         self._sampling = Sampling(server.port)
         self._connects: dict[PeerId, tuple[Ladder, tuple[Address, ...]]] = {}
-        self._questions = Questions(prefix, random)
+        self._questions = Questions(network, identity, server, prefix, random)
         self._outgoing: list[Datagram] = []
         self._events: deque[Event] = deque()
 
@@ -188,7 +187,7 @@ class Registration:
         self._listing.want_again(peer)
         ladder = Ladder(CONNECT_LADDER_S)
         ladder.start(now)
-        self._connects[peer] = (ladder, samples[: rendezvous.SAMPLES_LIMIT])
+        self._connects[peer] = (ladder, samples)
         self._send_connect(peer, now)
 
     def sample(self, socket: SocketId, now: float) -> None:
@@ -199,8 +198,7 @@ class Registration:
     def stop(self, now: float) -> None:
         """Say goodbye; nothing is done after it."""
         if self._lease_id is not None:
-            bye = rendezvous.Bye(self._questions.new_transaction(), self._lease_id)
-            self._outgoing.append(Datagram(wire.encode(bye), self.server))
+            self._outgoing.append(self._questions.bye(self._lease_id))
         self._end_lease()
         self._stop_asking()
         self.state = "stopped"
@@ -240,7 +238,7 @@ class Registration:
         self._handle_register_timer(now)
         self._handle_refresh_timer(now)
         if self._ask.is_due(now) and self._ask.climb(now):
-            self._send_refresh(now, asks=True)
+            self._send_ask(now)
         if self._sampling.ladder.is_due(now):
             for port in self._sampling.again(now):
                 self._send_sample(port, MAIN_SOCKET, now)
@@ -371,38 +369,21 @@ class Registration:
         self._count_unseen(answer.missing, question, now)
 
     def _send_register(self, now: float) -> None:
-        register = wire.fit_register(
-            rendezvous.Register(
-                self._questions.new_transaction(),
-                self._network,
-                self._identity.peer,
-                self._sequence,
+        self._outgoing.append(
+            self._questions.register(
                 self._card,
-                self._token,
-                self._sampling.freshest(),
-                self._listing.have(),
+                self._sequence,
+                token=self._token,
+                samples=self._sampling.freshest(),
+                have=self._listing.have(),
+                now=now,
             )
         )
-        self._questions.add(
-            register.transaction,
-            Question(
-                rendezvous.Register,
-                now,
-                self.server.port,
-                have=frozenset(register.have),
-                token=self._token,
-                sequence=self._sequence,
-            ),
-        )
-        data = wire.encode_register(
-            register, lambda part: self._identity.sign(rendezvous.REGISTER_LABEL, part)
-        )
-        self._outgoing.append(Datagram(data, self.server))
 
     # --- being introduced ---
 
     def _receive_introduce(self, message: rendezvous.Introduce, now: float) -> None:
-        if not self._questions.has_register(message) or message.peer == self._identity.peer:
+        if not self._questions.has_register(message) or message.peer == self._peer:
             self.dropped["no answer to a question of ours"] += 1
             return
         self.last_answer_at = now
@@ -426,7 +407,7 @@ class Registration:
         if not self._listing.unseen:
             self._list()
         elif self._ask.due_at is None or (question.asks and progress):
-            self._send_refresh(now, asks=True)
+            self._send_ask(now)
             self._ask.start(now)
 
     def _list(self) -> None:
@@ -436,12 +417,15 @@ class Registration:
             self._listed_by = None
             self._events.append(Listed())
 
+    def _send_ask(self, now: float) -> None:
+        if self._lease_id is not None:
+            have = self._listing.have()
+            self._outgoing.append(self._questions.ask(self._lease_id, have, now))
+
     def _send_connect(self, peer: PeerId, now: float) -> None:
         if self._lease_id is not None:
-            transaction = self._questions.new_transaction()
-            connect = rendezvous.Connect(transaction, self._lease_id, peer, self._connects[peer][1])
-            question = Question(rendezvous.Connect, now, self.server.port, peer=peer)
-            self._ask_server(connect, question)
+            samples = self._connects[peer][1]
+            self._outgoing.append(self._questions.connect(self._lease_id, peer, samples, now))
 
     # --- staying registered ---
 
@@ -472,20 +456,12 @@ class Registration:
         self._refresh.stop()
         self._refresh_at = now + jittered(REFRESH_S, REFRESH_JITTER, self._random)
 
-    def _send_refresh(self, now: float, *, asks: bool = False) -> None:
+    def _send_refresh(self, now: float) -> None:
         if self._lease_id is not None:
-            transaction = self._questions.new_transaction()
-            have = self._listing.have()[: rendezvous.ASK_LIMIT] if asks else ()
-            question = Question(
-                rendezvous.Refresh, now, self.server.port, have=frozenset(have), asks=asks
-            )
-            self._ask_server(rendezvous.Refresh(transaction, self._lease_id, asks, have), question)
+            self._outgoing.append(self._questions.refresh(self._lease_id, now))
 
     def _send_sample(self, port: int, socket: SocketId, now: float) -> None:
-        transaction = self._questions.new_transaction()
-        self._questions.add(transaction, Question(rendezvous.Sample, now, port, socket=socket))
-        data = wire.encode(rendezvous.Sample(transaction))
-        self._outgoing.append(Datagram(data, Address(self.server.host, port), None, socket))
+        self._outgoing.append(self._questions.sample(port, socket, now))
 
     # --- losing the server ---
 
@@ -526,9 +502,3 @@ class Registration:
             f"{self.server} speaks {version} of the rendezvous protocol, we speak version "
             f"{wire.VERSION}: update the older side"
         )
-
-    def _ask_server(
-        self, message: rendezvous.Refresh | rendezvous.Connect, question: Question
-    ) -> None:
-        self._questions.add(message.transaction, question)
-        self._outgoing.append(Datagram(wire.encode(message), self.server))
