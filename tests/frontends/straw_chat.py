@@ -4,7 +4,8 @@ with StrawChat(path) as natd:
     natd.peer("bob"); natd.says("bob", "hi")
 """
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,13 @@ class StrawChat(FakeDaemon):
     def delivers_to(self, nick: str, messages: Iterable[str]) -> None:
         for message in messages:
             self._deliver(message, self.rows[nick])
+
+    def until(self, condition: Callable[[], bool], wait_s: float = 5.0) -> bool:
+        """Whether it came true in time; the daemon runs in another thread."""
+        limit = time.monotonic() + wait_s
+        while not condition() and time.monotonic() < limit:
+            time.sleep(0.005)
+        return condition()
 
     @property
     def texts(self) -> list[str]:
