@@ -61,6 +61,27 @@ def test_requests_of_one_client_are_started_in_order_and_wait_together(tmp_path:
     asyncio.run(scenario())
 
 
+def test_no_request_is_left_waiting_when_sending_swallows_the_sign_of_it(tmp_path: Path) -> None:
+    """ZeroMQ's descriptor signals edges, and a send may take one: then nobody would read."""
+
+    def ask_many() -> int:
+        with zmq.Context() as context, context.socket(zmq.DEALER) as client:
+            client.setsockopt(zmq.RCVTIMEO, 5000)
+            client.connect(f"ipc://{tmp_path}/control.sock")
+            for number in range(5000 + 64):
+                if number < 5000:
+                    client.send(encode({"id": number, "do": "echo"}))
+                if number >= 64 and json.loads(client.recv())["id"] != number - 64:
+                    return number
+            return 5000
+
+    async def scenario() -> None:
+        async with running(tmp_path):
+            assert await asyncio.to_thread(ask_many) == 5000
+
+    asyncio.run(scenario())
+
+
 def test_a_refusal_has_code_text_and_hint_and_a_defect_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

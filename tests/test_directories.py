@@ -71,7 +71,7 @@ def test_clients_look_for_the_socket_where_the_daemon_makes_it(home: Path) -> No
         directories = find_directories(environ)
         directories.prepare()
         candidates = socket_candidates(None, environ, os.geteuid())
-        assert directories.control_socket == candidates[0]
+        assert str(directories.control_socket) == str(candidates[0])
 
 
 def test_directories_are_made_private_and_made_again_harmlessly(home: Path) -> None:
