@@ -201,7 +201,7 @@ class Paths:
         if path.probing_since is None and now >= self._due(path):
             self._begin_probing(path, now)
         if path.probing_since is not None and now >= self._due(path):
-            if now - path.probing_since >= LOST_AFTER_S:
+            if now >= path.probing_since + LOST_AFTER_S:
                 self._lose(path, now)
                 return
             self._probe(path, now)

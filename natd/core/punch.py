@@ -299,7 +299,7 @@ class Punch:
             self._introduce((), now)
         if attempt.retry_at is not None and attempt.retry_at <= now:
             self._begin_round(now)
-        if not attempt.judged and self.active and now - attempt.began >= VERDICT_AFTER_S:
+        if not attempt.judged and self.active and now >= attempt.began + VERDICT_AFTER_S:
             attempt.judged = True
             self._events.append(AttemptFailed(verdict(*self._nats, heard=attempt.heard)))
 
