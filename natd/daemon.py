@@ -113,7 +113,7 @@ class Daemon:
             self._sockets,
             self._stopping.set,
         )
-        self._commands.update(self._engine.commands)
+        self._commands.update(self._engine.commands())
         return self._engine
 
     async def _serve(self, engine: "Engine") -> None:

@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from typing import Any
 
 from natd.address_book import AddressBook
 from natd.chronicle import Chronicle
@@ -69,6 +70,7 @@ class Engine:
         self._chronicle = Chronicle(self._parts)
         self._networks = Networks(self._parts, self._chronicle)
         self._report = Report(self._parts, self._networks)
+        self._started = asyncio.Event()
         self._commands = Commands(
             self._parts,
             self._chronicle,
@@ -76,11 +78,11 @@ class Engine:
             self._report,
             reload=self.reload,
             shut_down=shut_down,
-        )
+        ).table()
 
-    @property
     def commands(self) -> dict[str, Command]:
-        return self._commands.table()
+        """The table for the control socket.  A request that comes early waits for the start."""
+        return {name: self._when_started(command) for name, command in self._commands.items()}
 
     def summary(self) -> str:
         """One line on how things are."""
@@ -94,6 +96,7 @@ class Engine:
         # The number that our cards count from is on disk before any of them is told.
         await self._parts.store.flush()
         await self._networks.restore()
+        self._started.set()
 
     def stop(self) -> None:
         """Say goodbye to servers and peers."""
@@ -156,6 +159,14 @@ class Engine:
         self._timer = None
         self._parts.node.handle_timer(time.monotonic())
         self._pump()
+
+    def _when_started(self, command: Command) -> Command:
+        async def run(request: dict[str, Any]) -> dict[str, Any]:
+            if not self._started.is_set():
+                await self._started.wait()
+            return await command(request)
+
+        return run
 
     # --- the pump
 

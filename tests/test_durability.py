@@ -4,11 +4,17 @@ Every daemon here is a real process, killed with SIGKILL at a random moment whil
 flow; the seed is printed by a failure.
 """
 
+import contextlib
 import random
+import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from natd.ipc import UnreachableError
+from natd.store import FILE_NAME
 from tests.processes import Daemon, pair, until
 
 KILLS = 6
@@ -71,6 +77,28 @@ def test_a_crash_between_acceptance_and_sending_loses_nothing(tmp_path: Path) ->
         assert bob.texts() == ["accepted"]
 
 
+def test_nothing_is_acknowledged_before_the_receivers_disk_has_it(tmp_path: Path) -> None:
+    with pair(tmp_path) as (_, alice, bob):
+        with disk_held(bob):
+            alice.request("send", network="demo", text="one")
+            time.sleep(1.0)
+            assert alice.request("status")["networks"][0]["queued"] == 1
+            assert bob.texts() == []
+        until(lambda: alice.request("status")["networks"][0]["queued"] == 0)
+        assert bob.texts() == ["one"]
+
+
+def test_nothing_is_accepted_before_the_senders_disk_has_it(tmp_path: Path) -> None:
+    with pair(tmp_path) as (_, alice, bob):
+        with disk_held(alice), alice.connect() as connection:
+            connection.request("identity")
+            connection._send("send", {"network": "demo", "text": "one"})
+            with pytest.raises(TimeoutError):
+                connection._receive(time.monotonic() + 1.0)
+            assert bob.texts() == []
+        until(lambda: bob.texts() == ["one"])
+
+
 def test_ids_of_events_have_no_holes_after_kills(tmp_path: Path) -> None:
     with pair(tmp_path) as (_, alice, bob):
         send_through_kills(alice, [bob], "alice", seed=5, messages=200, kills=3)
@@ -119,6 +147,15 @@ def send_through_kills(
             connection = sender.connect()
     connection.close()
     return accepted
+
+
+@contextlib.contextmanager
+def disk_held(daemon: Daemon) -> Iterator[None]:
+    """Nobody else can write the daemon's file meanwhile; SQLite makes it wait up to 5 s."""
+    with contextlib.closing(sqlite3.connect(daemon.directory / FILE_NAME)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.rollback()
 
 
 def in_order(got: list[str], accepted: list[str]) -> bool:
