@@ -1,4 +1,4 @@
-"""The play of `natctl demo`: from the first packet to a chat that outlives its server, with a timeline.
+"""The play of `natctl demo`: from the first packet to a chat that outlives its server.
 
     alice joins                                     registered
     bob joins and speaks in one breath   (t = 0)    introduced, first flight, first message
