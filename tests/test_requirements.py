@@ -1,0 +1,44 @@
+"""What CI does with a test that is skipped."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCE = Path(__file__).parent.parent
+
+SKIPPING = """
+import pytest
+from tests.requirements import requires
+
+@requires("command:no-such-command")
+def test_with_a_requirement(): ...
+
+@pytest.mark.skip(reason="marked so")
+def test_marked(): ...
+
+def test_that_skips_itself():
+    pytest.skip("itself")
+"""
+
+
+def test_a_skipped_test_tells_its_reason_and_fails_in_ci(tmp_path: Path) -> None:
+    for ci, code in ("false", 0), ("true", 1):
+        ended = run_pytest(tmp_path, ci)
+        assert ended.returncode == code, ended.stdout
+        for reason in "there is no command no-such-command", "marked so", "itself":
+            assert reason in ended.stdout
+        assert ("3 skipped" in ended.stdout) == (ci == "false")
+
+
+def run_pytest(directory: Path, ci: str) -> "subprocess.CompletedProcess[str]":
+    (directory / "test_skipping.py").write_text(SKIPPING)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-ra", "-p", "tests.conftest", "test_skipping.py"],
+        cwd=directory,
+        env=os.environ | {"CI": ci, "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
