@@ -17,7 +17,8 @@ import pytest
 
 from natd.core import stun, wire
 from natd.core.card import Identity
-from natd.core.registration import Introduced, Leased, Listed, Registration, Sampled
+from natd.core.news import Introduced, Leased, Listed, Sampled
+from natd.core.registration import Registration
 from natd.core.rendezvous import Sample
 from natd.core.rendezvous import Sampled as SampledDatagram
 from natd.core.types import Address, NetworkId

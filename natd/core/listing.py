@@ -9,7 +9,11 @@ loss, and no news.
 """
 
 from natd.core.rendezvous import HAVE_BYTES, Introduce
-from natd.core.types import PeerId
+from natd.core.schedule import Ladder, earliest
+from natd.core.types import Address, PeerId
+
+CONNECT_LADDER_S = (0.15, 0.3, 0.6)
+"""Between the questions for one peer: a lost one costs little, and the owner may ask anew."""
 
 REPEAT_WITHIN_S = 0.5
 """The precaution follows a round trip later; what comes later than this begins an attempt."""
@@ -58,3 +62,37 @@ class Listing:
         seen = sum(peer[:HAVE_BYTES] not in have for peer in self._last)
         self.unseen = max(0, missing - seen)
         return seen > 0
+
+
+class Wanted:
+    """Introductions that we asked for ourselves, until they come."""
+
+    def __init__(self) -> None:
+        self._wanted: dict[PeerId, tuple[Ladder, tuple[Address, ...]]] = {}
+
+    @property
+    def due_at(self) -> float | None:
+        return earliest(*(ladder.due_at for ladder, _ in self._wanted.values()))
+
+    def add(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
+        ladder = Ladder(CONNECT_LADDER_S)
+        ladder.start(now)
+        self._wanted[peer] = (ladder, samples)
+
+    def remove(self, peer: PeerId) -> None:
+        self._wanted.pop(peer, None)
+
+    def clear(self) -> None:
+        self._wanted.clear()
+
+    def take_due(self, now: float) -> list[tuple[PeerId, tuple[Address, ...]]]:
+        """Whom to ask for again, and with which samples; the others are given up."""
+        due = []
+        for peer, (ladder, samples) in list(self._wanted.items()):
+            if not ladder.is_due(now):
+                continue
+            if ladder.climb(now):
+                due.append((peer, samples))
+            else:
+                del self._wanted[peer]
+        return due

@@ -24,11 +24,12 @@ from natd.core.greeting import (
     network_tag,
 )
 from natd.core.natmodel import NatModel
+from natd.core.news import Absent, Introduced, Leased, Listed, Lost, Sampled
 from natd.core.peer import NewerCard, Peer, PeerEvent, PeerView, TagAdded, TagDropped
 from natd.core.profile import Profile
 from natd.core.punch import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.reach import Surroundings
-from natd.core.registration import Absent, Introduced, Leased, Listed, Lost, Registration, Sampled
+from natd.core.registration import Registration
 from natd.core.rendezvous import PREFIX_BYTES
 from natd.core.schedule import earliest
 from natd.core.secrets import network_id

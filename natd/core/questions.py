@@ -52,6 +52,8 @@ class Question:
     socket: SocketId = MAIN_SOCKET
     peer: PeerId | None = None
     """Of a CONNECT; None for every other."""
+    lease_id: bytes = b""
+    """Of a REFRESH or CONNECT."""
 
 
 class Questions:
@@ -116,13 +118,18 @@ class Questions:
 
     def refresh(self, lease_id: bytes, now: float) -> Datagram:
         message = Refresh(self._transaction(), lease_id)
-        return self._ask(message, Question(Refresh, now, self._server.port))
+        return self._ask(message, Question(Refresh, now, self._server.port, lease_id=lease_id))
 
     def ask(self, lease_id: bytes, have: tuple[bytes, ...], now: float) -> Datagram:
         """A refresh that wants introductions to those that `have` does not name."""
         message = Refresh(self._transaction(), lease_id, True, have[:ASK_LIMIT])
         question = Question(
-            Refresh, now, self._server.port, have=frozenset(message.have), asks=True
+            Refresh,
+            now,
+            self._server.port,
+            have=frozenset(message.have),
+            asks=True,
+            lease_id=lease_id,
         )
         return self._ask(message, question)
 
@@ -130,7 +137,9 @@ class Questions:
         self, lease_id: bytes, peer: PeerId, samples: tuple[Address, ...], now: float
     ) -> Datagram:
         message = Connect(self._transaction(), lease_id, peer, samples[:SAMPLES_LIMIT])
-        return self._ask(message, Question(Connect, now, self._server.port, peer=peer))
+        return self._ask(
+            message, Question(Connect, now, self._server.port, peer=peer, lease_id=lease_id)
+        )
 
     def sample(self, port: int, socket: SocketId, now: float) -> Datagram:
         message = Sample(self._transaction())

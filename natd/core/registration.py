@@ -13,20 +13,21 @@ Rules that a change must not break:
 - The server tells how many members our `have` did not name.  While we saw fewer, we ask again:
   a lost introduction, and a network too large for one datagram's budget, end the same way.
 - A server that comes back empty is met by all of its peers at once: each waits for a moment.
-- Lost is never the end: it goes on trying, at most `RETRY_LIMIT_S` apart.
+- Lost is never the end: it goes on trying, every 30 s at least.
 """
 
 from collections import Counter, deque
-from dataclasses import dataclass
 from random import Random
 
 from natd.core import rendezvous, wire
+from natd.core.attempts import Attempts, Due
 from natd.core.card import Identity
-from natd.core.listing import Listing
+from natd.core.listing import Listing, Wanted
+from natd.core.news import Absent, Introduced, Leased, Listed, Lost, News, Sampled
 from natd.core.questions import Question, Questions
 from natd.core.rendezvous import ChallengeReason, ErrorCode
 from natd.core.sampling import Sampling
-from natd.core.schedule import Ladder, backed_off, earliest, jittered
+from natd.core.schedule import Ladder, earliest, jittered
 from natd.core.types import (
     MAIN_SOCKET,
     Address,
@@ -37,12 +38,7 @@ from natd.core.types import (
     SocketId,
 )
 
-REGISTER_LADDER_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 3.7)
-"""Waits between transmissions: dense at first, because one loss must not be felt; ten seconds
-together, after which a user wants to be told."""
-
 ASK_LADDER_S = (0.1, 0.2, 0.4, 0.8, 1.6)
-CONNECT_LADDER_S = (0.15, 0.3, 0.6)
 REFRESH_LADDER_S = (1.0, 2.0, 4.0)
 """Waits for the answer to a refresh, and how many may go unanswered."""
 
@@ -57,64 +53,10 @@ RETRY_FIRST_S = 1.0
 REFUSED_FIRST_S = 5.0
 """A server that said no will hardly say yes a second later."""
 
-RETRY_LIMIT_S = 30.0
-RETRY_JITTER = 0.3
 RESTART_SPREAD_S = 1.0
 """Our refreshes are spread over 10 s already; this breaks up those that met in one instant."""
 
 LISTED_WITHIN_S = 1.0
-CHALLENGES_IN_A_ROW = 3
-"""Answered at once; a server that challenges more often is answered on the ladder."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leased:
-    """First answer, or first after silence, or our address as the server sees it has moved."""
-
-    observed: Address
-    rtt_s: float
-    moved: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Introduced:
-    peer: PeerId
-    sealed_card: bytes
-    observed: tuple[Address, ...]
-    samples: tuple[Address, ...]
-    we_dial: bool
-    start_in_s: float
-    """The nearer side of the two waits so long before it sends more than its opener."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """Where one of our sockets was seen from by one of the server's ports."""
-
-    server_address: Address
-    observed: Address
-    socket: SocketId
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """All members that the server's first answer spoke of are introduced, or a second passed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Absent:
-    """The peer of a `connect` is not registered at this server."""
-
-    peer: PeerId
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    reason: str
-    """For people: what happened and what to look at."""
-
-
-Event = Leased | Introduced | Sampled | Listed | Absent | Lost
 
 
 class Registration:
@@ -146,22 +88,18 @@ class Registration:
         self._lease_id: bytes | None = None
         self._announces = True
         """Whether the next REGISTERED is news even if our address is the old one."""
-        self._attempts = 0
-        self._challenges = 0
         self._refreshes = 0
-        self._register_at: float | None = None
-        """The next attempt after a pause; None while the ladder runs or none is wanted."""
         self._refresh_at: float | None = None
         self._listed_by: float | None = None
-        self._register = Ladder(REGISTER_LADDER_S)
+        self._attempts = Attempts(random)
         self._refresh = Ladder(REFRESH_LADDER_S)
         self._ask = Ladder(ASK_LADDER_S)
         self._listing = Listing()
         self._sampling = Sampling(server.port)
-        self._connects: dict[PeerId, tuple[Ladder, tuple[Address, ...]]] = {}
+        self._wanted = Wanted()
         self._questions = Questions(network, identity, server, prefix, random)
         self._outgoing: list[Datagram] = []
-        self._events: deque[Event] = deque()
+        self._events: deque[News] = deque()
 
     # --- commands ---
 
@@ -185,10 +123,8 @@ class Registration:
         if self._lease_id is None:
             return
         self._listing.want_again(peer)
-        ladder = Ladder(CONNECT_LADDER_S)
-        ladder.start(now)
-        self._connects[peer] = (ladder, samples)
-        self._send_connect(peer, now)
+        self._wanted.add(peer, samples, now)
+        self._send_connect(peer, samples, now)
 
     def sample(self, socket: SocketId, now: float) -> None:
         """One SAMPLE from `socket` to the next of the server's sampling ports."""
@@ -200,10 +136,10 @@ class Registration:
         if self._lease_id is not None:
             self._outgoing.append(self._questions.bye(self._lease_id))
         self._end_lease()
-        self._stop_asking()
-        self.state = "stopped"
-        self._register_at = None
+        self._attempts.end()
+        self._sampling.ladder.stop()
         self._questions.clear()
+        self.state = "stopped"
 
     # --- the contract of a core ---
 
@@ -235,19 +171,19 @@ class Registration:
         self._receive_answer(message, question, now)
 
     def handle_timer(self, now: float) -> None:
-        self._handle_register_timer(now)
+        match self._attempts.take_due(now):
+            case Due.REGISTER:
+                self._send_register(now)
+            case Due.GIVE_UP:
+                self._lose(self._silence(), RETRY_FIRST_S, now)
         self._handle_refresh_timer(now)
         if self._ask.is_due(now) and self._ask.climb(now):
             self._send_ask(now)
         if self._sampling.ladder.is_due(now):
             for port in self._sampling.again(now):
                 self._send_sample(port, MAIN_SOCKET, now)
-        for peer, (ladder, _) in list(self._connects.items()):
-            if ladder.is_due(now):
-                if ladder.climb(now):
-                    self._send_connect(peer, now)
-                else:
-                    del self._connects[peer]
+        for peer, samples in self._wanted.take_due(now):
+            self._send_connect(peer, samples, now)
         if self._listed_by is not None and self._listed_by <= now:
             self._list()
 
@@ -255,19 +191,18 @@ class Registration:
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
 
-    def next_event(self) -> Event | None:
+    def next_event(self) -> News | None:
         return self._events.popleft() if self._events else None
 
     def get_timer(self) -> float | None:
         return earliest(
-            self._register_at,
             self._refresh_at,
             self._listed_by,
-            self._register.due_at,
+            self._attempts.due_at,
             self._refresh.due_at,
             self._ask.due_at,
             self._sampling.ladder.due_at,
-            *(ladder.due_at for ladder, _ in self._connects.values()),
+            self._wanted.due_at,
         )
 
     # --- registering ---
@@ -275,7 +210,7 @@ class Registration:
     def _begin_afresh(self, now: float) -> None:
         self._announces = True
         self._token = b""
-        self._attempts = 0
+        self._attempts.forget_failures()
         self._listing.reset()
         if self.state != "registered":
             self.state = "starting"
@@ -284,24 +219,8 @@ class Registration:
         self._begin(now)
 
     def _begin(self, now: float) -> None:
-        self._challenges = 0
-        self._register_at = None
         self._send_register(now)
-        self._register.start(now)
-
-    def _handle_register_timer(self, now: float) -> None:
-        if self._register_at is not None and self._register_at <= now:
-            self._register_at = None
-            if self.state == "lost":
-                self._send_register(now)
-                self._retry_later(RETRY_FIRST_S, now)
-            else:
-                self._begin(now)
-        if self._register.is_due(now):
-            if self._register.climb(now):
-                self._send_register(now)
-            else:
-                self._lose(self._silence(), RETRY_FIRST_S, now)
+        self._attempts.begin(now)
 
     def _receive_answer(self, message: rendezvous.Message, question: Question, now: float) -> None:
         match message:
@@ -317,7 +236,7 @@ class Registration:
                 seen_by = Address(self.server.host, question.port)
                 self._events.append(Sampled(seen_by, observed, question.socket))
             case rendezvous.Error(_, ErrorCode.ABSENT, _) if question.peer is not None:
-                self._connects.pop(question.peer, None)
+                self._wanted.remove(question.peer)
                 self._events.append(Absent(question.peer))
             case rendezvous.Error(_, ErrorCode.VERSION, _):
                 self._lose(self._foreign_version(None), REFUSED_FIRST_S, now)
@@ -333,18 +252,15 @@ class Registration:
                 return  # a retransmission was challenged, too: the answer to that is on its way
             self.rtt_s = now - question.sent_at
             self._token = challenge.token
-            self._challenges += 1
-            if self._challenges <= CHALLENGES_IN_A_ROW:
-                self._register_at = None
+            if self._attempts.challenged(now):
                 self._send_register(now)
-                self._register.start(now)
-        elif self._lease_id is not None:
+        elif question.lease_id == self._lease_id:
             self._end_lease()
             self._announces = True
             self._token = challenge.token
             moved = challenge.reason is ChallengeReason.MOVED
             spread_s = 0.0 if moved else self._random.uniform(0.0, RESTART_SPREAD_S)
-            self._register_at = now + spread_s
+            self._attempts.begin_in(spread_s, now)
 
     def _receive_registered(
         self, answer: rendezvous.Registered, question: Question, now: float
@@ -356,10 +272,8 @@ class Registration:
         self._lease_id = answer.lease_id
         self._token = answer.token
         self._sampling.ports = answer.sample_ports
-        self._attempts = self._challenges = 0
-        self._register_at = None
         if question.sequence >= self._sequence:
-            self._register.stop()
+            self._attempts.end()
         self._schedule_refresh(now)
         if self._announces or moved:
             self._events.append(Leased(answer.observed, self.rtt_s, moved))
@@ -388,7 +302,7 @@ class Registration:
             return
         self.last_answer_at = now
         if self._listing.add(message, now):
-            self._connects.pop(message.peer, None)
+            self._wanted.remove(message.peer)
             self._events.append(
                 Introduced(
                     message.peer,
@@ -422,9 +336,8 @@ class Registration:
             have = self._listing.have()
             self._outgoing.append(self._questions.ask(self._lease_id, have, now))
 
-    def _send_connect(self, peer: PeerId, now: float) -> None:
+    def _send_connect(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
         if self._lease_id is not None:
-            samples = self._connects[peer][1]
             self._outgoing.append(self._questions.connect(self._lease_id, peer, samples, now))
 
     # --- staying registered ---
@@ -467,29 +380,20 @@ class Registration:
 
     def _lose(self, reason: str, first_wait_s: float, now: float) -> None:
         self._end_lease()
-        self._stop_asking()
+        self._sampling.ladder.stop()
         self._announces = True
-        self._retry_later(first_wait_s, now)
+        self._attempts.retry_later(first_wait_s, now)
         if self.state != "lost":
             self.state = "lost"
             self._events.append(Lost(reason))
-
-    def _retry_later(self, first_wait_s: float, now: float) -> None:
-        wait_s = backed_off(self._attempts, first_wait_s, RETRY_LIMIT_S)
-        self._attempts += 1
-        self._register_at = now + min(RETRY_LIMIT_S, jittered(wait_s, RETRY_JITTER, self._random))
 
     def _end_lease(self) -> None:
         self._lease_id = None
         self._refresh_at = self._listed_by = None
         self._refresh.stop()
         self._ask.stop()
-        self._connects.clear()
+        self._wanted.clear()
         self._listing.reset()
-
-    def _stop_asking(self) -> None:
-        self._register.stop()
-        self._sampling.ladder.stop()
 
     def _silence(self) -> str:
         if self.last_answer_at is None:

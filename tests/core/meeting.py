@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from natd.core.card import Identity
 from natd.core.coordinator import Coordinator
-from natd.core.registration import Introduced, Registration
+from natd.core.news import Introduced
+from natd.core.registration import Registration
 from natd.core.types import Address, NetworkId
 
 SERVER = Address("198.51.100.1", 8080)

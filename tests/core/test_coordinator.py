@@ -10,7 +10,7 @@ import pytest
 from natd.core import stun, wire
 from natd.core.card import Identity
 from natd.core.coordinator import SOURCE_BURST, SOURCE_RATE, Coordinator
-from natd.core.registration import Introduced
+from natd.core.news import Introduced
 from natd.core.registry import LEASE_S
 from natd.core.rendezvous import (
     CARD_LIMIT_BYTES,

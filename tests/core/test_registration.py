@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from natd.core import wire
-from natd.core.registration import Absent, Introduced, Leased, Listed, Lost, Sampled
+from natd.core.news import Absent, Introduced, Leased, Listed, Lost, Sampled
 from natd.core.rendezvous import Bye, Error, Introduce, Refresh, Register, Sample
 from natd.core.types import Address, NetworkId, SocketId
 from tests.core.meeting import CARD, ONE_WAY_S, SERVER, SERVER_IPV6, Guest, Meeting, Sent
