@@ -153,7 +153,8 @@ class FakeDaemon:
                 if subscriber.credit == 0:
                     break
                 subscriber.after = event["id"]
-                if subscriber.types is not None and event["type"] not in subscriber.types:
+                types = subscriber.types
+                if types is not None and event["type"] not in (*types, "gap"):
                     continue
                 subscriber.credit -= 1
                 try:

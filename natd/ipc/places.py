@@ -29,7 +29,7 @@ SOCKET_PATH_LIMIT_BYTES = 107
 CONNECT_TIMEOUT_S = 2.0
 """A daemon that is alive accepts at once; only a full backlog makes connect() wait."""
 
-START_HINT = "start one with `natd`, or let `natctl join` start it"
+START_HINT = "start one with `natd`, or with `natctl join NETWORK --server HOST:PORT`"
 
 
 def user_runtime_directories(environment: Mapping[str, str], uid: int) -> list["Path"]:
@@ -75,7 +75,7 @@ def connect(explicit: str | os.PathLike[str] | None = None) -> socket.socket:
         raise DeniedError(
             f"permission denied on {denied}",
             "the system's daemon answers members of the group natd; "
-            "your own is started by `natctl join`",
+            "`natctl join NETWORK --server HOST:PORT` starts one of your own",
         )
     is_named = bool(explicit or os.environ.get("NATD_SOCKET"))
     raise _nobody(paths[0] if is_named else None)
