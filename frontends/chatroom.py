@@ -29,8 +29,8 @@ from frontends.chatinput import (
 )
 from frontends.chatview import ChatView
 from frontends.roster import milliseconds, path_words
-from frontends.sending import Messenger, Refused, Sending
-from natd.ipc import IpcError, RequestError
+from frontends.sending import RETRY_FIRST_S, RETRY_LIMIT_S, Messenger, Refused, Sending
+from natd.ipc import IpcError, RequestError, UnreachableError
 
 Json = dict[str, Any]
 
@@ -134,10 +134,24 @@ class ChatRoom:
             try:
                 async for event in self._natd.events(since=self._since, report_restarts=True):
                     await self._take_event(event)
+            except UnreachableError:
+                # It went before it took the subscription: the client doesn't wait for it then.
+                await self._take_event({"type": "daemon_lost"})
+                await self._until_back()
+                await self._take_event({"type": "daemon_back"})
             except IpcError as error:
                 self._complain(error.text, error.hint)
                 self._changed()
                 await asyncio.sleep(REFRESH_S)
+
+    async def _until_back(self) -> None:
+        wait_s = RETRY_FIRST_S
+        while True:
+            await asyncio.sleep(wait_s)
+            wait_s = min(RETRY_LIMIT_S, wait_s * 2)
+            with contextlib.suppress(UnreachableError):
+                await self._natd.request("status")
+                return
 
     async def _take_event(self, event: Json) -> None:
         kind = event.get("type")

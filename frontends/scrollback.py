@@ -58,7 +58,10 @@ class Scrollback:
 
     @property
     def unseen(self) -> int:
-        """Lines that came in below the window since it was scrolled up; 0 at the end."""
+        """Lines that came in below the window since it was scrolled up; 0 at the end.
+
+        The line that begins a day, which has no lead, is none to come down for.
+        """
         return self._unseen
 
     @property
@@ -73,7 +76,8 @@ class Scrollback:
         elif not line.is_again:
             self._numbers[line.key] = self._first + len(self._kept)
             self._kept.append(_Kept(line))
-            self._unseen += 0 if self._anchor is None else 1
+            if self._anchor is not None and line.lead:
+                self._unseen += 1
             self._drop_oldest()
 
     def resize(self, width: int) -> None:

@@ -83,10 +83,11 @@ def test_who_scrolled_up_stays_there_whatever_comes_in() -> None:
     assert before == [f"line {number}" for number in range(35, 40)]
     for number in range(50, 70):
         scrollback.add(line(number))
+    scrollback.add(Line("day", (), (("day", "-- a day --"),)))
     assert texts(scrollback, 5) == before
     assert scrollback.unseen == 20
     scrollback.scroll_to_end()
-    assert (scrollback.unseen, texts(scrollback, 1)) == (0, ["line 69"])
+    assert (scrollback.unseen, texts(scrollback, 2)) == (0, ["line 69", "-- a day --"])
 
 
 def test_a_change_of_width_keeps_the_lowest_line_in_sight() -> None:
@@ -162,7 +163,8 @@ def filled(count: int) -> Scrollback:
 
 
 def line(number: int, more: str = "") -> Line:
-    return Line(f"line {number}", (), (("text", f"line {number} {more}".rstrip()),))
+    lead = (("text", "line "),)
+    return Line(f"line {number}", lead, (("text", f"{number} {more}".rstrip()),))
 
 
 def texts(scrollback: Scrollback, height: int) -> list[str]:
