@@ -1,0 +1,1 @@
+"""natctl: the command line of natd.  It sees the daemon through `natd.ipc` only."""

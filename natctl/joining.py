@@ -249,9 +249,10 @@ def _connect(natctl: Invocation, *, may_start: bool) -> Connection:
     from natctl.launching import start_daemon
 
     started = start_daemon(natctl.socket_path, os.environ, os.geteuid())
-    natctl.output.note(
-        f"no natd was running: started one for you (pid {started.pid}, log {started.log})"
-    )
+    if started is not None:
+        natctl.output.note(
+            f"no natd was running: started one for you (pid {started.pid}, log {started.log})"
+        )
     return natctl.connect()
 
 

@@ -4,6 +4,7 @@ It gets a session of its own, no terminal, and a log beside its control socket. 
 secret is given to it: what it should join is told over the socket.
 """
 
+import fcntl
 import os
 import stat
 import subprocess
@@ -33,12 +34,28 @@ class Started:
     log: Path
 
 
-def start_daemon(socket_path: str | None, environment: Mapping[str, str], uid: int) -> Started:
-    """Start one whose socket is where we look for it.  Raises UnreachableError where that
-    can't be, RequestError when it ended at once."""
+def start_daemon(
+    socket_path: str | None, environment: Mapping[str, str], uid: int
+) -> Started | None:
+    """Start one whose socket is where we look for it; None if somebody else just did.
+
+    Raises UnreachableError where that can't be, RequestError when it ended at once.
+    """
     runtime = _runtime_directory(socket_path or environment.get("NATD_SOCKET"), environment, uid)
-    log = runtime / LOG_NAME
     _make_private(runtime, uid)
+    directory = os.open(runtime, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # One start at a time: who comes second finds the daemon of the first.
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        if _is_there(runtime / SOCKET_NAME):
+            return None
+        return _start(runtime, environment)
+    finally:
+        os.close(directory)
+
+
+def _start(runtime: Path, environment: Mapping[str, str]) -> Started:
+    log = runtime / LOG_NAME
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(log, flags, 0o600)
     try:
@@ -56,7 +73,16 @@ def start_daemon(socket_path: str | None, environment: Mapping[str, str], uid: i
         )
     finally:
         os.close(descriptor)
-    _wait_until_it_answers(daemon, runtime / SOCKET_NAME, log, seen)
+    limit = time.monotonic() + START_LIMIT_S
+    while not _is_there(runtime / SOCKET_NAME):
+        if daemon.poll() is not None:
+            raise RequestError("start", _last_words(log, seen), f"see {log}")
+        if time.monotonic() > limit:
+            text = f"natd was started and does not answer after {START_LIMIT_S:g} s"
+            raise UnreachableError(text, f"see {log}")
+        time.sleep(LOOK_EVERY_S)
+    # It is left to itself; a code of its own keeps Popen from complaining about that.
+    daemon.returncode = 0
     return Started(daemon.pid, log)
 
 
@@ -98,26 +124,12 @@ def _make_private(directory: Path, uid: int) -> None:
         )
 
 
-def _wait_until_it_answers(
-    daemon: "subprocess.Popen[bytes]", socket_path: Path, log: Path, seen: int
-) -> None:
-    limit = time.monotonic() + START_LIMIT_S
-    while time.monotonic() < limit:
-        ended = daemon.poll() is not None
-        try:
-            live_socket(socket_path)
-        except UnreachableError:
-            if ended:
-                raise RequestError("start", _last_words(log, seen), f"see {log}") from None
-            time.sleep(LOOK_EVERY_S)
-        else:
-            # If ours has ended, somebody else's came first, which is as good.  Ours is left
-            # to itself: a code of its own keeps Popen from complaining about that.
-            daemon.returncode = daemon.returncode or 0
-            return
-    raise UnreachableError(
-        f"natd was started and does not answer after {START_LIMIT_S:g} s", f"see {log}"
-    )
+def _is_there(socket_path: Path) -> bool:
+    try:
+        live_socket(socket_path)
+    except UnreachableError:
+        return False
+    return True
 
 
 def _last_words(log: Path, seen: int) -> str:

@@ -607,8 +607,9 @@ def parse(place: str, quoted: str) -> None:
         # A group keeps the command's name apart from what stands behind it.
         while isinstance(command, click.Group) and context._protected_args:
             words = [*context._protected_args, *context.args]
-            _, command, rest = command.resolve_command(context, words)
-            assert command is not None
+            _, below, rest = command.resolve_command(context, words)
+            assert below is not None
+            command = below
             context = command.make_context(command.name, rest, parent=context)
     except (click.exceptions.Exit, click.exceptions.NoArgsIsHelpError):
         pass  # it was a question for help
