@@ -10,7 +10,7 @@ one nick that were never both in doubt are only told apart by their tags.
 import json
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from natd.core.events import PeerMet
 from natd.core.types import (
@@ -75,6 +75,13 @@ class KnownPeer:
     last_good: tuple[Address, ...] = ()
     last_heard_unix_s: int = 0
     """0: never connected."""
+
+    id_text: str = field(init=False)
+    tag: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.id_text = peer_id_text(self.peer)
+        self.tag = peer_tag(self.peer)
 
     @property
     def may_hear_us(self) -> bool:
@@ -276,8 +283,8 @@ class AddressBook:
 
 def full_name(known: KnownPeer) -> str:
     """`alice#k3fa`: tells two equal nicks apart."""
-    return f"{known.nick}#{peer_tag(known.peer)}"
+    return f"{known.nick}#{known.tag}"
 
 
 def _starts_with(known: KnownPeer, text: str) -> bool:
-    return peer_id_text(known.peer).startswith(text.lower())
+    return known.id_text.startswith(text.lower())

@@ -138,7 +138,8 @@ class Chronicle:
     def _arrive(self, event: events.MessageArrived) -> None:
         known = self._parts.book.peer(event.network, event.peer)
         trust = "new" if known is None else known.trust
-        sender = {"nick": event.nick, "id": peer_id_text(event.peer), "trust": trust}
+        id_text = peer_id_text(event.peer) if known is None else known.id_text
+        sender = {"nick": event.nick, "id": id_text, "trust": trust}
         fields = {
             "network": self._name(event.network),
             "from": sender,
@@ -207,11 +208,13 @@ class Chronicle:
 
     def _ref(self, network: NetworkId, peer: PeerId) -> dict[str, Any]:
         known = self._parts.book.peer(network, peer)
+        if known is None:
+            return {"nick": "", "id": peer_id_text(peer), "tag": peer_tag(peer), "trust": "new"}
         return {
-            "nick": "" if known is None else known.nick,
-            "id": peer_id_text(peer),
-            "tag": peer_tag(peer),
-            "trust": "new" if known is None else known.trust,
+            "nick": known.nick,
+            "id": known.id_text,
+            "tag": known.tag,
+            "trust": known.trust,
         }
 
     def _log(self, type_: str, network: NetworkId, peer: PeerId, fields: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from natd.address_book import JoinedNetwork, KnownPeer, full_name
 from natd.chronicle import Chronicle, path_row
 from natd.config import config_as_dict
-from natd.core.types import PeerId, peer_id_text, peer_tag
+from natd.core.types import PeerId, peer_id_text
 from natd.errors import CommandError
 from natd.history import LIMIT, read_history
 from natd.mailbox import Delivery
@@ -55,6 +55,7 @@ class Commands:
         self._chronicle = chronicle
         self._networks = networks
         self._report = report
+        self._own_id = peer_id_text(parts.identity.peer)
         self._reload = reload
         self._shut_down = shut_down
 
@@ -89,11 +90,11 @@ class Commands:
         text = self._text(request)
         wait_s = _seconds(request, "wait_s", None)
         peers, is_open = self._recipients(network, request.get("to"))
-        ids = [peer_id_text(peer) for peer in peers]
-        own = {"nick": network.nick, "id": peer_id_text(parts.identity.peer)}
+        ids = [known.id_text for known in peers]
+        own = {"nick": network.nick, "id": self._own_id}
         message = await parts.mailbox.accept(
             network.id,
-            peers,
+            [known.peer for known in peers],
             text=text,
             nick=network.nick,
             is_open=is_open,
@@ -128,18 +129,18 @@ class Commands:
             )
         return text
 
-    def _recipients(self, network: JoinedNetwork, to: object) -> tuple[list[PeerId], bool]:
+    def _recipients(self, network: JoinedNetwork, to: object) -> tuple[list[KnownPeer], bool]:
         """Who the message is for, and whether also for members that are yet to be listed."""
         book = self._parts.book
         if to is not None:
             known = book.peer_to_write_to(network.id, to)
             if known.is_blocked:
                 raise CommandError("blocked", f"{full_name(known)} is blocked here")
-            peers, is_open = [known.peer], False
+            peers, is_open = [known], False
         else:
             oldest = time.time() - OUTBOX_SECONDS
             peers = [
-                known.peer
+                known
                 for known in book.peers(network.id)
                 if known.may_hear_us
                 and (not known.last_heard_unix_s or known.last_heard_unix_s >= oldest)
@@ -152,19 +153,19 @@ class Commands:
                     "the message was not kept; natctl wait waits for somebody",
                 )
         limit = self._parts.config.limits.outbox_messages
-        for peer in peers:
-            if self._parts.mailbox.queued(network.id, peer) >= limit:
+        for known in peers:
+            if self._parts.mailbox.queued(network.id, known.peer) >= limit:
                 raise CommandError(
                     "outbox_full",
-                    f"{limit} messages wait for {self._name(network, peer)} already",
+                    f"{limit} messages wait for {full_name(known)} already",
                     "wait until it is back, or raise limits.outbox_messages",
                 )
         return peers, is_open
 
     async def _wait_delivered(
-        self, network: JoinedNetwork, message: str, peers: Iterable[PeerId], wait_s: float
+        self, network: JoinedNetwork, message: str, peers: Iterable[KnownPeer], wait_s: float
     ) -> list[str]:
-        delivery = Delivery(peers)
+        delivery = Delivery(known.peer for known in peers)
         try:
             async with asyncio.timeout(wait_s):
                 await self._parts.mailbox.follow_delivery(message, delivery)
@@ -192,7 +193,7 @@ class Commands:
             self._parts.store,
             self._parts.book,
             network,
-            peer_id_text(self._parts.identity.peer),
+            self._own_id,
             peer=None if known is None else known.peer,
             search=search,
             since_unix_s=since,
@@ -360,4 +361,4 @@ def _seconds(request: Json, key: str, default: float | None) -> float | None:
 
 
 def _reference(known: KnownPeer) -> Json:
-    return {"nick": known.nick, "id": peer_id_text(known.peer), "tag": peer_tag(known.peer)}
+    return {"nick": known.nick, "id": known.id_text, "tag": known.tag}

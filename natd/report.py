@@ -217,8 +217,8 @@ class Report:
             seen_s = max(0.0, round(time.time() - known.last_heard_unix_s, 1))
         return {
             "nick": known.nick,
-            "id": peer_id_text(known.peer),
-            "tag": peer_tag(known.peer),
+            "id": known.id_text,
+            "tag": known.tag,
             "trust": known.trust,
             "state": str(PeerState.BLOCKED if known.is_blocked else state),
             "path": path if state is PeerState.ONLINE else None,
