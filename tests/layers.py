@@ -36,6 +36,7 @@ CORE_ORDER = (
     "questions",
     "attempts",
     "registration",
+    "allocation",
     "natmodel",
     "candidates",
     "checks",

@@ -19,6 +19,7 @@ The body, integers big-endian:
 
     version = 1 (1) | peer id (32) | static (32) | prekey (32) | sequence (8)
     mapping (1) | filtering (1) | allocation (1) | confidence * 255 (1)
+    stride (1) | lowest port (2) | highest port (2)
     nick: length (1), UTF-8
     features: count (1), each length (1), ASCII
     candidates: count (1), each kind (1), family 4 or 6 (1), address (4 or 16), port (2)
@@ -84,7 +85,7 @@ CARD_LABEL = b"natd/1 card"
 _VERSION = 1
 _NONCE_BYTES = 12
 _SEAL_TAG_BYTES = 16
-_HEAD = struct.Struct(">B32s32s32sQ4B")
+_HEAD = struct.Struct(">B32s32s32sQ5B2H")
 
 _KINDS = (
     CandidateKind.LAN,
@@ -101,6 +102,7 @@ _ALLOCATIONS = (
     Allocation.PRESERVING,
     Allocation.SEQUENTIAL,
     Allocation.RANDOM,
+    Allocation.BLOCK,
 )
 # The place of a value in these tuples is its code on the wire: append, never reorder.
 
@@ -269,6 +271,9 @@ def _encode_body(card: Card) -> bytes:
             _FILTERINGS.index(nat.filtering),
             _ALLOCATIONS.index(nat.allocation),
             round(255 * min(1.0, max(0.0, nat.confidence))),
+            nat.stride,
+            nat.low,
+            nat.high,
         ),
         bytes((len(nick),)),
         nick,
@@ -291,7 +296,7 @@ def _encode_body(card: Card) -> bytes:
 def _decode_body(body: bytes) -> Card:
     if len(body) < _HEAD.size:
         raise DecodeError(f"a card's body of {len(body)} bytes")
-    version, peer, static, prekey, sequence, *nat, confidence = _HEAD.unpack_from(body)
+    version, peer, static, prekey, sequence, *nat = _HEAD.unpack_from(body)
     if version != _VERSION:
         raise DecodeError(f"a card of version {version}")
     rest = _Reader(body, _HEAD.size)
@@ -314,7 +319,10 @@ def _decode_body(body: bytes) -> Card:
             mapping=_MAPPINGS[nat[0]] if nat[0] < len(_MAPPINGS) else Mapping.UNKNOWN,
             filtering=_FILTERINGS[nat[1]] if nat[1] < len(_FILTERINGS) else Filtering.UNKNOWN,
             allocation=_ALLOCATIONS[nat[2]] if nat[2] < len(_ALLOCATIONS) else Allocation.UNKNOWN,
-            confidence=confidence / 255,
+            confidence=nat[3] / 255,
+            stride=nat[4],
+            low=min(nat[5:7]),
+            high=max(nat[5:7]),
         ),
         features=features,
     )

@@ -14,13 +14,12 @@ Rules:
   the wrong port, and only a fresh local socket helps.
 """
 
-import itertools
 from dataclasses import dataclass
 
+from natd.core.allocation import PortRule, PortSample, judge
 from natd.core.types import (
     MAIN_SOCKET,
     Address,
-    Allocation,
     Filtering,
     Mapping,
     NatReport,
@@ -92,7 +91,7 @@ class NatModel:
         if not seen:
             return NatReport()
         destinations = len({o.destination for o in seen})
-        ports = [o.observed.port for o in seen]
+        rule = self._rule(seen)
         if all(o.observed.host in self._local_addresses for o in seen):
             mapping = Mapping.OPEN
         elif destinations < 2:
@@ -104,8 +103,11 @@ class NatModel:
         return NatReport(
             mapping=mapping,
             filtering=Filtering.INDEPENDENT if mapping is Mapping.OPEN else Filtering.UNKNOWN,
-            allocation=self._allocation(ports),
+            allocation=rule.allocation,
             confidence=0.0 if mapping is Mapping.UNKNOWN else 1.0 - 2.0**-destinations,
+            stride=rule.stride,
+            low=rule.low,
+            high=rule.high,
         )
 
     def is_poisoned(self, lease: Address, fresh: Address) -> bool:
@@ -123,14 +125,10 @@ class NatModel:
 
     # --- private
 
-    def _allocation(self, ports: list[int]) -> Allocation:
-        if ports.count(self._local_port) * 2 > len(ports):
-            return Allocation.PRESERVING
-        if len(ports) < 3 or len(set(ports)) == 1:
-            return Allocation.UNKNOWN
-        steps = [after - before for before, after in itertools.pairwise(ports)]
-        small = sum(1 for step in steps if 0 < abs(step) <= 16)
-        return Allocation.SEQUENTIAL if small * 3 >= len(steps) * 2 else Allocation.RANDOM
+    def _rule(self, seen: list[Observation]) -> PortRule:
+        """Ports of one server are asked in their order, so that is how the mappings were made."""
+        ordered = sorted(seen, key=lambda o: (o.destination.host, o.destination.port))
+        return judge([PortSample(self._local_port, o.observed.port) for o in ordered])
 
     def _of(self, socket: SocketId) -> list[Observation]:
         return [o for key, o in self._observations.items() if key[0] == socket]

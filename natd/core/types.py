@@ -108,6 +108,8 @@ class Allocation(StrEnum):
     PRESERVING = "preserving"
     SEQUENTIAL = "sequential"
     RANDOM = "random"
+    BLOCK = "block"
+    """Random inside a small range that belongs to the subscriber (RFC 7422, RFC 7753)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,11 @@ class NatReport:
     allocation: Allocation = Allocation.UNKNOWN
     confidence: float = 0.0
     """0 to 1: how sure we are of the mapping class."""
+    stride: int = 0
+    """Of a sequential allocation: the distance from one port to the next; else 0."""
+    low: int = 1024
+    high: int = 65535
+    """The range that new ports are expected in, both ends included."""
 
 
 class PathKind(StrEnum):

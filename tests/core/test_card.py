@@ -45,7 +45,7 @@ CARD = Card(
     features=("files",),
 )
 
-HEAD = b"\x01" + ALICE.peer + ALICE.static_public + b"p" * 32 + bytes(7) + b"\x07" + bytes(4)
+HEAD = b"\x01" + ALICE.peer + ALICE.static_public + b"p" * 32 + bytes(7) + b"\x07" + bytes(5) + b"\x04\x00\xff\xff"
 TEXTS = b"\x05alice\x00"
 """A body's beginning: sequence 7, a NAT of which nothing is known, a nick, no features."""
 
@@ -83,7 +83,7 @@ def test_the_layout_is_the_one_written_down() -> None:
 
     assert signed.hex() == (
         "01" + ALICE.peer.hex() + ALICE.static_public.hex() + (b"p" * 32).hex()
-        + "0000018bcfe56800" + "020201ff"
+        + "0000018bcfe56800" + "020201ff" + "00" + "0400ffff"
         + "05616c696365" + "010566696c6573"
         + "04" + "0004c0a801149c40" + "00040a0000079c40"
         + "010620010db80000000000000000000000209c40" + "0304cb007109ef32"
@@ -242,7 +242,7 @@ def test_a_scope_id_means_nothing_elsewhere_and_is_left_out() -> None:
 
 
 def test_a_later_versions_additions_are_passed_over() -> None:
-    later = HEAD[:-4] + b"\xff\xff\xff\x80" + TEXTS
+    later = HEAD[:-9] + b"\xff\xff\xff\x80" + HEAD[-5:] + TEXTS
     later += bytes((2, 99, 4, 10, 0, 0, 1, 1, 1, 0, 4, 10, 0, 0, 2, 0x9C, 0x40)) + b"what comes"
 
     card = open_card(sign_and_seal(later, ALICE), NETWORK_KEY)
