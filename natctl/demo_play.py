@@ -66,7 +66,7 @@ class Step:
 
     name: str
     at_ms: float
-    """Since bob's first datagram; for a line of chat after that, since it was given."""
+    """Since the first datagram of who registers; for a line of chat, since it was given."""
     round_trips: float | None
     """None where there is no distance to measure by."""
     text: str
@@ -154,9 +154,7 @@ async def _meet(
     tell: Callable[[Step], None],
 ) -> None:
     def step(name: str, at: float, origin: float, text: str) -> None:
-        at_ms = (at - origin) * 1000.0
-        trips = at_ms / stage.round_trip_ms if stage.round_trip_ms else None
-        tell(Step(name, at_ms, trips, text))
+        tell(_step(stage, name, at - origin, text))
 
     secret = secrets.token_hex(16)
     joining: dict[str, Any] = {"network": NETWORK, "servers": [stage.server], "secret": secret}
@@ -228,9 +226,13 @@ async def _say(
     said_at = time.monotonic()
     sent = await client.send(NETWORK, text)
     at, event = await listener.wait_for("message", STEP_LIMIT_S, message=sent["message"])
-    at_ms = (at - said_at) * 1000.0
-    trips = at_ms / stage.round_trip_ms if stage.round_trip_ms else None
-    tell(Step("chat", at_ms, trips, f"{speaker}: {event['text']}"))
+    tell(_step(stage, "chat", at - said_at, f"{speaker}: {event['text']}"))
+
+
+def _step(stage: Stage, name: str, took_s: float, text: str) -> Step:
+    at_ms = round(took_s * 1000.0, 1)
+    trips = round(at_ms / stage.round_trip_ms, 2) if stage.round_trip_ms else None
+    return Step(name, at_ms, trips, text)
 
 
 async def _answer(bob: Client) -> None:

@@ -34,6 +34,9 @@ SERVER_PORTS = 4
 
 STOP_LIMIT_S = 3.0
 
+SHORT_BYTES = 60
+"""A directory's name that leaves room below it for a control socket: its path may have 107."""
+
 TOOLS = ("unshare", "nsenter", "setpriv", "ip", "nft", "sysctl")
 
 PEERS = ("alice", "bob")
@@ -50,7 +53,7 @@ class Stage:
     """Between any two of them; None where there is no distance."""
 
     def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="natd-demo-"))
+        self.directory = _short_directory()
         self._started: list[subprocess.Popen[Any]] = []
         self._server: subprocess.Popen[Any] | None = None
         self._calls: dict[str, ReadyCall] = {}
@@ -195,6 +198,11 @@ class NamespaceStage(Stage):
 
     def _popen(self, name: str, argv: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
         return self._namespaces.popen(name, argv, **options)
+
+
+def _short_directory() -> Path:
+    place = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp("", "natd-demo-", place if len(place) <= SHORT_BYTES else "/tmp"))
 
 
 def _two_sites() -> Topology:

@@ -12,6 +12,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
@@ -73,6 +74,7 @@ class Programs:
     def __init__(self, lab: Laboratory, directory: Path) -> None:
         self._lab = lab
         self._directory = directory
+        self._runtime = tempfile.TemporaryDirectory(prefix="natd-lab-")
         self._processes: dict[str, subprocess.Popen[Any]] = {}
         self._peers: dict[str, Peer] = {}
         self.server = ""
@@ -90,6 +92,7 @@ class Programs:
             await self.stop_peer(name)
         for process in self._processes.values():
             await _stopped(process)
+        self._runtime.cleanup()
 
     async def start_server(self, host: str) -> None:
         """On this host; returns when it is ready to answer."""
@@ -106,11 +109,12 @@ class Programs:
 
     async def start_peer(self, name: str, state: str | None = None) -> Peer:
         """A daemon on the host `name`.  The same `state` is the same identity."""
-        directory = self._directory / (state or name)
-        directory.mkdir(exist_ok=True)
-        socket = directory / "run" / "control.sock"
-        log = self._directory / f"{state or name}.log"
-        arguments = ["--state-dir", str(directory / "state"), "--runtime-dir", str(socket.parent)]
+        state = state or name
+        # A socket's path may have 107 bytes, and pytest's directories use most of them.
+        socket = Path(self._runtime.name) / state / "control.sock"
+        log = self._directory / f"{state}.log"
+        arguments = ["--state-dir", str(self._directory / state)]
+        arguments += ["--runtime-dir", str(socket.parent)]
         process = await self._ready(name, arguments, log)
         peer = Peer(name, process, socket)
         self._peers[name] = peer
