@@ -4,6 +4,7 @@ import gc
 import sys
 from collections.abc import Iterable
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -76,6 +77,27 @@ def test_towards_an_unproved_address_no_more_goes_out_than_came_in() -> None:
                 assert sum(server.sizes(data, address).values()) <= len(data)
             connect = wire.encode(Connect(T, b"l" * 8, ALICE.peer))
             assert sum(server.sizes(connect, address).values()) <= len(connect)
+
+
+def test_because_of_a_proved_question_no_more_than_three_times_goes_out_than_came_in() -> None:
+    for card_bytes in (1, 250, 600, CARD_LIMIT_BYTES):
+        server = Server()
+        for number in range(40):
+            identity = Identity(bytes([number + 10]) * 32)
+            server.register(identity, Address(f"203.0.113.{number + 10}", 1), bytes(card_bytes))
+        card = bytes(card_bytes)
+        token = server.challenge(BOB, AWAY, card=card).token
+        register = register_datagram(BOB, card, token=token)
+        assert 1 < sum(server.sizes(register, AWAY).values()) / len(register) <= 3.0
+        lease_id = server.register(BOB, AWAY, card).lease_id
+        for message in (
+            Refresh(T, lease_id),
+            Refresh(T, lease_id, True),
+            Connect(T, lease_id, identity.peer),
+        ):
+            data = wire.encode(message)
+            out = sum(server.sizes(data, AWAY).values())
+            assert 0 < out <= 3 * len(data), f"card {card_bytes}, {message}"
 
 
 def test_over_a_whole_evening_no_more_than_three_times_goes_out_than_came_in() -> None:
@@ -440,7 +462,7 @@ class Server:
                 self.coordinator.receive_datagram(question, source, self.now)
             self.coordinator.datagrams_to_send()
 
-    def challenge(self, identity: Identity, address: Address, **how: object) -> Challenge:
+    def challenge(self, identity: Identity, address: Address, **how: Any) -> Challenge:
         message = self.ask(register_datagram(identity, **how), address)[-1][1]
         assert isinstance(message, Challenge)
         return message
@@ -452,7 +474,7 @@ class Server:
         card: bytes = CARD,
         *,
         port_index: int = 0,
-        **how: object,
+        **how: Any,
     ) -> Registered:
         first = self.ask(register_datagram(identity, card, **how), address, port_index)
         token = first[-1][1].token

@@ -7,7 +7,16 @@ import pytest
 
 from natd.core import wire
 from natd.core.news import Absent, Introduced, Leased, Listed, Lost, Sampled
-from natd.core.rendezvous import Bye, Error, Introduce, Refresh, Register, Sample
+from natd.core.rendezvous import (
+    Bye,
+    Challenge,
+    ChallengeReason,
+    Error,
+    Introduce,
+    Refresh,
+    Register,
+    Sample,
+)
 from natd.core.types import Address, NetworkId, SocketId
 from tests.core.meeting import CARD, ONE_WAY_S, SERVER, SERVER_IPV6, Guest, Meeting, Sent
 
@@ -274,6 +283,18 @@ def test_connect_introduces_both_again_at_the_same_instant_and_the_asker_dials()
     assert guest.of(Introduced)[0].samples == (sample,)
 
 
+def test_connect_brings_an_introduction_even_right_after_the_same_one() -> None:
+    meeting = Meeting()
+    resident = meeting.register("resident")
+    guest = meeting.invite("guest")
+    meeting.start(guest)
+    meeting.run(2 * ROUND_TRIP_S + 0.01)
+    guest.events.clear()
+    guest.registration.connect(resident.identity.peer, (), meeting.now)
+    meeting.run(ROUND_TRIP_S + 0.01)
+    assert len(guest.of(Introduced)) == 1
+
+
 def test_connect_is_asked_again_when_it_is_lost() -> None:
     meeting = Meeting()
     guest, resident = meeting.register("guest"), meeting.register("resident")
@@ -397,12 +418,17 @@ def test_only_the_servers_host_with_a_transaction_of_ours_is_believed() -> None:
     guest.registration.receive_datagram(error, Address("198.51.100.2", 8080), meeting.now)
     guest.registration.receive_datagram(error, Address(SERVER.host, 8082), meeting.now)
     guest.registration.receive_datagram(strange, SERVER, meeting.now)
-    introduce = Introduce(b"\x00" * 12, True, 0, guest.identity.peer, (), (), b"card")
-    guest.registration.receive_datagram(wire.encode(introduce), SERVER, meeting.now)
+    stranger = meeting.invite("stranger").identity.peer
+    for transaction, peer in (
+        (b"\x00" * 12, stranger),
+        (question.transaction, guest.identity.peer),
+    ):
+        introduce = Introduce(transaction, True, 0, peer, (), (), b"card")
+        guest.registration.receive_datagram(wire.encode(introduce), SERVER, meeting.now)
 
     assert guest.registration.next_event() is None
     assert guest.registration.state == "starting"
-    assert sum(guest.registration.dropped.values()) == 4
+    assert sum(guest.registration.dropped.values()) == 5
 
 
 def test_junk_of_every_first_byte_is_dropped_and_counted() -> None:
@@ -487,6 +513,37 @@ def test_the_nearer_side_is_told_to_wait_for_half_the_difference_of_the_round_tr
 
     assert near.of(Introduced)[0].start_in_s == pytest.approx(0.050, abs=0.002)
     assert far.of(Introduced)[0].start_in_s == 0.0
+
+
+def test_the_challenges_of_retransmissions_are_answered_once() -> None:
+    meeting = Meeting()
+    guest = meeting.invite("far", one_way_s=0.35)
+    meeting.start(guest)
+    meeting.run(0.85)
+    registers = [wire.decode(sent.data) for sent in meeting.sent]
+    proved = {r.token for r in registers if isinstance(r, Register) and r.token}
+    assert len([r for r in registers if isinstance(r, Register) and not r.token]) == 3
+    assert len(proved) == 1
+    meeting.run(2.0)
+    assert len(guest.of(Leased)) == 1
+
+
+def test_a_lost_lease_is_renewed_at_once_when_we_moved_and_after_a_while_when_all_lost_theirs() -> (
+    None
+):
+    waits = {ChallengeReason.MOVED: [], ChallengeReason.UNKNOWN: []}
+    for reason, found in waits.items():
+        meeting = Meeting()
+        for guest in [meeting.register(f"guest {number}") for number in range(20)]:
+            while not (asked := guest.registration.datagrams_to_send()):
+                meeting.now = guest.registration.get_timer()
+                guest.registration.handle_timer(meeting.now)
+            challenge = Challenge(wire.decode(asked[0].data).transaction, reason, b"t" * 17)
+            guest.registration.receive_datagram(wire.encode(challenge), SERVER, meeting.now)
+            found.append(guest.registration.get_timer() - meeting.now)
+    assert set(waits[ChallengeReason.MOVED]) == {0.0}
+    assert min(waits[ChallengeReason.UNKNOWN]) < 0.3
+    assert 0.7 < max(waits[ChallengeReason.UNKNOWN]) <= 1.0
 
 
 def test_a_server_that_challenges_for_ever_is_not_answered_without_pause() -> None:
