@@ -1,5 +1,6 @@
 """The coordination server as a process, over loopback sockets."""
 
+import asyncio
 import contextlib
 import os
 import re
@@ -15,13 +16,14 @@ from random import Random
 
 import pytest
 
-from natd.core import stun, wire
+from natd.core import registry, stun, wire
 from natd.core.card import Identity
 from natd.core.news import Introduced, Leased, Listed, Sampled
 from natd.core.registration import Registration
 from natd.core.rendezvous import Sample
 from natd.core.rendezvous import Sampled as SampledDatagram
 from natd.core.types import Address, NetworkId
+from natd.server import Server, open_sockets
 
 NETWORK = NetworkId(b"n" * 16)
 T = bytes(range(12))
@@ -147,6 +149,25 @@ def test_a_restarted_server_has_everyone_back(tmp_path: Path) -> None:
             # The instant of the next refresh has come: a core takes any time that grows.
             client.ahead_s = 26.0
             client.run_until(Leased)
+
+
+def test_what_is_not_refreshed_expires_by_the_shells_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "LEASE_S", 0.5)
+
+    async def serve_until_empty() -> None:
+        port = free_ports()
+        with contextlib.ExitStack() as stack:
+            sockets = [stack.enter_context(sock) for sock in open_sockets(port, (), 3)]
+            server = Server(sockets, tuple(range(port, port + 4)))
+            with Client("127.0.0.1", port, NETWORK, 1) as client:
+                await asyncio.to_thread(client.run_until, Leased)
+                assert server.coordinator.lease_count == 1
+                async with asyncio.timeout(LIMIT_S):
+                    while server.coordinator.lease_count:
+                        await asyncio.sleep(0.05)
+            server.close()
+
+    asyncio.run(serve_until_empty())
 
 
 def test_a_flood_of_junk_does_not_keep_peers_from_registering(tmp_path: Path) -> None:

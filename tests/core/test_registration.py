@@ -546,6 +546,21 @@ def test_a_lost_lease_is_renewed_at_once_when_we_moved_and_after_a_while_when_al
     assert 0.7 < max(waits[ChallengeReason.UNKNOWN]) <= 1.0
 
 
+def test_a_late_challenge_to_a_refresh_of_an_earlier_lease_does_not_end_the_new_one() -> None:
+    meeting = Meeting()
+    guest = meeting.register("guest")
+    while not (asked := guest.registration.datagrams_to_send()):
+        meeting.now = guest.registration.get_timer()
+        guest.registration.handle_timer(meeting.now)
+    guest.registration.network_changed(meeting.now)
+    guest.address = Address("203.0.113.77", 7777)
+    meeting.run(1.0)
+    late = wire.decode(asked[0].data).transaction
+    challenge = wire.encode(Challenge(late, ChallengeReason.MOVED, b"t" * 17))
+    guest.registration.receive_datagram(challenge, SERVER, meeting.now)
+    assert guest.registration.get_timer() > meeting.now + 1.0
+
+
 def test_a_server_that_challenges_for_ever_is_not_answered_without_pause() -> None:
     meeting = Meeting()
     guest = meeting.invite("alice")
