@@ -8,6 +8,7 @@ one nick that were never both in doubt are only told apart by their tags.
 """
 
 import json
+import shlex
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -22,10 +23,14 @@ from natd.core.types import (
     peer_tag,
 )
 from natd.errors import CommandError
+from natd.names import nick_problem
 from natd.store import Store
 
 ID_PREFIX_CHARACTERS = 4
 """Fewer of a peer id could be typed by mistake."""
+
+SHELL_ID_CHARACTERS = 12
+"""Of the id, for a peer whose nick can't be typed: 60 bits."""
 
 MATCHES_SHOWN = 8
 """Of the peers that an ambiguous name may mean."""
@@ -247,10 +252,10 @@ class AddressBook:
             if known.trust == CHANGED:
                 raise CommandError(
                     "identity_changed",
-                    f"{full_name(known)} is not the {known.nick} that was known here: "
+                    f"{full_name(known)} is not the one that was known here under that name: "
                     "the key is another one, nothing was sent",
-                    f"ask {known.nick} by another way, then: "
-                    f"natctl trust '{full_name(known)}' --accept-new-key",
+                    "ask that person by another way, then: "
+                    f"natctl trust {shell_name(known)} --accept-new-key",
                 )
         return self.peer_named(network, text)
 
@@ -272,7 +277,7 @@ class AddressBook:
         elif not matches and len(text) >= ID_PREFIX_CHARACTERS:
             matches = [known for known in peers if _starts_with(known, text)]
         if not matches:
-            who = ", ".join(sorted({known.nick for known in peers})[:MATCHES_SHOWN])
+            who = ", ".join(sorted({full_name(known) for known in peers})[:MATCHES_SHOWN])
             raise CommandError(
                 "unknown_peer",
                 f"no peer {text!a} here (known: {who or 'nobody yet'})",
@@ -282,8 +287,15 @@ class AddressBook:
 
 
 def full_name(known: KnownPeer) -> str:
-    """`alice#k3fa`: tells two equal nicks apart."""
-    return f"{known.nick}#{known.tag}"
+    """`alice#k3fa`: tells two equal nicks apart.  A nick that imitates or hides is escaped."""
+    nick = known.nick if nick_problem(known.nick) is None else ascii(known.nick)
+    return f"{nick}#{known.tag}"
+
+
+def shell_name(known: KnownPeer) -> str:
+    """A peer as part of a command line that a user may copy: nobody's nick becomes code."""
+    plain = nick_problem(known.nick) is None
+    return shlex.quote(full_name(known)) if plain else known.id_text[:SHELL_ID_CHARACTERS]
 
 
 def _starts_with(known: KnownPeer, text: str) -> bool:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from natd.address_book import JoinedNetwork, KnownPeer, full_name
+from natd.address_book import JoinedNetwork, KnownPeer, full_name, shell_name
 from natd.chronicle import Chronicle, path_row
 from natd.config import config_as_dict
 from natd.core.types import PeerId, peer_id_text
@@ -226,7 +226,7 @@ class Commands:
             raise CommandError(
                 "no_path",
                 f"no direct answer from {full_name(known)} within {timeout_s:g} s",
-                f"natctl doctor '{full_name(known)}' says more",
+                f"natctl doctor {shell_name(known)} says more",
             ) from None
         now = time.monotonic()
         views = self._parts.peers(network.id)

@@ -28,7 +28,7 @@ from natd.event_log import EventLog
 from natd.identity import load_identity
 from natd.network_interfaces import NetworkWatch
 from natd.notify import Notifier
-from natd.store import Store
+from natd.store import Store, StoreError
 from natd.udp import UdpSockets
 from natd.version import natd_version
 
@@ -132,6 +132,8 @@ class Daemon:
                 await self._stopping.wait()
                 for task in routine:
                     task.cancel()
+        except* StoreError as group:
+            raise StartError(str(group.exceptions[0])) from None
         finally:
             watch.close()
 

@@ -4,7 +4,7 @@ import os
 import time
 from typing import Any
 
-from natd.address_book import CHANGED, JoinedNetwork, KnownPeer, full_name
+from natd.address_book import CHANGED, JoinedNetwork, KnownPeer, full_name, shell_name
 from natd.chronicle import ms, nat_row, path_row
 from natd.core.peer import PeerView
 from natd.core.types import Mapping, PeerId, PeerState, peer_id_text, peer_tag
@@ -16,6 +16,10 @@ Row = dict[str, Any]
 
 REGISTERED = "registered"
 """The state of a server that has us on its list."""
+
+
+FORBIDDING = ("EPERM", "EACCES")
+"""Errors by which this system itself refuses to send."""
 
 
 class Report:
@@ -87,6 +91,9 @@ class Report:
         parts, rows = self._parts, []
         if parts.store.problem is not None:
             rows.append(_problem("storage", parts.store.problem, "make room on the disk"))
+        socket = self._socket_check()
+        if not socket["ok"]:
+            rows.append(_problem("socket", socket["text"], socket["hint"]))
         for name, text in self._networks.problems.items():
             hint = "correct the configuration, then: natctl reload"
             rows.append(_problem("network", f"{name} is not joined: {text}", hint))
@@ -100,16 +107,15 @@ class Report:
             for known in parts.book.peers(network.id):
                 if known.trust == CHANGED:
                     text = f"{full_name(known)} in {network.name} has another key than before"
-                    hint = f"natctl trust '{full_name(known)}' --accept-new-key"
+                    hint = f"natctl trust {shell_name(known)} --accept-new-key"
                     rows.append(_problem("identity_changed", text, hint))
         return rows
 
     def doctor(self, target: tuple[JoinedNetwork, KnownPeer] | None) -> Row:
         """Checks, from ourselves outwards; `target` is the peer in question."""
         parts = self._parts
-        refused = parts.sockets.errors.total()
         checks = [
-            _check("socket", refused == 0, f"UDP on {self._udp()}, {refused} sends refused here"),
+            self._socket_check(),
             _check(
                 "store", parts.store.problem is None, parts.store.problem or "the disk takes it"
             ),
@@ -129,6 +135,14 @@ class Report:
             checks.append(self._path_check(*target))
         return {"checks": checks, "verdict": self._verdict(checks, target)}
 
+    def _socket_check(self) -> Row:
+        """Destinations that can't be reached are everyday; a system that forbids is not."""
+        errors = self._parts.sockets.errors
+        forbidden = sum(errors[name] for name in FORBIDDING)
+        told = ", ".join(f"{count} x {name}" for name, count in errors.most_common(4))
+        text = f"UDP on {self._udp()}" + (f"; not sent: {told}" if told else "")
+        return _check("socket", forbidden == 0, text, "allow natd's UDP in this machine's firewall")
+
     def _server_checks(self, network: JoinedNetwork) -> list[Row]:
         rows = []
         for server in self._parts.servers(network.id):
@@ -144,7 +158,7 @@ class Report:
         name = full_name(known)
         if view is None or view.path is None:
             verdict = view.verdict if view is not None and view.verdict else "no path yet"
-            return _check("path", False, f"{name}: {verdict}", f"natctl ping '{name}'")
+            return _check("path", False, f"{name}: {verdict}", f"natctl ping {shell_name(known)}")
         path = path_row(view.path, time.monotonic())
         text = f"{name}: {path['kind']} to {path['address']}, {path['rtt_ms']} ms"
         return _check("path", True, text)

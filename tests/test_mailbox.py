@@ -10,7 +10,7 @@ import pytest
 from natd.core.events import MessageArrived
 from natd.core.types import NetworkId, PeerId
 from natd.event_log import EventLog
-from natd.mailbox import Mailbox, new_message_id
+from natd.mailbox import Delivery, Mailbox, new_message_id
 from natd.postings import Conversation
 from natd.store import Store, StoreError
 
@@ -69,9 +69,8 @@ def test_an_open_message_goes_to_whoever_is_met_and_before_later_ones(tmp_path: 
         box = Box(tmp_path)
         await box.accept("open", [], is_open=True)
         assert box.outbound() == []
-        beginning = box.mailbox.begin(NETWORK, ALICE)
-        later = box.accept("later", [ALICE])
-        await asyncio.gather(beginning, later)
+        box.mailbox.begin(NETWORK, ALICE)
+        await box.accept("later", [ALICE])
         assert box.outbound() == [(ALICE, 1, "open"), (ALICE, 2, "later")]
         await box.close()
 
@@ -84,7 +83,9 @@ def test_an_open_message_accepted_in_the_same_breath_as_a_peer_is_met_is_not_los
     async def scenario() -> None:
         box = Box(tmp_path)
         accepted = box.accept("open", [], is_open=True)
-        await asyncio.gather(accepted, box.mailbox.begin(NETWORK, ALICE))
+        box.mailbox.begin(NETWORK, ALICE)
+        await box.store.flush()
+        assert accepted.done()
         assert box.outbound() == [(ALICE, 1, "open")]
         await box.close()
 
@@ -100,8 +101,9 @@ def test_an_open_message_is_addressed_once_to_each_peer_also_after_a_restart(
         box.outbound()
         await box.close()
         box = Box(tmp_path)
-        await box.mailbox.begin(NETWORK, ALICE)
-        await box.mailbox.begin(NETWORK, BOB)
+        box.mailbox.begin(NETWORK, ALICE)
+        box.mailbox.begin(NETWORK, BOB)
+        await box.store.flush()
         assert box.outbound() == [(BOB, 1, "open")]
         await box.close()
 
@@ -112,9 +114,10 @@ def test_once_all_members_are_listed_a_newcomer_gets_no_earlier_message(tmp_path
     async def scenario() -> None:
         box = Box(tmp_path)
         accepted = box.accept("open", [ALICE], is_open=True)
-        closed = asyncio.ensure_future(box.mailbox.close_open(NETWORK))
-        await asyncio.gather(accepted, closed)
-        await box.mailbox.begin(NETWORK, BOB)
+        box.mailbox.close_open(NETWORK)
+        await accepted
+        box.mailbox.begin(NETWORK, BOB)
+        await box.store.flush()
         assert box.outbound() == [(ALICE, 1, "open")]
         assert box.mailbox.find(NETWORK, BOB) is not None
         await box.close()
@@ -125,9 +128,11 @@ def test_once_all_members_are_listed_a_newcomer_gets_no_earlier_message(tmp_path
 def test_a_conversation_can_be_opened_only_when_its_epoch_is_on_disk(tmp_path: Path) -> None:
     async def scenario() -> None:
         box = Box(tmp_path)
-        beginning = box.mailbox.begin(NETWORK, ALICE)
+        box.mailbox.begin(NETWORK, ALICE)
         assert box.mailbox.find(NETWORK, ALICE) is None
-        await beginning
+        assert box.mailbox.take_begun() == []
+        await box.store.flush()
+        assert [conversation.peer for conversation in box.mailbox.take_begun()] == [ALICE]
         assert box.mailbox.find(NETWORK, ALICE) is not None
         await box.close()
 
@@ -188,16 +193,37 @@ def test_who_waits_for_a_delivery_is_woken_by_the_last_recipient(tmp_path: Path)
     async def scenario() -> None:
         box = Box(tmp_path)
         message = await box.accept("one", [ALICE, BOB])
-        missing = {ALICE, BOB}
-        waiting = asyncio.ensure_future(box.mailbox.wait_delivered(message, missing))
+        delivery = Delivery([ALICE, BOB])
+        waiting = asyncio.ensure_future(box.mailbox.follow_delivery(message, delivery))
         await asyncio.sleep(0)
         box.give_all()
         for peer, left in ((ALICE, {BOB}), (BOB, set())):
             box.mailbox.acknowledge(NETWORK, peer, 1, {})
             await box.store.flush()
             box.mailbox.tell_delivered()
-            assert missing == left
+            assert delivery.missing == left
         await asyncio.wait_for(waiting, 1)
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_delivery_of_an_open_message_waits_for_the_peers_that_are_met(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        message = await box.accept("one", [], is_open=True)
+        delivery = Delivery([])
+        waiting = asyncio.ensure_future(box.mailbox.follow_delivery(message, delivery))
+        await asyncio.sleep(0)
+        box.mailbox.begin(NETWORK, ALICE)
+        await box.store.flush()
+        box.give_all()
+        assert delivery.missing == {ALICE}
+        box.mailbox.acknowledge(NETWORK, ALICE, 1, {})
+        await box.store.flush()
+        box.mailbox.tell_delivered()
+        await asyncio.wait_for(waiting, 1)
+        assert delivery.delivered == [ALICE]
         await box.close()
 
     asyncio.run(scenario())
@@ -286,7 +312,6 @@ class Box:
 
     def give_all(self) -> None:
         for conversation, message in self.mailbox.take_outbound():
-            assert self.mailbox.is_next(conversation, message)
             self.mailbox.given(NETWORK, conversation.peer, message)
 
     def events(self, type_: str) -> list[dict[str, Any]]:
