@@ -21,7 +21,7 @@ LEASE_S = 75.0
 """Three refreshes of 20 s + 25 %: two may be lost."""
 
 LEASES_LIMIT = 200_000
-"""Some 400 MiB: more than one process answers for in time, less than a small server has."""
+"""Some 200 MiB (`tests/bench/server.py`): more than one process answers for in time."""
 
 MEMBERS_LIMIT = 256
 """Of one network: as many peers as a daemon keeps."""
