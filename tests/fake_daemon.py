@@ -141,7 +141,9 @@ class FakeDaemon:
         return {"after": after, "oldest": 1, "last": last}
 
     def _credit(self, sender: bytes, request: Json) -> Json:
-        subscriber = self._subscribers[sender]
+        subscriber = self._subscribers.get(sender)
+        if subscriber is None:  # it has hung up since
+            return {}
         subscriber.credit += request["n"]
         if subscriber.cursor is not None and request.get("ack") is not None:
             self.cursors[subscriber.cursor] = request["ack"]
