@@ -28,6 +28,7 @@ from frontends.chatinput import (
     understood,
 )
 from frontends.chatview import ChatView
+from frontends.leaving import ended
 from frontends.roster import milliseconds, path_words
 from frontends.sending import RETRY_FIRST_S, RETRY_LIMIT_S, Messenger, Refused, Sending
 from natd.ipc import IpcError, RequestError, UnreachableError
@@ -91,14 +92,15 @@ class ChatRoom:
 
     async def run(self) -> None:
         """Follow the daemon until cancelled."""
+        following = [
+            asyncio.create_task(self._follow_events()),
+            asyncio.create_task(self._follow_sending()),
+            asyncio.create_task(self._keep_fresh()),
+        ]
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._follow_events())
-                group.create_task(self._follow_sending())
-                group.create_task(self._keep_fresh())
+            await asyncio.wait(following, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for ping in self._pings:
-                ping.cancel()
+            await ended([*following, *self._pings])
 
     def enter(self, typed: str) -> bool:
         """Carry out a line; False when it was the wish to leave."""

@@ -1,11 +1,14 @@
-"""Leaving when asked to from outside: by signal, or because nobody reads any more."""
+"""Leaving: by signal, because nobody reads any more, and without leaving a task behind."""
 
 import asyncio
 import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+CANCEL_AGAIN_S = 0.2
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -21,6 +24,23 @@ def leaving_on_signals(leave: Callable[[], object]) -> Iterator[None]:
     finally:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
+
+
+async def ended(tasks: Iterable["asyncio.Task[Any]"]) -> None:
+    """Cancel them until they have ended; raises what one of them raised.
+
+    More than once, because `asyncio.wait_for` of Python 3.11 swallows a cancellation that
+    comes together with the result.
+    """
+    everyone = tuple(tasks)
+    pending = {task for task in everyone if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
+    for task in everyone:
+        if not task.cancelled():
+            task.result()
 
 
 def drop_output() -> None:

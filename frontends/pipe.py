@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from typing import TextIO
 
 from frontends.entry import run_frontend
-from frontends.leaving import leaving_on_signals
+from frontends.leaving import ended, leaving_on_signals
 from frontends.plainchat import LEAVE_WAIT_S
 from frontends.safe import safe
 from frontends.sending import Refused, Sending
@@ -66,11 +66,7 @@ class Pipe:
         tasks = (typing, following, reporting)
         with leaving_on_signals(typing.cancel):
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await ended(tasks)
         for text in self._sending.waiting:
             self._complain(f"not sent, natd is away: {text}")
         return 1 if self._refused or self._sending.waiting else 0
@@ -81,7 +77,8 @@ class Pipe:
                 self._sending.put(line)
                 await self._sending.has_room()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._sending.all_accepted(), LEAVE_WAIT_S)
+            async with asyncio.timeout(LEAVE_WAIT_S):
+                await self._sending.all_accepted()
 
     async def _follow(self) -> None:
         events = self._natd.events(types=self._types, cursor=self._cursor, report_restarts=True)

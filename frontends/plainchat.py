@@ -49,7 +49,8 @@ class PlainChat:
                 break
             await self.room.sending.has_room()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.room.sending.all_accepted(), LEAVE_WAIT_S)
+            async with asyncio.timeout(LEAVE_WAIT_S):
+                await self.room.sending.all_accepted()
 
     def _write(self) -> None:
         for line in self.room.view.lines():

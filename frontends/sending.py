@@ -140,7 +140,8 @@ class Sending:
             except UnreachableError:
                 self._retry.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._retry.wait(), wait_s)
+                    async with asyncio.timeout(wait_s):
+                        await self._retry.wait()
                 wait_s = min(RETRY_LIMIT_S, wait_s * 2)
 
     async def _found(self, item: _Waiting, before: frozenset[str]) -> Json | None:
