@@ -4,8 +4,8 @@ Rules:
 - A card counts if it opens under the network key, belongs to whom the server says, and is not
   older than the one we have; whatever else a server says about a peer is a hint.
 - Registrations at several servers know nothing of each other; what they say is merged here.
-- Only the peer or registration that an input was for is drained, so an idle network of many
-  costs nothing.
+- Only the peer or registration that an input was for is drained, and only its timer is looked
+  at again, so an idle network of many costs nothing.
 """
 
 from collections import Counter, deque
@@ -31,7 +31,7 @@ from natd.core.punch import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.reach import Surroundings
 from natd.core.registration import Registration
 from natd.core.rendezvous import PREFIX_BYTES
-from natd.core.schedule import earliest
+from natd.core.schedule import Timetable, earliest
 from natd.core.secrets import network_id
 from natd.core.sessions import RouteAdded, RouteDropped
 from natd.core.types import (
@@ -137,6 +137,7 @@ class Membership:
         self._greetings = Greetings(random)
         self._network_tag = network_tag(settings.key)
         self._suspected_until = now
+        self._timers: Timetable[Peer | Registration] = Timetable()
         self._datagrams: list[Datagram] = []
         self._events: deque[MembershipEvent] = deque([Routed(GREETING + self._network_tag, None)])
 
@@ -276,14 +277,12 @@ class Membership:
         for address in self._greetings.due(now):
             if not self._is_served:
                 self._greet(address, wants_answer=True, now=now)
-        for registration in tuple(self._registrations.values()):
-            if _is_due(registration.get_timer(), now):
-                registration.handle_timer(now)
-                self._drain_registration(registration, now)
-        for peer in tuple(self._peers.values()):
-            if _is_due(peer.get_timer(), now):
-                peer.handle_timer(now)
-                self.drain_peer(peer, now)
+        for owner in self._timers.due(now):
+            owner.handle_timer(now)
+            if isinstance(owner, Peer):
+                self.drain_peer(owner, now)
+            else:
+                self._drain_registration(owner, now)
 
     # --- outputs
 
@@ -299,8 +298,7 @@ class Membership:
             self._tell_at,
             self._profile.get_timer(),
             self._greetings.get_timer(),
-            *(registration.get_timer() for registration in self._registrations.values()),
-            *(peer.get_timer() for peer in self._peers.values()),
+            self._timers.get_timer(),
         )
 
     def servers(self) -> tuple[ServerReport, ...]:
@@ -345,10 +343,12 @@ class Membership:
                 case Absent():
                     pass
             self._datagrams += registration.datagrams_to_send()
+        self._timers.set(registration, registration.get_timer())
 
     def _stop_registration(self, registration: Registration, now: float) -> None:
         registration.stop(now)
         self._datagrams += registration.datagrams_to_send()
+        self._timers.set(registration, None)
         self._events.append(Unrouted(RENDEZVOUS + registration.prefix))
 
     def _take_sample(
@@ -494,6 +494,7 @@ class Membership:
         while (event := peer.next_event()) is not None:
             self._take_peer_event(peer, event, now)
         self._datagrams += peer.datagrams_to_send()
+        self._timers.set(peer, peer.get_timer())
 
     def _take_peer_event(self, peer: Peer, event: PeerEvent, now: float) -> None:
         match event:
@@ -513,12 +514,12 @@ class Membership:
                 for registration in self._registrations.values():
                     if registration.state == "registered":
                         registration.sample(socket, now)
-                        self._datagrams += registration.datagrams_to_send()
+                        self._drain_registration(registration, now)
                         break
             case IntroductionWanted(samples):
                 for registration in self._registrations.values():
                     registration.connect(peer.card.peer, samples, now)
-                    self._datagrams += registration.datagrams_to_send()
+                    self._drain_registration(registration, now)
             case FreshSocketWanted():
                 self._events.append(SocketFor(peer))
             case events.PeerConnected():
@@ -526,7 +527,3 @@ class Membership:
                 self._events.append(event)
             case _:
                 self._events.append(event)
-
-
-def _is_due(timer: float | None, now: float) -> bool:
-    return timer is not None and timer <= now

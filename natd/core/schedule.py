@@ -1,6 +1,13 @@
 """When to do things next: the earliest of several timers, jitter, and growing waits."""
 
+import heapq
 from random import Random
+from typing import Generic, TypeVar
+
+_Key = TypeVar("_Key")
+
+TIMETABLE_SLACK = 64
+"""A heap is swept when more than this and three quarters of it are out of date."""
 
 
 def earliest(*timers: float | None) -> float | None:
@@ -44,3 +51,43 @@ class Ladder:
             return False
         self.due_at = now + self._waits_s[self._step]
         return True
+
+
+class Timetable(Generic[_Key]):
+    """The timers of many, of which one changes at a time: costs log n, not n."""
+
+    def __init__(self) -> None:
+        self._at: dict[_Key, float] = {}
+        self._heap: list[tuple[float, int, _Key]] = []  # those out of date are skipped
+        self._entries = 0
+
+    def set(self, key: _Key, at: float | None) -> None:
+        """The timer of `key` is at that instant from here on; None for never."""
+        if at is None:
+            self._at.pop(key, None)
+        elif self._at.get(key) != at:
+            self._at[key] = at
+            self._push(key, at)
+            if len(self._heap) > 4 * len(self._at) + TIMETABLE_SLACK:
+                self._heap.clear()
+                for each, its in self._at.items():
+                    self._push(each, its)
+
+    def due(self, now: float) -> list[_Key]:
+        """Whose timers are due, in the order of the instants; each counts as fired."""
+        fired: list[_Key] = []
+        while (at := self.get_timer()) is not None and at <= now:
+            key = self._heap[0][2]
+            del self._at[key]
+            fired.append(key)
+        return fired
+
+    def get_timer(self) -> float | None:
+        """The earliest of all."""
+        while self._heap and self._at.get(self._heap[0][2]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def _push(self, key: _Key, at: float) -> None:
+        self._entries += 1
+        heapq.heappush(self._heap, (at, self._entries, key))
