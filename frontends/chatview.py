@@ -291,8 +291,10 @@ class ChatView:
             how = "answers" if was_up is None else "is back"
             self.note(f"server {safe(server)} {how}", at)
         elif not is_up and was_up is not False:
-            goes_on = "; the chat goes on without it" if self._roster.anyone_is_here() else ""
-            self.warn(f"server {safe(server)} is lost{_because(event)}{goes_on}", at)
+            reason = str(event.get("reason") or "")
+            named = "" if server in reason else f" {safe(server)}"
+            goes_on = " (the chat goes on without it)" if self._roster.anyone_is_here() else ""
+            self.warn(f"server{named} lost{_because(event)}{goes_on}", at)
 
     # --- lines -------------------------------------------------------------------------
 

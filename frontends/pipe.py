@@ -3,7 +3,7 @@
     stdin    every line is a message to the network, as it is: nothing is a command
     stdout   every event, one JSON object a line, as `natctl events --json` prints it
 
-    mkfifo out; tail -f out | natctl pipe demo | jq -r 'select(.type == "message").text'
+    python -m frontends.pipe [NETWORK]      the daemon is found as natctl finds it
 
 Rules that a change must not break:
 
@@ -119,3 +119,10 @@ def run(
         return await pipe.run(sys.stdin.fileno())
 
     return run_frontend(front_end, network, socket_path)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2 or sys.argv[1:2] in (["-h"], ["--help"]):
+        print("usage: python -m frontends.pipe [NETWORK]", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(run(sys.argv[1] if len(sys.argv) == 2 else None, None))

@@ -199,16 +199,22 @@ def test_a_lost_server_is_told_once_and_so_is_its_return() -> None:
     view.receive_event(event("server_up", server="s:1"), NOW)
     assert view.lost_servers == []
     assert shown(view) == [
-        "22:13 * server s:1 is lost: no answer",
+        "22:13 * server s:1 lost: no answer",
         "22:13 * server s:1 is back",
     ]
+
+
+def test_a_server_that_its_reason_names_is_not_named_twice() -> None:
+    view = opened()
+    view.receive_event(event("server_down", server="s:1", reason="s:1 has stopped answering"), NOW)
+    assert shown(view) == ["22:13 * server lost: s:1 has stopped answering"]
 
 
 def test_with_someone_here_a_lost_server_is_said_not_to_matter() -> None:
     view = opened()
     view.receive_event(event("peer_online", peer=BOB, path=PATH), NOW)
     view.receive_event(event("server_down", server="s:1", reason="no answer"), NOW)
-    assert shown(view)[-1].endswith("is lost: no answer; the chat goes on without it")
+    assert shown(view)[-1].endswith("lost: no answer (the chat goes on without it)")
 
 
 def test_a_server_that_never_answered_is_not_said_to_be_back() -> None:
