@@ -380,7 +380,8 @@ def test_an_argument_that_is_not_utf8_is_refused_here(
 def test_what_came_from_a_peer_moves_no_cursor_in_any_command(
     natd: FakeDaemon, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    evil = "\x1b[2J\x07\x9b31m\u202e\u200b\r"
+    evil = "\x1b[2J\x07\x7f\x9b31m\u202e\u200b\r"
+    forbidden = set("\x1b\x07\x7f\x9b\u202e\u200b\r")
 
     def poisoned(value: Any) -> Any:
         if isinstance(value, dict):
@@ -395,10 +396,10 @@ def test_what_came_from_a_peer_moves_no_cursor_in_any_command(
         for mode in ([], ["--json"]):
             run([*mode, *shlex.split(line)])
             shown = capsys.readouterr()
-            assert not set(evil) & {*"\x1b\x07\x9b\u202e\u200b\r"} & set(shown.out + shown.err)
+            assert not forbidden & set(shown.out + shown.err)
     natd.answers["send"] = Refusal("unknown_peer", evil, evil)
     run(["send", "hi"])
-    assert not {*"\x1b\x07\x9b\u202e\u200b\r"} & set(capsys.readouterr().err)
+    assert not forbidden & set(capsys.readouterr().err)
 
 
 def test_colours_are_for_terminals_only_and_not_with_no_color(natd: FakeDaemon) -> None:
@@ -441,6 +442,19 @@ def test_an_interruption_is_exit_code_130_and_no_traceback(natd: FakeDaemon) -> 
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=10)
     assert (process.returncode, out, err) == (130, b"", b"")
+
+
+def test_status_watch_shows_it_again_until_interrupted(natd: FakeDaemon) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "--json", "status", "--watch"],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    wait_until(lambda: len(natd.asked("status")) >= 2)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert [json.loads(line)["pid"] for line in out.splitlines()[:2]] == [4711, 4711]
 
 
 def test_shutdown_returns_when_the_daemon_is_gone(
