@@ -7,10 +7,13 @@ yet answered passes both:
 - `targets()` keeps only addresses that can be a peer: never multicast, broadcast, unspecified,
   a port below 1024 or a server of ours; a private one only where the peer is in our own realm;
   loopback only where the server saw us on loopback, too.
-- `TargetBudget` limits packets and bytes for each IP address, over all peers and networks.
+- `TargetBudget` limits packets and bytes for each IP address, over all peers and networks, in
+  every minute there is, not only in those of a clock.
 """
 
 import ipaddress
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -152,26 +155,39 @@ BURST_S = 0.1
 PACKETS_A_SECOND = 10
 PACKETS_A_MINUTE = 60
 BYTES_A_MINUTE = 6_000
+MINUTE_S = 60.0
 LARGE_BYTES = 200
-"""More than any check: a first flight that no longer fits is left out, and the checks go on."""
+"""More than any check: part of a first flight."""
+LARGE_BYTES_A_MINUTE = 3_600
+"""One first flight: what it leaves is for 28 checks, without which it would be for nothing."""
 SILENCES_S = (30.0, 60.0, 300.0)
 """After a minute's budget went unanswered: each silence longer, so that a victim who never
 answers sees us less and less."""
 MOST_IPS = 4_096
+SWEEP_S = 1.0
+"""How often a full table is looked through for addresses that need not be counted any more."""
+MOST_CALLS = 10
+"""How many checks of a peer's may wait for ours; without a limit they could be saved up."""
 TRUSTED_FOR_S = 60.0
 """How long an authenticated answer lifts the budget: longer than any path stays unprobed."""
 
 
 @dataclass(slots=True)
 class _Spent:
-    minute_began: float
-    packets: int = 0
-    bytes: int = 0
-    second_began: float = 0.0
-    in_second: int = 0
+    sent_at: "array[float]" = field(default_factory=lambda: array("d"))  # of the last minute
+    sizes: "array[int]" = field(default_factory=lambda: array("H"))
+    burst_until: float = 0.0
     silent_until: float = 0.0
     silences: int = 0
     trusted_until: float = 0.0
+    calls: int = 0
+    """Checks from there that we may still send one of ours for."""
+
+    def age(self, now: float) -> None:
+        """Forget what is more than a minute old."""
+        old = bisect_right(self.sent_at, now - MINUTE_S)
+        if old:
+            del self.sent_at[:old], self.sizes[:old]
 
 
 @dataclass(slots=True)
@@ -179,53 +195,77 @@ class TargetBudget:
     """What may still be sent to an IP address that has not authenticated itself."""
 
     _spent: dict[str, _Spent] = field(default_factory=dict)
+    _swept_at: float = 0.0
 
     def allow(self, address: Address, size_bytes: int, now: float) -> bool:
         """Take one packet of `size_bytes` from the address' budget; False if it is spent."""
-        spent = self._spent.get(address.host)
+        spent = self._of(address, now)
         if spent is None:
-            if len(self._spent) >= MOST_IPS:
-                self._forget(now)
-                if len(self._spent) >= MOST_IPS:
-                    return False
-            spent = self._spent[address.host] = _Spent(minute_began=now, second_began=now)
+            return False
         if now < spent.trusted_until:
             return True
-        if now < spent.silent_until:
-            return False
-        if now - spent.minute_began >= 60.0:
-            spent.minute_began, spent.packets, spent.bytes = now, 0, 0
-        if now - spent.second_began >= (BURST_S if spent.packets <= BURST_PACKETS else 1.0):
-            spent.second_began, spent.in_second = now, 0
-        if spent.in_second >= PACKETS_A_SECOND:
-            return False
-        if spent.packets >= PACKETS_A_MINUTE or spent.bytes + size_bytes > BYTES_A_MINUTE:
-            if size_bytes > LARGE_BYTES and spent.packets < PACKETS_A_MINUTE:
-                return False
-            spent.silent_until = now + SILENCES_S[min(spent.silences, len(SILENCES_S) - 1)]
-            spent.silences += 1
-            spent.minute_began, spent.packets, spent.bytes = spent.silent_until, 0, 0
-            return False
-        spent.in_second += 1
-        spent.packets += 1
-        spent.bytes += size_bytes
-        return True
+        spent.age(now)
+        if self._has_room(spent, size_bytes, now):
+            if not spent.sent_at:
+                spent.burst_until = now + BURST_S
+            spent.sent_at.append(now)
+            spent.sizes.append(size_bytes)
+            return True
+        if spent.calls and size_bytes <= LARGE_BYTES:
+            spent.calls -= 1
+            return True
+        return False
 
     def answered(self, address: Address, now: float) -> None:
         """An authenticated datagram came from there: it is a peer, and wants our packets."""
-        spent = self._spent.setdefault(address.host, _Spent(minute_began=now))
-        spent.trusted_until = now + TRUSTED_FOR_S
-        spent.silences, spent.silent_until = 0, 0.0
+        spent = self._of(address, now)
+        if spent is not None:
+            spent.trusted_until = now + TRUSTED_FOR_S
+            spent.silences, spent.silent_until = 0, 0.0
 
     def called(self, address: Address, now: float) -> None:
-        """A check that only a peer can make came from there, for the first time: whoever sent
-        it is about to answer, so the address gets a fresh minute."""
-        spent = self._spent.get(address.host)
+        """A check that only a peer can make came from there, for the first time.  It pays for
+        one check of ours, whatever was spent: never for more than it brought, since the peer
+        may have forged where it came from."""
+        spent = self._of(address, now)
         if spent is not None:
-            spent.silent_until = 0.0
-            spent.minute_began, spent.packets, spent.bytes = now, 0, 0
+            spent.calls = min(spent.calls + 1, MOST_CALLS)
 
-    def _forget(self, now: float) -> None:
+    def _of(self, address: Address, now: float) -> _Spent | None:
+        """None when too many addresses are being counted already."""
+        spent = self._spent.get(address.host)
+        if spent is None and len(self._spent) >= MOST_IPS and now >= self._swept_at + SWEEP_S:
+            self._sweep(now)
+        if spent is None and len(self._spent) < MOST_IPS:
+            spent = self._spent[address.host] = _Spent()
+        return spent
+
+    def _has_room(self, spent: _Spent, size_bytes: int, now: float) -> bool:
+        if now < spent.silent_until:
+            return False
+        is_large = size_bytes > LARGE_BYTES
+        if is_large:
+            large = sum(size for size in spent.sizes if size > LARGE_BYTES)
+            if large + size_bytes > LARGE_BYTES_A_MINUTE:
+                return False
+        if now < spent.burst_until:
+            if len(spent.sent_at) >= BURST_PACKETS:
+                return False
+        else:
+            since = max(now - 1.0, spent.burst_until)
+            if len(spent.sent_at) - bisect_left(spent.sent_at, since) >= PACKETS_A_SECOND:
+                return False
+        is_spent = sum(spent.sizes) + size_bytes > BYTES_A_MINUTE
+        if len(spent.sent_at) < PACKETS_A_MINUTE and not is_spent:
+            return True
+        if not is_large and spent.sent_at[0] >= spent.silent_until:
+            spent.silent_until = now + SILENCES_S[min(spent.silences, len(SILENCES_S) - 1)]
+            spent.silences += 1
+        return False
+
+    def _sweep(self, now: float) -> None:
+        self._swept_at = now
         for host, spent in list(self._spent.items()):
-            if now - spent.minute_began >= 60.0 and now >= spent.silent_until:
+            spent.age(now)
+            if not spent.sent_at and now >= max(spent.silent_until, spent.trusted_until):
                 del self._spent[host]
