@@ -113,8 +113,7 @@ class Output:
 
 
 def _json(value: Mapping[str, Any]) -> str:
-    # DEL is the one control character that JSON leaves as it is.
-    return json.dumps({"v": 1, **value}, separators=(",", ":")).replace("\x7f", "\\u007f")
+    return json.dumps({"v": 1, **value}, separators=(",", ":"))
 
 
 def _is_unicode(stream: TextIO) -> bool:

@@ -450,7 +450,7 @@ def test_status_watch_shows_it_again_until_interrupted(natd: FakeDaemon) -> None
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    wait_until(lambda: len(natd.asked("status")) >= 2)
+    wait_until(lambda: len(natd.asked("status")) >= 3)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=10)
     assert process.returncode == 130
