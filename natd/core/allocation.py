@@ -109,7 +109,7 @@ def _predicted(rule: PortRule, last: int) -> Iterator[int]:
         size = rule.high - rule.low + 1
         yield from range(rule.low, rule.high + 1)
         for neighbour in (rule.high + 1, rule.low - size):
-            if LOWEST_PORT <= neighbour and neighbour + size - 1 <= HIGHEST_PORT:
+            if neighbour >= LOWEST_PORT and neighbour + size - 1 <= HIGHEST_PORT:
                 yield from range(neighbour, neighbour + size)
     else:
         yield from candidates_in_range(rule)

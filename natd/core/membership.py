@@ -311,6 +311,11 @@ class Membership:
         return tuple(peer.view(now) for peer in self._peers.values())
 
     @property
+    def card_sequence(self) -> int:
+        """Of our newest card here: whoever joins again must begin above it."""
+        return self._profile.sequence
+
+    @property
     def sockets(self) -> frozenset[SocketId]:
         """The sockets besides the main one that some peer needs."""
         return frozenset().union(*(peer.reach.sockets for peer in self._peers.values()))

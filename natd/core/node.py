@@ -113,6 +113,7 @@ class Node:
         if membership is not None:
             membership.stop(now)
             self._drain(membership, now)
+            self._card_sequence = max(self._card_sequence, membership.card_sequence + 1)
             for key in [k for k, route in self._routes.items() if route.membership is membership]:
                 del self._routes[key]
 

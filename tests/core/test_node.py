@@ -3,6 +3,7 @@
 import pytest
 
 from natd.core import events
+from natd.core.membership import NetworkSettings
 from natd.core.secrets import network_key
 from tests.core.village import Village
 from tests.fabric import Weather
@@ -180,6 +181,17 @@ def test_a_peer_restarted_while_the_server_is_dead_finds_the_others(policy, gone
     assert village.internet.run_until(lambda: bob.texts() == ["are you back?"], limit_s)
     bob.send("yes", to=alice)
     assert village.internet.run_until(lambda: alice.texts() == ["yes"], 2.0)
+
+
+def test_a_network_left_and_joined_again_in_one_run_is_a_newer_card():
+    """Its sequence number once began again at the run's first, and nobody believed the card."""
+    village, alice, bob = _chatting()
+    alice.node.leave(alice.network, village.internet.now)
+    village.internet.run(2.0)
+    assert not bob.is_online(alice)
+    settings = NetworkSettings("demo", alice.key, alice.name)
+    alice.node.join(settings, tuple(village.servers), village.internet.now)
+    assert village.internet.run_until(lambda: bob.is_online(alice), 5.0)
 
 
 def test_a_peer_that_stops_says_so():
