@@ -20,6 +20,11 @@ PACKAGES = ("natd", "natctl", "frontends")
 CORE_ORDER = (
     "types",
     "schedule",
+    "natpmp",
+    "pcp",
+    "ssdp",
+    "grant",
+    "portmapping",
     "stun",
     "rendezvous",
     "wire",
@@ -40,6 +45,7 @@ CORE_ORDER = (
     "natmodel",
     "candidates",
     "checks",
+    "verdict",
     "punch",
     "paths",
     "reach",
@@ -63,6 +69,7 @@ CORE_ORDER = (
 DOORS = {
     "click": ("natctl/", "natd/__main__.py"),
     "cryptography": ("natd/core/card.py", "natd/core/secrets.py", "natd/core/quic.py"),
+    "miniupnpc": ("natd/upnp.py",),
     "msgspec": ("natd/core/frames.py", "natd/command_table.py"),
     "prompt_toolkit": ("frontends/chat.py",),
     "psutil": ("natd/network_interfaces.py",),

@@ -17,7 +17,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from natd.core.types import Address, Candidate, CandidateKind
+from natd.core.types import Address, Candidate, CandidateKind, PathKind
 
 MOST_TARGETS = 16
 MOST_OF_A_KIND = 4
@@ -129,6 +129,20 @@ def targets(
         chosen[address] = candidate
         of_kind[candidate.kind] = of_kind.get(candidate.kind, 0) + 1
     return tuple(chosen.values())
+
+
+def path_kind(candidate: Candidate, ours: tuple[Address, ...]) -> PathKind:
+    """What a path to this candidate is called."""
+    host = candidate.address.host
+    if candidate.kind is CandidateKind.MAPPED:
+        return PathKind.MAPPED
+    if is_private(host) or is_loopback(host):
+        return PathKind.LAN
+    if candidate.address.is_ipv6:
+        return PathKind.IPV6
+    if any(address.host == host for address in ours):
+        return PathKind.LAN if candidate.kind is CandidateKind.LAN else PathKind.HAIRPIN
+    return PathKind.DIRECT
 
 
 def _may_be_a_peer(address: Address) -> bool:

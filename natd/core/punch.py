@@ -6,9 +6,9 @@ side's arrives.  The first authenticated answer decides; a later one only ever a
 
 An attempt is a row of rounds:
 
-    start ─► ladder ─► silence for 2·RTT + 100 ms ─► sample ─► introduce again ─► ladder ─► …
-                                                        │
-                                                        └─ poisoned: fresh socket, sample it
+    start ─► ladder ─► wait ─► sample ─► introduce again ─► ladder ─► wait ─► …
+                                 │
+                                 └─ poisoned: fresh socket, sample it
 
 Rules:
 - While `start_in` runs, the nearer side sends low-TTL openers only: they open its own NAT and
@@ -19,7 +19,10 @@ Rules:
   own agreed port to the other's old address, and low-TTL openers, earlier and alone, from its
   main socket towards the other's agreed ports.  Elsewhere nothing is sent to the peer from the
   fresh socket until a server has seen it and has introduced both sides again.
-- Rounds back off 1, 2, 4 … 60 s; an introduction, the user or a change of network resets them.
+- The first wait is two round trips and 100 ms: beyond that checks die on the way, they are not
+  slow.  The waits of further rounds grow: 1, 2, 4 … 60 s.  Only news begin them anew: another
+  card of the peer's, the user, a change of our network.  An introduction alone does not, for
+  either side asks for one in each round.
 - After `VERDICT_AFTER_S` without a path the attempt says why, once, and goes on quietly.
 """
 
@@ -28,7 +31,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
-from natd.core.candidates import TargetBudget, is_loopback, is_private
+from natd.core.candidates import TargetBudget, is_private, path_kind
 from natd.core.checks import LOW_TTL, Answered, Checks
 from natd.core.schedule import backed_off, earliest, jittered
 from natd.core.types import (
@@ -38,11 +41,11 @@ from natd.core.types import (
     Candidate,
     CandidateKind,
     Datagram,
-    Mapping,
     NatReport,
     PathKind,
     SocketId,
 )
+from natd.core.verdict import verdict
 
 CHECK_LADDER_S = (0.0, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
 """Instants of the checks in a round.  Dense at first: the far NAT opens at a moment we can't
@@ -60,9 +63,13 @@ by the same introduction differ."""
 
 MOST_AGREED_HOSTS = 2
 
+AGREED_LADDER_S = (0.0, 0.16)
+"""From an agreed port, in each round: the openers before them cost as much again."""
+
 UNKNOWN_RTT_S = 0.2
 SAMPLE_PATIENCE_S = 1.0
-"""How long a sample may take before the round goes on without a server's help."""
+INTRODUCTION_PATIENCE_S = 0.5
+"""How long a server may take before the round goes on without its help."""
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
@@ -135,6 +142,8 @@ class _Attempt:
     sample_by: float | None = None
     retry_at: float | None = None
     round: int = 0
+    asked: bool = False
+    """Whether an introduction was asked for that has not come yet."""
     judged: bool = False
     heard: bool = False
     settled: bool = False
@@ -166,18 +175,30 @@ class Punch:
         nats: tuple[NatReport, NatReport],
         start_in_s: float,
         rtt_s: float | None,
+        fresh: bool,
         now: float,
     ) -> None:
-        """Begin a round towards `targets`, best first; `nats` are our report and the peer's."""
-        began, judged, heard = now, False, False
-        if self._attempt is not None and self.active:
-            began, judged, heard = self._attempt.began, self._attempt.judged, self._attempt.heard
+        """Begin a round towards `targets`, best first; `nats` are our report and the peer's.
+
+        `fresh`: something has changed, so that what failed before may succeed at once.
+        """
+        before = self._attempt if self.active else None
+        self._attempt = attempt = _Attempt(began=now, full_ttl_at=now + start_in_s)
+        if before is not None:
+            attempt.began, attempt.judged = before.began, before.judged
+            attempt.heard = before.heard
+        if before is not None and not fresh:
+            attempt.round = before.round + before.asked
+        else:
+            self._socket = MAIN_SOCKET
+            self._targets.clear()
         self._nats, self._ours = nats, ours
         self._rtt_s = rtt_s or UNKNOWN_RTT_S
+        others = {key: t for key, t in self._targets.items() if t.socket != self._socket}
         self._targets.clear()
         self._add_targets(targets, now)
-        self._attempt = _Attempt(began, full_ttl_at=now + start_in_s, judged=judged, heard=heard)
-        self._attempt.escalate_at = now + start_in_s + 2 * self._rtt_s + SILENCE_S
+        self._targets |= others
+        attempt.escalate_at = attempt.full_ttl_at + self._wait_s(attempt.round)
         self.handle_timer(now)
 
     def add(self, targets: Iterable[Candidate], now: float) -> None:
@@ -239,18 +260,10 @@ class Punch:
 
     def use_socket(self, socket: SocketId, now: float) -> None:
         """The owner's answer to `FreshSocketWanted`."""
-        self._socket = socket
-        if self._attempt is not None:
+        if self._attempt is not None and self.active:
+            self._socket = socket
             self._attempt.sample_by = now + SAMPLE_PATIENCE_S
             self._events.append(SampleWanted(socket))
-
-    def retry(self, now: float) -> None:
-        """The user or a change of network: forget the back-off and try at once."""
-        if self._attempt is not None:
-            self._attempt.round = 0
-            self._attempt.judged = False
-            self._attempt.began = now
-            self._begin_round(now)
 
     def settle(self) -> None:
         """A path stands: the ladder that is being climbed may still find a better one, but
@@ -286,6 +299,8 @@ class Punch:
         attempt = self._attempt
         if attempt is None:
             return
+        if attempt.retry_at is not None and attempt.retry_at <= now:
+            self._begin_round(now)
         for target in tuple(self._targets.values()):
             if target.at is not None and target.at <= now:
                 self._check(target, now)
@@ -297,8 +312,6 @@ class Punch:
         if attempt.sample_by is not None and attempt.sample_by <= now:
             attempt.sample_by = None
             self._introduce((), now)
-        if attempt.retry_at is not None and attempt.retry_at <= now:
-            self._begin_round(now)
         if not attempt.judged and self.active and now >= attempt.began + VERDICT_AFTER_S:
             attempt.judged = True
             self._events.append(AttemptFailed(verdict(*self._nats, heard=attempt.heard)))
@@ -349,7 +362,7 @@ class Punch:
         for candidate in targets:
             key = (candidate.address, self._socket)
             if key not in self._targets:
-                self._targets[key] = _Target(candidate, self._socket, CHECK_LADDER_S, at=now)
+                self._targets[key] = _Target(candidate, self._socket, self._ladder, at=now)
 
     def _use_agreed_ports(self, now: float) -> None:
         """Meet on ports that no early packet can have spoilt; one of ours in each round."""
@@ -368,7 +381,7 @@ class Punch:
                 ports = self._checks.our_ports
                 socket = SocketId(ports[self._attempt.round % len(ports)])
                 self._targets[candidate.address, socket] = _Target(
-                    candidate, socket, RETRY_LADDER_S, at=now + OPENER_LEAD_S
+                    candidate, socket, AGREED_LADDER_S, at=now + OPENER_LEAD_S
                 )
 
     def _send(self, address: Address, socket: SocketId, ttl: int | None, now: float) -> None:
@@ -379,59 +392,34 @@ class Punch:
     def _introduce(self, samples: tuple[Address, ...], now: float) -> None:
         """Ask for another introduction; without one the ladder is climbed again by itself."""
         assert self._attempt is not None
+        self._attempt.asked = True
+        self._attempt.retry_at = now + INTRODUCTION_PATIENCE_S
         self._events.append(IntroductionWanted(samples))
-        wait_s = backed_off(self._attempt.round, FIRST_RETRY_S, LONGEST_RETRY_S)
-        self._attempt.retry_at = now + jittered(wait_s, RETRY_JITTER, self._random)
 
     def _begin_round(self, now: float) -> None:
-        assert self._attempt is not None
-        self._attempt.round += 1
-        self._attempt.retry_at = None
+        attempt = self._attempt
+        assert attempt is not None
+        attempt.round += 1
+        attempt.asked, attempt.retry_at = False, None
+        attempt.escalate_at = now + self._wait_s(attempt.round)
+        self._add_targets(self.targets, now)
         for target in self._targets.values():
             if target.socket == self._socket:
-                target.ladder = RETRY_LADDER_S
-                target.step, target.at = 0, now
-        self._attempt.escalate_at = now + 2 * self._rtt_s + SILENCE_S
+                target.ladder, target.step, target.at = self._ladder, 0, now
+
+    @property
+    def _ladder(self) -> tuple[float, ...]:
+        assert self._attempt is not None
+        return RETRY_LADDER_S if self._attempt.round else CHECK_LADDER_S
+
+    def _wait_s(self, round_number: int) -> float:
+        """From the first full check of a round to its escalation."""
+        silence_s = 2 * self._rtt_s + SILENCE_S
+        if round_number == 0:
+            return silence_s
+        wait_s = backed_off(round_number - 1, FIRST_RETRY_S, LONGEST_RETRY_S)
+        return max(silence_s, jittered(wait_s, RETRY_JITTER, self._random))
 
     def _pause(self) -> None:
         for target in self._targets.values():
             target.at = None
-
-
-def path_kind(candidate: Candidate, ours: tuple[Address, ...]) -> PathKind:
-    """What a path to this candidate is called."""
-    host = candidate.address.host
-    if candidate.kind is CandidateKind.MAPPED:
-        return PathKind.MAPPED
-    if is_private(host) or is_loopback(host):
-        return PathKind.LAN
-    if candidate.address.is_ipv6:
-        return PathKind.IPV6
-    if any(address.host == host for address in ours):
-        return PathKind.LAN if candidate.kind is CandidateKind.LAN else PathKind.HAIRPIN
-    return PathKind.DIRECT
-
-
-def verdict(ours: NatReport, theirs: NatReport, *, heard: bool) -> str:
-    """Why there is no path yet and what would help, in one sentence."""
-    help_text = "a forwarded port, port mapping on the router or IPv6 on either side would help"
-    if ours.mapping is Mapping.DEPENDENT and theirs.mapping is Mapping.DEPENDENT:
-        return (
-            "both NATs use another port for every destination, so neither side can tell the "
-            f"other where to send: {help_text}"
-        )
-    if Mapping.DEPENDENT in (ours.mapping, theirs.mapping):
-        whose = "our" if ours.mapping is Mapping.DEPENDENT else "the peer's"
-        return (
-            f"{whose} NAT uses another port for every destination and the other side lets in "
-            f"only what it has sent to: {help_text}"
-        )
-    if heard:
-        return (
-            "the peer's packets arrive here but ours do not get through to it: "
-            f"its NAT or firewall refuses them; {help_text}"
-        )
-    return (
-        "no packet of the peer's arrives here: it may have gone, or a firewall between the two "
-        f"blocks UDP; {help_text}"
-    )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from natd.core import stun
-from natd.core.candidates import TargetBudget, targets
+from natd.core.candidates import TargetBudget, path_kind, targets
 from natd.core.checks import PREFIX_BYTES, Checks, answer
 from natd.core.paths import PathChosen, PathRecovered, Paths, PathsLost, PathSuspected
 from natd.core.punch import (
@@ -26,7 +26,6 @@ from natd.core.punch import (
     PathFound,
     Punch,
     SampleWanted,
-    path_kind,
 )
 from natd.core.schedule import earliest
 from natd.core.secrets import PairSecrets
@@ -123,6 +122,7 @@ class Reach:
         self._paths = Paths(self._checks, random)
         self._claimed: tuple[Candidate, ...] = ()
         self._their_nat = NatReport()
+        self._has_news = False  # whether the peer's card came after the last attempt began
         self._seen: tuple[Address, ...] = ()
         self._last_good: tuple[Address, ...] = ()
         # Where the peer was last heard while there was no path; None: nowhere yet.
@@ -146,6 +146,7 @@ class Reach:
     def describe_peer(self, candidates: tuple[Candidate, ...], nat: NatReport) -> None:
         """What the peer's newest card claims."""
         self._claimed, self._their_nat = candidates, nat
+        self._has_news = True
 
     def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
         """What servers say of our own side; while we punch, it may open further candidates."""
@@ -172,6 +173,7 @@ class Reach:
         """Try at once, on every address known: the user asks, or our network has changed."""
         self._paths.probe(now)
         if not self._paths.healthy:
+            self._has_news = True
             self._attempt(0.0, now)
             self._events.append(IntroductionWanted(()))
         self._paths.handle_timer(now)
@@ -341,8 +343,10 @@ class Reach:
             nats=(self._surroundings.nat, self._their_nat),
             start_in_s=start_in_s,
             rtt_s=self._surroundings.rtt_s,
+            fresh=self._has_news,
             now=now,
         )
+        self._has_news = False
 
     def _all_targets(self) -> tuple[Candidate, ...]:
         in_use = self._paths.in_use
