@@ -18,6 +18,7 @@ from natd.core.membership import NetworkSettings
 from natd.core.node import Node
 from natd.core.paths import Paths
 from natd.core.peer import Peer
+from natd.core.portmapping import PortMapping
 from natd.core.punch import Punch
 from natd.core.registration import Registration
 from natd.core.secrets import Prekey, network_id, network_key
@@ -152,6 +153,14 @@ def _paths():
     return Paths(Checks(b"abcd", Random(1)), Random(2))
 
 
+def _port_mapping():
+    core = PortMapping(
+        port=40000, client="192.168.1.2", gateway="192.168.1.1", nonce=bytes(12), random=Random(1)
+    )
+    core.start(START)
+    return core
+
+
 CORES = {
     "node": _node,
     "coordinator": _coordinator,
@@ -159,6 +168,7 @@ CORES = {
     "peer": _peer,
     "punch": _punch,
     "paths": _paths,
+    "port_mapping": _port_mapping,
 }
 
 
@@ -204,7 +214,7 @@ def test_junk_of_every_first_byte_is_dropped_and_counted(make):
 
 def test_a_core_has_no_way_to_the_world():
     """Constructors take values and children only: no function to call back."""
-    for kind in (Node, Coordinator, Registration, Peer, Punch, Paths, Session):
+    for kind in (Node, Coordinator, Registration, Peer, Punch, Paths, PortMapping, Session):
         for parameter in inspect.signature(kind.__init__).parameters.values():
             assert "Callable" not in str(parameter.annotation), (kind, parameter)
 
