@@ -10,6 +10,7 @@ import pytest
 
 from natd import network_interfaces
 from natd.network_interfaces import NetworkWatch, local_addresses
+from tests.requirements import requires
 
 
 def test_addresses_are_canonical_and_none_is_loopback_or_link_local() -> None:
@@ -76,6 +77,7 @@ asyncio.run(main())
 """
 
 
+@requires("namespaces", "command:ip")
 def test_an_address_that_comes_is_seen_by_the_kernels_signal() -> None:
     flags = "-n" if os.geteuid() == 0 else "-Urn"
     done = subprocess.run(
