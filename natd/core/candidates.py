@@ -43,11 +43,13 @@ another realm.  (`ipaddress.is_private` would also count documentation ranges.)"
 _ORDER = (
     CandidateKind.LAN,
     CandidateKind.IPV6,
-    CandidateKind.SERVER_REFLEXIVE,
     CandidateKind.MAPPED,
+    CandidateKind.SERVER_REFLEXIVE,
     CandidateKind.PEER_REFLEXIVE,
     CandidateKind.LAST_GOOD,
 )
+"""A mapped port takes packets from anybody, so the first flight should go there, while of a NAT
+that maps each destination anew what servers saw may be of no use, and more than one address."""
 
 _VIRTUAL_BRIDGES = tuple(
     ipaddress.ip_network(text) for text in ("172.17.0.0/16", "172.18.0.0/15", "192.168.122.0/24")
@@ -177,6 +179,8 @@ LARGE_BYTES_A_MINUTE = 3_600
 SILENCES_S = (30.0, 60.0, 300.0)
 """After a minute's budget went unanswered: each silence longer, so that a victim who never
 answers sees us less and less."""
+RETURN_EVERY_S = 300.0
+"""How often a newer card may end a silence: as rarely as the longest one ends by itself."""
 MOST_IPS = 4_096
 SWEEP_S = 1.0
 """How often a full table is looked through for addresses that need not be counted any more."""
@@ -194,6 +198,7 @@ class _Spent:
     silent_until: float = 0.0
     silences: int = 0
     trusted_until: float = 0.0
+    may_return_at: float = 0.0
     calls: int = 0
     """Checks from there that we may still send one of ours for."""
 
@@ -244,6 +249,14 @@ class TargetBudget:
         spent = self._of(address, now)
         if spent is not None:
             spent.calls = min(spent.calls + 1, MOST_CALLS)
+
+    def returned(self, address: Address, now: float) -> None:
+        """A peer that is said to be there has made a newer card, so it lives: the silence ends,
+        if not too often, but the minute goes on."""
+        spent = self._spent.get(address.host)
+        if spent is not None and spent.may_return_at <= now < spent.silent_until:
+            spent.may_return_at = now + RETURN_EVERY_S
+            spent.silent_until = now
 
     def _of(self, address: Address, now: float) -> _Spent | None:
         """None when too many addresses are being counted already."""

@@ -9,6 +9,8 @@ Rules:
 - A request without valid integrity gets no answer at all.
 - An answer counts only from the address and on the socket that its request was sent to and from
   (RFC 8445, section 7.2.5.2.1), once, and only under the keys that the request was made with.
+- Where it is not sure that the peer holds the newest secrets, checks are made under the newest
+  and under those that it surely holds, in turn.
 - A transaction id begins with four bytes that the owner chose, by which answers find their peer.
 """
 
@@ -30,6 +32,8 @@ OUTSTANDING_S = 10.0
 """No round trip on this planet takes longer; a later answer proves nothing about now."""
 
 AGREED_PORTS = 3
+"""Of each kind: one for each of the first rounds."""
+
 AGREED_RANGE = (20_000, 60_000)
 """Above the ports of services, below the end, where port-preserving NATs have few users."""
 
@@ -59,42 +63,57 @@ class Checks:
     def __init__(self, prefix: bytes, random: Random) -> None:
         self._prefix = prefix
         self._random = random
-        self._secrets: PairSecrets | None = None  # None until a card of the peer was opened
+        self._secrets: tuple[PairSecrets, ...] = ()  # empty until a card of the peer was opened
+        self._turn = 0
         self._outstanding: dict[bytes, _Outstanding] = {}
 
-    def use(self, secrets: PairSecrets) -> None:
-        """Make further checks under these secrets."""
+    def use(self, *secrets: PairSecrets) -> None:
+        """Make further checks under these secrets in turn, the newest named first."""
         self._secrets = secrets
 
     @property
     def ready(self) -> bool:
-        return self._secrets is not None
+        return bool(self._secrets)
 
     @property
     def our_ports(self) -> tuple[int, ...]:
         """Local ports that the peer expects us on if our main one can't get through."""
-        return () if self._secrets is None else _agreed_ports(self._secrets.send_check_key)
+        return self._agreed(send=True)[:AGREED_PORTS]
 
     @property
     def their_ports(self) -> tuple[int, ...]:
         """The same of the peer's: behind a NAT that keeps ports, its external ones, too."""
-        return () if self._secrets is None else _agreed_ports(self._secrets.receive_check_key)
+        return self._agreed(send=False)[:AGREED_PORTS]
+
+    @property
+    def meeting_ports(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of ours and theirs, for when neither main socket can get through."""
+        ours, theirs = self._agreed(send=True), self._agreed(send=False)
+        return tuple(zip(ours[AGREED_PORTS:], theirs[AGREED_PORTS:], strict=True))
+
+    @property
+    def we_open(self) -> bool:
+        """Which of the two opens and which one calls, where the halves differ for no other
+        reason: the same question has the opposite answer at the peer."""
+        return self.ready and self._secrets[0].send_tag < self._secrets[0].receive_tag
 
     def request(
         self, address: Address, socket: SocketId, now: float, ttl: int | None = None
     ) -> Datagram:
         """One check to `address`; with a `ttl` it is an opener that is not meant to arrive."""
-        if self._secrets is None:
+        if not self._secrets:
             raise ValueError("a check needs the pair's secrets: call use() first")
+        self._turn += 1
+        secrets = self._secrets[self._turn % len(self._secrets)]
         transaction = self._prefix + self._random.randbytes(stun.TRANSACTION_BYTES - PREFIX_BYTES)
         self._forget(now)
         self._outstanding[transaction] = _Outstanding(
-            address, socket, now, self._secrets.receive_check_key
+            address, socket, now, secrets.receive_check_key
         )
         data = stun.encode_binding_request(
             transaction,
-            username=self._secrets.send_tag + self._secrets.receive_tag,
-            key=self._secrets.send_check_key,
+            username=secrets.send_tag + secrets.receive_tag,
+            key=secrets.send_check_key,
         )
         return Datagram(data, address, ttl, socket)
 
@@ -109,6 +128,12 @@ class Checks:
             return None
         del self._outstanding[message.transaction]
         return Answered(address, socket, now - sent.sent_at, message.mapped_address())
+
+    def _agreed(self, *, send: bool) -> tuple[int, ...]:
+        if not self._secrets:
+            return ()
+        newest = self._secrets[0]
+        return _agreed_ports(newest.send_check_key if send else newest.receive_check_key)
 
     def _forget(self, now: float) -> None:
         for transaction, sent in list(self._outstanding.items()):
@@ -133,5 +158,5 @@ def _agreed_ports(check_key: bytes) -> tuple[int, ...]:
     """Known to the two peers alone, and without a word, because both have the pair's keys."""
     lowest, end = AGREED_RANGE
     drawn = hmac.digest(check_key, b"agreed ports", "sha256")
-    numbers = (int.from_bytes(drawn[4 * i : 4 * i + 4], "big") for i in range(AGREED_PORTS))
+    numbers = (int.from_bytes(drawn[4 * i : 4 * i + 4], "big") for i in range(2 * AGREED_PORTS))
     return tuple(lowest + number % (end - lowest) for number in numbers)

@@ -12,7 +12,9 @@ Rules:
 - A path is only ever added by an answer to a check of ours, so nobody can move a session by
   replaying its datagrams from elsewhere.
 - A better path replaces the one in use at once when it is of a better kind, and a suspected one
-  is replaced by any that answers.
+  is replaced by any that answers.  What was true of a path a while ago counts for nothing: only
+  one that was heard within `FRESH_S` is taken into use.
+- A check to where an authentic datagram merely came from is paid for like one to a stranger.
 - At rest a path costs one check and its answer in `KEEPALIVE_S`, whichever side's timer is first.
 """
 
@@ -20,6 +22,7 @@ from collections import deque
 from dataclasses import dataclass
 from random import Random
 
+from natd.core.candidates import TargetBudget
 from natd.core.checks import Answered, Checks
 from natd.core.schedule import earliest, jittered
 from natd.core.types import Address, Datagram, PathKind, PathReport, SocketId
@@ -41,6 +44,9 @@ LOST_AFTER_S = 14.0
 MOST_PATHS = 4
 MOST_ROAMING = 8
 ROAMING_SPACING_S = 0.05
+FRESH_S = 5.0
+"""A path at rest may have died unnoticed: no NAT need keep it open without keepalives."""
+
 FORGET_AFTER_S = 60.0
 BETTER_RTT_S = 0.005
 BETTER_RTT_SHARE = 0.1
@@ -104,8 +110,9 @@ class _Roaming:
 class Paths:
     """Every live path of one peer."""
 
-    def __init__(self, checks: Checks, random: Random) -> None:
+    def __init__(self, checks: Checks, budget: TargetBudget, random: Random) -> None:
         self._checks = checks
+        self._budget = budget
         self._random = random
         self._paths: dict[tuple[Address, SocketId], _Path] = {}
         self._in_use: _Path | None = None
@@ -159,7 +166,9 @@ class Paths:
             self._roaming.pop(next(iter(self._roaming)))
         if roaming is None or now - roaming.checked_at >= ROAMING_SPACING_S:
             self._roaming[address, socket] = _Roaming(kind, now)
-            self._datagrams.append(self._checks.request(address, socket, now))
+            check = self._checks.request(address, socket, now)
+            if self._budget.allow(address, len(check.data), now):
+                self._datagrams.append(check)
 
     def check_answered(self, answered: Answered, now: float) -> bool:
         """Whether the answered check was one of a path's, or of a roaming address'."""
@@ -200,6 +209,7 @@ class Paths:
             return
         if path.probing_since is None and now >= self._due(path):
             self._begin_probing(path, now)
+            self._prune(now)
         if path.probing_since is not None and now >= self._due(path):
             if now >= path.probing_since + LOST_AFTER_S:
                 self._lose(path, now)
@@ -230,6 +240,11 @@ class Paths:
     def in_use(self) -> tuple[Address, SocketId] | None:
         path = self._in_use
         return None if path is None else (path.address, path.socket)
+
+    @property
+    def sockets(self) -> frozenset[SocketId]:
+        """Those of the path in use and of its standbys."""
+        return frozenset(path.socket for path in self._paths.values())
 
     @property
     def healthy(self) -> bool:
@@ -285,8 +300,9 @@ class Paths:
         self._datagrams.append(self._checks.request(path.address, path.socket, now))
 
     def _choose(self, now: float) -> None:
-        best = min(self._paths.values(), key=self._cost, default=None)
         current = self._in_use
+        fresh = (p for p in self._paths.values() if p is current or now - p.heard_at <= FRESH_S)
+        best = min(fresh, key=self._cost, default=None)
         if best is None or best is current:
             return
         if current is not None and not self._is_better(best, current):
@@ -314,9 +330,6 @@ class Paths:
         del self._paths[path.address, path.socket]
         self._in_use = None
         self._told_suspected = False
-        for key, other in list(self._paths.items()):
-            if other.suspected or now - other.heard_at > FORGET_AFTER_S:
-                del self._paths[key]
         self._choose(now)
         if self._in_use is None:
             self._paths.clear()

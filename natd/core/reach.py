@@ -6,7 +6,9 @@ candidates, always within the budget of an unproved address.
 
 Rules:
 - While `start_in` runs nothing leaves but low-TTL openers.
-- Whatever only the peer could have written makes its source a place to check, never a path.
+- Whatever only the peer could have written makes its source a place to check, never a path; a
+  check that was seen before is a replay, and makes nothing.
+- Who has left is not looked for until a server or a card of theirs says that they are back.
 - A path that falls silent is looked for again before it is given up, and stays in use meanwhile.
 """
 
@@ -47,6 +49,8 @@ LAST_GOOD_LIMIT = 4
 
 RECENT_CHECKS = 256
 """How many checks of the peer's are remembered, so that a replayed one buys nothing."""
+
+MOST_PINGS = 64
 
 LATE_S = 30.0
 """A peer not reached after this long is shown as offline, although attempts go on."""
@@ -119,7 +123,7 @@ class Reach:
         self._budget = budget
         self._checks = Checks(self.transaction_prefix, random)
         self._punch = Punch(self._checks, budget, random)
-        self._paths = Paths(self._checks, random)
+        self._paths = Paths(self._checks, budget, random)
         self._claimed: tuple[Candidate, ...] = ()
         self._their_nat = NatReport()
         self._has_news = False  # whether the peer's card came after the last attempt began
@@ -133,15 +137,17 @@ class Reach:
         # Until when only openers may leave; None: no restraint.
         self._hold_until: float | None = None
         self._up = False  # whether the owner was told of a path
-        self._pings: dict[int, float] = {}
+        self._has_left = False
+        self._pings: list[int] = []  # tokens that wait for an answer
         self._recent: deque[bytes] = deque(maxlen=RECENT_CHECKS)  # transactions of theirs
         self._datagrams: list[Datagram] = []
         self._events: deque[ReachEvent] = deque()
 
     # --- commands
 
-    def use(self, secrets: PairSecrets) -> None:
-        self._checks.use(secrets)
+    def use(self, *secrets: PairSecrets) -> None:
+        """Make checks under these, in turn."""
+        self._checks.use(*secrets)
 
     def describe_peer(self, candidates: tuple[Candidate, ...], nat: NatReport) -> None:
         """What the peer's newest card claims."""
@@ -161,6 +167,7 @@ class Reach:
     def introduced(self, seen: tuple[Address, ...], start_in_s: float, now: float) -> None:
         """A server told both of us, at this instant, where the other is; freshest first."""
         self._seen = seen
+        self._has_left = False
         in_use = self._paths.in_use
         if in_use is not None and self._paths.healthy and in_use[0] in seen:
             self._paths.probe(now)
@@ -173,24 +180,27 @@ class Reach:
         """Try at once, on every address known: the user asks, or our network has changed."""
         self._paths.probe(now)
         if not self._paths.healthy:
-            self._has_news = True
-            self._attempt(0.0, now)
             self._events.append(IntroductionWanted(()))
+            if not self._has_left:
+                self._attempt(0.0, now, fresh=True)
         self._paths.handle_timer(now)
         self._settle(now)
 
     def ping(self, token: int, now: float) -> None:
         """Time a round trip on the path in use, or wait until there is one."""
-        self._pings[token] = now
-        in_use = self._paths.in_use
-        if in_use is not None:
-            self._datagrams.append(self._checks.request(*in_use, now))
+        if len(self._pings) >= MOST_PINGS:
+            self._pings.pop(0)
+        self._pings.append(token)
+        self._paths.probe(now)
+        self._paths.handle_timer(now)
+        self._settle(now)
 
     def stop(self) -> None:
         """The peer is gone or not wanted: nothing more is sent to it."""
         self._punch.stop()
         self._paths.drop()
         self._up = False
+        self._has_left = True
         self._trying_since = self._hold_until = self._heard_from = None
 
     def carry(self, data: Iterable[bytes], now: float, *, awaiting: bool) -> None:
@@ -219,10 +229,15 @@ class Reach:
         if response is None:
             self.dropped["check-without-integrity"] += 1
             return
+        if message.transaction in self._recent:
+            self.dropped["check-replayed"] += 1
+            return
+        self._recent.append(message.transaction)
+        if self._has_left:
+            self.dropped["check-of-one-who-left"] += 1
+            return
         self._datagrams.append(response)
-        if message.transaction not in self._recent:
-            self._recent.append(message.transaction)
-            self._budget.called(address, now)
+        self._budget.called(address, now)
         self.heard(address, socket, now)
 
     def receive_check_answer(
@@ -242,6 +257,8 @@ class Reach:
         self._budget.answered(address, now)
         if not self._paths.check_answered(answered, now):
             self._punch.check_answered(answered, now)
+        elif self._paths.healthy and self._paths.in_use == (answered.address, answered.socket):
+            self._punch.settle()
         self._settle(now)
         for token in self._pings:
             self._events.append(Ponged(token, answered.rtt_s))
@@ -249,6 +266,8 @@ class Reach:
 
     def heard(self, address: Address, socket: SocketId, now: float) -> None:
         """Something that only the peer could have written came from `address`."""
+        if self._has_left:
+            return
         self._heard_at = now
         reflexive = Candidate(CandidateKind.PEER_REFLEXIVE, address)
         kind = path_kind(reflexive, self._surroundings.ours)
@@ -315,10 +334,8 @@ class Reach:
     @property
     def sockets(self) -> frozenset[SocketId]:
         """The sockets besides the main one that this peer needs."""
-        needed = set(self._punch.sockets) if self._punch.active else set()
-        if self._paths.in_use is not None:
-            needed.add(self._paths.in_use[1])
-        return frozenset(needed - {MAIN_SOCKET})
+        trying = self._punch.sockets if self._punch.active else frozenset()
+        return (trying | self._paths.sockets) - {MAIN_SOCKET}
 
     @property
     def heard_at(self) -> float | None:
@@ -330,20 +347,24 @@ class Reach:
 
     # --- private
 
-    def _attempt(self, start_in_s: float, now: float) -> None:
+    def _attempt(self, start_in_s: float, now: float, *, fresh: bool = False) -> None:
         """Begin to punch, on every address that we have heard of."""
         if not self._checks.ready:
             return
+        chosen = self._all_targets()
+        if self._has_news:
+            for candidate in chosen:
+                self._budget.returned(candidate.address, now)
         if self._trying_since is None:
             self._trying_since = now
         self._hold_until = now + start_in_s if start_in_s > 0.0 else None
         self._punch.start(
-            self._all_targets(),
+            chosen,
             ours=self._surroundings.ours,
             nats=(self._surroundings.nat, self._their_nat),
             start_in_s=start_in_s,
             rtt_s=self._surroundings.rtt_s,
-            fresh=self._has_news,
+            fresh=fresh or self._has_news,
             now=now,
         )
         self._has_news = False
@@ -371,6 +392,9 @@ class Reach:
             places.append(self._heard_from)
         if not places:
             best = self._punch.targets[:FIRST_FLIGHT_TARGETS]
+            if best and best[0].kind is CandidateKind.MAPPED:
+                # Open to anybody: a second copy would only eat what the budget has for messages.
+                best = best[:1]
             places = [(candidate.address, self._punch.socket) for candidate in best]
         for address, socket in places:
             if self._budget.allow(address, len(data), now):

@@ -41,8 +41,8 @@ def test_every_kind_of_candidate_is_tried_and_the_nearest_first():
     assert [c.kind.value for c in chosen] == [
         "lan",
         "ipv6",
-        "server-reflexive",
         "mapped",
+        "server-reflexive",
         "last-good",
     ]
 
@@ -264,6 +264,22 @@ def test_no_pattern_of_sending_gets_more_than_the_budget_out_of_64_daemons(seed)
         assert _most_in(0.0999, [at for at, _ in mine]) <= 10
         sent += mine
     assert len(sent) <= 64 * 60 * 4
+
+
+def test_a_newer_card_ends_a_silence_but_not_the_minute_and_only_every_five_minutes():
+    """Whoever made it lives, and may be waiting; but a liar can make one a second."""
+    budget = TargetBudget()
+    _flood(budget, START, START + 50.0)
+    budget.returned(VICTIM, START + 50.0)
+    sent = _flood(budget, START + 50.0, START + 70.0, step_s=0.05)
+    assert sent
+    assert sent[0] >= START + 60.0
+    _flood(budget, START + 70.0, START + 140.0, step_s=0.05)
+    before = len(_flood(budget, START + 140.0, START + 150.0, step_s=0.05))
+    for second in range(10):
+        budget.returned(VICTIM, START + 150.0 + second)
+    assert before == 0
+    assert _flood(budget, START + 160.0, START + 170.0, step_s=0.05) == []
 
 
 def test_a_table_full_of_addresses_refuses_new_ones_and_recovers_when_they_are_old():

@@ -150,7 +150,7 @@ def _punch():
 
 
 def _paths():
-    return Paths(Checks(b"abcd", Random(1)), Random(2))
+    return Paths(Checks(b"abcd", Random(1)), TargetBudget(), Random(2))
 
 
 def _port_mapping():
