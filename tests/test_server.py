@@ -16,6 +16,8 @@ from random import Random
 
 import pytest
 
+from natctl.namespaces import Topology
+from natctl.own_world import Namespaces
 from natd.core import registry, stun, wire
 from natd.core.card import Identity
 from natd.core.news import Introduced, Leased, Listed, Sampled
@@ -23,7 +25,10 @@ from natd.core.registration import Registration
 from natd.core.rendezvous import Sample
 from natd.core.rendezvous import Sampled as SampledDatagram
 from natd.core.types import Address, NetworkId
-from natd.server import Server, open_sockets
+from natd.listeners import Listeners
+from natd.server import Server
+from tests.natlab.interpreter import python
+from tests.requirements import requires, requires_namespaces
 
 NETWORK = NetworkId(b"n" * 16)
 T = bytes(range(12))
@@ -70,6 +75,61 @@ def test_it_listens_only_where_it_is_bound_to(tmp_path: Path) -> None:
             stranger.settimeout(0.2)
             with pytest.raises(TimeoutError):
                 stranger.recvfrom(2048)
+
+
+@pytest.mark.parametrize("binds", [(), ("--bind", "0.0.0.0")])
+def test_a_server_on_every_address_answers_from_the_one_that_was_asked(
+    tmp_path: Path, binds: tuple[str, ...]
+) -> None:
+    with running(tmp_path, *binds) as server, udp_socket("127.0.0.1") as client:
+        for port in range(server.port, server.port + 4):
+            for host in ("127.0.0.2", "127.0.0.3", "127.0.0.2"):
+                client.sendto(wire.encode(Sample(T)), (host, port))
+                data, source = client.recvfrom(2048)
+                assert source == (host, port)
+                assert wire.decode(data) == SampledDatagram(T, address_of(client))
+
+
+def test_a_peer_is_introduced_by_the_address_of_the_server_that_it_registered_at(
+    tmp_path: Path,
+) -> None:
+    """The introduction to the resident is no answer: its lease remembers the address."""
+    with (
+        running(tmp_path) as server,
+        Client("127.0.0.2", server.port, NETWORK, 1) as alice,
+        Client("127.0.0.3", server.port, NETWORK, 2) as bob,
+    ):
+        alice.run_until(Listed)
+        bob.run_until(Listed)
+        alice.run_until(Introduced)
+        assert alice.of(Introduced)[0].observed == (bob.address,)
+        assert bob.of(Introduced)[0].observed == (alice.address,)
+
+
+@requires_namespaces
+@requires("command:ip")
+def test_a_server_on_every_address_answers_ipv6_from_the_one_that_was_asked() -> None:
+    """Over a link, whose routes would choose another source address than the one asked."""
+    topology = Topology()
+    for name in ("server", "client"):
+        topology.namespace(name)
+    topology.cable("server", "eth0", "10.0.0.1/24", "client", "eth0", "10.0.0.2/24")
+    port, asked = 8080, ["10.0.0.1", "10.0.0.9", "2001:db8::1", "2001:db8::9"]
+    with Namespaces() as namespaces:
+        namespaces.build(topology)
+        for name, host in ("server", asked[1]), *(("server", host) for host in asked[2:]):
+            length = "128" if ":" in host else "32"
+            add = ["ip", "addr", "add", f"{host}/{length}", "dev", "eth0"]
+            namespaces.run(name, [*add, "nodad"] if ":" in host else add)
+        namespaces.run("client", ["ip", "addr", "add", "2001:db8::2/64", "dev", "eth0", "nodad"])
+        back = ["ip", "route", "add", "2001:db8::/64", "dev", "eth0"]
+        namespaces.run("server", back)
+        process = namespaces.popen(
+            "server", python("-m", "natd", "--server", str(port)), stderr=subprocess.PIPE
+        )
+        assert b"started" in process.stderr.readline()
+        told = namespaces.run("client", python("-c", ASK_EACH, str(port), *asked))
+    assert told.split() == asked
 
 
 def test_both_wildcards_can_be_bound_side_by_side(tmp_path: Path) -> None:
@@ -156,9 +216,8 @@ def test_what_is_not_refreshed_expires_by_the_shells_timer(monkeypatch: pytest.M
 
     async def serve_until_empty() -> None:
         port = free_ports()
-        with contextlib.ExitStack() as stack:
-            sockets = [stack.enter_context(sock) for sock in open_sockets(port, (), 3)]
-            server = Server(sockets, tuple(range(port, port + 4)))
+        with Listeners(port, (), 3) as listeners:
+            server = Server(listeners)
             with Client("127.0.0.1", port, NETWORK, 1) as client:
                 await asyncio.to_thread(client.run_until, Leased)
                 assert server.coordinator.lease_count == 1
@@ -180,6 +239,19 @@ def test_a_flood_of_junk_does_not_keep_peers_from_registering(tmp_path: Path) ->
             with Client("127.0.0.1", server.port, NETWORK, number) as client:
                 client.run_until(Leased)
         assert server.process.poll() is None
+
+
+ASK_EACH = """
+import socket, sys
+from natd.core import stun
+for host in sys.argv[2:]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as udp:
+        udp.settimeout(5.0)
+        udp.sendto(stun.encode_binding_request(bytes(12)), (host, int(sys.argv[1])))
+        print(udp.recvfrom(2048)[1][0])
+"""
+"""Who answers when each of these is asked."""
 
 
 class Running:
