@@ -160,6 +160,15 @@ class Membership:
             peer.retry(now)
             self.drain_peer(peer, now)
 
+    def set_mapped(self, addresses: tuple[Address, ...], now: float) -> None:
+        """The router maps our port to these; an address more is worth another introduction."""
+        if not self._profile.set_mapped(addresses):
+            return
+        self._tell_at = None
+        self._tell_card(now)
+        if addresses:
+            self.retry(None, now)
+
     def set_servers(self, servers: Iterable[Address], now: float) -> None:
         """Register with exactly these."""
         servers = tuple(dict.fromkeys(servers))

@@ -96,6 +96,7 @@ class Node:
             )
             self._memberships[network] = membership
             membership.set_local_addresses(*self._sockets.local, now)
+            membership.set_mapped(self._sockets.mapped, now)
         membership.set_nick(settings.nick, now)
         membership.set_servers(servers, now)
         self._drain(membership, now)
@@ -161,6 +162,13 @@ class Node:
         self._nat.set_local_addresses(addresses, port)
         for membership in tuple(self._memberships.values()):
             membership.set_local_addresses(addresses, port, now)
+            self._drain(membership, now)
+
+    def set_mapped(self, addresses: tuple[Address, ...], now: float) -> None:
+        """The router maps the main socket's port to these addresses, best first; or to none."""
+        self._sockets.mapped = addresses
+        for membership in tuple(self._memberships.values()):
+            membership.set_mapped(addresses, now)
             self._drain(membership, now)
 
     def ping(self, network: NetworkId, peer: PeerId, token: int, now: float) -> None:
@@ -351,11 +359,13 @@ class _Outgoing:
 
 
 class _Sockets:
-    """Which sockets there are besides the main one, and what the main one is bound to."""
+    """Which sockets there are besides the main one, what the main one is bound to, and where the
+    router has mapped it."""
 
     def __init__(self) -> None:
         self.live: set[SocketId] = set()
         self.local: tuple[tuple[str, ...], int] = ((), 0)
+        self.mapped: tuple[Address, ...] = ()
         self._last = LOWEST_ANY_PORT_SOCKET
 
     def fresh(self) -> SocketId:

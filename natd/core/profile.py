@@ -11,7 +11,7 @@ from natd.core.candidates import local_candidates
 from natd.core.card import Card, Identity, seal_card
 from natd.core.schedule import earliest
 from natd.core.secrets import Prekey
-from natd.core.types import Candidate, NatReport
+from natd.core.types import Address, Candidate, CandidateKind, NatReport
 
 PREKEY_LIFETIME_S = 3600.0
 PREKEY_GRACE_S = 7200.0
@@ -28,6 +28,7 @@ class Profile:
         self._network_key = network_key
         self._nick = nick
         self._candidates: tuple[Candidate, ...] = ()
+        self._mapped: tuple[Candidate, ...] = ()
         self._nat = NatReport()
         self._prekey = Prekey.generate()
         self._rotate_at = now + PREKEY_LIFETIME_S
@@ -49,6 +50,13 @@ class Profile:
         if candidates == self._candidates:
             return False
         self._candidates = candidates
+        return self._renew()
+
+    def set_mapped(self, addresses: tuple[Address, ...]) -> bool:
+        mapped = tuple(Candidate(CandidateKind.MAPPED, address) for address in addresses)
+        if mapped == self._mapped:
+            return False
+        self._mapped = mapped
         return self._renew()
 
     def set_nat(self, report: NatReport) -> bool:
@@ -94,7 +102,7 @@ class Profile:
             prekey_public=self._prekey.public,
             sequence=self.sequence,
             nick=self._nick,
-            candidates=self._candidates,
+            candidates=self._candidates + self._mapped,
             nat=self._nat,
         )
         return seal_card(card, self._identity, self._network_key)
