@@ -39,7 +39,10 @@ class Server:
 
     def __init__(self, listeners: Listeners) -> None:
         self.coordinator = Coordinator(
-            SystemRandom().randbytes(SECRET_BYTES), SystemRandom(), ports=listeners.ports
+            SystemRandom().randbytes(SECRET_BYTES),
+            SystemRandom(),
+            ports=listeners.ports,
+            hosts=listeners.hosts,
         )
         self.notifier = Notifier()
         self._listeners = listeners

@@ -14,8 +14,8 @@ Rules that a change must not break:
 - Towards an unproved address: no more bytes out than the datagram had.  Towards everyone
   together: no more than three times as many.  The budget is the single datagram's, so no
   sequence of datagrams can save up for more.  The one exception is the answer to a STUN
-  Binding request without attributes, which any client may send and which is shorter than any
-  answer to it: it stays below three times, and a sender gets few of them.
+  Binding request, which any client may send with no attributes, so that any answer is longer:
+  `reflector` bounds it, and a sender gets few of them.
 - Answers about networks that don't exist look like answers about empty ones.
 - Cheap checks come first: length, bucket, token, and the signature last.
 - An introduction leaves to both sides in the same drain: neither NAT then sees the other's
@@ -39,6 +39,7 @@ from natd.core.introduction import (
     telling,
     unmet_first,
 )
+from natd.core.reflector import Reflector
 from natd.core.registry import LEASE_S, Lease, Member, Refusal, Registry, source_of
 from natd.core.rendezvous import (
     LEASE_ID_BYTES,
@@ -93,16 +94,23 @@ class _Origin(NamedTuple):
 class Coordinator:
     """One coordination server, whatever the number of its sockets.
 
-    `ports` are those that every bound address listens on, the main one first.  Sockets are
-    numbered: port 0 of the first address, its port 1, ..., port 0 of the second address, ...
-    `secret` has 16 random bytes or more; a new one with every start.
+    `ports` are those that every bound address listens on, the main one first; `hosts` are the
+    bound addresses, `::` and `0.0.0.0` for all of a family.  Sockets are numbered: port 0 of
+    the first address, its port 1, ..., port 0 of the second address, ...; there may be more
+    rows of them than `hosts`.  `secret` has 16 random bytes or more; a new one with every start.
     """
 
     def __init__(
-        self, secret: bytes, random: Random, *, ports: tuple[int, ...] = (8080, 8081, 8082, 8083)
+        self,
+        secret: bytes,
+        random: Random,
+        *,
+        ports: tuple[int, ...] = (8080, 8081, 8082, 8083),
+        hosts: tuple[str, ...] = (),
     ) -> None:
         self._ports = ports
         self._random = random
+        self._reflector = Reflector(hosts, ports)
         self._registry = Registry()
         self._tokens = AddressTokens(secret)
         self._sources = Buckets(secret, rate=SOURCE_RATE, burst=SOURCE_BURST)
@@ -336,15 +344,14 @@ class Coordinator:
         is_request = request.message_class is stun.MessageClass.REQUEST
         if request.method != stun.BINDING or not is_request:
             self.dropped["not a question"] += 1
-        elif request.get(stun.CHANGE_REQUEST) is not None:
-            # We have no second address (RFC 5780): silence is the answer of a server that
-            # can't be reached from there, an answer from here would be a lie.
-            self.dropped["change request"] += 1
-        else:
-            answer = stun.encode_binding_response(request.transaction, origin.address)
-            units = 1.0 if len(answer) <= len(data) else LONGER_ANSWER_UNITS
-            if self._admit(origin, units):
-                self._send(answer, origin.address, origin.socket)
+            return
+        answer = self._reflector.answer(request, len(data), origin.address, origin.socket)
+        if answer is None:
+            self.dropped["malformed"] += 1
+            return
+        units = 1.0 if len(answer.data) <= len(data) else LONGER_ANSWER_UNITS
+        if self._admit(origin, units):
+            self._send(answer.data, origin.address, answer.socket)
 
     def _refuse_version(self, foreign: wire.ForeignVersionError, origin: _Origin) -> None:
         """Never an ERROR for an ERROR: two servers would keep at it for ever."""

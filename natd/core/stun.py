@@ -154,8 +154,9 @@ def encode(
     attributes: Iterable[tuple[int, bytes]] = (),
     *,
     key: bytes | None = None,
+    fingerprint: bool = True,
 ) -> bytes:
-    """A message with FINGERPRINT and, when there is a key, MESSAGE-INTEGRITY-SHA256."""
+    """A message with MESSAGE-INTEGRITY-SHA256, when there is a key, and FINGERPRINT."""
     if len(transaction) != TRANSACTION_BYTES:
         raise ValueError(f"a transaction id has {TRANSACTION_BYTES} bytes")
     if not 0 <= method <= METHOD_LIMIT:
@@ -174,9 +175,10 @@ def encode(
         _set_length(data, len(data) + 36)
         mac = hmac.digest(key, data, "sha256")
         data += _ATTRIBUTE.pack(MESSAGE_INTEGRITY_SHA256, len(mac)) + mac
-    _set_length(data, len(data) + _FINGERPRINT_BYTES)
-    checksum = zlib.crc32(data) ^ _FINGERPRINT_XOR
-    data += _ATTRIBUTE.pack(FINGERPRINT, 4) + checksum.to_bytes(4, "big")
+    _set_length(data, len(data) + (_FINGERPRINT_BYTES if fingerprint else 0))
+    if fingerprint:
+        checksum = zlib.crc32(data) ^ _FINGERPRINT_XOR
+        data += _ATTRIBUTE.pack(FINGERPRINT, 4) + checksum.to_bytes(4, "big")
     return bytes(data)
 
 
@@ -198,10 +200,12 @@ def encode_binding_response(
     *,
     key: bytes | None = None,
     extra: Iterable[tuple[int, bytes]] = (),
+    fingerprint: bool = True,
 ) -> bytes:
     """The success response: `mapped` is where the request came from."""
     attributes = [(XOR_MAPPED_ADDRESS, _encode_xor_address(mapped, transaction)), *extra]
-    return encode(BINDING, MessageClass.SUCCESS, transaction, attributes, key=key)
+    success = MessageClass.SUCCESS
+    return encode(BINDING, success, transaction, attributes, key=key, fingerprint=fingerprint)
 
 
 def encode_address(address: Address) -> bytes:

@@ -250,12 +250,21 @@ def test_several_bound_addresses_answer_each_from_the_socket_that_was_asked() ->
     assert [d.socket for d in (resident, newcomer, challenge)] == [4, 0, 0]
 
 
-def test_a_change_request_gets_no_answer_because_the_true_one_would_come_from_elsewhere() -> None:
-    server = Server()
-    change = stun.encode_binding_request(T, extra=[(stun.CHANGE_REQUEST, b"\0\0\0\2")])
-    assert server.tell(change, HOME) == []
+def test_a_change_request_is_answered_from_the_other_address_and_refused_where_there_is_none() -> (
+    None
+):
+    change = stun.encode_binding_request(T, extra=[(stun.CHANGE_REQUEST, b"\0\0\0\6")])
+    (refused,) = Server().tell(change, HOME, 1)
+    assert refused.socket == 1
+    assert stun.decode(refused.data).get(stun.UNKNOWN_ATTRIBUTES) == b"\0\3"
+    (answer,) = Server(hosts=("192.0.2.1", "192.0.2.2")).tell(change, HOME, 1)
+    assert answer.socket == 4
+    assert stun.decode(answer.data).mapped_address() == HOME
+
+
+def test_an_indication_gets_no_answer() -> None:
     indication = bytes((0, 0x11)) + stun_request()[2:]
-    assert server.tell(indication, HOME) == []
+    assert Server().tell(indication, HOME) == []
 
 
 def test_a_foreign_version_gets_an_error_and_a_foreign_error_gets_none() -> None:
@@ -324,11 +333,11 @@ def test_a_live_lease_is_refreshed_however_busy_its_source_is() -> None:
 
 
 def test_an_answer_longer_than_its_question_is_given_to_one_source_a_few_times_only() -> None:
-    server = Server()
     bare = stun_request()[:2] + b"\0\0" + stun_request()[4:20]
-    answers = [d for _ in range(1000) for d in server.tell(bare, HOME)]
-    assert 1 <= len(answers) <= 64
-    assert all(len(answer.data) <= 3 * 20 for answer in answers)
+    for server in (Server(), Server(hosts=("192.0.2.1", "192.0.2.2"))):
+        answers = [d for _ in range(1000) for d in server.tell(bare, HOME)]
+        assert 1 <= len(answers) <= 64
+        assert all(len(answer.data) <= 3 * 20 for answer in answers)
 
 
 def test_a_flood_of_unproved_registers_puts_introductions_off_and_not_registrations() -> None:
@@ -435,10 +444,10 @@ def test_a_register_that_is_not_padded_gets_no_answer(size: int) -> None:
 class Server:
     """A coordinator whose answers come decoded."""
 
-    def __init__(self) -> None:
+    def __init__(self, hosts: tuple[str, ...] = ()) -> None:
         self.now = 1000.0
         random = Random(id(self))
-        self.coordinator = Coordinator(random.randbytes(16), random)
+        self.coordinator = Coordinator(random.randbytes(16), random, hosts=hosts)
 
     def tell(self, data: bytes, address: Address, port_index: int = 0) -> list[Datagram]:
         self.coordinator.receive_datagram(data, address, self.now, port_index)
