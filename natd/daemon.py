@@ -144,11 +144,16 @@ class Daemon:
         await self._control.stop()
         if self._engine is not None:
             self._engine.stop()
+            await asyncio.gather(self._engine.give_back(), self._close_store())
+        else:
+            await self._close_store()
+        self._sockets.close()
+        self._notifier.close()
+
+    async def _close_store(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STORE_CLOSE_S):
                 await self._store.close()
-        self._sockets.close()
-        self._notifier.close()
 
     def _open_socket(self) -> None:
         """On the configured port; else on that of the last run, if it is free, else on any."""

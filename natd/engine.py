@@ -18,6 +18,7 @@ from natd.address_book import AddressBook
 from natd.chronicle import Chronicle
 from natd.commands import Command, Commands
 from natd.config import Config, changed_keys, reload_config
+from natd.core import events
 from natd.core.card import Identity
 from natd.core.node import Node
 from natd.core.session import prepare_sessions
@@ -28,6 +29,7 @@ from natd.event_log import EventLog
 from natd.mailbox import DAY_MS, Mailbox
 from natd.networks import Networks
 from natd.parts import Parts
+from natd.portmap import PortMap
 from natd.report import Report
 from natd.server_names import ServerNames
 from natd.store import Store, StoreError
@@ -37,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 CARD_SEQUENCE_LEAP = 1_000_000
 """Above all cards of an earlier run, even with a clock that was set back."""
+
+PORT_MAP_LABEL = b"natd/1 port mapping"
+"""What our router knows our mapping by, in every run."""
 
 
 class Engine:
@@ -64,6 +69,7 @@ class Engine:
             book=AddressBook(store),
             node=Node(identity, random.SystemRandom(), card_sequence=_card_sequence(store)),
             sockets=sockets,
+            port_map=PortMap(identity.derive_nonce(PORT_MAP_LABEL), self._take_mapped),
             names=ServerNames(self._take_servers, ipv6=config.paths.ipv6),
             pump=self.pump_soon,
         )
@@ -106,6 +112,10 @@ class Engine:
         if self._timer is not None:
             self._timer.cancel()
 
+    async def give_back(self) -> None:
+        """Take back from the router what it has mapped for us; takes `portmap.STOP_S` at most."""
+        await self._parts.port_map.stop()
+
     async def reload(self) -> list[str]:
         """Read the configuration again; the keys that changed.  CommandError when it can't be
         used: the old one stays."""
@@ -120,6 +130,7 @@ class Engine:
         changed = list(changed_keys(before, after))
         if "log_level" in changed:
             logging.getLogger().setLevel(after.log_level.upper())
+        self._follow_router()
         await self._networks.configure(after)
         return changed
 
@@ -146,10 +157,19 @@ class Engine:
     def take_local_addresses(self, addresses: tuple[str, ...]) -> None:
         """At start, and when the machine's addresses have changed."""
         parts = self._parts
+        self._follow_router()
         if not (parts.sockets.has_ipv6 and parts.config.paths.ipv6):
             addresses = tuple(host for host in addresses if ":" not in host)
         parts.node.set_local_addresses(addresses, parts.sockets.port, time.monotonic())
         parts.names.look_again()
+        self.pump_soon()
+
+    def _follow_router(self) -> None:
+        parts = self._parts
+        parts.port_map.follow(parts.sockets.port, wanted=parts.config.paths.port_mapping)
+
+    def _take_mapped(self, addresses: tuple[Address, ...]) -> None:
+        self._parts.node.set_mapped(addresses, time.monotonic())
         self.pump_soon()
 
     def _take_servers(self, network: str, addresses: tuple[Address, ...]) -> None:
@@ -182,6 +202,11 @@ class Engine:
         node, now = self._parts.node, time.monotonic()
         while (event := node.next_event()) is not None:
             self._chronicle.take(event, now)
+            match event:
+                case events.NatObserved(_, observed):
+                    self._parts.port_map.seen_at(observed)
+                case events.PeerDisconnected():
+                    self._parts.port_map.look_again()
         self._parts.sockets.send(node.datagrams_to_send())
         self._rearm(node.get_timer())
 

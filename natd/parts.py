@@ -14,6 +14,7 @@ from natd.core.types import NetworkId, PeerId
 from natd.directories import Directories
 from natd.event_log import EventLog
 from natd.mailbox import Mailbox
+from natd.portmap import PortMap
 from natd.server_names import ServerNames
 from natd.store import Store
 from natd.udp import UdpSockets
@@ -33,6 +34,7 @@ class Parts:
     node: Node
     sockets: UdpSockets
     names: ServerNames
+    port_map: PortMap
     pump: Callable[[], None]
     """Carry out what the node wants; after every input."""
     online: dict[NetworkId, set[PeerId]] = field(default_factory=dict)

@@ -59,6 +59,7 @@ class PortMap:
         self._nonce = nonce
         self._on_change = on_change
         self._port = 0
+        self._seen_hosts: frozenset[str] = frozenset()
         self._reason = OFF  # why nobody is asked, while `_asked` is None
         self._asked: _Asked | None = None
 
@@ -79,8 +80,15 @@ class PortMap:
         else:
             self._ask(place, port)
 
+    def seen_at(self, addresses: tuple[Address, ...]) -> None:
+        """How servers see us: from another host than before, the router may be another."""
+        hosts = frozenset(address.host for address in addresses)
+        if hosts != self._seen_hosts:
+            self._seen_hosts = hosts
+            self.look_again()
+
     def look_again(self) -> None:
-        """Servers see us otherwise than before: the router may be another, or a restarted one."""
+        """Something suggests that the router is another, or has started anew."""
         if self._asked is not None or self._reason == NO_ROUTER:
             self.follow(self._port, wanted=True)
         if self._asked is not None:

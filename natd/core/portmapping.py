@@ -39,7 +39,9 @@ CHECK_UP_S = 60.0
 SPREAD_S = 0.3
 """All hosts of a LAN hear a router start; they should not ask in the same instant."""
 HASTE_PAUSE_S = 5.0
-"""At most this often do hints make us ask: anybody in the LAN can forge an announcement."""
+"""At most this often do announcements make us ask: anybody in the LAN can forge them."""
+HINT_PAUSE_S = 60.0
+"""The same for hints of our owner's, which are vaguer: UPnP costs the router a few requests."""
 
 RELEASE_LADDER_S = (0.15, 0.3)
 
@@ -110,7 +112,7 @@ class PortMapping:
         self._just_found = False
         self._epochs = {Protocol.PCP: Epoch(), Protocol.NAT_PMP: Epoch()}
         self._check_up_at: float | None = None  # None: no mapping to look after
-        self._hasty_until = 0.0
+        self._hasty_until = self._hinted_until = 0.0
         self._release: _Release | None = None  # None: not stopping
         self._told: tuple[Address, ...] = ()
         self._datagrams: list[Datagram] = []
@@ -120,7 +122,7 @@ class PortMapping:
 
     def start(self, now: float) -> None:
         """Ask."""
-        self._hasty_until = now + HASTE_PAUSE_S
+        self._hasty_until, self._hinted_until = now + HASTE_PAUSE_S, now + HINT_PAUSE_S
         for protocol, grant in self._grants.items():
             grant.begin(now)
             self._ask(protocol)
@@ -145,12 +147,9 @@ class PortMapping:
 
     def look_again(self, now: float) -> None:
         """Something suggests that the router is not what it was: ask it soon."""
-        if now < self._hasty_until or self._release is not None:
-            return
-        self._hasty_until = now + HASTE_PAUSE_S
-        self._location = None
-        for grant in self._grants.values():
-            grant.hasten(now + SPREAD_S * self._random.random())
+        if now >= self._hinted_until:
+            self._hinted_until = now + HINT_PAUSE_S
+            self._hasten(now)
 
     def upnp_answered(
         self, external: Address | None, lifetime_s: int, refusal: str, now: float
@@ -345,8 +344,15 @@ class PortMapping:
         """Ask a router again that started anew, or that announces what it had not before."""
         restarted = self._epochs[protocol].jumps(epoch_s, now)
         wanted = announced and self._grants[protocol].external is None
-        if restarted or wanted:
-            self.look_again(now)
+        if (restarted or wanted) and now >= self._hasty_until:
+            self._hasty_until = now + HASTE_PAUSE_S
+            self._hasten(now)
+
+    def _hasten(self, now: float) -> None:
+        if self._release is None:
+            self._location = None
+            for grant in self._grants.values():
+                grant.hasten(now + SPREAD_S * self._random.random())
 
     def _refused(self, protocol: Protocol, reason: str, now: float) -> None:
         if self._grants[protocol].is_asking:
