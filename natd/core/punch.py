@@ -61,6 +61,12 @@ OPENER_LEAD_S = 0.1
 """How far openers go ahead of the checks from agreed ports: more than two clocks that were set
 by the same introduction differ."""
 
+MEETING_LEAD_S = 0.25
+"""The same between two fresh sockets, where an early call spoils the meeting for good: more than
+two escalations differ that began with one introduction but count with their own round trip."""
+
+MEETING_OPENERS_S = (0.0, 0.25, 1.0)
+
 MOST_AGREED_HOSTS = 2
 
 AGREED_LADDER_S = (0.0, 0.16)
@@ -128,6 +134,7 @@ class _Target:
     ladder: tuple[float, ...]
     step: int = 0
     at: float | None = None  # None: its ladder has ended
+    ttl: int | None = None  # of every check to it; None: the system's
     last_sent: float = 0.0
     proved: bool = False
 
@@ -191,13 +198,13 @@ class Punch:
             attempt.round = before.round + before.asked
         else:
             self._socket = MAIN_SOCKET
-            self._targets.clear()
         self._nats, self._ours = nats, ours
         self._rtt_s = rtt_s or UNKNOWN_RTT_S
         others = {key: t for key, t in self._targets.items() if t.socket != self._socket}
         self._targets.clear()
         self._add_targets(targets, now)
-        self._targets |= others
+        hosts = {target.candidate.address.host for target in self._targets.values()}
+        self._targets |= {key: t for key, t in others.items() if key[0].host in hosts}
         attempt.escalate_at = attempt.full_ttl_at + self._wait_s(attempt.round)
         self.handle_timer(now)
 
@@ -224,6 +231,8 @@ class Punch:
             target = _Target(reflexive_candidate, socket, CHECK_LADDER_S)
             self._targets[address, socket] = target
         if not target.proved and now - target.last_sent >= TRIGGER_SPACING_S:
+            if target.ttl is not None:
+                target.ttl, target.ladder = None, CHECK_LADDER_S
             target.step = min(target.step, 1)
             self._check(target, now)
 
@@ -293,7 +302,9 @@ class Punch:
 
     @property
     def targets(self) -> tuple[Candidate, ...]:
-        return tuple(dict.fromkeys(target.candidate for target in self._targets.values()))
+        """What is checked from the attempt's own socket, best first."""
+        own = (t for t in self._targets.values() if t.socket == self._socket)
+        return tuple(target.candidate for target in own)
 
     def handle_timer(self, now: float) -> None:
         attempt = self._attempt
@@ -347,7 +358,7 @@ class Punch:
         assert self._attempt is not None
         address = target.candidate.address
         early = now < self._attempt.full_ttl_at and not is_private(address.host)
-        self._send(address, target.socket, LOW_TTL if early else None, now)
+        self._send(address, target.socket, LOW_TTL if early else target.ttl, now)
         target.last_sent = now
         if early:
             target.at = self._attempt.full_ttl_at
@@ -383,6 +394,24 @@ class Punch:
                 self._targets[candidate.address, socket] = _Target(
                     candidate, socket, AGREED_LADDER_S, at=now + OPENER_LEAD_S
                 )
+            if ours and theirs:
+                self._meet(candidate.address.host, now)
+
+    def _meet(self, host: str, now: float) -> None:
+        """Both main sockets may be spoilt: meet with a fresh one at either end, of which one
+        opens its NAT at once and the other calls when that is surely done."""
+        assert self._attempt is not None
+        pairs = self._checks.meeting_ports
+        ours, theirs = pairs[self._attempt.round % len(pairs)]
+        place = Candidate(CandidateKind.PEER_REFLEXIVE, Address(host, theirs))
+        opens = self._checks.we_open
+        self._targets[place.address, SocketId(ours)] = _Target(
+            place,
+            SocketId(ours),
+            MEETING_OPENERS_S if opens else AGREED_LADDER_S,
+            ttl=LOW_TTL if opens else None,
+            at=now if opens else now + MEETING_LEAD_S,
+        )
 
     def _send(self, address: Address, socket: SocketId, ttl: int | None, now: float) -> None:
         datagram = self._checks.request(address, socket, now, ttl=ttl)

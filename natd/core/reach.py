@@ -164,10 +164,14 @@ class Reach:
         """Addresses that carried a path before."""
         self._last_good = tuple(last_good)[:LAST_GOOD_LIMIT]
 
+    def expect(self) -> None:
+        """The peer may be there again, after `stop`."""
+        self._has_left = False
+
     def introduced(self, seen: tuple[Address, ...], start_in_s: float, now: float) -> None:
         """A server told both of us, at this instant, where the other is; freshest first."""
         self._seen = seen
-        self._has_left = False
+        self.expect()
         in_use = self._paths.in_use
         if in_use is not None and self._paths.healthy and in_use[0] in seen:
             self._paths.probe(now)
