@@ -23,9 +23,10 @@ from natd.core.greeting import (
     encode_greeting,
     network_tag,
 )
+from natd.core.keyring import TagAdded, TagDropped
 from natd.core.natmodel import NatModel
 from natd.core.news import Absent, Introduced, Leased, Listed, Lost, Sampled
-from natd.core.peer import NewerCard, Peer, PeerEvent, PeerView, TagAdded, TagDropped
+from natd.core.peer import NewerCard, Peer, PeerEvent, PeerView
 from natd.core.profile import Profile
 from natd.core.punch import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.reach import Surroundings
@@ -197,18 +198,27 @@ class Membership:
         card = self._open(sealed_card)
         if card is None or card.peer in self._peers or len(self._peers) >= PEERS_LIMIT:
             return None
-        self._add_peer(card).reach.remember(last_good)
-        self._greetings.expect(card.peer, last_good, now)
+        peer = self._add_peer(card)
+        peer.reach.remember(last_good)
+        if card.peer in self._blocked:
+            peer.block(now)
+        else:
+            self._greetings.expect(card.peer, last_good, now)
+        self.drain_peer(peer, now)
         return card.peer
 
     def block(self, peer: PeerId, blocked: bool, now: float) -> None:
         if blocked:
             self._blocked.add(peer)
+            self._greetings.met(peer)
             if peer in self._peers:
-                self._peers[peer].hang_up(now)
+                self._peers[peer].block(now)
                 self.drain_peer(self._peers[peer], now)
         else:
             self._blocked.discard(peer)
+            if peer in self._peers:
+                self._peers[peer].unblock(self._profile.prekeys, now)
+                self.drain_peer(self._peers[peer], now)
 
     def retry(self, peer: PeerId | None, now: float) -> None:
         for each in tuple(self._peers.values()):

@@ -9,8 +9,7 @@ where the peer is, and a path that comes up makes the dialogue send again what w
 Rules:
 - A peer is online when its session is confirmed and a path carries it.  A lost path leaves the
   session as it is, and the next path takes it up again.
-- Secrets are kept for every combination of live prekeys, at most two by two, found by tag; what
-  we send uses the newest of both.
+- A blocked peer has no tag: nothing of it is routed here, and nothing is sent to it.
 """
 
 from collections import Counter, deque
@@ -31,8 +30,10 @@ from natd.core.conversation import (
 )
 from natd.core.dialogue import Dialogue, DialogueEvent
 from natd.core.frames import CardFrame
+from natd.core.keyring import Keyring, TagAdded, TagDropped
 from natd.core.punch import AttemptFailed, FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.reach import (
+    LATE_S,
     FlightDue,
     PathDown,
     PathMoved,
@@ -43,7 +44,7 @@ from natd.core.reach import (
     Surroundings,
 )
 from natd.core.schedule import earliest
-from natd.core.secrets import CHECK_TAG_BYTES, PairSecrets, Prekey, derive_pair_secrets
+from natd.core.secrets import CHECK_TAG_BYTES, Prekey
 from natd.core.sessions import RouteAdded, RouteDropped, SessionConfirmed, SessionEnded
 from natd.core.types import (
     Address,
@@ -60,20 +61,6 @@ from natd.core.types import (
 HANDSHAKE_PATIENCE_S = 4.0
 """On a path that answers checks, a handshake that takes longer is stuck: dial anew.  The side
 that was to be dialled waits twice as long before it dials itself."""
-
-LIVE_PREKEYS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class TagAdded:
-    """Checks and first flights that carry this tag are from this peer."""
-
-    tag: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class TagDropped:
-    tag: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +113,9 @@ class Peer:
         self.card = card
         self.reach = Reach(budget, random)
         self._network = network
-        self._network_key = network_key
-        self._identity = identity
+        self._keyring = Keyring(identity, network_key, card)
         self._dialogue = Dialogue(random, nick=nick, ours_stay=identity.peer < card.peer)
-        self._secrets: dict[bytes, PairSecrets] = {}  # by receive tag, newest last
-        self._remote_prekeys: tuple[bytes, ...] = (card.prekey_public,)
+        self._is_blocked = False
         self._presence = _Presence()
         self._datagrams: list[Datagram] = []
         self._events: deque[PeerEvent] = deque()
@@ -171,60 +156,51 @@ class Peer:
         self._settle(now)
         self.reach.stop()
 
-    def hang_up(self, now: float) -> None:
+    def block(self, now: float) -> None:
         """We don't want this peer (any more)."""
+        self._is_blocked = True
         self._dialogue.hang_up(now)
         self._settle(now)
+        self._keyring.clear()
         self.reach.stop()
-        self._go_offline("blocked here")
+        self._go_offline("blocked here", now)
+
+    def unblock(self, prekeys: tuple[Prekey, ...], now: float) -> None:
+        """We do want it, after all; `prekeys` are ours, newest last."""
+        if self._is_blocked:
+            self._is_blocked = False
+            self.use_prekeys(prekeys)
+            self.reach.expect()
+            self.retry(now)
 
     # --- what servers and others tell
 
     def update_card(self, card: Card, prekeys: tuple[Prekey, ...]) -> None:
         """Take a verified card, a newer one or the first; `prekeys` are ours, newest last."""
-        if card.prekey_public != self._remote_prekeys[-1]:
-            self._remote_prekeys = (self._remote_prekeys[-1], card.prekey_public)
         self.card = card
+        self._keyring.take_card(card)
         self.reach.describe_peer(card.candidates, card.nat)
         self.use_prekeys(prekeys)
 
     def use_prekeys(self, prekeys: tuple[Prekey, ...]) -> None:
-        """Derive the secrets of every combination of live prekeys, ours given newest last."""
-        fresh: dict[bytes, PairSecrets] = {}
-        for remote in self._remote_prekeys[-LIVE_PREKEYS:]:
-            for prekey in prekeys[-LIVE_PREKEYS:]:
-                try:
-                    secrets = derive_pair_secrets(
-                        self._identity,
-                        prekey,
-                        self.card.static_public,
-                        remote,
-                        self.card.peer,
-                        self._network_key,
-                    )
-                except ValueError:
-                    self.reach.dropped["card-with-weak-keys"] += 1
-                    continue
-                fresh[secrets.receive_tag] = secrets
-        self._events += [TagDropped(tag) for tag in self._secrets if tag not in fresh]
-        self._events += [TagAdded(tag) for tag in fresh if tag not in self._secrets]
-        self._secrets = fresh
-        if fresh:
-            self.reach.use(self._newest)
+        """Ours have changed: what we share with the peer follows from both sides' prekeys."""
+        if not self._is_blocked:
+            self._keyring.renew(prekeys)
+            self.reach.use(*self._keyring.for_checks)
 
     def introduced(
         self, seen: tuple[Address, ...], *, we_dial: bool, start_in_s: float, now: float
     ) -> None:
         """A server names the peer's addresses, freshest first, to both of us at this instant."""
-        if not self._secrets:
+        newest = self._keyring.newest
+        if newest is None:
             return
         sessions = self._dialogue.sessions
-        stale = sessions.psk != self._newest.psk
-        if self._presence.tried_since is None:
-            self._presence.tried_since = now
+        stale = sessions.psk != newest.psk
+        self._presence.begin(now)
         self._presence.we_dial = we_dial
         if we_dial and (stale or not sessions.is_confirmed):
-            self._dialogue.dial(self._newest, now)
+            self._dialogue.dial(newest, now)
         self.reach.introduced(seen, start_in_s, now)
         self._settle(now)
 
@@ -253,7 +229,7 @@ class Peer:
     ) -> None:
         """A Binding request that carries one of our tags."""
         username = message.get(stun.USERNAME) or b""
-        secrets = self._secrets.get(username[:CHECK_TAG_BYTES])
+        secrets = self._keyring.by_tag(username[:CHECK_TAG_BYTES])
         if secrets is not None:
             self.reach.receive_check(message, data, secrets, address, socket, now)
             self._settle(now)
@@ -273,7 +249,7 @@ class Peer:
     def receive_session_datagram(
         self, data: bytes, connection_id: bytes, address: Address, socket: SocketId, now: float
     ) -> None:
-        secrets = self._secrets.get(connection_id[:CHECK_TAG_BYTES])
+        secrets = self._keyring.by_tag(connection_id[:CHECK_TAG_BYTES])
         if self._dialogue.receive_datagram(data, connection_id, secrets, address, now):
             self.reach.heard(address, socket, now)
         self._settle(now)
@@ -284,7 +260,8 @@ class Peer:
         redial_at = self._presence.redial_at
         if redial_at is not None and redial_at <= now:
             self._presence.redial_at = now + 2 * HANDSHAKE_PATIENCE_S
-            self._dialogue.redial(self._newest, now)
+            if (newest := self._keyring.newest) is not None:
+                self._dialogue.redial(newest, now)
         self._settle(now)
 
     # --- outputs
@@ -294,6 +271,7 @@ class Peer:
         return datagrams
 
     def next_event(self) -> PeerEvent | None:
+        self._events += self._keyring.changes()
         return self._events.popleft() if self._events else None
 
     def get_timer(self) -> float | None:
@@ -303,7 +281,9 @@ class Peer:
 
     def view(self, now: float) -> PeerView:
         state = PeerState.OFFLINE
-        if self._presence.online:
+        if self._is_blocked:
+            state = PeerState.BLOCKED
+        elif self._presence.online:
             state = PeerState.ONLINE
         elif self.reach.is_trying(now):
             state = PeerState.PUNCHING
@@ -320,13 +300,10 @@ class Peer:
 
     @property
     def dropped(self) -> Counter[str]:
-        return self.reach.dropped + self._dialogue.dropped + self._dialogue.sessions.dropped
+        weak = Counter({"card-with-weak-keys": self._keyring.weak})
+        return self.reach.dropped + self._dialogue.dropped + self._dialogue.sessions.dropped + weak
 
     # --- private
-
-    @property
-    def _newest(self) -> PairSecrets:
-        return next(reversed(self._secrets.values()))
 
     def _settle(self, now: float) -> None:
         """Drain the two, each into the other, until both are quiet."""
@@ -335,7 +312,7 @@ class Peer:
             if (reach_event := self.reach.next_event()) is not None:
                 self._take_reach_event(reach_event, now)
             elif (dialogue_event := self._dialogue.next_event()) is not None:
-                self._take_dialogue_event(dialogue_event)
+                self._take_dialogue_event(dialogue_event, now)
             else:
                 break
         self._datagrams += self.reach.datagrams_to_send()
@@ -358,7 +335,7 @@ class Peer:
                 if self._presence.online:
                     self._events.append(events.PathChanged(self._network, self.card.peer, path))
             case PathDown():
-                self._go_offline("no answer on any path")
+                self._go_offline("no answer on any path", now)
             case AttemptFailed(verdict):
                 self._presence.verdict = verdict
                 self._events.append(events.VerdictReached(self._network, self.card.peer, verdict))
@@ -369,7 +346,7 @@ class Peer:
             case SampleWanted() | IntroductionWanted() | FreshSocketWanted():
                 self._events.append(event)
 
-    def _take_dialogue_event(self, event: DialogueEvent) -> None:
+    def _take_dialogue_event(self, event: DialogueEvent, now: float) -> None:
         network, peer = self._network, self.card.peer
         match event:
             case Arrived(message):
@@ -394,19 +371,27 @@ class Peer:
                 self._events.append(NewerCard(sealed))
             case PeerBye():
                 self.reach.stop()
-                self._go_offline("left")
+                self._go_offline("left", now)
             case SessionEnded(reason):
-                self._go_offline(f"session ended: {reason}")
+                self._keep_secrets()
+                self._go_offline(f"session ended: {reason}", now)
+            case SessionConfirmed():
+                self._keep_secrets()
             case RouteAdded() | RouteDropped():
                 self._events.append(event)
-            case PeerHello() | IntroduceArrived() | SessionConfirmed():
+            case PeerHello() | IntroduceArrived():
                 pass
+
+    def _keep_secrets(self) -> None:
+        sessions = self._dialogue.sessions
+        self._keyring.keep(sessions.psk if sessions.is_confirmed else None)
+        self.reach.use(*self._keyring.for_checks)
 
     def _notice_presence(self, now: float) -> None:
         """Say that the peer is online once its session is confirmed and a path carries it, and
         set the time after which a handshake counts as stuck."""
         presence, path = self._presence, self.reach.path
-        if path is None or not self._secrets:
+        if path is None:
             presence.redial_at = None
             return
         if not self._dialogue.sessions.is_confirmed:
@@ -424,9 +409,10 @@ class Peer:
                 )
             )
 
-    def _go_offline(self, reason: str) -> None:
+    def _go_offline(self, reason: str, now: float) -> None:
         if self._presence.online:
             self._presence.online = False
+            self._presence.begin(now)
             self._events.append(
                 events.PeerDisconnected(self._network, self.card.peer, self.card.nick, reason)
             )
@@ -441,3 +427,8 @@ class _Presence:
     tried_since: float | None = None  # None: reached, or never introduced
     redial_at: float | None = None  # None: no handshake is overdue
     verdict: str | None = None
+
+    def begin(self, now: float) -> None:
+        """What follows is an attempt; an introduction long ago was another one."""
+        if not self.online and (self.tried_since is None or now - self.tried_since > LATE_S):
+            self.tried_since = now
