@@ -346,12 +346,9 @@ class Coordinator:
             self.dropped["not a question"] += 1
             return
         answer = self._reflector.answer(request, len(data), origin.address, origin.socket)
-        if answer is None:
-            self.dropped["malformed"] += 1
-            return
         units = 1.0 if len(answer.data) <= len(data) else LONGER_ANSWER_UNITS
         if self._admit(origin, units):
-            self._send(answer.data, origin.address, answer.socket)
+            self._outgoing.append(answer)
 
     def _refuse_version(self, foreign: wire.ForeignVersionError, origin: _Origin) -> None:
         """Never an ERROR for an ERROR: two servers would keep at it for ever."""

@@ -12,22 +12,28 @@ what RFC 5780 wants: it says from where else it could answer, and does so when i
 Ports change in pairs, the first with the second, the third with the fourth; addresses go round,
 which for two of a family is the exchange that the RFC has in mind.
 
+RESPONSE-PORT sends the answer to another port of the asker's host, and PADDING makes it as long
+as the question, which shows what a NAT does with fragments.
+
 Rules that a change must not break:
 
 - Anyone may ask, under anyone's address, so an answer has no byte that it need not have: a
-  FINGERPRINT only where the question had one, and MAPPED-ADDRESS, by which a client could find
-  a NAT that rewrites payloads, only where the question pays for it.  IPv4 answers stay within
-  three times the question; IPv6 ones do when its 48 bytes of headers are counted.
-- What a client must not take as understood is refused (420): among it CHANGE-REQUEST, where
-  there is no second address, and always RESPONSE-PORT and PADDING, which would let a question
-  be answered elsewhere or at greater length.
+  FINGERPRINT only where the question had one, MAPPED-ADDRESS, by which a client could find a
+  NAT that rewrites payloads, only where the question pays for it, and PADDING up to the length
+  of the question.  IPv4 answers stay within three times the question; IPv6 ones do when its 48
+  bytes of headers are counted.
+- An answer goes to the host that asked, nowhere else.  (Its port tells nothing more about who
+  asked: whoever could give a false host could give a false port, too.)
+- What must be understood and is not is refused (420): among it CHANGE-REQUEST where there is no
+  second address and port.
 """
 
 import ipaddress
-from typing import NamedTuple
+import struct
+from collections.abc import Iterable
 
 from natd.core import stun
-from natd.core.types import Address, SocketId
+from natd.core.types import Address, Datagram, SocketId
 
 REQUIRED_BELOW = 0x8000
 """Attribute types that a server must understand or refuse (RFC 8489, section 14)."""
@@ -48,23 +54,21 @@ UNDERSTOOD = frozenset(
         stun.XOR_MAPPED_ADDRESS,
         stun.PRIORITY,
         stun.USE_CANDIDATE,
+        stun.PADDING,
+        stun.RESPONSE_PORT,
     )
 )
-"""Of RFC 8489 and RFC 8445: nothing that changes an answer of ours."""
+"""Of RFC 8489, RFC 8445 and RFC 5780; CHANGE-REQUEST depends on what addresses there are."""
 
 CHANGE_IP, CHANGE_PORT = 4, 2
 
-UNKNOWN_ATTRIBUTE = bytes((0, 0, 4, 20))
-"""The value of ERROR-CODE for 420; its reason phrase is for people and costs bytes."""
+BAD_REQUEST, UNKNOWN_ATTRIBUTE = bytes((0, 0, 4, 0)), bytes((0, 0, 4, 20))
+"""The values of ERROR-CODE for 400 and 420; a reason phrase is for people and costs bytes."""
+
+_PORT = struct.Struct(">H")
 
 PAYS_FOR = 3
 """Bytes out for a byte in, at most."""
-
-
-class Answer(NamedTuple):
-    data: bytes
-    socket: SocketId
-    """The one that it leaves by, which need not be the one that was asked."""
 
 
 class Reflector:
@@ -84,23 +88,23 @@ class Reflector:
 
     def answer(
         self, request: stun.StunMessage, size_bytes: int, source: Address, socket: SocketId
-    ) -> Answer | None:
-        """The answer to a Binding request of so many bytes; None when its CHANGE-REQUEST is
-        none."""
+    ) -> Datagram:
+        """The answer to a Binding request of so many bytes."""
         row, column = divmod(socket, len(self._ports))
         other_row = self._other_rows.get(row)
-        fingerprint = request.get(stun.FINGERPRINT) is not None
-        change = request.get(stun.CHANGE_REQUEST)
         understood = UNDERSTOOD if other_row is None else UNDERSTOOD | {stun.CHANGE_REQUEST}
         types = dict.fromkeys(kind for kind, _ in request.attributes if kind < REQUIRED_BELOW)
         if unknown := [kind for kind in types if kind not in understood]:
-            return Answer(_refusal(request.transaction, unknown, fingerprint=fingerprint), socket)
-        if change is not None and len(change) != 4:
-            return None
+            listed = b"".join(map(_PORT.pack, unknown))
+            refusal = [(stun.ERROR_CODE, UNKNOWN_ATTRIBUTE), (stun.UNKNOWN_ATTRIBUTES, listed)]
+            return Datagram(_error(request, refusal), source, None, socket)
+        flags, port = _flags(request), _response_port(request, source)
+        if flags is None or port is None:
+            refusal = [(stun.ERROR_CODE, BAD_REQUEST)]
+            return Datagram(_error(request, refusal), source, None, socket)
         extra: list[tuple[int, bytes]] = []
         if other_row is not None:
             other_column = self._other_column(column)
-            flags = 0 if change is None else change[3]
             other = self._address(other_row, other_column)
             row = other_row if flags & CHANGE_IP else row
             column = other_column if flags & CHANGE_PORT else column
@@ -108,12 +112,9 @@ class Reflector:
                 (stun.RESPONSE_ORIGIN, stun.encode_address(self._address(row, column))),
                 (stun.OTHER_ADDRESS, stun.encode_address(other)),
             ]
-        data = _success(request.transaction, source, extra, fingerprint=fingerprint)
-        if extra:
-            extra.append((stun.MAPPED_ADDRESS, stun.encode_address(source)))
-            whole = _success(request.transaction, source, extra, fingerprint=fingerprint)
-            data = whole if len(whole) <= PAYS_FOR * size_bytes else data
-        return Answer(data, SocketId(row * len(self._ports) + column))
+        data = _success(request, size_bytes, source, extra)
+        leaves_by = SocketId(row * len(self._ports) + column)
+        return Datagram(data, Address(source.host, port), None, leaves_by)
 
     def _address(self, row: int, column: int) -> Address:
         return Address(self._hosts[row], self._ports[column])
@@ -139,15 +140,56 @@ def _may_be_other(host: str, version: int) -> bool:
     return ip.version == version and not (ip.is_unspecified or ip.is_link_local)
 
 
+def _flags(request: stun.StunMessage) -> int | None:
+    """Of its CHANGE-REQUEST; None when that is none."""
+    change = request.get(stun.CHANGE_REQUEST)
+    if change is None:
+        return 0
+    return change[3] if len(change) == 4 else None
+
+
+def _response_port(request: stun.StunMessage, source: Address) -> int | None:
+    """Where the answer goes; None where none may go (RFC 5780, sections 6.1 and 7.5)."""
+    wanted = request.get(stun.RESPONSE_PORT)
+    if wanted is None:
+        return source.port
+    if len(wanted) not in (2, 4) or request.get(stun.PADDING) is not None:
+        return None
+    return int(_PORT.unpack_from(wanted)[0]) or None
+
+
 def _success(
-    transaction: bytes, source: Address, extra: list[tuple[int, bytes]], *, fingerprint: bool
+    request: stun.StunMessage, size_bytes: int, source: Address, extra: list[tuple[int, bytes]]
 ) -> bytes:
-    return stun.encode_binding_response(transaction, source, extra=extra, fingerprint=fingerprint)
+    data = _encode_success(request, source, extra)
+    if extra:
+        whole = [*extra, (stun.MAPPED_ADDRESS, stun.encode_address(source))]
+        longer = _encode_success(request, source, whole)
+        if len(longer) <= PAYS_FOR * size_bytes:
+            data, extra = longer, whole
+    room = size_bytes - len(data) - stun.ATTRIBUTE_HEADER_BYTES
+    if request.get(stun.PADDING) is not None and room > 0:
+        return _encode_success(request, source, [*extra, (stun.PADDING, bytes(room))])
+    return data
 
 
-def _refusal(transaction: bytes, unknown: list[int], *, fingerprint: bool) -> bytes:
-    listed = b"".join(kind.to_bytes(2, "big") for kind in unknown)
-    attributes = ((stun.ERROR_CODE, UNKNOWN_ATTRIBUTE), (stun.UNKNOWN_ATTRIBUTES, listed))
-    return stun.encode(
-        stun.BINDING, stun.MessageClass.ERROR, transaction, attributes, fingerprint=fingerprint
+def _encode_success(
+    request: stun.StunMessage, source: Address, extra: Iterable[tuple[int, bytes]]
+) -> bytes:
+    return stun.encode_binding_response(
+        request.transaction, source, extra=extra, fingerprint=_has_fingerprint(request)
     )
+
+
+def _error(request: stun.StunMessage, attributes: Iterable[tuple[int, bytes]]) -> bytes:
+    return stun.encode(
+        stun.BINDING,
+        stun.MessageClass.ERROR,
+        request.transaction,
+        attributes,
+        fingerprint=_has_fingerprint(request),
+    )
+
+
+def _has_fingerprint(request: stun.StunMessage) -> bool:
+    return request.get(stun.FINGERPRINT) is not None

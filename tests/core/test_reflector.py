@@ -6,16 +6,16 @@ from random import Random
 import pytest
 
 from natd.core import stun
-from natd.core.reflector import Answer, Reflector
-from natd.core.types import Address, SocketId
+from natd.core.reflector import Reflector
+from natd.core.types import Address, Datagram, SocketId
 
 T = bytes(range(12))
 PORTS = (8080, 8081, 8082, 8083)
 A, B = "192.0.2.1", "192.0.2.2"
 A6, B6 = "2001:db8::1", "2001:db8::2"
 HOME, HOME6 = Address("203.0.113.7", 4000), Address("2001:db8:7::7", 4000)
-PADDING, RESPONSE_PORT = 0x0026, 0x0027
-PADDING_REQUEST = (PADDING, bytes(8))
+UNKNOWN = 0x7FFF
+"""A type of the range that must be understood, and given to nobody."""
 
 
 @pytest.mark.parametrize("asked", range(8))
@@ -90,25 +90,59 @@ def test_a_row_that_was_bound_to_nothing_has_no_other_address() -> None:
 
 
 def test_what_must_be_understood_and_is_not_is_refused_by_name() -> None:
-    reflector = Reflector((A, B), PORTS)
-    port = (RESPONSE_PORT, b"\x00\x35\0\0")
     change = (stun.CHANGE_REQUEST, b"\0\0\0\6")
-    _, told = ask(reflector, HOME, 0, [port, change, PADDING_REQUEST, port, (0x7FFF, b"")])
-    assert_refused(told, [RESPONSE_PORT, PADDING, 0x7FFF])
+    extra = [(0x0002, b""), change, (UNKNOWN, b"1234"), (0x0002, b"")]
+    for hosts, also in (((A, B), []), ((A,), [stun.CHANGE_REQUEST])):
+        _, told = ask(Reflector(hosts, PORTS), HOME, 0, extra)
+        assert_refused(told, [0x0002, *also, UNKNOWN])
     optional = [(0x8001, b"whatever"), (stun.SOFTWARE, b"x")]
-    assert ask(reflector, HOME, 0, optional)[1].mapped_address() == HOME
+    assert ask(Reflector((A, B), PORTS), HOME, 0, optional)[1].mapped_address() == HOME
 
 
-def test_a_change_request_of_another_length_is_none() -> None:
-    for value in (b"", b"\0\0\4", bytes(8)):
-        data = stun.encode_binding_request(T, extra=[(stun.CHANGE_REQUEST, value)])
-        answer = Reflector((A, B), PORTS).answer(stun.decode(data), len(data), HOME, SocketId(0))
-        assert answer is None
+@pytest.mark.parametrize("hosts", [(), (A, B)])
+def test_a_response_port_is_where_the_answer_goes_at_the_same_host(hosts: tuple[str, ...]) -> None:
+    for value in (b"\x12\x34", b"\x12\x34\0\0"):
+        answer, told = ask(Reflector(hosts, PORTS), HOME, 0, [(stun.RESPONSE_PORT, value)])
+        assert answer.address == Address(HOME.host, 0x1234)
+        assert told.mapped_address() == HOME
+
+
+@pytest.mark.parametrize("hosts", [(), (A, B)])
+def test_padding_is_answered_by_padding_up_to_the_length_of_the_question(
+    hosts: tuple[str, ...],
+) -> None:
+    for length in (0, 1, 40, 41, 500, 1500):
+        extra = [(stun.PADDING, bytes(length))]
+        answer, told = ask(Reflector(hosts, PORTS), HOME, 0, extra)
+        assert told.mapped_address() == HOME
+        if length >= 60:
+            assert len(answer.data) == len(request(extra))
+            assert told.get(stun.PADDING) is not None
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        [(stun.RESPONSE_PORT, b"\0\0")],
+        [(stun.RESPONSE_PORT, b"\0\0\0\7")],
+        [(stun.RESPONSE_PORT, b"")],
+        [(stun.RESPONSE_PORT, b"\7")],
+        [(stun.RESPONSE_PORT, b"\7\7"), (stun.PADDING, b"")],
+        [(stun.CHANGE_REQUEST, b"")],
+        [(stun.CHANGE_REQUEST, b"\0\0\4")],
+        [(stun.CHANGE_REQUEST, bytes(8))],
+    ],
+)
+def test_what_no_client_may_ask_is_a_bad_request(extra: list[tuple[int, bytes]]) -> None:
+    answer, told = ask(Reflector((A, B), PORTS), HOME, 5, extra)
+    assert told.message_class is stun.MessageClass.ERROR
+    assert told.get(stun.ERROR_CODE) == b"\0\0\4\0"
+    assert (answer.address, answer.socket) == (HOME, 5)
 
 
 def test_a_fingerprint_answers_a_fingerprint() -> None:
     for reflector, extra in itertools.product(
-        (Reflector((), PORTS), Reflector((A, B), PORTS)), ([], [PADDING_REQUEST])
+        (Reflector((), PORTS), Reflector((A, B), PORTS)), ([], [(UNKNOWN, bytes(8))])
     ):
         for fingerprint in (True, False):
             _, told = ask(reflector, HOME, 0, extra, fingerprint=fingerprint)
@@ -132,7 +166,7 @@ def test_mapped_address_is_added_when_the_question_pays_for_it() -> None:
 
 def test_no_answer_is_longer_than_three_times_its_question() -> None:
     random = Random(1)
-    kinds = (stun.CHANGE_REQUEST, stun.SOFTWARE, stun.USERNAME, PADDING, RESPONSE_PORT, 0x7001)
+    kinds = (stun.CHANGE_REQUEST, stun.SOFTWARE, stun.PADDING, stun.RESPONSE_PORT, UNKNOWN)
     for hosts, source, headers in (((A, B), HOME, 0), ((A6, B6), HOME6, 48)):
         reflector = Reflector(hosts, PORTS)
         for _ in range(3000):
@@ -157,10 +191,9 @@ def ask(
     extra: list[tuple[int, bytes]],
     *,
     fingerprint: bool = False,
-) -> tuple[Answer, stun.StunMessage]:
+) -> tuple[Datagram, stun.StunMessage]:
     data = request(extra, fingerprint=fingerprint)
     answer = reflector.answer(stun.decode(data), len(data), source, SocketId(number))
-    assert answer is not None
     return answer, stun.decode(answer.data)
 
 
