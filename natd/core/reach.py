@@ -45,6 +45,11 @@ from natd.core.types import (
 FIRST_FLIGHT_TARGETS = 2
 """A first flight is three datagrams: to every candidate it would eat the budget of the checks."""
 
+FLIGHT_WINDOW_S = 0.15
+"""Into the unknown a flight goes once, with the messages that are given in the same breath.
+What the library would repeat has its turn when the peer is heard: until then each repetition
+is paid for by checks, which are thirty times smaller and more likely to be answered."""
+
 LAST_GOOD_LIMIT = 4
 
 RECENT_CHECKS = 256
@@ -136,6 +141,8 @@ class Reach:
         self._trying_since: float | None = None
         # Until when only openers may leave; None: no restraint.
         self._hold_until: float | None = None
+        # Until when a first flight is worth its share of the budget without a sign of the peer.
+        self._flight_until = 0.0
         self._up = False  # whether the owner was told of a path
         self._has_left = False
         self._pings: list[int] = []  # tokens that wait for an answer
@@ -151,8 +158,8 @@ class Reach:
 
     def describe_peer(self, candidates: tuple[Candidate, ...], nat: NatReport) -> None:
         """What the peer's newest card claims."""
+        self._has_news = self._has_news or candidates != self._claimed
         self._claimed, self._their_nat = candidates, nat
-        self._has_news = True
 
     def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
         """What servers say of our own side; while we punch, it may open further candidates."""
@@ -165,13 +172,14 @@ class Reach:
         self._last_good = tuple(last_good)[:LAST_GOOD_LIMIT]
 
     def expect(self) -> None:
-        """The peer may be there again, after `stop`."""
+        """The peer has been started again, or is wanted again: what failed may succeed."""
         self._has_left = False
+        self._has_news = True
 
     def introduced(self, seen: tuple[Address, ...], start_in_s: float, now: float) -> None:
         """A server told both of us, at this instant, where the other is; freshest first."""
         self._seen = seen
-        self.expect()
+        self._has_left = False
         in_use = self._paths.in_use
         if in_use is not None and self._paths.healthy and in_use[0] in seen:
             self._paths.probe(now)
@@ -362,6 +370,7 @@ class Reach:
         if self._trying_since is None:
             self._trying_since = now
         self._hold_until = now + start_in_s if start_in_s > 0.0 else None
+        self._flight_until = now + start_in_s + FLIGHT_WINDOW_S
         self._punch.start(
             chosen,
             ours=self._surroundings.ours,
@@ -394,7 +403,7 @@ class Reach:
             places.append(in_use)
         if self._heard_from is not None and self._heard_from not in places:
             places.append(self._heard_from)
-        if not places:
+        if not places and now <= self._flight_until:
             best = self._punch.targets[:FIRST_FLIGHT_TARGETS]
             if best and best[0].kind is CandidateKind.MAPPED:
                 # Open to anybody: a second copy would only eat what the budget has for messages.
