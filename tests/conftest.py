@@ -7,6 +7,9 @@ import pytest
 
 from tests.requirements import missing
 
+os.environ.setdefault("NATD_PATHS_PORT_MAPPING", "false")
+"""The tests' daemons don't ask the router of whoever runs them for ports."""
+
 IS_CI = os.environ.get("CI") == "true"
 
 

@@ -56,7 +56,11 @@ class Process:
 
     def spawn(self) -> None:
         """Start without waiting for anything."""
-        environ = {"PATH": os.environ["PATH"], "HOME": str(self.directory)}
+        environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.directory),
+            "NATD_PATHS_PORT_MAPPING": "false",
+        }
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "natd", *self.arguments],

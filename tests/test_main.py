@@ -253,6 +253,7 @@ def environment(directory: Path) -> dict[str, str]:
         "HOME": str(directory),
         "NATD_STATE_DIR": str(directory / "state"),
         "NATD_RUNTIME_DIR": str(directory / "run"),
+        "NATD_PATHS_PORT_MAPPING": "false",
     }
 
 
