@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 BIN = $(VENV)/bin
 RUN_NEEDS = ip:iproute2 nft:nftables unshare:util-linux sysctl:procps
 TEST_NEEDS = $(RUN_NEEDS) conntrack:conntrack systemd-nspawn:systemd-container tmux:tmux \
-	miniupnpd:miniupnpd-nftables
+	miniupnpd:miniupnpd-nftables turnutils_natdiscovery:coturn
 
 .PHONY: demo test lint bench clean
 

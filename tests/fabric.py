@@ -170,6 +170,13 @@ class Fabric:
             self._ipv6_hosts[host.addresses[1]] = host
         return host
 
+    def add_address(self, host: Host) -> str:
+        """A second IPv4 address for a host."""
+        address = self._address(host.behind, self._next_number())
+        host.addresses += (address,)
+        self._attachments[host.behind][address] = host
+        return address
+
     def hosts(self) -> list[Host]:
         return [a for a in self._all() if isinstance(a, Host)]
 
