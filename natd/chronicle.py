@@ -9,6 +9,7 @@ Whatever has to be on disk first comes back through `committed`.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +21,8 @@ from natd.parts import Parts
 
 OUTBOX_PAGE = 128
 """Messages read from disk at once: the node may refuse the rest, and each may have 16 KiB."""
+
+logger = logging.getLogger(__name__)
 
 
 class Chronicle:
@@ -63,6 +66,10 @@ class Chronicle:
             case events.ServerLost():
                 row = {"reason": event.reason}
                 self._log_server("server_down", event.network, str(event.server), row)
+            case events.ServerSuspected():
+                logger.warning("%s: %s", self._name(event.network), event.reason)
+                row = {"reason": event.reason}
+                self._log_server("server_suspected", event.network, str(event.server), row)
             case events.MembersListed(network=network):
                 parts.listed.add(network)
                 parts.mailbox.close_open(network)
@@ -176,6 +183,8 @@ class Chronicle:
             self._log("peer_met", event.network, event.peer, {})
         if known.may_hear_us:
             self.open_conversation(known, now)
+            if event.network in parts.listed:
+                parts.mailbox.close_open(event.network)
         else:
             parts.node.block(event.network, event.peer, True, now)
 

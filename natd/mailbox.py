@@ -99,6 +99,8 @@ class Mailbox:
             NetworkId(network)
             for (network,) in store.query("SELECT DISTINCT network FROM messages WHERE is_open = 1")
         }
+        self._unheard = set(self._with_open)
+        """Of those, where a message may be addressed to nobody yet: it stays open until it is."""
         self._deliveries: dict[str, Delivery] = {}
 
     def find(self, network: NetworkId, peer: PeerId) -> Conversation | None:
@@ -111,6 +113,7 @@ class Mailbox:
     def begin(self, network: NetworkId, peer: PeerId) -> None:
         """Make it so that the conversation can be opened; `take_begun` tells when it can."""
         self._store.submit(Beginning(self._released, self._conversation(network, peer)))
+        self._unheard.discard(network)
 
     def accept(
         self,
@@ -132,6 +135,8 @@ class Mailbox:
         row = (network, message, now_ms, nick, text, is_open)
         if is_open:
             self._with_open.add(network)
+            if not recipients:
+                self._unheard.add(network)
         self._store.submit(Acceptance(self._released, row, recipients, entry, future))
         return future
 
@@ -239,8 +244,9 @@ class Mailbox:
         return sum(c.queued for c in self._conversations.values() if c.network == network)
 
     def close_open(self, network: NetworkId) -> None:
-        """Everybody here has been met: open messages of the network get no more recipients."""
-        if network in self._with_open:
+        """Everybody here has been met: open messages of the network get no more recipients,
+        except that one with none at all waits for the first."""
+        if network in self._with_open and network not in self._unheard:
             self._with_open.discard(network)
             self._store.post(
                 "UPDATE messages SET is_open = 0 WHERE is_open = 1 AND network = ?", (network,)

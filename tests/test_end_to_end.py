@@ -257,3 +257,18 @@ def test_a_nick_under_another_key_is_shown_and_gets_nothing_until_it_is_accepted
 
 def _beginning(daemon: Daemon, start: str) -> list[str]:
     return [text for text in daemon.texts() if text.startswith(start)]
+
+
+def test_a_message_accepted_before_anybody_was_there_waits_for_the_first_member(
+    tmp_path: Path,
+) -> None:
+    """It was once closed by a server's empty list, and then nobody ever got it."""
+    server = Server(tmp_path / "server")
+    with Daemon(tmp_path / "a") as alice, Daemon(tmp_path / "b") as bob:
+        alice.join("demo", server.address, "alice")
+        reply = alice.request("send", network="demo", text="early")
+        assert reply["accepted"] is True
+        with server:
+            until(lambda: alice.events("server_up"), limit_s=40.0)
+            bob.join("demo", server.address, "bob")
+            until(lambda: bob.texts() == ["early"])
