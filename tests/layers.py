@@ -27,6 +27,7 @@ CORE_ORDER = (
     "portmapping",
     "stun",
     "rendezvous",
+    "fields",
     "wire",
     "frames",
     "card",

@@ -248,11 +248,16 @@ class Coordinator:
             len(others),
             unmet_count,
             self._ports[1:],
+            self._other_address(lease.socket),
         )
         # What a newcomer has seen before its address was proved, its residents may not have:
         # what is left of the budget says it again.
         wanted = others if is_new else others[:unmet_count]
         self._introduce_and_answer(lease, wanted, answer, origin)
+
+    def _other_address(self, socket: SocketId) -> Address | None:
+        host = self._reflector.other_host(socket)
+        return None if host is None else Address(host, self._ports[0])
 
     # --- staying registered ---
 

@@ -107,6 +107,8 @@ class Registered:
     missing: int
     """Those of them that the question's `have` did not name."""
     sample_ports: tuple[int, ...]
+    other: Address | None = None
+    """Of the server, in the same family, with the same ports; None when it has but one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ the question; an INTRODUCE has that of the receiver's latest REGISTER.
     CHALLENGE   2  reason u8 | token
     REGISTERED  3  lease 8 | length_s u16 | observed address | token | rtt_ms u16 (0: unknown)
                    | members u16 | missing u16 | ports: count u8, u16 each
+                   | the server's other address, or nothing
     INTRODUCE   4  flags u8 (1: you dial) | start_in_ms u16 | peer 32 | observed | samples | card
     REFRESH     5  lease 8 | asks u8 | have | zeros up to 64 bytes (1,200 when it asks)
     REFRESHED   6  observed address | members u16 | missing u16
@@ -23,23 +24,25 @@ the question; an INTRODUCE has that of the receiver's latest REGISTER.
     BYE        10  lease 8
     ERROR      11  code u8 | text: length u8, UTF-8
 
-    token       length u8, bytes            card    length u16, bytes
-    samples, observed (of INTRODUCE)        count u8, addresses
-    have        count u16, the first 4 bytes of peer ids that need no introduction
-    address     4 or 6 u8 | ip 4 or 16 | port u16, all but the first byte complemented: some
-                NATs rewrite their own address wherever they find it (RFC 8489, section 14.2)
+Token, card, samples, observed (of INTRODUCE), have and address: see `fields`.
 
 Rules: `decode` raises nothing but DecodeError; what is not padding must end exactly where the
 datagram does; padding is zeros.  A question is padded so that its answer is not longer.
 """
 
-import ipaddress
 import struct
 from collections.abc import Callable
 from dataclasses import replace
 
+from natd.core.fields import (
+    Reader,
+    pack_address,
+    pack_addresses,
+    pack_card,
+    pack_have,
+    pack_token,
+)
 from natd.core.rendezvous import (
-    CARD_LIMIT_BYTES,
     CONNECT_BYTES,
     HAVE_BYTES,
     LEASE_ID_BYTES,
@@ -51,7 +54,6 @@ from natd.core.rendezvous import (
     SIGNATURE_BYTES,
     SMALL_BYTES,
     TEXT_LIMIT_BYTES,
-    TOKEN_LIMIT_BYTES,
     TRANSACTION_BYTES,
     Bye,
     Challenge,
@@ -69,12 +71,8 @@ from natd.core.rendezvous import (
 )
 from natd.core.types import (
     NETWORK_ID_BYTES,
-    PEER_ID_BYTES,
-    Address,
     DecodeError,
     NetworkId,
-    PeerId,
-    canonical_host,
 )
 
 MAGIC = 0x05
@@ -126,22 +124,22 @@ def encode(message: Message) -> bytes:
         case Register():
             raise TypeError("a REGISTER is encoded by encode_register")
         case Challenge(_, reason, token):
-            return head + bytes((reason,)) + _pack_token(token)
+            return head + bytes((reason,)) + pack_token(token)
         case Registered():
             return head + _registered_body(message)
         case Introduce():
             return head + _introduce_body(message)
         case Refresh(_, lease_id, asks, have):
-            body = lease_id + bytes((asks,)) + _pack_have(have)
+            body = lease_id + bytes((asks,)) + pack_have(have)
             return _padded(head + body, PADDED_BYTES if asks else SMALL_BYTES)
         case Refreshed(_, observed, members, missing):
-            return head + _pack_address(observed) + struct.pack("!HH", members, missing)
+            return head + pack_address(observed) + struct.pack("!HH", members, missing)
         case Sample():
             return _padded(head, SMALL_BYTES)
         case Sampled(_, observed):
-            return head + _pack_address(observed)
+            return head + pack_address(observed)
         case Connect(_, lease_id, peer, samples):
-            return _padded(head + lease_id + peer + _pack_addresses(samples), CONNECT_BYTES)
+            return _padded(head + lease_id + peer + pack_addresses(samples), CONNECT_BYTES)
         case Bye(_, lease_id):
             return head + lease_id
         case Error(_, code, text):
@@ -153,7 +151,7 @@ def fit_register(register: Register) -> Register:
     """Without as many of the samples and of `have` as would not fit into PADDED_BYTES."""
     bare = _register_body(replace(register, samples=(), have=()))
     room = PADDED_BYTES - HEADER_BYTES - len(bare) - SIGNATURE_BYTES
-    samples_bytes = len(_pack_addresses(register.samples)) - 1
+    samples_bytes = len(pack_addresses(register.samples)) - 1
     samples = register.samples if samples_bytes <= room else ()
     room -= samples_bytes if samples else 0
     return replace(register, samples=samples, have=register.have[: room // HAVE_BYTES])
@@ -174,13 +172,13 @@ def decode(data: bytes) -> Message:
         raise ForeignVersionError(version, kind, transaction)
     if not 1 <= kind <= len(_TYPES):
         raise DecodeError(f"unknown type {kind}")
-    reader = _Reader(data)
+    reader = Reader(data, HEADER_BYTES)
     message = _read_body(_TYPES[kind - 1], transaction, reader)
     reader.finish(padded=isinstance(message, Register | Refresh | Sample | Connect))
     return message
 
 
-def _read_body(kind: type[Message], transaction: bytes, reader: "_Reader") -> Message:
+def _read_body(kind: type[Message], transaction: bytes, reader: Reader) -> Message:
     if kind is Register:
         return _read_register(transaction, reader)
     if kind is Challenge:
@@ -212,7 +210,7 @@ def _read_body(kind: type[Message], transaction: bytes, reader: "_Reader") -> Me
     return Error(transaction, code, reader.take(length).decode("utf-8", "replace"))
 
 
-def _read_register(transaction: bytes, reader: "_Reader") -> Register:
+def _read_register(transaction: bytes, reader: Reader) -> Register:
     network = NetworkId(reader.take(NETWORK_ID_BYTES))
     peer = reader.peer()
     sequence = reader.number(8)
@@ -233,15 +231,15 @@ def _register_body(register: Register) -> bytes:
             register.network,
             register.peer,
             struct.pack("!Q", register.sequence),
-            _pack_token(register.token),
-            _pack_card(register.card),
-            _pack_addresses(register.samples),
-            _pack_have(register.have),
+            pack_token(register.token),
+            pack_card(register.card),
+            pack_addresses(register.samples),
+            pack_have(register.have),
         )
     )
 
 
-def _read_registered(transaction: bytes, reader: "_Reader") -> Registered:
+def _read_registered(transaction: bytes, reader: Reader) -> Registered:
     lease_id, length_s = reader.take(LEASE_ID_BYTES), reader.number(2)
     observed, token = reader.address(), reader.token()
     rtt_ms, members, missing = reader.number(2), reader.number(2), reader.number(2)
@@ -251,8 +249,9 @@ def _read_registered(transaction: bytes, reader: "_Reader") -> Registered:
     ports = tuple(reader.number(2) for _ in range(count))
     if 0 in ports or length_s == 0:
         raise DecodeError("a port or a lease of 0")
+    other = None if reader.is_at_end else reader.address()
     return Registered(
-        transaction, lease_id, length_s, observed, token, rtt_ms, members, missing, ports
+        transaction, lease_id, length_s, observed, token, rtt_ms, members, missing, ports, other
     )
 
 
@@ -261,16 +260,17 @@ def _registered_body(message: Registered) -> bytes:
         (
             message.lease_id,
             struct.pack("!H", message.length_s),
-            _pack_address(message.observed),
-            _pack_token(message.token),
+            pack_address(message.observed),
+            pack_token(message.token),
             struct.pack("!HHH", message.rtt_ms, message.members, message.missing),
             bytes((len(message.sample_ports),)),
             struct.pack(f"!{len(message.sample_ports)}H", *message.sample_ports),
+            b"" if message.other is None else pack_address(message.other),
         )
     )
 
 
-def _read_introduce(transaction: bytes, reader: "_Reader") -> Introduce:
+def _read_introduce(transaction: bytes, reader: Reader) -> Introduce:
     flags, start_in_ms, peer = reader.number(1), reader.number(2), reader.peer()
     if flags > 1:
         raise DecodeError("unknown flags")
@@ -284,9 +284,9 @@ def _introduce_body(message: Introduce) -> bytes:
         (
             struct.pack("!BH", message.you_dial, message.start_in_ms),
             message.peer,
-            _pack_addresses(message.observed),
-            _pack_addresses(message.samples),
-            _pack_card(message.card),
+            pack_addresses(message.observed),
+            pack_addresses(message.samples),
+            pack_card(message.card),
         )
     )
 
@@ -299,100 +299,3 @@ def _header(message: Message) -> bytes:
 
 def _padded(data: bytes, size_bytes: int) -> bytes:
     return data.ljust(size_bytes, b"\x00")
-
-
-def _pack_token(token: bytes) -> bytes:
-    return bytes((len(token),)) + token
-
-
-def _pack_card(card: bytes) -> bytes:
-    if len(card) > CARD_LIMIT_BYTES:
-        raise ValueError(f"a sealed card has at most {CARD_LIMIT_BYTES} bytes, not {len(card)}")
-    return struct.pack("!H", len(card)) + card
-
-
-def _pack_have(have: tuple[bytes, ...]) -> bytes:
-    return struct.pack("!H", len(have)) + b"".join(have)
-
-
-def _pack_addresses(addresses: tuple[Address, ...]) -> bytes:
-    return bytes((len(addresses),)) + b"".join(map(_pack_address, addresses))
-
-
-def _pack_address(address: Address) -> bytes:
-    packed = (
-        ipaddress.IPv6Address(address.host).packed
-        if address.is_ipv6
-        else bytes(map(int, address.host.split(".")))
-    )
-    family = 6 if address.is_ipv6 else 4
-    return bytes((family,)) + _complement(packed + struct.pack("!H", address.port))
-
-
-def _complement(data: bytes) -> bytes:
-    return bytes(byte ^ 0xFF for byte in data)
-
-
-class _Reader:
-    """Takes a body apart from the left; DecodeError when it is too short."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = HEADER_BYTES
-
-    def take(self, size: int) -> bytes:
-        piece = self._data[self._at : self._at + size]
-        if len(piece) != size:
-            raise DecodeError("too short")
-        self._at += size
-        return piece
-
-    def before(self) -> bytes:
-        return self._data[: self._at]
-
-    def number(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "big")
-
-    def peer(self) -> PeerId:
-        return PeerId(self.take(PEER_ID_BYTES))
-
-    def token(self) -> bytes:
-        length = self.number(1)
-        if length > TOKEN_LIMIT_BYTES:
-            raise DecodeError("token too long")
-        return self.take(length)
-
-    def card(self) -> bytes:
-        length = self.number(2)
-        if length > CARD_LIMIT_BYTES:
-            raise DecodeError("card too long")
-        return self.take(length)
-
-    def have(self) -> tuple[bytes, ...]:
-        raw = self.take(self.number(2) * HAVE_BYTES)
-        return tuple(raw[at : at + HAVE_BYTES] for at in range(0, len(raw), HAVE_BYTES))
-
-    def addresses(self, limit: int) -> tuple[Address, ...]:
-        count = self.number(1)
-        if count > limit:
-            raise DecodeError("too many addresses")
-        return tuple(self.address() for _ in range(count))
-
-    def address(self) -> Address:
-        family = self.number(1)
-        if family not in (4, 6):
-            raise DecodeError(f"unknown address family {family}")
-        packed = _complement(self.take(4 if family == 4 else 16))
-        port = int.from_bytes(_complement(self.take(2)), "big")
-        if port == 0:
-            raise DecodeError("port 0")
-        if family == 4:
-            return Address("{}.{}.{}.{}".format(*packed), port)
-        return Address(canonical_host(str(ipaddress.IPv6Address(packed))), port)
-
-    def finish(self, *, padded: bool) -> None:
-        rest = self._data[self._at :]
-        if rest and not padded:
-            raise DecodeError("bytes behind the end")
-        if rest.strip(b"\x00"):
-            raise DecodeError("padding that is not zeros")

@@ -54,6 +54,14 @@ def test_registered_tells_lease_address_token_round_trip_members_and_ports() -> 
     )
 
 
+def test_registered_of_a_server_with_a_second_address_tells_that_at_the_end() -> None:
+    for other, other_hex in ((FOUR, FOUR_HEX), (SIX, SIX_HEX)):
+        assert_bytes(
+            Registered(T, LEASE, 75, FOUR, b"", 51, 9, 4, (8081,), other),
+            f"050103{T_HEX} {'aa' * 8} 004b {FOUR_HEX} 00 0033 0009 0004 01 1f91 {other_hex}",
+        )
+
+
 def test_introduce_tells_who_dials_when_whom_and_where() -> None:
     assert_bytes(
         Introduce(T, True, 17, PEER, (FOUR, SIX), (FOUR,), b"card"),
