@@ -172,6 +172,10 @@ PACKETS_A_SECOND = 10
 PACKETS_A_MINUTE = 60
 BYTES_A_MINUTE = 6_000
 MINUTE_S = 60.0
+RESERVED_PACKETS = 10
+RESERVED_BYTES = 1_000
+"""Kept back by those who can wait, for whoever is introduced or calls in the same minute: one
+dense ladder of checks."""
 LARGE_BYTES = 200
 """More than any check: part of a first flight."""
 LARGE_BYTES_A_MINUTE = 3_600
@@ -234,6 +238,18 @@ class TargetBudget:
             spent.calls -= 1
             return True
         return False
+
+    def can_spare(self, address: Address, now: float) -> bool:
+        """Whether one more check would leave the reserve alone: asked before `allow` for what
+        is not urgent, so that it never brings about a silence."""
+        spent = self._spent.get(address.host)
+        if spent is None or now < spent.trusted_until:
+            return True
+        spent.age(now)
+        return (
+            len(spent.sent_at) < PACKETS_A_MINUTE - RESERVED_PACKETS
+            and sum(spent.sizes) < BYTES_A_MINUTE - RESERVED_BYTES
+        )
 
     def answered(self, address: Address, now: float) -> None:
         """An authenticated datagram came from there: it is a peer, and wants our packets."""

@@ -124,6 +124,11 @@ class Dialogue:
         self._sessions.path_changed(now)
         self._settle(now)
 
+    def renew(self, now: float) -> None:
+        """There may be a way to the peer at last: what has waited for one begins again."""
+        self._sessions.renew(now)
+        self._settle(now)
+
     def say_bye(self, now: float) -> None:
         self.send_frame(frames.Bye("stopped"), now)
         self._sessions.flush()

@@ -62,6 +62,10 @@ HANDSHAKE_PATIENCE_S = 4.0
 """On a path that answers checks, a handshake that takes longer is stuck: dial anew.  The side
 that was to be dialled waits twice as long before it dials itself."""
 
+UNDIALLED_S = 0.25
+"""With a path and no first flight after this long, the introduction that named us as the dialler
+was lost: either side dials, and if both do, one session stays."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewerCard:
@@ -177,6 +181,8 @@ class Peer:
 
     def update_card(self, card: Card, prekeys: tuple[Prekey, ...]) -> None:
         """Take a verified card, a newer one or the first; `prekeys` are ours, newest last."""
+        if card.prekey_public != self.card.prekey_public:
+            self.reach.expect()
         self.card = card
         self._keyring.take_card(card)
         self.reach.describe_peer(card.candidates, card.nat)
@@ -186,7 +192,7 @@ class Peer:
         """Ours have changed: what we share with the peer follows from both sides' prekeys."""
         if not self._is_blocked:
             self._keyring.renew(prekeys)
-            self.reach.use(*self._keyring.for_checks)
+            self._use_secrets()
 
     def introduced(
         self, seen: tuple[Address, ...], *, we_dial: bool, start_in_s: float, now: float
@@ -260,7 +266,9 @@ class Peer:
         redial_at = self._presence.redial_at
         if redial_at is not None and redial_at <= now:
             self._presence.redial_at = now + 2 * HANDSHAKE_PATIENCE_S
-            if (newest := self._keyring.newest) is not None:
+            is_under_way = self._presence.is_undialled and self._dialogue.sessions.is_open
+            self._presence.is_undialled = False
+            if not is_under_way and (newest := self._keyring.newest) is not None:
                 self._dialogue.redial(newest, now)
         self._settle(now)
 
@@ -326,6 +334,7 @@ class Peer:
     def _take_reach_event(self, event: ReachEvent, now: float) -> None:
         match event:
             case FlightDue():
+                self._dialogue.renew(now)
                 self.reach.carry(self._dialogue.sessions.flight, now, awaiting=True)
             case PathUp():
                 self._presence.verdict = None
@@ -385,7 +394,14 @@ class Peer:
     def _keep_secrets(self) -> None:
         sessions = self._dialogue.sessions
         self._keyring.keep(sessions.psk if sessions.is_confirmed else None)
-        self.reach.use(*self._keyring.for_checks)
+        self._use_secrets()
+
+    def _use_secrets(self) -> None:
+        """Without any, after cards with weak keys, there is nothing to be said to the peer."""
+        if secrets := self._keyring.for_checks:
+            self.reach.use(*secrets)
+        else:
+            self.reach.stop()
 
     def _notice_presence(self, now: float) -> None:
         """Say that the peer is online once its session is confirmed and a path carries it, and
@@ -396,8 +412,9 @@ class Peer:
             return
         if not self._dialogue.sessions.is_confirmed:
             if presence.redial_at is None:
-                wait_s = HANDSHAKE_PATIENCE_S * (1.0 if presence.we_dial else 2.0)
-                presence.redial_at = now + wait_s
+                presence.is_undialled = not self._dialogue.sessions.is_open
+                patience_s = HANDSHAKE_PATIENCE_S * (1.0 if presence.we_dial else 2.0)
+                presence.redial_at = now + (UNDIALLED_S if presence.is_undialled else patience_s)
             return
         presence.redial_at = None
         if not presence.online:
@@ -426,6 +443,7 @@ class _Presence:
     we_dial: bool = False
     tried_since: float | None = None  # None: reached, or never introduced
     redial_at: float | None = None  # None: no handshake is overdue
+    is_undialled: bool = False  # nobody had dialled when the path came up
     verdict: str | None = None
 
     def begin(self, now: float) -> None:

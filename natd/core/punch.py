@@ -17,12 +17,15 @@ Rules:
 - A poisoned socket is not repaired but replaced.  Behind a NAT that keeps ports both sides know
   the other's next ones from the pair's keys, so no server is needed: each sends checks from its
   own agreed port to the other's old address, and low-TTL openers, earlier and alone, from its
-  main socket towards the other's agreed ports.  Elsewhere nothing is sent to the peer from the
-  fresh socket until a server has seen it and has introduced both sides again.
+  main socket towards the other's agreed ports as the attempt begins: a check that came before
+  them would spoil those, too.  Elsewhere nothing is sent to the peer from the fresh socket
+  until a server has seen it and has introduced both sides again.
 - The first wait is two round trips and 100 ms: beyond that checks die on the way, they are not
   slow.  The waits of further rounds grow: 1, 2, 4 … 60 s.  Only news begin them anew: another
   card of the peer's, the user, a change of our network.  An introduction alone does not, for
   either side asks for one in each round.
+- Whoever is absent must find us able to answer when it returns: what later rounds and agreed
+  ports cost never touches the reserve of an address' budget.
 - After `VERDICT_AFTER_S` without a path the attempt says why, once, and goes on quietly.
 """
 
@@ -31,7 +34,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
-from natd.core.candidates import TargetBudget, is_private, path_kind
+from natd.core.candidates import TargetBudget, is_loopback, is_private, path_kind
 from natd.core.checks import LOW_TTL, Answered, Checks
 from natd.core.schedule import backed_off, earliest, jittered
 from natd.core.types import (
@@ -65,9 +68,15 @@ MEETING_LEAD_S = 0.25
 """The same between two fresh sockets, where an early call spoils the meeting for good: more than
 two escalations differ that began with one introduction but count with their own round trip."""
 
-MEETING_OPENERS_S = (0.0, 0.25, 1.0)
+MEETING_OPENERS_S = (0.0, 0.5)
+
+KEEPING = (Allocation.PRESERVING, Allocation.UNKNOWN)
+"""Behind these a port agreed on is the port to be met at, as far as is known."""
 
 MOST_AGREED_HOSTS = 2
+MOST_KEPT = 8
+"""Of the targets of agreed ports, those of the last two rounds, for which an answer may be on
+its way."""
 
 AGREED_LADDER_S = (0.0, 0.16)
 """From an agreed port, in each round: the openers before them cost as much again."""
@@ -164,6 +173,7 @@ class Punch:
         self._budget = budget
         self._random = random
         self._socket = MAIN_SOCKET
+        self._places: tuple[Candidate, ...] = ()
         self._targets: dict[tuple[Address, SocketId], _Target] = {}
         self._attempt: _Attempt | None = None  # None: nothing is being tried
         self._nats = (NatReport(), NatReport())
@@ -201,16 +211,28 @@ class Punch:
         self._nats, self._ours = nats, ours
         self._rtt_s = rtt_s or UNKNOWN_RTT_S
         others = {key: t for key, t in self._targets.items() if t.socket != self._socket}
+        self._places = tuple(targets)
+        if before is None and self._nats[1].allocation in KEEPING:
+            for place in self._public_places():
+                self._open_to_agreed_ports(place.address.host, now)
         self._targets.clear()
-        self._add_targets(targets, now)
-        hosts = {target.candidate.address.host for target in self._targets.values()}
-        self._targets |= {key: t for key, t in others.items() if key[0].host in hosts}
+        self._add_targets(now)
+        hosts = {place.address.host for place in self._places}
+        kept = [(key, t) for key, t in others.items() if key[0].host in hosts]
+        self._targets |= dict(kept)
         attempt.escalate_at = attempt.full_ttl_at + self._wait_s(attempt.round)
+        meeting = [t.at for _, t in kept if t.at is not None]
+        if meeting and before is not None and not fresh:
+            attempt.round = before.round
+            attempt.escalate_at = max(meeting) + self._wait_s(attempt.round)
+            for host in hosts:
+                self._rest(host)
         self.handle_timer(now)
 
     def add(self, targets: Iterable[Candidate], now: float) -> None:
         """Further addresses have become known while the attempt runs."""
-        self._add_targets(targets, now)
+        self._places = tuple(dict.fromkeys((*self._places, *targets)))
+        self._add_targets(now)
         self.handle_timer(now)
 
     def check_received(self, address: Address, socket: SocketId, now: float) -> None:
@@ -284,6 +306,7 @@ class Punch:
     def stop(self) -> None:
         """The peer is gone, or not wanted: nothing more is sent to it."""
         self._attempt = None
+        self._places = ()
         self._targets.clear()
 
     @property
@@ -302,9 +325,8 @@ class Punch:
 
     @property
     def targets(self) -> tuple[Candidate, ...]:
-        """What is checked from the attempt's own socket, best first."""
-        own = (t for t in self._targets.values() if t.socket == self._socket)
-        return tuple(target.candidate for target in own)
+        """The addresses that the attempt is about, best first."""
+        return self._places
 
     def handle_timer(self, now: float) -> None:
         attempt = self._attempt
@@ -353,12 +375,14 @@ class Punch:
 
     # --- private
 
-    def _check(self, target: _Target, now: float) -> None:
+    def _check(self, target: _Target, now: float, *, urgent: bool = False) -> None:
         """Send the check that is due, and set the instant of the next."""
         assert self._attempt is not None
         address = target.candidate.address
         early = now < self._attempt.full_ttl_at and not is_private(address.host)
-        self._send(address, target.socket, LOW_TTL if early else target.ttl, now)
+        urgent = urgent or target.ladder is CHECK_LADDER_S
+        ttl = LOW_TTL if early else target.ttl
+        self._send(address, target.socket, ttl, now, urgent=urgent)
         target.last_sent = now
         if early:
             target.at = self._attempt.full_ttl_at
@@ -369,8 +393,8 @@ class Punch:
         else:
             target.at = None
 
-    def _add_targets(self, targets: Iterable[Candidate], now: float) -> None:
-        for candidate in targets:
+    def _add_targets(self, now: float) -> None:
+        for candidate in self._places:
             key = (candidate.address, self._socket)
             if key not in self._targets:
                 self._targets[key] = _Target(candidate, self._socket, self._ladder, at=now)
@@ -378,16 +402,13 @@ class Punch:
     def _use_agreed_ports(self, now: float) -> None:
         """Meet on ports that no early packet can have spoilt; one of ours in each round."""
         assert self._attempt is not None
-        keeping = (Allocation.PRESERVING, Allocation.UNKNOWN)
-        ours, theirs = (nat.allocation in keeping for nat in self._nats)
-        places: dict[str, Candidate] = {}
-        for target in self._targets.values():
-            address = target.candidate.address
-            if not address.is_ipv6 and not is_private(address.host):
-                places.setdefault(address.host, target.candidate)
-        for candidate in list(places.values())[:MOST_AGREED_HOSTS]:
-            for port in self._checks.their_ports if theirs else ():
-                self._send(Address(candidate.address.host, port), MAIN_SOCKET, LOW_TTL, now)
+        old = [key for key, target in self._targets.items() if target.socket != self._socket]
+        for key in old[:-MOST_KEPT]:
+            del self._targets[key]
+        ours, theirs = (nat.allocation in KEEPING for nat in self._nats)
+        for candidate in self._public_places():
+            if theirs and self._attempt.round:
+                self._open_to_agreed_ports(candidate.address.host, now)
             if ours:
                 ports = self._checks.our_ports
                 socket = SocketId(ports[self._attempt.round % len(ports)])
@@ -396,6 +417,20 @@ class Punch:
                 )
             if ours and theirs:
                 self._meet(candidate.address.host, now)
+                self._rest(candidate.address.host)
+
+    def _public_places(self) -> list[Candidate]:
+        """One candidate for each host behind whose NAT agreed ports may be kept."""
+        places: dict[str, Candidate] = {}
+        for place in self._places:
+            host = place.address.host
+            if not place.address.is_ipv6 and not is_private(host) and not is_loopback(host):
+                places.setdefault(host, place)
+        return list(places.values())[:MOST_AGREED_HOSTS]
+
+    def _open_to_agreed_ports(self, host: str, now: float) -> None:
+        for port in self._checks.their_ports:
+            self._send(Address(host, port), MAIN_SOCKET, LOW_TTL, now, urgent=False)
 
     def _meet(self, host: str, now: float) -> None:
         """Both main sockets may be spoilt: meet with a fresh one at either end, of which one
@@ -413,7 +448,18 @@ class Punch:
             at=now if opens else now + MEETING_LEAD_S,
         )
 
-    def _send(self, address: Address, socket: SocketId, ttl: int | None, now: float) -> None:
+    def _rest(self, host: str) -> None:
+        """What the main socket could do there it has done: the budget of a second is for the
+        fresh ones."""
+        for target in self._targets.values():
+            if target.socket == self._socket and target.candidate.address.host == host:
+                target.at = None
+
+    def _send(
+        self, address: Address, socket: SocketId, ttl: int | None, now: float, *, urgent: bool
+    ) -> None:
+        if not urgent and not self._budget.can_spare(address, now):
+            return
         datagram = self._checks.request(address, socket, now, ttl=ttl)
         if self._budget.allow(address, len(datagram.data), now):
             self._datagrams.append(datagram)
@@ -431,7 +477,7 @@ class Punch:
         attempt.round += 1
         attempt.asked, attempt.retry_at = False, None
         attempt.escalate_at = now + self._wait_s(attempt.round)
-        self._add_targets(self.targets, now)
+        self._add_targets(now)
         for target in self._targets.values():
             if target.socket == self._socket:
                 target.ladder, target.step, target.at = self._ladder, 0, now
@@ -450,5 +496,7 @@ class Punch:
         return max(silence_s, jittered(wait_s, RETRY_JITTER, self._random))
 
     def _pause(self) -> None:
+        """What goes on from other sockets is not spoilt by what this one has suffered."""
         for target in self._targets.values():
-            target.at = None
+            if target.socket == self._socket:
+                target.at = None

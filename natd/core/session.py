@@ -50,6 +50,10 @@ LAST_DATAGRAMS = 2
 """How many datagrams are kept to be sent again on a new path.  The library's last two probes
 hold the oldest of what is not acknowledged: a chat line is there half a round trip later."""
 
+LAST_FOR_S = 1.0
+"""For how long they are.  The library takes the time since a packet was first sent for its round
+trip, and after an outage of an hour would send a few bytes a second, and wait for minutes."""
+
 MESSAGE_STREAM = 0
 """The dialler's first bidirectional stream: control and messages, both ways."""
 
@@ -145,6 +149,7 @@ class Session:
         self, connection: quic.Connection, connection_ids: set[bytes], is_dialler: bool, now: float
     ) -> None:
         self.is_dialler: Final = is_dialler
+        self.begun_at: Final = now
         self.established = False
         self.closed = False
         self.connection_ids = connection_ids
@@ -159,7 +164,8 @@ class Session:
         self._early: list[bytes] = []
         # None once both ends know that the handshake is complete.
         self._flight: Flight | None = Flight(is_dialler=is_dialler, now=now)
-        self._last: deque[bytes] = deque(maxlen=LAST_DATAGRAMS)
+        # With the instants at which they were sent.
+        self._last: deque[tuple[float, bytes]] = deque(maxlen=LAST_DATAGRAMS)
         # To be sent again, as they are.
         self._again: list[bytes] = []
         self._pings: dict[int, int] = {}
@@ -256,7 +262,7 @@ class Session:
         if self.closed:
             return
         if self._flight is None:
-            self._again = list(self._last)
+            self._again = [data for at, data in self._last if now - at <= LAST_FOR_S]
         else:
             self._again = list(self._flight.datagrams)
             self._flight.renew(now)
@@ -296,7 +302,7 @@ class Session:
             return []
         datagrams = self._connection.poll(self._now)
         if self._flight is None:
-            self._last.extend(datagrams)
+            self._last.extend((self._now, data) for data in datagrams)
         else:
             # The library's later Initial packets repeat what is in the first ones.
             begun = bool(self._flight.datagrams)

@@ -11,6 +11,8 @@ Rules:
   pair's key and are known by number, so a replay says nothing new.
 - If both sides dial at the same time, the session of the lower peer id stays.
 - A first connection id opens one session in its life.
+- A dial that had no answer for a while is begun anew where there is hope, rather than repeated:
+  the library would take all that time for a round trip, and its timers would be minutes.
 """
 
 from collections import Counter, deque
@@ -39,6 +41,10 @@ HELD_BYTES = 256 * 1024
 PROBE_LIMIT_S = 60.0
 """A QUIC timer nearer than this is a probe timeout, which runs while something that we sent is
 not acknowledged (RFC 9002, section 6.2.1); at rest only the idle timeout is left, days away."""
+
+
+STALE_DIAL_S = 1.0
+"""Later than most paths open, and a round trip from which the library's estimate recovers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,7 @@ class Sessions:
         self._ours_stay = ours_stay
         self._in_use: Session | None = None
         self._replacement: Session | None = None
-        self._psks: dict[int, bytes] = {}  # by id() of the two sessions above
+        self._secrets: dict[int, PairSecrets] = {}  # by id() of the two sessions above
         self._held = bytearray()  # said by the replacement
         self._first_ids: deque[bytes] = deque(maxlen=REMEMBERED_FIRST_IDS)
         self._events: deque[SessionsEvent] = deque()
@@ -95,7 +101,7 @@ class Sessions:
         """Begin a session, unless one of ours is being opened with the same secrets."""
         for session in (self._in_use, self._replacement):
             if session is not None and session.is_dialler and not session.established:
-                if self._psks[id(session)] == secrets.psk:
+                if self._secrets[id(session)].psk == secrets.psk:
                     return
                 self._discard(session)
         self._adopt(
@@ -108,6 +114,16 @@ class Sessions:
             if session is not None and not session.established:
                 self._discard(session)
         self.dial(secrets, now)
+
+    def renew(self, now: float) -> None:
+        """There may be a way to the peer at last: begin again what has waited for it."""
+        for session in (self._in_use, self._replacement):
+            if session is None or session.established or not session.is_dialler:
+                continue
+            if now - session.begun_at > STALE_DIAL_S:
+                secrets = self._secrets[id(session)]
+                self._discard(session)
+                self.dial(secrets, now)
 
     def receive_datagram(
         self, data: bytes, connection_id: bytes, secrets: PairSecrets | None, now: float
@@ -212,7 +228,7 @@ class Sessions:
     @property
     def psk(self) -> bytes | None:
         """Of the session in use; None without one."""
-        return None if self._in_use is None else self._psks[id(self._in_use)]
+        return None if self._in_use is None else self._secrets[id(self._in_use)].psk
 
     @property
     def flight(self) -> list[bytes]:
@@ -238,7 +254,7 @@ class Sessions:
         for session in (self._in_use, self._replacement):
             if session is None or session.established or not session.is_dialler:
                 continue
-            if self._ours_stay and self._psks[id(session)] == secrets.psk:
+            if self._ours_stay and self._secrets[id(session)].psk == secrets.psk:
                 self.dropped["first-flight-lost-the-tie"] += 1
                 return False
             self._discard(session)
@@ -261,7 +277,7 @@ class Sessions:
                 self._discard(self._in_use)
             self._in_use = session
             self._events.append(SessionOpened())
-        self._psks[id(session)] = secrets.psk
+        self._secrets[id(session)] = secrets
         for connection_id in session.connection_ids:
             self._events.append(RouteAdded(connection_id))
 
@@ -317,7 +333,7 @@ class Sessions:
     def _discard(self, session: Session) -> None:
         for connection_id in session.connection_ids:
             self._events.append(RouteDropped(connection_id))
-        del self._psks[id(session)]
+        del self._secrets[id(session)]
         if session is self._in_use:
             self._in_use = None
         elif session is self._replacement:
