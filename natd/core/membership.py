@@ -384,8 +384,12 @@ class Membership:
         now: float,
     ) -> None:
         lease = registration.observed
+        # Seen from the server's second address, a NAT that maps by address looks just so.
         poisoned = (
-            socket == MAIN_SOCKET and lease is not None and self._nat.is_poisoned(lease, observed)
+            socket == MAIN_SOCKET
+            and lease is not None
+            and destination.host == registration.server.host
+            and self._nat.is_poisoned(lease, observed)
         )
         self._observe(socket, destination, observed, now)
         for peer in tuple(self._peers.values()):
@@ -409,7 +413,9 @@ class Membership:
     def _surroundings(self) -> Surroundings:
         servers = {
             Address(address.host, address.port + offset)
-            for address in self._registrations
+            for registration in self._registrations.values()
+            for address in (registration.server, registration.other)
+            if address is not None
             for offset in range(SAMPLE_PORTS + 1)
         }
         rtts_s = [r.rtt_s for r in self._registrations.values() if r.rtt_s is not None]

@@ -41,8 +41,8 @@ REGISTERS_LIMIT = 16
 class Question:
     kind: type[Message]
     sent_at: float
-    port: int
-    """Of the server."""
+    asked: Address
+    """One of the server's."""
     have: frozenset[bytes] = frozenset()
     asks: bool = False
     """Of a REFRESH: whether it asked for introductions."""
@@ -104,7 +104,7 @@ class Questions:
         question = Question(
             Register,
             now,
-            self._server.port,
+            self._server,
             have=frozenset(register.have),
             token=token,
             sequence=sequence,
@@ -118,7 +118,7 @@ class Questions:
 
     def refresh(self, lease_id: bytes, now: float) -> Datagram:
         message = Refresh(self._transaction(), lease_id)
-        return self._ask(message, Question(Refresh, now, self._server.port, lease_id=lease_id))
+        return self._ask(message, Question(Refresh, now, self._server, lease_id=lease_id))
 
     def ask(self, lease_id: bytes, have: tuple[bytes, ...], now: float) -> Datagram:
         """A refresh that wants introductions to those that `have` does not name."""
@@ -126,7 +126,7 @@ class Questions:
         question = Question(
             Refresh,
             now,
-            self._server.port,
+            self._server,
             have=frozenset(message.have),
             asks=True,
             lease_id=lease_id,
@@ -138,24 +138,24 @@ class Questions:
     ) -> Datagram:
         message = Connect(self._transaction(), lease_id, peer, samples[:SAMPLES_LIMIT])
         return self._ask(
-            message, Question(Connect, now, self._server.port, peer=peer, lease_id=lease_id)
+            message, Question(Connect, now, self._server, peer=peer, lease_id=lease_id)
         )
 
-    def sample(self, port: int, socket: SocketId, now: float) -> Datagram:
+    def sample(self, place: Address, socket: SocketId, now: float) -> Datagram:
         message = Sample(self._transaction())
-        self._add(message.transaction, Question(Sample, now, port, socket=socket))
-        return Datagram(wire.encode(message), Address(self._server.host, port), None, socket)
+        self._add(message.transaction, Question(Sample, now, place, socket=socket))
+        return Datagram(wire.encode(message), place, None, socket)
 
     def bye(self, lease_id: bytes) -> Datagram:
         return Datagram(wire.encode(Bye(self._transaction(), lease_id)), self._server)
 
     # --- being answered ---
 
-    def answered_by(self, message: Message, port: int) -> Question | None:
-        """The question that this message from that port of the server answers, which is then
-        no longer open; None when there is none."""
+    def answered_by(self, message: Message, source: Address) -> Question | None:
+        """The question that this message from there answers, which is then no longer open;
+        None when there is none."""
         question = self._pending.get(message.transaction)
-        if question is None or port != question.port or not _answers(message, question.kind):
+        if question is None or source != question.asked or not _answers(message, question.kind):
             return None
         return self._pending.pop(message.transaction)
 

@@ -6,8 +6,8 @@ Rules that a change must not break:
 
 - In one breath: the card to the server's port and a SAMPLE to each port after it, so that one
   round trip tells our address, our NAT's mapping, and introduces us to the first peers.
-- Only what comes from the server's host and repeats a transaction of ours is looked at; an
-  INTRODUCE repeats one of our REGISTERs.
+- Only what comes from where we asked and repeats that transaction of ours is looked at; an
+  INTRODUCE comes from the server's host and repeats one of our REGISTERs.
 - Every question that expects an answer is asked again on a ladder; every transmission has a
   transaction of its own, so every answer gives an honest round-trip time.
 - The server tells how many members our `have` did not name.  While we saw fewer, we ask again:
@@ -95,11 +95,16 @@ class Registration:
         self._refresh = Ladder(REFRESH_LADDER_S)
         self._ask = Ladder(ASK_LADDER_S)
         self._listing = Listing()
-        self._sampling = Sampling(server.port)
+        self._sampling = Sampling(server)
         self._wanted = Wanted()
         self._questions = Questions(network, identity, server, prefix, random)
         self._outgoing: list[Datagram] = []
         self._events: deque[News] = deque()
+
+    @property
+    def other(self) -> Address | None:
+        """The server's second address; None while we know none."""
+        return self._sampling.other
 
     # --- commands ---
 
@@ -128,8 +133,8 @@ class Registration:
 
     def sample(self, socket: SocketId, now: float) -> None:
         """One SAMPLE from `socket` to the next of the server's sampling ports."""
-        if self.state != "stopped" and (port := self._sampling.next_port()) is not None:
-            self._send_sample(port, socket, now)
+        if self.state != "stopped" and (place := self._sampling.next_place()) is not None:
+            self._send_sample(place, socket, now)
 
     def stop(self, now: float) -> None:
         """Say goodbye; nothing is done after it."""
@@ -146,7 +151,8 @@ class Registration:
     def receive_datagram(
         self, data: bytes, address: Address, now: float, socket: SocketId = MAIN_SOCKET
     ) -> None:
-        if address.host != self.server.host:
+        of_server = address.host == self.server.host
+        if not of_server and (self.other is None or address.host != self.other.host):
             self.dropped["not from the server"] += 1
             return
         try:
@@ -160,10 +166,10 @@ class Registration:
         except DecodeError:
             self.dropped["malformed"] += 1
             return
-        if isinstance(message, rendezvous.Introduce):
+        if isinstance(message, rendezvous.Introduce) and of_server:
             self._receive_introduce(message, now)
             return
-        question = self._questions.answered_by(message, address.port)
+        question = self._questions.answered_by(message, address)
         if question is None:
             self.dropped["no answer to a question of ours"] += 1
             return
@@ -180,8 +186,8 @@ class Registration:
         if self._ask.is_due(now) and self._ask.climb(now):
             self._send_ask(now)
         if self._sampling.ladder.is_due(now):
-            for port in self._sampling.again(now):
-                self._send_sample(port, MAIN_SOCKET, now)
+            for place in self._sampling.again(now):
+                self._send_sample(place, MAIN_SOCKET, now)
         for peer, samples in self._wanted.take_due(now):
             self._send_connect(peer, samples, now)
         if self._listed_by is not None and self._listed_by <= now:
@@ -214,8 +220,8 @@ class Registration:
         self._listing.reset()
         if self.state != "registered":
             self.state = "starting"
-        for port in self._sampling.begin(now):
-            self._send_sample(port, MAIN_SOCKET, now)
+        for place in self._sampling.begin(now):
+            self._send_sample(place, MAIN_SOCKET, now)
         self._begin(now)
 
     def _begin(self, now: float) -> None:
@@ -232,9 +238,8 @@ class Registration:
                 self._receive_refreshed(message, question, now)
             case rendezvous.Sampled(_, observed):
                 if question.socket == MAIN_SOCKET:
-                    self._sampling.add(question.port, observed)
-                seen_by = Address(self.server.host, question.port)
-                self._events.append(Sampled(seen_by, observed, question.socket))
+                    self._sampling.add(question.asked, observed)
+                self._events.append(Sampled(question.asked, observed, question.socket))
             case rendezvous.Error(_, ErrorCode.ABSENT, _) if question.peer is not None:
                 self._wanted.remove(question.peer)
                 self._events.append(Absent(question.peer))
@@ -271,7 +276,8 @@ class Registration:
         self.rtt_s = now - question.sent_at
         self._lease_id = answer.lease_id
         self._token = answer.token
-        self._sampling.ports = answer.sample_ports
+        for place in self._sampling.learn(answer.sample_ports, answer.other, now):
+            self._send_sample(place, MAIN_SOCKET, now)
         if question.sequence >= self._sequence:
             self._attempts.end()
         self._schedule_refresh(now)
@@ -349,7 +355,8 @@ class Registration:
             self._refresh.start(now)
             self._refreshes += 1
             if self._refreshes % REFRESHES_PER_SAMPLE == 0:
-                self.sample(MAIN_SOCKET, now)
+                for place in self._sampling.next_places():
+                    self._send_sample(place, MAIN_SOCKET, now)
         if self._refresh.is_due(now):
             if self._refresh.climb(now):
                 self._send_refresh(now)
@@ -373,8 +380,8 @@ class Registration:
         if self._lease_id is not None:
             self._outgoing.append(self._questions.refresh(self._lease_id, now))
 
-    def _send_sample(self, port: int, socket: SocketId, now: float) -> None:
-        self._outgoing.append(self._questions.sample(port, socket, now))
+    def _send_sample(self, place: Address, socket: SocketId, now: float) -> None:
+        self._outgoing.append(self._questions.sample(place, socket, now))
 
     # --- losing the server ---
 

@@ -1,7 +1,11 @@
-"""Which of a server's sampling ports to ask next, and what they saw of our main socket.
+"""Where else to ask a server how our main socket looks, and what was seen from there.
 
 Every port is a new destination to our NAT.  Four answers in the first round trip show whether
-it maps by destination; one more now and then shows drift and poisoning.
+it maps by destination; one more now and then shows drift and poisoning.  A server with a second
+address is asked there, too: only that tells a NAT that maps by address from one that does not.
+
+The other address is the server's word, and may be somebody else's: it is asked at two ports, at
+most three times each, and another one is believed once a minute.
 """
 
 from natd.core.rendezvous import SAMPLES_LIMIT
@@ -14,48 +18,110 @@ SAMPLE_LADDER_S = (0.2, 0.4, 0.8)
 ASSUMED_PORTS = 3
 """Before the server has told its ports: those after its own."""
 
+OTHER_KEPT_S = 60.0
+
+LOWEST_OTHER_PORT = 1024
+"""Below are services that a lie could have us ask; the server's own port may be there, too."""
+
 
 class Sampling:
-    """The sampling ports of one server."""
+    """The places of one server that tell us where they see us."""
 
-    def __init__(self, server_port: int) -> None:
-        first = server_port + 1
-        self.ports = tuple(port for port in range(first, first + ASSUMED_PORTS) if port < 65536)
+    def __init__(self, server: Address) -> None:
+        first = server.port + 1
+        self._server = server
+        self._own = _ports_of(server, range(first, first + ASSUMED_PORTS))
+        self._others: tuple[Address, ...] = ()
+        self._others_kept_until: float | None = None  # None: there never was another address
         self.ladder = Ladder(SAMPLE_LADDER_S)
-        self._unanswered: set[int] = set()
+        self._unanswered: set[Address] = set()
         self._turn = 0
-        self._seen: dict[int, Address] = {}
+        self._seen: dict[Address, Address] = {}
 
-    def begin(self, now: float) -> tuple[int, ...]:
-        """Forget what was seen; the ports to ask at once."""
+    @property
+    def other(self) -> Address | None:
+        """The server's second address; None while we know none."""
+        return self._others[0] if self._others else None
+
+    def begin(self, now: float) -> tuple[Address, ...]:
+        """Forget what was seen; the places to ask at once."""
         self._seen.clear()
-        self._unanswered = set(self.ports)
-        if self.ports:
+        self._unanswered = {*self._own, *self._others}
+        if self._unanswered:
             self.ladder.start(now)
-        return self.ports
+        return (*self._own, *self._others)
 
-    def again(self, now: float) -> list[int]:
-        """When the ladder is due: the ports to ask again."""
+    def learn(
+        self, ports: tuple[int, ...], other: Address | None, now: float
+    ) -> tuple[Address, ...]:
+        """What the server says of itself; the places that are new and to be asked at once."""
+        self._own = _ports_of(self._server, ports)
+        if other is not None and not _may_be_other(other, self._server):
+            other = None
+        if other == self.other or now < (self._others_kept_until or now):
+            return ()
+        self._others_kept_until = now + OTHER_KEPT_S
+        self._others = () if other is None else (other, *_ports_of(other, ports[:1]))
+        self._unanswered.update(self._others)
+        if self._others:
+            self.ladder.start(now)
+        return self._others
+
+    def again(self, now: float) -> list[Address]:
+        """When the ladder is due: the places to ask again."""
         if not self._unanswered:
             self.ladder.stop()
         elif self.ladder.climb(now):
             return sorted(self._unanswered)
         return []
 
-    def next_port(self) -> int | None:
-        """The ports in turn; None when the server has none."""
-        if not self.ports:
+    def next_place(self) -> Address | None:
+        """The server's own ports in turn; None when it has none."""
+        if not self._own:
             return None
-        self._turn = (self._turn + 1) % len(self.ports)
-        return self.ports[self._turn]
+        self._turn += 1
+        return self._own[self._turn % len(self._own)]
 
-    def add(self, port: int, observed: Address) -> None:
-        """What `port` saw of the main socket."""
-        self._unanswered.discard(port)
-        self._seen.pop(port, None)
-        self._seen[port] = observed
+    def next_places(self) -> list[Address]:
+        """One of each address of the server, in turn."""
+        place = self.next_place()
+        places = [] if place is None else [place]
+        return [*places, self._others[self._turn % len(self._others)]] if self._others else places
+
+    def add(self, place: Address, observed: Address) -> None:
+        """What was seen of the main socket from there."""
+        self._unanswered.discard(place)
+        self._seen.pop(place, None)
+        self._seen[place] = observed
 
     def freshest(self) -> tuple[Address, ...]:
         """Distinct addresses, the freshest last."""
         newest_first = dict.fromkeys(reversed(self._seen.values()))
         return tuple(newest_first)[:SAMPLES_LIMIT][::-1]
+
+
+def _ports_of(server: Address, ports: tuple[int, ...] | range) -> tuple[Address, ...]:
+    return tuple(Address(server.host, port) for port in ports if port < 65536)
+
+
+def _may_be_other(other: Address, server: Address) -> bool:
+    """Whether both are of one family and one kind: a server on the internet has no second
+    address on our LAN, on our loopback interface, or for a group."""
+    if other.host == server.host:
+        return False
+    if other.port < LOWEST_OTHER_PORT and other.port != server.port:
+        return False
+    return _kind(other) == _kind(server)
+
+
+def _kind(address: Address) -> tuple[object, ...]:
+    ip = address.ip
+    return (
+        ip.version,
+        ip.is_loopback,
+        ip.is_link_local,
+        ip.is_multicast,
+        ip.is_unspecified,
+        ip.is_private and not ip.is_loopback,
+        ip.is_reserved,
+    )

@@ -13,7 +13,11 @@ from natd.core.registration import Registration
 from natd.core.types import Address, NetworkId
 
 SERVER = Address("198.51.100.1", 8080)
+OTHER = Address("198.51.100.2", 8080)
+"""Its second address, where a test gives it one."""
+
 SERVER_IPV6 = Address("2001:db8:5::1", 8080)
+PORTS = 4
 NETWORK = NetworkId(b"network-of-tests")
 ONE_WAY_S = 0.025
 CARD = b"sealed card" + bytes(239)
@@ -54,8 +58,9 @@ class Guest:
 
 
 class Meeting:
-    def __init__(self, seed: int = 1) -> None:
+    def __init__(self, seed: int = 1, *, hosts: tuple[str, ...] = ()) -> None:
         self.now = 1000.0
+        self.hosts = hosts
         self.random = Random(seed)
         self.coordinator = self.new_coordinator()
         self.guests: list[Guest] = []
@@ -66,7 +71,7 @@ class Meeting:
         self._count = 0
 
     def new_coordinator(self) -> Coordinator:
-        return Coordinator(self.random.randbytes(16), self.random)
+        return Coordinator(self.random.randbytes(16), self.random, hosts=self.hosts)
 
     def restart_server(self) -> None:
         self.coordinator = self.new_coordinator()
@@ -140,9 +145,11 @@ class Meeting:
         return [(sent.address, sent.data) for sent in self.coordinator.datagrams_to_send()]
 
     def _deliver(self, sent: Sent) -> None:
-        if sent.destination.host in (SERVER.host, SERVER_IPV6.host):
+        if sent.destination.host in (SERVER.host, SERVER_IPV6.host, *self.hosts):
             if self.server_is_up:
                 port_index = sent.destination.port - SERVER.port
+                if sent.destination.host == OTHER.host:
+                    port_index += PORTS
                 self.coordinator.receive_datagram(sent.data, sent.source, self.now, port_index)
                 self._drain_server()
             return
@@ -161,7 +168,8 @@ class Meeting:
     def _drain_server(self) -> None:
         for datagram in self.coordinator.datagrams_to_send():
             host = SERVER_IPV6.host if datagram.address.is_ipv6 else SERVER.host
-            source = Address(host, SERVER.port + datagram.socket)
+            row, offset = divmod(datagram.socket, PORTS)
+            source = Address(OTHER.host if row else host, SERVER.port + offset)
             guest = next((g for g in self.guests if g.address == datagram.address), None)
             one_way_s = ONE_WAY_S if guest is None else guest.one_way_s
             self._send(datagram.data, source, datagram.address, one_way_s)

@@ -1,0 +1,216 @@
+"""Samples at a server's second address: what they tell, and what a lying server gets of them."""
+
+import itertools
+from random import Random
+
+import pytest
+
+from natd.core import wire
+from natd.core.card import Identity
+from natd.core.coordinator import Coordinator
+from natd.core.membership import NetworkSettings
+from natd.core.natmodel import OBSERVATION_LIFETIME_S
+from natd.core.news import Sampled
+from natd.core.node import Node
+from natd.core.rendezvous import Registered, Sample
+from natd.core.sampling import Sampling
+from natd.core.secrets import network_key
+from natd.core.types import Address, Datagram, Mapping, SocketId
+from tests.core.meeting import ONE_WAY_S, OTHER, PORTS, SERVER, Meeting, Sent
+from tests.nat import ADDRESS_DEPENDENT, PORT_RESTRICTED, SYMMETRIC_RANDOM, NatPolicy
+from tests.net import Internet
+
+ROUND_TRIP_S = 2 * ONE_WAY_S
+BOTH = (SERVER.host, OTHER.host)
+PUBLIC, PUBLIC_OTHER = Address("45.1.1.10", 8080), Address("45.1.2.10", 8080)
+SAMPLED_PORTS = (8081, 8082, 8083)
+
+
+def test_a_second_address_is_asked_at_two_ports_as_soon_as_the_server_has_told_it() -> None:
+    meeting = Meeting(hosts=BOTH)
+    guest = meeting.register("alice")
+    asked = [s for s in meeting.sent if s.destination.host == OTHER.host]
+    assert [(s.at, s.destination.port) for s in asked] == [
+        (pytest.approx(1000.0 + 2 * ROUND_TRIP_S), port) for port in (8080, 8081)
+    ]
+    told = {event.server_address: event.observed for event in guest.of(Sampled)}
+    assert told[OTHER] == told[Address(OTHER.host, 8081)] == guest.address
+    assert guest.registration.other == OTHER
+
+
+def test_after_a_change_of_network_both_addresses_are_asked_in_the_first_breath() -> None:
+    meeting = Meeting(hosts=BOTH)
+    guest = meeting.register("alice")
+    before = len(meeting.sent)
+    guest.registration.network_changed(meeting.now)
+    meeting.run(0.0)
+    first_breath = meeting.sent[before:]
+    assert {s.at for s in first_breath} == {meeting.now}
+    assert sum(s.destination.host == OTHER.host for s in first_breath) == 2
+
+
+def test_each_address_of_a_server_is_asked_again_while_its_last_word_is_believed() -> None:
+    meeting = Meeting(hosts=BOTH)
+    meeting.register("alice")
+    meeting.run(1800.0)
+    for host in BOTH:
+        asked = [s.at for s in meeting.sent if is_sample(s) and s.destination.host == host]
+        gaps = [after - earlier for earlier, after in itertools.pairwise(asked)]
+        assert max(gaps) < OBSERVATION_LIFETIME_S / 2
+        assert len(asked) < 1800 / 40
+
+
+def test_a_second_address_that_is_silent_is_asked_three_times_and_does_no_harm() -> None:
+    meeting = Meeting(hosts=BOTH)
+    meeting.loses = lambda sent: sent.source.host == OTHER.host
+    guest = meeting.register("alice")
+    meeting.run(10.0)
+    assert sum(s.destination.host == OTHER.host for s in meeting.sent) == 2 * 3
+    assert guest.registration.state == "registered"
+
+
+def test_an_answer_counts_only_from_the_very_place_that_was_asked() -> None:
+    meeting = Meeting(hosts=BOTH)
+    meeting.loses = lambda sent: sent.source.host == OTHER.host
+    guest = meeting.register("alice")
+    question = next(s for s in meeting.sent if s.destination == OTHER)
+    answer = meeting.tell_server(question.data, guest.address)[0][1]
+    for source in (SERVER, Address(OTHER.host, 8081), Address("198.51.100.9", 8080)):
+        guest.registration.receive_datagram(answer, source, meeting.now)
+        assert guest.registration.next_event() is None
+    guest.registration.receive_datagram(answer, OTHER, meeting.now)
+    assert guest.registration.next_event() == Sampled(OTHER, guest.address, SocketId(0))
+
+
+def test_a_server_that_names_one_victim_after_another_has_us_ask_one_of_them_a_minute() -> None:
+    meeting = Meeting()
+    guest = meeting.register("alice")
+    asked: dict[Address, list[float]] = {}
+    for number in range(600):
+        meeting.now += 0.5
+        guest.registration.network_changed(meeting.now)
+        victim = Address(f"198.51.100.{10 + number % 200}", 9000)
+        for datagram in guest.registration.datagrams_to_send():
+            note(asked, datagram, meeting.now)
+            if datagram.address == SERVER:
+                answer = registered(wire.decode(datagram.data).transaction, victim)
+                guest.registration.receive_datagram(answer, SERVER, meeting.now)
+        for datagram in guest.registration.datagrams_to_send():
+            note(asked, datagram, meeting.now)
+    assert len(asked) <= 600 * 0.5 / 60 + 1
+
+
+@pytest.mark.parametrize(
+    ("other", "believed"),
+    [
+        (PUBLIC_OTHER, True),
+        (Address("45.1.2.10", 9000), True),
+        (Address("45.1.2.10", 53), False),
+        (Address(PUBLIC.host, 9000), False),
+        (Address("10.0.0.1", 8080), False),
+        (Address("192.168.1.1", 8080), False),
+        (Address("127.0.0.1", 8080), False),
+        (Address("169.254.1.1", 8080), False),
+        (Address("224.0.0.251", 8080), False),
+        (Address("255.255.255.255", 8080), False),
+        (Address("0.0.0.0", 8080), False),
+        (Address("2600::1", 8080), False),
+    ],
+)
+def test_a_second_address_is_of_the_same_kind_as_the_first(other: Address, believed: bool) -> None:
+    sampling = Sampling(PUBLIC)
+    sampling.begin(1000.0)
+    asked = sampling.learn(SAMPLED_PORTS, other, 1000.0)
+    assert asked == ((other, Address(other.host, 8081)) if believed else ())
+    assert sampling.other == (other if believed else None)
+
+
+def test_a_server_on_a_well_known_port_has_its_second_address_there_too() -> None:
+    server, other = PUBLIC._replace(port=443), PUBLIC_OTHER._replace(port=443)
+    assert Sampling(server).learn((), other, 1000.0) == (other,)
+
+
+def test_a_server_without_sampling_ports_is_asked_at_its_second_address_only() -> None:
+    sampling = Sampling(PUBLIC)
+    assert sampling.learn((), PUBLIC_OTHER, 1000.0) == (PUBLIC_OTHER,)
+    assert sampling.next_place() is None
+    assert sampling.next_places() == [PUBLIC_OTHER]
+    assert sampling.begin(1000.0) == (PUBLIC_OTHER,)
+
+
+@pytest.mark.parametrize(
+    ("policy", "by_one", "by_two"),
+    [
+        (PORT_RESTRICTED, Mapping.INDEPENDENT, Mapping.INDEPENDENT),
+        (ADDRESS_DEPENDENT, Mapping.INDEPENDENT, Mapping.DEPENDENT),
+        (SYMMETRIC_RANDOM, Mapping.DEPENDENT, Mapping.DEPENDENT),
+    ],
+)
+def test_only_a_second_address_shows_that_a_nat_maps_by_address(
+    policy: NatPolicy, by_one: Mapping, by_two: Mapping
+) -> None:
+    assert mapping_seen(policy, addresses=1) == by_one
+    assert mapping_seen(policy, addresses=2) == by_two
+
+
+class Doorway:
+    """One address of a coordinator that has several, as a host of the virtual internet."""
+
+    def __init__(self, coordinator: Coordinator, row: int) -> None:
+        self._coordinator = coordinator
+        self._row = row
+
+    def receive_datagram(self, data: bytes, address: Address, now: float, socket: int = 0) -> None:
+        self._coordinator.receive_datagram(data, address, now, self._row * PORTS + socket)
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        return [
+            datagram._replace(socket=SocketId(datagram.socket - self._row * PORTS))
+            for datagram in self._coordinator.datagrams_to_send()
+        ]
+
+    def next_event(self) -> None:
+        return
+
+    def handle_timer(self, now: float) -> None:
+        self._coordinator.handle_timer(now)
+
+    def get_timer(self) -> float | None:
+        return None
+
+
+def mapping_seen(policy: NatPolicy, *, addresses: int) -> Mapping:
+    """What a node behind such a NAT says of it after some minutes."""
+    internet = Internet(seed=3)
+    hosts = [internet.add_host() for _ in range(addresses)]
+    names = tuple(host.address for host in hosts)
+    coordinator = Coordinator(bytes(32), Random(1), hosts=names)
+    for row, host in enumerate(hosts):
+        internet.attach(host, Doorway(coordinator, row), ports=range(8080, 8080 + PORTS))
+    inside = internet.add_host(behind=internet.add_nat(policy))
+    node = Node(Identity(b"a" * 32), Random(2), card_sequence=1)
+    internet.attach(inside, node, ports=[40000])
+    node.set_local_addresses(inside.addresses, 40000, internet.now)
+    settings = NetworkSettings("demo", network_key("demo", b""), "alice")
+    node.join(settings, (Address(names[0], 8080),), internet.now)
+    seen = set()
+    for _ in range(10):
+        internet.run(30.0)
+        seen.add(node.nat.mapping)
+    assert len(seen) == 1, "it does not change its mind"
+    return seen.pop()
+
+
+def registered(transaction: bytes, other: Address) -> bytes:
+    own = Address("203.0.113.1", 40001)
+    message = Registered(transaction, bytes(8), 75, own, b"", 50, 0, 0, SAMPLED_PORTS, other)
+    return wire.encode(message)
+
+
+def is_sample(sent: Sent) -> bool:
+    return isinstance(wire.decode(sent.data), Sample)
+
+
+def note(asked: dict[Address, list[float]], datagram: Datagram, now: float) -> None:
+    if datagram.address.host != SERVER.host and datagram.address.port == 9000:
+        asked.setdefault(datagram.address, []).append(now)
