@@ -256,7 +256,7 @@ class Punch:
             if target.ttl is not None:
                 target.ttl, target.ladder = None, CHECK_LADDER_S
             target.step = min(target.step, 1)
-            self._check(target, now)
+            self._check(target, now, urgent=True)
 
     def check_answered(self, answered: Answered, now: float) -> None:
         target = self._targets.get((answered.address, answered.socket))
