@@ -384,14 +384,12 @@ class Membership:
         now: float,
     ) -> None:
         lease = registration.observed
-        # Seen from the server's second address, a NAT that maps by address looks just so.
         poisoned = (
-            socket == MAIN_SOCKET
-            and lease is not None
-            and destination.host == registration.server.host
-            and self._nat.is_poisoned(lease, observed)
+            socket == MAIN_SOCKET and lease is not None and self._nat.is_poisoned(lease, observed)
         )
         self._observe(socket, destination, observed, now)
+        if destination.host != registration.server.host:
+            return  # behind a NAT that maps by address this says nothing of the lease's flow
         for peer in tuple(self._peers.values()):
             peer.sampled(socket, observed, poisoned=poisoned, now=now)
             self.drain_peer(peer, now)

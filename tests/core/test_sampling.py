@@ -15,8 +15,9 @@ from natd.core.node import Node
 from natd.core.rendezvous import Registered, Sample
 from natd.core.sampling import Sampling
 from natd.core.secrets import network_key
-from natd.core.types import Address, Datagram, Mapping, SocketId
+from natd.core.types import LOWEST_ANY_PORT_SOCKET, Address, Datagram, Mapping, SocketId
 from tests.core.meeting import ONE_WAY_S, OTHER, PORTS, SERVER, Meeting, Sent
+from tests.core.village import Village
 from tests.nat import ADDRESS_DEPENDENT, PORT_RESTRICTED, SYMMETRIC_RANDOM, NatPolicy
 from tests.net import Internet
 
@@ -151,6 +152,40 @@ def test_only_a_second_address_shows_that_a_nat_maps_by_address(
 ) -> None:
     assert mapping_seen(policy, addresses=1) == by_one
     assert mapping_seen(policy, addresses=2) == by_two
+
+
+def test_what_the_second_address_sees_behind_such_a_nat_is_not_taken_for_poisoning() -> None:
+    """That would be answered by a fresh socket, for nothing."""
+    village = TwoAddresses(seed=5)
+    internet = village.internet
+    alice = village.member("alice", internet.add_nat(ADDRESS_DEPENDENT))
+    bob = village.member("bob", internet.add_nat(PORT_RESTRICTED))
+    bob.start()
+    internet.run(5.0)
+    # The attempt at a peer that is gone is waiting for a sample when the answers of the second
+    # address come, which is farther away.
+    bob.kill()
+    village.other.delay_s = 0.2
+    internet.trace = []
+    alice.start()
+    internet.run_until(lambda: alice.node.nat.mapping is Mapping.DEPENDENT, limit_s=2.0)
+    internet.run(0.01)
+    sockets = {sent.socket for sent in internet.trace if sent.host is alice.host}
+    assert max(sockets) < LOWEST_ANY_PORT_SOCKET
+
+
+class TwoAddresses(Village):
+    """A village whose server has two."""
+
+    def start_server(self) -> None:
+        self.other = self.internet.add_host(name="the server's second address")
+        hosts = (self.server_host, self.other)
+        self.coordinator = Coordinator(
+            bytes(32), Random(self.seed), hosts=tuple(host.address for host in hosts)
+        )
+        for row, host in enumerate(hosts):
+            doorway = Doorway(self.coordinator, row)
+            self.internet.attach(host, doorway, ports=range(8080, 8080 + PORTS))
 
 
 class Doorway:
