@@ -74,7 +74,7 @@ KEEPING = (Allocation.PRESERVING, Allocation.UNKNOWN)
 """Behind these a port agreed on is the port to be met at, as far as is known."""
 
 MOST_AGREED_HOSTS = 2
-MOST_KEPT = 8
+MOST_KEPT = 16
 """Of the targets of agreed ports, those of the last two rounds, for which an answer may be on
 its way."""
 
@@ -223,7 +223,6 @@ class Punch:
         attempt.escalate_at = attempt.full_ttl_at + self._wait_s(attempt.round)
         meeting = [t.at for _, t in kept if t.at is not None]
         if meeting and before is not None and not fresh:
-            attempt.round = before.round
             attempt.escalate_at = max(meeting) + self._wait_s(attempt.round)
             for host in hosts:
                 self._rest(host)
@@ -434,19 +433,21 @@ class Punch:
 
     def _meet(self, host: str, now: float) -> None:
         """Both main sockets may be spoilt: meet with a fresh one at either end, of which one
-        opens its NAT at once and the other calls when that is surely done."""
+        opens its NAT at once and the other calls when that is surely done.  One pair of ports
+        is called in each round, and all are opened: the two count their rounds apart."""
         assert self._attempt is not None
         pairs = self._checks.meeting_ports
-        ours, theirs = pairs[self._attempt.round % len(pairs)]
-        place = Candidate(CandidateKind.PEER_REFLEXIVE, Address(host, theirs))
         opens = self._checks.we_open
-        self._targets[place.address, SocketId(ours)] = _Target(
-            place,
-            SocketId(ours),
-            MEETING_OPENERS_S if opens else AGREED_LADDER_S,
-            ttl=LOW_TTL if opens else None,
-            at=now if opens else now + MEETING_LEAD_S,
-        )
+        turn = self._attempt.round % len(pairs)
+        for ours, theirs in pairs if opens else pairs[turn : turn + 1]:
+            place = Candidate(CandidateKind.PEER_REFLEXIVE, Address(host, theirs))
+            self._targets[place.address, SocketId(ours)] = _Target(
+                place,
+                SocketId(ours),
+                MEETING_OPENERS_S if opens else AGREED_LADDER_S,
+                ttl=LOW_TTL if opens else None,
+                at=now if opens else now + MEETING_LEAD_S,
+            )
 
     def _rest(self, host: str) -> None:
         """What the main socket could do there it has done: the budget of a second is for the
