@@ -94,3 +94,27 @@ def meet(village, resident_nat, newcomer_nat):
     assert came, f"seed {village.seed}: no answer; alice {alice.verdicts}, bob {bob.verdicts}"
     online = internet.run_until(lambda: bob.is_online(alice) and alice.is_online(bob), LIMIT_S)
     assert online, f"seed {village.seed}: messages went over and yet nobody is online"
+
+
+@pytest.mark.parametrize("jitter_s", [0.001, 0.004])
+def test_two_accepting_routers_close_by_are_traversed_20_times_of_20(jitter_s):
+    """Round trips of a millisecond: the next introduction comes before the agreed ports' turn,
+    and a newcomer that knows no round trip yet escalates later than the resident."""
+    for seed in range(20, 20 + RUNS):
+        village = Village(seed, Weather(jitter_s=jitter_s))
+        village.server_host.delay_s = 0.0003
+        nats = [village.internet.add_nat(LINUX_ACCEPTING, delay_s=0.0003) for _ in range(2)]
+        meet(village, *nats)
+
+
+@pytest.mark.parametrize("seed", [178, 179, 279, 340, 350])
+def test_two_who_come_at_the_same_time_meet_soon_though_an_introduction_is_lost(seed):
+    """Introductions that cross may give the roles differently; then nobody had dialled for 8 s."""
+    village = Village(seed, Weather(loss=0.05, jitter_s=0.001))
+    internet = village.internet
+    alice = village.member("a", internet.add_nat(PORT_RESTRICTED))
+    bob = village.member("b", internet.add_nat(LINUX), port=40001)
+    alice.start()
+    internet.run(0.05)
+    bob.start()
+    assert internet.run_until(lambda: alice.is_online(bob) and bob.is_online(alice), 2.0)
