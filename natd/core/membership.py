@@ -353,6 +353,8 @@ class Membership:
                     )
                     self._observe(MAIN_SOCKET, registration.server, observed, now)
                     if moved:
+                        for _ in range(SAMPLE_PORTS):
+                            registration.sample(MAIN_SOCKET, now)
                         self.retry(None, now)
                 case Sampled(destination, observed, socket):
                     self._take_sample(registration, destination, observed, socket, now)

@@ -8,12 +8,15 @@ section 4.1) in one round trip.
 Rules:
 - The newest observation of a destination replaces the older one; none is believed for longer
   than `OBSERVATION_LIFETIME_S`.
+- A destination that sees us elsewhere than before, on a NAT that kept one mapping per socket,
+  tells that the mapping is gone: what others saw of it is then of no use, and contradicts.
 - IPv4 and IPv6 are two different NATs; the report speaks of IPv4 where we have seen it.
 - *Poisoning*: on a NAT known to keep one mapping per socket, a destination asked just now shows
   another port than the lease's own flow.  The flow lives on, but everything new leaves from
   the wrong port, and only a fresh local socket helps.
 """
 
+import ipaddress
 from dataclasses import dataclass
 
 from natd.core.allocation import PortRule, PortSample, judge
@@ -32,6 +35,10 @@ common UDP timeout of a carrier NAT (RFC 4787 asks for two minutes at least)."""
 
 MOST_OBSERVATIONS = 64
 """A socket talks to a handful of servers with four ports each; more is not worth the memory."""
+
+
+MOVED_WITHIN_S = 10.0
+"""Answers that tell of one and the same move come in this time: all are asked at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,9 @@ class NatModel:
     ) -> bool:
         """Take one observation; True if the report or our addresses changed by it."""
         before = (self.report(), self.observed())
-        self._observations.pop((socket, destination), None)
+        last = self._observations.pop((socket, destination), None)
+        if last is not None and last.observed != observed:
+            self._forget_mapping(socket, last.observed, now)
         self._observations[socket, destination] = Observation(socket, destination, observed, now)
         self._forget(now)
         return before != (self.report(), self.observed())
@@ -92,7 +101,7 @@ class NatModel:
             return NatReport()
         destinations = len({o.destination for o in seen})
         rule = self._rule(seen)
-        if all(o.observed.host in self._local_addresses for o in seen):
+        if all(self._is_ours(o.observed.host) for o in seen):
             mapping = Mapping.OPEN
         elif destinations < 2:
             mapping = Mapping.UNKNOWN
@@ -126,9 +135,44 @@ class NatModel:
     # --- private
 
     def _rule(self, seen: list[Observation]) -> PortRule:
-        """Ports of one server are asked in their order, so that is how the mappings were made."""
-        ordered = sorted(seen, key=lambda o: (o.destination.host, o.destination.port))
+        """Ports of one server are asked in their order, so that is how the mappings were made.
+        Those of several come in another; they are taken together where a NAT gives one port
+        for all ports of a server."""
+        of_host: dict[str, list[Observation]] = {}
+        for observation in seen:
+            of_host.setdefault(observation.destination.host, []).append(observation)
+        most = max(of_host.values(), key=lambda observations: len(observations))
+        ordered = sorted(most, key=lambda o: o.destination.port)
+        if len({o.observed for o in ordered}) == 1 < len(of_host):
+            ordered = seen
         return judge([PortSample(self._local_port, o.observed.port) for o in ordered])
+
+    def _is_ours(self, host: str) -> bool:
+        return host in self._local_addresses or ipaddress.ip_address(host).is_loopback
+
+    def _forget_mapping(self, socket: SocketId, gone: Address, now: float) -> None:
+        """Drop what was seen of a mapping that is gone, if the NAT kept but one per socket."""
+        before = [
+            key
+            for key, o in self._observations.items()
+            if key[0] == socket
+            and o.observed.is_ipv6 == gone.is_ipv6
+            and o.at < now - MOVED_WITHIN_S
+        ]
+        if all(self._observations[key].observed == gone for key in before):
+            for key in before:
+                del self._observations[key]
+
+    def _is_ours(self, host: str) -> bool:
+        """Whether nobody stands between us and a server that sees us there."""
+        return host in self._local_addresses or ipaddress.ip_address(host).is_loopback
+
+    def _forget_mapping(self, socket: SocketId, observed: Address, now: float) -> None:
+        others = [o for o in self._of(socket) if o.observed.is_ipv6 == observed.is_ipv6]
+        if all(o.observed == observed or o.at > now - MOVED_WITHIN_S for o in others):
+            for o in others:
+                if o.observed == observed:
+                    del self._observations[o.socket, o.destination]
 
     def _of(self, socket: SocketId) -> list[Observation]:
         return [o for key, o in self._observations.items() if key[0] == socket]
