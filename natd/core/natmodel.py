@@ -148,6 +148,7 @@ class NatModel:
         return judge([PortSample(self._local_port, o.observed.port) for o in ordered])
 
     def _is_ours(self, host: str) -> bool:
+        """Whether nobody stands between us and a server that sees us there."""
         return host in self._local_addresses or ipaddress.ip_address(host).is_loopback
 
     def _forget_mapping(self, socket: SocketId, gone: Address, now: float) -> None:
@@ -162,17 +163,6 @@ class NatModel:
         if all(self._observations[key].observed == gone for key in before):
             for key in before:
                 del self._observations[key]
-
-    def _is_ours(self, host: str) -> bool:
-        """Whether nobody stands between us and a server that sees us there."""
-        return host in self._local_addresses or ipaddress.ip_address(host).is_loopback
-
-    def _forget_mapping(self, socket: SocketId, observed: Address, now: float) -> None:
-        others = [o for o in self._of(socket) if o.observed.is_ipv6 == observed.is_ipv6]
-        if all(o.observed == observed or o.at > now - MOVED_WITHIN_S for o in others):
-            for o in others:
-                if o.observed == observed:
-                    del self._observations[o.socket, o.destination]
 
     def _of(self, socket: SocketId) -> list[Observation]:
         return [o for key, o in self._observations.items() if key[0] == socket]

@@ -113,7 +113,7 @@ def test_a_change_of_network_makes_everything_worthless():
     model = _model()
     for port in range(4):
         _see(model, 8080 + port, (OUTSIDE, 5000))
-    model.set_local_addresses(("192.168.1.4",), PORT)
+    model.set_local_addresses(("fd00::4", "192.168.1.4"), PORT)
     assert model.report().mapping is Mapping.INDEPENDENT, "the same network as before"
     model.set_local_addresses(("10.0.0.4",), PORT)
     assert model.report().mapping is Mapping.UNKNOWN
