@@ -128,7 +128,7 @@ class Membership:
         self._budget = budget
         self._random = random
         self._profile = Profile(
-            identity, settings.key, settings.nick, sequence=card_sequence, now=now
+            identity, settings.key, settings.nick, random, sequence=card_sequence, now=now
         )
         self._tell_at: float | None = None  # None: everyone has our newest card
         self._registrations: dict[Address, Registration] = {}

@@ -34,12 +34,12 @@ from natd.core.membership import (
     SocketFor,
     Unrouted,
 )
-from natd.core.natmodel import NatModel
 from natd.core.peer import Peer, PeerView
 from natd.core.registration import Registration
 from natd.core.schedule import earliest
 from natd.core.secrets import CHECK_TAG_BYTES, network_id
 from natd.core.session import destination_connection_id
+from natd.core.stunning import Stunning
 from natd.core.types import (
     LOWEST_ANY_PORT_SOCKET,
     MAIN_SOCKET,
@@ -64,12 +64,12 @@ class Node:
 
     def __init__(self, identity: Identity, random: Random, *, card_sequence: int) -> None:
         """`card_sequence` is above every sequence number that an earlier run of this identity
-        has used."""
+        has used.  `random` also makes keys: in a daemon it is the system's."""
         self.dropped: Counter[str] = Counter()
         self._identity = identity
         self._random = random
         self._card_sequence = card_sequence
-        self._nat = NatModel()
+        self._stunning = Stunning(random)
         self._budget = TargetBudget()
         self._memberships: dict[NetworkId, Membership] = {}
         self._routes: dict[bytes, _Route] = {}
@@ -88,7 +88,7 @@ class Node:
             membership = Membership(
                 settings,
                 self._identity,
-                self._nat,
+                self._stunning.nat,
                 self._budget,
                 self._random,
                 card_sequence=self._card_sequence,
@@ -100,11 +100,17 @@ class Node:
         membership.set_nick(settings.nick, now)
         membership.set_servers(servers, now)
         self._drain(membership, now)
+        if len(self._memberships) == 1:
+            self._stunning.wake(now)
         return network
 
     def set_servers(self, network: NetworkId, servers: tuple[Address, ...], now: float) -> None:
         """The servers' names were resolved (again)."""
         self._act(network, now, lambda membership: membership.set_servers(servers, now))
+
+    def set_stun_servers(self, servers: tuple[Address, ...], now: float) -> None:
+        """Further servers to be seen by, besides those of the networks."""
+        self._stunning.set_servers(servers, now)
 
     def set_nick(self, network: NetworkId, nick: str, now: float) -> None:
         self._act(network, now, lambda membership: membership.set_nick(nick, now))
@@ -117,6 +123,8 @@ class Node:
             self._card_sequence = max(self._card_sequence, membership.card_sequence + 1)
             for key in [k for k, route in self._routes.items() if route.membership is membership]:
                 del self._routes[key]
+        if not self._memberships:
+            self._stunning.sleep()
 
     def remember_peer(
         self,
@@ -159,10 +167,11 @@ class Node:
     def set_local_addresses(self, addresses: tuple[str, ...], port: int, now: float) -> None:
         """At start and whenever the interfaces have changed."""
         self._sockets.local = (addresses, port)
-        self._nat.set_local_addresses(addresses, port)
+        self._stunning.nat.set_local_addresses(addresses, port)
         for membership in tuple(self._memberships.values()):
             membership.set_local_addresses(addresses, port, now)
             self._drain(membership, now)
+        self._stunning.network_changed(now)
 
     def set_mapped(self, addresses: tuple[Address, ...], now: float) -> None:
         """The router maps the main socket's port to these addresses, best first; or to none."""
@@ -212,27 +221,29 @@ class Node:
             if timer is not None and timer <= now:
                 membership.handle_timer(now)
                 self._drain(membership, now)
+        self._stunning.handle_timer(now)
 
     def datagrams_to_send(self) -> list[Datagram]:
         datagrams, self._outgoing.datagrams = self._outgoing.datagrams, []
-        return datagrams
+        return datagrams + self._stunning.datagrams_to_send()
 
     def next_event(self) -> events.Event | None:
         return self._outgoing.events.popleft() if self._outgoing.events else None
 
     def get_timer(self) -> float | None:
-        return earliest(*(membership.get_timer() for membership in self._memberships.values()))
+        memberships = (membership.get_timer() for membership in self._memberships.values())
+        return earliest(self._stunning.get_timer(), *memberships)
 
     # --- views
 
     @property
     def nat(self) -> NatReport:
-        return self._nat.report()
+        return self._stunning.nat.report()
 
     @property
     def observed(self) -> tuple[Address, ...]:
         """How servers see us: the freshest address of each family."""
-        return self._nat.observed()
+        return self._stunning.nat.observed()
 
     def servers(self, network: NetworkId) -> tuple[ServerReport, ...]:
         return self._memberships[network].servers()
@@ -247,6 +258,9 @@ class Node:
             message = stun.decode(data)
         except DecodeError:
             self.dropped["stun-malformed"] += 1
+            return
+        if socket == MAIN_SOCKET and self._stunning.receive_answer(message, address, now):
+            self._take_observation(now)
             return
         if message.message_class is stun.MessageClass.REQUEST:
             tag = (message.get(stun.USERNAME) or b"")[:CHECK_TAG_BYTES]
@@ -340,13 +354,21 @@ class Node:
         outgoing.datagrams += datagrams
         self._drop_sockets()
 
+    def _take_observation(self, now: float) -> None:
+        """What STUN servers told of our NAT, for everybody."""
+        while (event := self._stunning.next_event()) is not None:
+            self._outgoing.events.append(event)
+            for membership in tuple(self._memberships.values()):
+                membership.observed_changed(now)
+                self._drain(membership, now)
+
     def _drop_sockets(self) -> None:
         if not self._sockets.live:
             return
         needed = frozenset().union(*(m.sockets for m in self._memberships.values()))
         for socket in self._sockets.live - needed:
             self._sockets.live.discard(socket)
-            self._nat.forget_socket(socket)
+            self._stunning.nat.forget_socket(socket)
             self._outgoing.events.append(events.SocketDropped(socket))
 
 

@@ -7,6 +7,8 @@ Rules:
   above every number of an earlier run.
 """
 
+from random import Random
+
 from natd.core.candidates import local_candidates
 from natd.core.card import Card, Identity, seal_card
 from natd.core.schedule import earliest
@@ -17,20 +19,31 @@ PREKEY_LIFETIME_S = 3600.0
 PREKEY_GRACE_S = 7200.0
 """From its making: an hour in cards, and one more for those who still hold the old card."""
 
+PREKEY_BYTES = 32
+
 
 class Profile:
     """What we tell others about ourselves, and the keys behind it."""
 
     def __init__(
-        self, identity: Identity, network_key: bytes, nick: str, *, sequence: int, now: float
+        self,
+        identity: Identity,
+        network_key: bytes,
+        nick: str,
+        random: Random,
+        *,
+        sequence: int,
+        now: float,
     ) -> None:
+        """`random` makes prekeys: nothing less than the system's will do for a daemon."""
+        self._random = random
         self._identity = identity
         self._network_key = network_key
         self._nick = nick
         self._candidates: tuple[Candidate, ...] = ()
         self._mapped: tuple[Candidate, ...] = ()
         self._nat = NatReport()
-        self._prekey = Prekey.generate()
+        self._prekey = self._fresh_prekey()
         self._rotate_at = now + PREKEY_LIFETIME_S
         self._previous: tuple[Prekey, float] | None = None  # with the instant of its end
         self.sequence = sequence
@@ -74,7 +87,7 @@ class Profile:
         if self._rotate_at > now:
             return False
         self._previous = (self._prekey, self._rotate_at - PREKEY_LIFETIME_S + PREKEY_GRACE_S)
-        self._prekey = Prekey.generate()
+        self._prekey = self._fresh_prekey()
         self._rotate_at = now + PREKEY_LIFETIME_S
         return self._renew()
 
@@ -89,6 +102,9 @@ class Profile:
         return ((self._previous[0],) if self._previous is not None else ()) + (self._prekey,)
 
     # --- private
+
+    def _fresh_prekey(self) -> Prekey:
+        return Prekey(self._random.randbytes(PREKEY_BYTES))
 
     def _renew(self) -> bool:
         self.sequence += 1
