@@ -49,6 +49,30 @@ def test_each_protocol_alone_maps_our_port_and_gives_it_back(protocol, tmp_path)
 
 @requires_nat
 @requires_router
+@pytest.mark.parametrize("protocol", ALL)
+def test_two_machines_with_the_same_port_get_different_ones_at_the_router(protocol, tmp_path):
+    config = tmp_path / "config" / "natd" / "natd.yaml"
+    config.parent.mkdir(parents=True)
+    config.write_text("port: 40000\n")
+    with _home("alice", "bob") as lab:
+        router = PortMapper(lab, "nat", tmp_path, protocol)
+        router.start()
+
+        async def test():
+            async with Programs(lab, tmp_path) as programs:
+                alice = await programs.start_peer("alice")
+                await _until_doctor_says(alice, f"{protocol}, {EXTERNAL}:40000")
+                bob = await programs.start_peer("bob")
+                await _until(lambda: _is_mapped(bob, protocol), 10.0)
+                inside = sorted(mapping.partition(" -> ")[2] for mapping in router.mappings())
+                assert inside == ["192.168.1.2:40000", "192.168.1.3:40000"]
+                assert "40000 -> 192.168.1.2:40000" in router.mappings()
+
+        asyncio.run(test())
+
+
+@requires_nat
+@requires_router
 def test_a_router_that_speaks_all_three_makes_one_mapping_of_them(tmp_path):
     with _home() as lab:
         router = PortMapper(lab, "nat", tmp_path)
@@ -101,7 +125,7 @@ def test_a_router_that_has_rebooted_maps_our_port_again_at_once(protocol, tmp_pa
                 await _until_doctor_says(alice, f"{protocol}, {EXTERNAL}:{await _port(alice)}")
                 await asyncio.sleep(OLD_S)
                 await asyncio.to_thread(router.reboot)
-                await _until(lambda: _has(router, await_=_port(alice)), 15.0)
+                await _until(lambda: _has(router, alice), 15.0)
 
         asyncio.run(test())
 
@@ -142,14 +166,14 @@ def test_switching_it_off_in_the_configuration_takes_the_mapping_back(tmp_path):
         async def test():
             async with Programs(lab, tmp_path) as programs:
                 alice = await programs.start_peer("alice")
-                await _until(lambda: _has(router, await_=_port(alice)), 10.0)
+                await _until(lambda: _has(router, alice), 10.0)
                 config.write_text("paths: {port_mapping: false}\n")
                 await alice.client.request("reload")
                 assert (await _line(alice))["text"] == OFF
                 await _until(lambda: _is_empty(router), 5.0)
                 config.write_text("paths: {port_mapping: true}\n")
                 await alice.client.request("reload")
-                await _until(lambda: _has(router, await_=_port(alice)), 10.0)
+                await _until(lambda: _has(router, alice), 10.0)
 
         asyncio.run(test())
 
@@ -222,11 +246,12 @@ def test_a_machine_without_a_router_asks_nobody(tmp_path):
         asyncio.run(test())
 
 
-def _home() -> KernelInternet:
-    """alice behind a NAT that gives each destination a random port."""
+def _home(*names: str) -> KernelInternet:
+    """Hosts behind a NAT that gives each destination a random port; alice alone, unless named."""
     lab = KernelInternet()
     lab.add_nat("nat", "fully-random")
-    lab.add_host("alice", behind="nat")
+    for name in names or ("alice",):
+        lab.add_host(name, behind="nat")
     lab.start()
     return lab
 
@@ -251,8 +276,12 @@ async def _until_doctor_says(peer: Peer, text: str) -> None:
         raise AssertionError(f"{text!r} was expected: {await _line(peer)}") from None
 
 
-async def _has(router: PortMapper, await_: Awaitable[int]) -> bool:
-    port = await await_
+async def _is_mapped(peer: Peer, protocol: str) -> bool:
+    return str((await _line(peer))["text"]).startswith(f"{protocol}, {EXTERNAL}:")
+
+
+async def _has(router: PortMapper, peer: Peer) -> bool:
+    port = await _port(peer)
     return f"{port} -> 192.168.1.2:{port}" in router.mappings()
 
 

@@ -245,6 +245,16 @@ def test_a_router_that_falls_silent_keeps_our_mapping_until_it_expires():
     assert router.told == [(EXTERNAL,), ()]
 
 
+def test_a_short_mapping_outlives_a_silence_in_the_midst_of_its_renewal():
+    router = Router(Protocol.PCP, lifetime_s=120)
+    router.run(50.0)
+    router.speaks.clear()
+    router.run(50.0)
+    router.speaks.add(Protocol.PCP)
+    router.run(60.0)
+    assert router.told == [(EXTERNAL,)]
+
+
 def test_a_refused_renewal_ends_the_mapping():
     router = Router(Protocol.PCP)
     router.run(1.0)
