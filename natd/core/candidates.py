@@ -17,6 +17,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from natd.core.turns import Turns
 from natd.core.types import Address, Candidate, CandidateKind, PathKind
 
 MOST_TARGETS = 16
@@ -176,10 +177,9 @@ RESERVED_PACKETS = 10
 RESERVED_BYTES = 1_000
 """Kept back by those who can wait, for whoever is introduced or calls in the same minute: one
 dense ladder of checks."""
-LARGE_BYTES = 200
-"""More than any check: part of a first flight."""
-LARGE_BYTES_A_MINUTE = 3_600
-"""One first flight: what it leaves is for 28 checks, without which it would be for nothing."""
+BULK_BYTES_A_MINUTE = 3_000
+"""One first flight with a message in it: what it leaves is for 35 checks, without which it would
+be for nothing."""
 SILENCES_S = (30.0, 60.0, 300.0)
 """After a minute's budget went unanswered: each silence longer, so that a victim who never
 answers sees us less and less."""
@@ -198,6 +198,7 @@ TRUSTED_FOR_S = 60.0
 class _Spent:
     sent_at: "array[float]" = field(default_factory=lambda: array("d"))  # of the last minute
     sizes: "array[int]" = field(default_factory=lambda: array("H"))
+    bulk: "array[int]" = field(default_factory=lambda: array("H"))  # sizes of what is no check
     burst_until: float = 0.0
     silent_until: float = 0.0
     silences: int = 0
@@ -210,34 +211,70 @@ class _Spent:
         """Forget what is more than a minute old."""
         old = bisect_right(self.sent_at, now - MINUTE_S)
         if old:
-            del self.sent_at[:old], self.sizes[:old]
+            del self.sent_at[:old], self.sizes[:old], self.bulk[:old]
+
+    def has_room(self, size_bytes: int) -> bool:
+        return (
+            len(self.sent_at) < PACKETS_A_MINUTE and sum(self.sizes) + size_bytes <= BYTES_A_MINUTE
+        )
+
+    def take(self, size_bytes: int, now: float, *, is_bulk: bool = False) -> None:
+        if not self.sent_at:
+            self.burst_until = now + BURST_S
+        self.sent_at.append(now)
+        self.sizes.append(size_bytes)
+        self.bulk.append(size_bytes if is_bulk else 0)
+
+    @property
+    def bulk_bytes(self) -> int:
+        return sum(self.bulk)
 
 
 @dataclass(slots=True)
 class TargetBudget:
     """What may still be sent to an IP address that has not authenticated itself."""
 
+    turns: Turns = field(default_factory=Turns)
+    """For what costs more than this budget: a turn of the daemon's, one at a time."""
     _spent: dict[str, _Spent] = field(default_factory=dict)
     _swept_at: float = 0.0
 
     def allow(self, address: Address, size_bytes: int, now: float) -> bool:
-        """Take one packet of `size_bytes` from the address' budget; False if it is spent."""
+        """Take one check of `size_bytes` from the address' budget; False if it is spent, which
+        begins a silence."""
         spent = self._of(address, now)
         if spent is None:
             return False
         if now < spent.trusted_until:
             return True
         spent.age(now)
-        if self._has_room(spent, size_bytes, now):
-            if not spent.sent_at:
-                spent.burst_until = now + BURST_S
-            spent.sent_at.append(now)
-            spent.sizes.append(size_bytes)
-            return True
-        if spent.calls and size_bytes <= LARGE_BYTES:
+        if now >= spent.silent_until and self._is_in_pace(spent, now):
+            if spent.has_room(size_bytes):
+                spent.take(size_bytes, now)
+                return True
+            if spent.sent_at[0] >= spent.silent_until:
+                spent.silent_until = now + SILENCES_S[min(spent.silences, len(SILENCES_S) - 1)]
+                spent.silences += 1
+        if spent.calls:
             spent.calls -= 1
             return True
         return False
+
+    def allow_bulk(self, address: Address, size_bytes: int, now: float) -> bool:
+        """The same for what is no check: part of a first flight, or a card.  What does not fit
+        is left out, and the checks go on."""
+        spent = self._of(address, now)
+        if spent is None:
+            return False
+        if now < spent.trusted_until:
+            return True
+        spent.age(now)
+        if now < spent.silent_until or not self._is_in_pace(spent, now):
+            return False
+        if spent.bulk_bytes + size_bytes > BULK_BYTES_A_MINUTE or not spent.has_room(size_bytes):
+            return False
+        spent.take(size_bytes, now, is_bulk=True)
+        return True
 
     def can_spare(self, address: Address, now: float) -> bool:
         """Whether one more check would leave the reserve alone: asked before `allow` for what
@@ -283,28 +320,11 @@ class TargetBudget:
             spent = self._spent[address.host] = _Spent()
         return spent
 
-    def _has_room(self, spent: _Spent, size_bytes: int, now: float) -> bool:
-        if now < spent.silent_until:
-            return False
-        is_large = size_bytes > LARGE_BYTES
-        if is_large:
-            large = sum(size for size in spent.sizes if size > LARGE_BYTES)
-            if large + size_bytes > LARGE_BYTES_A_MINUTE:
-                return False
+    def _is_in_pace(self, spent: _Spent, now: float) -> bool:
         if now < spent.burst_until:
-            if len(spent.sent_at) >= BURST_PACKETS:
-                return False
-        else:
-            since = max(now - 1.0, spent.burst_until)
-            if len(spent.sent_at) - bisect_left(spent.sent_at, since) >= PACKETS_A_SECOND:
-                return False
-        is_spent = sum(spent.sizes) + size_bytes > BYTES_A_MINUTE
-        if len(spent.sent_at) < PACKETS_A_MINUTE and not is_spent:
-            return True
-        if not is_large and spent.sent_at[0] >= spent.silent_until:
-            spent.silent_until = now + SILENCES_S[min(spent.silences, len(SILENCES_S) - 1)]
-            spent.silences += 1
-        return False
+            return len(spent.sent_at) < BURST_PACKETS
+        since = max(now - 1.0, spent.burst_until)
+        return len(spent.sent_at) - bisect_left(spent.sent_at, since) < PACKETS_A_SECOND
 
     def _sweep(self, now: float) -> None:
         self._swept_at = now

@@ -456,7 +456,7 @@ class Membership:
 
     def _greet(self, address: Address, *, wants_answer: bool, now: float) -> None:
         data = encode_greeting(Greeting(self._network_tag, self._profile.sealed, wants_answer))
-        if self._budget.allow(address, len(data), now):
+        if self._budget.allow_bulk(address, len(data), now):
             self._datagrams.append(Datagram(data, address))
 
     def _suspect(self, server: Address, now: float) -> None:

@@ -410,7 +410,7 @@ class Reach:
                 best = best[:1]
             places = [(candidate.address, self._punch.socket) for candidate in best]
         for address, socket in places:
-            if self._budget.allow(address, len(data), now):
+            if self._budget.allow_bulk(address, len(data), now):
                 self._datagrams.append(Datagram(data, address, None, socket))
 
     def _settle(self, now: float) -> None:

@@ -194,18 +194,19 @@ def test_sixty_packets_a_minute_then_silences_of_30_60_and_300_seconds():
     assert len(quiet_s) >= 4
 
 
-def test_six_kilobytes_a_minute_and_large_packets_leave_room_for_checks():
+def test_six_kilobytes_a_minute_and_first_flights_leave_room_for_checks():
     budget = TargetBudget()
-    flights = [at for at in _steps(START, START + 10.0) if budget.allow(VICTIM, FLIGHT_BYTES, at)]
-    assert len(flights) == 3
+    times = _steps(START, START + 10.0)
+    flights = [at for at in times if budget.allow_bulk(VICTIM, FLIGHT_BYTES, at)]
+    assert len(flights) == 2
     checks = _flood(budget, START + 10.0, START + 59.0)
-    assert len(checks) == (6000 - 3 * FLIGHT_BYTES) // CHECK_BYTES
+    assert len(checks) == (6000 - 2 * FLIGHT_BYTES) // CHECK_BYTES
 
 
-def test_a_large_packet_that_does_not_fit_brings_no_silence():
+def test_a_first_flight_that_does_not_fit_brings_no_silence():
     budget = TargetBudget()
     for at in _steps(START, START + 10.0):
-        budget.allow(VICTIM, FLIGHT_BYTES, at)
+        budget.allow_bulk(VICTIM, FLIGHT_BYTES, at)
     assert budget.allow(VICTIM, CHECK_BYTES, START + 10.0)
 
 
@@ -227,18 +228,18 @@ def test_an_authenticated_answer_lifts_the_budget_for_a_minute_and_ends_the_sile
     _flood(budget, START, START + 20.0)
     assert not budget.allow(VICTIM, CHECK_BYTES, START + 20.0)
     budget.answered(VICTIM, START + 20.0)
-    assert all(budget.allow(VICTIM, FLIGHT_BYTES, START + 20.0) for _ in range(1000))
-    assert all(budget.allow(VICTIM, FLIGHT_BYTES, START + 79.9) for _ in range(1000))
+    assert all(budget.allow_bulk(VICTIM, FLIGHT_BYTES, START + 20.0) for _ in range(1000))
+    assert all(budget.allow(VICTIM, CHECK_BYTES, START + 79.9) for _ in range(1000))
     late = _flood(budget, START + 80.0, START + 90.0)
     assert len(late) == 60, "with the minute before forgotten, but with a limit again"
 
 
-def test_a_check_from_a_silenced_address_pays_for_one_of_ours_and_for_nothing_larger():
+def test_a_check_from_a_silenced_address_pays_for_one_of_ours_and_for_nothing_else():
     """Whoever holds the pair's key can forge where its checks come from."""
     budget = TargetBudget()
     _flood(budget, START, START + 20.0)
     budget.called(VICTIM, START + 20.0)
-    assert not budget.allow(VICTIM, FLIGHT_BYTES, START + 20.0)
+    assert not budget.allow_bulk(VICTIM, FLIGHT_BYTES, START + 20.0)
     assert budget.allow(VICTIM, CHECK_BYTES, START + 20.0)
     assert not budget.allow(VICTIM, CHECK_BYTES, START + 20.0)
     for _ in range(1000):
@@ -255,15 +256,36 @@ def test_no_pattern_of_sending_gets_more_than_the_budget_out_of_64_daemons(seed)
         budget, mine, now = TargetBudget(), [], START
         while now < START + 400.0:
             now += random.expovariate(random.choice((0.05, 1.0, 20.0, 200.0)))
-            size = random.choice((CHECK_BYTES, CHECK_BYTES, CHECK_BYTES, FLIGHT_BYTES))
-            port = random.randint(1024, 65535)
-            if budget.allow(VICTIM._replace(port=port), size, now):
+            victim = VICTIM._replace(port=random.randint(1024, 65535))
+            is_flight = random.random() < 0.25
+            size = FLIGHT_BYTES if is_flight else CHECK_BYTES
+            allow = budget.allow_bulk if is_flight else budget.allow
+            if allow(victim, size, now):
                 mine.append((now, size))
         assert _most_in(60.0, [at for at, _ in mine]) <= 60
         assert _most_in(60.0, mine, bytes_too=True) <= 6000
         assert _most_in(0.0999, [at for at, _ in mine]) <= 10
         sent += mine
     assert len(sent) <= 64 * 60 * 4
+
+
+def test_what_can_wait_leaves_a_reserve_and_never_brings_a_silence():
+    budget = TargetBudget()
+    spared = [
+        at
+        for at in _steps(START, START + 59.0, step_s=0.05)
+        if budget.can_spare(VICTIM, at) and budget.allow(VICTIM, CHECK_BYTES, at)
+    ]
+    assert len(spared) == 50
+    assert len(_flood(budget, START + 59.0, START + 59.0999)) == 10
+
+
+def test_nothing_need_be_spared_where_an_answer_was_proved():
+    budget = TargetBudget()
+    _flood(budget, START, START + 20.0)
+    assert not budget.can_spare(VICTIM, START + 20.0)
+    budget.answered(VICTIM, START + 20.0)
+    assert budget.can_spare(VICTIM, START + 20.0)
 
 
 def test_a_newer_card_ends_a_silence_but_not_the_minute_and_only_every_five_minutes():
