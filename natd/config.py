@@ -85,6 +85,8 @@ class Config:
     """0: any free port, kept across restarts."""
     log_level: str = "info"
     control_mode: int = 0o600
+    stun_servers: tuple[str, ...] = ()
+    """`HOST:PORT` each: public STUN servers that tell what our NAT does, besides our own."""
     networks: Mapping[str, NetworkConfig] = field(default_factory=dict)
     limits: Limits = Limits()
     paths: Paths = Paths()

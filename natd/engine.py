@@ -44,6 +44,10 @@ PORT_MAP_LABEL = b"natd/1 port mapping"
 """What our router knows our mapping by, in every run."""
 
 
+STUN_SERVERS = "/stun_servers"
+"""Under which their names are looked up; no network's name has a slash."""
+
+
 class Engine:
     """Everything between the sockets and the disk."""
 
@@ -101,6 +105,7 @@ class Engine:
         await self._parts.mailbox.expire()
         # The number that our cards count from is on disk before any of them is told.
         await self._parts.store.flush()
+        self._follow_stun_servers()
         await self._networks.restore()
         self._started.set()
 
@@ -130,6 +135,8 @@ class Engine:
         changed = list(changed_keys(before, after))
         if "log_level" in changed:
             logging.getLogger().setLevel(after.log_level.upper())
+        if "stun_servers" in changed:
+            self._follow_stun_servers()
         self._follow_router()
         await self._networks.configure(after)
         return changed
@@ -173,7 +180,16 @@ class Engine:
         self.pump_soon()
 
     def _take_servers(self, network: str, addresses: tuple[Address, ...]) -> None:
-        self._networks.take_addresses(network, addresses)
+        if network == STUN_SERVERS:
+            self._parts.node.set_stun_servers(addresses, time.monotonic())
+            self.pump_soon()
+        else:
+            self._networks.take_addresses(network, addresses)
+
+    def _follow_stun_servers(self) -> None:
+        """At start, and when the configuration names others."""
+        servers = self._parts.config.stun_servers
+        self._take_servers(STUN_SERVERS, self._parts.names.follow(STUN_SERVERS, servers))
 
     def _handle_timer(self) -> None:
         self._timer = None

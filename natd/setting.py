@@ -23,6 +23,9 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 SERVERS_LIMIT = 16
 """Servers of one network: each costs a registration and a refresh every 20 s."""
 
+STUN_SERVERS_LIMIT = 8
+"""Two show whether a NAT maps by address; more are for those that fail."""
+
 PATH_RULE = "the path of a file"
 
 
@@ -186,7 +189,8 @@ def _shown(value: object) -> str:
 
 
 _NICK = Text(NICK_RULE, nick_problem, optional=True)
-_SERVERS = Texts(Text(SERVER_RULE, server_problem), SERVERS_LIMIT, least=1)
+_SERVER = Text(SERVER_RULE, server_problem)
+_SERVERS = Texts(_SERVER, SERVERS_LIMIT, least=1)
 _PATH = Text(PATH_RULE, lambda text: None if text.strip() else PATH_RULE, optional=True)
 _ADDRESS = Text(ADDRESS_RULE, address_problem)
 
@@ -195,6 +199,7 @@ PEER_RULES: Mapping[str, Rule] = {
     "port": Whole(0, PORT_LIMIT),
     "log_level": Choice(LOG_LEVELS),
     "control_mode": Mode(("0600", "0660")),
+    "stun_servers": Texts(_SERVER, STUN_SERVERS_LIMIT),
     "limits.message_bytes": Whole(1, 16384),
     "limits.outbox_messages": Whole(1, 1_000_000),
     "limits.history_days": Whole(1, 3650),
