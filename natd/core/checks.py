@@ -27,7 +27,9 @@ PREFIX_BYTES = 4
 LOW_TTL = 3
 """Enough to leave two layers of NAT, too little to reach the far one behind two routed hops."""
 
-MOST_OUTSTANDING = 512
+MOST_OUTSTANDING = 4_096
+"""More than the probes of an escalation in the time for which an answer is awaited."""
+
 OUTSTANDING_S = 10.0
 """No round trip on this planet takes longer; a later answer proves nothing about now."""
 
@@ -136,7 +138,8 @@ class Checks:
         return _agreed_ports(newest.send_check_key if send else newest.receive_check_key)
 
     def _forget(self, now: float) -> None:
-        for transaction, sent in list(self._outstanding.items()):
+        while self._outstanding:
+            transaction, sent = next(iter(self._outstanding.items()))
             if now - sent.sent_at <= OUTSTANDING_S and len(self._outstanding) < MOST_OUTSTANDING:
                 break
             del self._outstanding[transaction]

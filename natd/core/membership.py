@@ -33,13 +33,14 @@ from natd.core.reach import Surroundings
 from natd.core.registration import Registration
 from natd.core.rendezvous import PREFIX_BYTES
 from natd.core.schedule import Timetable, earliest
-from natd.core.secrets import network_id
+from natd.core.secrets import network_id, network_key
 from natd.core.sessions import RouteAdded, RouteDropped
 from natd.core.types import (
     MAIN_SOCKET,
     Address,
     Datagram,
     DecodeError,
+    Mapping,
     NetworkId,
     PeerId,
     SocketId,
@@ -137,6 +138,7 @@ class Membership:
         self._blocked: set[PeerId] = set()
         self._greetings = Greetings(random)
         self._network_tag = network_tag(settings.key)
+        self._has_secret = settings.key != network_key(settings.name, b"")
         self._suspected_until = now
         self._timers: Timetable[Peer | Registration] = Timetable()
         self._datagrams: list[Datagram] = []
@@ -203,7 +205,8 @@ class Membership:
         if card.peer in self._blocked:
             peer.block(now)
         else:
-            self._greetings.expect(card.peer, last_good, now)
+            peer.reach.allow_escalation()
+        self._greetings.expect(card.peer, last_good, now)
         self.drain_peer(peer, now)
         return card.peer
 
@@ -277,8 +280,10 @@ class Membership:
 
     def observed_changed(self, now: float) -> None:
         """Our picture of our own side has changed: attempts that run may use it."""
-        if self._profile.set_nat(self._nat.report()) and self._tell_at is None:
-            self._tell_at = now + CARD_RENEWAL_S
+        report = self._nat.report()
+        if self._profile.set_nat(report):
+            hurries = report.mapping is Mapping.DEPENDENT
+            self._tell_at = now if hurries else earliest(self._tell_at, now + CARD_RENEWAL_S)
         surroundings = self._surroundings()
         for peer in tuple(self._peers.values()):
             peer.set_surroundings(surroundings, now)
@@ -406,9 +411,12 @@ class Membership:
         for registration in self._registrations.values():
             registration.renew_card(self._profile.sealed, self._profile.sequence, now)
             self._drain_registration(registration, now)
+        hard = self._nat.report().mapping is Mapping.DEPENDENT
         for peer in tuple(self._peers.values()):
             peer.tell_card(self._profile.sealed, now)
             self.drain_peer(peer, now)
+            if hard and peer.reach.is_trying(now):
+                self._ask_introduction(peer, (), now)
 
     def _surroundings(self) -> Surroundings:
         servers = {
@@ -481,6 +489,8 @@ class Membership:
                 self.dropped["network-is-full"] += 1
                 return None
             peer = self._add_peer(card)
+            if self._has_secret:
+                peer.reach.allow_escalation()
         elif card.sequence < peer.card.sequence:
             self.dropped["card-is-older"] += 1
             return None
@@ -492,6 +502,12 @@ class Membership:
             events.PeerMet(self.network, card.peer, card.nick, sealed, first_contact)
         )
         return peer
+
+    def _ask_introduction(self, peer: Peer, samples: tuple[Address, ...], now: float) -> None:
+        """Of all servers, telling the freshest that we know of where we are."""
+        for registration in tuple(self._registrations.values()):
+            registration.connect(peer.card.peer, samples or self._nat.samples(), now)
+            self._drain_registration(registration, now)
 
     def _add_peer(self, card: Card) -> Peer:
         peer = Peer(
@@ -547,13 +563,12 @@ class Membership:
                         self._drain_registration(registration, now)
                         break
             case IntroductionWanted(samples):
-                for registration in self._registrations.values():
-                    registration.connect(peer.card.peer, samples, now)
-                    self._drain_registration(registration, now)
+                self._ask_introduction(peer, samples, now)
             case FreshSocketWanted():
                 self._events.append(SocketFor(peer))
             case events.PeerConnected():
                 self._greetings.met(peer.card.peer)
+                peer.reach.allow_escalation()
                 self._events.append(event)
             case _:
                 self._events.append(event)

@@ -94,6 +94,11 @@ class NatModel:
             newest[observation.observed.is_ipv6] = observation.observed
         return tuple(newest[family] for family in sorted(newest))
 
+    def samples(self, limit: int = 3) -> tuple[Address, ...]:
+        """How the main socket appeared to the destinations asked last, freshest first."""
+        seen = [o.observed for o in self._of(MAIN_SOCKET) if not o.observed.is_ipv6]
+        return tuple(dict.fromkeys(reversed(seen)))[:limit]
+
     def report(self) -> NatReport:
         seen = self._of(MAIN_SOCKET)
         seen = [o for o in seen if not o.observed.is_ipv6] or seen

@@ -295,6 +295,10 @@ class Punch:
             self._attempt.sample_by = now + SAMPLE_PATIENCE_S
             self._events.append(SampleWanted(socket))
 
+    def is_checking(self, address: Address, socket: SocketId) -> bool:
+        """Whether this is a target of the attempt's own."""
+        return (address, socket) in self._targets
+
     def settle(self) -> None:
         """A path stands: the ladder that is being climbed may still find a better one, but
         nothing further is tried."""

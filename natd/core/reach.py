@@ -20,6 +20,7 @@ from random import Random
 from natd.core import stun
 from natd.core.candidates import TargetBudget, path_kind, targets
 from natd.core.checks import PREFIX_BYTES, Checks, answer
+from natd.core.escalation import Escalation
 from natd.core.paths import PathChosen, PathRecovered, Paths, PathsLost, PathSuspected
 from natd.core.punch import (
     AttemptFailed,
@@ -129,6 +130,7 @@ class Reach:
         self._checks = Checks(self.transaction_prefix, random)
         self._punch = Punch(self._checks, budget, random)
         self._paths = Paths(self._checks, budget, random)
+        self._escalation = Escalation(self._checks, budget.turns, random)
         self._claimed: tuple[Candidate, ...] = ()
         self._their_nat = NatReport()
         self._has_news = False  # whether the peer's card came after the last attempt began
@@ -166,6 +168,10 @@ class Reach:
         self._surroundings = surroundings
         if self._punch.active:
             self._punch.add(self._all_targets(), now)
+
+    def allow_escalation(self) -> None:
+        """The peer is known from before, or its network has a secret."""
+        self._escalation.allowed = True
 
     def remember(self, last_good: Iterable[Address]) -> None:
         """Addresses that carried a path before."""
@@ -210,6 +216,7 @@ class Reach:
     def stop(self) -> None:
         """The peer is gone or not wanted: nothing more is sent to it."""
         self._punch.stop()
+        self._escalation.stop()
         self._paths.drop()
         self._up = False
         self._has_left = True
@@ -267,8 +274,14 @@ class Reach:
             return
         self._heard_at = now
         self._budget.answered(address, now)
-        if not self._paths.check_answered(answered, now):
+        if self._paths.check_answered(answered, now):
+            pass
+        elif self._punch.is_checking(address, socket):
             self._punch.check_answered(answered, now)
+        elif (technique := self._escalation.technique) is not None:
+            reflexive = Candidate(CandidateKind.PEER_REFLEXIVE, address)
+            kind = path_kind(reflexive, self._surroundings.ours)
+            self._paths.add(address, socket, kind, technique, answered.rtt_s, now)
         elif self._paths.healthy and self._paths.in_use == (answered.address, answered.socket):
             self._punch.settle()
         self._settle(now)
@@ -305,6 +318,7 @@ class Reach:
 
     def handle_timer(self, now: float) -> None:
         self._punch.handle_timer(now)
+        self._escalation.handle_timer(now)
         self._paths.handle_timer(now)
         if self._hold_until is not None and self._hold_until <= now:
             self._hold_until = None
@@ -316,6 +330,7 @@ class Reach:
     def datagrams_to_send(self) -> list[Datagram]:
         datagrams, self._datagrams = self._datagrams, []
         datagrams += self._punch.datagrams_to_send()
+        datagrams += self._escalation.datagrams_to_send()
         datagrams += self._paths.datagrams_to_send()
         return datagrams
 
@@ -323,7 +338,12 @@ class Reach:
         return self._events.popleft() if self._events else None
 
     def get_timer(self) -> float | None:
-        return earliest(self._punch.get_timer(), self._paths.get_timer(), self._hold_until)
+        return earliest(
+            self._punch.get_timer(),
+            self._escalation.get_timer(),
+            self._paths.get_timer(),
+            self._hold_until,
+        )
 
     @property
     def path(self) -> PathReport | None:
@@ -347,7 +367,7 @@ class Reach:
     def sockets(self) -> frozenset[SocketId]:
         """The sockets besides the main one that this peer needs."""
         trying = self._punch.sockets if self._punch.active else frozenset()
-        return (trying | self._paths.sockets) - {MAIN_SOCKET}
+        return (trying | self._escalation.sockets | self._paths.sockets) - {MAIN_SOCKET}
 
     @property
     def heard_at(self) -> float | None:
@@ -381,6 +401,13 @@ class Reach:
             now=now,
         )
         self._has_news = False
+        self._escalate(now)
+
+    def _escalate(self, now: float) -> None:
+        """Plain checks have failed, or can't but fail."""
+        self._escalation.begin(
+            self._surroundings.nat, self._their_nat, self._seen, self._punch.socket, now
+        )
 
     def _all_targets(self) -> tuple[Candidate, ...]:
         in_use = self._paths.in_use
@@ -418,7 +445,11 @@ class Reach:
         while (event := self._punch.next_event() or self._paths.next_event()) is not None:
             match event:
                 case PathFound(address, socket, kind, technique, rtt_s):
+                    technique = self._escalation.technique or technique
                     self._paths.add(address, socket, kind, technique, rtt_s, now)
+                case SampleWanted():
+                    self._escalate(now)
+                    self._events.append(event)
                 case PathChosen(path):
                     self._reached(path)
                 case PathRecovered():
@@ -438,6 +469,7 @@ class Reach:
     def _reached(self, path: PathReport) -> None:
         """A path is in use from here on: the last attempt has done its work."""
         self._punch.settle()
+        self._escalation.stop()
         self._events.append(PathMoved(path) if self._up else PathUp(path))
         self._up = True
         self._trying_since = self._hold_until = self._heard_from = None

@@ -1,0 +1,97 @@
+"""Carrying out a plan: many packets at a bounded rate, from few sockets or from many.
+
+Rules:
+- Never more than `RATE` packets a second nor `plans.MOST_PROBES` in all; openers that are
+  refreshed stay within both.
+- A tick sends what its share of the second allows, so a late timer sends no burst.
+- What answers is not noticed here: whoever is checked and answers does it by its own check's
+  transaction, and the owner stops the volley.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from natd.core.plans import Plan, Shot
+from natd.core.types import Address, SocketId
+
+TICK_S = 0.01
+SLOW_S = 0.5
+SLOW_RATE = 200
+RATE = 500
+"""Packets a second: first carefully, then as much as any access that people call a line takes."""
+
+REFRESH_S = 12.0
+"""Less than the shortest time for which a NAT remembers a flow that nobody answered (15 s)."""
+
+MOST_ROUNDS = 3
+"""Of openers: after that the attempt is over anyway."""
+
+
+class Fired(NamedTuple):
+    """One packet to send, as a check."""
+
+    address: Address
+    socket: SocketId
+    is_opener: bool
+
+
+class Volley:
+    """One plan under way."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        target: Address,
+        main: SocketId,
+        helpers: Sequence[SocketId],
+        now: float,
+    ) -> None:
+        """`target` is where the peer is seen; `helpers` are `plan.helpers` fresh sockets."""
+        self.technique = plan.technique
+        self.sockets = frozenset((main, *helpers))
+        self.sent = 0
+        self._plan = plan
+        self._target = target
+        self._places = (main, *helpers)
+        self._began = now
+        self._waiting: deque[Shot] = deque(plan.shots)
+        self._round = 1
+        self._due_at: float | None = now  # None: everything is sent
+        self._fired: list[Fired] = []
+
+    def handle_timer(self, now: float) -> None:
+        if self._due_at is None or self._due_at > now:
+            return
+        if not self._waiting:
+            self._waiting.extend(self._plan.shots)
+            self._round += 1
+        rate = SLOW_RATE if now - self._began < SLOW_S and not self._plan.refresh else RATE
+        for _ in range(max(1, round(rate * TICK_S))):
+            if not self._waiting:
+                break
+            self._fire(self._waiting.popleft())
+        if self._waiting:
+            self._due_at = now + TICK_S
+        elif self._plan.refresh and self._round < MOST_ROUNDS:
+            self._due_at = now + REFRESH_S
+        else:
+            self._due_at = None
+
+    def to_send(self) -> list[Fired]:
+        """Drain."""
+        fired, self._fired = self._fired, []
+        return fired
+
+    def get_timer(self) -> float | None:
+        return self._due_at
+
+    @property
+    def is_over(self) -> bool:
+        return self._due_at is None
+
+    def _fire(self, shot: Shot) -> None:
+        port = self._target.port if shot.port is None else shot.port
+        address = Address(self._target.host, port)
+        self._fired.append(Fired(address, self._places[shot.helper], shot.is_opener))
+        self.sent += 1
