@@ -4,6 +4,7 @@ coturn's turnutils_natdiscovery and turnutils_stunclient speak RFC 5780, aioice 
 they find out must be what the laboratory's NATs do.
 """
 
+import asyncio
 import contextlib
 import re
 import subprocess
@@ -26,6 +27,7 @@ from tests.nat import (
     Dependence,
 )
 from tests.natlab.interpreter import python
+from tests.natlab.programs import Programs
 from tests.natlab.tun_internet import TunInternet
 from tests.requirements import requires, requires_nat, requires_tun
 
@@ -33,6 +35,9 @@ requires_coturn = requires("command:turnutils_natdiscovery", "command:turnutils_
 
 PORT = 8080
 LIMIT_S = 30.0
+LEARN_S = 1.5
+"""Registration takes 0.2 s here; a wrong answer would stay, so waiting for it is no use."""
+
 DISCOVERY = ("turnutils_natdiscovery", "-m", "-f", "-p", str(PORT))
 POLICIES = {
     "full-cone": FULL_CONE,
@@ -150,6 +155,35 @@ def test_aioice_gathers_the_candidate_that_each_nat_shows(lab: "Laboratory") -> 
     assert lab.run("open", sys.executable, "-c", GATHER, lab.first, str(PORT)).split() == [
         lab.address("open")
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "beside", "mapping"),
+    [
+        ("port-restricted", "first", False, "endpoint-independent"),
+        ("address-dependent", "plain", False, "endpoint-independent"),
+        ("address-dependent", "first", False, "endpoint-dependent"),
+        ("address-dependent", "plain", True, "endpoint-dependent"),
+    ],
+)
+def test_a_daemon_is_told_by_a_second_address_or_by_stun_servers_what_one_address_can_not_tell(
+    lab: "Laboratory", name: str, asked: str, beside: bool, mapping: str, tmp_path: Path
+) -> None:
+    if beside:
+        file = tmp_path / "config" / "natd" / "natd.yaml"
+        file.parent.mkdir(parents=True)
+        file.write_text(f'stun_servers: ["{lab.first}:{PORT}", "{lab.second}:{PORT + 1}"]\n')
+
+    async def learn() -> str:
+        async with Programs(lab.internet, tmp_path) as programs:
+            peer = await programs.start_peer(name)
+            await peer.join("demo", [f"{getattr(lab, asked)}:{PORT}"])
+            await asyncio.sleep(LEARN_S)
+            told = (await peer.client.request("status"))["self"]
+            assert told["observed"][0].startswith(lab.outside(name))
+            return str(told["nat"]["mapping"])
+
+    assert asyncio.run(learn()) == mapping
 
 
 DISCOVER = python(
