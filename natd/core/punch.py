@@ -24,8 +24,8 @@ Rules:
   slow.  The waits of further rounds grow: 1, 2, 4 … 60 s.  Only news begin them anew: another
   card of the peer's, the user, a change of our network.  An introduction alone does not, for
   either side asks for one in each round.
-- Whoever is absent must find us able to answer when it returns: what later rounds and agreed
-  ports cost never touches the reserve of an address' budget.
+- Whoever is absent must find us able to answer when it returns: what is checked again, and what
+  agreed ports cost, never touches the reserve of an address' budget.
 - After `VERDICT_AFTER_S` without a path the attempt says why, once, and goes on quietly.
 """
 
@@ -58,7 +58,7 @@ SILENCE_S = 0.1
 """Beyond two round trips, silence means that checks die on the way, not that they are slow."""
 
 RETRY_LADDER_S = (0.0, 0.04, 0.16, 0.64)
-"""Later rounds: whoever did not answer the dense ladder is more likely absent than shut out."""
+"""For what was checked in an earlier round: whoever did not answer the dense ladder is more likely absent than shut out."""
 
 OPENER_LEAD_S = 0.1
 """How far openers go ahead of the checks from agreed ports: more than two clocks that were set
@@ -174,6 +174,7 @@ class Punch:
         self._random = random
         self._socket = MAIN_SOCKET
         self._places: tuple[Candidate, ...] = ()
+        self._tried: set[tuple[Address, SocketId]] = set()
         self._targets: dict[tuple[Address, SocketId], _Target] = {}
         self._attempt: _Attempt | None = None  # None: nothing is being tried
         self._nats = (NatReport(), NatReport())
@@ -208,6 +209,7 @@ class Punch:
             attempt.round = before.round + before.asked
         else:
             self._socket = MAIN_SOCKET
+            self._tried.clear()
         self._nats, self._ours = nats, ours
         self._rtt_s = rtt_s or UNKNOWN_RTT_S
         others = {key: t for key, t in self._targets.items() if t.socket != self._socket}
@@ -399,8 +401,10 @@ class Punch:
     def _add_targets(self, now: float) -> None:
         for candidate in self._places:
             key = (candidate.address, self._socket)
+            ladder = RETRY_LADDER_S if key in self._tried else CHECK_LADDER_S
             if key not in self._targets:
-                self._targets[key] = _Target(candidate, self._socket, self._ladder, at=now)
+                self._targets[key] = _Target(candidate, self._socket, ladder, at=now)
+            self._tried.add(key)
 
     def _use_agreed_ports(self, now: float) -> None:
         """Meet on ports that no early packet can have spoilt; one of ours in each round."""
@@ -485,12 +489,7 @@ class Punch:
         self._add_targets(now)
         for target in self._targets.values():
             if target.socket == self._socket:
-                target.ladder, target.step, target.at = self._ladder, 0, now
-
-    @property
-    def _ladder(self) -> tuple[float, ...]:
-        assert self._attempt is not None
-        return RETRY_LADDER_S if self._attempt.round else CHECK_LADDER_S
+                target.ladder, target.step, target.at = RETRY_LADDER_S, 0, now
 
     def _wait_s(self, round_number: int) -> float:
         """From the first full check of a round to its escalation."""
