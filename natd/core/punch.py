@@ -58,7 +58,8 @@ SILENCE_S = 0.1
 """Beyond two round trips, silence means that checks die on the way, not that they are slow."""
 
 RETRY_LADDER_S = (0.0, 0.04, 0.16, 0.64)
-"""For what was checked in an earlier round: whoever did not answer the dense ladder is more likely absent than shut out."""
+"""For what was checked in an earlier round: whoever did not answer the dense ladder is more likely
+absent than shut out."""
 
 OPENER_LEAD_S = 0.1
 """How far openers go ahead of the checks from agreed ports: more than two clocks that were set
