@@ -16,6 +16,8 @@ Rules that a change must not break:
 - A message is acknowledged only after `message_committed`, and acknowledged again whenever
   it comes again: an acknowledgement may have been lost with its session.
 - An acknowledgement counts only for messages that are known to exist here.
+- A session is of one epoch: a sender that changed it in the midst could have us hold any number
+  of windows.
 - Memory is bounded both ways.  The sender has at most a window of messages that are not
   acknowledged, the rest stays on its disk; the receiver takes twice that and no more, so a
   sender that keeps the rule never loses anything by it.
@@ -118,6 +120,7 @@ class Conversation:
         # Frames other than messages and acknowledgements, encoded; empty without a session.
         self._urgent: deque[bytes] = deque()
         self._is_open = False
+        self._is_greeted = False  # whether this session's first hello has come
         self._observed: Address | None = None
 
     # --- inputs: the store -------------------------------------------------------------
@@ -144,6 +147,7 @@ class Conversation:
         `observed` is where we see the peer.  May be called before the session is established.
         """
         self._is_open = True
+        self._is_greeted = False
         self._observed = observed
         self._urgent.clear()
         self._say_hello()
@@ -236,6 +240,10 @@ class Conversation:
         self._deliver()
 
     def _receive_hello(self, hello: Hello) -> None:
+        if self._is_greeted and hello.epoch != self._inbox.epoch:
+            self.dropped["hello-of-another-epoch"] += 1
+            return
+        self._is_greeted = True
         self._inbox.begin(hello.epoch, hello.first_seq)
         self._events.append(PeerHello(hello.nick, hello.features, hello.observed))
         self._deliver()

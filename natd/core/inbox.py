@@ -22,6 +22,7 @@ class Inbox:
         self.committed = committed
         self.is_ack_due = False
         self._delivered = committed
+        self._has_left_an_epoch = False
         self._uncommitted: deque[tuple[int, int]] = deque()
         # Messages by seq that are new and not delivered yet.
         self._held: dict[int, Message] = {}
@@ -31,6 +32,7 @@ class Inbox:
     def begin(self, epoch: int, first_seq: int) -> None:
         """What the sender's hello says."""
         if epoch != self.epoch:
+            self._has_left_an_epoch = self.epoch is not None
             self.epoch = epoch
             self.committed = self._delivered = first_seq - 1
             self.is_ack_due = False
@@ -71,6 +73,10 @@ class Inbox:
 
     def commit(self, epoch: int, seq: int) -> None:
         if epoch != self.epoch or seq <= self.committed:
+            return
+        if seq > self._delivered and self._has_left_an_epoch:
+            # The sender has come back to an epoch and begun it anew: this was on its way to the
+            # disk before.  It comes again, and then it is acknowledged.
             return
         if seq > self._delivered:
             raise ValueError(f"message {seq} was committed, {self._delivered} was the last")

@@ -288,12 +288,37 @@ def test_a_new_epoch_begins_where_its_hello_says() -> None:
     conversation.receive_frame(message(1), START)
     conversation.receive_frame(message(1, epoch=77), START)
     assert conversation.dropped["message-of-unknown-epoch"] == 1
+    conversation.session_opened(START, None)
     conversation.receive_frame(hello(first_seq=5, epoch=77), START)
     conversation.receive_frame(message(5, epoch=77), START)
     conversation.message_committed(THEIRS, 1, START)
     assert arrived(conversation) == [1, 5]
     conversation.message_committed(77, 5, START)
     assert [frame for frame in spoken(conversation) if isinstance(frame, Ack)] == [Ack(77, 5)]
+
+
+def test_a_sender_that_goes_back_to_an_epoch_is_not_in_the_way_of_what_is_being_committed() -> None:
+    conversation = listening()
+    for seq in range(1, 6):
+        conversation.receive_frame(message(seq), START)
+    for epoch in (77, THEIRS):
+        conversation.session_opened(START, None)
+        conversation.receive_frame(hello(epoch=epoch), START)
+    conversation.message_committed(THEIRS, 5, START)
+    conversation.receive_frame(message(1), START)
+    conversation.message_committed(THEIRS, 1, START)
+    assert spoken(conversation)[-1] == Ack(THEIRS, 1)
+
+
+def test_a_sender_that_changes_its_epoch_within_a_session_gets_no_second_window() -> None:
+    conversation = listening()
+    for seq in range(1, UNCOMMITTED_MESSAGES + 1):
+        conversation.receive_frame(message(seq), START)
+    drained(conversation)
+    conversation.receive_frame(hello(epoch=77), START)
+    conversation.receive_frame(message(1, epoch=77), START)
+    assert drained(conversation) == []
+    assert conversation.dropped["hello-of-another-epoch"] == 1
 
 
 def test_what_was_committed_before_a_restart_is_not_delivered_again() -> None:
@@ -336,7 +361,8 @@ def test_committing_what_never_arrived_is_refused_at_once() -> None:
 
 
 def test_what_a_peer_says_besides_messages_becomes_an_event() -> None:
-    one, other = opened(), listening()
+    one, other = opened(), opened()
+    drained(other)
     peer, seen = PeerId(bytes(32)), Address("192.0.2.9", 999)
     one.send_card(b"sealed", START)
     one.introduce(peer, b"another", seen, START)
