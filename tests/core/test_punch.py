@@ -1,0 +1,469 @@
+"""Opening a direct path: the ladder, the openers, the escalation, and what ends an attempt."""
+
+import itertools
+from random import Random
+
+import pytest
+
+from natd.core import stun
+from natd.core.candidates import TargetBudget
+from natd.core.checks import LOW_TTL, Checks, answer
+from natd.core.punch import (
+    CHECK_LADDER_S,
+    RETRY_LADDER_S,
+    SAMPLE_PATIENCE_S,
+    SILENCE_S,
+    TRIGGER_SPACING_S,
+    VERDICT_AFTER_S,
+    AttemptFailed,
+    FreshSocketWanted,
+    IntroductionWanted,
+    PathFound,
+    Punch,
+    SampleWanted,
+)
+from natd.core.types import (
+    MAIN_SOCKET,
+    Address,
+    Allocation,
+    Candidate,
+    CandidateKind,
+    Mapping,
+    NatReport,
+    PathKind,
+    SocketId,
+)
+from tests.core.lossy_link import pair_of_secrets
+
+START = 1000.0
+RTT_S = 0.05
+SILENT_UNTIL = START + 2 * RTT_S + SILENCE_S
+OURS = Address("203.0.113.20", 40000)
+THEIRS = Address("198.51.100.7", 40001)
+LAN = Address("192.168.1.9", 40001)
+KEEPS = NatReport(Mapping.INDEPENDENT, allocation=Allocation.PRESERVING)
+MIXES = NatReport(Mapping.INDEPENDENT, allocation=Allocation.RANDOM)
+"""Behind such a NAT no port can be agreed on, so that only the main socket is at work."""
+
+
+def test_checks_climb_a_ladder_that_is_dense_at_first():
+    lab = Lab()
+    lab.start()
+    lab.run(1.4)
+    assert lab.offsets(THEIRS) == pytest.approx(CHECK_LADDER_S)
+    assert all(check.ttl is None for _, check in lab.sent)
+
+
+def test_while_start_in_runs_one_low_ttl_opener_leaves_and_nothing_else():
+    lab = Lab()
+    lab.start(start_in_s=0.2)
+    lab.run(0.199)
+    assert [check.ttl for _, check in lab.sent] == [LOW_TTL]
+    lab.run(1.4)
+    full = [at - START - 0.2 for at, check in lab.sent if check.ttl is None]
+    assert full == pytest.approx(CHECK_LADDER_S)
+
+
+def test_on_our_own_lan_nothing_waits_for_start_in():
+    lab = Lab()
+    lab.start(LAN, start_in_s=0.2)
+    assert [check.ttl for _, check in lab.sent] == [None]
+
+
+def test_all_candidates_are_checked_side_by_side():
+    lab = Lab()
+    others = [THEIRS._replace(port=40001 + number) for number in range(3)]
+    lab.start(LAN, *others)
+    assert [check.address for _, check in lab.sent] == [LAN, *others]
+
+
+def test_the_first_answer_finds_the_path_and_nothing_further_is_tried():
+    lab = Lab()
+    lab.start()
+    lab.run(0.05)
+    lab.answer(lab.sent[0][1])
+    [found] = lab.take(PathFound)
+    assert (found.address, found.socket) == (THEIRS, MAIN_SOCKET)
+    assert found.kind is PathKind.DIRECT
+    assert found.rtt_s == pytest.approx(0.05)
+    assert not lab.punch.active
+    lab.run(100.0)
+    assert lab.events == []
+
+
+def test_a_later_answer_only_ever_adds_a_path():
+    lab = Lab()
+    lab.start(LAN, THEIRS)
+    lab.run(0.03)
+    by_address = {check.address: check for _, check in lab.sent}
+    lab.answer(by_address[THEIRS])
+    lab.answer(by_address[LAN])
+    kinds = [event.kind for event in lab.take(PathFound)]
+    assert kinds == [PathKind.DIRECT, PathKind.LAN]
+
+
+def test_after_two_round_trips_and_100_ms_of_silence_a_sample_is_wanted():
+    lab = Lab()
+    lab.start()
+    lab.run(SILENT_UNTIL - START - 0.001)
+    assert lab.event(SampleWanted) is None
+    lab.run(0.001)
+    assert lab.event(SampleWanted) == SampleWanted(MAIN_SOCKET)
+
+
+def test_start_in_is_not_counted_as_silence():
+    lab = Lab()
+    lab.start(start_in_s=0.4)
+    lab.run(SILENT_UNTIL - START + 0.399)
+    assert lab.event(SampleWanted) is None
+    lab.run(0.002)
+    assert lab.event(SampleWanted) is not None
+
+
+def test_what_the_sample_shows_goes_into_the_next_introduction():
+    lab = Lab()
+    lab.start()
+    lab.run(0.3)
+    lab.punch.sampled(MAIN_SOCKET, OURS, poisoned=False, now=lab.now)
+    lab.drain()
+    assert lab.event(IntroductionWanted) == IntroductionWanted((OURS,))
+
+
+def test_a_sample_of_another_socket_or_one_that_was_not_asked_for_changes_nothing():
+    lab = Lab()
+    lab.start()
+    lab.punch.sampled(MAIN_SOCKET, OURS, poisoned=True, now=lab.now)
+    lab.run(0.3)
+    lab.punch.sampled(SocketId(70000), OURS, poisoned=True, now=lab.now)
+    lab.drain()
+    assert lab.take(FreshSocketWanted) == []
+    assert lab.event(IntroductionWanted) is None
+
+
+def test_a_server_that_does_not_answer_the_sample_is_not_waited_for():
+    lab = Lab()
+    lab.start()
+    lab.run(SILENT_UNTIL - START + SAMPLE_PATIENCE_S + 0.001)
+    assert lab.event(IntroductionWanted) == IntroductionWanted(())
+
+
+def test_a_poisoned_socket_is_replaced_and_the_fresh_one_is_shown_before_it_is_used():
+    lab, fresh = Lab(), SocketId(0x10001)
+    lab.start()
+    lab.run(0.3)
+    lab.punch.sampled(MAIN_SOCKET, OURS._replace(port=61234), poisoned=True, now=lab.now)
+    lab.drain()
+    assert lab.take(FreshSocketWanted)
+    lab.take(SampleWanted)
+    lab.sent.clear()
+    lab.punch.use_socket(fresh, lab.now)
+    lab.drain()
+    assert lab.event(SampleWanted) == SampleWanted(fresh)
+    shown = OURS._replace(port=51000)
+    lab.run(0.05)
+    assert lab.sent == [], "the peer does not know of it yet"
+    lab.punch.sampled(fresh, shown, poisoned=False, now=lab.now)
+    lab.drain()
+    assert lab.event(IntroductionWanted) == IntroductionWanted((shown,))
+    lab.start()
+    lab.run(0.1)
+    assert {check.socket for _, check in lab.sent} == {fresh}
+    assert len(lab.sent) == 4, "as densely as a first time: from there it is one"
+
+
+def test_a_fresh_socket_is_used_although_the_server_has_gone_meanwhile():
+    lab, fresh = Lab(), SocketId(0x10001)
+    lab.start()
+    lab.run(0.3)
+    lab.punch.sampled(MAIN_SOCKET, OURS._replace(port=61234), poisoned=True, now=lab.now)
+    lab.punch.use_socket(fresh, lab.now)
+    lab.sent.clear()
+    lab.run(5.0)
+    assert fresh in {check.socket for _, check in lab.sent}
+
+
+def test_a_socket_that_comes_when_a_path_stands_already_begins_nothing():
+    lab = Lab()
+    lab.start()
+    lab.run(0.05)
+    lab.answer(lab.sent[0][1])
+    lab.events.clear()
+    lab.punch.use_socket(SocketId(0x10001), lab.now)
+    lab.run(10.0)
+    assert lab.events == []
+    assert lab.punch.socket == MAIN_SOCKET
+
+
+def test_rounds_back_off_to_a_minute_without_a_server():
+    lab = Lab()
+    lab.start()
+    lab.run(600.0)
+    asked_at = [at for at, event in lab.events if isinstance(event, IntroductionWanted)]
+    gaps = [after - before for before, after in itertools.pairwise(asked_at)]
+    assert gaps[0] < 4.0
+    assert all(48.0 <= gap <= 75.0 for gap in gaps[-5:])
+    assert len(asked_at) < 18
+
+
+def test_rounds_back_off_also_when_a_server_answers_each_of_them():
+    """Both sides ask, and are introduced; that alone gives no reason to hope."""
+    lab = Lab()
+    lab.start()
+    asked = 0
+    while lab.now < START + 600.0:
+        lab.run(0.1)
+        if lab.take(IntroductionWanted):
+            asked += 1
+            lab.start()
+    assert asked < 18
+
+
+def test_an_introduction_that_the_other_side_asked_for_is_followed_at_once():
+    lab = Lab()
+    lab.start()
+    lab.run(100.0)
+    lab.sent.clear()
+    lab.start()
+    assert len(lab.sent) == 1
+    lab.run(1.0)
+    assert lab.offsets(THEIRS, since=START + 100.0) == pytest.approx(RETRY_LADDER_S)
+
+
+def test_news_begin_the_back_off_anew():
+    lab = Lab()
+    lab.start()
+    lab.run(300.0)
+    lab.sent.clear()
+    lab.events.clear()
+    lab.start(fresh=True)
+    lab.run(0.3)
+    assert lab.offsets(THEIRS, since=START + 300.0) == pytest.approx(
+        [offset for offset in CHECK_LADDER_S if offset <= 0.3]
+    )
+    assert lab.event(SampleWanted) is not None
+
+
+def test_an_address_that_comes_later_is_checked_densely_at_once():
+    lab = Lab()
+    lab.start()
+    lab.run(100.0)
+    elsewhere = THEIRS._replace(port=50000)
+    lab.sent.clear()
+    lab.punch.add([_candidate(THEIRS), _candidate(elsewhere)], lab.now)
+    lab.drain()
+    lab.run(0.1)
+    assert [check.address for _, check in lab.sent] == [elsewhere] * 4
+
+
+def test_a_check_from_an_unknown_address_is_followed_there_at_once():
+    lab = Lab()
+    lab.start()
+    lab.run(0.5)
+    lab.sent.clear()
+    unknown = Address("198.51.100.7", 61000)
+    lab.punch.check_received(unknown, MAIN_SOCKET, lab.now)
+    lab.drain()
+    assert [check.address for _, check in lab.sent] == [unknown]
+    lab.answer(lab.sent[0][1])
+    found = lab.event(PathFound)
+    assert found is not None
+    assert found.address == unknown
+
+
+def test_a_burst_of_checks_triggers_one_of_ours_and_not_one_for_each():
+    lab = Lab()
+    lab.start()
+    lab.run(0.5)
+    lab.sent.clear()
+    for _ in range(10):
+        lab.punch.check_received(THEIRS, MAIN_SOCKET, lab.now)
+    lab.drain()
+    assert len(lab.sent) == 1
+    lab.run(TRIGGER_SPACING_S + 0.001)
+    before = len(lab.sent)
+    lab.punch.check_received(THEIRS, MAIN_SOCKET, lab.now)
+    lab.drain()
+    assert len(lab.sent) == before + 1
+
+
+def test_the_addresses_that_checks_come_from_are_bounded():
+    lab = Lab()
+    lab.start()
+    lab.sent.clear()
+    for number in range(50):
+        address = Address(f"198.51.{number}.9", 5000)
+        lab.punch.check_received(address, MAIN_SOCKET, lab.now)
+    lab.drain()
+    assert len({check.address for _, check in lab.sent}) == 8
+
+
+def test_openers_go_to_the_agreed_ports_before_anything_else():
+    """A check that came first would spoil those, too."""
+    lab = Lab()
+    lab.start(nats=(KEEPS, KEEPS))
+    openers, rest = lab.sent[:3], lab.sent[3:]
+    assert [check.address.port for _, check in openers] == list(lab.checks.their_ports)
+    assert all(check.ttl == LOW_TTL for _, check in openers)
+    assert [check.address for _, check in rest] == [THEIRS]
+
+
+def test_in_each_round_another_agreed_port_of_ours_calls_a_little_later():
+    lab = Lab()
+    lab.start(nats=(KEEPS, KEEPS))
+    lab.run(30.0)
+    calls = [
+        check.socket
+        for _, check in lab.sent
+        if check.socket in lab.checks.our_ports and check.address == THEIRS
+    ]
+    assert list(dict.fromkeys(calls)) == list(lab.checks.our_ports)
+
+
+def test_of_two_fresh_ports_the_one_side_opens_and_the_other_calls_when_that_is_done():
+    for number in range(2):
+        lab = Lab(side=number)
+        lab.start(nats=(KEEPS, KEEPS))
+        lab.run(0.8)
+        pairs = lab.checks.meeting_ports
+        meeting = [
+            (at, check)
+            for at, check in lab.sent
+            if (check.socket, check.address.port) in pairs and check.address.host == THEIRS.host
+        ]
+        if lab.checks.we_open:
+            assert {check.socket for _, check in meeting} == {ours for ours, _ in pairs}
+            assert all(check.ttl == LOW_TTL for _, check in meeting)
+            opened_at = meeting[0][0]
+        else:
+            assert {check.socket for _, check in meeting} == {pairs[0][0]}
+            assert all(check.ttl is None for _, check in meeting)
+            called_at = meeting[0][0]
+    assert called_at - opened_at >= 0.2
+
+
+def test_no_port_is_agreed_on_behind_a_nat_that_mixes_them():
+    lab = Lab()
+    lab.start(nats=(MIXES, MIXES))
+    lab.run(60.0)
+    assert {check.socket for _, check in lab.sent} == {MAIN_SOCKET}
+    assert {check.address for _, check in lab.sent} == {THEIRS}
+
+
+def test_the_sockets_of_an_attempt_are_bounded_however_long_it_lasts_and_keys_change():
+    lab = Lab()
+    lab.start(nats=(KEEPS, KEEPS))
+    for hour in range(30):
+        lab.checks.use(pair_of_secrets(seed=hour)[0])
+        lab.run(600.0)
+        assert len(lab.punch.sockets) <= 18
+
+
+def test_after_ten_seconds_without_a_path_the_verdict_is_given_once():
+    lab = Lab()
+    lab.start()
+    lab.run(VERDICT_AFTER_S - 0.01)
+    assert lab.event(AttemptFailed) is None
+    lab.run(0.02)
+    assert len(lab.take(AttemptFailed)) == 1
+    lab.start()
+    lab.run(100.0)
+    assert lab.take(AttemptFailed) == []
+
+
+def test_a_verdict_knows_whether_anything_of_the_peer_was_heard():
+    deaf, heard = Lab(), Lab()
+    for lab in (deaf, heard):
+        lab.start()
+        if lab is heard:
+            lab.punch.check_received(THEIRS, MAIN_SOCKET, lab.now)
+        lab.run(VERDICT_AFTER_S + 1.0)
+    assert "no packet of the peer's" in deaf.take(AttemptFailed)[0].verdict
+    assert "arrive here" in heard.take(AttemptFailed)[0].verdict
+
+
+def test_an_absent_peer_costs_no_silence_so_that_it_is_met_when_it_returns():
+    lab = Lab()
+    lab.start(nats=(KEEPS, KEEPS))
+    for _ in range(60):
+        lab.run(10.0)
+        assert lab.budget.can_spare(THEIRS, lab.now) or lab.budget.allow(THEIRS, 84, lab.now)
+    a_minute = [at for at, _ in lab.sent if at > START + 540.0]
+    assert len(a_minute) <= 20
+
+
+def test_a_stopped_attempt_sends_and_wants_nothing():
+    lab = Lab()
+    lab.start()
+    lab.punch.stop()
+    lab.sent.clear()
+    lab.run(100.0)
+    assert lab.sent == []
+    assert lab.events == []
+    assert lab.punch.get_timer() is None
+    assert lab.punch.targets == ()
+
+
+class Lab:
+    """One punch, the clock, and the peer's keys."""
+
+    def __init__(self, side=0):
+        ours, self.theirs = pair_of_secrets() if side == 0 else reversed(pair_of_secrets())
+        self.now = START
+        self.checks = Checks(b"abcd", Random(1))
+        self.checks.use(ours)
+        self.budget = TargetBudget()
+        self.punch = Punch(self.checks, self.budget, Random(2))
+        self.sent = []
+        self.events = []
+
+    def start(self, *addresses, start_in_s=0.0, nats=(MIXES, MIXES), fresh=False):
+        self.punch.start(
+            [_candidate(address) for address in addresses or (THEIRS,)],
+            ours=(OURS,),
+            nats=nats,
+            start_in_s=start_in_s,
+            rtt_s=RTT_S,
+            fresh=fresh,
+            now=self.now,
+        )
+        self.drain()
+
+    def run(self, duration_s):
+        until = self.now + duration_s
+        while (timer := self.punch.get_timer()) is not None and timer <= until:
+            self.now = max(self.now, timer)
+            self.punch.handle_timer(self.now)
+            self.drain()
+        self.now = until
+
+    def drain(self):
+        self.sent += [(self.now, datagram) for datagram in self.punch.datagrams_to_send()]
+        while (event := self.punch.next_event()) is not None:
+            self.events.append((self.now, event))
+
+    def answer(self, check):
+        """The peer has received this check, and its answer arrives now."""
+        response = answer(stun.decode(check.data), check.data, self.theirs, OURS, MAIN_SOCKET)
+        answered = self.checks.match(
+            stun.decode(response.data), response.data, check.address, check.socket, self.now
+        )
+        self.punch.check_answered(answered, self.now)
+        self.drain()
+
+    def event(self, kind):
+        """The oldest event of a kind; None when there was none."""
+        return next((event for _, event in self.events if isinstance(event, kind)), None)
+
+    def take(self, kind):
+        """All events of a kind, which are then gone."""
+        taken = [event for _, event in self.events if isinstance(event, kind)]
+        self.events = [(at, event) for at, event in self.events if not isinstance(event, kind)]
+        return taken
+
+    def offsets(self, address, since=START):
+        return [at - since for at, check in self.sent if check.address == address]
+
+
+def _candidate(address):
+    kind = CandidateKind.LAN if address == LAN else CandidateKind.SERVER_REFLEXIVE
+    return Candidate(kind, address)
