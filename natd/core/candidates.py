@@ -190,8 +190,9 @@ SWEEP_S = 1.0
 """How often a full table is looked through for addresses that need not be counted any more."""
 MOST_CALLS = 10
 """How many checks of a peer's may wait for ours; without a limit they could be saved up."""
-TRUSTED_FOR_S = 60.0
-"""How long an authenticated answer lifts the budget: longer than any path stays unprobed."""
+TRUSTED_FOR_S = 600.0
+"""How long an authenticated answer lifts the budget.  Where a peer was a moment ago lives nobody
+else, and whoever is restarted a few times must not find that we have spent ourselves on it."""
 
 
 @dataclass(slots=True)
