@@ -281,3 +281,20 @@ def test_a_one_shot_command_loads_no_library_that_it_can_do_without() -> None:
         check=True,
     )
     assert shown.stdout.strip() == "[]"
+
+
+def test_a_cancellation_that_comes_together_with_the_answer_is_heeded(natd: FakeDaemon) -> None:
+    async def ask_and_cancel() -> None:
+        async with Client(natd.path) as client:
+            link = await client._main_link()
+            for _ in range(20):
+                asking = asyncio.create_task(link.request("status", {}, 5.0))
+                while not link._replies:
+                    await asyncio.sleep(0)
+                (answer,) = link._replies.values()
+                answer.set_result({"v": 1, "ok": {}})
+                asking.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await asking
+
+    asyncio.run(ask_and_cancel())

@@ -268,7 +268,9 @@ class _Link:
         self._replies[number] = answer
         try:
             await self.send(do, fields)
-            return outcome(await asyncio.wait_for(answer, timeout_s))
+            # Not wait_for(): Python 3.11's swallows a cancellation that comes with the answer.
+            async with asyncio.timeout(timeout_s):
+                return outcome(await answer)
         except TimeoutError:
             raise silent() from None
         finally:
