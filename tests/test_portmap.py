@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from natd.ipc import UnreachableError
 from natd.portmap import NO_ROUTER, NONE_OFFERED, OFF, default_gateway
 from tests.natlab.kernel_internet import KernelInternet
 from tests.natlab.port_mapper import ALL, NAT_PMP, PCP, PortMapper
@@ -143,6 +144,7 @@ def test_a_daemon_that_was_killed_gets_its_own_mapping_back(tmp_path):
                 port = await _port(alice)
                 await _until_doctor_says(alice, f"PCP, {EXTERNAL}:{port}")
                 programs.kill("alice")
+                await _until(lambda: _is_gone(alice), 10.0)
                 await programs.stop_peer("alice")
                 assert router.mappings() == [f"{port} -> 192.168.1.2:{port}"]
                 alice = await programs.start_peer("alice")
@@ -274,6 +276,15 @@ async def _until_doctor_says(peer: Peer, text: str) -> None:
         await _until(says, 10.0)
     except AssertionError:
         raise AssertionError(f"{text!r} was expected: {await _line(peer)}") from None
+
+
+async def _is_gone(peer: Peer) -> bool:
+    """Whether its client has noticed."""
+    try:
+        await peer.client.request("status")
+    except UnreachableError:
+        return True
+    return False
 
 
 async def _is_mapped(peer: Peer, protocol: str) -> bool:
