@@ -26,6 +26,10 @@ class Due(Enum):
     """The ladder has ended without an answer."""
 
 
+MOMENT_S = 0.003
+"""Datagrams that left together come back within a few packets' time of each other."""
+
+
 class Attempts:
     """The attempts of one registration."""
 
@@ -54,13 +58,14 @@ class Attempts:
         self._first_wait_s = None
         self._paused_until = now + wait_s
 
-    def challenged(self, now: float) -> bool:
-        """Whether to answer a challenge at once; the ladder begins again if so."""
+    def challenged(self, now: float) -> None:
+        """Answer a challenge in a moment: the samples that were asked for with it are just
+        arriving, and the card that the answer brings can tell what they say of our NAT."""
         self._challenges += 1
-        if self._challenges > CHALLENGES_IN_A_ROW:
-            return False
-        self._start_ladder(now)
-        return True
+        if self._challenges <= CHALLENGES_IN_A_ROW:
+            self._ladder.stop()
+            self._first_wait_s = None
+            self._paused_until = now + MOMENT_S
 
     def retry_later(self, first_wait_s: float, now: float) -> None:
         """Give up for now; waits begin at `first_wait_s` and double."""

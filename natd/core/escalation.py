@@ -3,6 +3,7 @@
 Rules:
 - It begins when plain checks have failed or both NATs are known to defeat them, and only where
   the larger budget is allowed: under a secret network, or towards a peer known from before.
+- Another report of either NAT ends it, too: its plan follows from the reports alone.
 - It ends by itself when its packets are spent; a path ends it at once.
 - An answer to one of its checks is a path like any other, and names the technique.
 """
@@ -31,6 +32,7 @@ class Escalation:
         self._turns = turns
         self._random = random
         self._volley: Volley | None = None  # None: nothing is under way
+        self._reports = (NatReport(), NatReport())  # what the plan under way follows from
         self._linger_until: float | None = None  # None: probes are still to be sent
         self._datagrams: list[Datagram] = []
 
@@ -49,6 +51,8 @@ class Escalation:
         `seen` are the peer's addresses as servers saw them, freshest first.
         """
         places = [a for a in seen if not a.is_ipv6 and not is_private(a.host)]
+        if self._volley is not None and self._reports != (ours, theirs):
+            self.stop()
         if not self.allowed or self._volley is not None or not places:
             return False
         if not (is_hard(ours) or is_hard(theirs)):
@@ -63,6 +67,7 @@ class Escalation:
         )
         if plan is None or not self._turns.take(self, now):
             return False
+        self._reports = (ours, theirs)
         helpers = self._turns.fresh_sockets(plan.helpers)
         self._volley = Volley(plan, places[0], main, helpers, now)
         self._linger_until = None

@@ -20,6 +20,8 @@ Rules:
   main socket towards the other's agreed ports as the attempt begins: a check that came before
   them would spoil those, too.  Elsewhere nothing is sent to the peer from the fresh socket
   until a server has seen it and has introduced both sides again.
+- Behind a NAT that counts its ports up, the peer can only guess the next one from a sample that
+  was taken just now: each round has a fresh socket, sampled before anything else is sent from it.
 - The first wait is two round trips and 100 ms: beyond that checks die on the way, they are not
   slow.  The waits of further rounds grow: 1, 2, 4 … 60 s.  Only news begin them anew: another
   card of the peer's, the user, a change of our network.  An introduction alone does not, for
@@ -346,8 +348,12 @@ class Punch:
         if attempt.escalate_at is not None and attempt.escalate_at <= now:
             attempt.escalate_at = None
             attempt.sample_by = now + SAMPLE_PATIENCE_S
-            self._events.append(SampleWanted(self._socket))
-            self._use_agreed_ports(now)
+            if self._nats[0].allocation is Allocation.SEQUENTIAL:
+                self._pause()
+                self._events.append(FreshSocketWanted())
+            else:
+                self._events.append(SampleWanted(self._socket))
+                self._use_agreed_ports(now)
         if attempt.sample_by is not None and attempt.sample_by <= now:
             attempt.sample_by = None
             self._introduce((), now)

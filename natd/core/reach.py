@@ -22,6 +22,7 @@ from natd.core.candidates import TargetBudget, path_kind, targets
 from natd.core.checks import PREFIX_BYTES, Checks, answer
 from natd.core.escalation import Escalation
 from natd.core.paths import PathChosen, PathRecovered, Paths, PathsLost, PathSuspected
+from natd.core.plans import is_hard
 from natd.core.punch import (
     AttemptFailed,
     FreshSocketWanted,
@@ -35,6 +36,7 @@ from natd.core.secrets import PairSecrets
 from natd.core.types import (
     MAIN_SOCKET,
     Address,
+    Allocation,
     Candidate,
     CandidateKind,
     Datagram,
@@ -135,6 +137,7 @@ class Reach:
         self._their_nat = NatReport()
         self._has_news = False  # whether the peer's card came after the last attempt began
         self._seen: tuple[Address, ...] = ()
+        self._theirs_are_news = False  # whether their freshest address changed in this round
         self._last_good: tuple[Address, ...] = ()
         # Where the peer was last heard while there was no path; None: nowhere yet.
         self._heard_from: tuple[Address, SocketId] | None = None
@@ -184,6 +187,7 @@ class Reach:
 
     def introduced(self, seen: tuple[Address, ...], start_in_s: float, now: float) -> None:
         """A server told both of us, at this instant, where the other is; freshest first."""
+        self._theirs_are_news = self._theirs_are_news or seen[:1] != self._seen[:1]
         self._seen = seen
         self._has_left = False
         in_use = self._paths.in_use
@@ -404,10 +408,19 @@ class Reach:
         self._escalate(now)
 
     def _escalate(self, now: float) -> None:
-        """Plain checks have failed, or can't but fail."""
-        self._escalation.begin(
-            self._surroundings.nat, self._their_nat, self._seen, self._punch.socket, now
-        )
+        """Plain checks have failed, or can't but fail.
+
+        Between two hard NATs a sequence is worth guessing at only from a sample of this round.
+        """
+        ours, theirs = self._surroundings.nat, self._their_nat
+        if is_hard(ours) and is_hard(theirs):
+            ours_are_stale = self._punch.socket == MAIN_SOCKET
+            if ours.allocation is Allocation.SEQUENTIAL and ours_are_stale:
+                return
+            if theirs.allocation is Allocation.SEQUENTIAL and not self._theirs_are_news:
+                return
+        if self._escalation.begin(ours, theirs, self._seen, self._punch.socket, now):
+            self._theirs_are_news = False
 
     def _all_targets(self) -> tuple[Candidate, ...]:
         in_use = self._paths.in_use
@@ -448,7 +461,8 @@ class Reach:
                     technique = self._escalation.technique or technique
                     self._paths.add(address, socket, kind, technique, rtt_s, now)
                 case SampleWanted():
-                    self._escalate(now)
+                    if not (is_hard(self._surroundings.nat) and is_hard(self._their_nat)):
+                        self._escalate(now)
                     self._events.append(event)
                 case PathChosen(path):
                     self._reached(path)

@@ -257,8 +257,7 @@ class Registration:
                 return  # a retransmission was challenged, too: the answer to that is on its way
             self.rtt_s = now - question.sent_at
             self._token = challenge.token
-            if self._attempts.challenged(now):
-                self._send_register(now)
+            self._attempts.challenged(now)
         elif question.lease_id == self._lease_id:
             self._end_lease()
             self._announces = True
