@@ -1,0 +1,331 @@
+"""Live paths: which one is used, whether it still works, and what moves a peer to another."""
+
+from random import Random
+
+import pytest
+
+from natd.core import stun
+from natd.core.candidates import TargetBudget
+from natd.core.checks import Checks, answer
+from natd.core.paths import (
+    CONFIRM_AFTER_S,
+    FORGET_AFTER_S,
+    KEEPALIVE_S,
+    LEAST_PATIENCE_S,
+    LOST_AFTER_S,
+    MOST_PATHS,
+    PathChosen,
+    PathRecovered,
+    Paths,
+    PathsLost,
+    PathSuspected,
+)
+from natd.core.types import MAIN_SOCKET, Address, PathKind, SocketId
+from tests.core.lossy_link import pair_of_secrets
+
+START = 1000.0
+THEIRS = Address("198.51.100.7", 40001)
+ELSEWHERE = Address("198.51.100.7", 51000)
+LAN = Address("192.168.1.9", 40001)
+
+
+def test_the_first_path_is_taken_into_use_and_confirmed_three_seconds_later():
+    """Linux keeps a flow four times as long if it is still used two seconds after its start."""
+    lab = Lab()
+    lab.add(THEIRS)
+    assert [event.path.address for event in lab.take(PathChosen)] == [THEIRS]
+    assert lab.paths.in_use == (THEIRS, MAIN_SOCKET)
+    lab.run(CONFIRM_AFTER_S + 0.1)
+    assert [at - START for at, _ in lab.sent] == pytest.approx([CONFIRM_AFTER_S])
+
+
+def test_a_path_at_rest_costs_one_check_in_fifteen_seconds():
+    lab = Lab()
+    lab.add(THEIRS)
+    lab.run(600.0)
+    assert 600 / KEEPALIVE_S * 0.9 <= len(lab.sent) <= 600 / KEEPALIVE_S * 1.15
+    assert lab.events == [(START, lab.events[0][1])], "nothing to tell"
+
+
+def test_a_path_on_which_anything_is_heard_needs_no_check():
+    lab = Lab()
+    lab.add(THEIRS)
+    lab.run(CONFIRM_AFTER_S + 1.0)
+    lab.sent.clear()
+    for _ in range(60):
+        lab.run(5.0)
+        lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now)
+    assert lab.sent == []
+    assert lab.paths.heard_at == lab.now
+
+
+def test_a_path_of_a_better_kind_replaces_the_one_in_use_at_once():
+    lab = Lab()
+    lab.add(THEIRS, PathKind.DIRECT, rtt_s=0.010)
+    lab.add(LAN, PathKind.LAN, rtt_s=0.050)
+    assert lab.paths.in_use == (LAN, MAIN_SOCKET)
+    lab.add(ELSEWHERE, PathKind.MAPPED, rtt_s=0.001)
+    assert lab.paths.in_use == (LAN, MAIN_SOCKET)
+
+
+@pytest.mark.parametrize(
+    ("ours_s", "other_s", "moves"),
+    [(0.100, 0.080, True), (0.100, 0.096, False), (0.010, 0.004, True), (0.200, 0.190, False)],
+)
+def test_of_one_kind_a_path_must_be_better_by_5_ms_and_a_tenth(ours_s, other_s, moves):
+    lab = Lab()
+    lab.add(THEIRS, rtt_s=ours_s)
+    lab.add(ELSEWHERE, rtt_s=other_s)
+    assert (lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)) is moves
+
+
+def test_unanswered_data_is_followed_by_a_check_after_three_round_trips():
+    lab = Lab(answers=False)
+    lab.add(THEIRS, rtt_s=0.2)
+    lab.run(1.0)
+    lab.paths.sent(lab.now, awaiting=True)
+    lab.run(0.6 - 0.01)
+    assert lab.sent == []
+    lab.run(0.02)
+    assert len(lab.sent) == 1
+
+
+def test_data_that_asks_for_no_answer_makes_nobody_suspicious():
+    lab = Lab(answers=False)
+    lab.add(THEIRS)
+    lab.run(1.0)
+    lab.paths.sent(lab.now, awaiting=False)
+    lab.run(1.5)
+    assert lab.sent == []
+
+
+def test_data_that_is_answered_is_forgiven():
+    lab = Lab(answers=False)
+    lab.add(THEIRS)
+    lab.run(1.0)
+    lab.paths.sent(lab.now, awaiting=True)
+    lab.run(LEAST_PATIENCE_S / 2)
+    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now)
+    lab.run(1.0)
+    assert lab.sent == []
+
+
+def test_a_path_that_answers_nothing_is_suspected_within_two_seconds_then_lost():
+    lab = Lab(answers=False)
+    lab.add(THEIRS)
+    lab.run(1.0)
+    lab.paths.sent(lab.now, awaiting=True)
+    began = lab.now
+    lab.run(60.0)
+    [suspected_at] = [at for at, event in lab.events if isinstance(event, PathSuspected)]
+    [lost_at] = [at for at, event in lab.events if isinstance(event, PathsLost)]
+    assert suspected_at - began <= 2.0
+    assert lost_at - began == pytest.approx(LEAST_PATIENCE_S + LOST_AFTER_S)
+    assert lab.paths.in_use is None
+    assert lab.paths.get_timer() is None
+
+
+def test_a_suspected_path_stays_in_use_and_recovers_by_anything_authentic():
+    lab = Lab(answers=False)
+    lab.add(THEIRS)
+    lab.paths.probe(lab.now)
+    lab.run(5.0)
+    assert not lab.paths.healthy
+    assert lab.paths.in_use == (THEIRS, MAIN_SOCKET)
+    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now)
+    lab.drain()
+    assert lab.paths.healthy
+    assert len(lab.take(PathRecovered)) == 1
+    lab.run(60.0)
+    assert len(lab.take(PathSuspected)) == 2, "it may be suspected again"
+
+
+def test_a_suspected_path_is_replaced_by_any_that_answers_whatever_its_kind():
+    lab = Lab(answers=False)
+    lab.add(LAN, PathKind.LAN)
+    lab.add(THEIRS)
+    lab.answers = {THEIRS}
+    lab.paths.probe(lab.now)
+    lab.run(3.0)
+    assert lab.paths.in_use == (THEIRS, MAIN_SOCKET)
+    assert lab.paths.healthy
+
+
+def test_a_standby_that_was_not_heard_lately_is_not_taken_into_use():
+    """Its better round trip is one of hours ago; its NAT has closed since."""
+    lab = Lab()
+    lab.add(ELSEWHERE, rtt_s=0.040)
+    lab.add(THEIRS, PathKind.LAN, rtt_s=0.100)
+    lab.run(30.0)
+    lab.take(PathChosen)
+    lab.answers = set()
+    lab.paths.probe(lab.now)
+    lab.run(60.0)
+    assert lab.take(PathChosen) == []
+    assert len(lab.take(PathsLost)) == 1
+
+
+def test_a_standby_that_answers_when_the_path_in_use_is_suspected_takes_its_place():
+    lab = Lab()
+    lab.add(ELSEWHERE)
+    lab.add(LAN, PathKind.LAN)
+    lab.run(30.0)
+    lab.answers = {ELSEWHERE}
+    lab.paths.sent(lab.now, awaiting=True)
+    lab.run(3.0)
+    assert lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)
+
+
+def test_the_sockets_of_standbys_are_needed_too():
+    lab = Lab()
+    lab.add(THEIRS)
+    lab.paths.add(ELSEWHERE, SocketId(30000), PathKind.DIRECT, "re-roll", 0.05, lab.now)
+    assert lab.paths.sockets == {MAIN_SOCKET, SocketId(30000)}
+
+
+def test_a_standby_of_long_ago_is_forgotten_with_its_socket():
+    lab = Lab()
+    lab.add(THEIRS)
+    lab.paths.add(ELSEWHERE, SocketId(30000), PathKind.DIRECT, "re-roll", 0.05, lab.now)
+    lab.run(FORGET_AFTER_S + 2 * KEEPALIVE_S)
+    assert lab.paths.sockets == {MAIN_SOCKET}
+
+
+def test_paths_are_bounded():
+    lab = Lab()
+    for number in range(50):
+        lab.add(THEIRS._replace(port=41000 + number))
+    assert len(lab.paths._paths) <= MOST_PATHS + 1
+    assert (THEIRS._replace(port=41000), MAIN_SOCKET) in lab.paths._paths, "the one in use stays"
+
+
+def test_what_is_heard_from_elsewhere_is_checked_there_and_moves_nothing_by_itself():
+    lab = Lab(answers=False)
+    lab.add(THEIRS)
+    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now)
+    lab.drain()
+    assert [check.address for _, check in lab.sent] == [ELSEWHERE]
+    lab.run(2.0)
+    assert lab.paths.in_use == (THEIRS, MAIN_SOCKET)
+
+
+def test_a_peer_roams_only_to_where_a_check_of_ours_was_answered():
+    lab = Lab(answers=False)
+    lab.add(THEIRS)
+    lab.answers = {ELSEWHERE}
+    lab.paths.probe(lab.now)
+    lab.run(3.0)
+    assert not lab.paths.healthy
+    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now)
+    lab.drain()
+    lab.run(0.1)
+    assert lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)
+    report = lab.paths.report
+    assert report is not None
+    assert report.technique == "roaming"
+
+
+def test_datagrams_replayed_from_everywhere_make_few_checks_and_keep_little():
+    lab = Lab(answers=False)
+    lab.add(THEIRS)
+    for number in range(500):
+        address = Address("203.0.113.77", 2000 + number)
+        lab.paths.heard(address, MAIN_SOCKET, PathKind.DIRECT, lab.now + number * 0.001)
+    lab.drain()
+    assert len(lab.sent) <= 10 + 10, "what a stranger costs, in a second"
+    assert len(lab.paths._roaming) <= 8
+
+
+def test_nothing_heard_makes_a_path_where_there_is_none():
+    lab = Lab()
+    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, START)
+    lab.drain()
+    assert lab.paths.in_use is None
+    assert lab.sent == []
+
+
+def test_an_answer_to_no_check_of_a_path_is_left_to_the_attempt():
+    lab = Lab()
+    check = lab.checks.request(ELSEWHERE, MAIN_SOCKET, START)
+    answered = lab.answered(check)
+    assert answered is not None
+    assert not lab.paths.check_answered(answered, START)
+
+
+def test_the_round_trip_is_smoothed():
+    lab = Lab()
+    lab.add(THEIRS, rtt_s=0.100)
+    check = lab.checks.request(THEIRS, MAIN_SOCKET, START)
+    lab.now = START + 0.020
+    lab.paths.check_answered(lab.answered(check), lab.now)
+    report = lab.paths.report
+    assert report is not None
+    assert report.rtt_s == pytest.approx(0.100 - 0.080 / 8)
+
+
+def test_a_dropped_peer_has_no_path_and_wants_nothing():
+    lab = Lab()
+    lab.add(THEIRS)
+    lab.paths.drop()
+    lab.sent.clear()
+    lab.run(100.0)
+    assert lab.sent == []
+    assert lab.paths.in_use is None
+    assert lab.paths.sockets == frozenset()
+
+
+class Lab:
+    """Paths, the clock, and a peer who answers from some addresses, or from all."""
+
+    def __init__(self, answers=True):
+        ours, self.theirs = pair_of_secrets()
+        self.now = START
+        self.checks = Checks(b"abcd", Random(1))
+        self.checks.use(ours)
+        self.paths = Paths(self.checks, TargetBudget(), Random(2))
+        self.answers = answers
+        """True for every address, False for none, or the set of those that answer."""
+        self.sent = []
+        self.events = []
+        self._on_the_way = []
+
+    def add(self, address, kind=PathKind.DIRECT, rtt_s=0.05):
+        self.paths.add(address, MAIN_SOCKET, kind, "simultaneous-open", rtt_s, self.now)
+        self.drain()
+
+    def run(self, duration_s):
+        until = self.now + duration_s
+        self.drain()
+        while True:
+            timer = self.paths.get_timer()
+            arrival = self._on_the_way[0][0] if self._on_the_way else None
+            due = min((at for at in (timer, arrival) if at is not None), default=None)
+            if due is None or due > until:
+                break
+            self.now = max(self.now, due)
+            if arrival == due:
+                answered = self.answered(self._on_the_way.pop(0)[1])
+                if answered is not None:
+                    self.paths.check_answered(answered, self.now)
+            else:
+                self.paths.handle_timer(self.now)
+            self.drain()
+        self.now = until
+
+    def drain(self):
+        for check in self.paths.datagrams_to_send():
+            self.sent.append((self.now, check))
+            if self.answers is True or (self.answers and check.address in self.answers):
+                self._on_the_way.append((self.now + 0.05, check))
+        while (event := self.paths.next_event()) is not None:
+            self.events.append((self.now, event))
+
+    def answered(self, check):
+        response = answer(stun.decode(check.data), check.data, self.theirs, THEIRS, MAIN_SOCKET)
+        message = stun.decode(response.data)
+        return self.checks.match(message, response.data, check.address, check.socket, self.now)
+
+    def take(self, kind):
+        taken = [event for _, event in self.events if isinstance(event, kind)]
+        self.events = [(at, event) for at, event in self.events if not isinstance(event, kind)]
+        return taken
