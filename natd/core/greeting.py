@@ -10,7 +10,10 @@ Rules:
 - A greeting that wants an answer is padded to the size of the largest card, so that an answer
   to a forged source is never longer than what caused it.
 - The network tag only finds the key to try; a card that does not open causes no packet.
-- Whom we met in this run is not greeted any more.
+- Whom we met in this run is not greeted any more, and whoever is online says nothing by a
+  greeting with the card that we have: it is a recorded one.
+- In an open network everybody knows the tag and can seal a card.  Opening one costs up to half a
+  millisecond, so no more are opened than `OPENED_RATE` a second, whoever sends them.
 """
 
 import struct
@@ -34,6 +37,10 @@ FIRST_S = 0.5
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 60.0
 JITTER = 0.2
+
+OPENED_RATE, OPENED_BURST = 32.0, 64.0
+"""Cards a second, and at once: where a whole network comes back to a dead server, the rest is
+greeted again a second later."""
 
 _HEAD = struct.Struct(">BBB4sH")
 _WANTS_ANSWER = 0x01
@@ -73,7 +80,7 @@ def decode_greeting(data: bytes) -> Greeting:
     wants_answer = bool(flags)
     if len(data) != (PADDED_BYTES if wants_answer else _HEAD.size + size):
         raise DecodeError("a greeting of another length")
-    if any(data[_HEAD.size + size :]):
+    if data[_HEAD.size + size :].strip(b"\x00"):
         raise DecodeError("a greeting padded with something")
     return Greeting(tag, sealed, wants_answer)
 
@@ -91,6 +98,17 @@ class Greetings:
     def __init__(self, random: Random) -> None:
         self._random = random
         self._absent: dict[PeerId, _Absent] = {}
+        self._openings = OPENED_BURST
+        self._counted_at = 0.0
+
+    def may_open(self, now: float) -> bool:
+        """Whether one more card may be opened; takes it if so."""
+        since_s, self._counted_at = now - self._counted_at, now
+        self._openings = min(OPENED_BURST, self._openings + since_s * OPENED_RATE)
+        if self._openings < 1.0:
+            return False
+        self._openings -= 1.0
+        return True
 
     def expect(self, peer: PeerId, addresses: tuple[Address, ...], now: float) -> None:
         if addresses:

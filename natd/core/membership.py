@@ -259,6 +259,9 @@ class Membership:
 
     def receive_greeting(self, data: bytes, address: Address, socket: SocketId, now: float) -> None:
         """A card that came straight from its owner, who is where it came from."""
+        if not self._greetings.may_open(now):
+            self.dropped["greetings-too-many"] += 1
+            return
         try:
             greeting = decode_greeting(data)
         except DecodeError:
@@ -266,6 +269,10 @@ class Membership:
             return
         card = self._open(greeting.sealed_card)
         if card is None or card.peer in self._blocked:
+            return
+        known = self._peers.get(card.peer)
+        if known is not None and known.is_online and card.sequence <= known.card.sequence:
+            self.dropped["greeting-of-one-who-is-here"] += 1
             return
         peer = self._take_card(card, greeting.sealed_card)
         if peer is None:

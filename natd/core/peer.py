@@ -287,6 +287,10 @@ class Peer:
             self.reach.get_timer(), self._dialogue.get_timer(), self._presence.redial_at
         )
 
+    @property
+    def is_online(self) -> bool:
+        return self._presence.online
+
     def view(self, now: float) -> PeerView:
         state = PeerState.OFFLINE
         if self._is_blocked:

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from natd.core.greeting import (
     FIRST_S,
+    OPENED_BURST,
+    OPENED_RATE,
     PADDED_BYTES,
     Greeting,
     Greetings,
@@ -80,3 +82,10 @@ def test_an_absent_peer_is_greeted_less_and_less_until_it_is_met():
     assert len(instants) <= 20
     greetings.met(PEER)
     assert greetings.get_timer() is None
+
+
+def test_however_many_greetings_come_only_so_many_cards_are_opened():
+    greetings = Greetings(Random(1))
+    opened = sum(greetings.may_open(START + number / 20_000) for number in range(200_000))
+    assert opened <= OPENED_BURST + 10.0 * OPENED_RATE
+    assert greetings.may_open(START + 11.0), "and afterwards again"

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from random import Random
 
-from natd.core import events, rendezvous, wire
+from natd.core import events, greeting, rendezvous, wire
 from natd.core.card import Card, Identity, open_card, seal_card
 from natd.core.secrets import Prekey, network_key
 from natd.core.types import Address, Datagram, DecodeError
@@ -182,3 +182,22 @@ def test_an_outsider_without_the_secret_makes_nobody_send_a_packet():
             alice.node.receive_datagram(data, Address("198.51.100.99", 5555), internet.now)
     internet.run(0.5)
     assert [s for s in _to_peers(village, alice) if s.datagram.address.port == 5555] == []
+
+
+def test_a_recorded_greeting_of_a_peer_that_is_here_makes_nobody_send_a_packet():
+    village, alice, bob = _pair(KEY)
+    internet = village.internet
+    assert internet.run_until(lambda: alice.is_online(bob), 5.0)
+    internet.run(20.0)
+    card = alice.disk.cards[bob.peer]
+    recorded = greeting.Greeting(greeting.network_tag(KEY), card, wants_answer=True)
+    internet.trace = []
+    for number in range(20):
+        victim = Address(f"198.51.100.{number + 1}", 5555)
+        data = greeting.encode_greeting(recorded)
+        alice.node.receive_datagram(data, victim, internet.now)
+    internet.run(5.0)
+    towards = {sent.datagram.address.host for sent in _to_peers(village, alice)}
+    assert not any(host.startswith("198.51.100.") for host in towards)
+    bob.send("as before", to=alice)
+    assert internet.run_until(lambda: alice.texts()[-1] == "as before", 1.0)
