@@ -1,6 +1,8 @@
 """What a port that the router maps is worth: two nodes in virtual time, NATs that are hopeless
 without it."""
 
+from random import Random
+
 import pytest
 
 from natd.core.candidates import targets
@@ -123,7 +125,7 @@ def test_a_public_mapped_address_is_tried_from_everywhere():
 
 def test_a_card_names_mapped_addresses_as_long_as_they_are():
     identity = Identity(bytes(32))
-    profile = Profile(identity, KEY, "alice", sequence=1, now=1000.0)
+    profile = Profile(identity, KEY, "alice", Random(1), sequence=1, now=1000.0)
     profile.set_addresses(("192.168.1.2",), 40000)
     lan = Candidate(CandidateKind.LAN, Address("192.168.1.2", 40000))
     mapped = Candidate(CandidateKind.MAPPED, Address("203.0.113.5", 40000))
