@@ -10,18 +10,17 @@ from natd.core.card import Identity
 from natd.core.coordinator import Coordinator
 from natd.core.membership import NetworkSettings
 from natd.core.natmodel import OBSERVATION_LIFETIME_S
-from natd.core.news import Sampled
+from natd.core.news import Leased, Sampled
 from natd.core.node import Node
 from natd.core.rendezvous import Registered, Sample
 from natd.core.sampling import Sampling
 from natd.core.secrets import network_key
 from natd.core.types import LOWEST_ANY_PORT_SOCKET, Address, Datagram, Mapping, SocketId
-from tests.core.meeting import ONE_WAY_S, OTHER, PORTS, SERVER, Meeting, Sent
+from tests.core.meeting import OTHER, PORTS, SERVER, Meeting, Sent
 from tests.core.village import Village
 from tests.nat import ADDRESS_DEPENDENT, PORT_RESTRICTED, SYMMETRIC_RANDOM, NatPolicy
 from tests.net import Internet
 
-ROUND_TRIP_S = 2 * ONE_WAY_S
 BOTH = (SERVER.host, OTHER.host)
 PUBLIC, PUBLIC_OTHER = Address("45.1.1.10", 8080), Address("45.1.2.10", 8080)
 SAMPLED_PORTS = (8081, 8082, 8083)
@@ -32,7 +31,7 @@ def test_a_second_address_is_asked_at_two_ports_as_soon_as_the_server_has_told_i
     guest = meeting.register("alice")
     asked = [s for s in meeting.sent if s.destination.host == OTHER.host]
     assert [(s.at, s.destination.port) for s in asked] == [
-        (pytest.approx(1000.0 + 2 * ROUND_TRIP_S), port) for port in (8080, 8081)
+        (guest.first(Leased), port) for port in (8080, 8081)
     ]
     told = {event.server_address: event.observed for event in guest.of(Sampled)}
     assert told[OTHER] == told[Address(OTHER.host, 8081)] == guest.address
