@@ -42,6 +42,9 @@ OPENED_RATE, OPENED_BURST = 32.0, 64.0
 """Cards a second, and at once: where a whole network comes back to a dead server, the rest is
 greeted again a second later."""
 
+STRANGERS_RATE, STRANGERS_BURST = 4.0, 16.0
+"""Whoever greets has mostly been met before, and a stranger costs a handshake."""
+
 _HEAD = struct.Struct(">BBB4sH")
 _WANTS_ANSWER = 0x01
 
@@ -85,6 +88,23 @@ def decode_greeting(data: bytes) -> Greeting:
     return Greeting(tag, sealed, wants_answer)
 
 
+class _Allowance:
+    """A token bucket."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = self._left = burst
+        self._counted_at = 0.0
+
+    def take(self, now: float) -> bool:
+        since_s, self._counted_at = now - self._counted_at, now
+        self._left = min(self._burst, self._left + since_s * self._rate)
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
+
+
 @dataclass(slots=True)
 class _Absent:
     addresses: tuple[Address, ...]
@@ -98,17 +118,16 @@ class Greetings:
     def __init__(self, random: Random) -> None:
         self._random = random
         self._absent: dict[PeerId, _Absent] = {}
-        self._openings = OPENED_BURST
-        self._counted_at = 0.0
+        self._openings = _Allowance(OPENED_RATE, OPENED_BURST)
+        self._strangers = _Allowance(STRANGERS_RATE, STRANGERS_BURST)
 
     def may_open(self, now: float) -> bool:
         """Whether one more card may be opened; takes it if so."""
-        since_s, self._counted_at = now - self._counted_at, now
-        self._openings = min(OPENED_BURST, self._openings + since_s * OPENED_RATE)
-        if self._openings < 1.0:
-            return False
-        self._openings -= 1.0
-        return True
+        return self._openings.take(now)
+
+    def may_meet(self, now: float) -> bool:
+        """The same for being met by someone we have never heard of."""
+        return self._strangers.take(now)
 
     def expect(self, peer: PeerId, addresses: tuple[Address, ...], now: float) -> None:
         if addresses:

@@ -274,6 +274,9 @@ class Membership:
         if known is not None and known.is_online and card.sequence <= known.card.sequence:
             self.dropped["greeting-of-one-who-is-here"] += 1
             return
+        if known is None and not self._greetings.may_meet(now):
+            self.dropped["greetings-of-strangers"] += 1
+            return
         peer = self._take_card(card, greeting.sealed_card)
         if peer is None:
             return

@@ -11,6 +11,8 @@ from natd.core.greeting import (
     OPENED_BURST,
     OPENED_RATE,
     PADDED_BYTES,
+    STRANGERS_BURST,
+    STRANGERS_RATE,
     Greeting,
     Greetings,
     decode_greeting,
@@ -84,8 +86,12 @@ def test_an_absent_peer_is_greeted_less_and_less_until_it_is_met():
     assert greetings.get_timer() is None
 
 
-def test_however_many_greetings_come_only_so_many_cards_are_opened():
+def test_however_many_greetings_come_only_so_many_cards_are_opened_and_strangers_met():
     greetings = Greetings(Random(1))
-    opened = sum(greetings.may_open(START + number / 20_000) for number in range(200_000))
-    assert opened <= OPENED_BURST + 10.0 * OPENED_RATE
-    assert greetings.may_open(START + 11.0), "and afterwards again"
+    for may, rate, burst in (
+        (greetings.may_open, OPENED_RATE, OPENED_BURST),
+        (greetings.may_meet, STRANGERS_RATE, STRANGERS_BURST),
+    ):
+        taken = sum(may(START + number / 20_000) for number in range(200_000))
+        assert taken <= burst + 10.0 * rate
+        assert may(START + 11.0), "and afterwards again"
