@@ -278,11 +278,42 @@ def test_an_hour_of_silence_costs_no_datagram_and_ends_no_session() -> None:
 
 
 @pytest.mark.parametrize("cut_s", [5.0, 60.0, 600.0])
-def test_after_a_cut_a_message_arrives_at_once_over_the_new_path(cut_s: float) -> None:
+def test_after_a_cut_a_message_arrives_one_round_trip_later_than_the_first_packet(
+    cut_s: float,
+) -> None:
     link, dialler, acceptor = cut_link(cut_s)
     assert dialler.session is not None
     dialler.session.path_changed(link.now)
-    assert link.run(RTT_S, lambda: acceptor.received.endswith(b"lost"))
+    assert link.run(1.5 * RTT_S + 0.01, lambda: acceptor.received.endswith(b"lost"))
+
+
+def test_on_a_path_that_changes_at_once_a_message_is_there_half_a_round_trip_later() -> None:
+    link, dialler, acceptor = cut_link(0.3)
+    assert dialler.session is not None
+    dialler.session.path_changed(link.now)
+    assert link.run(0.6 * RTT_S, lambda: acceptor.received.endswith(b"lost"))
+
+
+@pytest.mark.parametrize("cut_s", [5.0, 600.0, 7200.0])
+def test_the_length_of_a_cut_is_not_taken_for_a_round_trip(cut_s: float) -> None:
+    """Packets that were sent again as they were made the library wait for minutes after the
+    next loss, and send a few bytes a second until then."""
+    link, dialler, acceptor = cut_link(cut_s)
+    assert dialler.session is not None
+    assert acceptor.session is not None
+    link.weather.jitter_s = 0.002
+    dialler.session.path_changed(link.now)
+    acceptor.session.path_changed(link.now)
+    link.run(1.0)
+    for number in range(10):
+        text = b"after %d" % number
+        dialler.session.send(text, link.now)
+        assert link.run(2 * RTT_S, lambda text=text: acceptor.received.endswith(text))
+    link.weather.is_cut = True
+    dialler.session.send(b"swallowed", link.now)
+    link.run(0.05)
+    link.weather.is_cut = False
+    assert link.run(1.0, lambda: acceptor.received.endswith(b"swallowed"))
 
 
 @pytest.mark.parametrize("who", ["dialler", "acceptor"])
