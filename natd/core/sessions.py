@@ -153,6 +153,7 @@ class Sessions:
 
     def path_changed(self, now: float) -> None:
         """The datagrams take another path, or the old one is back: repeat what is unanswered."""
+        self.renew(now)
         for session in (self._in_use, self._replacement):
             if session is not None:
                 session.path_changed(now)
@@ -303,9 +304,9 @@ class Sessions:
                         return
                     self._held += data
                 case Established() if session is self._replacement:
-                    assert self._in_use is not None
                     self._datagrams += session.datagrams_to_send()
-                    self._discard(self._in_use)
+                    if self._in_use is not None:
+                        self._discard(self._in_use)
                     self._promote()
                 case Established():
                     self._events.append(SessionConfirmed())
