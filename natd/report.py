@@ -131,7 +131,7 @@ class Report:
         checks.append(
             _check("nat", not hard, f"mapping {nat.mapping}, {nat.allocation}; seen at {seen}")
         )
-        checks.append(_check("port mapping", True, parts.port_map.summary()))
+        checks.append(_check("router", True, f"port mapping: {parts.port_map.summary()}"))
         if target is not None:
             checks.append(self._path_check(*target))
         return {"checks": checks, "verdict": self._verdict(checks, target)}

@@ -102,7 +102,7 @@ def test_a_router_that_offers_nothing_delays_nothing_and_doctor_says_so(tmp_path
             async with Programs(lab, tmp_path) as programs:
                 alice = await programs.start_peer("alice")
                 began = time.monotonic()
-                assert (await _line(alice))["ok"]
+                assert await _told(alice)
                 assert time.monotonic() - began < 1.0
                 await _until_doctor_says(alice, NONE_OFFERED)
                 began = time.monotonic()
@@ -171,7 +171,7 @@ def test_switching_it_off_in_the_configuration_takes_the_mapping_back(tmp_path):
                 await _until(lambda: _has(router, alice), 10.0)
                 config.write_text("paths: {port_mapping: false}\n")
                 await alice.client.request("reload")
-                assert (await _line(alice))["text"] == OFF
+                assert await _told(alice) == OFF
                 await _until(lambda: _is_empty(router), 5.0)
                 config.write_text("paths: {port_mapping: true}\n")
                 await alice.client.request("reload")
@@ -201,7 +201,7 @@ def test_two_random_nats_meet_at_a_port_that_a_real_router_maps(protocol, tmp_pa
                 await alice.join("demo", [programs.server])
                 await alice.witness.wait_for("server_up", 5.0)
                 bob = await programs.start_peer("bob")
-                await _line(bob)  # READY is told before QUIC is loaded, the answer comes after
+                await _told(bob)  # READY is told before QUIC is loaded, the answer comes after
                 began = time.monotonic()
                 await bob.join("demo", [programs.server])
                 await bob.client.send("demo", "hello")
@@ -243,7 +243,7 @@ def test_a_machine_without_a_router_asks_nobody(tmp_path):
         async def test():
             async with Programs(lab, tmp_path) as programs:
                 alice = await programs.start_peer("alice")
-                assert (await _line(alice))["text"] == NO_ROUTER
+                assert await _told(alice) == NO_ROUTER
 
         asyncio.run(test())
 
@@ -263,19 +263,22 @@ async def _port(peer: Peer) -> int:
     return int(status["self"]["udp"].rpartition(":")[2])
 
 
-async def _line(peer: Peer) -> dict[str, object]:
+async def _told(peer: Peer) -> str:
+    """What doctor says of the mapping."""
     checks = (await peer.client.request("doctor", peer=None))["checks"]
-    return next(check for check in checks if check["name"] == "port mapping")
+    (check,) = [check for check in checks if check["name"] == "router"]
+    assert check["ok"], "a router that maps nothing is no fault"
+    return str(check["text"]).removeprefix("port mapping: ")
 
 
 async def _until_doctor_says(peer: Peer, text: str) -> None:
     async def says() -> bool:
-        return (await _line(peer))["text"] == text
+        return await _told(peer) == text
 
     try:
         await _until(says, 10.0)
     except AssertionError:
-        raise AssertionError(f"{text!r} was expected: {await _line(peer)}") from None
+        raise AssertionError(f"{text!r} was expected: {await _told(peer)}") from None
 
 
 async def _is_gone(peer: Peer) -> bool:
@@ -288,7 +291,7 @@ async def _is_gone(peer: Peer) -> bool:
 
 
 async def _is_mapped(peer: Peer, protocol: str) -> bool:
-    return str((await _line(peer))["text"]).startswith(f"{protocol}, {EXTERNAL}:")
+    return (await _told(peer)).startswith(f"{protocol}, {EXTERNAL}:")
 
 
 async def _has(router: PortMapper, peer: Peer) -> bool:
