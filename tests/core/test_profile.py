@@ -1,0 +1,120 @@
+"""Our own card: its prekeys rotate, its number grows, and only news make another one."""
+
+from random import Random
+
+from natd.core.card import Identity, open_card
+from natd.core.profile import PREKEY_GRACE_S, PREKEY_LIFETIME_S, Profile
+from natd.core.secrets import network_key
+from natd.core.types import (
+    Address,
+    Allocation,
+    CandidateKind,
+    Filtering,
+    Mapping,
+    NatReport,
+)
+
+START = 1000.0
+KEY = network_key("demo", b"")
+
+
+def test_a_card_says_who_we_are_and_under_which_prekey():
+    profile = _profile()
+    card = _card(profile)
+    assert card.peer == _identity().peer
+    assert card.nick == "alice"
+    assert card.sequence == 7
+    assert [prekey.public for prekey in profile.prekeys] == [card.prekey_public]
+
+
+def test_each_change_makes_a_card_with_the_next_number_and_no_change_makes_none():
+    profile = _profile()
+    report = NatReport(Mapping.INDEPENDENT, Filtering.UNKNOWN, Allocation.PRESERVING, 0.5)
+    changes = [
+        lambda: profile.set_nick("alicia"),
+        lambda: profile.set_addresses(("192.168.1.4",), 40000),
+        lambda: profile.set_mapped((Address("203.0.113.9", 5000),)),
+        lambda: profile.set_nat(report),
+    ]
+    for number, change in enumerate(changes, 8):
+        assert change()
+        assert _card(profile).sequence == number
+        assert not change()
+        assert _card(profile).sequence == number
+
+
+def test_what_changed_stands_in_the_card():
+    profile = _profile()
+    profile.set_nick("alicia")
+    profile.set_addresses(("192.168.1.4", "127.0.0.1", "2001:db8::4"), 40000)
+    profile.set_mapped((Address("203.0.113.9", 5000),))
+    profile.set_nat(NatReport(Mapping.DEPENDENT))
+    card = _card(profile)
+    assert card.nick == "alicia"
+    assert {(c.kind, c.address) for c in card.candidates} == {
+        (CandidateKind.LAN, Address("192.168.1.4", 40000)),
+        (CandidateKind.IPV6, Address("2001:db8::4", 40000)),
+        (CandidateKind.MAPPED, Address("203.0.113.9", 5000)),
+    }
+    assert card.nat.mapping is Mapping.DEPENDENT
+
+
+def test_more_confidence_alone_is_no_news():
+    profile = _profile()
+    profile.set_nat(NatReport(Mapping.INDEPENDENT, confidence=0.75))
+    assert not profile.set_nat(NatReport(Mapping.INDEPENDENT, confidence=0.94))
+
+
+def test_the_prekey_rotates_each_hour_and_the_one_before_it_lives_for_two():
+    profile = _profile()
+    first = profile.prekeys[-1]
+    assert profile.get_timer() == START + PREKEY_LIFETIME_S
+    assert not profile.handle_timer(START + PREKEY_LIFETIME_S - 1.0)
+    assert profile.handle_timer(START + PREKEY_LIFETIME_S)
+    assert len(profile.prekeys) == 2
+    assert profile.prekeys[0] is first
+    assert _card(profile).prekey_public == profile.prekeys[-1].public != first.public
+    profile.handle_timer(START + PREKEY_GRACE_S - 1.0)
+    assert first in profile.prekeys
+    profile.handle_timer(START + PREKEY_GRACE_S)
+    assert first not in profile.prekeys
+
+
+def test_a_day_of_rotations_keeps_two_prekeys_and_24_numbers():
+    profile = _profile()
+    now, seen = START, set()
+    while now < START + 24 * 3600.0:
+        now = profile.get_timer()
+        profile.handle_timer(now)
+        assert len(profile.prekeys) <= 2
+        seen.add(profile.prekeys[-1].public)
+    assert len(seen) == 24
+    assert profile.sequence == 7 + 24
+
+
+def test_a_timer_that_fires_a_day_late_rotates_once_and_forgets_what_is_old():
+    profile = _profile()
+    first = profile.prekeys[-1]
+    late = START + 24 * 3600.0
+    assert profile.handle_timer(late)
+    profile.handle_timer(profile.get_timer() or late)
+    assert first not in profile.prekeys
+    assert not profile.handle_timer(late)
+    assert profile.get_timer() == late + PREKEY_LIFETIME_S
+
+
+def test_prekeys_come_from_the_randomness_that_was_given():
+    assert _profile(3).prekeys[0].public == _profile(3).prekeys[0].public
+    assert _profile(3).prekeys[0].public != _profile(4).prekeys[0].public
+
+
+def _identity():
+    return Identity(Random("alice").randbytes(32))
+
+
+def _profile(seed=1):
+    return Profile(_identity(), KEY, "alice", Random(seed), sequence=7, now=START)
+
+
+def _card(profile):
+    return open_card(profile.sealed, KEY)
