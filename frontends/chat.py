@@ -178,12 +178,14 @@ class ChatScreen:
         await self.room.open()
         following = asyncio.create_task(self.room.run())
         following.add_done_callback(self._leave)
-        # A terminal that is gone is the end of the input.
-        with leaving_on_signals(self._leave), contextlib.suppress(EOFError):
-            await self.app.run_async(handle_sigint=False)
-        following.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await following
+        try:
+            # A terminal that is gone is the end of the input.
+            with leaving_on_signals(self._leave), contextlib.suppress(EOFError):
+                await self.app.run_async(handle_sigint=False)
+        finally:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
         self.room.warn_of_unsent()
         for line in self.room.view.lines():
             print(line.plain, file=sys.stderr)
@@ -308,10 +310,10 @@ class ChatScreen:
             self._buffer.delete_before_cursor(len(before))
             self._buffer.insert_text(after)
 
-    def _give_back(self, text: str) -> None:
-        """A refused text returns to the input, unless something else is being written."""
+    def _give_back(self, typed: str) -> None:
+        """A refused line returns to the input, unless something else is being written."""
         if not self._buffer.text:
-            self._buffer.insert_text(text)
+            self._buffer.insert_text(typed)
 
     def _leave(self, *_: object) -> None:
         if self.app.is_running and not self.app.is_done:

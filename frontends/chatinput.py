@@ -80,6 +80,13 @@ def understood(typed: str) -> Command | None:
     return simple[word]
 
 
+def as_typed(text: str, to: str | None) -> str:
+    """The line that `understood` takes for this: what was meant for one peer stays so."""
+    if to is not None:
+        return f"/msg {to} {text}"
+    return f"/{text}" if text.startswith("/") else text
+
+
 def completed(typed: str, names: list[str]) -> str:
     """`typed` (up to the cursor) with its last word completed as far as it is certain.
 

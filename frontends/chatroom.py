@@ -25,6 +25,7 @@ from frontends.chatinput import (
     Say,
     ShowHelp,
     ShowPeers,
+    as_typed,
     understood,
 )
 from frontends.chatview import ChatView
@@ -66,8 +67,8 @@ class ChatRoom:
         returned: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`changed` is called after the view has changed; `returned` with a text that was
-        refused, for its writer to mend."""
+        """`changed` is called after the view has changed; `returned` with a line that was
+        refused, as it was typed, for its writer to mend."""
         self.view = ChatView(network)
         self.sending = Sending(natd, network)
         self.is_daemon_away = False
@@ -173,7 +174,7 @@ class ChatRoom:
         async for outcome in self.sending.outcomes():
             if isinstance(outcome, Refused):
                 self._complain(f"not sent: {outcome.error.text}", outcome.error.hint)
-                self._returned(outcome.text)
+                self._returned(as_typed(outcome.text, outcome.to))
             else:
                 self.view.receive_reply(outcome.reply, outcome.to)
             self._changed()

@@ -50,6 +50,7 @@ class Refused:
     """It is not, and never will be."""
 
     text: str
+    to: str | None
     error: RequestError
 
 
@@ -136,7 +137,7 @@ class Sending:
                 self._accepted.add(str(reply.get("message")))
                 return Accepted(item.text, item.to, reply)
             except RequestError as error:
-                return Refused(item.text, error)
+                return Refused(item.text, item.to, error)
             except UnreachableError:
                 self._retry.clear()
                 with contextlib.suppress(TimeoutError):

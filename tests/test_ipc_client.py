@@ -235,6 +235,36 @@ def test_the_asyncio_client_fails_its_requests_when_the_daemon_goes_away(
     asyncio.run(scenario())
 
 
+def test_an_asyncio_client_that_closes_ends_subscriptions_that_would_begin_again(
+    natd: FakeDaemon,
+) -> None:
+    program = """
+import asyncio, sys
+from natd.ipc import Client
+
+async def follow(client):
+    async for _ in client.events(since=0):
+        pass
+
+async def main():
+    async with Client(sys.argv[1]) as client:
+        following = [asyncio.create_task(follow(client)) for _ in range(5)]
+        await asyncio.sleep(0.2)
+    for outcome in await asyncio.gather(*following, return_exceptions=True):
+        print(type(outcome).__name__)
+
+asyncio.run(main())
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(natd.path)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert ended.stdout.split() == ["UnreachableError"] * 5, ended.stderr
+
+
 def test_the_asyncio_client_refuses_with_the_daemons_own_words(natd: FakeDaemon) -> None:
     natd.answers["peers"] = Refusal("unknown_network", "no network is called x")
 

@@ -9,6 +9,8 @@ Rules:
 - A socket is probed by a plain connect first and never reconnects by itself: a message to a
   dead daemon would be given to a later one.  A monitor tells when the daemon has gone.
 - A subscription has a connection to itself, so its credit is its own and closing it ends it.
+- A closed client makes no connection: one made while it closes would keep ZeroMQ's context, and
+  with it the whole program, from ever ending.
 - An event is acknowledged when the next one is asked for, never before: whoever dies while
   handling it is given it again.  With a named cursor that holds across restarts.
 - Importing this module loads neither asyncio nor zmq.asyncio; `Client` does when it opens.
@@ -73,6 +75,7 @@ class Client:
         self._context: zmq.asyncio.Context | None = None
         self._link: _Link | None = None
         self._links: set[_Link] = set()
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -88,11 +91,14 @@ class Client:
 
     async def open(self) -> None:
         """Connect and greet."""
+        self._is_closed = False
         await self._main_link()
 
     async def close(self) -> None:
         """End every subscription and the connection."""
-        for link in tuple(self._links):
+        self._is_closed = True
+        while self._links:
+            link = next(iter(self._links))
             await link.close()
             self._links.discard(link)
         self._link = None
@@ -178,7 +184,7 @@ class Client:
             try:
                 link = await self._new_link()
             except UnreachableError:
-                if not lost:
+                if not lost or self._is_closed:
                     raise
                 await asyncio.sleep(retry_s)
                 retry_s = min(RETRY_LIMIT_S, retry_s * 2)
@@ -224,6 +230,8 @@ class Client:
         import zmq.asyncio
 
         path = live_socket(self._socket_path)
+        if self._is_closed:
+            raise gone()
         if self._context is None:
             self._context = zmq.asyncio.Context()
         link = _Link(self._context, f"ipc://{path}")

@@ -103,6 +103,15 @@ def test_a_refused_text_comes_back_to_be_mended() -> None:
     with_chat(scenario)
 
 
+def test_what_was_refused_comes_back_for_whom_it_was_meant() -> None:
+    async def scenario(chat: "Chat") -> None:
+        chat.natd.refuses = RequestError("unknown_peer", "no peer 'bobb' here")
+        chat.type("/msg bobb a secret\r")
+        await chat.shows("> /msg bobb a secret")
+
+    with_chat(scenario)
+
+
 def test_a_daemon_that_goes_away_and_comes_back_loses_nothing() -> None:
     async def scenario(chat: "Chat") -> None:
         chat.natd.is_away = True

@@ -115,6 +115,15 @@ def test_a_termination_signal_restores_the_terminal(natd: StrawChat, terminal: "
     assert terminal.shell_echoes()
 
 
+def test_a_window_that_is_closed_ends_the_chat(natd: StrawChat, terminal: "Terminal") -> None:
+    terminal.open(natd, 80, 24)
+    terminal.shows("you are alice")
+    chat = Path(f"/proc/{terminal.child()}/cmdline")
+    terminal.tmux("new-session", "-d", "-s", "other", "cat")
+    terminal.tmux("kill-session", "-t", "chat")
+    terminal.until(lambda: not chat.exists() or not chat.read_bytes())
+
+
 def test_a_dumb_terminal_gets_plain_lines(natd: StrawChat, terminal: "Terminal") -> None:
     terminal.open(natd, 80, 24, term="dumb")
     terminal.shows("* you are alice")

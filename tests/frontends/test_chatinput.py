@@ -10,6 +10,7 @@ from frontends.chatinput import (
     Say,
     ShowHelp,
     ShowPeers,
+    as_typed,
     completed,
     understood,
 )
@@ -34,6 +35,11 @@ from frontends.chatinput import (
 )
 def test_a_line_is_text_unless_it_begins_with_one_slash(typed: str, command: object) -> None:
     assert understood(typed) == command
+
+
+@pytest.mark.parametrize("said", [Say("hi"), Say("/quit"), Say("two\nlines", "bob#k3fa")])
+def test_what_was_said_can_be_typed_again(said: Say) -> None:
+    assert understood(as_typed(said.text, said.to)) == said
 
 
 @pytest.mark.parametrize("typed", ["/msg", "/msg bob", "/ping", "/ping a b", "/quit now"])
