@@ -8,6 +8,7 @@ Rules:
 - A dial that is asked for before that waits for it, so that its first flight can carry the
   messages that wait.
 - A peer that sends what is no frame loses its session, not its messages.
+- Whoever has said goodbye is not listened to any more on that session.
 """
 
 from collections import Counter, deque
@@ -54,6 +55,7 @@ class Dialogue:
         self._sessions = Sessions(random, ours_stay=ours_stay)
         self._conversation: Conversation | None = None  # None until open_conversation
         self._reader = frames.FrameReader()
+        self._has_left = False  # whether this session has had its bye
         self._unread = b""  # said by the peer before open_conversation
         self._waiting: _Call | None = None  # None: no dial waits
         # Where the peer appears to us, told to it in the hello.
@@ -193,6 +195,7 @@ class Dialogue:
         match event:
             case SessionOpened():
                 self._reader = frames.FrameReader()
+                self._has_left = False
                 self._unread = b""
                 if self._conversation is not None:
                     self._conversation.session_closed(now)
@@ -212,6 +215,9 @@ class Dialogue:
         if self._conversation is None:
             self._unread = (self._unread + data)[:UNREAD_BYTES]
             return
+        if self._has_left:
+            self.dropped["after-the-bye"] += 1
+            return
         try:
             read = self._reader.feed(data)
         except DecodeError:
@@ -220,3 +226,6 @@ class Dialogue:
             return
         for frame in read:
             self._conversation.receive_frame(frame, now)
+            if isinstance(frame, frames.Bye):
+                self._has_left = True
+                return

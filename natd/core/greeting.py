@@ -22,7 +22,7 @@ from hashlib import blake2s
 from random import Random
 
 from natd.core.card import SEALED_CARD_LIMIT_BYTES
-from natd.core.schedule import backed_off, earliest, jittered
+from natd.core.schedule import Allowance, backed_off, earliest, jittered
 from natd.core.types import Address, DecodeError, PeerId
 
 MAGIC = 0x06
@@ -88,23 +88,6 @@ def decode_greeting(data: bytes) -> Greeting:
     return Greeting(tag, sealed, wants_answer)
 
 
-class _Allowance:
-    """A token bucket."""
-
-    def __init__(self, rate: float, burst: float) -> None:
-        self._rate = rate
-        self._burst = self._left = burst
-        self._counted_at = 0.0
-
-    def take(self, now: float) -> bool:
-        since_s, self._counted_at = now - self._counted_at, now
-        self._left = min(self._burst, self._left + since_s * self._rate)
-        if self._left < 1.0:
-            return False
-        self._left -= 1.0
-        return True
-
-
 @dataclass(slots=True)
 class _Absent:
     addresses: tuple[Address, ...]
@@ -118,8 +101,8 @@ class Greetings:
     def __init__(self, random: Random) -> None:
         self._random = random
         self._absent: dict[PeerId, _Absent] = {}
-        self._openings = _Allowance(OPENED_RATE, OPENED_BURST)
-        self._strangers = _Allowance(STRANGERS_RATE, STRANGERS_BURST)
+        self._openings = Allowance(OPENED_RATE, OPENED_BURST)
+        self._strangers = Allowance(STRANGERS_RATE, STRANGERS_BURST)
 
     def may_open(self, now: float) -> bool:
         """Whether one more card may be opened; takes it if so."""

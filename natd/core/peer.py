@@ -43,7 +43,7 @@ from natd.core.reach import (
     ReachEvent,
     Surroundings,
 )
-from natd.core.schedule import earliest
+from natd.core.schedule import Allowance, earliest
 from natd.core.secrets import CHECK_TAG_BYTES, Prekey
 from natd.core.sessions import RouteAdded, RouteDropped, SessionConfirmed, SessionEnded
 from natd.core.types import (
@@ -65,6 +65,11 @@ that was to be dialled waits twice as long before it dials itself."""
 UNDIALLED_S = 0.25
 """With a path and no first flight after this long, the introduction that named us as the dialler
 was lost: either side dials, and if both do, one session stays."""
+
+
+CARDS_RATE, CARDS_BURST = 1.0, 16.0
+"""Cards over the session: a change of network makes a few, a prekey one an hour, and each costs
+up to two milliseconds and a write to the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,7 @@ class Peer:
         self._keyring = Keyring(identity, network_key, card)
         self._dialogue = Dialogue(random, nick=nick, ours_stay=identity.peer < card.peer)
         self._is_blocked = False
+        self._cards = Allowance(CARDS_RATE, CARDS_BURST)
         self._presence = _Presence()
         self._datagrams: list[Datagram] = []
         self._events: deque[PeerEvent] = deque()
@@ -381,7 +387,8 @@ class Peer:
             case Wanted(after_seq, count):
                 self._events.append(events.OutboxWanted(network, peer, after_seq, count))
             case CardArrived(sealed):
-                self._events.append(NewerCard(sealed))
+                if self._cards.take(now):
+                    self._events.append(NewerCard(sealed))
             case PeerBye():
                 self.reach.stop()
                 self._go_offline("left", now)

@@ -1,4 +1,4 @@
-"""When to do things next: the earliest of several timers, jitter, and growing waits."""
+"""When to do things next: the earliest of several timers, jitter, growing waits, and how often."""
 
 import heapq
 from random import Random
@@ -50,6 +50,24 @@ class Ladder:
             self.due_at = None
             return False
         self.due_at = now + self._waits_s[self._step]
+        return True
+
+
+class Allowance:
+    """A token bucket: `rate` a second, and at most `burst` that were saved up."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = self._left = burst
+        self._counted_at = 0.0
+
+    def take(self, now: float) -> bool:
+        """Whether there is one left; takes it if so."""
+        since_s, self._counted_at = now - self._counted_at, now
+        self._left = min(self._burst, self._left + since_s * self._rate)
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
         return True
 
 
