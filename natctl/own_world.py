@@ -20,6 +20,9 @@ from natctl.namespaces import PREPARE, Topology, own_world
 ADMINISTRATORS_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 """Where the tools are that not every user has on the PATH."""
 
+UNLESS_ORPHANED = 'test "$PPID" = "$0" && exec "$@"'
+"""Whoever was killed before the death signal was asked for can't send it any more."""
+
 START_LIMIT_S = 20.0
 STOP_LIMIT_S = 5.0
 
@@ -136,5 +139,6 @@ class Namespaces:
             f"--wd={os.getcwd()}",
             "setpriv",
             "--pdeathsig=KILL",
+            *("sh", "-c", UNLESS_ORPHANED, str(os.getpid())),
             *(str(argument) for argument in argv),
         ]
