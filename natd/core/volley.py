@@ -1,8 +1,8 @@
 """Carrying out a plan: many packets at a bounded rate, from few sockets or from many.
 
 Rules:
-- Never more than `RATE` packets a second nor `plans.MOST_PROBES` in all; openers that are
-  refreshed stay within both.
+- Never more than `RATE` packets a second nor `plans.MOST_PROBES` in all; what is repeated
+  stays within both.
 - A tick sends what its share of the second allows, so a late timer sends no burst.
 - What answers is not noticed here: whoever is checked and answers does it by its own check's
   transaction, and the owner stops the volley.
@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from natd.core.plans import Plan, Shot
+from natd.core.plans import MOST_PROBES, Plan, Shot
 from natd.core.types import Address, SocketId
 
 TICK_S = 0.01
@@ -21,11 +21,8 @@ SLOW_RATE = 200
 RATE = 500
 """Packets a second: first carefully, then as much as any access that people call a line takes."""
 
-REFRESH_S = 12.0
-"""Less than the shortest time for which a NAT remembers a flow that nobody answered (15 s)."""
-
 MOST_ROUNDS = 3
-"""Of openers: after that the attempt is over anyway."""
+"""Of openers or a spray: after that the attempt is over anyway."""
 
 
 class Fired(NamedTuple):
@@ -66,15 +63,16 @@ class Volley:
         if not self._waiting:
             self._waiting.extend(self._plan.shots)
             self._round += 1
-        rate = SLOW_RATE if now - self._began < SLOW_S and not self._plan.refresh else RATE
+        careful = now - self._began < SLOW_S and self._plan.repeat_after_s is None
+        rate = SLOW_RATE if careful else RATE
         for _ in range(max(1, round(rate * TICK_S))):
             if not self._waiting:
                 break
             self._fire(self._waiting.popleft())
         if self._waiting:
             self._due_at = now + TICK_S
-        elif self._plan.refresh and self._round < MOST_ROUNDS:
-            self._due_at = now + REFRESH_S
+        elif self._plan.repeat_after_s is not None and self._may_repeat:
+            self._due_at = now + self._plan.repeat_after_s
         else:
             self._due_at = None
 
@@ -89,6 +87,10 @@ class Volley:
     @property
     def is_over(self) -> bool:
         return self._due_at is None
+
+    @property
+    def _may_repeat(self) -> bool:
+        return self._round < MOST_ROUNDS and self.sent + len(self._plan.shots) <= MOST_PROBES
 
     def _fire(self, shot: Shot) -> None:
         port = self._target.port if shot.port is None else shot.port
