@@ -106,6 +106,7 @@ class Engine:
         # The number that our cards count from is on disk before any of them is told.
         await self._parts.store.flush()
         self._follow_stun_servers()
+        self._limit_escalations()
         await self._networks.restore()
         self._started.set()
 
@@ -138,6 +139,7 @@ class Engine:
         if "stun_servers" in changed:
             self._follow_stun_servers()
         self._follow_router()
+        self._limit_escalations()
         await self._networks.configure(after)
         return changed
 
@@ -170,6 +172,12 @@ class Engine:
         parts.node.set_local_addresses(addresses, parts.sockets.port, time.monotonic())
         parts.names.look_again()
         self.pump_soon()
+
+    def _limit_escalations(self) -> None:
+        paths = self._parts.config.paths
+        self._parts.node.set_limits(
+            helper_sockets=paths.helper_sockets, fill_blocks=paths.fill_blocks
+        )
 
     def _follow_router(self) -> None:
         parts = self._parts

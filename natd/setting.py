@@ -208,7 +208,7 @@ PEER_RULES: Mapping[str, Rule] = {
     "paths.lan_discovery": Switch(),
     "paths.port_mapping": Switch(),
     "paths.helper_sockets": Whole(0, 1024),
-    "paths.fill_blocks": Choice(("none", "half", "all")),
+    "paths.fill_blocks": Choice(("none", "half", "full")),
 }
 
 NETWORK_RULES: Mapping[str, Rule] = {"servers": _SERVERS, "secret_file": _PATH, "nick": _NICK}

@@ -133,7 +133,7 @@ def test_all_problems_are_told_at_once_each_with_its_line(tmp_path: Path) -> Non
         ("log_level: loud", "1: log_level: expected debug, info, warning or error, got 'loud'"),
         ("control_mode: 0600", '1: control_mode: expected "0600" or "0660" (in quotes), got 384'),
         ("paths: {ipv6: 1}", "1: paths.ipv6: expected true or false, got 1"),
-        ("paths: {fill_blocks: most}", "1: paths.fill_blocks: expected none, half or all"),
+        ("paths: {fill_blocks: most}", "1: paths.fill_blocks: expected none, half or full"),
         ("paths: 7", "1: paths: expected indented `key: value` lines"),
         ("limits: [1]", "1: limits: expected indented `key: value` lines"),
         ("limits: {message_bytes: 16385}", "1: limits.message_bytes: expected a whole number"),

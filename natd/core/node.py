@@ -21,23 +21,22 @@ from random import Random
 from natd.core import events, greeting, rendezvous, stun, wire
 from natd.core.candidates import TargetBudget
 from natd.core.card import Identity
-from natd.core.membership import (
+from natd.core.membership import Membership, NetworkSettings
+from natd.core.peer import Peer, PeerView
+from natd.core.registration import Registration
+from natd.core.routing import (
     CHECK,
     CONNECTION_ID,
     GREETING,
     RENDEZVOUS,
     TAG,
-    Membership,
-    NetworkSettings,
     Routed,
-    ServerReport,
     SocketFor,
     Unrouted,
 )
-from natd.core.peer import Peer, PeerView
-from natd.core.registration import Registration
 from natd.core.schedule import earliest
 from natd.core.secrets import CHECK_TAG_BYTES, network_id
+from natd.core.servers import ServerReport
 from natd.core.session import destination_connection_id
 from natd.core.stunning import Stunning
 from natd.core.types import (
@@ -103,6 +102,13 @@ class Node:
         if len(self._memberships) == 1:
             self._stunning.wake(now)
         return network
+
+    def set_limits(self, *, helper_sockets: int, fill_blocks: str) -> None:
+        """What an escalation may cost: sockets of ours, and a carrier NAT's ports."""
+        turns = self._budget.turns
+        turns.helper_sockets = helper_sockets
+        turns.spares_blocks = fill_blocks == "none"
+        turns.fills_whole_blocks = fill_blocks == "full"
 
     def set_servers(self, network: NetworkId, servers: tuple[Address, ...], now: float) -> None:
         """The servers' names were resolved (again)."""

@@ -172,6 +172,8 @@ def _both_hard(
 ) -> Plan | None:
     if is_hopeless(ours, theirs) or not their_ports:
         return None
+    if ours.allocation is Allocation.BLOCK and turns.spares_blocks:
+        return None
     if ours.allocation is theirs.allocation is Allocation.SEQUENTIAL:
         ports = predict(_rule(theirs), newest(their_ports), STEPS * SMALL_STEP)
         if we_are_lower:

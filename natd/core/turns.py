@@ -21,6 +21,8 @@ class Turns:
         """How many fresh sockets an attempt may open."""
         self.fills_whole_blocks = False
         """Whether all ports of a block of ours may be used up, which starves its other users."""
+        self.spares_blocks = False
+        """Whether a port block of ours may not be used up at all, not even by half."""
         self._holder: object | None = None  # None: free
         self._until = 0.0
         self._last_socket = FIRST_HELPER
