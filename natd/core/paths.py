@@ -38,6 +38,11 @@ LEAST_PATIENCE_S = 0.3
 PATIENCE_ROUND_TRIPS = 3.0
 """Unanswered data is suspicious after three round trips: QUIC's own probe comes after two."""
 
+DOUBT_ROUND_TRIPS = 2.0
+LEAST_DOUBT_S = 0.15
+"""A check that is not answered for so long is probably lost: any other path that has been heard
+since is the better one, and it costs nothing to come back."""
+
 PROBE_LADDER_S = (0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0)
 SUSPECT_AFTER_PROBES = 3
 LOST_AFTER_S = 14.0
@@ -93,6 +98,10 @@ class _Path:
     awaiting_since: float | None = None  # None: nothing that we sent asks for an answer
     probing_since: float | None = None  # None: quiet
     probes: int = 0
+
+    def is_fit(self, now: float) -> bool:
+        """Whether it would work if it were taken into use at this moment."""
+        return self.probing_since is None and now - self.heard_at <= FRESH_S
 
     @property
     def suspected(self) -> bool:
@@ -301,11 +310,12 @@ class Paths:
 
     def _choose(self, now: float) -> None:
         current = self._in_use
-        fresh = (p for p in self._paths.values() if p is current or now - p.heard_at <= FRESH_S)
-        best = min(fresh, key=self._cost, default=None)
-        if best is None or best is current:
-            return
-        if current is not None and not self._is_better(best, current):
+        fit = (p for p in self._paths.values() if p is current or p.is_fit(now))
+        best = min(fit, key=self._cost, default=None)
+        if current is not None and best is not None:
+            stays = best is current or not self._is_better(best, current)
+            best = self._in_place_of(current, now) if stays else best
+        if best is None:
             return
         self._in_use = best
         if self._told_suspected:
@@ -317,6 +327,15 @@ class Paths:
 
     def _cost(self, path: _Path) -> tuple[bool, int, float]:
         return (path.suspected, _RANK[path.kind], path.rtt_s)
+
+    def _in_place_of(self, current: _Path, now: float) -> _Path | None:
+        """The best of those heard since the path in use has been asked in vain, if any."""
+        since = current.probing_since
+        patience_s = max(LEAST_DOUBT_S, DOUBT_ROUND_TRIPS * current.rtt_s)
+        if since is None or now < since + patience_s:
+            return None
+        heard = (p for p in self._paths.values() if p is not current and p.heard_at > since)
+        return min(heard, key=self._cost, default=None)
 
     def _is_better(self, path: _Path, current: _Path) -> bool:
         if path.suspected != current.suspected:

@@ -191,10 +191,9 @@ class Reach:
         self._seen = seen
         self._has_left = False
         in_use = self._paths.in_use
-        if in_use is not None and self._paths.healthy and in_use[0] in seen:
-            self._paths.probe(now)
-            self._paths.handle_timer(now)
-        else:
+        self._paths.probe(now)
+        self._paths.handle_timer(now)
+        if in_use is None or not self._paths.healthy or in_use[0] not in seen:
             self._attempt(start_in_s, now)
         self._settle(now)
 
@@ -279,15 +278,14 @@ class Reach:
         self._heard_at = now
         self._budget.answered(address, now)
         if self._paths.check_answered(answered, now):
-            pass
+            if self._paths.healthy and self._paths.in_use == (address, socket):
+                self._give_up_trying()
         elif self._punch.is_checking(address, socket):
             self._punch.check_answered(answered, now)
         elif (technique := self._escalation.technique) is not None:
             reflexive = Candidate(CandidateKind.PEER_REFLEXIVE, address)
             kind = path_kind(reflexive, self._surroundings.ours)
             self._paths.add(address, socket, kind, technique, answered.rtt_s, now)
-        elif self._paths.healthy and self._paths.in_use == (answered.address, answered.socket):
-            self._punch.settle()
         self._settle(now)
         for token in self._pings:
             self._events.append(Ponged(token, answered.rtt_s))
@@ -407,11 +405,19 @@ class Reach:
         self._has_news = False
         self._escalate(now)
 
+    def _give_up_trying(self) -> None:
+        """A path stands and works: whatever was looked for need not be found."""
+        self._punch.settle()
+        self._escalation.stop()
+        self._trying_since = self._hold_until = self._heard_from = None
+
     def _escalate(self, now: float) -> None:
         """Plain checks have failed, or can't but fail.
 
         Between two hard NATs a sequence is worth guessing at only from a sample of this round.
         """
+        if self._paths.healthy:
+            return
         ours, theirs = self._surroundings.nat, self._their_nat
         if is_hard(ours) and is_hard(theirs):
             ours_are_stale = self._punch.socket == MAIN_SOCKET
@@ -482,11 +488,9 @@ class Reach:
 
     def _reached(self, path: PathReport) -> None:
         """A path is in use from here on: the last attempt has done its work."""
-        self._punch.settle()
-        self._escalation.stop()
+        self._give_up_trying()
         self._events.append(PathMoved(path) if self._up else PathUp(path))
         self._up = True
-        self._trying_since = self._hold_until = self._heard_from = None
         self._last_good = (
             path.address,
             *(address for address in self._last_good if address != path.address),

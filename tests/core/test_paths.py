@@ -176,6 +176,24 @@ def test_a_standby_that_answers_when_the_path_in_use_is_suspected_takes_its_plac
     assert lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)
 
 
+def test_a_path_that_was_asked_in_vain_gives_way_to_one_heard_since_after_two_round_trips():
+    lab = Lab(answers=set())
+    lab.add(LAN, PathKind.LAN, rtt_s=0.1)
+    lab.paths.probe(lab.now)
+    lab.run(0.1)
+    lab.add(ELSEWHERE, rtt_s=0.1)
+    assert lab.paths.in_use == (LAN, MAIN_SOCKET), "its answer may still be on its way"
+    lab.run(0.11)
+    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now)
+    lab.drain()
+    assert lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)
+    lab.take(PathChosen)
+    lab.run(1.0)
+    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now)
+    lab.drain()
+    assert lab.take(PathChosen) == [], "and it does not come back before it has answered"
+
+
 def test_the_sockets_of_standbys_are_needed_too():
     lab = Lab()
     lab.add(THEIRS)
