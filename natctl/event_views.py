@@ -82,8 +82,9 @@ def words_of(event: Json) -> Sequence[Span]:
             seen = ", ".join(map(str, event.get("observed") or ()))
             return [f"nat  mapping {nat.get('mapping')}, {nat.get('allocation')}  seen at {seen}"]
         case "gap":
-            first, last = event.get("from"), event.get("to")
-            return [("! ", "bad"), f"events {first} to {last} are missing: {event.get('reason')}"]
+            first, last = event.get("from", 0), event.get("to", 0)
+            missing = f"events {first} to {last} are missing: " if first <= last else ""
+            return [("! ", "bad"), f"{missing}{event.get('reason')}"]
         case other:
             return [str(other)]
 

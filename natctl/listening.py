@@ -57,9 +57,9 @@ def tail(
     since: int | None,
     cursor: str | None,
 ) -> None:
-    """Messages that came: the last ten, or those after an event or cursor.
+    """Messages that came.
 
-    With --since or --cursor, -n is how many to take from there.
+    The last ten, or as -n says; with --since or --cursor those from there on, at most -n.
     """
     if network is not None:
         _require_network(natctl, network)
@@ -107,7 +107,8 @@ def _follow(
     to_the_end: bool = False,
 ) -> None:
     shown = 0
-    reached = 0
+    # Behind the end: a log that began anew has something to tell.
+    reached = stream.after if stream.after <= stream.last else 0
     while limit is None or shown < limit:
         if to_the_end and reached >= stream.last:
             break
@@ -156,10 +157,12 @@ def _is_of(event: Json, network: str | None) -> bool:
 
 
 def _require_network(natctl: Invocation, network: str) -> None:
-    joined = [each.get("name") for each in natctl.request("networks").get("networks", [])]
+    joined = [str(each.get("name")) for each in natctl.request("networks").get("networks", [])]
     if network not in joined:
         raise RequestError(
-            "unknown_network", f"no network {network!r} is joined", "`natctl networks` lists them"
+            "unknown_network",
+            f"{network} is not joined (joined: {', '.join(joined) or 'none'})",
+            f"natctl join {network} --server HOST:PORT",
         )
 
 

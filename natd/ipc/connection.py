@@ -145,6 +145,8 @@ class EventStream:
         self._handled = 0
         # The event that is being handled; None before the first and after `acknowledge`.
         self._given: int | None = None
+        self.after: int = answer.get("after", 0)
+        """Events begin behind this one."""
         self.last: int = answer.get("last", 0)
         """The newest event there was when the subscription began."""
 
