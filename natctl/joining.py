@@ -71,7 +71,10 @@ def join(
         return exit_codes.OK
     from frontends.chat import run
 
-    return run(network, natctl.socket_path, False)
+    code = run(network, natctl.socket_path, False)
+    if code == exit_codes.OK:
+        natctl.output.note(f"natd stays in {network}: natctl chat goes back, natctl leave leaves")
+    return code
 
 
 @click.command()
@@ -98,6 +101,7 @@ class Arrival:
         self._stream = stream
         self._network = network
         self._server_is_up = False
+        self._server_is_known_down = False
         self._settled: set[str] = set()
         """Peers that have a path or a verdict."""
         self._online: set[str] = set()
@@ -112,7 +116,7 @@ class Arrival:
                 return True
             if not self._take(limit):
                 break
-        if not self._server_is_up:
+        if not self._server_is_up and not self._server_is_known_down:
             self._complain(time.monotonic() - began)
         if wait_s is not None:
             return self._failed(wait_s)
@@ -159,9 +163,10 @@ class Arrival:
             case "server_up":
                 self._tell_server(event)
             case "server_down":
-                self._output.warn(
-                    f"server {event.get('server')}: {event.get('reason')}", "natctl doctor"
-                )
+                self._server_is_known_down = True
+                server, reason = str(event.get("server")), str(event.get("reason"))
+                text = reason if server in reason else f"server {server}: {reason}"
+                self._output.warn(text, "natd goes on trying; natctl doctor says more")
             case "peer_online" | "verdict" | "peer_changed":
                 self._tell_peer(event)
         return True
@@ -219,7 +224,18 @@ class Arrival:
         ]
         for problem in problems:
             self._output.warn(str(problem.get("text")), problem.get("hint"))
-        if not problems:
+        looked_up = [
+            str(server.get("address"))
+            for server in self._of(status).get("servers", ())
+            if server.get("state") == "resolving"
+        ]
+        if looked_up and not problems:
+            self._output.warn(
+                f"the name of {' and '.join(looked_up)} has not been found for {waited_s:.0f} s; "
+                "natd goes on trying",
+                "check the name and this machine's DNS",
+            )
+        elif not problems:
             self._output.warn(
                 f"{' and '.join(servers) or 'the server'} has not answered for {waited_s:.0f} s; "
                 "natd goes on trying",

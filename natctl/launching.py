@@ -71,6 +71,9 @@ def _start(runtime: Path, environment: Mapping[str, str]) -> Started:
             env=natd_environment(environment),
             start_new_session=True,
         )
+    except OSError as error:
+        text = f"natd can't be started with {sys.executable}: {error.strerror}"
+        raise RequestError("start", text, "install natd where this user may read it") from None
     finally:
         os.close(descriptor)
     limit = time.monotonic() + START_LIMIT_S

@@ -41,6 +41,6 @@ class LazyGroup(click.Group):
             from difflib import get_close_matches
 
             near = get_close_matches(name, self._commands_at, 1)
-            meant = f"did you mean {near[0]!r}?" if near else "`natctl --help` lists them all"
-            ctx.fail(f"there is no command {name!r}; {meant}")
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"there is no command {name!r}{meant}")
         return super().resolve_command(ctx, args)

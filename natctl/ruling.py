@@ -35,9 +35,8 @@ def trust(natctl: Invocation, peer: str, accept_new_key: bool, network: str | No
     if not accept_new_key:
         raise click.UsageError("expected --accept-new-key: nothing else is changed by trust")
     reply = natctl.request("trust", peer=peer, network=network, accept_new_key=True)
-    natctl.output.answer(
-        reply, [[_named(reply), f" is trusted with its new key ({reply.get('trust')})"]]
-    )
+    done = " is trusted with its new key" if reply.get("accepted") else " has no new key to accept"
+    natctl.output.answer(reply, [[_named(reply), done]])
 
 
 @click.command()
@@ -61,7 +60,11 @@ def config() -> None:
 @click.argument("file", required=False)
 @pass_invocation
 def check(natctl: Invocation, file: str | None) -> int:
-    """Read a configuration as natd would, and tell every problem; exit 1 if there are any."""
+    """Tell every problem of a configuration.
+
+    It is read as natd would; exit 1 if there are any.  A server's: natd --server PORT
+    --check-config --config FILE.
+    """
     command = [sys.executable, "-m", "natd", "--check-config"]
     if file is not None:
         command += ["--config", file]

@@ -19,10 +19,11 @@ def read_secret(source: str) -> str:
         descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise _refused(f"the secret file {source} can't be read: {error.strerror}") from None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise _refused(f"the secret file {source} is not a regular file")
     with open(descriptor, "rb") as stream:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise _refused(f"{source} is not a regular file")
         if mode & 0o077:
             raise _refused(
                 f"the secret file {source} can be read by others: its mode is "

@@ -181,7 +181,7 @@ def _network_lines(network: Json) -> list[Line]:
         if not good and server.get("last_answer_s") is not None:
             words += f", last answer {duration(server['last_answer_s'])} ago"
         sign: Span = ("●", "good") if good else ("✗", "bad")
-        if server.get("state") == "starting":
+        if server.get("state") in ("starting", "resolving"):
             sign = ("◌", "warn")
         rows.append([sign, f"server {server.get('address')}", words])
     return [*lines, *table(rows)]

@@ -270,11 +270,12 @@ class Commands:
         known = self._parts.book.peer_in_doubt(network.id, request.get("peer"))
         if request.get("accept_new_key") is not True:
             raise CommandError("usage", "expected accept_new_key: true")
-        if not known.may_hear_us and not known.is_blocked:
+        accepted = not known.may_hear_us and not known.is_blocked
+        if accepted:
             for other in self._parts.book.accept_new_key(known):
                 self._parts.node.block(network.id, other, True, time.monotonic())
             self._speak_with(known)
-        return {"peer": _reference(known), "trust": known.trust}
+        return {"peer": _reference(known), "trust": known.trust, "accepted": accepted}
 
     async def _block(self, request: Json) -> Json:
         network = self._network(request)

@@ -99,8 +99,9 @@ class EventLog:
         return self._cursors.get(name)
 
     def unread(self, network: str) -> int:
-        """Messages of a network that no reader with a cursor has acknowledged yet."""
-        seen = max(self._cursors.values(), default=0)
+        """Messages of a network that no reader with a cursor has acknowledged yet; 0 where
+        nobody reads by a cursor: the chat doesn't."""
+        seen = max(self._cursors.values(), default=self._last_id)
         sql = "SELECT count(*) FROM events WHERE type = 'message' AND network = ? AND id > ?"
         count: int = self._store.query(sql, (network, seen))[0][0]
         return count

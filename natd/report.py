@@ -149,8 +149,11 @@ class Report:
         for server in self._parts.servers(network.id):
             good = server.state == REGISTERED
             text = f"{server.address} of {network.name}: {server.state}"
-            if server.rtt_s is not None:
+            silent_s = _age(server.last_answer_at, time.monotonic())
+            if good and server.rtt_s is not None:
                 text += f", {ms(server.rtt_s)} ms"
+            elif silent_s is not None:
+                text += f", last answer {silent_s:.0f} s ago"
             rows.append(_check("server", good, text, "is natd --server running there?"))
         return rows
 
@@ -202,9 +205,8 @@ class Report:
             for server in self._parts.servers(network.id)
         ]
         servers += [
-            {"address": text, "state": "unresolvable", "rtt_ms": None, "last_answer_s": None}
-            for text in network.servers
-            if text in self._parts.names.problems
+            {"address": text, "state": state, "rtt_ms": None, "last_answer_s": None}
+            for text, state in self._parts.names.unresolved(network.servers)
         ]
         return {
             "name": network.name,

@@ -59,6 +59,15 @@ class ServerNames:
         if task is not None:
             task.cancel()
 
+    def unresolved(self, servers: tuple[str, ...]) -> list[tuple[str, str]]:
+        """Those that have no address, and whether it is looked for still or can't be had."""
+        return [
+            (text, "unresolvable" if text in self.problems else "resolving")
+            for text in servers
+            if text in self.problems
+            or (text not in self._found and _literal(*parse_server(text)) is None)
+        ]
+
     def look_again(self) -> None:
         """The machine's network has changed: what could not be found may be there now."""
         if self.problems:

@@ -144,6 +144,8 @@ def test_unread_are_the_messages_that_no_cursor_has_passed(tmp_path: Path) -> No
             log.append("message", {"network": network})
         log.append("joined", {"network": "demo"})
         await store.flush()
+        assert log.unread("demo") == 0, "nobody reads by a cursor"
+        await log.save_cursor("bot", 0)
         assert log.unread("demo") == 2
         await log.save_cursor("bot", 1)
         assert log.unread("demo") == 1

@@ -125,6 +125,41 @@ def test_a_server_name_that_means_nothing_is_told_as_that(
     assert capsys.readouterr().err == f"natctl: warning: {text}\n  check the name\n"
 
 
+def test_a_server_name_that_is_still_looked_up_is_told_as_that(
+    natd: FakeDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    natd.answers["status"] = status("resolving", "slow.invalid:8080")
+    assert run(["join", "demo", "--server", "slow.invalid:8080"]) == 0
+    warning, hint = capsys.readouterr().err.splitlines()
+    assert "the name of slow.invalid:8080 has not been found" in warning
+    assert "DNS" in hint
+
+
+def test_a_server_that_is_told_to_be_down_is_complained_of_once(
+    natd: FakeDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    down = {
+        "network": "demo",
+        "server": "192.0.2.1:8080",
+        "reason": "no answer from 192.0.2.1:8080",
+    }
+    natd.answers["join"] = lambda _: natd.publish("server_down", **down) and JOINED
+    assert run(JOIN) == 0
+    warning, hint = capsys.readouterr().err.splitlines()
+    assert warning == "natctl: warning: no answer from 192.0.2.1:8080"
+    assert "natctl doctor" in hint
+
+
+def test_a_daemon_that_can_not_be_started_is_told_with_its_reason(
+    home: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in home.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "executable", "/nowhere/python3")
+    assert run(JOIN) == 1
+    assert "can't be started with /nowhere/python3: No such file" in capsys.readouterr().err
+
+
 def test_a_join_to_what_is_joined_already_tells_how_things_are(
     natd: FakeDaemon, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,6 +249,13 @@ def test_a_secret_file_that_can_not_be_used_is_refused_before_anything_is_asked(
     assert run([*JOIN, "--secret-file", str(file)]) == 1
     assert said in capsys.readouterr().err
     assert natd.requests == []
+
+
+def test_a_directory_is_no_secret_file(
+    natd: FakeDaemon, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*JOIN, "--secret-file", str(tmp_path)]) == 1
+    assert "is not a regular file" in capsys.readouterr().err
 
 
 def test_leave_says_what_is_forgotten(natd: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:

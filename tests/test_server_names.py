@@ -36,6 +36,23 @@ def test_a_name_gives_one_address_of_each_family() -> None:
     asyncio.run(scenario())
 
 
+def test_a_name_without_an_address_is_looked_for_until_it_is_found_or_can_not_be() -> None:
+    async def scenario() -> None:
+        servers = ("192.0.2.9:1", "chat.example.net:8080")
+        names = ServerNames(lambda network, addresses: None)
+        assert names.unresolved(servers) == [("chat.example.net:8080", "resolving")]
+        names.problems["chat.example.net:8080"] = "it can't be"
+        assert names.unresolved(servers) == [("chat.example.net:8080", "unresolvable")]
+        names.problems.clear()
+        asyncio.get_running_loop().getaddrinfo = answers(  # type: ignore[method-assign]
+            [("192.0.2.1", 4)]
+        )
+        await names._look_up("chat.example.net:8080")
+        assert names.unresolved(servers) == []
+
+    asyncio.run(scenario())
+
+
 def test_without_ipv6_a_name_gives_ipv4_only() -> None:
     async def scenario() -> None:
         asyncio.get_running_loop().getaddrinfo = answers(  # type: ignore[method-assign]
