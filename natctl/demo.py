@@ -12,8 +12,9 @@ from natctl.invocation import Invocation, pass_invocation
 from natctl.output import Line
 
 SCENE = (
-    "A server, and alice and bob behind a NAT of the kernel each; 25 ms one way at each access,",
-    "so a round trip (RT) takes 100 ms, and one server allows no first message before 1.5 RT.",
+    "A server, and alice and bob, each behind a NAT of the kernel. A round trip (RT)",
+    "is 100 ms, so with one server no first message can come before 1.5 RT.",
+    "Times count from each one's first datagram, those of the chat from its sending.",
 )
 
 
@@ -21,10 +22,11 @@ SCENE = (
 @click.option("--chat", is_flag=True, help="Then be alice, in the chat; bob answers.")
 @pass_invocation
 def demo(invocation: Invocation, chat: bool) -> None:
-    """A server and two peers behind real NATs, here: from first packet to chat.
+    """Two peers behind NATs, on this machine.
 
-    Wants no rights, only `ip`, `nft` and user namespaces; without them it runs on loopback and
-    says so.  It touches nothing of yours, takes a few seconds, and leaves nothing behind.
+    A server and two peers behind real NATs, from the first packet to the chat.  Wants no
+    rights, only `ip`, `nft` and user namespaces; without them it runs on loopback and says so.
+    It touches nothing of yours, takes a few seconds, and leaves nothing behind.
     """
     output = invocation.output
     if chat and output.as_json:
@@ -46,10 +48,10 @@ def demo(invocation: Invocation, chat: bool) -> None:
 
 
 def _line(step: Step) -> Line:
-    at = f"{step.at_ms:7.1f} ms"
+    at = f"{step.at_ms:6.1f} ms" if step.at_ms or step.round_trips is not None else ""
     trips = "" if step.round_trips is None else f"{step.round_trips:4.2f} RT"
     style = "bad" if step.name == "server killed" else "good"
-    return [at, f"  {trips:8}  ", (f"{step.name:14}", style), f"  {step.text}"]
+    return [f"{at:9}  {trips:7}  ", (f"{step.name:13}", style), f"  {step.text}"]
 
 
 def _chat(socket: Path) -> None:

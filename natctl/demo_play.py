@@ -162,11 +162,11 @@ async def _meet(
     await alice.request("join", nick="alice", **joining)
     at, event = await witnesses["alice"].wait_for("server_up", STEP_LIMIT_S)
     asked_at = _seen(stage, "REGISTER", NAT_ADDRESS["alice"], SERVER_ADDRESS) or asked_at
-    step("registered", at, asked_at, f"alice is known to the server as {event.get('observed')}")
+    step("registered", at, asked_at, f"the server knows alice as {event.get('observed')}")
 
     asked_at = time.monotonic()
     await bob.request("join", nick="bob", **joining)
-    hello = await bob.send(NETWORK, "Hello alice, I have only just come.")
+    hello = await bob.send(NETWORK, "Hello alice, I am new here.")
     said = {"message": hello["message"]}
     arrived_at, event = await witnesses["alice"].wait_for("message", STEP_LIMIT_S, **said)
     delivered_at, _ = await witnesses["bob"].wait_for("delivered", STEP_LIMIT_S, **said)
@@ -193,7 +193,7 @@ async def _meet(
         "opened",
         opened_at,
         asked_at,
-        f"bob reaches alice at {path.get('address')}, {path.get('technique')}",
+        f"{path.get('technique') or 'a path'} to alice at {path.get('address')}",
     )
     step("delivered", delivered_at, asked_at, "bob knows that alice has it on disk")
     await _say(stage, alice, witnesses["bob"], "alice", "Hello bob. That was quick.", tell)
