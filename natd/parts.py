@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from natd.address_book import AddressBook
 from natd.config import Config
 from natd.core.card import Identity
-from natd.core.membership import ServerReport
 from natd.core.node import Node
 from natd.core.peer import PeerView
+from natd.core.servers import ServerReport
 from natd.core.types import NetworkId, PeerId
 from natd.directories import Directories
 from natd.event_log import EventLog

@@ -68,6 +68,8 @@ CORE_ORDER = (
     "greeting",
     "keyring",
     "peer",
+    "routing",
+    "servers",
     "membership",
     "node",
     "coordinator",

@@ -3,9 +3,8 @@
 Rules:
 - A card counts if it opens under the network key, belongs to whom the server says, and is not
   older than the one we have; whatever else a server says about a peer is a hint.
-- Registrations at several servers know nothing of each other; what they say is merged here.
-- Only the peer or registration that an input was for is drained, and only its timer is looked
-  at again, so an idle network of many costs nothing.
+- Only the peer that an input was for is drained, and only its timer is looked at again, so an
+  idle network of many costs nothing.
 """
 
 from collections import Counter, deque
@@ -25,18 +24,31 @@ from natd.core.greeting import (
 )
 from natd.core.keyring import TagAdded, TagDropped
 from natd.core.natmodel import NatModel
-from natd.core.news import Absent, Introduced, Leased, Listed, Lost, Sampled
+from natd.core.news import Introduced
 from natd.core.peer import NewerCard, Peer, PeerEvent, PeerView
 from natd.core.profile import Profile
 from natd.core.punch import FreshSocketWanted, IntroductionWanted, SampleWanted
-from natd.core.reach import Surroundings
 from natd.core.registration import Registration
-from natd.core.rendezvous import PREFIX_BYTES
+from natd.core.routing import (
+    CHECK,
+    CONNECTION_ID,
+    GREETING,
+    TAG,
+    Routed,
+    SocketFor,
+    Unrouted,
+)
 from natd.core.schedule import Timetable, earliest
 from natd.core.secrets import network_id, network_key
+from natd.core.servers import (
+    OurAddressMoved,
+    ServerReport,
+    Servers,
+    SocketSampled,
+    SomebodyIntroduced,
+)
 from natd.core.sessions import RouteAdded, RouteDropped
 from natd.core.types import (
-    MAIN_SOCKET,
     Address,
     Datagram,
     DecodeError,
@@ -47,15 +59,8 @@ from natd.core.types import (
 )
 
 PEERS_LIMIT = 256
-SAMPLE_PORTS = 3
-"""The ports after a server's own are part of the server, too, and never a peer."""
-
 CARD_RENEWAL_S = 2.0
 """How long a change of ours settles before servers and peers are told: changes come in rows."""
-
-
-SUSPICION_S = 60.0
-"""One warning a minute says as much as a thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,43 +73,7 @@ class NetworkSettings:
     nick: str
 
 
-@dataclass(frozen=True, slots=True)
-class ServerReport:
-    """How we stand with one server."""
-
-    address: Address
-    state: str
-    rtt_s: float | None
-    last_answer_at: float | None
-    observed: Address | None
-
-
-@dataclass(frozen=True, slots=True)
-class Routed:
-    """From here on datagrams with this key are for this peer or registration; or, with no
-    owner, for the membership itself."""
-
-    key: bytes
-    owner: Peer | Registration | None
-
-
-@dataclass(frozen=True, slots=True)
-class Unrouted:
-    key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SocketFor:
-    """A peer needs a socket of its own: the owner answers with `Membership.use_socket`."""
-
-    peer: Peer
-
-
 MembershipEvent = events.Event | Routed | Unrouted | SocketFor
-
-TAG, CONNECTION_ID, CHECK, RENDEZVOUS, GREETING = b"t", b"c", b"x", b"r", b"g"
-"""What a routing key is made of: a check tag, a connection id, the first bytes of a check's
-transaction or of a rendezvous transaction, a network tag."""
 
 
 class Membership:
@@ -132,15 +101,13 @@ class Membership:
             identity, settings.key, settings.nick, random, sequence=card_sequence, now=now
         )
         self._tell_at: float | None = None  # None: everyone has our newest card
-        self._registrations: dict[Address, Registration] = {}
-        self._listed = False
+        self._servers = Servers(self.network, identity, nat, random, now)
         self._peers: dict[PeerId, Peer] = {}
         self._blocked: set[PeerId] = set()
         self._greetings = Greetings(random)
         self._network_tag = network_tag(settings.key)
         self._has_secret = settings.key != network_key(settings.name, b"")
-        self._suspected_until = now
-        self._timers: Timetable[Peer | Registration] = Timetable()
+        self._timers: Timetable[Peer] = Timetable()
         self._datagrams: list[Datagram] = []
         self._events: deque[MembershipEvent] = deque([Routed(GREETING + self._network_tag, None)])
 
@@ -154,10 +121,8 @@ class Membership:
         """Our interfaces have changed (or are known for the first time)."""
         if not self._profile.set_addresses(addresses, port):
             return
-        for registration in self._registrations.values():
-            registration.renew_card(self._profile.sealed, self._profile.sequence, now)
-            registration.network_changed(now)
-            self._drain_registration(registration, now)
+        self._servers.network_changed(self._profile.sealed, self._profile.sequence, now)
+        self._drain_servers(now)
         for peer in tuple(self._peers.values()):
             peer.tell_card(self._profile.sealed, now)
             peer.retry(now)
@@ -174,24 +139,8 @@ class Membership:
 
     def set_servers(self, servers: Iterable[Address], now: float) -> None:
         """Register with exactly these."""
-        servers = tuple(dict.fromkeys(servers))
-        for address in [a for a in self._registrations if a not in servers]:
-            self._stop_registration(self._registrations.pop(address), now)
-        for address in servers:
-            if address in self._registrations:
-                continue
-            prefix = self._random.randbytes(PREFIX_BYTES)
-            registration = Registration(
-                network=self.network,
-                identity=self._identity,
-                server=address,
-                prefix=prefix,
-                random=self._random,
-            )
-            self._registrations[address] = registration
-            self._events.append(Routed(RENDEZVOUS + prefix, registration))
-            registration.start(self._profile.sealed, self._profile.sequence, now)
-            self._drain_registration(registration, now)
+        self._servers.use(servers, self._profile.sealed, self._profile.sequence, now)
+        self._drain_servers(now)
 
     def remember_peer(
         self, sealed_card: bytes, last_good: tuple[Address, ...], now: float
@@ -238,9 +187,8 @@ class Membership:
         for peer in self._peers.values():
             peer.say_bye(now)
             self.drain_peer(peer, now)
-        for registration in self._registrations.values():
-            self._stop_registration(registration, now)
-        self._registrations.clear()
+        self._servers.stop(now)
+        self._drain_servers(now)
 
     def peer(self, peer: PeerId) -> Peer | None:
         """The peer of this id, if we ever met it; whoever acts on it calls `drain_peer`."""
@@ -254,8 +202,8 @@ class Membership:
         socket: SocketId,
         now: float,
     ) -> None:
-        registration.receive_datagram(data, address, now, socket)
-        self._drain_registration(registration, now)
+        self._servers.receive_datagram(registration, data, address, socket, now)
+        self._drain_servers(now)
 
     def receive_greeting(self, data: bytes, address: Address, socket: SocketId, now: float) -> None:
         """A card that came straight from its owner, who is where it came from."""
@@ -282,7 +230,7 @@ class Membership:
             return
         if greeting.wants_answer:
             self._greet(address, wants_answer=False, now=now)
-        peer.set_surroundings(self._surroundings(), now)
+        peer.set_surroundings(self._servers.surroundings(), now)
         peer.introduced(
             (address,), we_dial=self._identity.peer < card.peer, start_in_s=0.0, now=now
         )
@@ -294,7 +242,7 @@ class Membership:
         if self._profile.set_nat(report):
             hurries = report.mapping is Mapping.DEPENDENT
             self._tell_at = now if hurries else earliest(self._tell_at, now + CARD_RENEWAL_S)
-        surroundings = self._surroundings()
+        surroundings = self._servers.surroundings()
         for peer in tuple(self._peers.values()):
             peer.set_surroundings(surroundings, now)
             self.drain_peer(peer, now)
@@ -309,14 +257,13 @@ class Membership:
             self._tell_at = None
             self._tell_card(now)
         for address in self._greetings.due(now):
-            if not self._is_served:
+            if not self._servers.is_registered:
                 self._greet(address, wants_answer=True, now=now)
-        for owner in self._timers.due(now):
-            owner.handle_timer(now)
-            if isinstance(owner, Peer):
-                self.drain_peer(owner, now)
-            else:
-                self._drain_registration(owner, now)
+        self._servers.handle_timer(now)
+        self._drain_servers(now)
+        for peer in self._timers.due(now):
+            peer.handle_timer(now)
+            self.drain_peer(peer, now)
 
     # --- outputs
 
@@ -332,14 +279,12 @@ class Membership:
             self._tell_at,
             self._profile.get_timer(),
             self._greetings.get_timer(),
+            self._servers.get_timer(),
             self._timers.get_timer(),
         )
 
     def servers(self) -> tuple[ServerReport, ...]:
-        return tuple(
-            ServerReport(r.server, r.state, r.rtt_s, r.last_answer_at, r.observed)
-            for r in self._registrations.values()
-        )
+        return self._servers.reports()
 
     def peers(self, now: float) -> tuple[PeerView, ...]:
         return tuple(peer.view(now) for peer in self._peers.values())
@@ -356,71 +301,24 @@ class Membership:
 
     # --- private: servers
 
-    def _drain_registration(self, registration: Registration, now: float) -> None:
-        self._datagrams += registration.datagrams_to_send()
-        while (event := registration.next_event()) is not None:
+    def _drain_servers(self, now: float) -> None:
+        self._datagrams += self._servers.datagrams_to_send()
+        while (event := self._servers.next_event()) is not None:
             match event:
-                case Introduced():
-                    self._introduce(registration, event, now)
-                case Leased(observed, rtt_s, moved):
-                    self._events.append(
-                        events.ServerAnswered(self.network, registration.server, observed, rtt_s)
-                    )
-                    self._observe(MAIN_SOCKET, registration.server, observed, now)
-                    if moved:
-                        for _ in range(SAMPLE_PORTS):
-                            registration.sample(MAIN_SOCKET, now)
-                        self.retry(None, now)
-                case Sampled(destination, observed, socket):
-                    self._take_sample(registration, destination, observed, socket, now)
-                case Listed():
-                    if not self._listed:
-                        self._listed = True
-                        self._events.append(events.MembersListed(self.network))
-                case Lost(reason):
-                    self._events.append(
-                        events.ServerLost(self.network, registration.server, reason)
-                    )
-                case Absent():
-                    pass
-            self._datagrams += registration.datagrams_to_send()
-        self._timers.set(registration, registration.get_timer())
-
-    def _stop_registration(self, registration: Registration, now: float) -> None:
-        registration.stop(now)
-        self._datagrams += registration.datagrams_to_send()
-        self._timers.set(registration, None)
-        self._events.append(Unrouted(RENDEZVOUS + registration.prefix))
-
-    def _take_sample(
-        self,
-        registration: Registration,
-        destination: Address,
-        observed: Address,
-        socket: SocketId,
-        now: float,
-    ) -> None:
-        lease = registration.observed
-        poisoned = (
-            socket == MAIN_SOCKET and lease is not None and self._nat.is_poisoned(lease, observed)
-        )
-        self._observe(socket, destination, observed, now)
-        if destination.host != registration.server.host:
-            return  # behind a NAT that maps by address this says nothing of the lease's flow
-        for peer in tuple(self._peers.values()):
-            peer.sampled(socket, observed, poisoned=poisoned, now=now)
-            self.drain_peer(peer, now)
-
-    def _observe(
-        self, socket: SocketId, destination: Address, observed: Address, now: float
-    ) -> None:
-        if self._nat.observe(socket, destination, observed, now):
-            self._events.append(events.NatObserved(self._nat.report(), self._nat.observed()))
+                case SomebodyIntroduced(server, introduced):
+                    self._introduce(server, introduced, now)
+                case SocketSampled(socket, observed, poisoned):
+                    for peer in tuple(self._peers.values()):
+                        peer.sampled(socket, observed, poisoned=poisoned, now=now)
+                        self.drain_peer(peer, now)
+                case OurAddressMoved():
+                    self.retry(None, now)
+                case _:
+                    self._events.append(event)
 
     def _tell_card(self, now: float) -> None:
-        for registration in self._registrations.values():
-            registration.renew_card(self._profile.sealed, self._profile.sequence, now)
-            self._drain_registration(registration, now)
+        self._servers.renew_card(self._profile.sealed, self._profile.sequence, now)
+        self._drain_servers(now)
         hard = self._nat.report().mapping is Mapping.DEPENDENT
         for peer in tuple(self._peers.values()):
             peer.tell_card(self._profile.sealed, now)
@@ -428,37 +326,22 @@ class Membership:
             if hard and peer.reach.is_trying(now):
                 self._ask_introduction(peer, (), now)
 
-    def _surroundings(self) -> Surroundings:
-        servers = {
-            Address(address.host, address.port + offset)
-            for registration in self._registrations.values()
-            for address in (registration.server, registration.other)
-            if address is not None
-            for offset in range(SAMPLE_PORTS + 1)
-        }
-        rtts_s = [r.rtt_s for r in self._registrations.values() if r.rtt_s is not None]
-        return Surroundings(
-            self._nat.observed(),
-            frozenset(servers),
-            self._nat.report(),
-            min(rtts_s, default=None),
-        )
-
     # --- private: peers
 
-    def _introduce(self, registration: Registration, introduced: Introduced, now: float) -> None:
+    def _introduce(self, server: Address, introduced: Introduced, now: float) -> None:
         if introduced.peer in self._blocked:
             self.dropped["introduction-of-a-blocked-peer"] += 1
             return
         card = self._open(introduced.sealed_card)
         if card is None or card.peer != introduced.peer:
             self.dropped["introduction-of-another-card"] += 1
-            self._suspect(registration.server, now)
+            self._servers.suspect(server, now)
+            self._drain_servers(now)
             return
         peer = self._take_card(card, introduced.sealed_card)
         if peer is None:
             return
-        peer.set_surroundings(self._surroundings(), now)
+        peer.set_surroundings(self._servers.surroundings(), now)
         peer.introduced(
             tuple(dict.fromkeys((*introduced.samples, *introduced.observed))),
             we_dial=introduced.we_dial,
@@ -467,28 +350,10 @@ class Membership:
         )
         self.drain_peer(peer, now)
 
-    @property
-    def _is_served(self) -> bool:
-        """Whether a server introduces whoever is there, so that nobody need be greeted."""
-        return any(r.state == "registered" for r in self._registrations.values())
-
     def _greet(self, address: Address, *, wants_answer: bool, now: float) -> None:
         data = encode_greeting(Greeting(self._network_tag, self._profile.sealed, wants_answer))
         if self._budget.allow_bulk(address, len(data), now):
             self._datagrams.append(Datagram(data, address))
-
-    def _suspect(self, server: Address, now: float) -> None:
-        """Say so, but not for each of a row: whoever sees our registrations can make them."""
-        if now >= self._suspected_until:
-            self._suspected_until = now + SUSPICION_S
-            self._events.append(
-                events.ServerSuspected(
-                    self.network,
-                    server,
-                    f"{server} introduced somebody whose card was not made with this network's "
-                    "secret: the server, or somebody who registered there, is not to be trusted",
-                )
-            )
 
     def _take_card(self, card: Card, sealed: bytes) -> Peer | None:
         """The peer that this card is of; None if the card is older than the one we have."""
@@ -514,10 +379,8 @@ class Membership:
         return peer
 
     def _ask_introduction(self, peer: Peer, samples: tuple[Address, ...], now: float) -> None:
-        """Of all servers, telling the freshest that we know of where we are."""
-        for registration in tuple(self._registrations.values()):
-            registration.connect(peer.card.peer, samples or self._nat.samples(), now)
-            self._drain_registration(registration, now)
+        self._servers.connect(peer.card.peer, samples, now)
+        self._drain_servers(now)
 
     def _add_peer(self, card: Card) -> Peer:
         peer = Peer(
@@ -567,11 +430,8 @@ class Membership:
                 if card is not None and card.peer == peer.card.peer:
                     self._take_card(card, sealed)
             case SampleWanted(socket):
-                for registration in self._registrations.values():
-                    if registration.state == "registered":
-                        registration.sample(socket, now)
-                        self._drain_registration(registration, now)
-                        break
+                self._servers.sample(socket, now)
+                self._drain_servers(now)
             case IntroductionWanted(samples):
                 self._ask_introduction(peer, samples, now)
             case FreshSocketWanted():

@@ -1,0 +1,279 @@
+"""The servers of one network: a registration at each, and what they say, merged.
+
+    registration ─► news ─► servers ─► what the node and people are told
+                               ├─────► SomebodyIntroduced, SocketSampled: for peers
+                               └─────► OurAddressMoved: every peer is tried again
+
+Rules:
+- Registrations know nothing of each other: an observation of any counts for all.
+- Whatever a server says is a hint.  Who introduces somebody without the network's secret is
+  reported, and goes on being used.
+- Only the registration that an input was for is drained.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from random import Random
+
+from natd.core import events
+from natd.core.card import Identity
+from natd.core.natmodel import NatModel
+from natd.core.news import Absent, Introduced, Leased, Listed, Lost, Sampled
+from natd.core.reach import Surroundings
+from natd.core.registration import Registration
+from natd.core.rendezvous import PREFIX_BYTES
+from natd.core.routing import RENDEZVOUS, Routed, Unrouted
+from natd.core.schedule import Timetable
+from natd.core.types import MAIN_SOCKET, Address, Datagram, NetworkId, PeerId, SocketId
+
+SAMPLE_PORTS = 3
+"""The ports after a server's own are part of the server, too, and never a peer."""
+
+SUSPICION_S = 60.0
+"""One warning a minute says as much as a thousand."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport:
+    """How we stand with one server."""
+
+    address: Address
+    state: str
+    rtt_s: float | None
+    last_answer_at: float | None
+    observed: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class SomebodyIntroduced:
+    """A server says where a member is; their card is still to be opened."""
+
+    server: Address
+    introduced: Introduced
+
+
+@dataclass(frozen=True, slots=True)
+class SocketSampled:
+    """A port of a server's that had no flow saw `socket` as `observed`."""
+
+    socket: SocketId
+    observed: Address
+    poisoned: bool
+    """Whether an early packet of somebody's has spoilt the socket's mapping."""
+
+
+@dataclass(frozen=True, slots=True)
+class OurAddressMoved:
+    """A server sees us elsewhere than before, or for the first time."""
+
+
+ServersEvent = (
+    events.Event | Routed | Unrouted | SomebodyIntroduced | SocketSampled | OurAddressMoved
+)
+
+
+class Servers:
+    """See the top of this file."""
+
+    def __init__(
+        self, network: NetworkId, identity: Identity, nat: NatModel, random: Random, now: float
+    ) -> None:
+        self._network = network
+        self._identity = identity
+        self._nat = nat
+        self._random = random
+        self._registrations: dict[Address, Registration] = {}
+        self._listed = False
+        self._suspected_until = now
+        self._timers: Timetable[Registration] = Timetable()
+        self._datagrams: list[Datagram] = []
+        self._events: deque[ServersEvent] = deque()
+
+    # --- inputs
+
+    def use(
+        self, servers: Iterable[Address], sealed_card: bytes, sequence: int, now: float
+    ) -> None:
+        """Register with exactly these."""
+        servers = tuple(dict.fromkeys(servers))
+        for address in [a for a in self._registrations if a not in servers]:
+            self._stop_registration(self._registrations.pop(address), now)
+        for address in servers:
+            if address in self._registrations:
+                continue
+            prefix = self._random.randbytes(PREFIX_BYTES)
+            registration = Registration(
+                network=self._network,
+                identity=self._identity,
+                server=address,
+                prefix=prefix,
+                random=self._random,
+            )
+            self._registrations[address] = registration
+            self._events.append(Routed(RENDEZVOUS + prefix, registration))
+            registration.start(sealed_card, sequence, now)
+            self._take_news(registration, now)
+
+    def renew_card(self, sealed_card: bytes, sequence: int, now: float) -> None:
+        """Our card is a newer one."""
+        for registration in self._registrations.values():
+            registration.renew_card(sealed_card, sequence, now)
+            self._take_news(registration, now)
+
+    def network_changed(self, sealed_card: bytes, sequence: int, now: float) -> None:
+        """Our interfaces have changed, and our card with them."""
+        for registration in self._registrations.values():
+            registration.renew_card(sealed_card, sequence, now)
+            registration.network_changed(now)
+            self._take_news(registration, now)
+
+    def connect(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
+        """Ask all for another introduction, telling the freshest that we know of where we are."""
+        for registration in self._registrations.values():
+            registration.connect(peer, samples or self._nat.samples(), now)
+            self._take_news(registration, now)
+
+    def sample(self, socket: SocketId, now: float) -> None:
+        """Ask one of them how `socket` appears from a port that it has no flow to."""
+        for registration in self._registrations.values():
+            if registration.state == "registered":
+                registration.sample(socket, now)
+                self._take_news(registration, now)
+                break
+
+    def receive_datagram(
+        self,
+        registration: Registration,
+        data: bytes,
+        address: Address,
+        socket: SocketId,
+        now: float,
+    ) -> None:
+        registration.receive_datagram(data, address, now, socket)
+        self._take_news(registration, now)
+
+    def suspect(self, server: Address, now: float) -> None:
+        """Say so, but not for each of a row: whoever sees our registrations can make them."""
+        if now >= self._suspected_until:
+            self._suspected_until = now + SUSPICION_S
+            self._events.append(
+                events.ServerSuspected(
+                    self._network,
+                    server,
+                    f"{server} introduced somebody whose card was not made with this network's "
+                    "secret: the server, or somebody who registered there, is not to be trusted",
+                )
+            )
+
+    def stop(self, now: float) -> None:
+        """Say goodbye to all."""
+        for registration in self._registrations.values():
+            self._stop_registration(registration, now)
+        self._registrations.clear()
+
+    def handle_timer(self, now: float) -> None:
+        for registration in self._timers.due(now):
+            registration.handle_timer(now)
+            self._take_news(registration, now)
+
+    # --- outputs
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        datagrams, self._datagrams = self._datagrams, []
+        return datagrams
+
+    def next_event(self) -> ServersEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        return self._timers.get_timer()
+
+    def reports(self) -> tuple[ServerReport, ...]:
+        return tuple(
+            ServerReport(r.server, r.state, r.rtt_s, r.last_answer_at, r.observed)
+            for r in self._registrations.values()
+        )
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether a server introduces whoever is there, so that nobody need be greeted."""
+        return any(r.state == "registered" for r in self._registrations.values())
+
+    def surroundings(self) -> Surroundings:
+        servers = {
+            Address(address.host, address.port + offset)
+            for registration in self._registrations.values()
+            for address in (registration.server, registration.other)
+            if address is not None
+            for offset in range(SAMPLE_PORTS + 1)
+        }
+        rtts_s = [r.rtt_s for r in self._registrations.values() if r.rtt_s is not None]
+        return Surroundings(
+            self._nat.observed(),
+            frozenset(servers),
+            self._nat.report(),
+            min(rtts_s, default=None),
+        )
+
+    # --- private
+
+    def _take_news(self, registration: Registration, now: float) -> None:
+        """Drain a registration; called after every input to it."""
+        self._datagrams += registration.datagrams_to_send()
+        while (event := registration.next_event()) is not None:
+            match event:
+                case Introduced():
+                    self._events.append(SomebodyIntroduced(registration.server, event))
+                case Leased(observed, rtt_s, moved):
+                    self._events.append(
+                        events.ServerAnswered(self._network, registration.server, observed, rtt_s)
+                    )
+                    self._observe(MAIN_SOCKET, registration.server, observed, now)
+                    if moved:
+                        for _ in range(SAMPLE_PORTS):
+                            registration.sample(MAIN_SOCKET, now)
+                        self._events.append(OurAddressMoved())
+                case Sampled(destination, observed, socket):
+                    self._take_sample(registration, destination, observed, socket, now)
+                case Listed():
+                    if not self._listed:
+                        self._listed = True
+                        self._events.append(events.MembersListed(self._network))
+                case Lost(reason):
+                    self._events.append(
+                        events.ServerLost(self._network, registration.server, reason)
+                    )
+                case Absent():
+                    pass
+            self._datagrams += registration.datagrams_to_send()
+        self._timers.set(registration, registration.get_timer())
+
+    def _stop_registration(self, registration: Registration, now: float) -> None:
+        registration.stop(now)
+        self._datagrams += registration.datagrams_to_send()
+        self._timers.set(registration, None)
+        self._events.append(Unrouted(RENDEZVOUS + registration.prefix))
+
+    def _take_sample(
+        self,
+        registration: Registration,
+        destination: Address,
+        observed: Address,
+        socket: SocketId,
+        now: float,
+    ) -> None:
+        lease = registration.observed
+        poisoned = (
+            socket == MAIN_SOCKET and lease is not None and self._nat.is_poisoned(lease, observed)
+        )
+        self._observe(socket, destination, observed, now)
+        # Behind a NAT that maps by address another host says nothing of the lease's flow.
+        if destination.host == registration.server.host:
+            self._events.append(SocketSampled(socket, observed, poisoned))
+
+    def _observe(
+        self, socket: SocketId, destination: Address, observed: Address, now: float
+    ) -> None:
+        if self._nat.observe(socket, destination, observed, now):
+            self._events.append(events.NatObserved(self._nat.report(), self._nat.observed()))
