@@ -20,6 +20,7 @@ Rules:
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections import deque
@@ -218,7 +219,10 @@ class Control:
             asyncio.get_running_loop().call_soon(self._receive)
 
     def _welcome(self, routing_id: bytes, descriptor: int) -> _Client | None:
-        """A client's first request; None when there are too many of them."""
+        """A client's first request; None when there are too many of them, or where it speaks a
+        ZeroMQ of before 3.0, of which nobody tells us when it hangs up."""
+        if descriptor < 0:
+            return None
         self._forget_hung_up()
         client = _Client(routing_id, descriptor)
         if len(self._clients) >= CLIENTS_LIMIT:
@@ -393,7 +397,8 @@ class _Link:
         self.monitor_descriptor = int(self._monitor.getsockopt(zmq.FD))
 
     def receive(self, known: Mapping[bytes, object]) -> tuple[bytes, bytes | None, int] | None:
-        """Routing id, body, and for one that is not `known` its connection's descriptor.
+        """Routing id, body, and for one that is not `known` its connection's descriptor, below 0
+        where that can't be had.
 
         The body is None when the message had more than one frame; None for no message.
         """
@@ -406,7 +411,8 @@ class _Link:
             body: bytes | None = self._router.recv()
         else:
             frame = self._router.recv(copy=False)
-            descriptor = int(frame.get(zmq.SRCFD))
+            with contextlib.suppress(zmq.ZMQError):
+                descriptor = int(frame.get(zmq.SRCFD))
             body = frame.bytes
         while self._router.rcvmore:
             self._router.recv()

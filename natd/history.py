@@ -4,6 +4,7 @@ from typing import Any
 
 from natd.address_book import AddressBook, JoinedNetwork
 from natd.core.types import PeerId, peer_id_text
+from natd.errors import CommandError
 from natd.event_log import utc_text
 from natd.store import Store
 
@@ -12,6 +13,12 @@ LIMIT = 1000
 texts of an answer are limited, too."""
 
 ANSWER_BYTES = 512 * 1024
+
+SEARCH_LIMIT_BYTES = 1024
+"""SQLite takes patterns of 50,000, and takes a zero for the end of one."""
+
+UNIX_S_LIMIT = 253_402_300_800
+"""The year 10000."""
 
 _CHOOSE = (
     "SELECT messages.id, is_outbound, conversations.peer, messages.nick, trust, message, "
@@ -40,16 +47,21 @@ async def read_history(
     since_unix_s: float | None,
     limit: int,
 ) -> list[dict[str, Any]]:
-    """The newest messages that fit, oldest first."""
+    """The newest messages that fit, oldest first; CommandError for what can't be looked for."""
     sql, parameters = _CHOOSE, [network.id]
     values: list[Any] = list(parameters)
     if peer is not None:
         sql += _OF_PEER
         values += [peer, peer, network.id]
     if search:
+        if len(search.encode()) > SEARCH_LIMIT_BYTES or "\0" in search:
+            text = f"expected text of at most {SEARCH_LIMIT_BYTES} bytes to search for"
+            raise CommandError("usage", text)
         sql += " AND body LIKE ? ESCAPE '\\'"
         values.append("%" + _escaped(search) + "%")
     if since_unix_s is not None:
+        if abs(since_unix_s) > UNIX_S_LIMIT:
+            raise CommandError("usage", "expected since_unix_s before the year 10000")
         sql += " AND stored_at_unix_ms >= ?"
         values.append(int(since_unix_s * 1000))
     sql += " ORDER BY messages.id DESC LIMIT ?"

@@ -192,6 +192,26 @@ def test_bytes_that_are_not_zeromq_are_hung_up_on(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_client_that_speaks_the_oldest_zeromq_is_in_nobodys_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of such a connection libzmq tells no descriptor."""
+
+    async def scenario() -> None:
+        async with running(tmp_path) as (_, dial):
+            for _ in range(20):
+                with socket.socket(socket.AF_UNIX) as stranger:
+                    stranger.connect(str(tmp_path / "control.sock"))
+                    stranger.sendall(b"\x01\x00" + b"\x05\x00null" * 50)
+            client = dial()
+            for number in range(200):
+                answer = await ask(client, {"id": number, "do": "echo"})
+                assert answer["id"] == number
+
+    asyncio.run(scenario())
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 def test_the_65th_client_is_told_so_and_let_in_once_another_has_left(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with running(tmp_path) as (control, dial):
