@@ -27,7 +27,7 @@ from natd.core.natmodel import NatModel
 from natd.core.news import Introduced
 from natd.core.peer import NewerCard, Peer, PeerEvent, PeerView
 from natd.core.profile import Profile
-from natd.core.punch import FreshSocketWanted, IntroductionWanted, SampleWanted
+from natd.core.punch_events import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.registration import Registration
 from natd.core.routing import (
     CHECK,

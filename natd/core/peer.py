@@ -31,7 +31,12 @@ from natd.core.conversation import (
 from natd.core.dialogue import Dialogue, DialogueEvent
 from natd.core.frames import CardFrame
 from natd.core.keyring import Keyring, TagAdded, TagDropped
-from natd.core.punch import AttemptFailed, FreshSocketWanted, IntroductionWanted, SampleWanted
+from natd.core.punch_events import (
+    AttemptFailed,
+    FreshSocketWanted,
+    IntroductionWanted,
+    SampleWanted,
+)
 from natd.core.reach import (
     LATE_S,
     FlightDue,

@@ -36,8 +36,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
-from natd.core.candidates import TargetBudget, is_loopback, is_private, path_kind
+from natd.core.agreed import KEEPING, call_from_agreed_port, meet, public_places
+from natd.core.candidates import TargetBudget, is_private, path_kind
 from natd.core.checks import LOW_TTL, Answered, Checks
+from natd.core.ladder import CHECK_LADDER_S, RETRY_LADDER_S, Target
+from natd.core.punch_events import (
+    AttemptFailed,
+    FreshSocketWanted,
+    IntroductionWanted,
+    PathFound,
+    PunchEvent,
+    SampleWanted,
+)
 from natd.core.schedule import backed_off, earliest, jittered
 from natd.core.types import (
     MAIN_SOCKET,
@@ -47,42 +57,16 @@ from natd.core.types import (
     CandidateKind,
     Datagram,
     NatReport,
-    PathKind,
     SocketId,
 )
 from natd.core.verdict import verdict
 
-CHECK_LADDER_S = (0.0, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
-"""Instants of the checks in a round.  Dense at first: the far NAT opens at a moment we can't
-know, and the check that comes right after it ends the wait."""
-
 SILENCE_S = 0.1
 """Beyond two round trips, silence means that checks die on the way, not that they are slow."""
 
-RETRY_LADDER_S = (0.0, 0.04, 0.16, 0.64)
-"""For what was checked in an earlier round: whoever did not answer the dense ladder is more likely
-absent than shut out."""
-
-OPENER_LEAD_S = 0.1
-"""How far openers go ahead of the checks from agreed ports: more than two clocks that were set
-by the same introduction differ."""
-
-MEETING_LEAD_S = 0.25
-"""The same between two fresh sockets, where an early call spoils the meeting for good: more than
-two escalations differ that began with one introduction but count with their own round trip."""
-
-MEETING_OPENERS_S = (0.0, 0.5)
-
-KEEPING = (Allocation.PRESERVING, Allocation.UNKNOWN)
-"""Behind these a port agreed on is the port to be met at, as far as is known."""
-
-MOST_AGREED_HOSTS = 2
 MOST_KEPT = 16
 """Of the targets of agreed ports, those of the last two rounds, for which an answer may be on
 its way."""
-
-AGREED_LADDER_S = (0.0, 0.16)
-"""From an agreed port, in each round: the openers before them cost as much again."""
 
 UNKNOWN_RTT_S = 0.2
 SAMPLE_PATIENCE_S = 1.0
@@ -96,59 +80,6 @@ VERDICT_AFTER_S = 10.0
 MOST_PEER_REFLEXIVE = 8
 TRIGGER_SPACING_S = 0.015
 """A check of the peer's triggers one of ours, but not one for each of a burst."""
-
-
-@dataclass(frozen=True, slots=True)
-class PathFound:
-    """A check was answered: this address works, both ways."""
-
-    address: Address
-    socket: SocketId
-    kind: PathKind
-    technique: str
-    rtt_s: float
-    mapped: Address | None
-
-
-@dataclass(frozen=True, slots=True)
-class SampleWanted:
-    """Ask a server port that has no flow yet how `socket` appears now."""
-
-    socket: SocketId
-
-
-@dataclass(frozen=True, slots=True)
-class IntroductionWanted:
-    """Ask the servers to introduce the two of us again, with these freshest addresses."""
-
-    samples: tuple[Address, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FreshSocketWanted:
-    """This attempt needs a socket of its own: the owner answers with `use_socket`."""
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptFailed:
-    """No path so far; the sentence is for people."""
-
-    verdict: str
-
-
-PunchEvent = PathFound | SampleWanted | IntroductionWanted | FreshSocketWanted | AttemptFailed
-
-
-@dataclass(slots=True)
-class _Target:
-    candidate: Candidate
-    socket: SocketId
-    ladder: tuple[float, ...]
-    step: int = 0
-    at: float | None = None  # None: its ladder has ended
-    ttl: int | None = None  # of every check to it; None: the system's
-    last_sent: float = 0.0
-    proved: bool = False
 
 
 @dataclass(slots=True)
@@ -178,7 +109,7 @@ class Punch:
         self._socket = MAIN_SOCKET
         self._places: tuple[Candidate, ...] = ()
         self._tried: set[tuple[Address, SocketId]] = set()
-        self._targets: dict[tuple[Address, SocketId], _Target] = {}
+        self._targets: dict[tuple[Address, SocketId], Target] = {}
         self._attempt: _Attempt | None = None  # None: nothing is being tried
         self._nats = (NatReport(), NatReport())
         self._ours: tuple[Address, ...] = ()
@@ -218,7 +149,7 @@ class Punch:
         others = {key: t for key, t in self._targets.items() if t.socket != self._socket}
         self._places = tuple(targets)
         if before is None and self._nats[1].allocation in KEEPING:
-            for place in self._public_places():
+            for place in public_places(self._places):
                 self._open_to_agreed_ports(place.address.host, now)
         self._targets.clear()
         self._add_targets(now)
@@ -254,7 +185,7 @@ class Punch:
             if len(reflexive) >= MOST_PEER_REFLEXIVE:
                 return
             reflexive_candidate = Candidate(CandidateKind.PEER_REFLEXIVE, address)
-            target = _Target(reflexive_candidate, socket, CHECK_LADDER_S)
+            target = Target(reflexive_candidate, socket, CHECK_LADDER_S)
             self._targets[address, socket] = target
         if not target.proved and now - target.last_sent >= TRIGGER_SPACING_S:
             if target.ttl is not None:
@@ -387,7 +318,7 @@ class Punch:
 
     # --- private
 
-    def _check(self, target: _Target, now: float, *, urgent: bool = False) -> None:
+    def _check(self, target: Target, now: float, *, urgent: bool = False) -> None:
         """Send the check that is due, and set the instant of the next."""
         assert self._attempt is not None
         address = target.candidate.address
@@ -399,18 +330,14 @@ class Punch:
         if early:
             target.at = self._attempt.full_ttl_at
             return
-        target.step += 1
-        if target.step < len(target.ladder):
-            target.at = now + target.ladder[target.step] - target.ladder[target.step - 1]
-        else:
-            target.at = None
+        target.climb(now)
 
     def _add_targets(self, now: float) -> None:
         for candidate in self._places:
             key = (candidate.address, self._socket)
             ladder = RETRY_LADDER_S if key in self._tried else CHECK_LADDER_S
             if key not in self._targets:
-                self._targets[key] = _Target(candidate, self._socket, ladder, at=now)
+                self._targets[key] = Target(candidate, self._socket, ladder, at=now)
             self._tried.add(key)
 
     def _use_agreed_ports(self, now: float) -> None:
@@ -420,49 +347,22 @@ class Punch:
         for key in old[:-MOST_KEPT]:
             del self._targets[key]
         ours, theirs = (nat.allocation in KEEPING for nat in self._nats)
-        for candidate in self._public_places():
-            if theirs and self._attempt.round:
-                self._open_to_agreed_ports(candidate.address.host, now)
-            if ours:
-                ports = self._checks.our_ports
-                socket = SocketId(ports[self._attempt.round % len(ports)])
-                self._targets[candidate.address, socket] = _Target(
-                    candidate, socket, AGREED_LADDER_S, at=now + OPENER_LEAD_S
-                )
-            if ours and theirs:
-                self._meet(candidate.address.host, now)
-                self._rest(candidate.address.host)
-
-    def _public_places(self) -> list[Candidate]:
-        """One candidate for each host behind whose NAT agreed ports may be kept."""
-        places: dict[str, Candidate] = {}
-        for place in self._places:
+        turn = self._attempt.round
+        for place in public_places(self._places):
             host = place.address.host
-            if not place.address.is_ipv6 and not is_private(host) and not is_loopback(host):
-                places.setdefault(host, place)
-        return list(places.values())[:MOST_AGREED_HOSTS]
+            if theirs and turn:
+                self._open_to_agreed_ports(host, now)
+            if ours:
+                call = call_from_agreed_port(place, self._checks, turn, now)
+                self._targets[call.key] = call
+            if ours and theirs:
+                meeting = meet(host, self._checks, turn, now)
+                self._targets |= {target.key: target for target in meeting}
+                self._rest(host)
 
     def _open_to_agreed_ports(self, host: str, now: float) -> None:
         for port in self._checks.their_ports:
             self._send(Address(host, port), MAIN_SOCKET, LOW_TTL, now, urgent=False)
-
-    def _meet(self, host: str, now: float) -> None:
-        """Both main sockets may be spoilt: meet with a fresh one at either end, of which one
-        opens its NAT at once and the other calls when that is surely done.  One pair of ports
-        is called in each round, and all are opened: the two count their rounds apart."""
-        assert self._attempt is not None
-        pairs = self._checks.meeting_ports
-        opens = self._checks.we_open
-        turn = self._attempt.round % len(pairs)
-        for ours, theirs in pairs if opens else pairs[turn : turn + 1]:
-            place = Candidate(CandidateKind.PEER_REFLEXIVE, Address(host, theirs))
-            self._targets[place.address, SocketId(ours)] = _Target(
-                place,
-                SocketId(ours),
-                MEETING_OPENERS_S if opens else AGREED_LADDER_S,
-                ttl=LOW_TTL if opens else None,
-                at=now if opens else now + MEETING_LEAD_S,
-            )
 
     def _rest(self, host: str) -> None:
         """What the main socket could do there it has done: the budget of a second is for the

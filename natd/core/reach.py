@@ -23,12 +23,12 @@ from natd.core.checks import PREFIX_BYTES, Checks, answer
 from natd.core.escalation import Escalation
 from natd.core.paths import PathChosen, PathRecovered, Paths, PathsLost, PathSuspected
 from natd.core.plans import is_hard
-from natd.core.punch import (
+from natd.core.punch import Punch
+from natd.core.punch_events import (
     AttemptFailed,
     FreshSocketWanted,
     IntroductionWanted,
     PathFound,
-    Punch,
     SampleWanted,
 )
 from natd.core.schedule import earliest

@@ -8,18 +8,13 @@ import pytest
 from natd.core import stun
 from natd.core.candidates import TargetBudget
 from natd.core.checks import LOW_TTL, Checks, answer
-from natd.core.punch import (
-    CHECK_LADDER_S,
-    RETRY_LADDER_S,
-    SAMPLE_PATIENCE_S,
-    SILENCE_S,
-    TRIGGER_SPACING_S,
-    VERDICT_AFTER_S,
+from natd.core.ladder import CHECK_LADDER_S, RETRY_LADDER_S
+from natd.core.punch import SAMPLE_PATIENCE_S, SILENCE_S, TRIGGER_SPACING_S, VERDICT_AFTER_S, Punch
+from natd.core.punch_events import (
     AttemptFailed,
     FreshSocketWanted,
     IntroductionWanted,
     PathFound,
-    Punch,
     SampleWanted,
 )
 from natd.core.types import (

@@ -8,7 +8,7 @@ from natd.core import stun
 from natd.core.candidates import TargetBudget
 from natd.core.checks import LOW_TTL, Checks, answer
 from natd.core.paths import LOST_AFTER_S
-from natd.core.punch import IntroductionWanted
+from natd.core.punch_events import IntroductionWanted
 from natd.core.reach import (
     LAST_GOOD_LIMIT,
     LATE_S,

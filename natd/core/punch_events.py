@@ -1,0 +1,52 @@
+"""What the attempts to reach one peer tell their owner.
+
+Rules:
+- `PathFound` comes once for each address and socket that answered; none takes another back.
+- The three wishes are passed up to whoever can grant them: servers for a sample or another
+  introduction, the node for a socket.  An attempt goes on without an answer.
+"""
+
+from dataclasses import dataclass
+
+from natd.core.types import Address, PathKind, SocketId
+
+
+@dataclass(frozen=True, slots=True)
+class PathFound:
+    """A check was answered: this address works, both ways."""
+
+    address: Address
+    socket: SocketId
+    kind: PathKind
+    technique: str
+    rtt_s: float
+    mapped: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleWanted:
+    """Ask a server port that has no flow yet how `socket` appears now."""
+
+    socket: SocketId
+
+
+@dataclass(frozen=True, slots=True)
+class IntroductionWanted:
+    """Ask the servers to introduce the two of us again, with these freshest addresses."""
+
+    samples: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FreshSocketWanted:
+    """This attempt needs a socket of its own: the owner answers with `use_socket`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """No path so far; the sentence is for people."""
+
+    verdict: str
+
+
+PunchEvent = PathFound | SampleWanted | IntroductionWanted | FreshSocketWanted | AttemptFailed
