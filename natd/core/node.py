@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from random import Random
 
 from natd.core import events, greeting, rendezvous, stun, wire
-from natd.core.candidates import TargetBudget
+from natd.core.candidates import LOWEST_PORT, TargetBudget
 from natd.core.card import Identity
 from natd.core.membership import Membership, NetworkSettings
 from natd.core.peer import Peer, PeerView
@@ -210,6 +210,9 @@ class Node:
         first = data[0] if data else None
         if first is None:
             self.dropped["empty"] += 1
+        elif first != wire.MAGIC and address.port < LOWEST_PORT:
+            # Of a service: no NAT maps there, and whatever we answered would go to it.
+            self.dropped["source-of-a-service"] += 1
         elif first < 0x04:
             self._receive_stun(data, address, socket, now)
         elif first == wire.MAGIC:

@@ -201,3 +201,19 @@ def test_a_recorded_greeting_of_a_peer_that_is_here_makes_nobody_send_a_packet()
     assert not any(host.startswith("198.51.100.") for host in towards)
     bob.send("as before", to=alice)
     assert internet.run_until(lambda: alice.texts()[-1] == "as before", 1.0)
+
+
+def test_a_check_that_seems_to_come_from_a_service_is_not_answered():
+    """Made by the peer, so everything is right about it but where it says that it is from."""
+    village, alice, bob = _pair(KEY)
+    internet = village.internet
+    assert internet.run_until(lambda: alice.is_online(bob), 5.0)
+    checks = bob.node._memberships[bob.network].peer(alice.peer).reach._checks
+    internet.trace = []
+    for port in (7, 19, 53, 123, 1023):
+        victim = Address("198.51.100.9", port)
+        check = checks.request(victim, 0, internet.now)
+        alice.node.receive_datagram(check.data, victim, internet.now)
+    internet.run(1.0)
+    assert alice.node.dropped["source-of-a-service"] == 5
+    assert not [s for s in _to_peers(village, alice) if s.datagram.address.host == victim.host]
