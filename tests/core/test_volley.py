@@ -74,3 +74,8 @@ def test_it_is_over_when_everything_is_sent():
     assert not volley.is_over
     _run(volley)
     assert volley.is_over
+
+
+def test_the_budgets_are_what_was_promised():
+    assert RATE <= 500
+    assert MOST_PROBES <= 2048
