@@ -29,6 +29,9 @@ Json = dict[str, Any]
 Span = tuple[str, str]
 """Style, text.  Styles: time, me, nick-0 … nick-11, text, note, warn, day, tick, tick-done."""
 
+PRIVATE = "private"
+"""The kind of a message that has one recipient."""
+
 NICK_COLOURS = 12
 """As many as are told apart on both dark and light screens."""
 
@@ -206,7 +209,8 @@ class ChatView:
         self._separate_days(at)
         style = f"nick-{zlib.crc32(peer.peer_id.encode()) % NICK_COLOURS}"
         name = self._roster.name_of(peer.peer_id)
-        lead = (("time", self._clock(at)), (style, name), ("text", ": "))
+        to: tuple[Span, ...] = (("note", " to you"),) if row.get("kind") == PRIVATE else ()
+        lead = (("time", self._clock(at)), (style, name), *to, ("text", ": "))
         self._lines.append(Line(key, lead, (("text", _message_text(row)),)))
 
     def _show_own(self, row: Json) -> None:
@@ -217,6 +221,9 @@ class ChatView:
             return
         at = _instant(row.get("ts"), 0.0)
         self._separate_days(at)
+        if row.get("kind") == PRIVATE and addressed:
+            self._only_to.setdefault(message, self._roster.name_of(min(addressed)))
+            _bound(self._only_to)
         lead = (("time", self._clock(at)), ("me", self.own_name), ("text", ": "))
         self._own[message] = _Own(lead, _message_text(row), addressed, delivered)
         _bound(self._own)

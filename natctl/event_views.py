@@ -18,6 +18,8 @@ def message_lines(message: Json, now: datetime, *, with_network: bool = True) ->
         head.append((f"{message['network']}  ", "dim"))
     is_own = message.get("direction") == "out"
     head.append((str(sender.get("nick") or full_name(sender)), "dim" if is_own else "accent"))
+    if message.get("kind") == "private":
+        head.append((" in private", "dim"))
     if sender.get("trust") == "changed":
         head.append((" KEY CHANGED", "bad"))
     if is_own:

@@ -18,6 +18,7 @@ from natd.history import LIMIT, read_history
 from natd.mailbox import Delivery
 from natd.networks import Networks
 from natd.parts import Parts
+from natd.postings import PRIVATE, TEXT
 from natd.report import Report
 from natd.store import StoreError
 
@@ -92,13 +93,15 @@ class Commands:
         peers, is_open = self._recipients(network, request.get("to"))
         ids = [known.id_text for known in peers]
         own = {"nick": network.nick, "id": self._own_id}
+        kind = TEXT if request.get("to") is None else PRIVATE
         message = await parts.mailbox.accept(
             network.id,
             [known.peer for known in peers],
             text=text,
             nick=network.nick,
             is_open=is_open,
-            fields={"network": network.name, "text": text, "to": ids, "from": own},
+            kind=kind,
+            fields={"network": network.name, "kind": kind, "text": text, "to": ids, "from": own},
         )
         delivered: list[str] = []
         if wait_s is not None:

@@ -22,7 +22,7 @@ UNIX_S_LIMIT = 253_402_300_800
 
 _CHOOSE = (
     "SELECT messages.id, is_outbound, conversations.peer, messages.nick, trust, message, "
-    "stored_at_unix_ms, body FROM messages "
+    "stored_at_unix_ms, body, kind FROM messages "
     "LEFT JOIN conversations ON conversations.id = messages.conversation "
     "WHERE messages.network = ?"
 )
@@ -80,7 +80,7 @@ def _message(
     network: JoinedNetwork,
     own_id: str,
 ) -> dict[str, Any]:
-    id_, is_outbound, peer, nick, trust, message, at, text = row
+    id_, is_outbound, peer, nick, trust, message, at, text, kind = row
     sender: dict[str, Any] = {"nick": nick, "id": own_id}
     if not is_outbound:
         known = None if peer is None else book.peer(network.id, peer)
@@ -97,6 +97,7 @@ def _message(
         "from": sender,
         "to": [peer_id for peer_id, _ in recipients],
         "message": message,
+        "kind": kind,
         "text": text,
         "delivered": [peer_id for peer_id, has_it in recipients if has_it],
     }

@@ -123,6 +123,7 @@ class Mailbox:
         text: str,
         nick: str,
         is_open: bool,
+        kind: str,
         fields: Mapping[str, Any],
     ) -> "asyncio.Future[str]":
         """Take a message for these peers; the future gives its id once it is on disk, or
@@ -132,7 +133,7 @@ class Mailbox:
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         recipients = [self._conversation(network, peer) for peer in peers]
         entry = self._log.entry("sent", {**fields, "message": message})
-        row = (network, message, now_ms, nick, text, is_open)
+        row = (network, message, now_ms, nick, kind, text, is_open)
         if is_open:
             self._with_open.add(network)
             if not recipients:

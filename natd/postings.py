@@ -36,8 +36,8 @@ _OPEN_MESSAGES = (
     "(SELECT 1 FROM outbox WHERE outbox.message = messages.id AND conversation = ?) ORDER BY id"
 )
 
-TEXT = "text"
-"""The kind of a chat line."""
+TEXT, PRIVATE = "text", "private"
+"""The kinds of a chat line: for the network, and for its one recipient alone."""
 
 
 @dataclass(slots=True, eq=False)
@@ -141,12 +141,12 @@ class Acceptance:
     def __init__(
         self,
         released: Released,
-        message: tuple[NetworkId, str, int, str, str, bool],
+        message: tuple[NetworkId, str, int, str, str, str, bool],
         recipients: Sequence[Conversation],
         entry: EventEntry,
         future: "asyncio.Future[str]",
     ) -> None:
-        """`message`: network, message id, sent_at_unix_ms, our nick, text, open or not."""
+        """`message`: network, message id, sent_at_unix_ms, our nick, kind, text, open or not."""
         self._released = released
         self._message = message
         self._recipients = recipients
@@ -155,16 +155,16 @@ class Acceptance:
         self._outbound: list[Outbound] = []
 
     def apply(self, transaction: Transaction) -> None:
-        network, message, at, nick, text, is_open = self._message
+        network, message, at, nick, kind, text, is_open = self._message
         id_ = transaction.take_number("messages", _LAST_MESSAGE)
         transaction.insert(
-            _MESSAGES, (id_, network, 1, None, nick, "", message, at, at, TEXT, text, is_open)
+            _MESSAGES, (id_, network, 1, None, nick, "", message, at, at, kind, text, is_open)
         )
         self._outbound = []
         for conversation in self._recipients:
             _store_conversation(transaction, conversation)
             seq = _address(transaction, conversation, id_)
-            posted = OutboundMessage(message, conversation.unsigned_epoch, seq, at, TEXT, text)
+            posted = OutboundMessage(message, conversation.unsigned_epoch, seq, at, kind, text)
             self._outbound.append((conversation, posted))
         self._entry.apply(transaction)
 

@@ -295,7 +295,7 @@ class Box:
     ) -> "asyncio.Future[str]":
         fields = {"network": "demo", "text": text}
         return self.mailbox.accept(
-            NETWORK, peers, text=text, nick="me", is_open=is_open, fields=fields
+            NETWORK, peers, text=text, nick="me", is_open=is_open, kind="text", fields=fields
         )
 
     def arrive(self, peer: PeerId, seq: int, epoch: int = 1) -> None:

@@ -118,6 +118,22 @@ def test_a_message_is_sent_delivered_and_shown_once_by_a_cursor(pair: Pair) -> N
     assert pair.natctl("bob", "tail", "--cursor", "bot") == ""
 
 
+def test_a_message_to_one_peer_is_private_to_both(pair: Pair) -> None:
+    pair.natctl("bob", "tail", "--cursor", "private")
+    pair.natctl("alice", "send", "demo", "psst", "--to", "bob", "--wait", "20")
+    pair.natctl("alice", "send", "demo", "to all", "--wait", "20")
+    shown = pair.natctl("bob", "tail", "--cursor", "private").splitlines()
+    assert [line.partition("  demo  ")[2] for line in shown] == [
+        "alice in private  psst",
+        "alice  to all",
+    ]
+    rows = pair.json("alice", "history", "demo", "-n", "2")["messages"]
+    assert [row["kind"] for row in rows] == ["private", "text"]
+    assert pair.natctl("alice", "history", "demo", "--search", "psst").endswith(
+        "alice in private ✓  psst\n"
+    )
+
+
 def test_the_log_tells_of_the_join_and_the_path(pair: Pair) -> None:
     shown = pair.natctl("bob", "--json", "events", "--since", "0", "-n", "3")
     events = [json.loads(line) for line in shown.splitlines()]

@@ -73,6 +73,19 @@ def test_what_was_said_to_one_peer_says_so() -> None:
     assert shown(view)[-1] == "22:13 alice to bob: psst ·"
 
 
+def test_what_is_private_says_so_on_both_sides_and_later_too() -> None:
+    view = opened()
+    row = {**message(BOB, "only you"), "direction": "in", "kind": "private"}
+    mine = {**sent("psst", to=[BOB]), "direction": "out", "kind": "private"}
+    view.receive_history([row, {**mine, "delivered": ["bbbb2222"]}])
+    view.receive_event(message(BOB, "and you", number=2, kind="private"), NOW)
+    assert shown(view) == [
+        "22:13 bob to you: only you",
+        "22:13 alice to bob: psst ✓",
+        "22:13 bob to you: and you",
+    ]
+
+
 def test_a_message_from_the_history_is_not_shown_again_when_its_event_comes() -> None:
     view = opened()
     event = message(BOB, "hi")
