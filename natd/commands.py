@@ -1,7 +1,7 @@
 """What each request over IPC does.
 
 Every command takes the request and gives what goes under `ok`; it raises CommandError to
-refuse.  Requests and replies are listed in the README, section IPC.
+refuse.  Requests are listed in the README, section IPC.
 """
 
 import asyncio
