@@ -8,7 +8,7 @@ from natd.address_book import AddressBook
 from natd.config import Config
 from natd.core.card import Identity
 from natd.core.node import Node
-from natd.core.peer import PeerView
+from natd.core.presence import PeerView
 from natd.core.servers import ServerReport
 from natd.core.types import NetworkId, PeerId
 from natd.directories import Directories

@@ -6,7 +6,7 @@ from typing import Any
 
 from natd.address_book import CHANGED, JoinedNetwork, KnownPeer, full_name, shell_name
 from natd.chronicle import ms, nat_row, path_row
-from natd.core.peer import PeerView
+from natd.core.presence import PeerView
 from natd.core.types import Mapping, PeerId, PeerState, peer_id_text, peer_tag
 from natd.networks import Networks
 from natd.parts import Parts

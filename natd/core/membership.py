@@ -25,7 +25,8 @@ from natd.core.greeting import (
 from natd.core.keyring import TagAdded, TagDropped
 from natd.core.natmodel import NatModel
 from natd.core.news import Introduced
-from natd.core.peer import NewerCard, Peer, PeerEvent, PeerView
+from natd.core.peer import NewerCard, Peer, PeerEvent
+from natd.core.presence import PeerView
 from natd.core.profile import Profile
 from natd.core.punch_events import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.registration import Registration

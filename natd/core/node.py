@@ -22,7 +22,8 @@ from natd.core import events, greeting, rendezvous, stun, wire
 from natd.core.candidates import LOWEST_PORT, TargetBudget
 from natd.core.card import Identity
 from natd.core.membership import Membership, NetworkSettings
-from natd.core.peer import Peer, PeerView
+from natd.core.peer import Peer
+from natd.core.presence import PeerView
 from natd.core.registration import Registration
 from natd.core.routing import (
     CHECK,

@@ -31,20 +31,20 @@ from natd.core.conversation import (
 from natd.core.dialogue import Dialogue, DialogueEvent
 from natd.core.frames import CardFrame
 from natd.core.keyring import Keyring, TagAdded, TagDropped
+from natd.core.presence import PeerView, Presence
 from natd.core.punch_events import (
     AttemptFailed,
     FreshSocketWanted,
     IntroductionWanted,
     SampleWanted,
 )
-from natd.core.reach import (
-    LATE_S,
+from natd.core.reach import Reach
+from natd.core.reach_events import (
     FlightDue,
     PathDown,
     PathMoved,
     PathUp,
     Ponged,
-    Reach,
     ReachEvent,
     Surroundings,
 )
@@ -53,24 +53,11 @@ from natd.core.secrets import CHECK_TAG_BYTES, Prekey
 from natd.core.sessions import RouteAdded, RouteDropped, SessionConfirmed, SessionEnded
 from natd.core.types import (
     Address,
-    Candidate,
     Datagram,
-    NatReport,
     NetworkId,
-    PathReport,
-    PeerId,
     PeerState,
     SocketId,
 )
-
-HANDSHAKE_PATIENCE_S = 4.0
-"""On a path that answers checks, a handshake that takes longer is stuck: dial anew.  The side
-that was to be dialled waits twice as long before it dials itself."""
-
-UNDIALLED_S = 0.25
-"""With a path and no first flight after this long, the introduction that named us as the dialler
-was lost: either side dials, and if both do, one session stays."""
-
 
 CARDS_RATE, CARDS_BURST = 1.0, 16.0
 """Cards over the session: a change of network makes a few, a prekey one an hour, and each costs
@@ -97,20 +84,6 @@ PeerEvent = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PeerView:
-    """What people and programs are told of a peer."""
-
-    peer: PeerId
-    nick: str
-    state: PeerState
-    path: PathReport | None
-    verdict: str | None
-    last_heard_at: float | None
-    candidates: tuple[Candidate, ...]
-    nat: NatReport
-
-
 class Peer:
     """See the top of this file."""
 
@@ -131,7 +104,7 @@ class Peer:
         self._dialogue = Dialogue(random, nick=nick, ours_stay=identity.peer < card.peer)
         self._is_blocked = False
         self._cards = Allowance(CARDS_RATE, CARDS_BURST)
-        self._presence = _Presence()
+        self._presence = Presence()
         self._datagrams: list[Datagram] = []
         self._events: deque[PeerEvent] = deque()
         self.reach.describe_peer(card.candidates, card.nat)
@@ -274,12 +247,9 @@ class Peer:
     def handle_timer(self, now: float) -> None:
         self.reach.handle_timer(now)
         self._dialogue.handle_timer(now)
-        redial_at = self._presence.redial_at
-        if redial_at is not None and redial_at <= now:
-            self._presence.redial_at = now + 2 * HANDSHAKE_PATIENCE_S
-            is_under_way = self._presence.is_undialled and self._dialogue.sessions.is_open
-            self._presence.is_undialled = False
-            if not is_under_way and (newest := self._keyring.newest) is not None:
+        if self._presence.is_redial_due(self._dialogue.sessions.is_open, now):
+            newest = self._keyring.newest
+            if newest is not None:
                 self._dialogue.redial(newest, now)
         self._settle(now)
 
@@ -420,27 +390,19 @@ class Peer:
             self.reach.stop()
 
     def _notice_presence(self, now: float) -> None:
-        """Say that the peer is online once its session is confirmed and a path carries it, and
-        set the time after which a handshake counts as stuck."""
-        presence, path = self._presence, self.reach.path
+        """Say that the peer is online once its session is confirmed and a path carries it."""
+        path, sessions = self.reach.path, self._dialogue.sessions
         if path is None:
-            presence.redial_at = None
-            return
-        if not self._dialogue.sessions.is_confirmed:
-            if presence.redial_at is None:
-                presence.is_undialled = not self._dialogue.sessions.is_open
-                patience_s = HANDSHAKE_PATIENCE_S * (1.0 if presence.we_dial else 2.0)
-                presence.redial_at = now + (UNDIALLED_S if presence.is_undialled else patience_s)
-            return
-        presence.redial_at = None
-        if not presence.online:
-            since = presence.tried_since if presence.tried_since is not None else now
-            presence.online, presence.tried_since = True, None
+            self._presence.redial_at = None
+        elif not sessions.is_confirmed:
+            self._presence.expect_handshake(sessions.is_open, now)
+        elif not self._presence.online:
+            took_s = self._presence.come(now)
             self._events.append(
-                events.PeerConnected(
-                    self._network, self.card.peer, self.card.nick, path, now - since
-                )
+                events.PeerConnected(self._network, self.card.peer, self.card.nick, path, took_s)
             )
+        else:
+            self._presence.redial_at = None
 
     def _go_offline(self, reason: str, now: float) -> None:
         if self._presence.online:
@@ -449,20 +411,3 @@ class Peer:
             self._events.append(
                 events.PeerDisconnected(self._network, self.card.peer, self.card.nick, reason)
             )
-
-
-@dataclass(slots=True)
-class _Presence:
-    """Whether the peer is there, as far as the world has been told."""
-
-    online: bool = False
-    we_dial: bool = False
-    tried_since: float | None = None  # None: reached, or never introduced
-    redial_at: float | None = None  # None: no handshake is overdue
-    is_undialled: bool = False  # nobody had dialled when the path came up
-    verdict: str | None = None
-
-    def begin(self, now: float) -> None:
-        """What follows is an attempt; an introduction long ago was another one."""
-        if not self.online and (self.tried_since is None or now - self.tried_since > LATE_S):
-            self.tried_since = now

@@ -109,6 +109,16 @@ def is_hard(report: NatReport) -> bool:
     return report.mapping is Mapping.DEPENDENT
 
 
+def is_guessable(
+    ours: NatReport, theirs: NatReport, ours_are_news: bool, theirs_are_news: bool
+) -> bool:
+    """Between two hard NATs a sequence is worth guessing at only from a sample of this round."""
+    if not (is_hard(ours) and is_hard(theirs)):
+        return True
+    ours_are_known = ours.allocation is not Allocation.SEQUENTIAL or ours_are_news
+    return ours_are_known and (theirs.allocation is not Allocation.SEQUENTIAL or theirs_are_news)
+
+
 def make_plan(
     ours: NatReport,
     theirs: NatReport,

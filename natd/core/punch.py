@@ -22,10 +22,6 @@ Rules:
   until a server has seen it and has introduced both sides again.
 - Behind a NAT that counts its ports up, the peer can only guess the next one from a sample that
   was taken just now: each round has a fresh socket, sampled before anything else is sent from it.
-- The first wait is two round trips and 100 ms: beyond that checks die on the way, they are not
-  slow.  The waits of further rounds grow: 1, 2, 4 … 60 s.  Only news begin them anew: another
-  card of the peer's, the user, a change of our network.  An introduction alone does not, for
-  either side asks for one in each round.
 - Whoever is absent must find us able to answer when it returns: what is checked again, and what
   agreed ports cost, never touches the reserve of an address' budget.
 - After `VERDICT_AFTER_S` without a path the attempt says why, once, and goes on quietly.
@@ -33,7 +29,6 @@ Rules:
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from random import Random
 
 from natd.core.agreed import KEEPING, call_from_agreed_port, meet, public_places
@@ -48,7 +43,8 @@ from natd.core.punch_events import (
     PunchEvent,
     SampleWanted,
 )
-from natd.core.schedule import backed_off, earliest, jittered
+from natd.core.rounds import Attempt, wait_s
+from natd.core.schedule import earliest
 from natd.core.types import (
     MAIN_SOCKET,
     Address,
@@ -61,9 +57,6 @@ from natd.core.types import (
 )
 from natd.core.verdict import verdict
 
-SILENCE_S = 0.1
-"""Beyond two round trips, silence means that checks die on the way, not that they are slow."""
-
 MOST_KEPT = 16
 """Of the targets of agreed ports, those of the last two rounds, for which an answer may be on
 its way."""
@@ -73,30 +66,9 @@ SAMPLE_PATIENCE_S = 1.0
 INTRODUCTION_PATIENCE_S = 0.5
 """How long a server may take before the round goes on without its help."""
 
-FIRST_RETRY_S = 1.0
-LONGEST_RETRY_S = 60.0
-RETRY_JITTER = 0.2
-VERDICT_AFTER_S = 10.0
 MOST_PEER_REFLEXIVE = 8
 TRIGGER_SPACING_S = 0.015
 """A check of the peer's triggers one of ours, but not one for each of a burst."""
-
-
-@dataclass(slots=True)
-class _Attempt:
-    """What belongs to the attempt that is running."""
-
-    began: float
-    full_ttl_at: float
-    escalate_at: float | None = None
-    sample_by: float | None = None
-    retry_at: float | None = None
-    round: int = 0
-    asked: bool = False
-    """Whether an introduction was asked for that has not come yet."""
-    judged: bool = False
-    heard: bool = False
-    settled: bool = False
 
 
 class Punch:
@@ -110,7 +82,7 @@ class Punch:
         self._places: tuple[Candidate, ...] = ()
         self._tried: set[tuple[Address, SocketId]] = set()
         self._targets: dict[tuple[Address, SocketId], Target] = {}
-        self._attempt: _Attempt | None = None  # None: nothing is being tried
+        self._attempt: Attempt | None = None  # None: nothing is being tried
         self._nats = (NatReport(), NatReport())
         self._ours: tuple[Address, ...] = ()
         self._rtt_s = UNKNOWN_RTT_S
@@ -135,7 +107,7 @@ class Punch:
         `fresh`: something has changed, so that what failed before may succeed at once.
         """
         before = self._attempt if self.active else None
-        self._attempt = attempt = _Attempt(began=now, full_ttl_at=now + start_in_s)
+        self._attempt = attempt = Attempt(began=now, full_ttl_at=now + start_in_s)
         if before is not None:
             attempt.began, attempt.judged = before.began, before.judged
             attempt.heard = before.heard
@@ -156,10 +128,10 @@ class Punch:
         hosts = {place.address.host for place in self._places}
         kept = [(key, t) for key, t in others.items() if key[0].host in hosts]
         self._targets |= dict(kept)
-        attempt.escalate_at = attempt.full_ttl_at + self._wait_s(attempt.round)
+        attempt.escalate_at = attempt.full_ttl_at + wait_s(attempt.round, self._rtt_s, self._random)
         meeting = [t.at for _, t in kept if t.at is not None]
         if meeting and before is not None and not fresh:
-            attempt.escalate_at = max(meeting) + self._wait_s(attempt.round)
+            attempt.escalate_at = max(meeting) + wait_s(attempt.round, self._rtt_s, self._random)
             for host in hosts:
                 self._rest(host)
         self.handle_timer(now)
@@ -288,7 +260,7 @@ class Punch:
         if attempt.sample_by is not None and attempt.sample_by <= now:
             attempt.sample_by = None
             self._introduce((), now)
-        if not attempt.judged and self.active and now >= attempt.began + VERDICT_AFTER_S:
+        if attempt.judge_at is not None and attempt.judge_at <= now:
             attempt.judged = True
             self._events.append(AttemptFailed(verdict(*self._nats, heard=attempt.heard)))
 
@@ -305,14 +277,11 @@ class Punch:
         attempt = self._attempt
         if attempt is None:
             return None
-        judge_at = None
-        if not attempt.judged and self.active:
-            judge_at = attempt.began + VERDICT_AFTER_S
         return earliest(
             attempt.escalate_at,
             attempt.sample_by,
             attempt.retry_at,
-            judge_at,
+            attempt.judge_at,
             *(target.at for target in self._targets.values()),
         )
 
@@ -392,19 +361,11 @@ class Punch:
         assert attempt is not None
         attempt.round += 1
         attempt.asked, attempt.retry_at = False, None
-        attempt.escalate_at = now + self._wait_s(attempt.round)
+        attempt.escalate_at = now + wait_s(attempt.round, self._rtt_s, self._random)
         self._add_targets(now)
         for target in self._targets.values():
             if target.socket == self._socket:
                 target.ladder, target.step, target.at = RETRY_LADDER_S, 0, now
-
-    def _wait_s(self, round_number: int) -> float:
-        """From the first full check of a round to its escalation."""
-        silence_s = 2 * self._rtt_s + SILENCE_S
-        if round_number == 0:
-            return silence_s
-        wait_s = backed_off(round_number - 1, FIRST_RETRY_S, LONGEST_RETRY_S)
-        return max(silence_s, jittered(wait_s, RETRY_JITTER, self._random))
 
     def _pause(self) -> None:
         """What goes on from other sockets is not spoilt by what this one has suffered."""

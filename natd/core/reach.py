@@ -14,29 +14,35 @@ Rules:
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from random import Random
 
 from natd.core import stun
 from natd.core.candidates import TargetBudget, path_kind, targets
 from natd.core.checks import PREFIX_BYTES, Checks, answer
 from natd.core.escalation import Escalation
+from natd.core.first_flight import FLIGHT_WINDOW_S, flight_places
 from natd.core.paths import PathChosen, PathRecovered, Paths, PathsLost, PathSuspected
-from natd.core.plans import is_hard
+from natd.core.plans import is_guessable, is_hard
 from natd.core.punch import Punch
 from natd.core.punch_events import (
-    AttemptFailed,
-    FreshSocketWanted,
     IntroductionWanted,
     PathFound,
     SampleWanted,
+)
+from natd.core.reach_events import (
+    FlightDue,
+    PathDown,
+    PathMoved,
+    PathUp,
+    Ponged,
+    ReachEvent,
+    Surroundings,
 )
 from natd.core.schedule import earliest
 from natd.core.secrets import PairSecrets
 from natd.core.types import (
     MAIN_SOCKET,
     Address,
-    Allocation,
     Candidate,
     CandidateKind,
     Datagram,
@@ -44,14 +50,6 @@ from natd.core.types import (
     PathReport,
     SocketId,
 )
-
-FIRST_FLIGHT_TARGETS = 2
-"""A first flight is three datagrams: to every candidate it would eat the budget of the checks."""
-
-FLIGHT_WINDOW_S = 0.15
-"""Into the unknown a flight goes once, with the messages that are given in the same breath.
-What the library would repeat has its turn when the peer is heard: until then each repetition
-is paid for by checks, which are thirty times smaller and more likely to be answered."""
 
 LAST_GOOD_LIMIT = 4
 
@@ -62,63 +60,6 @@ MOST_PINGS = 64
 
 LATE_S = 30.0
 """A peer not reached after this long is shown as offline, although attempts go on."""
-
-
-@dataclass(frozen=True, slots=True)
-class PathUp:
-    """A path stands where there was none, or where the last one was suspected."""
-
-    path: PathReport
-
-
-@dataclass(frozen=True, slots=True)
-class PathMoved:
-    """Another path is in use than before, without a gap."""
-
-    path: PathReport
-
-
-@dataclass(frozen=True, slots=True)
-class PathDown:
-    """No path is left; attempts go on."""
-
-
-@dataclass(frozen=True, slots=True)
-class FlightDue:
-    """Unfinished handshakes are to be sent again: the owner answers with `carry`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ponged:
-    """The answer to `ping`."""
-
-    token: int
-    rtt_s: float
-
-
-ReachEvent = (
-    PathUp
-    | PathMoved
-    | PathDown
-    | FlightDue
-    | Ponged
-    | SampleWanted
-    | IntroductionWanted
-    | FreshSocketWanted
-    | AttemptFailed
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What an attempt needs to know of our own side."""
-
-    ours: tuple[Address, ...] = ()
-    """Our addresses as servers see them."""
-    servers: frozenset[Address] = frozenset()
-    nat: NatReport = field(default_factory=NatReport)
-    rtt_s: float | None = None
-    """Round trip to the nearest server; None when unknown."""
 
 
 class Reach:
@@ -412,19 +353,13 @@ class Reach:
         self._trying_since = self._hold_until = self._heard_from = None
 
     def _escalate(self, now: float) -> None:
-        """Plain checks have failed, or can't but fail.
-
-        Between two hard NATs a sequence is worth guessing at only from a sample of this round.
-        """
+        """Plain checks have failed, or can't but fail."""
         if self._paths.healthy:
             return
         ours, theirs = self._surroundings.nat, self._their_nat
-        if is_hard(ours) and is_hard(theirs):
-            ours_are_stale = self._punch.socket == MAIN_SOCKET
-            if ours.allocation is Allocation.SEQUENTIAL and ours_are_stale:
-                return
-            if theirs.allocation is Allocation.SEQUENTIAL and not self._theirs_are_news:
-                return
+        ours_are_news = self._punch.socket != MAIN_SOCKET
+        if not is_guessable(ours, theirs, ours_are_news, self._theirs_are_news):
+            return
         if self._escalation.begin(ours, theirs, self._seen, self._punch.socket, now):
             self._theirs_are_news = False
 
@@ -443,18 +378,10 @@ class Reach:
 
     def _send_anywhere(self, data: bytes, now: float) -> None:
         """Without a path: to where the peer was heard, else to the best candidates."""
-        in_use = self._paths.in_use
-        places = []
-        if in_use is not None:
-            places.append(in_use)
-        if self._heard_from is not None and self._heard_from not in places:
-            places.append(self._heard_from)
+        known = (self._paths.in_use, self._heard_from)
+        places = list(dict.fromkeys(place for place in known if place is not None))
         if not places and now <= self._flight_until:
-            best = self._punch.targets[:FIRST_FLIGHT_TARGETS]
-            if best and best[0].kind is CandidateKind.MAPPED:
-                # Open to anybody: a second copy would only eat what the budget has for messages.
-                best = best[:1]
-            places = [(candidate.address, self._punch.socket) for candidate in best]
+            places = flight_places(self._punch.targets, self._punch.socket)
         for address, socket in places:
             if self._budget.allow_bulk(address, len(data), now):
                 self._datagrams.append(Datagram(data, address, None, socket))

@@ -20,7 +20,7 @@ from natd.core import events
 from natd.core.card import Identity
 from natd.core.natmodel import NatModel
 from natd.core.news import Absent, Introduced, Leased, Listed, Lost, Sampled
-from natd.core.reach import Surroundings
+from natd.core.reach_events import Surroundings
 from natd.core.registration import Registration
 from natd.core.rendezvous import PREFIX_BYTES
 from natd.core.routing import RENDEZVOUS, Routed, Unrouted

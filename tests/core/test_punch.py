@@ -9,7 +9,7 @@ from natd.core import stun
 from natd.core.candidates import TargetBudget
 from natd.core.checks import LOW_TTL, Checks, answer
 from natd.core.ladder import CHECK_LADDER_S, RETRY_LADDER_S
-from natd.core.punch import SAMPLE_PATIENCE_S, SILENCE_S, TRIGGER_SPACING_S, VERDICT_AFTER_S, Punch
+from natd.core.punch import SAMPLE_PATIENCE_S, TRIGGER_SPACING_S, Punch
 from natd.core.punch_events import (
     AttemptFailed,
     FreshSocketWanted,
@@ -17,6 +17,7 @@ from natd.core.punch_events import (
     PathFound,
     SampleWanted,
 )
+from natd.core.rounds import SILENCE_S, VERDICT_AFTER_S
 from natd.core.types import (
     MAIN_SOCKET,
     Address,

@@ -9,17 +9,8 @@ from natd.core.candidates import TargetBudget
 from natd.core.checks import LOW_TTL, Checks, answer
 from natd.core.paths import LOST_AFTER_S
 from natd.core.punch_events import IntroductionWanted
-from natd.core.reach import (
-    LAST_GOOD_LIMIT,
-    LATE_S,
-    FlightDue,
-    PathDown,
-    PathMoved,
-    PathUp,
-    Ponged,
-    Reach,
-    Surroundings,
-)
+from natd.core.reach import LAST_GOOD_LIMIT, LATE_S, Reach
+from natd.core.reach_events import FlightDue, PathDown, PathMoved, PathUp, Ponged, Surroundings
 from natd.core.types import (
     MAIN_SOCKET,
     Address,

@@ -1,0 +1,76 @@
+"""Whether one peer is there, as far as the world has been told, and when a handshake is overdue.
+
+    away ─► path ─► handshake ─► online ─► away
+              └─ redial_at ─┘
+
+Rules:
+- An attempt is timed from its first introduction; one long ago was another attempt.
+- Only on a path can a handshake be overdue: without one there is nothing to blame it on.
+"""
+
+from dataclasses import dataclass
+
+from natd.core.reach import LATE_S
+from natd.core.types import Candidate, NatReport, PathReport, PeerId, PeerState
+
+HANDSHAKE_PATIENCE_S = 4.0
+"""On a path that answers checks, a handshake that takes longer is stuck: dial anew.  The side
+that was to be dialled waits twice as long before it dials itself."""
+
+UNDIALLED_S = 0.25
+"""With a path and no first flight after this long, the introduction that named us as the dialler
+was lost: either side dials, and if both do, one session stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """What people and programs are told of a peer."""
+
+    peer: PeerId
+    nick: str
+    state: PeerState
+    path: PathReport | None
+    verdict: str | None
+    last_heard_at: float | None
+    candidates: tuple[Candidate, ...]
+    nat: NatReport
+
+
+@dataclass(slots=True)
+class Presence:
+    """Whether the peer is there, as far as the world has been told."""
+
+    online: bool = False
+    we_dial: bool = False
+    tried_since: float | None = None  # None: reached, or never introduced
+    redial_at: float | None = None  # None: no handshake is overdue
+    is_undialled: bool = False  # nobody had dialled when the path came up
+    verdict: str | None = None
+
+    def begin(self, now: float) -> None:
+        """What follows is an attempt; an introduction long ago was another one."""
+        if not self.online and (self.tried_since is None or now - self.tried_since > LATE_S):
+            self.tried_since = now
+
+    def expect_handshake(self, is_open: bool, now: float) -> None:
+        """A path stands, and no session is confirmed: set the time after which that is too
+        long; `is_open` when a handshake has begun."""
+        if self.redial_at is None:
+            self.is_undialled = not is_open
+            patience_s = HANDSHAKE_PATIENCE_S * (1.0 if self.we_dial else 2.0)
+            self.redial_at = now + (UNDIALLED_S if self.is_undialled else patience_s)
+
+    def is_redial_due(self, is_open: bool, now: float) -> bool:
+        """Whether to dial anew at this instant; the next turn is set."""
+        if self.redial_at is None or self.redial_at > now:
+            return False
+        self.redial_at = now + 2 * HANDSHAKE_PATIENCE_S
+        is_under_way = self.is_undialled and is_open
+        self.is_undialled = False
+        return not is_under_way
+
+    def come(self, now: float) -> float:
+        """The peer is online from here on; gives the seconds that it took."""
+        since = self.tried_since if self.tried_since is not None else now
+        self.online, self.tried_since, self.redial_at = True, None, None
+        return now - since

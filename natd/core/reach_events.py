@@ -1,0 +1,75 @@
+"""What reach tells the peer it is for, and what it is told of our own side.
+
+    (none) ─► PathUp ─► PathMoved … ─► PathDown ─► PathUp …
+
+Rules:
+- `PathDown` and `PathUp` take turns; a path that only changes is `PathMoved`.
+- The wishes of an attempt are passed on as they are (`punch_events`).
+"""
+
+from dataclasses import dataclass, field
+
+from natd.core.punch_events import (
+    AttemptFailed,
+    FreshSocketWanted,
+    IntroductionWanted,
+    SampleWanted,
+)
+from natd.core.types import Address, NatReport, PathReport
+
+
+@dataclass(frozen=True, slots=True)
+class PathUp:
+    """A path stands where there was none, or where the last one was suspected."""
+
+    path: PathReport
+
+
+@dataclass(frozen=True, slots=True)
+class PathMoved:
+    """Another path is in use than before, without a gap."""
+
+    path: PathReport
+
+
+@dataclass(frozen=True, slots=True)
+class PathDown:
+    """No path is left; attempts go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlightDue:
+    """Unfinished handshakes are to be sent again: the owner answers with `carry`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ponged:
+    """The answer to `ping`."""
+
+    token: int
+    rtt_s: float
+
+
+ReachEvent = (
+    PathUp
+    | PathMoved
+    | PathDown
+    | FlightDue
+    | Ponged
+    | SampleWanted
+    | IntroductionWanted
+    | FreshSocketWanted
+    | AttemptFailed
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an attempt needs to know of our own side."""
+
+    ours: tuple[Address, ...] = ()
+    """Our addresses as servers see them."""
+    servers: frozenset[Address] = frozenset()
+    nat: NatReport = field(default_factory=NatReport)
+    rtt_s: float | None = None
+    """Round trip to the nearest server; None when unknown."""
