@@ -109,6 +109,7 @@ class Membership:
         self._network_tag = network_tag(settings.key)
         self._has_secret = settings.key != network_key(settings.name, b"")
         self._timers: Timetable[Peer] = Timetable()
+        self._sockets: dict[Peer, frozenset[SocketId]] = {}  # of those that need any
         self._datagrams: list[Datagram] = []
         self._events: deque[MembershipEvent] = deque([Routed(GREETING + self._network_tag, None)])
 
@@ -156,7 +157,7 @@ class Membership:
             peer.block(now)
         else:
             peer.reach.allow_escalation()
-        self._greetings.expect(card.peer, last_good, now)
+            self._greetings.expect(card.peer, last_good, now)
         self.drain_peer(peer, now)
         return card.peer
 
@@ -298,7 +299,7 @@ class Membership:
     @property
     def sockets(self) -> frozenset[SocketId]:
         """The sockets besides the main one that some peer needs."""
-        return frozenset().union(*(peer.reach.sockets for peer in self._peers.values()))
+        return frozenset().union(*self._sockets.values())
 
     # --- private: servers
 
@@ -415,6 +416,10 @@ class Membership:
             self._take_peer_event(peer, event, now)
         self._datagrams += peer.datagrams_to_send()
         self._timers.set(peer, peer.get_timer())
+        if sockets := peer.reach.sockets:
+            self._sockets[peer] = sockets
+        else:
+            self._sockets.pop(peer, None)
 
     def _take_peer_event(self, peer: Peer, event: PeerEvent, now: float) -> None:
         match event:

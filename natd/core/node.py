@@ -356,7 +356,7 @@ class Node:
                     for each in tuple(self._memberships.values()):
                         each.observed_changed(now)
                         if each is not membership:
-                            outgoing.datagrams += each.datagrams_to_send()
+                            self._drain(each, now)
                 case _:
                     outgoing.events.append(event)
         datagrams = membership.datagrams_to_send()

@@ -188,9 +188,9 @@ def test_a_path_that_was_asked_in_vain_gives_way_to_one_heard_since_after_two_ro
     lab.drain()
     assert lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)
     lab.take(PathChosen)
+    lab.answers = {ELSEWHERE}
+    lab.paths.probe(lab.now)
     lab.run(1.0)
-    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now)
-    lab.drain()
     assert lab.take(PathChosen) == [], "and it does not come back before it has answered"
 
 
