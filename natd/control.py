@@ -14,13 +14,10 @@ Rules:
   a hundred sends share one commit.  A reply comes when its command is done.
 - An event is sent only against credit, and is read from the log at that moment: a client that
   reads slowly or not at all costs nothing but its place in the log (`natd.subscription`).
-- ROUTER_MANDATORY: a frame for a client that has gone is an error here, and the client is
-  forgotten.  A monitor tells of those that just hang up.
-- The socket file's mode is right from the moment of bind; a lock file keeps others out.
+- A lock file keeps a second daemon from the socket.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 from collections import deque
@@ -28,9 +25,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-
-import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from natd.command_table import (
     PROTOCOL,
@@ -42,15 +36,13 @@ from natd.command_table import (
     event_frame,
     refusal,
 )
+from natd.control_link import ControlLink
 from natd.directories import RUNTIME_LOCK_NAME, DirectoryLock
 from natd.errors import CommandError, StartError
 from natd.subscription import EventLog, Subscription, credit_of, subscription_of
 
 PATH_LIMIT_BYTES = 107
 """sizeof(sun_path) less the closing zero, unix(7)."""
-
-FRAME_LIMIT_BYTES = 1 << 20
-"""The largest request; ZeroMQ hangs up on whoever sends more."""
 
 CLIENTS_LIMIT = 64
 
@@ -59,9 +51,6 @@ RECEIVE_BURST = 64
 
 EVENT_BURST = 64
 """Events read for one subscriber before the next has its turn."""
-
-QUEUE_FRAMES = 256
-"""ZeroMQ's own queues of one client: at the largest event of some 20 KiB these are 5 MiB."""
 
 CLIENT_REQUESTS_LIMIT = 4096
 REQUESTS_LIMIT = 16384
@@ -75,8 +64,7 @@ RETRY_LIMIT_S = 0.1
 """A full queue gives no sign when it has room again, so it is tried again, ever more slowly."""
 
 STOP_WAIT_S = 0.5
-LINGER_MS = 300
-"""A stop gives running commands and their replies this long: the daemon has 2 s in all."""
+"""A stop gives running commands this long, and their replies LINGER_MS: the daemon has 2 s."""
 
 GOODBYE_S = 0.05
 """A client that does not reconnect loses what it has not read the moment that we hang up
@@ -123,7 +111,7 @@ class Control:
         self._clients: dict[bytes, _Client] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         # None until `start` and after `stop`.
-        self._link: _Link | None = None
+        self._link: ControlLink | None = None
         self._is_stopping = False
         self._is_receive_due = False
         self._is_publish_due = False
@@ -147,7 +135,7 @@ class Control:
             )
         self._lock.acquire()
         try:
-            self._link = _Link(self._path, self._mode)
+            self._link = ControlLink(self._path, self._mode)
         except OSError as error:
             self._lock.release()
             raise StartError(
@@ -363,93 +351,3 @@ class Control:
         self._publish()
         if self._retry is None:
             self._retry_s = RETRY_FIRST_S
-
-
-class _Link:
-    """The ROUTER and the monitor that tells which of its connections are there."""
-
-    def __init__(self, path: Path, mode: int) -> None:
-        """Raises OSError where `path` can't be bound."""
-        self._context = zmq.Context()
-        self._router = self._context.socket(zmq.ROUTER)
-        self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self._router.setsockopt(zmq.MAXMSGSIZE, FRAME_LIMIT_BYTES)
-        self._router.setsockopt(zmq.SNDHWM, QUEUE_FRAMES)
-        self._router.setsockopt(zmq.RCVHWM, QUEUE_FRAMES)
-        self._router.setsockopt(zmq.LINGER, LINGER_MS)
-        self._monitor = self._router.get_monitor_socket(
-            zmq.EVENT_ACCEPTED
-            | zmq.EVENT_DISCONNECTED
-            | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-            | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-        )
-        self._connected: set[int] = set()
-        # libzmq gives the file the mode that the umask leaves; it removes a stale one itself.
-        umask = os.umask(0o777 & ~mode)
-        try:
-            self._router.bind(f"ipc://{path}")
-        except zmq.ZMQError as error:
-            self.close()
-            raise OSError(error.errno, os.strerror(error.errno or 0)) from None
-        finally:
-            os.umask(umask)
-        self.descriptor = int(self._router.getsockopt(zmq.FD))
-        self.monitor_descriptor = int(self._monitor.getsockopt(zmq.FD))
-
-    def receive(self, known: Mapping[bytes, object]) -> tuple[bytes, bytes | None, int] | None:
-        """Routing id, body, and for one that is not `known` its connection's descriptor, below 0
-        where that can't be had.
-
-        The body is None when the message had more than one frame; None for no message.
-        """
-        try:
-            routing_id = self._router.recv(zmq.NOBLOCK)
-        except zmq.Again:
-            return None
-        descriptor = -1
-        if routing_id in known:
-            body: bytes | None = self._router.recv()
-        else:
-            frame = self._router.recv(copy=False)
-            with contextlib.suppress(zmq.ZMQError):
-                descriptor = int(frame.get(zmq.SRCFD))
-            body = frame.bytes
-        while self._router.rcvmore:
-            self._router.recv()
-            body = None
-        return routing_id, body, descriptor
-
-    def send(self, routing_id: bytes, frame: bytes) -> bool:
-        """False: the queue is full.  ConnectionError: it has gone."""
-        try:
-            self._router.send(routing_id, zmq.SNDMORE | zmq.NOBLOCK)
-            self._router.send(frame, zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        except zmq.ZMQError as error:
-            raise ConnectionError(error.strerror) from None
-        return True
-
-    def is_connected(self, descriptor: int) -> bool:
-        return descriptor in self._connected
-
-    def hang_ups(self) -> set[int]:
-        """The descriptors of connections that have ended since the last call."""
-        gone: set[int] = set()
-        while True:
-            try:
-                told = parse_monitor_message(self._monitor.recv_multipart(zmq.NOBLOCK))
-            except zmq.Again:
-                return gone
-            if told["event"] == zmq.EVENT_ACCEPTED:
-                self._connected.add(told["value"])
-            else:
-                self._connected.discard(told["value"])
-                gone.add(told["value"])
-
-    def close(self) -> None:
-        """Blocks for up to LINGER_MS while replies leave."""
-        self._router.disable_monitor()
-        self._monitor.close(linger=0)
-        self._router.close()
-        self._context.term()

@@ -94,7 +94,7 @@ DOORS = {
     "sdnotify": ("natd/notify.py",),
     "sqlite3": ("natd/store.py",),
     "yaml": ("natd/config.py",),
-    "zmq": ("natd/control.py", "natd/ipc/client.py"),
+    "zmq": ("natd/control_link.py", "natd/ipc/client.py"),
 }
 """One library, one door: what changes with the library's next version stands in one place."""
 

@@ -15,7 +15,8 @@ import pytest
 import zmq
 import zmq.asyncio
 
-from natd.control import CLIENTS_LIMIT, FRAME_LIMIT_BYTES, PATH_LIMIT_BYTES, Control
+from natd.control import CLIENTS_LIMIT, PATH_LIMIT_BYTES, Control
+from natd.control_link import FRAME_LIMIT_BYTES
 from natd.errors import CommandError, StartError
 from tests.memory_log import MemoryLog
 from tests.raw_client import Json, ask, dealer, encode, receive, running, until
