@@ -15,7 +15,7 @@ from typing import Any
 from natd.address_book import JoinedNetwork
 from natd.chronicle import Chronicle
 from natd.config import Config, NetworkConfig
-from natd.core.membership import NetworkSettings
+from natd.core.roster import NetworkSettings
 from natd.core.secrets import network_id, network_key
 from natd.core.types import Address, peer_id_text, peer_tag
 from natd.errors import CommandError, NatdError

@@ -77,6 +77,7 @@ CORE_ORDER = (
     "peer",
     "routing",
     "servers",
+    "roster",
     "membership",
     "node",
     "coordinator",

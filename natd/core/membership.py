@@ -1,20 +1,19 @@
 """One network that we are a member of: its servers, its peers, and our card there.
 
 Rules:
-- A card counts if it opens under the network key, belongs to whom the server says, and is not
-  older than the one we have; whatever else a server says about a peer is a hint.
+- A card counts if the roster takes it and it belongs to whom the server says; whatever else a
+  server says about a peer is a hint.
 - Only the peer that an input was for is drained, and only its timer is looked at again, so an
   idle network of many costs nothing.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from random import Random
 
 from natd.core import events
 from natd.core.candidates import TargetBudget
-from natd.core.card import Card, Identity, open_card
+from natd.core.card import Card, Identity
 from natd.core.greeting import (
     Greeting,
     Greetings,
@@ -30,8 +29,8 @@ from natd.core.presence import PeerView
 from natd.core.profile import Profile
 from natd.core.punch_events import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.registration import Registration
+from natd.core.roster import NetworkSettings, Roster
 from natd.core.routing import (
-    CHECK,
     CONNECTION_ID,
     GREETING,
     TAG,
@@ -40,7 +39,7 @@ from natd.core.routing import (
     Unrouted,
 )
 from natd.core.schedule import Timetable, earliest
-from natd.core.secrets import network_id, network_key
+from natd.core.secrets import network_id
 from natd.core.servers import (
     OurAddressMoved,
     ServerReport,
@@ -59,19 +58,8 @@ from natd.core.types import (
     SocketId,
 )
 
-PEERS_LIMIT = 256
 CARD_RENEWAL_S = 2.0
 """How long a change of ours settles before servers and peers are told: changes come in rows."""
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkSettings:
-    """What the user chose for a network."""
-
-    name: str
-    key: bytes
-    """The network key (`secrets.network_key`)."""
-    nick: str
 
 
 MembershipEvent = events.Event | Routed | Unrouted | SocketFor
@@ -92,22 +80,19 @@ class Membership:
         now: float,
     ) -> None:
         self.network: NetworkId = network_id(settings.key)
-        self.settings = settings
-        self.dropped: Counter[str] = Counter()
         self._identity = identity
         self._nat = nat
         self._budget = budget
-        self._random = random
         self._profile = Profile(
             identity, settings.key, settings.nick, random, sequence=card_sequence, now=now
         )
         self._tell_at: float | None = None  # None: everyone has our newest card
         self._servers = Servers(self.network, identity, nat, random, now)
-        self._peers: dict[PeerId, Peer] = {}
-        self._blocked: set[PeerId] = set()
+        self._roster = Roster(settings, identity, budget, random)
+        self._peers = self._roster.peers
+        self.dropped = self._roster.dropped
         self._greetings = Greetings(random)
         self._network_tag = network_tag(settings.key)
-        self._has_secret = settings.key != network_key(settings.name, b"")
         self._timers: Timetable[Peer] = Timetable()
         self._sockets: dict[Peer, frozenset[SocketId]] = {}  # of those that need any
         self._datagrams: list[Datagram] = []
@@ -148,12 +133,13 @@ class Membership:
         self, sealed_card: bytes, last_good: tuple[Address, ...], now: float
     ) -> PeerId | None:
         """A peer of an earlier run; None if its card is of no use any more."""
-        card = self._open(sealed_card)
-        if card is None or card.peer in self._peers or len(self._peers) >= PEERS_LIMIT:
+        card = self._roster.open(sealed_card)
+        if card is None or card.peer in self._peers or self._roster.is_full:
             return None
-        peer = self._add_peer(card)
+        peer = self._roster.add(card, self._profile.prekeys)
+        self._events += self._roster.changes()
         peer.reach.remember(last_good)
-        if card.peer in self._blocked:
+        if card.peer in self._roster.blocked:
             peer.block(now)
         else:
             peer.reach.allow_escalation()
@@ -163,13 +149,13 @@ class Membership:
 
     def block(self, peer: PeerId, blocked: bool, now: float) -> None:
         if blocked:
-            self._blocked.add(peer)
+            self._roster.blocked.add(peer)
             self._greetings.met(peer)
             if peer in self._peers:
                 self._peers[peer].block(now)
                 self.drain_peer(self._peers[peer], now)
         else:
-            self._blocked.discard(peer)
+            self._roster.blocked.discard(peer)
             if peer in self._peers:
                 self._peers[peer].unblock(self._profile.prekeys, now)
                 self.drain_peer(self._peers[peer], now)
@@ -217,8 +203,8 @@ class Membership:
         except DecodeError:
             self.dropped["greeting-malformed"] += 1
             return
-        card = self._open(greeting.sealed_card)
-        if card is None or card.peer in self._blocked:
+        card = self._roster.open(greeting.sealed_card)
+        if card is None or card.peer in self._roster.blocked:
             return
         known = self._peers.get(card.peer)
         if known is not None and known.is_online and card.sequence <= known.card.sequence:
@@ -331,10 +317,10 @@ class Membership:
     # --- private: peers
 
     def _introduce(self, server: Address, introduced: Introduced, now: float) -> None:
-        if introduced.peer in self._blocked:
+        if introduced.peer in self._roster.blocked:
             self.dropped["introduction-of-a-blocked-peer"] += 1
             return
-        card = self._open(introduced.sealed_card)
+        card = self._roster.open(introduced.sealed_card)
         if card is None or card.peer != introduced.peer:
             self.dropped["introduction-of-another-card"] += 1
             self._servers.suspect(server, now)
@@ -358,57 +344,13 @@ class Membership:
             self._datagrams.append(Datagram(data, address))
 
     def _take_card(self, card: Card, sealed: bytes) -> Peer | None:
-        """The peer that this card is of; None if the card is older than the one we have."""
-        peer = self._peers.get(card.peer)
-        first_contact = peer is None
-        if peer is None:
-            if len(self._peers) >= PEERS_LIMIT:
-                self.dropped["network-is-full"] += 1
-                return None
-            peer = self._add_peer(card)
-            if self._has_secret:
-                peer.reach.allow_escalation()
-        elif card.sequence < peer.card.sequence:
-            self.dropped["card-is-older"] += 1
-            return None
-        elif card.sequence == peer.card.sequence:
-            return peer
-        else:
-            peer.update_card(card, self._profile.prekeys)
-        self._events.append(
-            events.PeerMet(self.network, card.peer, card.nick, sealed, first_contact)
-        )
+        peer = self._roster.take(card, sealed, self._profile.prekeys)
+        self._events += self._roster.changes()
         return peer
 
     def _ask_introduction(self, peer: Peer, samples: tuple[Address, ...], now: float) -> None:
         self._servers.connect(peer.card.peer, samples, now)
         self._drain_servers(now)
-
-    def _add_peer(self, card: Card) -> Peer:
-        peer = Peer(
-            self.network,
-            self.settings.key,
-            card,
-            self._identity,
-            self.settings.nick,
-            self._budget,
-            self._random,
-        )
-        self._peers[card.peer] = peer
-        self._events.append(Routed(CHECK + peer.reach.transaction_prefix, peer))
-        peer.use_prekeys(self._profile.prekeys)
-        return peer
-
-    def _open(self, sealed: bytes) -> Card | None:
-        try:
-            card = open_card(sealed, self.settings.key)
-        except DecodeError:
-            self.dropped["card-does-not-open"] += 1
-            return None
-        if card.peer == self._identity.peer:
-            self.dropped["card-is-our-own"] += 1
-            return None
-        return card
 
     def drain_peer(self, peer: Peer, now: float) -> None:
         """Take over what a peer has to say; called after every input to it."""
@@ -432,7 +374,7 @@ class Membership:
             case RouteDropped(connection_id):
                 self._events.append(Unrouted(CONNECTION_ID + connection_id))
             case NewerCard(sealed):
-                card = self._open(sealed)
+                card = self._roster.open(sealed)
                 if card is not None and card.peer == peer.card.peer:
                     self._take_card(card, sealed)
             case SampleWanted(socket):

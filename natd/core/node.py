@@ -21,10 +21,11 @@ from random import Random
 from natd.core import events, greeting, rendezvous, stun, wire
 from natd.core.candidates import LOWEST_PORT, TargetBudget
 from natd.core.card import Identity
-from natd.core.membership import Membership, NetworkSettings
+from natd.core.membership import Membership
 from natd.core.peer import Peer
 from natd.core.presence import PeerView
 from natd.core.registration import Registration
+from natd.core.roster import NetworkSettings
 from natd.core.routing import (
     CHECK,
     CONNECTION_ID,

@@ -14,13 +14,13 @@ from natd.core.candidates import TargetBudget
 from natd.core.card import Card, Identity
 from natd.core.checks import Checks
 from natd.core.coordinator import Coordinator
-from natd.core.membership import NetworkSettings
 from natd.core.node import Node
 from natd.core.paths import Paths
 from natd.core.peer import Peer
 from natd.core.portmapping import PortMapping
 from natd.core.punch import Punch
 from natd.core.registration import Registration
+from natd.core.roster import NetworkSettings
 from natd.core.secrets import Prekey, network_id, network_key
 from natd.core.session import Session
 from natd.core.types import Address

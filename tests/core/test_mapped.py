@@ -7,8 +7,8 @@ import pytest
 
 from natd.core.candidates import targets
 from natd.core.card import Identity, open_card
-from natd.core.membership import NetworkSettings
 from natd.core.profile import Profile
+from natd.core.roster import NetworkSettings
 from natd.core.types import Address, Candidate, CandidateKind
 from tests.core.village import KEY, Village
 from tests.nat import PORT_RESTRICTED, SYMMETRIC_RANDOM

@@ -8,10 +8,11 @@ from natd.core import events, wire
 from natd.core.candidates import TargetBudget
 from natd.core.card import Card, Identity, seal_card
 from natd.core.greeting import Greeting, encode_greeting, network_tag
-from natd.core.membership import CARD_RENEWAL_S, PEERS_LIMIT, Membership, NetworkSettings
+from natd.core.membership import CARD_RENEWAL_S, Membership
 from natd.core.natmodel import NatModel
 from natd.core.profile import PREKEY_LIFETIME_S
 from natd.core.rendezvous import Bye, Register, Sample
+from natd.core.roster import PEERS_LIMIT, NetworkSettings
 from natd.core.routing import CHECK, RENDEZVOUS, TAG, Routed, Unrouted
 from natd.core.secrets import Prekey, network_key
 from natd.core.types import MAIN_SOCKET, Address, NatReport, PeerState

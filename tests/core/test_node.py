@@ -3,7 +3,7 @@
 import pytest
 
 from natd.core import events
-from natd.core.membership import NetworkSettings
+from natd.core.roster import NetworkSettings
 from natd.core.secrets import network_key
 from tests.core.village import Village
 from tests.fabric import Weather

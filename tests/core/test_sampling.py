@@ -8,11 +8,11 @@ import pytest
 from natd.core import wire
 from natd.core.card import Identity
 from natd.core.coordinator import Coordinator
-from natd.core.membership import NetworkSettings
 from natd.core.natmodel import OBSERVATION_LIFETIME_S
 from natd.core.news import Leased, Sampled
 from natd.core.node import Node
 from natd.core.rendezvous import Registered, Sample
+from natd.core.roster import NetworkSettings
 from natd.core.sampling import Sampling
 from natd.core.secrets import network_key
 from natd.core.types import LOWEST_ANY_PORT_SOCKET, Address, Datagram, Mapping, SocketId

@@ -7,10 +7,10 @@ import pytest
 
 from natd.core import events, stun
 from natd.core.card import Identity
-from natd.core.membership import NetworkSettings
 from natd.core.natmodel import OBSERVATION_LIFETIME_S
 from natd.core.node import Node
 from natd.core.reflector import Reflector
+from natd.core.roster import NetworkSettings
 from natd.core.secrets import network_key
 from natd.core.stunning import SERVERS_LIMIT, Stunning
 from natd.core.types import MAIN_SOCKET, Address, Datagram, Mapping, SocketId

@@ -10,8 +10,8 @@ from random import Random
 from natd.core import events
 from natd.core.card import Identity
 from natd.core.coordinator import Coordinator
-from natd.core.membership import NetworkSettings
 from natd.core.node import Node
+from natd.core.roster import NetworkSettings
 from natd.core.secrets import network_id, network_key
 from natd.core.types import Address, NetworkId, PeerId, PeerState
 from tests.fabric import Gateway, Host, Weather

@@ -1,0 +1,121 @@
+"""The members of one network: a card and a peer for each, and who of them is not wanted.
+
+    sealed card ─► open ─► take ─► Peer
+                    │       └── older than ours, or one too many: nobody
+                    └── not made with the network's key, or our own: no card
+
+Rules:
+- A card counts if it opens under the network key and is not older than the one we have.
+- A peer once met stays for as long as we are a member: whoever is gone may come back.
+- Ports are guessed at for those known from before, and where a secret keeps strangers out.
+"""
+
+from collections import Counter, deque
+from dataclasses import dataclass
+from random import Random
+
+from natd.core import events
+from natd.core.candidates import TargetBudget
+from natd.core.card import Card, Identity, open_card
+from natd.core.peer import Peer
+from natd.core.routing import CHECK, Routed
+from natd.core.secrets import Prekey, network_id, network_key
+from natd.core.types import DecodeError, NetworkId, PeerId
+
+PEERS_LIMIT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """What the user chose for a network."""
+
+    name: str
+    key: bytes
+    """The network key (`secrets.network_key`)."""
+    nick: str
+
+
+class Roster:
+    """See the top of this file."""
+
+    def __init__(
+        self, settings: NetworkSettings, identity: Identity, budget: TargetBudget, random: Random
+    ) -> None:
+        self.dropped: Counter[str] = Counter()
+        self.peers: dict[PeerId, Peer] = {}
+        self.blocked: set[PeerId] = set()
+        self._network: NetworkId = network_id(settings.key)
+        self._settings = settings
+        self._identity = identity
+        self._budget = budget
+        self._random = random
+        self._has_secret = settings.key != network_key(settings.name, b"")
+        self._changes: deque[events.PeerMet | Routed] = deque()
+
+    # --- inputs
+
+    def open(self, sealed: bytes) -> Card | None:
+        """The card, if it was made with this network's key by somebody else."""
+        try:
+            card = open_card(sealed, self._settings.key)
+        except DecodeError:
+            self.dropped["card-does-not-open"] += 1
+            return None
+        if card.peer == self._identity.peer:
+            self.dropped["card-is-our-own"] += 1
+            return None
+        return card
+
+    def take(self, card: Card, sealed: bytes, prekeys: tuple[Prekey, ...]) -> Peer | None:
+        """The peer that this card is of; None if the card is older than the one we have.
+
+        `prekeys` are ours, newest last.
+        """
+        peer = self.peers.get(card.peer)
+        first_contact = peer is None
+        if peer is None:
+            if self.is_full:
+                self.dropped["network-is-full"] += 1
+                return None
+            peer = self.add(card, prekeys)
+            if self._has_secret:
+                peer.reach.allow_escalation()
+        elif card.sequence < peer.card.sequence:
+            self.dropped["card-is-older"] += 1
+            return None
+        elif card.sequence == peer.card.sequence:
+            return peer
+        else:
+            peer.update_card(card, prekeys)
+        self._changes.append(
+            events.PeerMet(self._network, card.peer, card.nick, sealed, first_contact)
+        )
+        return peer
+
+    def add(self, card: Card, prekeys: tuple[Prekey, ...]) -> Peer:
+        """One more; the caller has looked whether there is room."""
+        peer = Peer(
+            self._network,
+            self._settings.key,
+            card,
+            self._identity,
+            self._settings.nick,
+            self._budget,
+            self._random,
+        )
+        self.peers[card.peer] = peer
+        self._changes.append(Routed(CHECK + peer.reach.transaction_prefix, peer))
+        peer.use_prekeys(prekeys)
+        return peer
+
+    # --- outputs
+
+    def changes(self) -> list[events.PeerMet | Routed]:
+        """Since the last call."""
+        changes = list(self._changes)
+        self._changes.clear()
+        return changes
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.peers) >= PEERS_LIMIT
