@@ -57,6 +57,10 @@ from natd.core.types import (
 )
 from natd.core.verdict import verdict
 
+AGREED_ROUNDS = 6
+"""A minute in all.  No NAT remembers an early packet for so long, and sockets are not kept open
+for somebody who is away."""
+
 MOST_KEPT = 16
 """Of the targets of agreed ports, those of the last two rounds, for which an answer may be on
 its way."""
@@ -126,7 +130,7 @@ class Punch:
         self._targets.clear()
         self._add_targets(now)
         hosts = {place.address.host for place in self._places}
-        kept = [(key, t) for key, t in others.items() if key[0].host in hosts]
+        kept = [(key, t) for key, t in others.items() if key[0].host in hosts][-MOST_KEPT:]
         self._targets |= dict(kept)
         attempt.escalate_at = attempt.full_ttl_at + wait_s(attempt.round, self._rtt_s, self._random)
         meeting = [t.at for _, t in kept if t.at is not None]
@@ -312,11 +316,13 @@ class Punch:
     def _use_agreed_ports(self, now: float) -> None:
         """Meet on ports that no early packet can have spoilt; one of ours in each round."""
         assert self._attempt is not None
-        old = [key for key, target in self._targets.items() if target.socket != self._socket]
-        for key in old[:-MOST_KEPT]:
-            del self._targets[key]
-        ours, theirs = (nat.allocation in KEEPING for nat in self._nats)
         turn = self._attempt.round
+        old = [key for key, target in self._targets.items() if target.socket != self._socket]
+        for key in old[:-MOST_KEPT] if turn < AGREED_ROUNDS else old:
+            del self._targets[key]
+        if turn >= AGREED_ROUNDS:
+            return
+        ours, theirs = (nat.allocation in KEEPING for nat in self._nats)
         for place in public_places(self._places):
             host = place.address.host
             if theirs and turn:

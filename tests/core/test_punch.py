@@ -354,6 +354,17 @@ def test_the_sockets_of_an_attempt_are_bounded_however_long_it_lasts_and_keys_ch
         assert len(lab.punch.sockets) <= 18
 
 
+def test_no_socket_is_kept_open_for_a_peer_who_stays_away():
+    """With a few hundred of them a daemon would run out of files."""
+    lab = Lab()
+    lab.start(nats=(KEEPS, KEEPS))
+    lab.run(300.0)
+    assert lab.punch.sockets == {MAIN_SOCKET}
+    lab.start(nats=(KEEPS, KEEPS), fresh=True)
+    lab.run(1.0)
+    assert len(lab.punch.sockets) > 1, "and news make it worth trying again"
+
+
 def test_after_ten_seconds_without_a_path_the_verdict_is_given_once():
     lab = Lab()
     lab.start()
