@@ -45,7 +45,16 @@ CARD = Card(
     features=("files",),
 )
 
-HEAD = b"\x01" + ALICE.peer + ALICE.static_public + b"p" * 32 + bytes(7) + b"\x07" + bytes(5) + b"\x04\x00\xff\xff"
+HEAD = (
+    b"\x01"
+    + ALICE.peer
+    + ALICE.static_public
+    + b"p" * 32
+    + bytes(7)
+    + b"\x07"
+    + bytes(5)
+    + b"\x04\x00\xff\xff"
+)
 TEXTS = b"\x05alice\x00"
 """A body's beginning: sequence 7, a NAT of which nothing is known, a nick, no features."""
 
