@@ -32,10 +32,10 @@ lint: $(VENV)/dev.installed
 
 bench: $(VENV)/dev.installed
 	@.ci/system-packages $(TEST_NEEDS)
-	@for bench in tests/bench/[a-z]*.py; do \
+	@status=0; for bench in tests/bench/[a-z]*.py; do \
 		name=$$(basename $$bench .py); echo "== $$name"; \
-		$(BIN)/python -m tests.bench.$$name || exit 1; \
-	done
+		$(BIN)/python -m tests.bench.$$name || status=1; \
+	done; exit $$status
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
