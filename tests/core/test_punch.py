@@ -377,6 +377,19 @@ def test_after_ten_seconds_without_a_path_the_verdict_is_given_once():
     assert lab.take(AttemptFailed) == []
 
 
+def test_a_timer_that_was_handled_is_later_whatever_the_rounding():
+    random = Random(4)
+    for _ in range(100):
+        lab = Lab()
+        lab.now = START + 1000.0 * random.random()
+        lab.start(start_in_s=0.3 * random.random(), nats=(KEEPS, KEEPS))
+        timer = lab.punch.get_timer()
+        while timer < lab.now + 20.0:
+            lab.punch.handle_timer(timer)
+            assert lab.punch.get_timer() > timer
+            timer = lab.punch.get_timer()
+
+
 def test_a_verdict_knows_whether_anything_of_the_peer_was_heard():
     deaf, heard = Lab(), Lab()
     for lab in (deaf, heard):
