@@ -5,11 +5,9 @@ from random import Random
 
 import pytest
 
-from natd.core import stun
-from natd.core.candidates import TargetBudget
-from natd.core.checks import LOW_TTL, Checks, answer
+from natd.core.checks import LOW_TTL
 from natd.core.ladder import CHECK_LADDER_S, RETRY_LADDER_S
-from natd.core.punch import SAMPLE_PATIENCE_S, TRIGGER_SPACING_S, Punch
+from natd.core.punch import SAMPLE_PATIENCE_S, TRIGGER_SPACING_S
 from natd.core.punch_events import (
     AttemptFailed,
     FreshSocketWanted,
@@ -21,25 +19,21 @@ from natd.core.rounds import SILENCE_S, VERDICT_AFTER_S
 from natd.core.types import (
     MAIN_SOCKET,
     Address,
-    Allocation,
-    Candidate,
-    CandidateKind,
-    Mapping,
-    NatReport,
     PathKind,
     SocketId,
 )
-from tests.core.lossy_link import pair_of_secrets
+from tests.core.punch_lab import (
+    KEEPS,
+    LAN,
+    OURS,
+    RTT_S,
+    START,
+    THEIRS,
+    Lab,
+    candidate,
+)
 
-START = 1000.0
-RTT_S = 0.05
 SILENT_UNTIL = START + 2 * RTT_S + SILENCE_S
-OURS = Address("203.0.113.20", 40000)
-THEIRS = Address("198.51.100.7", 40001)
-LAN = Address("192.168.1.9", 40001)
-KEEPS = NatReport(Mapping.INDEPENDENT, allocation=Allocation.PRESERVING)
-MIXES = NatReport(Mapping.INDEPENDENT, allocation=Allocation.RANDOM)
-"""Behind such a NAT no port can be agreed on, so that only the main socket is at work."""
 
 
 def test_checks_climb_a_ladder_that_is_dense_at_first():
@@ -245,7 +239,7 @@ def test_an_address_that_comes_later_is_checked_densely_at_once():
     lab.run(100.0)
     elsewhere = THEIRS._replace(port=50000)
     lab.sent.clear()
-    lab.punch.add([_candidate(THEIRS), _candidate(elsewhere)], lab.now)
+    lab.punch.add([candidate(THEIRS), candidate(elsewhere)], lab.now)
     lab.drain()
     lab.run(0.1)
     assert [check.address for _, check in lab.sent] == [elsewhere] * 4
@@ -291,78 +285,6 @@ def test_the_addresses_that_checks_come_from_are_bounded():
         lab.punch.check_received(address, MAIN_SOCKET, lab.now)
     lab.drain()
     assert len({check.address for _, check in lab.sent}) == 8
-
-
-def test_openers_go_to_the_agreed_ports_before_anything_else():
-    """A check that came first would spoil those, too."""
-    lab = Lab()
-    lab.start(nats=(KEEPS, KEEPS))
-    openers, rest = lab.sent[:3], lab.sent[3:]
-    assert [check.address.port for _, check in openers] == list(lab.checks.their_ports)
-    assert all(check.ttl == LOW_TTL for _, check in openers)
-    assert [check.address for _, check in rest] == [THEIRS]
-
-
-def test_in_each_round_another_agreed_port_of_ours_calls_a_little_later():
-    lab = Lab()
-    lab.start(nats=(KEEPS, KEEPS))
-    lab.run(30.0)
-    calls = [
-        check.socket
-        for _, check in lab.sent
-        if check.socket in lab.checks.our_ports and check.address == THEIRS
-    ]
-    assert list(dict.fromkeys(calls)) == list(lab.checks.our_ports)
-
-
-def test_of_two_fresh_ports_the_one_side_opens_and_the_other_calls_when_that_is_done():
-    for number in range(2):
-        lab = Lab(side=number)
-        lab.start(nats=(KEEPS, KEEPS))
-        lab.run(0.8)
-        pairs = lab.checks.meeting_ports
-        meeting = [
-            (at, check)
-            for at, check in lab.sent
-            if (check.socket, check.address.port) in pairs and check.address.host == THEIRS.host
-        ]
-        if lab.checks.we_open:
-            assert {check.socket for _, check in meeting} == {ours for ours, _ in pairs}
-            assert all(check.ttl == LOW_TTL for _, check in meeting)
-            opened_at = meeting[0][0]
-        else:
-            assert {check.socket for _, check in meeting} == {pairs[0][0]}
-            assert all(check.ttl is None for _, check in meeting)
-            called_at = meeting[0][0]
-    assert called_at - opened_at >= 0.2
-
-
-def test_no_port_is_agreed_on_behind_a_nat_that_mixes_them():
-    lab = Lab()
-    lab.start(nats=(MIXES, MIXES))
-    lab.run(60.0)
-    assert {check.socket for _, check in lab.sent} == {MAIN_SOCKET}
-    assert {check.address for _, check in lab.sent} == {THEIRS}
-
-
-def test_the_sockets_of_an_attempt_are_bounded_however_long_it_lasts_and_keys_change():
-    lab = Lab()
-    lab.start(nats=(KEEPS, KEEPS))
-    for hour in range(30):
-        lab.checks.use(pair_of_secrets(seed=hour)[0])
-        lab.run(600.0)
-        assert len(lab.punch.sockets) <= 18
-
-
-def test_no_socket_is_kept_open_for_a_peer_who_stays_away():
-    """With a few hundred of them a daemon would run out of files."""
-    lab = Lab()
-    lab.start(nats=(KEEPS, KEEPS))
-    lab.run(300.0)
-    assert lab.punch.sockets == {MAIN_SOCKET}
-    lab.start(nats=(KEEPS, KEEPS), fresh=True)
-    lab.run(1.0)
-    assert len(lab.punch.sockets) > 1, "and news make it worth trying again"
 
 
 def test_after_ten_seconds_without_a_path_the_verdict_is_given_once():
@@ -421,69 +343,3 @@ def test_a_stopped_attempt_sends_and_wants_nothing():
     assert lab.events == []
     assert lab.punch.get_timer() is None
     assert lab.punch.targets == ()
-
-
-class Lab:
-    """One punch, the clock, and the peer's keys."""
-
-    def __init__(self, side=0):
-        ours, self.theirs = pair_of_secrets() if side == 0 else reversed(pair_of_secrets())
-        self.now = START
-        self.checks = Checks(b"abcd", Random(1))
-        self.checks.use(ours)
-        self.budget = TargetBudget()
-        self.punch = Punch(self.checks, self.budget, Random(2))
-        self.sent = []
-        self.events = []
-
-    def start(self, *addresses, start_in_s=0.0, nats=(MIXES, MIXES), fresh=False):
-        self.punch.start(
-            [_candidate(address) for address in addresses or (THEIRS,)],
-            ours=(OURS,),
-            nats=nats,
-            start_in_s=start_in_s,
-            rtt_s=RTT_S,
-            fresh=fresh,
-            now=self.now,
-        )
-        self.drain()
-
-    def run(self, duration_s):
-        until = self.now + duration_s
-        while (timer := self.punch.get_timer()) is not None and timer <= until:
-            self.now = max(self.now, timer)
-            self.punch.handle_timer(self.now)
-            self.drain()
-        self.now = until
-
-    def drain(self):
-        self.sent += [(self.now, datagram) for datagram in self.punch.datagrams_to_send()]
-        while (event := self.punch.next_event()) is not None:
-            self.events.append((self.now, event))
-
-    def answer(self, check):
-        """The peer has received this check, and its answer arrives now."""
-        response = answer(stun.decode(check.data), check.data, self.theirs, OURS, MAIN_SOCKET)
-        answered = self.checks.match(
-            stun.decode(response.data), response.data, check.address, check.socket, self.now
-        )
-        self.punch.check_answered(answered, self.now)
-        self.drain()
-
-    def event(self, kind):
-        """The oldest event of a kind; None when there was none."""
-        return next((event for _, event in self.events if isinstance(event, kind)), None)
-
-    def take(self, kind):
-        """All events of a kind, which are then gone."""
-        taken = [event for _, event in self.events if isinstance(event, kind)]
-        self.events = [(at, event) for at, event in self.events if not isinstance(event, kind)]
-        return taken
-
-    def offsets(self, address, since=START):
-        return [at - since for at, check in self.sent if check.address == address]
-
-
-def _candidate(address):
-    kind = CandidateKind.LAN if address == LAN else CandidateKind.SERVER_REFLEXIVE
-    return Candidate(kind, address)
