@@ -1,11 +1,13 @@
 """`natctl demo` as a user starts it: on real NATs, without rights, on loopback, interrupted."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from tests.natlab.interpreter import REPOSITORY
 from tests.requirements import requires_nat, requires_root
 
 LIMIT_S = 20.0
+LINE_LIMIT_S = 60.0
 
 NATCTL = [sys.executable, "-m", "natctl"]
 
@@ -127,10 +130,22 @@ def start(workplace, argv, **options):
 
 
 def wait_for_line(process, wanted):
-    for line in process.stdout:
-        if wanted in line:
-            return
+    """Whoever is silent for too long is ended, with all that it started: they hold the pipe."""
+    watch = threading.Timer(LINE_LIMIT_S, end_all, [process.pid])
+    watch.start()
+    try:
+        for line in process.stdout:
+            if wanted in line:
+                return
+    finally:
+        watch.cancel()
     raise AssertionError(f"it ended before it said {wanted!r}")
+
+
+def end_all(pid):
+    for each in [*descendants(pid), pid]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
 
 
 def descendants(pid):
