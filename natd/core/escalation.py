@@ -4,6 +4,7 @@ Rules:
 - It begins when plain checks have failed or both NATs are known to defeat them, and only where
   the larger budget is allowed: under a secret network, or towards a peer known from before.
 - Another report of either NAT ends it, too: its plan follows from the reports alone.
+- It goes to an address that plain checks may go to, too, and no further than `turns` lets it.
 - It ends by itself when its packets are spent; a path ends it at once.
 - An answer to one of its checks is a path like any other, and names the technique.
 """
@@ -55,7 +56,7 @@ class Escalation:
             self.stop()
         if not self.allowed or self._volley is not None or not places:
             return False
-        if not (is_hard(ours) or is_hard(theirs)):
+        if not (is_hard(ours) or is_hard(theirs)) or not self._turns.is_free(self, now):
             return False
         plan = make_plan(
             ours,
@@ -74,6 +75,10 @@ class Escalation:
         self.handle_timer(now)
         return True
 
+    def found(self, address: Address) -> None:
+        """A path stands to there."""
+        self._turns.found(address.host)
+
     def stop(self) -> None:
         """A path stands, or the peer is gone."""
         self._volley = self._linger_until = None
@@ -87,8 +92,9 @@ class Escalation:
             return
         self._volley.handle_timer(now)
         for address, socket, is_opener in self._volley.to_send():
-            ttl = LOW_TTL if is_opener else None
-            self._datagrams.append(self._checks.request(address, socket, now, ttl))
+            if self._turns.may_send(address.host, now):
+                ttl = LOW_TTL if is_opener else None
+                self._datagrams.append(self._checks.request(address, socket, now, ttl))
         if self._volley.is_over and self._linger_until is None:
             self._linger_until = now + LINGER_S
 

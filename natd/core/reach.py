@@ -360,7 +360,9 @@ class Reach:
         ours_are_news = self._punch.socket != MAIN_SOCKET
         if not is_guessable(ours, theirs, ours_are_news, self._theirs_are_news):
             return
-        if self._escalation.begin(ours, theirs, self._seen, self._punch.socket, now):
+        sound = {target.address for target in self._all_targets()}
+        seen = tuple(address for address in self._seen if address in sound)
+        if self._escalation.begin(ours, theirs, seen, self._punch.socket, now):
             self._theirs_are_news = False
 
     def _all_targets(self) -> tuple[Candidate, ...]:
@@ -416,6 +418,7 @@ class Reach:
     def _reached(self, path: PathReport) -> None:
         """A path is in use from here on: the last attempt has done its work."""
         self._give_up_trying()
+        self._escalation.found(path.address)
         self._events.append(PathMoved(path) if self._up else PathUp(path))
         self._up = True
         self._last_good = (

@@ -63,12 +63,20 @@ class Allowance:
 
     def take(self, now: float) -> bool:
         """Whether there is one left; takes it if so."""
-        since_s, self._counted_at = now - self._counted_at, now
-        self._left = min(self._burst, self._left + since_s * self._rate)
+        self._count(now)
         if self._left < 1.0:
             return False
         self._left -= 1.0
         return True
+
+    def is_full(self, now: float) -> bool:
+        """Whether nothing was taken for so long that there might as well be none."""
+        self._count(now)
+        return self._left == self._burst
+
+    def _count(self, now: float) -> None:
+        since_s, self._counted_at = now - self._counted_at, now
+        self._left = min(self._burst, self._left + since_s * self._rate)
 
 
 class Timetable(Generic[_Key]):

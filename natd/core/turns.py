@@ -3,14 +3,27 @@
 An attempt that opens hundreds of flows would fill the table of a home router if several ran side
 by side.  Whoever has the turn keeps it until the attempt is over, but not for longer than
 `LONGEST_S`; the others ask again with their next round.
+
+Where to guess is a server's word, and it may name anybody.  So a host that has not answered gets
+two attempts' worth of packets and then no more than plain checks would send it, over all peers and
+networks; and all hosts together get what one attempt a minute takes.
 """
 
+from natd.core.schedule import Allowance
 from natd.core.types import SocketId
 
 LONGEST_S = 30.0
 HELPER_SOCKETS = 256
 FIRST_HELPER = 0x100000
 """Above every socket id that asks for a port, and above those of single fresh sockets."""
+
+HOST_RATE, HOST_BURST = 1.0, 4_096.0
+"""Packets a second to a host that has not answered, and at once: twice `plans.MOST_PROBES`."""
+
+ALL_RATE, ALL_BURST = 34.0, 16_384.0
+"""The same to all of them."""
+
+MOST_HOSTS = 1_024
 
 
 class Turns:
@@ -26,17 +39,38 @@ class Turns:
         self._holder: object | None = None  # None: free
         self._until = 0.0
         self._last_socket = FIRST_HELPER
+        self._hosts: dict[str, Allowance] = {}
+        self._all = Allowance(ALL_RATE, ALL_BURST)
 
     def take(self, who: object, now: float) -> bool:
         """Whether it is this attempt's turn now."""
-        if self._holder is not None and self._holder is not who and now < self._until:
+        if not self.is_free(who, now):
             return False
         self._holder, self._until = who, now + LONGEST_S
         return True
 
+    def is_free(self, who: object, now: float) -> bool:
+        """Whether `take` would give it the turn: asked before a plan is made, which costs 5 ms."""
+        return self._holder is None or self._holder is who or now >= self._until
+
     def give_back(self, who: object) -> None:
         if self._holder is who:
             self._holder = None
+
+    def may_send(self, host: str, now: float) -> bool:
+        """Whether one more packet may go to this host; takes it if so."""
+        allowance = self._hosts.get(host)
+        if allowance is None:
+            if len(self._hosts) >= MOST_HOSTS:
+                self._hosts = {h: left for h, left in self._hosts.items() if not left.is_full(now)}
+            if len(self._hosts) >= MOST_HOSTS:
+                return False
+            allowance = self._hosts[host] = Allowance(HOST_RATE, HOST_BURST)
+        return allowance.take(now) and self._all.take(now)
+
+    def found(self, host: str) -> None:
+        """A path stands to this host: there is a peer, and it wants our packets."""
+        self._hosts.pop(host, None)
 
     def fresh_sockets(self, count: int) -> tuple[SocketId, ...]:
         """Ids that nobody has used, of sockets on any port."""

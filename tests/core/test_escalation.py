@@ -119,3 +119,21 @@ def test_a_path_ends_it_at_once():
     escalation.stop()
     assert escalation.get_timer() is None
     assert escalation.sockets == frozenset()
+
+
+def test_a_host_that_never_answers_is_not_guessed_at_for_ever():
+    escalation, now, sent = _escalation(), START, 0
+    for _ in range(20):
+        escalation.begin(EASY, RANDOM, SEEN, MAIN_SOCKET, now)
+        sent += len(_run_out(escalation, now + 30.0))
+        now += 30.0
+    assert 2 * MOST_PROBES <= sent <= 2 * MOST_PROBES + 600
+
+
+def test_no_plan_is_made_for_who_has_not_got_the_turn():
+    turns = Turns()
+    first, second = _escalation(turns), _escalation(turns)
+    first.begin(EASY, RANDOM, SEEN, MAIN_SOCKET, START)
+    drawn = second._random.getstate()
+    second.begin(EASY, RANDOM, SEEN, MAIN_SOCKET, START)
+    assert second._random.getstate() == drawn

@@ -3,12 +3,14 @@
 from dataclasses import replace
 from random import Random
 
+import pytest
+
 from natd.core import events, greeting, rendezvous, wire
 from natd.core.card import Card, Identity, open_card, seal_card
 from natd.core.secrets import Prekey, network_key
 from natd.core.types import Address, Datagram, DecodeError
 from tests.core.village import KEY, Village
-from tests.nat import PORT_RESTRICTED
+from tests.nat import FULL_CONE, PORT_RESTRICTED, SYMMETRIC_RANDOM
 
 SECRET_KEY = network_key("demo", b"0123456789abcdef")
 
@@ -217,3 +219,27 @@ def test_a_check_that_seems_to_come_from_a_service_is_not_answered():
     internet.run(1.0)
     assert alice.node.dropped["source-of-a-service"] == 5
     assert not [s for s in _to_peers(village, alice) if s.datagram.address.host == victim.host]
+
+
+@pytest.mark.parametrize(
+    "victim", ["127.0.0.1", "224.0.0.251", "255.255.255.255", "0.0.0.7", "203.0.113.99"]
+)
+def test_a_server_that_puts_a_hard_nat_elsewhere_aims_nobody(victim):
+    """Not at what can be no peer, and at a stranger with two attempts at most."""
+
+    def elsewhere(message):
+        places = tuple(Address(victim, seen.port) for seen in message.observed)
+        return replace(message, observed=places, samples=())
+
+    village = Village(5)
+    LyingServer(village, elsewhere)
+    internet = village.internet
+    alice = village.member("alice", internet.add_nat(FULL_CONE), key=SECRET_KEY)
+    bob = village.member("bob", internet.add_nat(SYMMETRIC_RANDOM), key=SECRET_KEY, port=40001)
+    alice.start()
+    internet.run(2.0)
+    internet.trace = []
+    bob.start()
+    internet.run(300.0)
+    aimed = [s for s in _to_peers(village, alice) if s.datagram.address.host == victim]
+    assert len(aimed) <= (5_000 if victim == "203.0.113.99" else 0)

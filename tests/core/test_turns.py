@@ -1,6 +1,13 @@
 """One expensive attempt at a time for the whole daemon."""
 
-from natd.core.turns import FIRST_HELPER, LONGEST_S, Turns
+from natd.core.turns import (
+    ALL_BURST,
+    FIRST_HELPER,
+    HOST_BURST,
+    LONGEST_S,
+    MOST_HOSTS,
+    Turns,
+)
 
 START = 1000.0
 
@@ -38,3 +45,38 @@ def test_fresh_sockets_are_never_given_out_twice_and_ask_for_no_port():
     sockets = turns.fresh_sockets(256) + turns.fresh_sockets(8)
     assert len(set(sockets)) == 264
     assert min(sockets) > FIRST_HELPER > 0xFFFF
+
+
+def _sent(turns, host, since, until, rate=500):
+    count = int((until - since) * rate)
+    return sum(turns.may_send(host, since + number / rate) for number in range(count))
+
+
+def test_a_host_that_never_answers_gets_two_attempts_and_then_a_packet_a_second():
+    turns = Turns()
+    assert _sent(turns, "198.51.100.7", START, START + 60.0) <= HOST_BURST + 60
+    assert _sent(turns, "198.51.100.7", START + 60.0, START + 120.0) <= 61
+
+
+def test_a_host_that_was_found_begins_anew():
+    turns = Turns()
+    _sent(turns, "198.51.100.7", START, START + 60.0)
+    turns.found("198.51.100.7")
+    assert turns.may_send("198.51.100.7", START + 60.0)
+    assert _sent(turns, "198.51.100.7", START + 60.0, START + 62.0) == 1000
+
+
+def test_however_many_hosts_are_named_all_of_them_get_no_more_than_an_attempt_a_minute():
+    turns = Turns()
+    sent = sum(
+        _sent(turns, f"198.51.{n}.7", START + 10.0 * n, START + 10.0 * (n + 1)) for n in range(60)
+    )
+    assert sent <= ALL_BURST + 600.0 * 34.0 + 60
+
+
+def test_a_table_of_hosts_that_is_full_refuses_the_next_until_others_are_forgotten():
+    turns = Turns()
+    for number in range(MOST_HOSTS):
+        assert turns.may_send(f"10.0.{number // 250}.{number % 250}", START)
+    assert not turns.may_send("198.51.100.7", START)
+    assert turns.may_send("198.51.100.7", START + 10.0)
