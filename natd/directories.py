@@ -10,8 +10,8 @@ Clients look for the socket by the same rules, which stand in `natd.ipc.places`.
 
 Under `sudo -u` and su the environment speaks of somebody else's directories: what belongs to
 another user is passed over.  Without any home (a bare container) the state is kept in the
-private directory in the temp folder.  Directories are made 0700, and one in the temp folder
-is used only if it is ours and no symlink.
+private directory in the temp folder.  Directories are made 0700; one that everybody may write
+to is refused, and one in the temp folder is used only if it is ours and no symlink.
 
 A lock file in each of state and runtime directory keeps a second daemon out, and names the
 first one's pid.
@@ -121,6 +121,16 @@ def find_directories(
     )
 
 
+def require_private(path: Path, content: str) -> None:
+    """StartError where others may read or write a file with that in it."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise StartError(
+            f"{path}: mode {mode:04o} lets others at {content}",
+            f"if no one else had access to it: chmod 600 {path}",
+        )
+
+
 def _first(flag: str | None, systemd: str | None, ours: Path) -> Path:
     if flag:
         return Path(flag).expanduser().absolute()
@@ -175,6 +185,8 @@ def _prepare(directory: Path, flag: str) -> None:
         raise StartError(f"{directory} is not a directory", hint)
     if _is_in_temp(directory) and (found.st_uid != os.geteuid() or found.st_mode & 0o022):
         raise StartError(f"{directory} belongs to, or is writable by, another user", hint)
+    if found.st_mode & stat.S_IWOTH:
+        raise StartError(f"{directory} is writable by everybody", f"chmod 700 {directory}")
     if not os.access(directory, os.W_OK | os.X_OK):
         raise StartError(f"the directory {directory} is not writable", hint)
 

@@ -15,7 +15,8 @@ Rules that a change must not break:
   acknowledged, tried again until the disk takes it).
 - `apply` runs on the writer's thread and touches nothing but the transaction and its own
   write; it may run again after a failure.
-- The file is never deleted or made anew: what can't be read is refused with the reason.
+- The file is never deleted or made anew: what can't be read is refused with the reason, and so
+  is what others can read.
 
 Each statement lets the interpreter's lock go, and a busy loop takes milliseconds to give it
 back.  So a transaction gathers rows and inserts many with one statement.
@@ -31,6 +32,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from natd.directories import require_private
 from natd.errors import EXIT_CANNOT_RUN, NatdError, StartError
 from natd.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
 
@@ -162,6 +164,7 @@ class Store:
         try:
             self._writer = _connect(self.path)
             _prepare(self._writer, self.path)
+            require_private(self.path, "our networks' keys")
             self._reader = _connect(self.path)
             self._reader.execute("PRAGMA query_only = 1")
         except (sqlite3.Error, OSError) as error:
@@ -358,7 +361,7 @@ def _end_process() -> None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(
         path, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=256
     )

@@ -109,6 +109,17 @@ def test_someone_elses_directory_in_a_temp_folder_is_refused(tmp_path: Path) -> 
         assert "--runtime-dir" in str(told.value.hint)
 
 
+def test_a_directory_that_everybody_may_write_to_is_refused_wherever_it_is(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    directories = find_directories(
+        {}, state_dir=str(tmp_path / "open"), runtime_dir=str(tmp_path / "run")
+    )
+    with pytest.raises(StartError, match="writable by everybody") as told:
+        directories.prepare()
+    assert "chmod 700" in str(told.value.hint)
+
+
 def test_a_lock_names_its_holder_and_goes_with_it(tmp_path: Path) -> None:
     path = tmp_path / "natd.lock"
     hold = (

@@ -192,9 +192,34 @@ def test_a_newer_versions_file_is_refused(tmp_path: Path) -> None:
         Store(tmp_path)
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o660, 0o602])
+def test_a_file_that_others_may_touch_is_refused_with_the_command_that_mends_it(
+    tmp_path: Path, mode: int
+) -> None:
+    asyncio.run(open_and_close(tmp_path))
+    (tmp_path / FILE_NAME).chmod(mode)
+    with pytest.raises(StartError, match=f"mode {mode:04o}") as told:
+        Store(tmp_path)
+    assert "chmod 600" in str(told.value.hint)
+    (tmp_path / FILE_NAME).chmod(0o600)
+    asyncio.run(open_and_close(tmp_path))
+
+
+def test_a_symlink_in_the_files_place_is_refused_and_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (tmp_path / FILE_NAME).symlink_to(elsewhere)
+    with pytest.raises(StartError, match="symbolic"):
+        Store(tmp_path)
+    assert not elsewhere.exists()
+
+
 def test_a_directory_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="No such file"):
         Store(tmp_path / "missing")
+
+
+async def open_and_close(directory: Path) -> None:
+    await open_store(directory).close()
 
 
 class Row:
