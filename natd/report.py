@@ -7,7 +7,7 @@ from typing import Any
 from natd.address_book import CHANGED, JoinedNetwork, KnownPeer, full_name, shell_name
 from natd.chronicle import ms, nat_row, path_row
 from natd.core.presence import PeerView
-from natd.core.types import Mapping, PeerId, PeerState, peer_id_text, peer_tag
+from natd.core.types import PeerId, PeerState, peer_id_text, peer_tag
 from natd.networks import Networks
 from natd.parts import Parts
 from natd.version import natd_version
@@ -127,7 +127,7 @@ class Report:
             checks += self._server_checks(network)
         nat = parts.node.nat
         seen = ", ".join(str(address) for address in parts.node.observed) or "nowhere yet"
-        hard = nat.mapping is Mapping.DEPENDENT
+        hard = nat.is_hard
         checks.append(
             _check("nat", not hard, f"mapping {nat.mapping}, {nat.allocation}; seen at {seen}")
         )

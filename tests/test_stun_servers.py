@@ -28,7 +28,7 @@ def test_a_configured_stun_server_is_asked_once_a_network_is_joined(
             transaction = stun.decode(request).transaction
             seen = stun.encode_binding_response(transaction, Address("198.51.100.7", 4321))
             asked.sendto(seen, source)
-            dependent = "endpoint-dependent"
+            dependent = "address-and-port-dependent"
             until(lambda: alice.request("status")["self"]["nat"]["mapping"] == dependent)
 
 

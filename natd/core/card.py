@@ -95,7 +95,13 @@ _KINDS = (
     CandidateKind.PEER_REFLEXIVE,
     CandidateKind.LAST_GOOD,
 )
-_MAPPINGS = (Mapping.UNKNOWN, Mapping.OPEN, Mapping.INDEPENDENT, Mapping.DEPENDENT)
+_MAPPINGS = (
+    Mapping.UNKNOWN,
+    Mapping.OPEN,
+    Mapping.INDEPENDENT,
+    Mapping.DEPENDENT,
+    Mapping.ADDRESS_DEPENDENT,
+)
 _FILTERINGS = (Filtering.UNKNOWN, Filtering.INDEPENDENT, Filtering.DEPENDENT)
 _ALLOCATIONS = (
     Allocation.UNKNOWN,

@@ -52,7 +52,6 @@ from natd.core.types import (
     Address,
     Datagram,
     DecodeError,
-    Mapping,
     NetworkId,
     PeerId,
     SocketId,
@@ -228,7 +227,7 @@ class Membership:
         """Our picture of our own side has changed: attempts that run may use it."""
         report = self._nat.report()
         if self._profile.set_nat(report):
-            hurries = report.mapping is Mapping.DEPENDENT
+            hurries = report.is_hard
             self._tell_at = now if hurries else earliest(self._tell_at, now + CARD_RENEWAL_S)
         surroundings = self._servers.surroundings()
         for peer in tuple(self._peers.values()):
@@ -307,7 +306,7 @@ class Membership:
     def _tell_card(self, now: float) -> None:
         self._servers.renew_card(self._profile.sealed, self._profile.sequence, now)
         self._drain_servers(now)
-        hard = self._nat.report().mapping is Mapping.DEPENDENT
+        hard = self._nat.report().is_hard
         for peer in tuple(self._peers.values()):
             peer.tell_card(self._profile.sealed, now)
             self.drain_peer(peer, now)

@@ -37,6 +37,10 @@ MOST_OBSERVATIONS = 64
 """A socket talks to a handful of servers with four ports each; more is not worth the memory."""
 
 
+ONE_HOST_CONFIDENCE = 0.8
+"""All ports of one host saw one and the same port, which is not ours: most such NATs map
+independently of the destination, but one that maps by address would look the same."""
+
 MOVED_WITHIN_S = 10.0
 """Answers that tell of one and the same move come in this time: all are asked at once."""
 
@@ -105,6 +109,7 @@ class NatModel:
         if not seen:
             return NatReport()
         destinations = len({o.destination for o in seen})
+        hosts = {o.destination.host for o in seen}
         rule = self._rule(seen)
         if all(self._is_ours(o.observed.host) for o in seen):
             mapping = Mapping.OPEN
@@ -112,13 +117,18 @@ class NatModel:
             mapping = Mapping.UNKNOWN
         elif len({o.observed for o in seen}) == 1:
             mapping = Mapping.INDEPENDENT
+        elif len({(o.destination.host, o.observed) for o in seen}) == len(hosts) < destinations:
+            mapping = Mapping.ADDRESS_DEPENDENT
         else:
             mapping = Mapping.DEPENDENT
+        confidence = 0.0 if mapping is Mapping.UNKNOWN else 1.0 - 2.0**-destinations
+        if mapping is Mapping.INDEPENDENT and len(hosts) < 2 and not self._is_kept(seen):
+            confidence = min(confidence, ONE_HOST_CONFIDENCE)
         return NatReport(
             mapping=mapping,
             filtering=Filtering.INDEPENDENT if mapping is Mapping.OPEN else Filtering.UNKNOWN,
             allocation=rule.allocation,
-            confidence=0.0 if mapping is Mapping.UNKNOWN else 1.0 - 2.0**-destinations,
+            confidence=confidence,
             stride=rule.stride,
             low=rule.low,
             high=rule.high,
@@ -155,6 +165,9 @@ class NatModel:
     def _is_ours(self, host: str) -> bool:
         """Whether nobody stands between us and a server that sees us there."""
         return host in self._local_addresses or ipaddress.ip_address(host).is_loopback
+
+    def _is_kept(self, seen: list[Observation]) -> bool:
+        return all(o.observed.port == self._local_port for o in seen)
 
     def _forget_mapping(self, socket: SocketId, gone: Address, now: float) -> None:
         """Drop what was seen of a mapping that is gone, if the NAT kept but one per socket."""

@@ -106,7 +106,7 @@ class Plan:
 
 
 def is_hard(report: NatReport) -> bool:
-    return report.mapping is Mapping.DEPENDENT
+    return report.is_hard
 
 
 def is_guessable(

@@ -73,9 +73,8 @@ class Profile:
         return self._renew()
 
     def set_nat(self, report: NatReport) -> bool:
-        """A report whose confidence alone differs is no news."""
-        before = (self._nat.mapping, self._nat.filtering, self._nat.allocation)
-        if before == (report.mapping, report.filtering, report.allocation):
+        """A report that differs in how sure it is is no news, unless others act upon that."""
+        if _what_counts(self._nat) == _what_counts(report):
             return False
         self._nat = report
         return self._renew()
@@ -122,3 +121,7 @@ class Profile:
             nat=self._nat,
         )
         return seal_card(card, self._identity, self._network_key)
+
+
+def _what_counts(report: NatReport) -> tuple[object, ...]:
+    return (report.mapping, report.filtering, report.allocation, report.may_be_hard)

@@ -90,7 +90,13 @@ class Mapping(StrEnum):
     UNKNOWN = "unknown"
     OPEN = "open"
     INDEPENDENT = "endpoint-independent"
-    DEPENDENT = "endpoint-dependent"
+    ADDRESS_DEPENDENT = "address-dependent"
+    DEPENDENT = "address-and-port-dependent"
+    """Also where it can't be told from address-dependent."""
+
+
+SURE = 0.9
+"""What a report is at least this confident of is acted upon without trying the opposite, too."""
 
 
 class Filtering(StrEnum):
@@ -126,6 +132,20 @@ class NatReport:
     low: int = 1024
     high: int = 65535
     """The range that new ports are expected in, both ends included."""
+
+    @property
+    def is_hard(self) -> bool:
+        """Whether a new destination sees us at another port than those that told us of it."""
+        return self.mapping in (Mapping.ADDRESS_DEPENDENT, Mapping.DEPENDENT)
+
+    @property
+    def may_be_hard(self) -> bool:
+        """Whether plain checks towards our known address may fail because it is not the one
+        that a new destination sees: hard, or easy as far as a single host can tell.
+
+        False where nothing is known: no reason to spend an escalation.
+        """
+        return self.is_hard or (self.mapping is Mapping.INDEPENDENT and self.confidence < SURE)
 
 
 class PathKind(StrEnum):

@@ -4,19 +4,19 @@ What the two NATs are known to do comes first, for that will not change by waiti
 heard of the peer.
 """
 
-from natd.core.types import Mapping, NatReport
+from natd.core.types import NatReport
 
 
 def verdict(ours: NatReport, theirs: NatReport, *, heard: bool) -> str:
     """`heard`: whether anything of the peer's has arrived in this attempt."""
     help_text = "a forwarded port, port mapping on the router or IPv6 on either side would help"
-    if ours.mapping is Mapping.DEPENDENT and theirs.mapping is Mapping.DEPENDENT:
+    if ours.is_hard and theirs.is_hard:
         return (
             "both NATs use another port for every destination, so neither side can tell the "
             f"other where to send: {help_text}"
         )
-    if Mapping.DEPENDENT in (ours.mapping, theirs.mapping):
-        whose = "our" if ours.mapping is Mapping.DEPENDENT else "the peer's"
+    if ours.is_hard or theirs.is_hard:
+        whose = "our" if ours.is_hard else "the peer's"
         return (
             f"{whose} NAT uses another port for every destination and the other side lets in "
             f"only what it has sent to: {help_text}"

@@ -250,6 +250,12 @@ def test_a_scope_id_means_nothing_elsewhere_and_is_left_out() -> None:
     assert opened.candidates == (Candidate(CandidateKind.LAN, Address("fe80::1", 40000)),)
 
 
+@pytest.mark.parametrize("mapping", list(Mapping))
+def test_every_mapping_class_survives_the_card(mapping: Mapping) -> None:
+    card = replace(CARD, nat=replace(CARD.nat, mapping=mapping))
+    assert open_card(seal_card(card, ALICE, NETWORK_KEY), NETWORK_KEY).nat.mapping is mapping
+
+
 def test_a_later_versions_additions_are_passed_over() -> None:
     later = HEAD[:-9] + b"\xff\xff\xff\x80" + HEAD[-5:] + TEXTS
     later += bytes((2, 99, 4, 10, 0, 0, 1, 1, 1, 0, 4, 10, 0, 0, 2, 0x9C, 0x40)) + b"what comes"

@@ -3,7 +3,15 @@
 import pytest
 
 from natd.core.natmodel import MOST_OBSERVATIONS, OBSERVATION_LIFETIME_S, NatModel
-from natd.core.types import MAIN_SOCKET, Address, Allocation, Filtering, Mapping, SocketId
+from natd.core.types import (
+    MAIN_SOCKET,
+    SURE,
+    Address,
+    Allocation,
+    Filtering,
+    Mapping,
+    SocketId,
+)
 
 START = 1000.0
 SERVER = "203.0.113.1"
@@ -29,10 +37,35 @@ def test_one_destination_alone_does_not_tell_the_mapping():
 def test_four_ports_that_agree_tell_an_independent_mapping_and_how_sure_that_is():
     model = _model()
     for number, port in enumerate((8080, 8081, 8082, 8083), 1):
-        _see(model, port, (OUTSIDE, 5000))
+        _see(model, port, (OUTSIDE, PORT))
         if number > 1:
             assert model.report().mapping is Mapping.INDEPENDENT
             assert model.report().confidence == pytest.approx(1 - 2**-number)
+
+
+def test_one_host_that_sees_us_at_another_port_than_ours_can_not_tell_mapping_by_address():
+    model = _model()
+    for port in range(4):
+        _see(model, 8080 + port, (OUTSIDE, 5000))
+    assert model.report().mapping is Mapping.INDEPENDENT
+    assert model.report().confidence < SURE
+    assert model.report().may_be_hard
+    assert not model.report().is_hard
+
+
+@pytest.mark.parametrize(
+    ("port", "mapping", "hard"),
+    [(5000, Mapping.INDEPENDENT, False), (6000, Mapping.ADDRESS_DEPENDENT, True)],
+)
+def test_a_second_host_tells_mapping_by_address_from_an_independent_one(port, mapping, hard):
+    model = _model()
+    for number in range(4):
+        _see(model, 8080 + number, (OUTSIDE, 5000))
+    model.observe(MAIN_SOCKET, Address("203.0.113.2", 3478), Address(OUTSIDE, port), START)
+    report = model.report()
+    assert report.mapping is mapping
+    assert report.confidence >= SURE
+    assert (report.is_hard, report.may_be_hard) == (hard, hard)
 
 
 def test_ports_that_disagree_tell_a_dependent_mapping():

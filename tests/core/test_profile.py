@@ -6,6 +6,7 @@ from natd.core.card import Identity, open_card
 from natd.core.profile import PREKEY_GRACE_S, PREKEY_LIFETIME_S, Profile
 from natd.core.secrets import network_key
 from natd.core.types import (
+    SURE,
     Address,
     Allocation,
     CandidateKind,
@@ -59,10 +60,12 @@ def test_what_changed_stands_in_the_card():
     assert card.nat.mapping is Mapping.DEPENDENT
 
 
-def test_more_confidence_alone_is_no_news():
+def test_more_confidence_is_news_only_where_others_act_upon_it():
     profile = _profile()
     profile.set_nat(NatReport(Mapping.INDEPENDENT, confidence=0.75))
-    assert not profile.set_nat(NatReport(Mapping.INDEPENDENT, confidence=0.94))
+    assert not profile.set_nat(NatReport(Mapping.INDEPENDENT, confidence=0.8))
+    assert profile.set_nat(NatReport(Mapping.INDEPENDENT, confidence=SURE))
+    assert not profile.set_nat(NatReport(Mapping.INDEPENDENT, confidence=0.99))
 
 
 def test_the_prekey_rotates_each_hour_and_the_one_before_it_lives_for_two():

@@ -142,7 +142,7 @@ def test_a_server_without_sampling_ports_is_asked_at_its_second_address_only() -
     ("policy", "by_one", "by_two"),
     [
         (PORT_RESTRICTED, Mapping.INDEPENDENT, Mapping.INDEPENDENT),
-        (ADDRESS_DEPENDENT, Mapping.INDEPENDENT, Mapping.DEPENDENT),
+        (ADDRESS_DEPENDENT, Mapping.INDEPENDENT, Mapping.ADDRESS_DEPENDENT),
         (SYMMETRIC_RANDOM, Mapping.DEPENDENT, Mapping.DEPENDENT),
     ],
 )
@@ -167,7 +167,7 @@ def test_what_the_second_address_sees_behind_such_a_nat_is_not_taken_for_poisoni
     village.other.delay_s = 0.2
     internet.trace = []
     alice.start()
-    internet.run_until(lambda: alice.node.nat.mapping is Mapping.DEPENDENT, limit_s=2.0)
+    internet.run_until(lambda: alice.node.nat.is_hard, limit_s=2.0)
     internet.run(0.01)
     sockets = {sent.socket for sent in internet.trace if sent.host is alice.host}
     assert max(sockets) < LOWEST_ANY_PORT_SOCKET

@@ -114,7 +114,7 @@ def test_a_long_list_is_cut() -> None:
 
 @pytest.mark.parametrize(
     ("policy", "mapping"),
-    [(PORT_RESTRICTED, Mapping.INDEPENDENT), (ADDRESS_DEPENDENT, Mapping.DEPENDENT)],
+    [(PORT_RESTRICTED, Mapping.INDEPENDENT), (ADDRESS_DEPENDENT, Mapping.ADDRESS_DEPENDENT)],
 )
 def test_two_stun_servers_show_a_node_what_its_coordination_server_can_not(
     policy: NatPolicy, mapping: Mapping

@@ -162,8 +162,8 @@ def test_aioice_gathers_the_candidate_that_each_nat_shows(lab: "Laboratory") -> 
     [
         ("port-restricted", "first", False, "endpoint-independent"),
         ("address-dependent", "plain", False, "endpoint-independent"),
-        ("address-dependent", "first", False, "endpoint-dependent"),
-        ("address-dependent", "plain", True, "endpoint-dependent"),
+        ("address-dependent", "first", False, "address-dependent"),
+        ("address-dependent", "plain", True, "address-dependent"),
     ],
 )
 def test_a_daemon_is_told_by_a_second_address_or_by_stun_servers_what_one_address_can_not_tell(
