@@ -17,7 +17,14 @@ from collections.abc import Iterable
 from natd.core.candidates import is_loopback, is_private
 from natd.core.checks import LOW_TTL, Checks
 from natd.core.ladder import Target
-from natd.core.types import Address, Allocation, Candidate, CandidateKind, SocketId
+from natd.core.types import (
+    Address,
+    Allocation,
+    Candidate,
+    CandidateKind,
+    NatReport,
+    SocketId,
+)
 
 OPENER_LEAD_S = 0.1
 """How far openers go ahead of the checks from agreed ports: more than two clocks that were set
@@ -29,13 +36,17 @@ two escalations differ that began with one introduction but count with their own
 
 MEETING_OPENERS_S = (0.0, 0.5)
 
-KEEPING = (Allocation.PRESERVING, Allocation.UNKNOWN)
-"""Behind these a port agreed on is the port to be met at, as far as is known."""
-
 MOST_AGREED_HOSTS = 2
 
 AGREED_LADDER_S = (0.0, 0.16)
 """From an agreed port, in each round: the openers before them cost as much again."""
+
+
+def keeps_ports(nat: NatReport) -> bool:
+    """Whether behind this a port agreed on is the port to be met at, as far as is known."""
+    if nat.allocation is Allocation.UNKNOWN:
+        return not nat.may_be_hard
+    return nat.allocation is Allocation.PRESERVING
 
 
 def public_places(places: Iterable[Candidate]) -> list[Candidate]:

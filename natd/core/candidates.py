@@ -180,6 +180,9 @@ dense ladder of checks."""
 BULK_BYTES_A_MINUTE = 3_000
 """One first flight with a message in it: what it leaves is for 35 checks, without which it would
 be for nothing."""
+CALLED_BULK_BYTES_A_MINUTE = 5_500
+"""Where a check of the peer's has come from in this minute there is somebody to read a flight, and
+the first copy went to a port that its NAT does not use for us: the second one may follow."""
 SILENCES_S = (30.0, 60.0, 300.0)
 """After a minute's budget went unanswered: each silence longer, so that a victim who never
 answers sees us less and less."""
@@ -206,7 +209,8 @@ class _Spent:
     trusted_until: float = 0.0
     may_return_at: float = 0.0
     calls: int = 0
-    """Checks from there that we may still send one of ours for."""
+    """Checks from there that we may still send one packet of ours for."""
+    called_at: float = -MINUTE_S
 
     def age(self, now: float) -> None:
         """Forget what is more than a minute old."""
@@ -249,6 +253,9 @@ class TargetBudget:
         if now < spent.trusted_until:
             return True
         spent.age(now)
+        if spent.calls:
+            spent.calls -= 1
+            return True
         if now >= spent.silent_until and self._is_in_pace(spent, now):
             if spent.has_room(size_bytes):
                 spent.take(size_bytes, now)
@@ -256,9 +263,6 @@ class TargetBudget:
             if spent.sent_at[0] >= spent.silent_until:
                 spent.silent_until = now + SILENCES_S[min(spent.silences, len(SILENCES_S) - 1)]
                 spent.silences += 1
-        if spent.calls:
-            spent.calls -= 1
-            return True
         return False
 
     def allow_bulk(self, address: Address, size_bytes: int, now: float) -> bool:
@@ -270,10 +274,16 @@ class TargetBudget:
         if now < spent.trusted_until:
             return True
         spent.age(now)
-        if now < spent.silent_until or not self._is_in_pace(spent, now):
+        is_called = now - spent.called_at < MINUTE_S
+        most_bytes = CALLED_BULK_BYTES_A_MINUTE if is_called else BULK_BYTES_A_MINUTE
+        if now < spent.silent_until or not spent.has_room(size_bytes):
             return False
-        if spent.bulk_bytes + size_bytes > BULK_BYTES_A_MINUTE or not spent.has_room(size_bytes):
+        if spent.bulk_bytes + size_bytes > most_bytes:
             return False
+        if not self._is_in_pace(spent, now):
+            if not spent.calls:
+                return False
+            spent.calls -= 1
         spent.take(size_bytes, now, is_bulk=True)
         return True
 
@@ -303,6 +313,7 @@ class TargetBudget:
         spent = self._of(address, now)
         if spent is not None:
             spent.calls = min(spent.calls + 1, MOST_CALLS)
+            spent.called_at = now
 
     def returned(self, address: Address, now: float) -> None:
         """A peer that is said to be there has made a newer card, so it lives: the silence ends,

@@ -31,7 +31,7 @@ from collections import deque
 from collections.abc import Iterable
 from random import Random
 
-from natd.core.agreed import KEEPING, call_from_agreed_port, meet, public_places
+from natd.core.agreed import call_from_agreed_port, keeps_ports, meet, public_places
 from natd.core.candidates import TargetBudget, is_private, path_kind
 from natd.core.checks import LOW_TTL, Answered, Checks
 from natd.core.ladder import CHECK_LADDER_S, RETRY_LADDER_S, Target
@@ -124,7 +124,7 @@ class Punch:
         self._rtt_s = rtt_s or UNKNOWN_RTT_S
         others = {key: t for key, t in self._targets.items() if t.socket != self._socket}
         self._places = tuple(targets)
-        if before is None and self._nats[1].allocation in KEEPING:
+        if before is None and keeps_ports(self._nats[1]):
             for place in public_places(self._places):
                 self._open_to_agreed_ports(place.address.host, now)
         self._targets.clear()
@@ -322,7 +322,7 @@ class Punch:
             del self._targets[key]
         if turn >= AGREED_ROUNDS:
             return
-        ours, theirs = (nat.allocation in KEEPING for nat in self._nats)
+        ours, theirs = map(keeps_ports, self._nats)
         for place in public_places(self._places):
             host = place.address.host
             if theirs and turn:

@@ -20,7 +20,7 @@ from natd.core import stun
 from natd.core.candidates import TargetBudget, path_kind, targets
 from natd.core.checks import PREFIX_BYTES, Checks, answer
 from natd.core.escalation import Escalation
-from natd.core.first_flight import FLIGHT_WINDOW_S, flight_places
+from natd.core.first_flight import FLIGHT_WINDOW_S, Unsent, flight_places, worth_checking
 from natd.core.paths import PathChosen, PathRecovered, Paths, PathsLost, PathSuspected
 from natd.core.plans import is_guessable, is_hard
 from natd.core.punch import Punch
@@ -89,6 +89,7 @@ class Reach:
         self._hold_until: float | None = None
         # Until when a first flight is worth its share of the budget without a sign of the peer.
         self._flight_until = 0.0
+        self._unsent = Unsent()
         self._up = False  # whether the owner was told of a path
         self._has_left = False
         self._pings: list[int] = []  # tokens that wait for an answer
@@ -111,7 +112,7 @@ class Reach:
         """What servers say of our own side; while we punch, it may open further candidates."""
         self._surroundings = surroundings
         if self._punch.active:
-            self._punch.add(self._all_targets(), now)
+            self._punch.add(worth_checking(self._all_targets(), self._their_nat), now)
 
     def allow_escalation(self) -> None:
         """The peer is known from before, or its network has a secret."""
@@ -245,9 +246,11 @@ class Reach:
             self._heard_from = (address, socket)
             if not self._punch.active:
                 self._attempt(0.0, now)
-            self._punch.check_received(address, socket, now)
             if news:
                 self._events.append(FlightDue())
+            for data in self._unsent.take():
+                self._send_anywhere(data, now)
+            self._punch.check_received(address, socket, now)
         self._settle(now)
 
     def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
@@ -326,7 +329,7 @@ class Reach:
         """Begin to punch, on every address that we have heard of."""
         if not self._checks.ready:
             return
-        chosen = self._all_targets()
+        chosen = worth_checking(self._all_targets(), self._their_nat)
         if self._has_news:
             for candidate in chosen:
                 self._budget.returned(candidate.address, now)
@@ -350,6 +353,7 @@ class Reach:
         """A path stands and works: whatever was looked for need not be found."""
         self._punch.settle()
         self._escalation.stop()
+        self._unsent.take()
         self._trying_since = self._hold_until = self._heard_from = None
 
     def _escalate(self, now: float) -> None:
@@ -383,10 +387,12 @@ class Reach:
         known = (self._paths.in_use, self._heard_from)
         places = list(dict.fromkeys(place for place in known if place is not None))
         if not places and now <= self._flight_until:
-            places = flight_places(self._punch.targets, self._punch.socket)
+            places = flight_places(self._punch.targets, self._punch.socket, self._their_nat)
         for address, socket in places:
             if self._budget.allow_bulk(address, len(data), now):
                 self._datagrams.append(Datagram(data, address, None, socket))
+            elif (address, socket) == self._heard_from:
+                self._unsent.keep(data)
 
     def _settle(self, now: float) -> None:
         """Turn the children's events into each other's inputs and into ours."""

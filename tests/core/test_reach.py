@@ -69,6 +69,45 @@ def test_without_a_path_a_first_flight_goes_to_the_two_best_candidates():
     assert [address for address in seen if lab.flights_to(address)] == seen[:2]
 
 
+def test_where_a_server_saw_a_nat_that_maps_each_destination_anew_one_row_of_checks_goes_alone():
+    lab = Lab(answers=set(), nats=(MIXES, HARD))
+    seen = [THEIRS._replace(port=41000 + number) for number in range(4)]
+    mapped = ELSEWHERE._replace(port=5000)
+    lab.introduce(*seen)
+    lab.reach.carry([FLIGHT], lab.now, awaiting=True)
+    lab.drain()
+    assert {datagram.address for _, datagram in lab.sent} == {seen[0]}
+    assert sum(map(lab.flights_to, seen)) == 0
+    lab.reach.describe_peer((Candidate(CandidateKind.MAPPED, mapped),), HARD)
+    lab.introduce(*seen)
+    lab.reach.carry([FLIGHT], lab.now, awaiting=True)
+    lab.drain()
+    assert lab.flights_to(mapped) == 1
+
+
+def test_a_whole_flight_follows_the_peers_first_check_although_one_went_to_a_wrong_port():
+    lab = Lab(answers=set())
+    flight = [bytes([0xC0, n]) + bytes(1198) for n in range(2)] + [
+        bytes([0xD0, n]) for n in range(2)
+    ]
+    lab.introduce(THEIRS)
+    lab.reach.carry(flight, lab.now, awaiting=True)
+    lab.run(0.05)
+    right = THEIRS._replace(port=50001)
+    lab.hear_check(right)
+    assert lab.take(FlightDue) == [FlightDue()]
+    lab.reach.carry(flight, lab.now, awaiting=True)
+    for _ in range(3):
+        lab.drain()
+        lab.run(0.02)
+        lab.hear_check(right)
+    arrived = [d.data for _, d in lab.sent if d.address == right and d.data in flight]
+    assert arrived == flight
+    lab.reach.carry(flight, lab.now, awaiting=True)
+    lab.drain()
+    assert sum(len(d.data) for _, d in lab.sent) <= 6000 + 200
+
+
 def test_with_a_path_everything_goes_there_and_nowhere_else():
     lab = Lab()
     lab.introduce(THEIRS, ELSEWHERE)
