@@ -269,6 +269,35 @@ class TableNat(Nat):
             del self._by_external[mapping.external]
 
 
+class ForwardingNat(Nat):
+    """A NAT with one port forwarded: who comes in by it is answered from it."""
+
+    def __init__(self, nat: Nat, inside: Address, external: Address) -> None:
+        super().__init__(nat.policy, nat.addresses, Random())
+        self._nat = nat
+        self._inside = inside
+        self._external = external
+        self._visitors: set[Address] = set()
+
+    def inbound(self, source: Address, destination: Address, now: float) -> Address | None:
+        if destination != self._external:
+            return self._nat.inbound(source, destination, now)
+        self._visitors.add(source)
+        return self._inside
+
+    def outbound(self, source: Address, destination: Address, now: float) -> Address | None:
+        if source == self._inside and destination in self._visitors:
+            return self._external
+        before = self._nat.entries_made
+        external = self._nat.outbound(source, destination, now)
+        self.entries_made += self._nat.entries_made - before
+        return external
+
+    def _flush(self) -> None:
+        self._nat.reboot(self.addresses)
+        self._visitors.clear()
+
+
 def hash_of(text: str) -> int:
     """A hash that is the same in every run."""
     return sum(byte * 131**index for index, byte in enumerate(text.encode()))

@@ -38,14 +38,14 @@ def test_two_random_nats_meet_at_a_mapped_port_almost_at_once(who, limit_s, seed
     bob = village.member("bob", village.internet.add_nat(SYMMETRIC_RANDOM))
     alice.start()
     if who != "newcomer":
-        _map(alice)
+        alice.map_port()
     village.internet.run(2.0)
     began = village.internet.now
     bob.start()
     bob.send("hello")
     village.internet.run(ROUTER_S)
     if who != "resident":
-        _map(bob)
+        bob.map_port()
     assert village.internet.run_until(lambda: alice.texts() == ["hello"], 5.0)
     assert village.internet.now - began <= limit_s
     assert village.internet.run_until(lambda: bob.is_online(alice) and alice.is_online(bob), 5.0)
@@ -68,7 +68,7 @@ def test_a_mapping_that_is_granted_late_is_used_as_soon_as_it_is_known(who, late
     alice, bob = _hopeless(village)
     village.internet.run(late_s)
     assert not alice.is_online(bob)
-    _map(alice if who == "alice" else bob)
+    (alice if who == "alice" else bob).map_port()
     assert village.internet.run_until(lambda: alice.texts() == ["hello"], limit_s)
 
 
@@ -86,7 +86,7 @@ def test_two_homes_under_one_carrier_nat_meet_at_a_private_mapped_address(seed):
     internet = alice.internet
     began = internet.now
     bob.start()
-    _map(bob)
+    bob.map_port()
     bob.send("hello")
     assert internet.run_until(lambda: alice.texts() == ["hello"], 5.0)
     assert internet.now - began <= 1.0
@@ -146,7 +146,7 @@ def test_a_network_that_is_joined_later_is_told_of_the_mapping_in_its_first_card
     village.internet.run(2.0)
     alice.start()
     alice.node.leave(alice.network, village.internet.now)
-    _map(alice)
+    alice.map_port()
     _join(alice)
     assert village.internet.run_until(lambda: alice.peer in bob.disk.cards, 2.0)
     kinds = [c.kind for c in open_card(bob.disk.cards[alice.peer], KEY).candidates]
@@ -171,7 +171,7 @@ def _under_one_carrier(village, *, mapped):
     bob = village.member("bob", internet.add_nat(PORT_RESTRICTED, parent=carrier), port=40001)
     alice.start()
     if mapped:
-        _map(alice)
+        alice.map_port()
     internet.run(2.0)
     return alice, bob
 
@@ -179,34 +179,3 @@ def _under_one_carrier(village, *, mapped):
 def _join(member):
     settings = NetworkSettings("demo", member.key, member.name)
     member.node.join(settings, tuple(member.village.servers), member.internet.now)
-
-
-def _map(member):
-    """The member's router maps its port, and has told it so."""
-    gateway = member.host.behind
-    external = Address(gateway.addresses[0], 50000 + member.port % 1000)
-    inside = Address(member.host.address, member.port)
-    gateway.nat = MappedNat(gateway.nat, inside, external)
-    member.node.set_mapped((external,), member.internet.now)
-
-
-class MappedNat:
-    """A NAT with one port forwarded: who comes in by it is answered from it."""
-
-    def __init__(self, nat, inside, external):
-        self._nat, self._inside, self._external = nat, inside, external
-        self._visitors = set()
-
-    def inbound(self, source, destination, now):
-        if destination != self._external:
-            return self._nat.inbound(source, destination, now)
-        self._visitors.add(source)
-        return self._inside
-
-    def outbound(self, source, destination, now):
-        if source == self._inside and destination in self._visitors:
-            return self._external
-        return self._nat.outbound(source, destination, now)
-
-    def __getattr__(self, name):
-        return getattr(self._nat, name)

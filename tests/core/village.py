@@ -15,6 +15,7 @@ from natd.core.roster import NetworkSettings
 from natd.core.secrets import network_id, network_key
 from natd.core.types import Address, NetworkId, PeerId, PeerState
 from tests.fabric import Gateway, Host, Weather
+from tests.nat import ForwardingNat
 from tests.net import Attached, Internet
 
 COMMIT_S = 0.003
@@ -41,14 +42,20 @@ class Member:
     """One daemon, without a daemon."""
 
     def __init__(
-        self, village: "Village", name: str, behind: Gateway | None, key: bytes, port: int
+        self,
+        village: "Village",
+        name: str,
+        behind: Gateway | None,
+        key: bytes,
+        port: int,
+        ipv6: bool = False,
     ) -> None:
         self.village = village
         self.internet = village.internet
         self.name = name
         self.key = key
         self.port = port
-        self.host: Host = self.internet.add_host(behind=behind, name=name)
+        self.host: Host = self.internet.add_host(behind=behind, name=name, ipv6=ipv6)
         seed = Random(f"{village.seed} {name}").randbytes(32)
         self.identity = Identity(seed)
         self.disk = Disk(epoch=Random(seed).getrandbits(63))
@@ -98,6 +105,15 @@ class Member:
             self.disk.unaddressed.append(text)
         for peer in [to.peer] if to is not None else list(self.disk.cards):
             self._address(peer, text)
+
+    def map_port(self) -> None:
+        """The router maps our port, and has told us so."""
+        gateway = self.host.behind
+        assert gateway is not None
+        external = Address(gateway.addresses[0], 50000 + self.port % 1000)
+        inside = Address(self.host.address, self.port)
+        gateway.nat = ForwardingNat(gateway.nat, inside, external)
+        self.node.set_mapped((external,), self.internet.now)
 
     def texts(self) -> list[str]:
         return [text for _, text in self.disk.received]
@@ -197,6 +213,12 @@ class Village:
         self.internet.detach(self.server_host)
 
     def member(
-        self, name: str, behind: Gateway | None = None, key: bytes = KEY, port: int = 40000
+        self,
+        name: str,
+        behind: Gateway | None = None,
+        key: bytes = KEY,
+        port: int = 40000,
+        *,
+        ipv6: bool = False,
     ) -> Member:
-        return Member(self, name, behind, key, port)
+        return Member(self, name, behind, key, port, ipv6)
