@@ -1,0 +1,319 @@
+"""What the runs of a cell come to, and the tables made of that.
+
+A run is what one meeting showed; `Figures` is a cell of the table.  A row shows its worst cell:
+of shares the least, of times the longest.  The JSON of a laboratory is `{"v": 1, "commit": ...,
+"cells": [...]}`, a cell as `Figures` has it; only cells that were measured are in it.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from tests.bench.cells import ROWS, Cell, Row
+
+VERSION = 1
+
+LABS = ("virtual", "real", "kernel")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One meeting.  Times are from the newcomer's first packet on."""
+
+    took_s: float | None
+    """Until the resident had read the message; None: it has not come in time."""
+    verdict_s: float | None = None
+    """Until both sides had a verdict; None: not both have one."""
+    entries: int = 0
+    """Made in the table of one side's NAT, the larger number of the two."""
+    packets_a_second: int = 0
+    """The most that one side sent in any second."""
+    idle_a_minute: float | None = None
+    """Packets of a minute at rest, both ways; None: not looked at."""
+    technique: str = ""
+    verdict: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A cell, measured."""
+
+    cell: str
+    row: str
+    lab: str
+    early: bool
+    runs: int
+    direct: int
+    verdicts: int
+    median_s: float | None
+    p95_s: float | None
+    worst_s: float | None
+    limit_s: float
+    target_share: float | None
+    target_median_s: float | None
+    target_p95_s: float | None
+    within_s: float
+    met: bool
+    entries: int
+    packets_a_second: int
+    idle_a_minute: float | None
+    techniques: dict[str, int]
+    sentences: dict[str, int]
+    """The verdicts, and how often each was given."""
+
+
+def percentile(times: Sequence[float], share: float) -> float:
+    """By the nearest rank: a value that was measured."""
+    ordered = sorted(times)
+    return ordered[min(len(ordered) - 1, max(0, -int(-share * len(ordered) // 1) - 1))]
+
+
+def summarise(cell: Cell, lab: str, runs: Sequence[Run]) -> Figures:
+    """A cell's runs."""
+    target = cell.target
+    took = [r.took_s for r in runs if r.took_s is not None and r.took_s <= target.within_s]
+    told = [r.verdict_s for r in runs if r.verdict_s is not None and r.verdict_s <= target.within_s]
+    times = told if cell.wants_verdict else took
+    median_s = median(times) if times else None
+    p95_s = percentile(times, 0.95) if times else None
+    idle = [r.idle_a_minute for r in runs if r.idle_a_minute is not None]
+    if cell.wants_verdict:
+        met = bool(runs) and len(told) == len(runs) and not took
+    else:
+        share = target.share or 0.0
+        met = (
+            bool(runs)
+            and len(took) >= share * len(runs) - 1e-9
+            and _within(median_s, cell.median_target_s)
+            and _within(p95_s, target.p95_s)
+        )
+    return Figures(
+        cell=cell.name,
+        row=cell.row,
+        lab=lab,
+        early=cell.is_early,
+        runs=len(runs),
+        direct=len(took),
+        verdicts=len(told),
+        median_s=_rounded(median_s),
+        p95_s=_rounded(p95_s),
+        worst_s=_rounded(max(times)) if times else None,
+        limit_s=round(cell.limit_s, 4),
+        target_share=target.share,
+        target_median_s=_rounded(cell.median_target_s),
+        target_p95_s=target.p95_s,
+        within_s=target.within_s,
+        met=met,
+        entries=max((r.entries for r in runs), default=0),
+        packets_a_second=max((r.packets_a_second for r in runs), default=0),
+        idle_a_minute=round(sum(idle) / len(idle), 1) if idle else None,
+        techniques=_counted(r.technique for r in runs if r.technique),
+        sentences=_counted(r.verdict for r in runs if r.verdict),
+    )
+
+
+def _within(value: float | None, most: float | None) -> bool:
+    return most is None or (value is not None and value <= most)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 4)
+
+
+def _counted(words: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for word in words:
+        counts[word] = counts.get(word, 0) + 1
+    return counts
+
+
+# --- on disk
+
+
+def save(path: Path, commit: str, measured: Iterable[Figures]) -> None:
+    """All of it, in one go: what was there before is replaced."""
+    value = {"v": VERSION, "commit": commit, "cells": [asdict(figures) for figures in measured]}
+    aside = path.with_suffix(".new")
+    aside.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    aside.replace(path)
+
+
+def load(path: Path) -> tuple[str, list[Figures]]:
+    """The commit that was measured, and the cells."""
+    value = json.loads(path.read_text())
+    if value.get("v") != VERSION:
+        raise ValueError(f"{path}: not a file of figures of version {VERSION}")
+    return value["commit"], [Figures(**cell) for cell in value["cells"]]
+
+
+# --- tables
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of one laboratory: its worst cells."""
+
+    runs: int
+    direct: int
+    median_s: float | None
+    p95_s: float | None
+    worst_s: float | None
+    limits_s: tuple[float, ...]
+    met: bool
+    entries: int
+    packets_a_second: int
+    idle_a_minute: float | None
+    wants_verdict: bool
+
+    @property
+    def share(self) -> str:
+        return f"{self.direct} of {self.runs}"
+
+
+def line(cells: Sequence[Figures]) -> Line | None:
+    """None where nothing was measured."""
+    if not cells:
+        return None
+    wants_verdict = cells[0].target_share is None
+    counts = [(f.verdicts if wants_verdict else f.direct, f.runs) for f in cells]
+    worst = min(counts, key=lambda count: count[0] / max(1, count[1]))
+    if all(direct == runs for direct, runs in counts):
+        worst = (sum(direct for direct, _ in counts), sum(runs for _, runs in counts))
+    return Line(
+        runs=worst[1],
+        direct=worst[0],
+        median_s=_most(f.median_s for f in cells),
+        p95_s=_most(f.p95_s for f in cells),
+        worst_s=_most(f.worst_s for f in cells),
+        limits_s=tuple(sorted({f.limit_s for f in cells})),
+        met=all(f.met for f in cells),
+        entries=max(f.entries for f in cells),
+        packets_a_second=max(f.packets_a_second for f in cells),
+        idle_a_minute=_most(f.idle_a_minute for f in cells),
+        wants_verdict=wants_verdict,
+    )
+
+
+def _most(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def report(measured: Sequence[Figures]) -> str:
+    """Every row of every laboratory, for a terminal; below a row of several cells that misses its
+    target, the cells that do."""
+    lines = [
+        f"{'':8}{'direct or verdict':18}{'median':>8}{'p95':>8}{'worst':>8}{'limit':>10}"
+        f"{'entries':>9}{'packets/s':>10}{'idle/min':>9}"
+    ]
+    for row in ROWS:
+        of_row = [f for f in measured if f.row == row.name]
+        if not of_row:
+            continue
+        lines.append(f"{row.title}  (target: {_target(row)})")
+        for early in (False, True):
+            for lab in LABS:
+                cells = [f for f in of_row if f.lab == lab and f.early is early]
+                found = line(cells)
+                if found is None:
+                    continue
+                met = "early packet" if early else "ok" if found.met else "MISSED"
+                lines.append(
+                    f"  {lab:8}{_told(found):16}{_ms(found.median_s):>8}{_ms(found.p95_s):>8}"
+                    f"{_ms(found.worst_s):>8}{_limits(found):>10}{found.entries:>9}"
+                    f"{found.packets_a_second:>10}{_one(found.idle_a_minute):>9}  {met}"
+                )
+                if len(cells) > 1 and not early:
+                    lines += [
+                        f"      {f.cell}: {_count(f)} of {f.runs}, median {_ms(f.median_s)}"
+                        for f in cells
+                        if not f.met
+                    ]
+    return "\n".join(lines)
+
+
+def markdown(measured: Sequence[Figures]) -> str:
+    """The README's table."""
+    lines = [
+        "| pair | target | real daemons: direct | median / p95 / worst | virtual internet: direct "
+        "| median / p95 / worst | kernel NAT | limit | with one early inbound packet "
+        "| entries, packets/s at most | |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in ROWS:
+        of_row = [f for f in measured if f.row == row.name]
+        if not of_row:
+            continue
+        by_lab = {lab: line([f for f in of_row if f.lab == lab and not f.early]) for lab in LABS}
+        early = [line([f for f in of_row if f.lab == lab and f.early]) for lab in LABS]
+        found = [one for one in by_lab.values() if one is not None]
+        columns = [row.title, _target(row)]
+        for lab in ("real", "virtual"):
+            one = by_lab[lab]
+            columns += ["", ""] if one is None else [_told(one), _times(one)]
+        kernel = by_lab["kernel"]
+        columns.append("" if kernel is None else f"{_told(kernel)}, {_ms(kernel.median_s)}")
+        columns.append(_limits(found[0]) if found else "")
+        columns.append(
+            "; ".join(
+                f"{lab} {_told(one)}, {_ms(one.median_s)}"
+                for lab, one in zip(LABS, early, strict=True)
+                if one is not None
+            )
+        )
+        columns.append(
+            f"{max(one.entries for one in found)}, {max(one.packets_a_second for one in found)}"
+            if found
+            else ""
+        )
+        columns.append("met" if found and all(one.met for one in found) else "**missed**")
+        lines.append("| " + " | ".join(columns) + " |")
+    idle = [f.idle_a_minute for f in measured if f.idle_a_minute is not None]
+    if idle:
+        lines += [
+            "",
+            f"Idle packets a minute per peer, both ways: {min(idle):.1f} to {max(idle):.1f} "
+            f"(median of the cells {median(idle):.1f}).",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _target(row: Row) -> str:
+    cell = row.cells[0]
+    target = cell.target
+    if target.share is None:
+        return f"verdict ≤ {target.within_s:g} s"
+    share = f"≥ {target.share * 100:g} of 100" if target.share < 1.0 else "100 of 100"
+    if not target.is_timed:
+        return share
+    share += f", ≤ {target.median_s:g} s" if target.median_s else ", ≤ limit + 40 ms"
+    return share + (f", p95 ≤ {target.p95_s:g} s" if target.p95_s else "")
+
+
+def _told(found: Line) -> str:
+    return f"verdict {found.share}" if found.wants_verdict else found.share
+
+
+def _count(figures: Figures) -> int:
+    return figures.verdicts if figures.target_share is None else figures.direct
+
+
+def _times(found: Line) -> str:
+    return " / ".join(_ms(value) for value in (found.median_s, found.p95_s, found.worst_s))
+
+
+def _limits(found: Line) -> str:
+    if found.wants_verdict:
+        return "–"
+    return " or ".join(f"{round(limit * 1000)}" for limit in found.limits_s) + " ms"
+
+
+def _ms(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    return f"{seconds * 1000:.0f} ms" if seconds < 1.0 else f"{seconds:.2f} s"
+
+
+def _one(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"

@@ -1,0 +1,146 @@
+"""Every pair of NATs, in three laboratories: the table of the README.
+
+    python -m tests.bench.matrix                        all of it: takes an hour and more
+    python -m tests.bench.matrix --virtual --seeds 50   real nodes in virtual time
+    python -m tests.bench.matrix --real --runs 20       real daemons, userspace NATs over TUN
+    python -m tests.bench.matrix --kernel --runs 20     real daemons behind the kernel's own NAT
+    python -m tests.bench.matrix --cells 'birthday*' --json FILE
+    python -m tests.bench.matrix --markdown FILE...     the README's table of what was measured
+
+`--seeds` counts for each cell; `--runs` for each row, whose cells share them.  With `--json` the
+file is written anew after each cell; cells that were in it and are not measured in this call stay,
+so a long measurement can be done in parts.  The exit status is 1 where a target is missed.
+
+The cells and their limits: `tests/bench/cells.py`; what is counted: `tests/bench/figures.py`.
+"""
+
+import argparse
+import fnmatch
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+
+from tests.bench import virtual_matrix
+from tests.bench.cells import ROWS, Cell
+from tests.bench.figures import (
+    LABS,
+    Figures,
+    Run,
+    load,
+    markdown,
+    report,
+    save,
+    summarise,
+)
+
+SEEDS = 1_000
+RUNS = 100
+
+CHUNK = 50
+"""Seeds of one cell that a process plays in one go."""
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class Ledger:
+    """What is measured in this call, on top of what the file has already."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._commit = commit()
+        self._figures: dict[tuple[str, str], Figures] = {}
+        if path is not None and path.exists():
+            _, known = load(path)
+            self._figures = {(figures.lab, figures.cell): figures for figures in known}
+        self.fresh: list[Figures] = []
+
+    def add(self, cell: Cell, lab: str, runs: Sequence[Run]) -> None:
+        figures = summarise(cell, lab, runs)
+        self.fresh.append(figures)
+        self._figures[lab, cell.name] = figures
+        if self._path is not None:
+            save(self._path, self._commit, self._figures.values())
+        count = figures.verdicts if cell.wants_verdict else figures.direct
+        told = "" if figures.median_s is None else f", median {figures.median_s:.3f} s"
+        print(
+            f"{lab:8}{cell.name}: {count} of {figures.runs}{told}"
+            f"{'' if figures.met else '  MISSED'}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def commit() -> str:
+    """The commit of this tree, with a `+` where something in it differs."""
+    described = subprocess.run(
+        ["git", "-C", REPOSITORY, "describe", "--always", "--abbrev=12", "--dirty=+"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or "unknown"
+
+
+def chosen(pattern: str) -> list[Cell]:
+    """The cells whose name, or whose row's, fits."""
+    return [
+        cell
+        for row in ROWS
+        for cell in (*row.cells, *row.early_cells)
+        if fnmatch.fnmatchcase(cell.name, pattern) or fnmatch.fnmatchcase(cell.row, pattern)
+    ]
+
+
+def measure_virtual(cells: Sequence[Cell], seeds: int, jobs: int, ledger: Ledger) -> None:
+    """All cells, cut into pieces for several processes."""
+    with ProcessPoolExecutor(jobs) as pool:
+        pieces = [
+            (cell, [pool.submit(play_seeds, cell, piece) for piece in _pieces(seeds)])
+            for cell in cells
+        ]
+        for cell, futures in pieces:
+            ledger.add(cell, "virtual", [run for future in futures for run in _result(future)])
+
+
+def play_seeds(cell: Cell, seeds: range) -> list[Run]:
+    return [virtual_matrix.play(cell, seed) for seed in seeds]
+
+
+def _pieces(seeds: int) -> Iterator[range]:
+    for first in range(0, seeds, CHUNK):
+        yield range(first, min(first + CHUNK, seeds))
+
+
+def _result(future: "Future[list[Run]]") -> list[Run]:
+    return future.result()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="every pair of NATs in three laboratories")
+    for lab in LABS:
+        parser.add_argument(f"--{lab}", action="store_true")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="of each virtual cell")
+    parser.add_argument("--runs", type=int, default=RUNS, help="of each row with real daemons")
+    parser.add_argument("--jobs", type=int, default=2, help="processes for the virtual internet")
+    parser.add_argument("--cells", default="*", metavar="GLOB", help="names of cells or rows")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--markdown", type=Path, nargs="+", metavar="FILE")
+    arguments = parser.parse_args()
+    if arguments.markdown:
+        print(markdown([f for path in arguments.markdown for f in load(path)[1]]), end="")
+        return 0
+    wanted = [lab for lab in LABS if getattr(arguments, lab)] or list(LABS)
+    cells = chosen(arguments.cells)
+    if not cells:
+        parser.error(f"no cell is named {arguments.cells}")
+    ledger = Ledger(arguments.json)
+    if "virtual" in wanted:
+        measure_virtual(cells, arguments.seeds, arguments.jobs, ledger)
+    print(report(ledger.fresh))
+    return 0 if all(figures.met or figures.early for figures in ledger.fresh) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""A cell of the matrix in the virtual internet: real nodes, virtual time, a seed a run.
+
+Same cell and same seed, same run.  What is counted of a run is counted from the newcomer's start
+on: entries of the NAT tables on each side's way, and packets that each side sends in any second.
+After the message a second more is watched, for an escalation has to stop when a path stands.
+"""
+
+from collections.abc import Sequence
+
+from natd.core import events
+from natd.core.secrets import network_key
+from natd.core.types import Address
+from tests.bench.cells import Cell, Place, Side
+from tests.bench.figures import Run
+from tests.core.village import Member, Village
+from tests.fabric import Gateway, Host, Packet
+from tests.nat import LINUX_ACCEPTING
+from tests.net import Internet, Sent
+
+KEY = network_key("demo", b"0123456789abcdef")
+"""Of a secret network: under an open one nothing is spent on a stranger."""
+
+SETTLED_S = 3.0
+HELPER_SOCKETS = 256
+ROUTER_S = 0.003
+"""How long a real router took to map a port by NAT-PMP or PCP."""
+
+EARLY_AT_S = 0.040
+"""After the newcomer's first packet; it then comes when both are just being introduced."""
+
+AFTERWARDS_S = 1.0
+
+IDLE_AFTER_S = 60.0
+"""From here on a pair is at rest: what it learns of its NATs it has begun to learn."""
+IDLE_S = 600.0
+IDLE_SEEDS = 2
+"""Runs of each cell in which rest is looked at."""
+
+
+def play(cell: Cell, seed: int) -> Run:
+    """One meeting."""
+    meeting = _Meeting(cell, seed)
+    meeting.begin()
+    return meeting.watch()
+
+
+class _Meeting:
+    """Alice is the resident, Bob the newcomer."""
+
+    def __init__(self, cell: Cell, seed: int) -> None:
+        self._cell = cell
+        self._seed = seed
+        self._village = Village(seed, cell.weather)
+        self._internet: Internet = self._village.internet
+        ends = self._gateways()
+        self._alice = self._member("alice", ends[0], cell.resident, 40000)
+        self._bob = self._member("bob", ends[1], cell.newcomer, 40001)
+        self._ways = [_way(member.host) for member in (self._alice, self._bob)]
+        self._began = 0.0
+        self._entries = [0, 0]
+
+    def begin(self) -> None:
+        """Up to the newcomer's first packet."""
+        internet, cell = self._internet, self._cell
+        self._start(self._alice)
+        if cell.resident.mapped_by:
+            self._alice.map_port()
+        internet.run(SETTLED_S)
+        self._entries = [_entries(way) for way in self._ways]
+        internet.trace = []
+        self._began = internet.now
+        if cell.newcomer.blocks_udp:
+            self._ways[1][0].blocks_udp = True
+        self._start(self._bob)
+        self._bob.send("hello")
+        if cell.newcomer.mapped_by:
+            internet.at(self._began + ROUTER_S, self._bob.map_port)
+        if cell.is_early:
+            internet.at(self._began + EARLY_AT_S, self._send_early)
+
+    def watch(self) -> Run:
+        """What comes of it."""
+        internet, cell = self._internet, self._cell
+        came = internet.run_until(self._is_over, cell.target.within_s)
+        is_direct = self._alice.texts() == ["hello"]
+        took_s = internet.now - self._began if came and is_direct else None
+        if took_s is not None:
+            internet.run(AFTERWARDS_S)
+        entries = [
+            _entries(way) - before for way, before in zip(self._ways, self._entries, strict=True)
+        ]
+        packets = [
+            most_in_a_second(internet.trace or [], member.host)
+            for member in (self._alice, self._bob)
+        ]
+        connected = self._bob.connected.get(self._alice.peer)
+        return Run(
+            took_s=took_s,
+            verdict_s=self._verdict_s(),
+            entries=max(entries),
+            packets_a_second=max(packets),
+            idle_a_minute=self._idle() if is_direct and self._seed < IDLE_SEEDS else None,
+            technique=connected.path.technique if connected and is_direct else "",
+            verdict=self._bob.verdicts.get(self._alice.peer, "") if not is_direct else "",
+        )
+
+    # --- private
+
+    def _gateways(self) -> list[Gateway | None]:
+        cell, internet = self._cell, self._internet
+        sides = (cell.resident, cell.newcomer)
+        match cell.place:
+            case Place.APART:
+                return [self._nat(side, None) for side in sides]
+            case Place.LAN:
+                nat = self._nat(cell.resident, None)
+                return [nat, nat]
+            case Place.CARRIER:
+                carrier = internet.add_nat(cell.carrier, lan="100.64.0")
+                return [self._nat(side, carrier) for side in sides]
+            case Place.NESTED:
+                carriers = [internet.add_nat(cell.carrier, lan=f"100.64.{n}") for n in range(2)]
+                return [
+                    self._nat(side, carrier) for side, carrier in zip(sides, carriers, strict=True)
+                ]
+
+    def _nat(self, side: Side, parent: Gateway | None) -> Gateway | None:
+        policy = side.policy
+        if policy is None:
+            return None
+        if self._cell.is_early and side.is_linux:
+            policy = LINUX_ACCEPTING
+        return self._internet.add_nat(policy, parent)
+
+    def _member(self, name: str, gateway: Gateway | None, side: Side, port: int) -> Member:
+        return self._village.member(name, gateway, key=KEY, port=port, ipv6=side.ipv6)
+
+    def _start(self, member: Member) -> None:
+        member.start()
+        member.node.set_limits(helper_sockets=HELPER_SOCKETS, fill_blocks=self._cell.fill_blocks)
+
+    def _is_over(self) -> bool:
+        if self._cell.wants_verdict and self._verdict_s() is not None:
+            return True
+        return self._alice.texts() == ["hello"]
+
+    def _verdict_s(self) -> float | None:
+        """Until whoever can have a verdict had one: nobody has met who is blocked."""
+        told = [member.attached.first(events.VerdictReached) for member in (self._alice, self._bob)]
+        at = [instant - self._began for instant in told if instant is not None]
+        return max(at) if len(at) == len(told) else None
+
+    def _send_early(self) -> None:
+        """Of the two sides, the Linux one is hit; where both are, by turns."""
+        hit, sender = self._alice, self._bob
+        if not self._cell.resident.is_linux or (self._cell.newcomer.is_linux and self._seed % 2):
+            hit, sender = sender, hit
+        target = external_address(hit)
+        packet = Packet(_inside(sender), target, b"early")
+        self._internet.send(sender.host, packet, self._internet.now)
+
+    def _idle(self) -> float:
+        internet = self._internet
+        internet.run(IDLE_AFTER_S)
+        internet.trace = trace = []
+        internet.run(IDLE_S)
+        server = self._village.server_host.address
+        return sum(sent.datagram.address.host != server for sent in trace) / (IDLE_S / 60.0)
+
+
+def external_address(member: Member) -> Address:
+    """How a member behind a NAT that keeps ports is seen from outside."""
+    gateway = member.host.behind
+    assert gateway is not None
+    return _inside(member)._replace(host=gateway.addresses[0])
+
+
+def most_in_a_second(trace: Sequence[Sent], host: Host) -> int:
+    """The most datagrams that left a host in any second."""
+    instants = [sent.at for sent in trace if sent.host is host]
+    most = first = 0
+    for last, at in enumerate(instants):
+        while instants[first] <= at - 1.0:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def _inside(member: Member) -> Address:
+    return member.internet.address_of(member.host)
+
+
+def _way(host: Host) -> list[Gateway]:
+    """The NATs between a host and the internet, the nearest first."""
+    way, gateway = [], host.behind
+    while gateway is not None:
+        way.append(gateway)
+        gateway = gateway.behind
+    return way
+
+
+def _entries(way: Sequence[Gateway]) -> int:
+    return max((gateway.nat.entries_made for gateway in way), default=0)
