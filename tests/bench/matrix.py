@@ -41,6 +41,9 @@ RUNS = 100
 CHUNK = 50
 """Seeds of one cell that a process plays in one go."""
 
+SEEDS_AT_REST = 2
+"""Of each cell: so many pairs are watched when they have nothing to say."""
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -105,7 +108,7 @@ def measure_virtual(cells: Sequence[Cell], seeds: int, jobs: int, ledger: Ledger
 
 
 def play_seeds(cell: Cell, seeds: range) -> list[Run]:
-    return [virtual_matrix.play(cell, seed) for seed in seeds]
+    return [virtual_matrix.play(cell, seed, looks_at_rest=seed < SEEDS_AT_REST) for seed in seeds]
 
 
 def _pieces(seeds: int) -> Iterator[range]:

@@ -6,6 +6,7 @@ After the message a second more is watched, for an escalation has to stop when a
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from natd.core import events
 from natd.core.secrets import network_key
@@ -33,15 +34,16 @@ AFTERWARDS_S = 1.0
 IDLE_AFTER_S = 60.0
 """From here on a pair is at rest: what it learns of its NATs it has begun to learn."""
 IDLE_S = 600.0
-IDLE_SEEDS = 2
-"""Runs of each cell in which rest is looked at."""
 
 
-def play(cell: Cell, seed: int) -> Run:
-    """One meeting."""
+def play(cell: Cell, seed: int, *, looks_at_rest: bool = False) -> Run:
+    """One meeting; and then, if asked for, eleven minutes of silence."""
     meeting = _Meeting(cell, seed)
     meeting.begin()
-    return meeting.watch()
+    run = meeting.watch()
+    if looks_at_rest and run.took_s is not None:
+        return replace(run, idle_a_minute=meeting.packets_at_rest())
+    return run
 
 
 class _Meeting:
@@ -99,10 +101,18 @@ class _Meeting:
             verdict_s=self._verdict_s(),
             entries=max(entries),
             packets_a_second=max(packets),
-            idle_a_minute=self._idle() if is_direct and self._seed < IDLE_SEEDS else None,
             technique=connected.path.technique if connected and is_direct else "",
             verdict=self._bob.verdicts.get(self._alice.peer, "") if not is_direct else "",
         )
+
+    def packets_at_rest(self) -> float:
+        """A minute, both ways, once the pair has met; the server's are not counted."""
+        internet = self._internet
+        internet.run(IDLE_AFTER_S)
+        internet.trace = trace = []
+        internet.run(IDLE_S)
+        server = self._village.server_host.address
+        return sum(sent.datagram.address.host != server for sent in trace) / (IDLE_S / 60.0)
 
     # --- private
 
@@ -158,14 +168,6 @@ class _Meeting:
         target = external_address(hit)
         packet = Packet(_inside(sender), target, b"early")
         self._internet.send(sender.host, packet, self._internet.now)
-
-    def _idle(self) -> float:
-        internet = self._internet
-        internet.run(IDLE_AFTER_S)
-        internet.trace = trace = []
-        internet.run(IDLE_S)
-        server = self._village.server_host.address
-        return sum(sent.datagram.address.host != server for sent in trace) / (IDLE_S / 60.0)
 
 
 def external_address(member: Member) -> Address:

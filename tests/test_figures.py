@@ -1,0 +1,88 @@
+"""What is made of the runs of the matrix: shares, medians, targets, tables."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.bench.cells import ROWS
+from tests.bench.figures import Run, line, load, markdown, percentile, report, save, summarise
+
+CELLS = [cell for row in ROWS for cell in row.cells]
+
+
+def test_a_share_and_a_median_have_to_be_met():
+    cell = next(c for c in CELLS if c.name == "two sequences: sequential x sequential")
+    fast, slow, never = Run(0.2), Run(3.0), Run(None)
+    assert summarise(cell, "virtual", [fast] * 95 + [never] * 5).met
+    assert not summarise(cell, "virtual", [fast] * 94 + [never] * 6).met
+    assert summarise(cell, "virtual", [fast] * 51 + [slow] * 49).met
+    assert not summarise(cell, "virtual", [fast] * 49 + [slow] * 51).met
+    assert not summarise(cell, "virtual", []).met
+
+
+def test_what_comes_too_late_is_not_direct():
+    cell = next(c for c in CELLS if c.name == "two sequences: sequential x sequential")
+    assert summarise(cell, "virtual", [Run(cell.target.within_s + 0.1)]).direct == 0
+
+
+def test_where_a_verdict_is_wanted_a_path_is_a_miss():
+    cell = next(c for c in CELLS if c.wants_verdict)
+    told = Run(None, verdict_s=2.0)
+    assert summarise(cell, "virtual", [told, told]).met
+    assert not summarise(cell, "virtual", [told, Run(1.0, verdict_s=2.0)]).met
+    assert not summarise(cell, "virtual", [told, Run(None)]).met
+
+
+@pytest.mark.parametrize(
+    ("resident", "newcomer", "limit_ms"),
+    [
+        ("port-restricted", "port-restricted", 150),
+        ("random", "full-cone", 200),
+        ("full-cone", "random", 150),
+        ("random", "address-restricted", 200),
+        ("port-restricted", "random", 150),
+    ],
+)
+def test_the_limit_is_that_of_the_direction(resident, newcomer, limit_ms):
+    (cell,) = {
+        c.limit_s
+        for c in CELLS
+        if (c.resident.name, c.newcomer.name, c.place) == (resident, newcomer, "apart")
+    }
+    assert cell == pytest.approx(limit_ms / 1000)
+
+
+def test_percentiles_are_values_that_were_measured():
+    assert percentile([0.3], 0.95) == 0.3
+    assert percentile(list(range(1, 101)), 0.95) == 95
+    assert percentile(list(range(1, 21)), 0.95) == 19
+
+
+def test_a_row_shows_its_worst_cell():
+    row = next(r for r in ROWS if r.name == "two sequences")
+    good = summarise(row.cells[0], "virtual", [Run(0.2)] * 10)
+    poor = summarise(row.cells[1], "virtual", [Run(0.5)] * 9 + [Run(None)])
+    found = line([good, poor])
+    assert (found.direct, found.runs, found.median_s, found.met) == (9, 10, 0.5, False)
+    assert (line([good, good]).direct, line([good, good]).runs) == (20, 20)
+    assert line([]) is None
+
+
+def test_figures_come_back_from_the_disk_and_make_both_tables(tmp_path):
+    cell = next(c for c in CELLS if c.row == "birthday")
+    told = next(c for c in CELLS if c.wants_verdict)
+    figures = [
+        summarise(cell, "virtual", [Run(1.25, entries=300, idle_a_minute=8.0)]),
+        summarise(cell, "real", [Run(1.5)]),
+        summarise(replace(cell, is_early=True), "virtual", [Run(1.75)]),
+        summarise(told, "virtual", [Run(None, verdict_s=3.0)]),
+    ]
+    path = tmp_path / "figures.json"
+    save(path, "abc", figures)
+    assert load(path) == ("abc", figures)
+    for table in (markdown(figures), report(figures)):
+        assert "1 of 1" in table
+        assert "verdict 1 of 1" in table
+        assert "1.25 s" in table
+        assert "1.75 s" in table
+        assert "300" in table
