@@ -11,11 +11,11 @@ from dataclasses import replace
 from natd.core import events
 from natd.core.secrets import network_key
 from natd.core.types import Address
-from tests.bench.cells import Cell, Place, Side
+from tests.bench.cells import Cell, Side
 from tests.bench.figures import Run
+from tests.bench.grounds import hit_by_early, lay_out, way_out
 from tests.core.village import Member, Village
 from tests.fabric import Gateway, Host, Packet
-from tests.nat import LINUX_ACCEPTING
 from tests.net import Internet, Sent
 
 KEY = network_key("demo", b"0123456789abcdef")
@@ -54,10 +54,10 @@ class _Meeting:
         self._seed = seed
         self._village = Village(seed, cell.weather)
         self._internet: Internet = self._village.internet
-        ends = self._gateways()
+        ends = lay_out(self._internet, cell)
         self._alice = self._member("alice", ends[0], cell.resident, 40000)
         self._bob = self._member("bob", ends[1], cell.newcomer, 40001)
-        self._ways = [_way(member.host) for member in (self._alice, self._bob)]
+        self._ways = [way_out(member.host) for member in (self._alice, self._bob)]
         self._began = 0.0
         self._entries = [0, 0]
 
@@ -116,32 +116,6 @@ class _Meeting:
 
     # --- private
 
-    def _gateways(self) -> list[Gateway | None]:
-        cell, internet = self._cell, self._internet
-        sides = (cell.resident, cell.newcomer)
-        match cell.place:
-            case Place.APART:
-                return [self._nat(side, None) for side in sides]
-            case Place.LAN:
-                nat = self._nat(cell.resident, None)
-                return [nat, nat]
-            case Place.CARRIER:
-                carrier = internet.add_nat(cell.carrier, lan="100.64.0")
-                return [self._nat(side, carrier) for side in sides]
-            case Place.NESTED:
-                carriers = [internet.add_nat(cell.carrier, lan=f"100.64.{n}") for n in range(2)]
-                return [
-                    self._nat(side, carrier) for side, carrier in zip(sides, carriers, strict=True)
-                ]
-
-    def _nat(self, side: Side, parent: Gateway | None) -> Gateway | None:
-        policy = side.policy
-        if policy is None:
-            return None
-        if self._cell.is_early and side.is_linux:
-            policy = LINUX_ACCEPTING
-        return self._internet.add_nat(policy, parent)
-
     def _member(self, name: str, gateway: Gateway | None, side: Side, port: int) -> Member:
         return self._village.member(name, gateway, key=KEY, port=port, ipv6=side.ipv6)
 
@@ -161,11 +135,9 @@ class _Meeting:
         return max(at) if len(at) == len(told) else None
 
     def _send_early(self) -> None:
-        """Of the two sides, the Linux one is hit; where both are, by turns."""
-        hit, sender = self._alice, self._bob
-        if not self._cell.resident.is_linux or (self._cell.newcomer.is_linux and self._seed % 2):
-            hit, sender = sender, hit
-        target = external_address(hit)
+        sides = (self._alice, self._bob)
+        hit = hit_by_early(self._cell, self._seed)
+        target, sender = external_address(sides[hit]), sides[1 - hit]
         packet = Packet(_inside(sender), target, b"early")
         self._internet.send(sender.host, packet, self._internet.now)
 
@@ -190,15 +162,6 @@ def most_in_a_second(trace: Sequence[Sent], host: Host) -> int:
 
 def _inside(member: Member) -> Address:
     return member.internet.address_of(member.host)
-
-
-def _way(host: Host) -> list[Gateway]:
-    """The NATs between a host and the internet, the nearest first."""
-    way, gateway = [], host.behind
-    while gateway is not None:
-        way.append(gateway)
-        gateway = gateway.behind
-    return way
 
 
 def _entries(way: Sequence[Gateway]) -> int:
