@@ -5,8 +5,8 @@ a third party.  Two defences stand here, and everything that is sent to an addre
 yet answered passes both:
 
 - `targets()` keeps only addresses that can be a peer: never multicast, broadcast, unspecified,
-  a port below 1024 or a server of ours; a private one only where the peer is in our own realm;
-  loopback only where the server saw us on loopback, too.
+  a port below 1024 or a server of ours; a private one only where the peer is in our own realm or
+  was heard there on our own link; loopback only where the server saw us on loopback, too.
 - `TargetBudget` limits packets and bytes for each IP address, over all peers and networks, in
   every minute there is, not only in those of a clock.
 """
@@ -94,23 +94,25 @@ def targets(
     *,
     seen: Iterable[Address],
     last_good: Iterable[Address] = (),
+    on_link: Iterable[Address] = (),
     ours: Iterable[Address],
     servers: Iterable[Address],
 ) -> tuple[Candidate, ...]:
     """The addresses worth a check, best first, each once, 16 at most and 4 of a kind.
 
     `claimed` come from the peer's card; `seen` are its addresses as a server saw them, freshest
-    first; `last_good` those that carried a path before; `ours` our own as servers see us.  A
-    server that we reach at a private address, or that sees us at one, is in our own realm, and
-    so is whom it introduces.
+    first; `last_good` those that carried a path before; `on_link` where it was heard on a link of
+    ours; `ours` our own as servers see us.  A server that we reach at a private address, or that
+    sees us at one, is in our own realm, and so is whom it introduces.
     """
-    seen, ours = tuple(seen), tuple(ours)
+    seen, ours, on_link = tuple(seen), tuple(ours), tuple(on_link)
     same_site = bool({a.host for a in seen} & {a.host for a in ours})
     forbidden = frozenset(servers)
     realm = [address.host for address in (*ours, *forbidden)]
     loopback = any(is_loopback(host) for host in realm)
     private_realm = loopback or any(is_private(host) for host in realm)
     offered = [
+        *(Candidate(CandidateKind.LAN, address) for address in on_link),
         *(c for c in claimed if c.kind is not CandidateKind.LAST_GOOD),
         *(Candidate(CandidateKind.SERVER_REFLEXIVE, address) for address in seen),
         *(Candidate(CandidateKind.LAST_GOOD, address) for address in last_good),
@@ -124,7 +126,7 @@ def targets(
             continue
         if is_loopback(address.host) and not loopback:
             continue
-        known = candidate.kind is CandidateKind.LAST_GOOD
+        known = candidate.kind is CandidateKind.LAST_GOOD or address in on_link
         if is_private(address.host) and not (same_site or private_realm or known):
             continue
         if of_kind.get(candidate.kind, 0) >= MOST_OF_A_KIND or len(chosen) >= MOST_TARGETS:

@@ -120,7 +120,7 @@ class Greetings:
         self._absent.pop(peer, None)
 
     def hurry(self, now: float) -> None:
-        """Our network has changed, or the user asks: whoever is still missed is greeted now."""
+        """Our network has changed: whoever is still missed is greeted now."""
         for absent in self._absent.values():
             absent.attempt, absent.due_at = 0, now
 

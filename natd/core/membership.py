@@ -14,13 +14,7 @@ from random import Random
 from natd.core import events
 from natd.core.candidates import TargetBudget
 from natd.core.card import Card, Identity
-from natd.core.greeting import (
-    Greeting,
-    Greetings,
-    decode_greeting,
-    encode_greeting,
-    network_tag,
-)
+from natd.core.greeter import Greeter
 from natd.core.keyring import TagAdded, TagDropped
 from natd.core.natmodel import NatModel
 from natd.core.news import Introduced
@@ -51,7 +45,6 @@ from natd.core.sessions import RouteAdded, RouteDropped
 from natd.core.types import (
     Address,
     Datagram,
-    DecodeError,
     NetworkId,
     PeerId,
     SocketId,
@@ -90,12 +83,11 @@ class Membership:
         self._roster = Roster(settings, identity, budget, random)
         self._peers = self._roster.peers
         self.dropped = self._roster.dropped
-        self._greetings = Greetings(random)
-        self._network_tag = network_tag(settings.key)
+        self._greeter = Greeter(settings.key, budget, random)
         self._timers: Timetable[Peer] = Timetable()
         self._sockets: dict[Peer, frozenset[SocketId]] = {}  # of those that need any
         self._datagrams: list[Datagram] = []
-        self._events: deque[MembershipEvent] = deque([Routed(GREETING + self._network_tag, None)])
+        self._events: deque[MembershipEvent] = deque([Routed(GREETING + self._greeter.tag, None)])
 
     # --- commands
 
@@ -109,10 +101,15 @@ class Membership:
             return
         self._servers.network_changed(self._profile.sealed, self._profile.sequence, now)
         self._drain_servers(now)
+        self._greeter.hurry(now)
         for peer in tuple(self._peers.values()):
             peer.tell_card(self._profile.sealed, now)
             peer.retry(now)
             self.drain_peer(peer, now)
+
+    def use_link(self, wanted: bool, now: float) -> None:
+        """Whether to call out for members on our own link."""
+        self._greeter.use_link(wanted, now)
 
     def set_mapped(self, addresses: tuple[Address, ...], now: float) -> None:
         """The router maps our port to these; an address more is worth another introduction."""
@@ -142,14 +139,14 @@ class Membership:
             peer.block(now)
         else:
             peer.reach.allow_escalation()
-            self._greetings.expect(card.peer, last_good, now)
+            self._greeter.expect(card.peer, last_good, now)
         self.drain_peer(peer, now)
         return card.peer
 
     def block(self, peer: PeerId, blocked: bool, now: float) -> None:
         if blocked:
             self._roster.blocked.add(peer)
-            self._greetings.met(peer)
+            self._greeter.met(peer)
             if peer in self._peers:
                 self._peers[peer].block(now)
                 self.drain_peer(self._peers[peer], now)
@@ -194,33 +191,20 @@ class Membership:
 
     def receive_greeting(self, data: bytes, address: Address, socket: SocketId, now: float) -> None:
         """A card that came straight from its owner, who is where it came from."""
-        if not self._greetings.may_open(now):
-            self.dropped["greetings-too-many"] += 1
+        ours = self._profile.sealed
+        greeted = self._greeter.open(data, address, socket, self._roster, ours, now)
+        peer = None if greeted is None else self._take_card(greeted.card, greeted.sealed)
+        if greeted is None or peer is None:
             return
-        try:
-            greeting = decode_greeting(data)
-        except DecodeError:
-            self.dropped["greeting-malformed"] += 1
-            return
-        card = self._roster.open(greeting.sealed_card)
-        if card is None or card.peer in self._roster.blocked:
-            return
-        known = self._peers.get(card.peer)
-        if known is not None and known.is_online and card.sequence <= known.card.sequence:
-            self.dropped["greeting-of-one-who-is-here"] += 1
-            return
-        if known is None and not self._greetings.may_meet(now):
-            self.dropped["greetings-of-strangers"] += 1
-            return
-        peer = self._take_card(card, greeting.sealed_card)
-        if peer is None:
-            return
-        if greeting.wants_answer:
-            self._greet(address, wants_answer=False, now=now)
+        if greeted.wants_answer:
+            self._greeter.answer(ours, address, now)
+            self._datagrams += self._greeter.datagrams_to_send()
         peer.set_surroundings(self._servers.surroundings(), now)
-        peer.introduced(
-            (address,), we_dial=self._identity.peer < card.peer, start_in_s=0.0, now=now
-        )
+        we_dial = self._identity.peer < greeted.card.peer
+        if greeted.is_on_link:
+            peer.found_on_link(address, we_dial=we_dial, now=now)
+        else:
+            peer.introduced((address,), we_dial=we_dial, start_in_s=0.0, now=now)
         self.drain_peer(peer, now)
 
     def observed_changed(self, now: float) -> None:
@@ -243,9 +227,10 @@ class Membership:
         if self._tell_at is not None and self._tell_at <= now:
             self._tell_at = None
             self._tell_card(now)
-        for address in self._greetings.due(now):
-            if not self._servers.is_registered:
-                self._greet(address, wants_answer=True, now=now)
+        self._greeter.handle_timer(
+            self._profile.sealed, self._roster, self._servers.is_registered, now
+        )
+        self._datagrams += self._greeter.datagrams_to_send()
         self._servers.handle_timer(now)
         self._drain_servers(now)
         for peer in self._timers.due(now):
@@ -265,7 +250,7 @@ class Membership:
         return earliest(
             self._tell_at,
             self._profile.get_timer(),
-            self._greetings.get_timer(),
+            self._greeter.get_timer(),
             self._servers.get_timer(),
             self._timers.get_timer(),
         )
@@ -337,11 +322,6 @@ class Membership:
         )
         self.drain_peer(peer, now)
 
-    def _greet(self, address: Address, *, wants_answer: bool, now: float) -> None:
-        data = encode_greeting(Greeting(self._network_tag, self._profile.sealed, wants_answer))
-        if self._budget.allow_bulk(address, len(data), now):
-            self._datagrams.append(Datagram(data, address))
-
     def _take_card(self, card: Card, sealed: bytes) -> Peer | None:
         peer = self._roster.take(card, sealed, self._profile.prekeys)
         self._events += self._roster.changes()
@@ -384,7 +364,7 @@ class Membership:
             case FreshSocketWanted():
                 self._events.append(SocketFor(peer))
             case events.PeerConnected():
-                self._greetings.met(peer.card.peer)
+                self._greeter.met(peer.card.peer)
                 peer.reach.allow_escalation()
                 self._events.append(event)
             case _:

@@ -13,7 +13,7 @@ owner by what only that owner could have put there, never by its source address:
 Classifying is not authenticating: whoever is routed to checks its own cryptography.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -21,7 +21,9 @@ from random import Random
 from natd.core import events, greeting, rendezvous, stun, wire
 from natd.core.candidates import LOWEST_PORT, TargetBudget
 from natd.core.card import Identity
+from natd.core.link import LINK_SOCKET
 from natd.core.membership import Membership
+from natd.core.our_sockets import OurSockets, Outgoing
 from natd.core.peer import Peer
 from natd.core.presence import PeerView
 from natd.core.registration import Registration
@@ -42,7 +44,6 @@ from natd.core.servers import ServerReport
 from natd.core.session import destination_connection_id
 from natd.core.stunning import Stunning
 from natd.core.types import (
-    LOWEST_ANY_PORT_SOCKET,
     MAIN_SOCKET,
     Address,
     Datagram,
@@ -74,8 +75,8 @@ class Node:
         self._budget = TargetBudget()
         self._memberships: dict[NetworkId, Membership] = {}
         self._routes: dict[bytes, _Route] = {}
-        self._sockets = _Sockets()
-        self._outgoing = _Outgoing()
+        self._sockets = OurSockets()
+        self._outgoing = Outgoing()
 
     # --- commands
 
@@ -98,6 +99,7 @@ class Node:
             self._memberships[network] = membership
             membership.set_local_addresses(*self._sockets.local, now)
             membership.set_mapped(self._sockets.mapped, now)
+            membership.use_link(self._sockets.hears_link, now)
         membership.set_nick(settings.nick, now)
         membership.set_servers(servers, now)
         self._drain(membership, now)
@@ -181,6 +183,12 @@ class Node:
             self._drain(membership, now)
         self._stunning.network_changed(now)
 
+    def use_link(self, wanted: bool, now: float) -> None:
+        """Whether the group of our link is heard: then members are looked for there, too."""
+        self._sockets.hears_link = wanted
+        for membership in self._memberships.values():
+            membership.use_link(wanted, now)
+
     def set_mapped(self, addresses: tuple[Address, ...], now: float) -> None:
         """The router maps the main socket's port to these addresses, best first; or to none."""
         self._sockets.mapped = addresses
@@ -215,6 +223,8 @@ class Node:
         elif first != wire.MAGIC and address.port < LOWEST_PORT:
             # Of a service: no NAT maps there, and whatever we answered would go to it.
             self.dropped["source-of-a-service"] += 1
+        elif socket == LINK_SOCKET and first != greeting.MAGIC:
+            self.dropped["no-greeting-to-the-group"] += 1
         elif first < 0x04:
             self._receive_stun(data, address, socket, now)
         elif first == wire.MAGIC:
@@ -381,28 +391,3 @@ class Node:
             self._sockets.live.discard(socket)
             self._stunning.nat.forget_socket(socket)
             self._outgoing.events.append(events.SocketDropped(socket))
-
-
-class _Outgoing:
-    """What waits to be drained."""
-
-    def __init__(self) -> None:
-        self.datagrams: list[Datagram] = []
-        self.events: deque[events.Event] = deque()
-
-
-class _Sockets:
-    """Which sockets there are besides the main one, what the main one is bound to, and where the
-    router has mapped it."""
-
-    def __init__(self) -> None:
-        self.live: set[SocketId] = set()
-        self.local: tuple[tuple[str, ...], int] = ((), 0)
-        self.mapped: tuple[Address, ...] = ()
-        self._last = LOWEST_ANY_PORT_SOCKET
-
-    def fresh(self) -> SocketId:
-        self._last += 1
-        socket = SocketId(self._last)
-        self.live.add(socket)
-        return socket

@@ -182,17 +182,15 @@ class Peer:
         self, seen: tuple[Address, ...], *, we_dial: bool, start_in_s: float, now: float
     ) -> None:
         """A server names the peer's addresses, freshest first, to both of us at this instant."""
-        newest = self._keyring.newest
-        if newest is None:
-            return
-        sessions = self._dialogue.sessions
-        stale = sessions.psk != newest.psk
-        self._presence.begin(now)
-        self._presence.we_dial = we_dial
-        if we_dial and (stale or not sessions.is_confirmed):
-            self._dialogue.dial(newest, now)
-        self.reach.introduced(seen, start_in_s, now)
-        self._settle(now)
+        if self._meet(we_dial, now):
+            self.reach.introduced(seen, start_in_s, now)
+            self._settle(now)
+
+    def found_on_link(self, address: Address, *, we_dial: bool, now: float) -> None:
+        """The peer was heard at this address, on a link of ours."""
+        if self._meet(we_dial, now):
+            self.reach.found_on_link(address, now)
+            self._settle(now)
 
     def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
         """What servers say of our own side has changed."""
@@ -297,6 +295,18 @@ class Peer:
         return self.reach.dropped + self._dialogue.dropped + self._dialogue.sessions.dropped + weak
 
     # --- private
+
+    def _meet(self, we_dial: bool, now: float) -> bool:
+        """We have heard where the peer is.  False when there is nothing to say to it."""
+        newest = self._keyring.newest
+        if newest is None:
+            return False
+        sessions = self._dialogue.sessions
+        self._presence.begin(now)
+        self._presence.we_dial = we_dial
+        if we_dial and (sessions.psk != newest.psk or not sessions.is_confirmed):
+            self._dialogue.dial(newest, now)
+        return True
 
     def _settle(self, now: float) -> None:
         """Drain the two, each into the other, until both are quiet."""

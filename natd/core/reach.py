@@ -80,6 +80,7 @@ class Reach:
         self._seen: tuple[Address, ...] = ()
         self._theirs_are_news = False  # whether their freshest address changed in this round
         self._last_good: tuple[Address, ...] = ()
+        self._on_link: tuple[Address, ...] = ()  # where the peer was heard on a link of ours
         # Where the peer was last heard while there was no path; None: nowhere yet.
         self._heard_from: tuple[Address, SocketId] | None = None
         self._heard_at: float | None = None
@@ -137,6 +138,15 @@ class Reach:
         self._paths.handle_timer(now)
         if in_use is None or not self._paths.healthy or in_use[0] not in seen:
             self._attempt(start_in_s, now)
+        self._settle(now)
+
+    def found_on_link(self, address: Address, now: float) -> None:
+        """The peer called from there on a link of ours, or answered a call of ours."""
+        self._on_link = _first(address, self._on_link)
+        self._has_left = False
+        in_use = self._paths.in_use
+        if in_use is None or not self._paths.healthy or in_use[0] != address:
+            self._attempt(0.0, now)
         self._settle(now)
 
     def retry(self, now: float) -> None:
@@ -316,6 +326,15 @@ class Reach:
         return (trying | self._escalation.sockets | self._paths.sockets) - {MAIN_SOCKET}
 
     @property
+    def technique(self) -> str | None:
+        """Of the escalation that is under way; None: none is."""
+        return self._escalation.technique
+
+    @property
+    def may_escalate(self) -> bool:
+        return self._escalation.allowed
+
+    @property
     def heard_at(self) -> float | None:
         return self._heard_at
 
@@ -378,6 +397,7 @@ class Reach:
             self._claimed,
             seen=self._seen,
             last_good=last_good,
+            on_link=self._on_link,
             ours=self._surroundings.ours,
             servers=self._surroundings.servers,
         )
@@ -427,7 +447,8 @@ class Reach:
         self._escalation.found(path.address)
         self._events.append(PathMoved(path) if self._up else PathUp(path))
         self._up = True
-        self._last_good = (
-            path.address,
-            *(address for address in self._last_good if address != path.address),
-        )[:LAST_GOOD_LIMIT]
+        self._last_good = _first(path.address, self._last_good)
+
+
+def _first(address: Address, others: tuple[Address, ...]) -> tuple[Address, ...]:
+    return (address, *(other for other in others if other != address))[:LAST_GOOD_LIMIT]

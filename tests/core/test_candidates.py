@@ -109,6 +109,14 @@ def test_a_private_address_that_carried_a_path_before_is_tried_again():
     assert [c.address for c in _targets([], seen=[], last_good=[known])] == [known]
 
 
+def test_a_private_address_is_tried_first_where_the_peer_was_heard_on_our_own_link():
+    heard = Address("192.168.1.5", 40001)
+    chosen = _targets([], seen=[THEIRS, heard], on_link=[heard])
+    assert [c.address for c in chosen] == [heard, THEIRS]
+    group, low = Address("239.255.110.97", 28260), Address("192.168.1.5", 53)
+    assert _targets([], seen=[], on_link=[group, low, SERVER]) == ()
+
+
 def test_a_card_can_not_pass_a_candidate_off_as_last_good():
     claimed = Candidate(CandidateKind.LAST_GOOD, Address("192.168.1.1", 40001))
     assert _targets([claimed], seen=[]) == ()
@@ -325,8 +333,8 @@ def test_a_table_full_of_addresses_refuses_new_ones_and_recovers_when_they_are_o
 # --- helpers
 
 
-def _targets(claimed, *, seen, last_good=()):
-    return targets(claimed, seen=seen, last_good=last_good, ours=[OURS], servers=[SERVER])
+def _targets(claimed, *, seen, **known):
+    return targets(claimed, seen=seen, ours=[OURS], servers=[SERVER], **known)
 
 
 def _steps(start, end, step_s=0.002):

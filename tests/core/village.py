@@ -10,6 +10,7 @@ from random import Random
 from natd.core import events
 from natd.core.card import Identity
 from natd.core.coordinator import Coordinator
+from natd.core.link import LINK_PORT, LINK_SOCKET
 from natd.core.node import Node
 from natd.core.roster import NetworkSettings
 from natd.core.secrets import network_id, network_key
@@ -64,6 +65,8 @@ class Member:
         self.verdicts: dict[PeerId, str] = {}
         self.listed = False
         self.runs = 0
+        self.hears_link = False
+        """Set to True to have members on the same LAN found there."""
         self.network: NetworkId = network_id(key)
 
     @property
@@ -85,6 +88,9 @@ class Member:
         self.internet.attach(self.host, self.node, ports=[self.port], on_event=self._on_event)
         now = self.internet.now
         self.node.set_local_addresses(self.host.addresses, self.port, now)
+        if self.hears_link:
+            self.internet._open(self.attached, LINK_SOCKET, LINK_PORT)
+            self.node.use_link(True, now)
         settings = NetworkSettings("demo", self.key, self.name)
         self.node.join(settings, tuple(self.village.servers), now)
         for peer, card in self.disk.cards.items():
