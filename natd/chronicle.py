@@ -58,13 +58,13 @@ class Chronicle:
                 if known is not None:
                     parts.book.heard(known, path.address)
                 self._log("path_changed", network, peer, {"path": path_row(path, now)})
-            case events.VerdictReached(network=network, peer=peer, verdict=verdict):
-                self._log("verdict", network, peer, {"verdict": verdict})
+            case events.VerdictReached(network=network, peer=peer, verdict=verdict, code=code):
+                self._log("verdict", network, peer, {"verdict": verdict, "code": str(code)})
             case events.ServerAnswered():
                 row = {"rtt_ms": ms(event.rtt_s), "observed": str(event.observed)}
                 self._log_server("server_up", event.network, str(event.server), row)
             case events.ServerLost():
-                row = {"reason": event.reason}
+                row = {"reason": event.reason, "code": event.code and str(event.code)}
                 self._log_server("server_down", event.network, str(event.server), row)
             case events.ServerSuspected():
                 logger.warning("%s: %s", self._name(event.network), event.reason)

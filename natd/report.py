@@ -161,7 +161,8 @@ class Report:
         view = self._view(network, known.peer)
         name = full_name(known)
         if view is None or view.path is None:
-            verdict = view.verdict if view is not None and view.verdict else "no path yet"
+            told = None if view is None else view.verdict
+            verdict = "no path yet" if told is None else told.text
             return _check("path", False, f"{name}: {verdict}", f"natctl ping {shell_name(known)}")
         path = path_row(view.path, time.monotonic())
         text = f"{name}: {path['kind']} to {path['address']}, {path['rtt_ms']} ms"
@@ -239,7 +240,7 @@ class Report:
             "trust": known.trust,
             "state": str(PeerState.BLOCKED if known.is_blocked else state),
             "path": path if state is PeerState.ONLINE else None,
-            "verdict": None if view is None else view.verdict,
+            "verdict": None if view is None or view.verdict is None else view.verdict.text,
             "queued": self._parts.mailbox.queued(known.network, known.peer),
             "last_seen_s": seen_s,
         }

@@ -19,6 +19,7 @@ PACKAGES = ("natd", "natctl", "frontends")
 
 CORE_ORDER = (
     "types",
+    "verdict",
     "schedule",
     "natpmp",
     "pcp",
@@ -53,7 +54,6 @@ CORE_ORDER = (
     "turns",
     "candidates",
     "checks",
-    "verdict",
     "plans",
     "volley",
     "escalation",
@@ -74,6 +74,8 @@ CORE_ORDER = (
     "outbox",
     "conversation",
     "dialogue",
+    "attempt_log",
+    "diagnosis",
     "profile",
     "greeting",
     "link",

@@ -9,9 +9,9 @@ from random import Random
 
 from natd.core.schedule import Ladder, backed_off, earliest, jittered
 
-REGISTER_LADDER_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 3.7)
-"""Waits between transmissions: dense at first, because one loss must not be felt; ten seconds
-together, after which a user wants to be told."""
+REGISTER_LADDER_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 2.7)
+"""Waits between transmissions: dense at first, because one loss must not be felt; nine seconds
+together, for after ten a user wants to know that nobody answers."""
 
 RETRY_LIMIT_S = 30.0
 RETRY_JITTER = 0.3

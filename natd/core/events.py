@@ -7,6 +7,7 @@ protocol goes on say so, and name the input that tells the node that it is.
 from dataclasses import dataclass
 
 from natd.core.types import Address, NatReport, NetworkId, PathReport, PeerId, SocketId
+from natd.core.verdict import VerdictCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,9 @@ class ServerLost:
     server: Address
     reason: str
     """For people: what happened and what to do, in one sentence."""
+    code: VerdictCode | None = None
+    """What the silence of all servers means; None where another one answers, or this one
+    does, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +145,15 @@ class PathChanged:
 
 @dataclass(frozen=True, slots=True)
 class VerdictReached:
-    """An attempt ended without a path: one sentence that says why and what would help."""
+    """An attempt ended without a path: one sentence that says why and what would help.
+
+    Another follows when something was learned that gives another reason.
+    """
 
     network: NetworkId
     peer: PeerId
     verdict: str
+    code: VerdictCode
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ Rules:
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from random import Random
 
 from natd.core import events
@@ -22,6 +23,7 @@ from natd.core.peer import NewerCard, Peer, PeerEvent
 from natd.core.presence import PeerView
 from natd.core.profile import Profile
 from natd.core.punch_events import FreshSocketWanted, IntroductionWanted, SampleWanted
+from natd.core.reach_events import Surroundings
 from natd.core.registration import Registration
 from natd.core.roster import NetworkSettings, Roster
 from natd.core.routing import (
@@ -39,6 +41,7 @@ from natd.core.servers import (
     ServerReport,
     Servers,
     SocketSampled,
+    SomebodyAbsent,
     SomebodyIntroduced,
 )
 from natd.core.sessions import RouteAdded, RouteDropped
@@ -85,6 +88,7 @@ class Membership:
         self.dropped = self._roster.dropped
         self._greeter = Greeter(settings.key, budget, random)
         self._timers: Timetable[Peer] = Timetable()
+        self._mapped: tuple[Address, ...] = ()  # where the router maps our port
         self._sockets: dict[Peer, frozenset[SocketId]] = {}  # of those that need any
         self._datagrams: list[Datagram] = []
         self._events: deque[MembershipEvent] = deque([Routed(GREETING + self._greeter.tag, None)])
@@ -113,6 +117,7 @@ class Membership:
 
     def set_mapped(self, addresses: tuple[Address, ...], now: float) -> None:
         """The router maps our port to these; an address more is worth another introduction."""
+        self._mapped = addresses
         if not self._profile.set_mapped(addresses):
             return
         self._tell_at = None
@@ -199,7 +204,7 @@ class Membership:
         if greeted.wants_answer:
             self._greeter.answer(ours, address, now)
             self._datagrams += self._greeter.datagrams_to_send()
-        peer.set_surroundings(self._servers.surroundings(), now)
+        peer.set_surroundings(self._surroundings(), now)
         we_dial = self._identity.peer < greeted.card.peer
         if greeted.is_on_link:
             peer.found_on_link(address, we_dial=we_dial, now=now)
@@ -213,10 +218,7 @@ class Membership:
         if self._profile.set_nat(report):
             hurries = report.is_hard
             self._tell_at = now if hurries else earliest(self._tell_at, now + CARD_RENEWAL_S)
-        surroundings = self._servers.surroundings()
-        for peer in tuple(self._peers.values()):
-            peer.set_surroundings(surroundings, now)
-            self.drain_peer(peer, now)
+        self._tell_surroundings(now)
 
     def handle_timer(self, now: float) -> None:
         if self._profile.handle_timer(now):
@@ -273,12 +275,30 @@ class Membership:
 
     # --- private: servers
 
+    def _tell_surroundings(self, now: float) -> None:
+        surroundings = self._surroundings()
+        for peer in tuple(self._peers.values()):
+            peer.set_surroundings(surroundings, now)
+            self.drain_peer(peer, now)
+
+    def _surroundings(self) -> Surroundings:
+        found = self._servers.surroundings()
+        works = found.udp_works or any(peer.is_online for peer in self._peers.values())
+        return replace(found, mapped=self._mapped, udp_works=works)
+
     def _drain_servers(self, now: float) -> None:
         self._datagrams += self._servers.datagrams_to_send()
         while (event := self._servers.next_event()) is not None:
             match event:
                 case SomebodyIntroduced(server, introduced):
                     self._introduce(server, introduced, now)
+                case SomebodyAbsent(server, absent):
+                    if absent in self._peers:
+                        self._peers[absent].absent(server, now)
+                        self.drain_peer(self._peers[absent], now)
+                case events.ServerAnswered() | events.ServerLost():
+                    self._tell_surroundings(now)
+                    self._events.append(event)
                 case SocketSampled(socket, observed, poisoned):
                     for peer in tuple(self._peers.values()):
                         peer.sampled(socket, observed, poisoned=poisoned, now=now)
@@ -313,12 +333,13 @@ class Membership:
         peer = self._take_card(card, introduced.sealed_card)
         if peer is None:
             return
-        peer.set_surroundings(self._servers.surroundings(), now)
+        peer.set_surroundings(self._surroundings(), now)
         peer.introduced(
             tuple(dict.fromkeys((*introduced.samples, *introduced.observed))),
             we_dial=introduced.we_dial,
             start_in_s=introduced.start_in_s,
             now=now,
+            by=f"by {server}",
         )
         self.drain_peer(peer, now)
 

@@ -50,6 +50,8 @@ class Absent:
 class Lost:
     reason: str
     """For people: what happened and what to look at."""
+    is_silence: bool = False
+    """Whether nothing came, rather than a refusal."""
 
 
 News = Leased | Introduced | Sampled | Listed | Absent | Lost

@@ -21,6 +21,7 @@ from random import Random
 from natd.core import events, greeting, rendezvous, stun, wire
 from natd.core.candidates import LOWEST_PORT, TargetBudget
 from natd.core.card import Identity
+from natd.core.diagnosis import PeerDiagnosis
 from natd.core.link import LINK_SOCKET
 from natd.core.membership import Membership
 from natd.core.our_sockets import OurSockets, Outgoing
@@ -268,6 +269,11 @@ class Node:
 
     def servers(self, network: NetworkId) -> tuple[ServerReport, ...]:
         return self._memberships[network].servers()
+
+    def diagnose(self, network: NetworkId, peer: PeerId) -> PeerDiagnosis | None:
+        """What was tried to reach a peer; None where we never met it."""
+        found = self._memberships[network].peer(peer)
+        return None if found is None else found.diagnose()
 
     def peers(self, network: NetworkId, now: float) -> tuple[PeerView, ...]:
         return self._memberships[network].peers(now)

@@ -28,6 +28,7 @@ from natd.core.conversation import (
     PeerHello,
     Wanted,
 )
+from natd.core.diagnosis import Diagnosis, PeerDiagnosis
 from natd.core.dialogue import Dialogue, DialogueEvent
 from natd.core.frames import CardFrame
 from natd.core.keyring import Keyring, TagAdded, TagDropped
@@ -105,6 +106,7 @@ class Peer:
         self._is_blocked = False
         self._cards = Allowance(CARDS_RATE, CARDS_BURST)
         self._presence = Presence()
+        self._diagnosis = Diagnosis(budget.turns)
         self._datagrams: list[Datagram] = []
         self._events: deque[PeerEvent] = deque()
         self.reach.describe_peer(card.candidates, card.nat)
@@ -147,6 +149,7 @@ class Peer:
     def block(self, now: float) -> None:
         """We don't want this peer (any more)."""
         self._is_blocked = True
+        self._diagnosis.blocked(True)
         self._dialogue.hang_up(now)
         self._settle(now)
         self._keyring.clear()
@@ -157,6 +160,7 @@ class Peer:
         """We do want it, after all; `prekeys` are ours, newest last."""
         if self._is_blocked:
             self._is_blocked = False
+            self._diagnosis.blocked(False)
             self.use_prekeys(prekeys)
             self.reach.expect()
             self.retry(now)
@@ -168,6 +172,7 @@ class Peer:
         if card.prekey_public != self.card.prekey_public:
             self.reach.expect()
         self.card = card
+        self._diagnosis.card_changed()
         self._keyring.take_card(card)
         self.reach.describe_peer(card.candidates, card.nat)
         self.use_prekeys(prekeys)
@@ -179,25 +184,43 @@ class Peer:
             self._use_secrets()
 
     def introduced(
-        self, seen: tuple[Address, ...], *, we_dial: bool, start_in_s: float, now: float
+        self,
+        seen: tuple[Address, ...],
+        *,
+        we_dial: bool,
+        start_in_s: float,
+        now: float,
+        by: str = "by a card of its own",
     ) -> None:
-        """A server names the peer's addresses, freshest first, to both of us at this instant."""
+        """A server names the peer's addresses, freshest first, to both of us at this instant.
+
+        `by`: who does, for people.
+        """
+        self._diagnosis.introduced(by, seen, now)
         if self._meet(we_dial, now):
             self.reach.introduced(seen, start_in_s, now)
             self._settle(now)
 
     def found_on_link(self, address: Address, *, we_dial: bool, now: float) -> None:
         """The peer was heard at this address, on a link of ours."""
+        self._diagnosis.introduced("by a call on this link", (address,), now)
         if self._meet(we_dial, now):
             self.reach.found_on_link(address, now)
             self._settle(now)
 
     def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
         """What servers say of our own side has changed."""
+        self._diagnosis.set_surroundings(surroundings)
         self.reach.set_surroundings(surroundings, now)
         self._settle(now)
 
+    def absent(self, server: Address, now: float) -> None:
+        """A server does not have the peer on its list."""
+        self._diagnosis.absent(str(server), now)
+        self._settle(now)
+
     def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
+        self._diagnosis.sampled(socket, observed, poisoned, now)
         self.reach.sampled(socket, observed, poisoned=poisoned, now=now)
         self._settle(now)
 
@@ -283,11 +306,15 @@ class Peer:
             nick=self.card.nick,
             state=state,
             path=self.reach.path,
-            verdict=self._presence.verdict,
+            verdict=self._diagnosis.told,
             last_heard_at=self.reach.heard_at,
             candidates=self.reach.targets,
             nat=self.card.nat,
         )
+
+    def diagnose(self) -> PeerDiagnosis:
+        """What was tried, and why there is no path if there is none."""
+        return self._diagnosis.report(self.card, may_guess=self.reach.may_escalate)
 
     @property
     def dropped(self) -> Counter[str]:
@@ -318,8 +345,11 @@ class Peer:
                 self._take_dialogue_event(dialogue_event, now)
             else:
                 break
-        self._datagrams += self.reach.datagrams_to_send()
+        datagrams = self.reach.datagrams_to_send()
+        self._diagnosis.sent(datagrams, self.reach.targets, self.reach.technique, now)
+        self._datagrams += datagrams
         self._notice_presence(now)
+        self._tell_verdict(now)
 
     def _carry(self, now: float) -> None:
         data = self._dialogue.datagrams_to_send()
@@ -327,12 +357,12 @@ class Peer:
             self.reach.carry(data, now, awaiting=self._dialogue.sessions.is_awaiting(now))
 
     def _take_reach_event(self, event: ReachEvent, now: float) -> None:
+        self._diagnosis.take(event, now)
         match event:
             case FlightDue():
                 self._dialogue.renew(now)
                 self.reach.carry(self._dialogue.sessions.flight, now, awaiting=True)
             case PathUp():
-                self._presence.verdict = None
                 self._dialogue.path_changed(now)
             case PathMoved(path):
                 self._dialogue.path_changed(now)
@@ -340,9 +370,8 @@ class Peer:
                     self._events.append(events.PathChanged(self._network, self.card.peer, path))
             case PathDown():
                 self._go_offline("no answer on any path", now)
-            case AttemptFailed(verdict):
-                self._presence.verdict = verdict
-                self._events.append(events.VerdictReached(self._network, self.card.peer, verdict))
+            case AttemptFailed():
+                pass
             case Ponged(token, rtt_s):
                 self._events.append(
                     events.PingAnswered(self._network, self.card.peer, token, rtt_s)
@@ -376,11 +405,13 @@ class Peer:
                     self._events.append(NewerCard(sealed))
             case PeerBye():
                 self.reach.stop()
+                self._diagnosis.left(now)
                 self._go_offline("left", now)
             case SessionEnded(reason):
                 self._keep_secrets()
                 self._go_offline(f"session ended: {reason}", now)
             case SessionConfirmed():
+                self._diagnosis.session_confirmed(now)
                 self._keep_secrets()
             case RouteAdded() | RouteDropped():
                 self._events.append(event)
@@ -398,6 +429,13 @@ class Peer:
             self.reach.use(*secrets)
         else:
             self.reach.stop()
+
+    def _tell_verdict(self, now: float) -> None:
+        may_guess = self.reach.may_escalate
+        verdict = self._diagnosis.next_verdict(self.card, may_guess=may_guess, now=now)
+        if verdict is not None:
+            network, peer = self._network, self.card.peer
+            self._events.append(events.VerdictReached(network, peer, verdict.text, verdict.code))
 
     def _notice_presence(self, now: float) -> None:
         """Say that the peer is online once its session is confirmed and a path carries it."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from natd.core.reach import LATE_S
 from natd.core.types import Candidate, NatReport, PathReport, PeerId, PeerState
+from natd.core.verdict import Verdict
 
 HANDSHAKE_PATIENCE_S = 4.0
 """On a path that answers checks, a handshake that takes longer is stuck: dial anew.  The side
@@ -30,7 +31,8 @@ class PeerView:
     nick: str
     state: PeerState
     path: PathReport | None
-    verdict: str | None
+    verdict: Verdict | None
+    """Why the attempt to reach it has failed; None where none has, or hope is left."""
     last_heard_at: float | None
     candidates: tuple[Candidate, ...]
     nat: NatReport
@@ -45,7 +47,6 @@ class Presence:
     tried_since: float | None = None  # None: reached, or never introduced
     redial_at: float | None = None  # None: no handshake is overdue
     is_undialled: bool = False  # nobody had dialled when the path came up
-    verdict: str | None = None
 
     def begin(self, now: float) -> None:
         """What follows is an attempt; an introduction long ago was another one."""

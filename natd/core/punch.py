@@ -24,7 +24,7 @@ Rules:
   was taken just now: each round has a fresh socket, sampled before anything else is sent from it.
 - Whoever is absent must find us able to answer when it returns: what is checked again, and what
   agreed ports cost, never touches the reserve of an address' budget.
-- After `VERDICT_AFTER_S` without a path the attempt says why, once, and goes on quietly.
+- After `VERDICT_AFTER_S` without a path the attempt says so, once, and goes on quietly.
 """
 
 from collections import deque
@@ -55,7 +55,6 @@ from natd.core.types import (
     NatReport,
     SocketId,
 )
-from natd.core.verdict import verdict
 
 AGREED_ROUNDS = 6
 """A minute in all.  No NAT remembers an early packet for so long, and sockets are not kept open
@@ -266,7 +265,7 @@ class Punch:
             self._introduce((), now)
         if attempt.judge_at is not None and attempt.judge_at <= now:
             attempt.judged = True
-            self._events.append(AttemptFailed(verdict(*self._nats, heard=attempt.heard)))
+            self._events.append(AttemptFailed(attempt.heard))
 
     # --- outputs
 

@@ -44,9 +44,10 @@ class FreshSocketWanted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
-    """No path so far; the sentence is for people."""
+    """No path so far.  Why is judged by those who know both ends (`diagnosis`)."""
 
-    verdict: str
+    heard: bool
+    """Whether anything of the peer's has arrived in this attempt."""
 
 
 PunchEvent = PathFound | SampleWanted | IntroductionWanted | FreshSocketWanted | AttemptFailed

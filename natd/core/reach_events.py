@@ -73,3 +73,11 @@ class Surroundings:
     nat: NatReport = field(default_factory=NatReport)
     rtt_s: float | None = None
     """Round trip to the nearest server; None when unknown."""
+    mapped: tuple[Address, ...] = ()
+    """Where a router maps our port."""
+    is_registered: bool = True
+    """Whether a server has us on its list."""
+    servers_are_silent: bool = False
+    """Whether there are servers, and all have been asked for long enough in vain."""
+    udp_works: bool = True
+    """Whether anybody has answered us by UDP."""

@@ -181,7 +181,7 @@ class Registration:
             case Due.REGISTER:
                 self._send_register(now)
             case Due.GIVE_UP:
-                self._lose(self._silence(), RETRY_FIRST_S, now)
+                self._lose(self._silence(), RETRY_FIRST_S, now, is_silence=True)
         self._handle_refresh_timer(now)
         if self._ask.is_due(now) and self._ask.climb(now):
             self._send_ask(now)
@@ -360,7 +360,7 @@ class Registration:
             if self._refresh.climb(now):
                 self._send_refresh(now)
             else:
-                self._lose(self._silence(), RETRY_FIRST_S, now)
+                self._lose(self._silence(), RETRY_FIRST_S, now, is_silence=True)
 
     def _receive_refreshed(
         self, answer: rendezvous.Refreshed, question: Question, now: float
@@ -384,14 +384,16 @@ class Registration:
 
     # --- losing the server ---
 
-    def _lose(self, reason: str, first_wait_s: float, now: float) -> None:
+    def _lose(
+        self, reason: str, first_wait_s: float, now: float, *, is_silence: bool = False
+    ) -> None:
         self._end_lease()
         self._sampling.ladder.stop()
         self._announces = True
         self._attempts.retry_later(first_wait_s, now)
         if self.state != "lost":
             self.state = "lost"
-            self._events.append(Lost(reason))
+            self._events.append(Lost(reason, is_silence))
 
     def _end_lease(self) -> None:
         self._lease_id = None
@@ -403,7 +405,7 @@ class Registration:
 
     def _silence(self) -> str:
         if self.last_answer_at is None:
-            return f"no answer from {self.server}: is the address right, and does UDP get through?"
+            return f"no answer from {self.server}"
         return f"{self.server} has stopped answering"
 
     def _foreign_version(self, theirs: int | None) -> str:

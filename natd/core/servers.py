@@ -26,6 +26,7 @@ from natd.core.rendezvous import PREFIX_BYTES
 from natd.core.routing import RENDEZVOUS, Routed, Unrouted
 from natd.core.schedule import Timetable
 from natd.core.types import MAIN_SOCKET, Address, Datagram, NetworkId, PeerId, SocketId
+from natd.core.verdict import judge_servers
 
 SAMPLE_PORTS = 3
 """The ports after a server's own are part of the server, too, and never a peer."""
@@ -54,6 +55,14 @@ class SomebodyIntroduced:
 
 
 @dataclass(frozen=True, slots=True)
+class SomebodyAbsent:
+    """A server does not have the member on its list."""
+
+    server: Address
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
 class SocketSampled:
     """A port of a server's that had no flow saw `socket` as `observed`."""
 
@@ -69,7 +78,13 @@ class OurAddressMoved:
 
 
 ServersEvent = (
-    events.Event | Routed | Unrouted | SomebodyIntroduced | SocketSampled | OurAddressMoved
+    events.Event
+    | Routed
+    | Unrouted
+    | SomebodyIntroduced
+    | SomebodyAbsent
+    | SocketSampled
+    | OurAddressMoved
 )
 
 
@@ -200,6 +215,19 @@ class Servers:
         """Whether a server introduces whoever is there, so that nobody need be greeted."""
         return any(r.state == "registered" for r in self._registrations.values())
 
+    @property
+    def are_silent(self) -> bool:
+        """Whether all have been asked for long enough, and none answers."""
+        states = {r.state for r in self._registrations.values()}
+        return states == {"lost"}
+
+    @property
+    def somebody_answers(self) -> bool:
+        """Whether anybody has seen us lately, who is not necessarily one of these servers."""
+        return bool(self._nat.observed()) and not any(
+            r.last_answer_at is not None for r in self._registrations.values()
+        )
+
     def surroundings(self) -> Surroundings:
         servers = {
             Address(address.host, address.port + offset)
@@ -214,6 +242,9 @@ class Servers:
             frozenset(servers),
             self._nat.report(),
             min(rtts_s, default=None),
+            is_registered=self.is_registered,
+            servers_are_silent=self.are_silent,
+            udp_works=self.is_registered or self.somebody_answers,
         )
 
     # --- private
@@ -240,12 +271,16 @@ class Servers:
                     if not self._listed:
                         self._listed = True
                         self._events.append(events.MembersListed(self._network))
-                case Lost(reason):
+                case Lost(reason, is_silence):
+                    code = None
+                    if is_silence and self.are_silent:
+                        verdict = judge_servers(udp_works=self.somebody_answers)
+                        code, reason = verdict.code, f"{reason}: {verdict.text}"
                     self._events.append(
-                        events.ServerLost(self._network, registration.server, reason)
+                        events.ServerLost(self._network, registration.server, reason, code)
                     )
-                case Absent():
-                    pass
+                case Absent(peer):
+                    self._events.append(SomebodyAbsent(registration.server, peer))
             self._datagrams += registration.datagrams_to_send()
         self._timers.set(registration, registration.get_timer())
 

@@ -15,6 +15,7 @@ from natd.core.node import Node
 from natd.core.roster import NetworkSettings
 from natd.core.secrets import network_id, network_key
 from natd.core.types import Address, NetworkId, PeerId, PeerState
+from natd.core.verdict import VerdictCode
 from tests.fabric import Gateway, Host, Weather
 from tests.nat import ForwardingNat
 from tests.net import Attached, Internet
@@ -63,6 +64,7 @@ class Member:
         self.heard: list[tuple[float, PeerId, str]] = []
         self.connected: dict[PeerId, events.PeerConnected] = {}
         self.verdicts: dict[PeerId, str] = {}
+        self.verdict_codes: dict[PeerId, VerdictCode] = {}
         self.listed = False
         self.runs = 0
         self.hears_link = False
@@ -176,8 +178,9 @@ class Member:
             case events.PeerConnected(_, peer, _, path):
                 self.connected[peer] = event
                 self.disk.last_good[peer] = (path.address,)
-            case events.VerdictReached(_, peer, verdict):
+            case events.VerdictReached(_, peer, verdict, code):
                 self.verdicts[peer] = verdict
+                self.verdict_codes[peer] = code
             case events.SocketDropped(socket):
                 self.internet.close_socket(self.host, socket)
 
