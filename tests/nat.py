@@ -146,6 +146,8 @@ class TableNat(Nat):
         self._mappings: dict[tuple[object, ...], _Mapping] = {}
         self._by_external: dict[Address, list[_Mapping]] = {}
         self._blocks: dict[str, int] = {}
+        self._full_until: dict[str, float] = {}
+        """By inside host: before this instant no port of its block comes free."""
         self._last_port = self._random.randint(*self.policy.port_range)
         self._last_port_at: float | None = None
 
@@ -183,6 +185,13 @@ class TableNat(Nat):
             return False
         return now - mapping.used_at <= self.policy.timeout_s
 
+    def _ends_at(self, mapping: _Mapping) -> float:
+        """When it ends, if it is not used again."""
+        ends_at = mapping.used_at + self.policy.timeout_s
+        if self.policy.absolute_age_s is None:
+            return ends_at
+        return min(ends_at, mapping.made_at + self.policy.absolute_age_s)
+
     def _make(
         self, key: tuple[object, ...], source: Address, destination: Address, now: float
     ) -> _Mapping | None:
@@ -191,12 +200,17 @@ class TableNat(Nat):
                 self._forget(old)
             if len(self._mappings) >= self.policy.capacity:
                 return None
+        if now < self._full_until.get(source.host, 0.0):
+            return None
         host = self._pool_address(source)
         for port in self._ports_in_order(source, now):
             external = Address(host, port)
             if self._free(external, source, destination, now):
                 break
         else:
+            if self.policy.ports is Ports.BLOCK:
+                mine = [m for m in self._mappings.values() if m.inside.host == source.host]
+                self._full_until[source.host] = min(self._ends_at(m) for m in mine)
             return None
         self._last_port, self._last_port_at = port, now
         mapping = _Mapping(source, external, key, now, now, {})
