@@ -1,29 +1,40 @@
 """The live paths of one peer: which one to use, whether it still works, keeping it open.
 
 A path is an address of the peer's and a socket of ours that an authenticated check has gone
-through both ways.  Its life, as long as it is the one in use:
+through both ways (`path`).  Of all there are, two are looked after:
 
-    quiet ──(nothing heard for KEEPALIVE_S, or data unanswered)──► probing ──► suspected ──► lost
-      ▲                                                              │            │
-      └──────────────── anything authentic heard on it ──────────────┴────────────┘
+    in use      checked when it was silent for its keepalive; every `BUSY_CHECK_S` while data flows
+    standby     the best of the others, at a slow pace of its own; asked as soon as the first is
+                in doubt, and in its place one round trip later
 
 Rules:
-- Anything authentic that is heard on a path proves it; checks fill in where data is silent.
 - A path is only ever added by an answer to a check of ours, so nobody can move a session by
   replaying its datagrams from elsewhere.
 - A better path replaces the one in use at once when it is of a better kind, and a suspected one
   is replaced by any that answers.  What was true of a path a while ago counts for nothing: only
   one that was heard within `FRESH_S` is taken into use.
+- Where the peer's data comes by another path of no worse kind, and nothing by the one in use, we
+  follow: its own end of the old one may be gone.  Who has just moved follows later, and one of
+  the two much later, so that they don't change places.
 - A check to where an authentic datagram merely came from is paid for like one to a stranger.
-- At rest a path costs one check and its answer in `KEEPALIVE_S`, whichever side's timer is first.
+- At rest a path costs one check and its answer in a keepalive, whichever side's timer is first.
 """
 
 from collections import deque
-from dataclasses import dataclass
 from random import Random
 
 from natd.core.candidates import TargetBudget
 from natd.core.checks import Answered, Checks
+from natd.core.path import CONFIRM_AFTER_S, Path
+from natd.core.path_events import (
+    GapClosed,
+    PathChosen,
+    PathRecovered,
+    PathsEvent,
+    PathsLost,
+    PathSuspected,
+)
+from natd.core.roaming import Roaming
 from natd.core.schedule import earliest, jittered
 from natd.core.types import Address, Datagram, PathKind, PathReport, SocketId
 
@@ -31,101 +42,45 @@ KEEPALIVE_S = 15.0
 """RFC 8445, section 11, and shorter than the 30 s that the stingiest common NATs keep a flow."""
 
 KEEPALIVE_JITTER = 0.1
-CONFIRM_AFTER_S = 3.0
-"""Linux keeps a flow for 120 s instead of 30 only if it is still used 2 s after its start."""
+STANDBY_S = 25.0
+"""Short of those 30 s, jitter and a repetition included: a standby is warm or it is none."""
 
-LEAST_PATIENCE_S = 0.3
-PATIENCE_ROUND_TRIPS = 3.0
-"""Unanswered data is suspicious after three round trips: QUIC's own probe comes after two."""
+BUSY_CHECK_S = 1.5
+BUSY_FOR_S = 15.0
+"""While somebody says something every few seconds, silence is filled with checks: whose NAT has
+forgotten its mapping can't be told by anybody else, and mends it by sending anything."""
 
-DOUBT_ROUND_TRIPS = 2.0
-LEAST_DOUBT_S = 0.15
-"""A check that is not answered for so long is probably lost: any other path that has been heard
-since is the better one, and it costs nothing to come back."""
-
-PROBE_LADDER_S = (0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0)
-SUSPECT_AFTER_PROBES = 3
-LOST_AFTER_S = 14.0
 MOST_PATHS = 4
-MOST_ROAMING = 8
-ROAMING_SPACING_S = 0.05
-FRESH_S = 5.0
-"""A path at rest may have died unnoticed: no NAT need keep it open without keepalives."""
-
 FORGET_AFTER_S = 60.0
 BETTER_RTT_S = 0.005
 BETTER_RTT_SHARE = 0.1
+BETTER_RTT_SAMPLES = 3
+BETTER_RTT_AFTER_S = 5.0
+"""One quick answer is chance."""
+
+MOVED_HOLD_S = 1.0
+MOVED_HOLD_OF_ONE_S = 3.0
+"""For how long whoever has moved does not follow: what was under way still comes by the old path.
+Longer at one of the two ends (`Checks.we_open`)."""
 
 _RANK = {kind: rank for rank, kind in enumerate(PathKind)}
-
-
-@dataclass(frozen=True, slots=True)
-class PathChosen:
-    """Another path is in use from here on."""
-
-    path: PathReport
-    socket: SocketId
-
-
-@dataclass(frozen=True, slots=True)
-class PathSuspected:
-    """The path in use has stopped answering; it may come back, but look for another."""
-
-
-@dataclass(frozen=True, slots=True)
-class PathRecovered:
-    """The suspected path answers again."""
-
-
-@dataclass(frozen=True, slots=True)
-class PathsLost:
-    """No path is left."""
-
-
-PathsEvent = PathChosen | PathSuspected | PathRecovered | PathsLost
-
-
-@dataclass(slots=True)
-class _Path:
-    address: Address
-    socket: SocketId
-    kind: PathKind
-    technique: str
-    rtt_s: float
-    since: float
-    heard_at: float
-    keepalive_at: float
-    awaiting_since: float | None = None  # None: nothing that we sent asks for an answer
-    probing_since: float | None = None  # None: quiet
-    probes: int = 0
-
-    def is_fit(self, now: float) -> bool:
-        """Whether it would work if it were taken into use at this moment."""
-        return self.probing_since is None and now - self.heard_at <= FRESH_S
-
-    @property
-    def suspected(self) -> bool:
-        return self.probing_since is not None and self.probes > SUSPECT_AFTER_PROBES
-
-
-@dataclass(slots=True)
-class _Roaming:
-    """An address that authentic datagrams came from, and that a check of ours has not proved."""
-
-    kind: PathKind
-    checked_at: float
 
 
 class Paths:
     """Every live path of one peer."""
 
     def __init__(self, checks: Checks, budget: TargetBudget, random: Random) -> None:
+        self.keepalive_s = KEEPALIVE_S
+        """How long the path in use may be silent."""
         self._checks = checks
-        self._budget = budget
         self._random = random
-        self._paths: dict[tuple[Address, SocketId], _Path] = {}
-        self._in_use: _Path | None = None
-        self._roaming: dict[tuple[Address, SocketId], _Roaming] = {}
+        self._paths: dict[tuple[Address, SocketId], Path] = {}
+        self._in_use: Path | None = None
+        self._standby: Path | None = None  # None: there is no other, or none worth it
+        self._chosen_at = 0.0
+        self._hold_until = 0.0  # until when the peer is not followed
+        self._busy_until = 0.0
+        self._roaming = Roaming(checks, budget)
         self._told_suspected = False
         self._datagrams: list[Datagram] = []
         self._events: deque[PathsEvent] = deque()
@@ -144,7 +99,7 @@ class Paths:
         """A check of ours was answered from `address`."""
         path = self._paths.get((address, socket))
         if path is None:
-            path = _Path(
+            path = Path(
                 address,
                 socket,
                 kind,
@@ -154,84 +109,100 @@ class Paths:
                 heard_at=now,
                 keepalive_at=now + CONFIRM_AFTER_S,
             )
-            self._paths[address, socket] = path
-            self._roaming.pop((address, socket), None)
-        self._proved(path, now)
+            self._paths[path.key] = path
+        self._prove(path, now)
         self._choose(now)
         self._prune(now)
 
-    def heard(self, address: Address, socket: SocketId, kind: PathKind, now: float) -> None:
+    def replace(self, address: Address, socket: SocketId, now: float) -> None:
+        """Use this path from here on: the mapping of the one in use is about to end, and it is
+        kept only until it does."""
+        old, new = self._in_use, self._paths.get((address, socket))
+        if new is not None and old is not None and new is not old:
+            old.retired, new.retired = True, False
+            self._take(new, now)
+            self._prune(now)
+
+    def forget(self, address: Address, socket: SocketId) -> None:
+        """A path that is not in use is of no use any more."""
+        path = self._paths.get((address, socket))
+        if path is not None and path is not self._in_use:
+            self._remove(path)
+
+    def heard(
+        self, address: Address, socket: SocketId, kind: PathKind, now: float, *, is_data: bool
+    ) -> None:
         """Something authentic came from `address`; if that is no path, a check goes there."""
+        if is_data:
+            self._busy_until = now + BUSY_FOR_S
         path = self._paths.get((address, socket))
         if path is not None:
-            self._proved(path, now)
+            self._close_gap(path, now, by_peer=True)
+            self._prove(path, now)
             if path is not self._in_use:
                 self._choose(now)
-            return
-        if not self._paths:
-            return
-        roaming = self._roaming.get((address, socket))
-        if roaming is None and len(self._roaming) >= MOST_ROAMING:
-            self._roaming.pop(next(iter(self._roaming)))
-        if roaming is None or now - roaming.checked_at >= ROAMING_SPACING_S:
-            self._roaming[address, socket] = _Roaming(kind, now)
-            check = self._checks.request(address, socket, now)
-            if self._budget.allow(address, len(check.data), now):
-                self._datagrams.append(check)
+                if is_data:
+                    self._follow(path, now)
+        elif self._paths:
+            check = self._roaming.heard(address, socket, kind, now, is_data=is_data)
+            self._datagrams += [check] if check is not None else []
 
     def check_answered(self, answered: Answered, now: float) -> bool:
         """Whether the answered check was one of a path's, or of a roaming address'."""
         key = (answered.address, answered.socket)
         path = self._paths.get(key)
         if path is not None:
-            path.rtt_s += (answered.rtt_s - path.rtt_s) / 8.0
-            self._proved(path, now)
+            path.timed(answered.rtt_s)
+            self._close_gap(path, now, by_peer=False)
+            self._prove(path, now)
             self._choose(now)
             return True
-        roaming = self._roaming.get(key)
-        if roaming is None:
+        place = self._roaming.proved(*key)
+        if place is None:
             return False
-        self.add(*key, roaming.kind, "roaming", answered.rtt_s, now)
+        self.add(*key, place.kind, "roaming", answered.rtt_s, now)
+        path, current = self._paths.get(key), self._in_use
+        if path is not None and current is not None and path is not current:
+            if place.by_data:
+                self._follow(path, now)
+            elif current.heard_at < place.since:
+                # Perhaps the peer is there instead: whoever does not answer gives way.
+                current.begin_probing(now)
         return True
 
     def sent(self, now: float, *, awaiting: bool) -> None:
         """Session data went out on the path in use; `awaiting` when it asks for an answer."""
         path = self._in_use
-        if path is not None and awaiting and path.awaiting_since is None:
-            path.awaiting_since = now
+        if path is not None and awaiting:
+            self._busy_until = now + BUSY_FOR_S
+            path.keepalive_at = min(path.keepalive_at, now + BUSY_CHECK_S)
+            if path.awaiting_since is None:
+                path.awaiting_since = now
 
     def probe(self, now: float) -> None:
         """Ask for an answer at once: the user pinged, or the network below us changed."""
         for path in self._paths.values():
-            self._begin_probing(path, now)
+            if path.probing_since is None:
+                path.begin_probing(now)
+                if path is not self._in_use:
+                    self._probe(path, now)
 
     def drop(self) -> None:
         """The peer is gone, or everything that was known of our network is void."""
         self._paths.clear()
         self._roaming.clear()
-        self._in_use = None
+        self._in_use = self._standby = None
         self._told_suspected = False
 
     def handle_timer(self, now: float) -> None:
         path = self._in_use
         if path is None:
             return
-        if path.probing_since is None and now >= self._due(path):
-            self._begin_probing(path, now)
-            self._prune(now)
-        if path.probing_since is not None and now >= self._due(path):
-            if now >= path.probing_since + LOST_AFTER_S:
-                self._lose(path, now)
-                return
-            self._probe(path, now)
-            if path.suspected and not self._told_suspected:
-                self._told_suspected = True
-                self._events.append(PathSuspected())
-                for other in self._paths.values():
-                    if other is not path:
-                        self._datagrams.append(
-                            self._checks.request(other.address, other.socket, now)
-                        )
+        if now >= path.due(in_use=True):
+            self._look_after(path, now)
+        standby = self._standby
+        if standby is not None and now >= standby.due(in_use=False):
+            self._look_after(standby, now)
 
     # --- outputs
 
@@ -243,12 +214,19 @@ class Paths:
         return self._events.popleft() if self._events else None
 
     def get_timer(self) -> float | None:
-        return earliest(None if self._in_use is None else self._due(self._in_use))
+        return earliest(
+            None if self._in_use is None else self._in_use.due(in_use=True),
+            None if self._standby is None else self._standby.due(in_use=False),
+        )
 
     @property
     def in_use(self) -> tuple[Address, SocketId] | None:
-        path = self._in_use
-        return None if path is None else (path.address, path.socket)
+        return None if self._in_use is None else self._in_use.key
+
+    @property
+    def standby(self) -> tuple[Address, SocketId] | None:
+        """The path that is kept warm beside the one in use."""
+        return None if self._standby is None else self._standby.key
 
     @property
     def sockets(self) -> frozenset[SocketId]:
@@ -261,101 +239,167 @@ class Paths:
         return self._in_use is not None and not self._in_use.suspected
 
     @property
+    def is_quiet(self) -> bool:
+        """Whether a path stands that nothing speaks against."""
+        return self._in_use is not None and self._in_use.probing_since is None
+
+    @property
     def heard_at(self) -> float | None:
         return max((path.heard_at for path in self._paths.values()), default=None)
 
     @property
     def report(self) -> PathReport | None:
-        path = self._in_use
-        if path is None:
-            return None
-        return PathReport(path.kind, path.address, path.rtt_s, path.technique, path.since)
+        return None if self._in_use is None else self._in_use.report()
 
-    # --- private
+    # --- private: is it alive
 
-    def _due(self, path: _Path) -> float:
+    def _look_after(self, path: Path, now: float) -> None:
+        """What is due on the path in use or on its standby."""
+        in_use = path is self._in_use
         if path.probing_since is None:
-            if path.awaiting_since is None:
-                return path.keepalive_at
-            patience_s = max(LEAST_PATIENCE_S, PATIENCE_ROUND_TRIPS * path.rtt_s)
-            return min(path.keepalive_at, path.awaiting_since + patience_s)
-        step = min(path.probes, len(PROBE_LADDER_S) - 1)
-        lost_at = path.probing_since + LOST_AFTER_S
-        if path.probes >= len(PROBE_LADDER_S):
-            return lost_at
-        return min(path.probing_since + PROBE_LADDER_S[step], lost_at)
+            path.begin_probing(now)
+            self._prune(now)
+        elif now >= path.lost_at(in_use=in_use):
+            self._lose(path, now)
+            return
+        if now < path.due(in_use=in_use):
+            return
+        self._probe(path, now)
+        if not in_use:
+            return
+        if path.probes == 2 or (path.suspected and not self._told_suspected):
+            self._ask_others(now)
+        if path.suspected and not self._told_suspected:
+            self._told_suspected = True
+            self._events.append(PathSuspected())
+        if path.is_in_doubt(now):
+            self._choose(now)
 
-    def _proved(self, path: _Path, now: float) -> None:
-        path.heard_at = now
-        path.awaiting_since = None
-        if path.since + CONFIRM_AFTER_S <= now:
-            path.keepalive_at = now + jittered(KEEPALIVE_S, KEEPALIVE_JITTER, self._random)
-        if path.probing_since is not None:
-            path.probing_since = None
-            path.probes = 0
-            if path is self._in_use and self._told_suspected:
-                self._told_suspected = False
-                self._events.append(PathRecovered())
-
-    def _begin_probing(self, path: _Path, now: float) -> None:
-        if path.probing_since is None:
-            path.probing_since = now
-            path.probes = 0
-            if path is not self._in_use:
-                self._probe(path, now)
-
-    def _probe(self, path: _Path, now: float) -> None:
+    def _probe(self, path: Path, now: float) -> None:
         path.probes += 1
         self._datagrams.append(self._checks.request(path.address, path.socket, now))
 
+    def _ask_others(self, now: float) -> None:
+        for other in self._paths.values():
+            if other is not self._in_use:
+                self._datagrams.append(self._checks.request(other.address, other.socket, now))
+
+    def _close_gap(self, path: Path, now: float, *, by_peer: bool) -> None:
+        if path is self._in_use and path.probes and path.is_in_doubt(now):
+            assert path.probing_since is not None
+            quiet_s = path.probing_since - path.heard_at
+            self._events.append(GapClosed(by_peer and not path.retired, quiet_s))
+
+    def _prove(self, path: Path, now: float) -> None:
+        path.prove(now)
+        if path.since + CONFIRM_AFTER_S <= now:
+            path.keepalive_at = now + self._keepalive_s(path, now)
+        if path is self._in_use and self._told_suspected:
+            self._told_suspected = False
+            self._events.append(PathRecovered())
+
+    def _keepalive_s(self, path: Path, now: float) -> float:
+        wait_s = self.keepalive_s
+        if path is not self._in_use:
+            wait_s = max(STANDBY_S, wait_s)
+        elif now < self._busy_until:
+            wait_s = BUSY_CHECK_S
+        return jittered(wait_s, KEEPALIVE_JITTER, self._random)
+
+    # --- private: which one
+
     def _choose(self, now: float) -> None:
+        """Take the best path into use, if it is another one."""
         current = self._in_use
         fit = (p for p in self._paths.values() if p is current or p.is_fit(now))
-        best = min(fit, key=self._cost, default=None)
+        best = min(fit, key=_cost, default=None)
         if current is not None and best is not None:
-            stays = best is current or not self._is_better(best, current)
+            stays = best is current or not self._is_better(best, current, now)
             best = self._in_place_of(current, now) if stays else best
-        if best is None:
-            return
-        self._in_use = best
+        if best is not None:
+            self._take(best, now)
+        else:
+            self._elect()
+
+    def _take(self, path: Path, now: float) -> None:
+        self._in_use = path
+        self._chosen_at = now
+        hold_s = MOVED_HOLD_OF_ONE_S if self._checks.we_open else MOVED_HOLD_S
+        self._hold_until = now + max(hold_s, 4.0 * path.rtt_s)
+        if path.since + CONFIRM_AFTER_S <= now:
+            path.keepalive_at = now + self._keepalive_s(path, now)
         if self._told_suspected:
             self._told_suspected = False
             self._events.append(PathRecovered())
-        report = self.report
-        assert report is not None
-        self._events.append(PathChosen(report, best.socket))
+        self._elect()
+        self._events.append(PathChosen(path.report(), path.socket))
 
-    def _cost(self, path: _Path) -> tuple[bool, int, float]:
-        return (path.suspected, _RANK[path.kind], path.rtt_s)
+    def _follow(self, path: Path, now: float) -> None:
+        """The peer's data comes by this path; is it the one that it uses?"""
+        current = self._in_use
+        if current is None or path is current or now < self._hold_until:
+            return
+        if _RANK[path.kind] > _RANK[current.kind] and not current.suspected:
+            return
+        if now - current.heard_at >= current.doubt_s:
+            path.retired = False
+            self._take(path, now)
 
-    def _in_place_of(self, current: _Path, now: float) -> _Path | None:
+    def _in_place_of(self, current: Path, now: float) -> Path | None:
         """The best of those heard since the path in use has been asked in vain, if any."""
         since = current.probing_since
-        patience_s = max(LEAST_DOUBT_S, DOUBT_ROUND_TRIPS * current.rtt_s)
-        if since is None or now < since + patience_s:
+        if since is None or not current.is_in_doubt(now):
             return None
         heard = (p for p in self._paths.values() if p is not current and p.heard_at > since)
-        return min(heard, key=self._cost, default=None)
+        return min(heard, key=_cost, default=None)
 
-    def _is_better(self, path: _Path, current: _Path) -> bool:
+    def _is_better(self, path: Path, current: Path, now: float) -> bool:
         if path.suspected != current.suspected:
             return current.suspected
+        if path.retired != current.retired:
+            return current.retired
         if _RANK[path.kind] != _RANK[current.kind]:
             return _RANK[path.kind] < _RANK[current.kind]
+        if min(path.samples, current.samples) < BETTER_RTT_SAMPLES:
+            return False
         gain_s = current.rtt_s - path.rtt_s
-        return gain_s > BETTER_RTT_S and gain_s > BETTER_RTT_SHARE * current.rtt_s
+        return (
+            gain_s > BETTER_RTT_S
+            and gain_s > BETTER_RTT_SHARE * current.rtt_s
+            and now - self._chosen_at >= BETTER_RTT_AFTER_S
+        )
 
-    def _lose(self, path: _Path, now: float) -> None:
-        del self._paths[path.address, path.socket]
+    def _elect(self) -> None:
+        """The standby is the best of those that are not in use and did not fail to answer."""
+        others = (
+            path for path in self._paths.values() if path is not self._in_use and not path.retired
+        )
+        self._standby = min(others, key=_cost, default=None)
+
+    def _lose(self, path: Path, now: float) -> None:
+        was_in_use = path is self._in_use
+        self._remove(path)
+        if not was_in_use:
+            return
         self._in_use = None
         self._told_suspected = False
         self._choose(now)
         if self._in_use is None:
             self._paths.clear()
+            self._standby = None
             self._events.append(PathsLost())
 
+    def _remove(self, path: Path) -> None:
+        del self._paths[path.key]
+        self._elect()
+
     def _prune(self, now: float) -> None:
-        for key, path in list(self._paths.items()):
+        kept = (self._in_use, self._standby)
+        for path in list(self._paths.values()):
             old = now - path.heard_at > FORGET_AFTER_S
-            if path is not self._in_use and (old or len(self._paths) > MOST_PATHS):
-                del self._paths[key]
+            if path not in kept and (old or len(self._paths) > MOST_PATHS):
+                del self._paths[path.key]
+
+
+def _cost(path: Path) -> tuple[bool, bool, int, float]:
+    return (path.suspected, path.retired, _RANK[path.kind], path.rtt_s)

@@ -44,6 +44,7 @@ from natd.core.reach_events import (
     FlightDue,
     PathDown,
     PathMoved,
+    PathResumed,
     PathUp,
     Ponged,
     ReachEvent,
@@ -262,7 +263,7 @@ class Peer:
     ) -> None:
         secrets = self._keyring.by_tag(connection_id[:CHECK_TAG_BYTES])
         if self._dialogue.receive_datagram(data, connection_id, secrets, address, now):
-            self.reach.heard(address, socket, now)
+            self.reach.heard(address, socket, now, is_data=True)
         self._settle(now)
 
     def handle_timer(self, now: float) -> None:
@@ -362,6 +363,8 @@ class Peer:
             case FlightDue():
                 self._dialogue.renew(now)
                 self.reach.carry(self._dialogue.sessions.flight, now, awaiting=True)
+            case PathResumed():
+                self._dialogue.path_changed(now)
             case PathUp():
                 self._dialogue.path_changed(now)
             case PathMoved(path):

@@ -21,7 +21,8 @@ from natd.core.candidates import TargetBudget, path_kind, targets
 from natd.core.checks import PREFIX_BYTES, Checks, answer
 from natd.core.escalation import Escalation
 from natd.core.first_flight import FLIGHT_WINDOW_S, Unsent, flight_places, worth_checking
-from natd.core.paths import PathChosen, PathRecovered, Paths, PathsLost, PathSuspected
+from natd.core.path_events import GapClosed, PathChosen, PathRecovered, PathsLost, PathSuspected
+from natd.core.paths import Paths
 from natd.core.plans import is_guessable, is_hard
 from natd.core.punch import Punch
 from natd.core.punch_events import (
@@ -33,6 +34,7 @@ from natd.core.reach_events import (
     FlightDue,
     PathDown,
     PathMoved,
+    PathResumed,
     PathUp,
     Ponged,
     ReachEvent,
@@ -212,7 +214,7 @@ class Reach:
             return
         self._datagrams.append(response)
         self._budget.called(address, now)
-        self.heard(address, socket, now)
+        self.heard(address, socket, now, is_data=False)
 
     def receive_check_answer(
         self,
@@ -243,14 +245,15 @@ class Reach:
             self._events.append(Ponged(token, answered.rtt_s))
         self._pings.clear()
 
-    def heard(self, address: Address, socket: SocketId, now: float) -> None:
-        """Something that only the peer could have written came from `address`."""
+    def heard(self, address: Address, socket: SocketId, now: float, *, is_data: bool) -> None:
+        """Something that only the peer could have written came from `address`; `is_data` when it
+        was a session's."""
         if self._has_left:
             return
         self._heard_at = now
         reflexive = Candidate(CandidateKind.PEER_REFLEXIVE, address)
         kind = path_kind(reflexive, self._surroundings.ours)
-        self._paths.heard(address, socket, kind, now)
+        self._paths.heard(address, socket, kind, now, is_data=is_data)
         if not self._paths.healthy:
             news = self._heard_from != (address, socket)
             self._heard_from = (address, socket)
@@ -431,6 +434,8 @@ class Reach:
                     path_or_none = self._paths.report
                     if path_or_none is not None:
                         self._reached(path_or_none)
+                case GapClosed():
+                    self._events.append(PathResumed())
                 case PathSuspected():
                     self._attempt(0.0, now)
                     self._events.append(IntroductionWanted(()))

@@ -33,6 +33,11 @@ class PathMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class PathResumed:
+    """The path in use lives again after a gap in which things were lost: say them again."""
+
+
+@dataclass(frozen=True, slots=True)
 class PathDown:
     """No path is left; attempts go on."""
 
@@ -53,6 +58,7 @@ class Ponged:
 ReachEvent = (
     PathUp
     | PathMoved
+    | PathResumed
     | PathDown
     | FlightDue
     | Ponged

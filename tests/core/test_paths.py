@@ -1,5 +1,6 @@
 """Live paths: which one is used, whether it still works, and what moves a peer to another."""
 
+from collections import Counter
 from random import Random
 
 import pytest
@@ -7,18 +8,25 @@ import pytest
 from natd.core import stun
 from natd.core.candidates import TargetBudget
 from natd.core.checks import Checks, answer
-from natd.core.paths import (
-    CONFIRM_AFTER_S,
-    FORGET_AFTER_S,
-    KEEPALIVE_S,
-    LEAST_PATIENCE_S,
-    LOST_AFTER_S,
-    MOST_PATHS,
+from natd.core.path import CONFIRM_AFTER_S, LEAST_PATIENCE_S, LOST_AFTER_S
+from natd.core.path_events import (
+    GapClosed,
     PathChosen,
     PathRecovered,
-    Paths,
     PathsLost,
     PathSuspected,
+)
+from natd.core.paths import (
+    BETTER_RTT_AFTER_S,
+    BETTER_RTT_SAMPLES,
+    BUSY_CHECK_S,
+    BUSY_FOR_S,
+    FORGET_AFTER_S,
+    KEEPALIVE_S,
+    MOST_PATHS,
+    MOVED_HOLD_OF_ONE_S,
+    STANDBY_S,
+    Paths,
 )
 from natd.core.types import MAIN_SOCKET, Address, PathKind, SocketId
 from tests.core.lossy_link import pair_of_secrets
@@ -54,7 +62,7 @@ def test_a_path_on_which_anything_is_heard_needs_no_check():
     lab.sent.clear()
     for _ in range(60):
         lab.run(5.0)
-        lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now)
+        lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=False)
     assert lab.sent == []
     assert lab.paths.heard_at == lab.now
 
@@ -76,7 +84,20 @@ def test_of_one_kind_a_path_must_be_better_by_5_ms_and_a_tenth(ours_s, other_s, 
     lab = Lab()
     lab.add(THEIRS, rtt_s=ours_s)
     lab.add(ELSEWHERE, rtt_s=other_s)
+    lab.run(BETTER_RTT_AFTER_S)
+    lab.time(THEIRS, ours_s, BETTER_RTT_SAMPLES)
+    lab.time(ELSEWHERE, other_s, BETTER_RTT_SAMPLES)
     assert (lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)) is moves
+
+
+def test_one_quick_answer_moves_nobody_nor_do_many_in_a_row():
+    lab = Lab()
+    lab.add(THEIRS, rtt_s=0.1)
+    lab.add(ELSEWHERE, rtt_s=0.01)
+    assert lab.paths.in_use == (THEIRS, MAIN_SOCKET)
+    lab.time(THEIRS, 0.1, BETTER_RTT_SAMPLES)
+    lab.time(ELSEWHERE, 0.01, BETTER_RTT_SAMPLES)
+    assert lab.paths.in_use == (THEIRS, MAIN_SOCKET)
 
 
 def test_unanswered_data_is_followed_by_a_check_after_three_round_trips():
@@ -105,7 +126,7 @@ def test_data_that_is_answered_is_forgiven():
     lab.run(1.0)
     lab.paths.sent(lab.now, awaiting=True)
     lab.run(LEAST_PATIENCE_S / 2)
-    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now)
+    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=False)
     lab.run(1.0)
     assert lab.sent == []
 
@@ -147,7 +168,7 @@ def test_a_suspected_path_stays_in_use_and_recovers_by_anything_authentic():
     lab.run(5.0)
     assert not lab.paths.healthy
     assert lab.paths.in_use == (THEIRS, MAIN_SOCKET)
-    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now)
+    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=False)
     lab.drain()
     assert lab.paths.healthy
     assert len(lab.take(PathRecovered)) == 1
@@ -199,7 +220,7 @@ def test_a_path_that_was_asked_in_vain_gives_way_to_one_heard_since_after_two_ro
     lab.add(ELSEWHERE, rtt_s=0.1)
     assert lab.paths.in_use == (LAN, MAIN_SOCKET), "its answer may still be on its way"
     lab.run(0.11)
-    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now)
+    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=False)
     lab.drain()
     assert lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)
     lab.take(PathChosen)
@@ -216,12 +237,153 @@ def test_the_sockets_of_standbys_are_needed_too():
     assert lab.paths.sockets == {MAIN_SOCKET, SocketId(30000)}
 
 
-def test_a_standby_of_long_ago_is_forgotten_with_its_socket():
+def test_one_standby_is_kept_warm_at_its_own_slow_pace():
+    lab = Lab()
+    lab.add(LAN, PathKind.LAN)
+    lab.add(THEIRS)
+    lab.add(ELSEWHERE)
+    lab.run(600.0)
+    checks = Counter(check.address for _, check in lab.sent)
+    assert 600 / STANDBY_S * 0.9 <= checks[THEIRS] <= 600 / STANDBY_S * 1.15
+    assert checks[ELSEWHERE] == 0, "one is enough"
+    assert lab.paths.standby == (THEIRS, MAIN_SOCKET)
+
+
+def test_a_standby_that_does_not_answer_is_dropped_with_its_socket_and_in_silence():
     lab = Lab()
     lab.add(THEIRS)
     lab.paths.add(ELSEWHERE, SocketId(30000), PathKind.DIRECT, "re-roll", 0.05, lab.now)
+    lab.answers = {THEIRS}
+    lab.events.clear()
+    lab.run(STANDBY_S * 1.2 + 5.0)
+    assert lab.paths.sockets == {MAIN_SOCKET}
+    assert lab.paths.standby is None
+    assert lab.events == []
+    assert len([1 for _, check in lab.sent if check.address == ELSEWHERE]) == 3
+
+
+def test_a_path_that_is_neither_in_use_nor_the_standby_is_forgotten_with_its_socket():
+    lab = Lab()
+    lab.add(THEIRS)
+    lab.add(ELSEWHERE)
+    third = ELSEWHERE._replace(port=52000)
+    lab.paths.add(third, SocketId(30000), PathKind.HAIRPIN, "re-roll", 0.05, lab.now)
+    assert SocketId(30000) in lab.paths.sockets
     lab.run(FORGET_AFTER_S + 2 * KEEPALIVE_S)
     assert lab.paths.sockets == {MAIN_SOCKET}
+
+
+def test_a_warm_standby_takes_over_within_a_second_of_data_that_is_not_answered():
+    lab = Lab()
+    lab.add(LAN, PathKind.LAN)
+    lab.add(ELSEWHERE)
+    lab.run(600.0)
+    lab.answers = {ELSEWHERE}
+    lab.paths.sent(lab.now, awaiting=True)
+    lab.run(1.0)
+    assert lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)
+
+
+def test_while_data_flows_silence_is_filled_with_checks_and_not_for_long_after():
+    """Only the side whose NAT has forgotten its mapping can mend it, and it need not be the one
+    that speaks."""
+    lab = Lab()
+    lab.add(THEIRS)
+    lab.run(100.0)
+    lab.sent.clear()
+    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=True)
+    lab.run(BUSY_FOR_S)
+    assert 0.8 * BUSY_FOR_S / BUSY_CHECK_S <= len(lab.sent) <= 1.1 * BUSY_FOR_S / BUSY_CHECK_S
+    lab.run(2 * KEEPALIVE_S)
+    lab.sent.clear()
+    lab.run(10 * KEEPALIVE_S)
+    assert 8 <= len(lab.sent) <= 12
+
+
+def test_where_the_peers_data_comes_by_another_path_alone_we_follow():
+    lab = Lab()
+    lab.add(THEIRS)
+    lab.add(ELSEWHERE)
+    lab.run(60.0)
+    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=False)
+    assert lab.paths.in_use == (THEIRS, MAIN_SOCKET), "a check says only that it is there"
+    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=True)
+    assert lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)
+
+
+def test_nobody_is_followed_to_a_path_of_a_worse_kind():
+    lab = Lab()
+    lab.add(LAN, PathKind.LAN)
+    lab.add(ELSEWHERE)
+    lab.run(60.0)
+    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=True)
+    assert lab.paths.in_use == (LAN, MAIN_SOCKET)
+
+
+def test_whoever_has_moved_does_not_follow_for_a_while():
+    lab = Lab()
+    lab.add(THEIRS)
+    lab.add(ELSEWHERE)
+    lab.run(60.0)
+    lab.paths.replace(ELSEWHERE, MAIN_SOCKET, lab.now)
+    assert lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)
+    lab.run(0.9)
+    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=True)
+    assert lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)
+    lab.run(MOVED_HOLD_OF_ONE_S)
+    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=True)
+    assert lab.paths.in_use == (THEIRS, MAIN_SOCKET)
+
+
+def test_a_path_that_was_replaced_is_not_the_standby_and_takes_over_only_when_all_else_fails():
+    lab = Lab()
+    lab.add(THEIRS)
+    lab.add(ELSEWHERE)
+    lab.paths.replace(ELSEWHERE, MAIN_SOCKET, lab.now)
+    assert lab.paths.standby is None
+    lab.run(60.0)
+    assert lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)
+
+
+@pytest.mark.parametrize("by_peer", [True, False])
+def test_a_gap_is_told_when_it_is_over_and_whose_sending_ended_it(by_peer):
+    lab = Lab()
+    lab.add(THEIRS)
+    lab.run(60.0)
+    lab.answers = set()
+    lab.paths.sent(lab.now, awaiting=True)
+    lab.run(0.7)
+    assert lab.take(GapClosed) == []
+    if by_peer:
+        lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=False)
+        lab.drain()
+    else:
+        lab.answers = True
+        lab.run(0.7)
+    [gap] = lab.take(GapClosed)
+    assert gap.by_peer is by_peer
+
+
+def test_data_that_is_answered_late_but_before_the_probe_could_be_is_no_gap():
+    lab = Lab(answers=False)
+    lab.add(THEIRS)
+    lab.run(1.0)
+    lab.paths.sent(lab.now, awaiting=True)
+    lab.run(LEAST_PATIENCE_S + 0.05)
+    assert len(lab.sent) == 1
+    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=True)
+    lab.drain()
+    assert lab.take(GapClosed) == []
+
+
+def test_an_address_that_answers_puts_the_path_in_use_to_the_test():
+    """A peer whose mapping was forgotten while nobody spoke is heard elsewhere first."""
+    lab = Lab(answers={ELSEWHERE})
+    lab.add(THEIRS)
+    lab.run(2.0)
+    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=False)
+    lab.run(0.5)
+    assert lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)
 
 
 def test_paths_are_bounded():
@@ -235,7 +397,7 @@ def test_paths_are_bounded():
 def test_what_is_heard_from_elsewhere_is_checked_there_and_moves_nothing_by_itself():
     lab = Lab(answers=False)
     lab.add(THEIRS)
-    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now)
+    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=False)
     lab.drain()
     assert [check.address for _, check in lab.sent] == [ELSEWHERE]
     lab.run(2.0)
@@ -249,7 +411,7 @@ def test_a_peer_roams_only_to_where_a_check_of_ours_was_answered():
     lab.paths.probe(lab.now)
     lab.run(3.0)
     assert not lab.paths.healthy
-    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now)
+    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=False)
     lab.drain()
     lab.run(0.1)
     assert lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)
@@ -263,7 +425,9 @@ def test_datagrams_replayed_from_everywhere_make_few_checks_and_keep_little():
     lab.add(THEIRS)
     for number in range(500):
         address = Address("203.0.113.77", 2000 + number)
-        lab.paths.heard(address, MAIN_SOCKET, PathKind.DIRECT, lab.now + number * 0.001)
+        lab.paths.heard(
+            address, MAIN_SOCKET, PathKind.DIRECT, lab.now + number * 0.001, is_data=False
+        )
     lab.drain()
     assert len(lab.sent) <= 10 + 10, "what a stranger costs, in a second"
     assert len(lab.paths._roaming) <= 8
@@ -271,7 +435,7 @@ def test_datagrams_replayed_from_everywhere_make_few_checks_and_keep_little():
 
 def test_nothing_heard_makes_a_path_where_there_is_none():
     lab = Lab()
-    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, START)
+    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, START, is_data=False)
     lab.drain()
     assert lab.paths.in_use is None
     assert lab.sent == []
@@ -324,6 +488,13 @@ class Lab:
 
     def add(self, address, kind=PathKind.DIRECT, rtt_s=0.05):
         self.paths.add(address, MAIN_SOCKET, kind, "simultaneous-open", rtt_s, self.now)
+        self.drain()
+
+    def time(self, address, rtt_s, count):
+        """So many checks to there are answered after so long."""
+        for _ in range(count):
+            check = self.checks.request(address, MAIN_SOCKET, self.now - rtt_s)
+            self.paths.check_answered(self.answered(check), self.now)
         self.drain()
 
     def run(self, duration_s):

@@ -7,7 +7,7 @@ import pytest
 from natd.core import stun
 from natd.core.candidates import TargetBudget
 from natd.core.checks import LOW_TTL, Checks, answer
-from natd.core.paths import LOST_AFTER_S
+from natd.core.path import LOST_AFTER_S
 from natd.core.punch_events import IntroductionWanted
 from natd.core.reach import LAST_GOOD_LIMIT, LATE_S, Reach
 from natd.core.reach_events import FlightDue, PathDown, PathMoved, PathUp, Ponged, Surroundings
@@ -269,7 +269,7 @@ def test_who_has_left_is_not_looked_for_until_somebody_says_that_they_are_back()
     lab.reach.stop()
     lab.sent.clear()
     lab.hear_check(THEIRS)
-    lab.reach.heard(THEIRS, MAIN_SOCKET, lab.now)
+    lab.reach.heard(THEIRS, MAIN_SOCKET, lab.now, is_data=False)
     lab.run(60.0)
     assert lab.sent == []
     assert not lab.reach.is_trying(lab.now)

@@ -1,0 +1,122 @@
+"""One path to a peer: an address of theirs and a socket of ours, and whether it still works.
+
+    quiet ──(silence for as long as its keepalive, or data unanswered)──► probing ──► over
+      ▲                                                                     │
+      └────────────────── anything authentic heard on it ───────────────────┘
+
+Rules:
+- Anything authentic that is heard on a path proves it; checks fill in where data is silent.
+- The ladder of probes is dense at first, as in QUIC, and stretched where the round trip is long:
+  before two round trips no silence means anything.
+"""
+
+from dataclasses import dataclass
+
+from natd.core.types import Address, PathKind, PathReport, SocketId
+
+CONFIRM_AFTER_S = 3.0
+"""Linux keeps a flow for 120 s instead of 30 only if it is still used 2 s after its start."""
+
+LEAST_PATIENCE_S = 0.3
+PATIENCE_ROUND_TRIPS = 3.0
+"""Unanswered data is suspicious after three round trips: QUIC's own probe comes after two."""
+
+DOUBT_ROUND_TRIPS = 2.0
+LEAST_DOUBT_S = 0.15
+"""A check that is not answered for so long is probably lost: any other path that has been heard
+since is the better one, and it costs nothing to come back."""
+
+PROBE_LADDER_S = (0.0, 0.2, 0.4, 0.6, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0)
+"""Instants of the checks on a path in doubt, where a round trip is no longer than
+`LADDER_ROUND_TRIP_S`."""
+
+LADDER_ROUND_TRIP_S = 0.3
+SUSPECT_AFTER_PROBES = 3
+LOST_AFTER_S = 14.0
+
+STANDBY_LADDER_S = (0.0, 1.0, 2.5)
+STANDBY_LOST_AFTER_S = 4.0
+"""Nothing hangs on a standby, so it is asked less often, and given up sooner."""
+
+FRESH_S = 5.0
+"""A path at rest may have died unnoticed: no NAT need keep it open without keepalives."""
+
+
+@dataclass(slots=True, eq=False)
+class Path:
+    """See the top of this file."""
+
+    address: Address
+    socket: SocketId
+    kind: PathKind
+    technique: str
+    rtt_s: float
+    since: float
+    heard_at: float
+    keepalive_at: float
+    samples: int = 1
+    """How many round trips were timed."""
+    retired: bool = False
+    """Whether another path has taken its place before its mapping would end."""
+    awaiting_since: float | None = None  # None: nothing that we sent asks for an answer
+    probing_since: float | None = None  # None: quiet
+    probes: int = 0
+
+    @property
+    def key(self) -> tuple[Address, SocketId]:
+        return self.address, self.socket
+
+    @property
+    def suspected(self) -> bool:
+        return self.probing_since is not None and self.probes > SUSPECT_AFTER_PROBES
+
+    @property
+    def doubt_s(self) -> float:
+        """How long the answer to a probe takes at most, if none is lost."""
+        return max(LEAST_DOUBT_S, DOUBT_ROUND_TRIPS * self.rtt_s)
+
+    def is_fit(self, now: float) -> bool:
+        """Whether it would work if it were taken into use at this moment."""
+        return self.probing_since is None and now - self.heard_at <= FRESH_S
+
+    def is_in_doubt(self, now: float) -> bool:
+        """Whether it was asked, and the answer would have come by now."""
+        return self.probing_since is not None and now >= self.probing_since + self.doubt_s
+
+    def due(self, *, in_use: bool) -> float:
+        """When something is to be done about it."""
+        if self.probing_since is None:
+            if self.awaiting_since is None:
+                return self.keepalive_at
+            patience_s = max(LEAST_PATIENCE_S, PATIENCE_ROUND_TRIPS * self.rtt_s)
+            return min(self.keepalive_at, self.awaiting_since + patience_s)
+        ladder = PROBE_LADDER_S if in_use else STANDBY_LADDER_S
+        lost_at = self.lost_at(in_use=in_use)
+        if self.probes >= len(ladder):
+            return lost_at
+        stretch = max(1.0, self.rtt_s / LADDER_ROUND_TRIP_S)
+        return min(self.probing_since + ladder[self.probes] * stretch, lost_at)
+
+    def lost_at(self, *, in_use: bool) -> float:
+        """When it is given up, once it is probed."""
+        assert self.probing_since is not None
+        return self.probing_since + (LOST_AFTER_S if in_use else STANDBY_LOST_AFTER_S)
+
+    def timed(self, rtt_s: float) -> None:
+        """A check on it was answered."""
+        self.rtt_s += (rtt_s - self.rtt_s) / 8.0
+        self.samples += 1
+
+    def begin_probing(self, now: float) -> None:
+        if self.probing_since is None:
+            self.probing_since = now
+            self.probes = 0
+
+    def prove(self, now: float) -> None:
+        """Something authentic was heard on it."""
+        self.heard_at = now
+        self.awaiting_since = self.probing_since = None
+        self.probes = 0
+
+    def report(self) -> PathReport:
+        return PathReport(self.kind, self.address, self.rtt_s, self.technique, self.since)

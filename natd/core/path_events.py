@@ -1,0 +1,50 @@
+"""What the paths of a peer tell their owner.
+
+    (none) ─► PathChosen ─► PathSuspected ─► PathRecovered | PathChosen | PathsLost
+
+Rules:
+- A gap is told when it is over, and only where a probe has shown it: whoever says nothing does
+  not miss anything.
+"""
+
+from dataclasses import dataclass
+
+from natd.core.types import PathReport, SocketId
+
+
+@dataclass(frozen=True, slots=True)
+class PathChosen:
+    """Another path is in use from here on."""
+
+    path: PathReport
+    socket: SocketId
+
+
+@dataclass(frozen=True, slots=True)
+class PathSuspected:
+    """The path in use has stopped answering; it may come back, but look for another."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathRecovered:
+    """The suspected path answers again."""
+
+
+@dataclass(frozen=True, slots=True)
+class GapClosed:
+    """The path in use is heard again, after a probe to which the answer is overdue: what was
+    said meanwhile is lost."""
+
+    by_peer: bool
+    """Whether the peer's own sending ended it: then it was the peer's NAT that had forgotten us,
+    for ours did not get through to it until it sent something."""
+    quiet_s: float
+    """How long the path had been silent before it was found broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathsLost:
+    """No path is left."""
+
+
+PathsEvent = PathChosen | PathSuspected | PathRecovered | GapClosed | PathsLost
