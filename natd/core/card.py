@@ -23,11 +23,13 @@ The body, integers big-endian:
     nick: length (1), UTF-8
     features: count (1), each length (1), ASCII
     candidates: count (1), each kind (1), family 4 or 6 (1), address (4 or 16), port (2)
+    confidence of the allocation * 255 (1) | flags (1): 1 = keeps parity | load per s * 16 (2)
     signature (64)
 
 A reader leaves out candidates of kinds that it does not know, those after the sixteenth and
 those after the fourth of a kind, and takes unknown NAT classes as `unknown`, so that both may
-grow.  Bytes between the last candidate and the signature are left for later versions.
+grow.  What follows the candidates may be missing; further bytes before the signature are left
+for later versions.
 """
 
 import hashlib
@@ -86,6 +88,11 @@ _VERSION = 1
 _NONCE_BYTES = 12
 _SEAL_TAG_BYTES = 16
 _HEAD = struct.Struct(">B32s32s32sQ5B2H")
+_NAT_TAIL = struct.Struct(">2BH")
+_NO_TAIL = bytes(_NAT_TAIL.size)
+_KEEPS_PARITY = 1
+_LOAD_UNITS = 16
+_MOST_LOAD = 0xFFFF
 
 _KINDS = (
     CandidateKind.LAN,
@@ -296,6 +303,13 @@ def _encode_body(card: Card) -> bytes:
         ip = candidate.address.ip
         parts.append(bytes((_KINDS.index(candidate.kind), ip.version)) + ip.packed)
         parts.append(candidate.address.port.to_bytes(2, "big"))
+    parts.append(
+        _NAT_TAIL.pack(
+            round(255 * min(1.0, max(0.0, nat.allocation_confidence))),
+            _KEEPS_PARITY if nat.keeps_parity else 0,
+            round(min(_MOST_LOAD, max(0.0, nat.load_per_s * _LOAD_UNITS))),
+        )
+    )
     return b"".join(parts)
 
 
@@ -314,13 +328,15 @@ def _decode_body(body: bytes) -> Card:
         )
     except UnicodeDecodeError as error:
         raise DecodeError("a card's text that is not UTF-8") from error
+    candidates = limit_candidates(_decode_candidates(rest))
+    sure, flags, load = _NAT_TAIL.unpack(rest.take_if_there(_NAT_TAIL.size) or _NO_TAIL)
     return Card(
         peer=PeerId(peer),
         static_public=static,
         prekey_public=prekey,
         sequence=sequence,
         nick=nick,
-        candidates=limit_candidates(_decode_candidates(rest)),
+        candidates=candidates,
         nat=NatReport(
             mapping=_MAPPINGS[nat[0]] if nat[0] < len(_MAPPINGS) else Mapping.UNKNOWN,
             filtering=_FILTERINGS[nat[1]] if nat[1] < len(_FILTERINGS) else Filtering.UNKNOWN,
@@ -329,6 +345,9 @@ def _decode_body(body: bytes) -> Card:
             stride=nat[4],
             low=min(nat[5:7]),
             high=max(nat[5:7]),
+            allocation_confidence=sure / 255,
+            keeps_parity=bool(flags & _KEEPS_PARITY),
+            load_per_s=load / _LOAD_UNITS,
         ),
         features=features,
     )
@@ -367,6 +386,10 @@ class _Reader:
         taken = self._data[self._at : end]
         self._at = end
         return taken
+
+    def take_if_there(self, size: int) -> bytes:
+        """Empty where the card ends before."""
+        return self.take(size) if self._at + size <= len(self._data) else b""
 
     def take_count(self, limit: int) -> int:
         count = self.take(1)[0]

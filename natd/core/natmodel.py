@@ -1,15 +1,22 @@
-"""What our own NAT does, learned from what servers say they saw of us.
+"""What our own NAT does, learned from what servers and peers say they saw of us.
 
 Every server port that answers is one *observation*: from this local socket, towards that
 destination, we appeared as that address.  Ports of one server are different destinations, so
-one registration, which asks four of them at once, tells the mapping class (RFC 4787,
-section 4.1) in one round trip.
+one registration, which asks four of them at once, tells most of the mapping class in one round
+trip; a second host tells the rest (`mapping_class`).  Every external port that was not seen
+before is a sample of the allocation (`allocation`).
 
 Rules:
 - The newest observation of a destination replaces the older one; none is believed for longer
   than `OBSERVATION_LIFETIME_S`.
 - A destination that sees us elsewhere than before, on a NAT that kept one mapping per socket,
   tells that the mapping is gone: what others saw of it is then of no use, and contradicts.
+- An answer that the class does not expect is a *doubt*: the owner asks all ports of that server
+  at once (`take_doubt`).  If what they say makes another class, everything older is dropped.
+- A server that sees us at an address of ours says nothing of a NAT that another one tells of.
+- Peers lie: a peer's word counts only of the main socket, from a host that is neither a server's
+  nor ours, only where it names the address that servers see us at, and never against two servers'
+  hosts.  No port that a peer names is a sample of the allocation.
 - IPv4 and IPv6 are two different NATs; the report speaks of IPv4 where we have seen it.
 - *Poisoning*: on a NAT known to keep one mapping per socket, a destination asked just now shows
   another port than the lease's own flow.  The flow lives on, but everything new leaves from
@@ -19,10 +26,16 @@ Rules:
 import ipaddress
 from dataclasses import dataclass
 
-from natd.core.allocation import PortRule, PortSample, judge
+from natd.core.drift import Drift
+from natd.core.lifetime import Lifetime, Lifetimes
+from natd.core.mapping_class import View, contradicts, likeliest, weigh
+from natd.core.port_history import PortHistory
 from natd.core.types import (
+    LOWEST_ANY_PORT_SOCKET,
     MAIN_SOCKET,
+    SURE,
     Address,
+    Allocation,
     Filtering,
     Mapping,
     NatReport,
@@ -36,23 +49,28 @@ common UDP timeout of a carrier NAT (RFC 4787 asks for two minutes at least)."""
 MOST_OBSERVATIONS = 64
 """A socket talks to a handful of servers with four ports each; more is not worth the memory."""
 
-
-ONE_HOST_CONFIDENCE = 0.8
-"""All ports of one host saw one and the same port, which is not ours: most such NATs map
-independently of the destination, but one that maps by address would look the same."""
-
 MOVED_WITHIN_S = 10.0
 """Answers that tell of one and the same move come in this time: all are asked at once."""
+
+DOUBT_SPACING_S = 10.0
+"""A server that answers at random costs us one round of samples in this time."""
+
+ENOUGH_FRESH = 3
+"""Ports of one host: that many fresh answers outweigh all that was known before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One server port's word on how we appear."""
+    """One destination's word on how we appear."""
 
     socket: SocketId
     destination: Address
     observed: Address
     at: float
+
+    @property
+    def view(self) -> View:
+        return View(self.destination, self.observed)
 
 
 class NatModel:
@@ -60,8 +78,17 @@ class NatModel:
 
     def __init__(self) -> None:
         self._observations: dict[tuple[SocketId, Address], Observation] = {}
+        self._echoes: dict[Address, Observation] = {}  # what peers say, by their address
+        self._history = PortHistory()
+        self._drift = Drift()
+        self._lifetimes = Lifetimes()
+        self._keeps = False  # whether the NAT has kept our port, in this network
+        self._settled = Mapping.UNKNOWN  # the last class that was sure
+        self._doubted: Address | None = None  # the server port that surprised us; None: none did
+        self._doubted_at: float | None = None  # None: nothing ever did
         self._local_addresses: frozenset[str] = frozenset()
         self._local_port = 0
+        self._report: NatReport | None = None  # None: to be made anew
 
     # --- inputs
 
@@ -70,24 +97,73 @@ class NatModel:
         everything observed before worthless."""
         if (frozenset(addresses), port) != (self._local_addresses, self._local_port):
             self._observations.clear()
+            self._echoes.clear()
+            self._history.clear()
+            self._drift = Drift()
+            self._lifetimes = Lifetimes()
+            self._keeps = False
+            self._settled = Mapping.UNKNOWN
+            self._doubted = None
+            self._report = None
         self._local_addresses = frozenset(addresses)
         self._local_port = port
 
     def observe(
         self, socket: SocketId, destination: Address, observed: Address, now: float
     ) -> bool:
-        """Take one observation; True if the report or our addresses changed by it."""
+        """Take a server's word; True if the report or our addresses changed by it."""
         before = (self.report(), self.observed())
         last = self._observations.pop((socket, destination), None)
+        fresh = Observation(socket, destination, observed, now)
+        if socket == MAIN_SOCKET:
+            self._look_for_doubt(fresh, last, before[0].mapping)
         if last is not None and last.observed != observed:
             self._forget_mapping(socket, last.observed, now)
-        self._observations[socket, destination] = Observation(socket, destination, observed, now)
+        if last is None or last.observed != observed:
+            self._note_port(fresh)
+        self._observations[socket, destination] = fresh
+        self._keeps = self._keeps or self._is_kept(fresh)
+        self._report = None
+        self._settle_doubt(fresh, before[0].mapping)
         self._forget(now)
+        self._settle(now)
         return before != (self.report(), self.observed())
+
+    def observe_by_peer(
+        self, socket: SocketId, peer: Address, observed: Address, now: float
+    ) -> bool:
+        """Take a peer's word; True if the report changed by it."""
+        seen = self._main_views()
+        hosts = {view.destination.host for view in seen} | {view.observed.host for view in seen}
+        if (
+            socket != MAIN_SOCKET
+            or peer.host in hosts
+            or observed.host not in {view.observed.host for view in seen}
+        ):
+            return False
+        before = self.report()
+        self._echoes.pop(peer, None)
+        self._echoes[peer] = Observation(socket, peer, observed, now)
+        self._report = None
+        self._forget(now)
+        return before != self.report()
 
     def forget_socket(self, socket: SocketId) -> None:
         for key in [key for key in self._observations if key[0] == socket]:
             del self._observations[key]
+
+    def mapping_lived(self, age_s: float, idle_s: float) -> None:
+        """Some mapping of ours, `age_s` old, was still there after a silence of `idle_s`."""
+        self._lifetimes.mapping_lived(age_s, idle_s)
+
+    def mapping_ended(self, age_s: float, idle_s: float) -> None:
+        """Some mapping of ours, made `age_s` ago, was gone `idle_s` after its last packet."""
+        self._lifetimes.mapping_ended(age_s, idle_s)
+
+    def take_doubt(self) -> Address | None:
+        """The server port whose answer does not fit; None: nothing is to be asked.  Drains."""
+        doubted, self._doubted = self._doubted, None
+        return doubted
 
     # --- what follows from them
 
@@ -104,35 +180,14 @@ class NatModel:
         return tuple(dict.fromkeys(reversed(seen)))[:limit]
 
     def report(self) -> NatReport:
-        seen = self._of(MAIN_SOCKET)
-        seen = [o for o in seen if not o.observed.is_ipv6] or seen
-        if not seen:
-            return NatReport()
-        destinations = len({o.destination for o in seen})
-        hosts = {o.destination.host for o in seen}
-        rule = self._rule(seen)
-        if all(self._is_ours(o.observed.host) for o in seen):
-            mapping = Mapping.OPEN
-        elif destinations < 2:
-            mapping = Mapping.UNKNOWN
-        elif len({o.observed for o in seen}) == 1:
-            mapping = Mapping.INDEPENDENT
-        elif len({(o.destination.host, o.observed) for o in seen}) == len(hosts) < destinations:
-            mapping = Mapping.ADDRESS_DEPENDENT
-        else:
-            mapping = Mapping.DEPENDENT
-        confidence = 0.0 if mapping is Mapping.UNKNOWN else 1.0 - 2.0**-destinations
-        if mapping is Mapping.INDEPENDENT and len(hosts) < 2 and not self._is_kept(seen):
-            confidence = min(confidence, ONE_HOST_CONFIDENCE)
-        return NatReport(
-            mapping=mapping,
-            filtering=Filtering.INDEPENDENT if mapping is Mapping.OPEN else Filtering.UNKNOWN,
-            allocation=rule.allocation,
-            confidence=confidence,
-            stride=rule.stride,
-            low=rule.low,
-            high=rule.high,
-        )
+        if self._report is None:
+            self._report = self._judge()
+        return self._report
+
+    @property
+    def lifetime(self) -> Lifetime:
+        """How long the NAT keeps a mapping."""
+        return self._lifetimes.learnt
 
     def is_poisoned(self, lease: Address, fresh: Address) -> bool:
         """Whether a sample taken just now betrays an early-inbound clash on the main socket.
@@ -147,27 +202,107 @@ class NatModel:
         older = [o.observed for o in self._of(MAIN_SOCKET) if o.observed != fresh]
         return len(older) >= 2 and len(set(older)) == 1
 
-    # --- private
+    # --- private: judging
 
-    def _rule(self, seen: list[Observation]) -> PortRule:
-        """Ports of one server are asked in their order, so that is how the mappings were made.
-        Those of several come in another; they are taken together where a NAT gives one port
-        for all ports of a server."""
-        of_host: dict[str, list[Observation]] = {}
-        for observation in seen:
-            of_host.setdefault(observation.destination.host, []).append(observation)
-        most = max(of_host.values(), key=lambda observations: len(observations))
-        ordered = sorted(most, key=lambda o: o.destination.port)
-        if len({o.observed for o in ordered}) == 1 < len(of_host):
-            ordered = seen
-        return judge([PortSample(self._local_port, o.observed.port) for o in ordered])
+    def _judge(self) -> NatReport:
+        seen = self._main_views()
+        if not seen:
+            return NatReport()
+        if all(self._is_ours(view.observed.host) for view in seen):
+            confidence = 1.0 - 2.0 ** -len(seen)
+            return NatReport(Mapping.OPEN, Filtering.INDEPENDENT, confidence=confidence)
+        rule = self._history.rule(is_ipv6=seen[0].observed.is_ipv6)
+        mapping, confidence = Mapping.UNKNOWN, 0.0
+        if len(seen) > 1:
+            mapping, confidence = likeliest(weigh(self._evidence(seen), kept=self._keeps))
+        return NatReport(
+            mapping=mapping,
+            allocation=rule.allocation,
+            confidence=confidence,
+            stride=rule.stride,
+            low=rule.low,
+            high=rule.high,
+            allocation_confidence=rule.confidence,
+            keeps_parity=rule.keeps_parity,
+            load_per_s=self._drift.per_s if rule.allocation is Allocation.SEQUENTIAL else 0.0,
+        )
+
+    def _main_views(self) -> list[View]:
+        """What servers said of the main socket, oldest first, of the NAT that is reported."""
+        seen = [o.view for o in self._of(MAIN_SOCKET)]
+        seen = [view for view in seen if not view.observed.is_ipv6] or seen
+        outside = [view for view in seen if not self._is_ours(view.observed.host)]
+        return outside or seen
+
+    def _evidence(self, seen: list[View]) -> list[View]:
+        family = seen[0].observed.is_ipv6
+        echoes = (View(e.destination, e.observed, is_peer=True) for e in self._echoes.values())
+        return [*seen, *(echo for echo in echoes if echo.observed.is_ipv6 == family)]
 
     def _is_ours(self, host: str) -> bool:
         """Whether nobody stands between us and a server that sees us there."""
         return host in self._local_addresses or ipaddress.ip_address(host).is_loopback
 
-    def _is_kept(self, seen: list[Observation]) -> bool:
-        return all(o.observed.port == self._local_port for o in seen)
+    def _is_kept(self, seen: Observation) -> bool:
+        return seen.socket == MAIN_SOCKET and seen.observed.port == self._local_port
+
+    def _note_port(self, fresh: Observation) -> None:
+        if any(o.observed == fresh.observed for o in self._of(fresh.socket)):
+            return  # of a mapping that another destination has shown already
+        local_port: int | None = self._local_port
+        if fresh.socket != MAIN_SOCKET:
+            local_port = int(fresh.socket) if fresh.socket < LOWEST_ANY_PORT_SOCKET else None
+        self._history.add(fresh.socket, local_port, fresh.destination, fresh.observed, fresh.at)
+        if not fresh.observed.is_ipv6:
+            self._drift.add(fresh.observed.port, self._history.rule(is_ipv6=False), fresh.at)
+
+    # --- private: changing one's mind
+
+    def _look_for_doubt(self, fresh: Observation, last: Observation | None, known: Mapping) -> None:
+        """Note an answer that the class does not expect, unless it is one of those asked for
+        because of such an answer."""
+        older = [o for o in self._alike(fresh) if o.at < fresh.at - MOVED_WITHIN_S]
+        moved = last is not None and last.observed != fresh.observed and known in _SINGLE
+        of_host = [o for o in older if o.destination.host == fresh.destination.host]
+        surprises = moved or any(contradicts(known, fresh.view, o.view) for o in of_host)
+        spaced = self._doubted_at is None or fresh.at >= self._doubted_at + DOUBT_SPACING_S
+        if surprises and spaced:
+            self._doubted, self._doubted_at = fresh.destination, fresh.at
+
+    def _settle_doubt(self, fresh: Observation, known: Mapping) -> None:
+        """Once enough ports of a host have spoken anew, forget what another class was seen by."""
+        if fresh.socket != MAIN_SOCKET:
+            return
+        since = fresh.at - MOVED_WITHIN_S
+        alike = self._alike(fresh)
+        older = [o for o in alike if o.at < since]
+        anew = [o.view for o in alike if o.at >= since]
+        anew = [view for view in anew if view.destination.host == fresh.destination.host]
+        if not older or len(anew) < ENOUGH_FRESH:
+            return
+        mapping, _ = likeliest(weigh(anew, kept=self._keeps))
+        if mapping is not known and any(contradicts(known, anew[-1], view) for view in anew[:-1]):
+            for observation in older:
+                del self._observations[observation.socket, observation.destination]
+
+    def _settle(self, now: float) -> None:
+        """Once another class is sure, the ports that came of the former one are no samples."""
+        report = self.report()
+        if report.mapping is Mapping.UNKNOWN or report.confidence < SURE:
+            return
+        if self._settled not in (Mapping.UNKNOWN, report.mapping):
+            since = now - MOVED_WITHIN_S
+            self._history.forget_before(since)
+            self._echoes = {peer: e for peer, e in self._echoes.items() if e.at >= since}
+            self._drift = Drift()
+            self._keeps = any(self._is_kept(o) for o in self._of(MAIN_SOCKET))
+            self._report = None
+        self._settled = report.mapping
+
+    def _alike(self, fresh: Observation) -> list[Observation]:
+        """Observations of the same socket and family."""
+        family = fresh.observed.is_ipv6
+        return [o for o in self._of(fresh.socket) if o.observed.is_ipv6 == family]
 
     def _forget_mapping(self, socket: SocketId, gone: Address, now: float) -> None:
         """Drop what was seen of a mapping that is gone, if the NAT kept but one per socket."""
@@ -189,5 +324,13 @@ class NatModel:
         old = now - OBSERVATION_LIFETIME_S
         for key in [key for key, o in self._observations.items() if o.at < old]:
             del self._observations[key]
+        for peer in [peer for peer, echo in self._echoes.items() if echo.at < old]:
+            del self._echoes[peer]
         while len(self._observations) > MOST_OBSERVATIONS:
             del self._observations[next(iter(self._observations))]
+        while len(self._echoes) > MOST_OBSERVATIONS:
+            del self._echoes[next(iter(self._echoes))]
+
+
+_SINGLE = (Mapping.OPEN, Mapping.INDEPENDENT, Mapping.ADDRESS_DEPENDENT)
+"""The classes by which a port of a host never sees us elsewhere than before."""

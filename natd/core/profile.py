@@ -13,7 +13,7 @@ from natd.core.candidates import local_candidates
 from natd.core.card import Card, Identity, seal_card
 from natd.core.schedule import earliest
 from natd.core.secrets import Prekey
-from natd.core.types import Address, Candidate, CandidateKind, NatReport
+from natd.core.types import SURE, Address, Candidate, CandidateKind, NatReport
 
 PREKEY_LIFETIME_S = 3600.0
 PREKEY_GRACE_S = 7200.0
@@ -124,4 +124,14 @@ class Profile:
 
 
 def _what_counts(report: NatReport) -> tuple[object, ...]:
-    return (report.mapping, report.filtering, report.allocation, report.may_be_hard)
+    return (
+        report.mapping,
+        report.filtering,
+        report.allocation,
+        report.stride,
+        report.low,
+        report.high,
+        report.keeps_parity,
+        report.may_be_hard,
+        report.allocation_confidence >= SURE,
+    )

@@ -132,6 +132,13 @@ class NatReport:
     low: int = 1024
     high: int = 65535
     """The range that new ports are expected in, both ends included."""
+    allocation_confidence: float = 0.0
+    """0 to 1: how sure we are of the allocation with its stride or its block.  A block seen by
+    four samples is too small in one NAT of eight (0.875), by eight hardly ever (0.99)."""
+    keeps_parity: bool = False
+    """An even local port gets an even external one, an odd one an odd one."""
+    load_per_s: float = 0.0
+    """Of a sequential allocation: how many steps others take a second, as far as measured."""
 
     @property
     def is_hard(self) -> bool:

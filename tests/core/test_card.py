@@ -41,7 +41,15 @@ CARD = Card(
         Candidate(CandidateKind.IPV6, Address("2001:db8::20", 40000)),
         Candidate(CandidateKind.SERVER_REFLEXIVE, Address("203.0.113.9", 61234)),
     ),
-    nat=NatReport(Mapping.INDEPENDENT, Filtering.DEPENDENT, Allocation.PRESERVING, 1.0),
+    nat=NatReport(
+        Mapping.INDEPENDENT,
+        Filtering.DEPENDENT,
+        Allocation.PRESERVING,
+        1.0,
+        allocation_confidence=0.8,
+        keeps_parity=True,
+        load_per_s=2.5,
+    ),
     features=("files",),
 )
 
@@ -96,6 +104,7 @@ def test_the_layout_is_the_one_written_down() -> None:
         + "05616c696365" + "010566696c6573"
         + "04" + "0004c0a801149c40" + "00040a0000079c40"
         + "010620010db80000000000000000000000209c40" + "0304cb007109ef32"
+        + "cc010028"
     )  # fmt: skip
     Ed25519PublicKey.from_public_bytes(ALICE.peer).verify(
         body[-64:], b"\x0bnatd/1 card" + binding + signed
@@ -256,9 +265,21 @@ def test_every_mapping_class_survives_the_card(mapping: Mapping) -> None:
     assert open_card(seal_card(card, ALICE, NETWORK_KEY), NETWORK_KEY).nat.mapping is mapping
 
 
+def test_a_card_that_ends_with_its_candidates_tells_nothing_more_of_its_nat() -> None:
+    card = open_card(sign_and_seal(HEAD + TEXTS + b"\0", ALICE), NETWORK_KEY)
+    assert card.nat == NatReport()
+
+
+def test_a_load_beyond_what_a_card_can_tell_is_the_most_that_it_can() -> None:
+    card = replace(CARD, nat=replace(CARD.nat, load_per_s=1e9))
+    opened = open_card(seal_card(card, ALICE, NETWORK_KEY), NETWORK_KEY)
+    assert opened.nat.load_per_s == 0xFFFF / 16
+
+
 def test_a_later_versions_additions_are_passed_over() -> None:
     later = HEAD[:-9] + b"\xff\xff\xff\x80" + HEAD[-5:] + TEXTS
-    later += bytes((2, 99, 4, 10, 0, 0, 1, 1, 1, 0, 4, 10, 0, 0, 2, 0x9C, 0x40)) + b"what comes"
+    later += bytes((2, 99, 4, 10, 0, 0, 1, 1, 1, 0, 4, 10, 0, 0, 2, 0x9C, 0x40)) + bytes(4)
+    later += b"what comes"
 
     card = open_card(sign_and_seal(later, ALICE), NETWORK_KEY)
 

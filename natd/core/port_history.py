@@ -1,0 +1,81 @@
+"""The external ports that new mappings of ours got, in the order in which they were made.
+
+Rules:
+- What leaves at one instant from one socket is a burst.  Within it the order is that of the
+  ports asked, a server's own port after its sampling ports (`registration`), whatever the order
+  of the answers.
+- The newest `MOST_PORTS` are kept, for an hour: longer than a carrier's block stays with an idle
+  subscriber, many enough for every rule.
+"""
+
+from dataclasses import dataclass
+
+from natd.core.allocation import PortRule, PortSample, judge
+from natd.core.types import Address, SocketId
+
+BURST_S = 1.0
+"""Answers to what left at one instant come within this time, retransmissions included."""
+
+MOST_PORTS = 24
+KEPT_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    socket: SocketId
+    local_port: int | None
+    destination: Address
+    observed: Address
+    at: float
+    burst: int
+
+
+class PortHistory:
+    """See the top of this file."""
+
+    def __init__(self) -> None:
+        self._made: list[_Made] = []
+        self._bursts = 0
+
+    def add(
+        self,
+        socket: SocketId,
+        local_port: int | None,
+        destination: Address,
+        observed: Address,
+        now: float,
+    ) -> None:
+        """A new mapping of a socket towards a destination; `local_port` is None if unknown."""
+        burst = next(
+            (
+                made.burst
+                for made in reversed(self._made)
+                if made.socket == socket
+                and made.destination.host == destination.host
+                and now - made.at <= BURST_S
+            ),
+            None,
+        )
+        if burst is None:
+            self._bursts += 1
+            burst = self._bursts
+        self._made.append(_Made(socket, local_port, destination, observed, now, burst))
+        self._made = [made for made in self._made if now - made.at <= KEPT_S][-MOST_PORTS:]
+
+    def clear(self) -> None:
+        self._made.clear()
+
+    def forget_before(self, instant: float) -> None:
+        self._made = [made for made in self._made if made.at >= instant]
+
+    def rule(self, *, is_ipv6: bool) -> PortRule:
+        """What they tell of those to come."""
+        made = [m for m in self._made if m.observed.is_ipv6 == is_ipv6]
+        lowest = {
+            burst: min(m.destination.port for m in made if m.burst == burst)
+            for burst in {m.burst for m in made}
+        }
+        made.sort(
+            key=lambda m: (m.burst, m.destination.port == lowest[m.burst], m.destination.port)
+        )
+        return judge([PortSample(m.local_port, m.observed.port, m.burst) for m in made])
