@@ -20,12 +20,14 @@ from natd.commands import Command, Commands
 from natd.config import Config, changed_keys, reload_config
 from natd.core import events
 from natd.core.card import Identity
+from natd.core.link import GROUP
 from natd.core.node import Node
 from natd.core.session import prepare_sessions
 from natd.core.types import Address, SocketId
 from natd.directories import Directories
 from natd.errors import CommandError, ConfigError
 from natd.event_log import EventLog
+from natd.lan import Lan
 from natd.mailbox import DAY_MS, Mailbox
 from natd.networks import Networks
 from natd.parts import Parts
@@ -77,6 +79,7 @@ class Engine:
             names=ServerNames(self._take_servers, ipv6=config.paths.ipv6),
             pump=self.pump_soon,
         )
+        self._lan = Lan(self.receive, self.pump_soon)
         self._chronicle = Chronicle(self._parts)
         self._networks = Networks(self._parts, self._chronicle)
         self._report = Report(self._parts, self._networks)
@@ -113,6 +116,7 @@ class Engine:
     def stop(self) -> None:
         """Say goodbye to servers and peers."""
         self._parts.names.close()
+        self._lan.close()
         self._parts.node.stop(time.monotonic())
         self._pump()
         if self._timer is not None:
@@ -139,6 +143,7 @@ class Engine:
         if "stun_servers" in changed:
             self._follow_stun_servers()
         self._follow_router()
+        self._follow_link()
         self._limit_escalations()
         await self._networks.configure(after)
         return changed
@@ -167,6 +172,7 @@ class Engine:
         """At start, and when the machine's addresses have changed."""
         parts = self._parts
         self._follow_router()
+        self._follow_link()
         if not (parts.sockets.has_ipv6 and parts.config.paths.ipv6):
             addresses = tuple(host for host in addresses if ":" not in host)
         parts.node.set_local_addresses(addresses, parts.sockets.port, time.monotonic())
@@ -182,6 +188,13 @@ class Engine:
     def _follow_router(self) -> None:
         parts = self._parts
         parts.port_map.follow(parts.sockets.port, wanted=parts.config.paths.port_mapping)
+
+    def _follow_link(self) -> None:
+        parts, paths = self._parts, self._parts.config.paths
+        ipv6 = parts.sockets.has_ipv6 and paths.ipv6
+        heard = self._lan.follow(wanted=paths.lan_discovery, ipv6=ipv6)
+        parts.node.use_link(heard, time.monotonic())
+        self.pump_soon()
 
     def _take_mapped(self, addresses: tuple[Address, ...]) -> None:
         self._parts.node.set_mapped(addresses, time.monotonic())
@@ -231,7 +244,10 @@ class Engine:
                     self._parts.port_map.seen_at(observed)
                 case events.PeerDisconnected():
                     self._parts.port_map.look_again()
-        self._parts.sockets.send(node.datagrams_to_send())
+        for datagram in (datagrams := node.datagrams_to_send()):
+            if datagram.address == GROUP:
+                self._lan.call(datagram.data, self._parts.sockets)
+        self._parts.sockets.send(d for d in datagrams if d.address != GROUP)
         self._rearm(node.get_timer())
 
     def _rearm(self, at: float | None) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 
 SETTLE_S = 0.25
 """One change of network is dozens of messages (link, addresses, routes) over some tenths of a
@@ -32,6 +33,40 @@ _CHANGES = (
     | _RTMGRP_IPV6_IFADDR
     | _RTMGRP_IPV6_ROUTE
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An interface on which others hear what is multicast."""
+
+    name: str
+    index: int
+    has_ipv4: bool
+    has_ipv6: bool
+
+    def has(self, family: int) -> bool:
+        return self.has_ipv6 if family == socket.AF_INET6 else self.has_ipv4
+
+
+def multicast_links() -> tuple[Link, ...]:
+    """The interfaces that are up and carry multicast, real ones first; loopback is none."""
+    import psutil
+
+    links = []
+    addresses = psutil.net_if_addrs()
+    for name, state in psutil.net_if_stats().items():
+        flags = state.flags.split(",")
+        if not state.isup or "multicast" not in flags or "loopback" in flags:
+            continue
+        families = {entry.family for entry in addresses.get(name, ())}
+        try:
+            index = socket.if_nametoindex(name)
+        except OSError:
+            continue
+        links.append(Link(name, index, socket.AF_INET in families, socket.AF_INET6 in families))
+    return tuple(
+        sorted(links, key=lambda link: (link.name.startswith(VIRTUAL_PREFIXES), link.name))
+    )
 
 
 def local_addresses() -> tuple[str, ...]:

@@ -40,6 +40,10 @@ ADDRESS_CACHE_ENTRIES = 4096
 _MAPPED_PREFIX = "::ffff:"
 _HOP_LIMIT = struct.Struct("i")
 
+_PKTINFO = 8
+"""IP_PKTINFO of ip(7), which Python's socket module does not name on this version."""
+_PACKET_INFO = struct.Struct("i4s4s")
+
 
 class UdpSockets:
     """The main socket and the helpers; `on_datagram(data, address, socket)` for each arrival."""
@@ -100,6 +104,20 @@ class UdpSockets:
                     sock.sendmsg([data], [self._hop_limit(address, ttl)], 0, destination)
             except OSError as error:
                 self.errors[errno.errorcode.get(error.errno or 0, "UNKNOWN")] += 1
+
+    def send_from_link(self, data: bytes, group: Address, interface: int) -> None:
+        """Send to a multicast group out of one interface, from the main socket, and no further
+        than the link: the system's hop limit for that is 1."""
+        sock = self._sockets[MAIN_SOCKET]
+        try:
+            if group.is_ipv6:
+                sock.sendto(data, (group.host, group.port, 0, interface))
+            else:
+                info = _PACKET_INFO.pack(interface, bytes(4), bytes(4))
+                control = [(socket.IPPROTO_IP, _PKTINFO, info)]
+                sock.sendmsg([data], control, 0, self._destination(group))
+        except OSError as error:
+            self.errors[errno.errorcode.get(error.errno or 0, "UNKNOWN")] += 1
 
     def drop(self, socket_id: SocketId) -> None:
         """Close a helper; the main socket stays until `close`."""
