@@ -6,9 +6,9 @@
 
 Rules:
 - It watches and never acts: nothing that is sent depends on it.
-- A verdict is told when an attempt has failed; another one replaces it when what is known has
-  changed, but none is told twice in one attempt.
-- Asked at any time, it judges by what is known then (`verdict`).
+- A verdict is told when an attempt has failed and no path is left; another one replaces it when
+  what is known has changed, but none is told twice in one attempt.
+- Asked at any time, it judges by what is known then (`report`).
 """
 
 from collections.abc import Iterable
@@ -136,7 +136,8 @@ class Diagnosis:
                 self._log.note(Step.PATH, f"{path.kind} {path.address}, by {path.technique}", now)
             case PathDown():
                 self._path = None
-                self._begin(now)
+                self._watches = self._is_news = True
+                self._log.begin(now)
                 self._log.note(Step.PATH_LOST, "no answer on any path", now)
             case AttemptFailed(heard):
                 self._has_failed = self._is_news = True
@@ -187,7 +188,7 @@ class Diagnosis:
     def next_verdict(self, card: Card, *, may_guess: bool, now: float) -> Verdict | None:
         """Drain: what is to be told, once, after an attempt has failed.  `may_guess`: whether
         more than plain checks may be spent on this peer."""
-        if not (self._has_failed and self._is_news):
+        if not (self._has_failed and self._is_news) or self._path is not None:
             return None
         self._is_news = False
         self._told = verdict = judge(self._findings(card, may_guess))

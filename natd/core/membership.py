@@ -40,6 +40,7 @@ from natd.core.servers import (
     OurAddressMoved,
     ServerReport,
     Servers,
+    ServersSilent,
     SocketSampled,
     SomebodyAbsent,
     SomebodyIntroduced,
@@ -52,6 +53,7 @@ from natd.core.types import (
     PeerId,
     SocketId,
 )
+from natd.core.verdict import judge_servers
 
 CARD_RENEWAL_S = 2.0
 """How long a change of ours settles before servers and peers are told: changes come in rows."""
@@ -296,9 +298,14 @@ class Membership:
                     if absent in self._peers:
                         self._peers[absent].absent(server, now)
                         self.drain_peer(self._peers[absent], now)
-                case events.ServerAnswered() | events.ServerLost():
+                case ServersSilent(lost):
+                    verdict = judge_servers(udp_works=self._surroundings().udp_works)
+                    reason = f"{lost.reason}: {verdict.text}"
+                    self._events.append(replace(lost, reason=reason, code=verdict.code))
                     self._tell_surroundings(now)
+                case events.ServerAnswered() | events.ServerLost():
                     self._events.append(event)
+                    self._tell_surroundings(now)
                 case SocketSampled(socket, observed, poisoned):
                     for peer in tuple(self._peers.values()):
                         peer.sampled(socket, observed, poisoned=poisoned, now=now)

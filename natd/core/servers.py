@@ -26,7 +26,6 @@ from natd.core.rendezvous import PREFIX_BYTES
 from natd.core.routing import RENDEZVOUS, Routed, Unrouted
 from natd.core.schedule import Timetable
 from natd.core.types import MAIN_SOCKET, Address, Datagram, NetworkId, PeerId, SocketId
-from natd.core.verdict import judge_servers
 
 SAMPLE_PORTS = 3
 """The ports after a server's own are part of the server, too, and never a peer."""
@@ -63,6 +62,13 @@ class SomebodyAbsent:
 
 
 @dataclass(frozen=True, slots=True)
+class ServersSilent:
+    """With this one, the last of the servers is lost: why is for the owner to judge."""
+
+    lost: events.ServerLost
+
+
+@dataclass(frozen=True, slots=True)
 class SocketSampled:
     """A port of a server's that had no flow saw `socket` as `observed`."""
 
@@ -83,6 +89,7 @@ ServersEvent = (
     | Unrouted
     | SomebodyIntroduced
     | SomebodyAbsent
+    | ServersSilent
     | SocketSampled
     | OurAddressMoved
 )
@@ -272,13 +279,9 @@ class Servers:
                         self._listed = True
                         self._events.append(events.MembersListed(self._network))
                 case Lost(reason, is_silence):
-                    code = None
-                    if is_silence and self.are_silent:
-                        verdict = judge_servers(udp_works=self.somebody_answers)
-                        code, reason = verdict.code, f"{reason}: {verdict.text}"
-                    self._events.append(
-                        events.ServerLost(self._network, registration.server, reason, code)
-                    )
+                    lost = events.ServerLost(self._network, registration.server, reason)
+                    explains = is_silence and self.are_silent
+                    self._events.append(ServersSilent(lost) if explains else lost)
                 case Absent(peer):
                     self._events.append(SomebodyAbsent(registration.server, peer))
             self._datagrams += registration.datagrams_to_send()
