@@ -60,6 +60,7 @@ class Process:
             "PATH": os.environ["PATH"],
             "HOME": str(self.directory),
             "NATD_PATHS_PORT_MAPPING": "false",
+            "NATD_PATHS_LAN_DISCOVERY": "false",
         }
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -212,6 +212,7 @@ def test_the_service_manager_is_told_when_it_is_ready_reloads_and_stops(tmp_path
             "PATH": os.environ["PATH"],
             "HOME": str(tmp_path),
             "NATD_PATHS_PORT_MAPPING": "false",
+            "NATD_PATHS_LAN_DISCOVERY": "false",
             "NOTIFY_SOCKET": str(tmp_path / "notify"),
             "WATCHDOG_USEC": "500000",
         }
