@@ -19,10 +19,11 @@ import fnmatch
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from tests.bench import virtual_matrix
+from natctl.own_world import WorldError
+from tests.bench import real_grounds, real_matrix, virtual_matrix
 from tests.bench.cells import ROWS, Cell
 from tests.bench.figures import (
     LABS,
@@ -43,6 +44,8 @@ CHUNK = 50
 
 SEEDS_AT_REST = 2
 """Of each cell: so many pairs are watched when they have nothing to say."""
+
+VERDICT_SHARE = 0.2
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -104,7 +107,31 @@ def measure_virtual(cells: Sequence[Cell], seeds: int, jobs: int, ledger: Ledger
             for cell in cells
         ]
         for cell, futures in pieces:
-            ledger.add(cell, "virtual", [run for future in futures for run in _result(future)])
+            ledger.add(cell, "virtual", [run for future in futures for run in future.result()])
+
+
+def measure_real(lab: str, runs: int, cells: Sequence[Cell], labs: int, ledger: Ledger) -> None:
+    """The runs of a row, shared by its cells; so many laboratories side by side."""
+    playable = [c for c in cells if real_grounds.plays(c) or lab == "real"]
+    playable = [c for c in playable if not c.only_virtual]
+    with ProcessPoolExecutor(labs) as pool:
+        futures = [
+            (cell, pool.submit(real_matrix.play, lab, cell, range(_share(cell, playable, runs))))
+            for cell in playable
+        ]
+        for cell, future in futures:
+            try:
+                ledger.add(cell, lab, future.result())
+            except WorldError as error:
+                print(f"{lab:8}{cell.name}: {error}", file=sys.stderr)
+
+
+def _share(cell: Cell, cells: Sequence[Cell], runs: int) -> int:
+    """A verdict takes ten seconds and differs little, so those rows have fewer."""
+    if cell.wants_verdict:
+        runs = max(1, round(runs * VERDICT_SHARE))
+    siblings = sum((c.row, c.is_early) == (cell.row, cell.is_early) for c in cells)
+    return -(-runs // siblings)
 
 
 def play_seeds(cell: Cell, seeds: range) -> list[Run]:
@@ -116,10 +143,6 @@ def _pieces(seeds: int) -> Iterator[range]:
         yield range(first, min(first + CHUNK, seeds))
 
 
-def _result(future: "Future[list[Run]]") -> list[Run]:
-    return future.result()
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description="every pair of NATs in three laboratories")
     for lab in LABS:
@@ -127,6 +150,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=SEEDS, help="of each virtual cell")
     parser.add_argument("--runs", type=int, default=RUNS, help="of each row with real daemons")
     parser.add_argument("--jobs", type=int, default=2, help="processes for the virtual internet")
+    parser.add_argument("--labs", type=int, default=2, help="laboratories at once, real and kernel")
     parser.add_argument("--cells", default="*", metavar="GLOB", help="names of cells or rows")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, nargs="+", metavar="FILE")
@@ -141,6 +165,9 @@ def main() -> int:
     ledger = Ledger(arguments.json)
     if "virtual" in wanted:
         measure_virtual(cells, arguments.seeds, arguments.jobs, ledger)
+    for lab in ("real", "kernel"):
+        if lab in wanted:
+            measure_real(lab, arguments.runs, cells, arguments.labs, ledger)
     print(report(ledger.fresh))
     return 0 if all(figures.met or figures.early for figures in ledger.fresh) else 1
 

@@ -107,7 +107,9 @@ class Programs:
         process.send_signal(signal.SIGKILL)
         process.wait()
 
-    async def start_peer(self, name: str, state: str | None = None) -> Peer:
+    async def start_peer(
+        self, name: str, state: str | None = None, *, port: int | None = None
+    ) -> Peer:
         """A daemon on the host `name`.  The same `state` is the same identity."""
         state = state or name
         # A socket's path may have 107 bytes, and pytest's directories use most of them.
@@ -115,6 +117,8 @@ class Programs:
         log = self._directory / f"{state}.log"
         arguments = ["--state-dir", str(self._directory / state)]
         arguments += ["--runtime-dir", str(socket.parent)]
+        if port is not None:
+            arguments += ["--port", str(port)]
         process = await self._ready(name, arguments, log)
         peer = Peer(name, process, socket)
         self._peers[name] = peer
@@ -126,12 +130,17 @@ class Programs:
         await peer.close()
         await _stopped(peer.process)
 
+    async def drop_peer(self, name: str) -> None:
+        """kill -9, and nothing of it stays behind: it is never started again."""
+        self.kill(name)
+        await self.stop_peer(name)
+
     async def _ready(self, name: str, arguments: list[str], log: Path) -> "subprocess.Popen[Any]":
         """Start `natd` there and wait until it says that it is ready."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith("NATD_")}
         kept["XDG_CONFIG_HOME"] = str(self._directory / "config")
         with contextlib.ExitStack() as stack:
-            path = self._directory / "ready"
+            path = Path(self._runtime.name) / f"{name}.ready"
             path.unlink(missing_ok=True)
             call = stack.enter_context(contextlib.closing(ReadyCall(path)))
             output = stack.enter_context(log.open("ab"))

@@ -8,21 +8,32 @@
         lab.popen("alice", ["natd", ...])
 
 Each host is a network namespace with one TUN device, and its address and route are what the
-fabric says.  A host of the fabric may also be a router with the kernel's NAT, and what is
-behind it (`lab.put_behind_kernel_nat`).
+fabric says.  A host of the fabric may also be a router with the kernel's NAT, with hosts and
+further routers behind it (`lab.put_behind_kernel_nat`).
 """
 
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from natctl.namespaces import Topology
 from natctl.own_world import Namespaces, WorldError
-from tests.fabric import Fabric, Gateway, Weather
+from tests.fabric import Fabric, Gateway, Host, Packet, Weather
 from tests.natlab.interpreter import python
 from tests.natlab.tun_process import DEVICE, read_pickle, write_pickle
+
+
+@dataclass(frozen=True, slots=True)
+class _Router:
+    """The kernel's NAT in one namespace."""
+
+    flavour: str
+    accepts_input: bool
+    lan: str
+    inside: list[str] = field(default_factory=list)
 
 
 class TunInternet:
@@ -32,28 +43,42 @@ class TunInternet:
         self.fabric = Fabric(seed, weather)
         self.namespaces = Namespaces()
         self._topology = Topology()
-        self._behind: dict[str, tuple[str, str, bool]] = {}
+        self._routers: dict[str, _Router] = {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def put_behind_kernel_nat(
-        self, name: str, nat: str, flavour: str = "", *, accepts_input: bool = False
+        self,
+        name: str,
+        nat: str,
+        flavour: str = "",
+        *,
+        accepts_input: bool = False,
+        lan: str | None = None,
     ) -> None:
-        """The namespace `name` behind the fabric's host `nat`, which masquerades."""
-        self._behind[nat] = (name, flavour, accepts_input)
+        """The namespace `name` behind `nat`, which masquerades: the fabric's host of that name,
+        or another namespace that was itself put behind one.  Several may be behind the same; the
+        first one says how it masquerades and which `lan` (`192.168.7`) it has."""
+        router = self._routers.setdefault(
+            nat, _Router(flavour, accepts_input, lan or f"192.168.{200 + len(self._routers)}")
+        )
+        router.inside.append(name)
 
     def start(self) -> None:
         topology = self._topology
-        for index, host in enumerate(self.fabric.hosts()):
-            if host.name not in self._behind:
+        for host in self.fabric.hosts():
+            if host.name not in self._routers:
                 topology.namespace(host.name)
-                continue
-            inside, flavour, accepts_input = self._behind[host.name]
-            topology.router(host.name)
-            topology.namespace(inside)
-            lan = f"192.168.{200 + index}"
-            topology.cable(inside, "eth0", f"{lan}.2/24", host.name, "lan", f"{lan}.1/24")
-            topology.route(inside, "default", f"{lan}.1")
-            topology.masquerade(host.name, DEVICE, flavour, accepts_input=accepts_input)
+        for nat, router in self._routers.items():
+            if not any(nat in other.inside for other in self._routers.values()):
+                topology.router(nat)
+            topology.switch(nat, "lan", f"{router.lan}.1/24")
+            topology.masquerade(nat, DEVICE, router.flavour, accepts_input=router.accepts_input)
+            for number, name in enumerate(router.inside, start=2):
+                is_router = name in self._routers
+                (topology.router if is_router else topology.namespace)(name)
+                device = DEVICE if is_router else "eth0"
+                topology.plug(name, device, f"{router.lan}.{number}/24", nat, "lan")
+                topology.route(name, "default", f"{router.lan}.1")
         self.namespaces.build(topology)
         self._process = self.namespaces.popen(
             None,
@@ -73,8 +98,11 @@ class TunInternet:
     def run(self, name: str, argv: Sequence[str | Path], **options: Any) -> str:
         return self.namespaces.run(name, argv, **options)
 
+    def fabric_host(self, name: str) -> Host:
+        return next(host for host in self.fabric.hosts() if host.name == name)
+
     def address(self, name: str) -> str:
-        return next(host for host in self.fabric.hosts() if host.name == name).address
+        return self.fabric_host(name).address
 
     # --- while it runs ---
 
@@ -86,6 +114,14 @@ class TunInternet:
         """Instant (time.monotonic) at which the host's first packet came to the TUN device."""
         seen: float | None = self._ask("first_seen", host)
         return seen
+
+    def send_after(self, watched: str, sender: str, packet: Packet, delay_s: float) -> None:
+        """Let the host `sender` say something by itself, so long after the first packet of
+        `watched` that comes after the next `watch`."""
+        self._ask("send_after", watched, sender, packet, delay_s)
+
+    def forget_peaks(self) -> None:
+        self._ask("forget_peaks")
 
     def reboot(self, gateway: Gateway) -> None:
         self._ask("reboot", gateway.name)
@@ -102,7 +138,8 @@ class TunInternet:
         self._ask("connect", name, connected)
 
     def counts(self) -> dict[str, Any]:
-        """`dropped` by reason, packets `sent` by host, table `entries` made by NAT."""
+        """`dropped` by reason, packets `sent` and the `peaks` of a second by host, table `entries`
+        made by NAT."""
         counts: dict[str, Any] = self._ask("counts")
         return counts
 

@@ -17,9 +17,10 @@ import select
 import struct
 import subprocess
 import time
+from collections import defaultdict, deque
 from typing import IO, Any
 
-from tests.fabric import Fabric, Host, Weather
+from tests.fabric import Fabric, Host, Packet, Weather
 from tests.natlab.ip import build, parse
 
 DEVICE = "wan"
@@ -69,6 +70,9 @@ class TunProcess:
         self._host_of: dict[int, Host] = {}
         self._device_of: dict[Host, int] = {}
         self._first_seen: dict[str, float] = {}
+        self._early: dict[str, tuple[str, Packet, float]] = {}
+        self._last_second: dict[str, deque[float]] = defaultdict(deque)
+        self._peaks: dict[str, int] = {}
         for name, namespace in namespaces.items():
             device = _open_tun(namespace)
             self._host_of[device] = self._hosts[name]
@@ -103,8 +107,23 @@ class TunProcess:
             packet = parse(raw)
             if packet is not None:
                 now = time.monotonic()
-                self._first_seen.setdefault(host.name, now)
+                if host.name not in self._first_seen:
+                    self._first_seen[host.name] = now
+                    self._send_early(host.name, now)
+                self._count(host.name, now)
                 self._fabric.send(host, packet, now)
+
+    def _send_early(self, watched: str, now: float) -> None:
+        if watched in self._early:
+            sender, packet, delay_s = self._early.pop(watched)
+            self._fabric.send(self._hosts[sender], packet, now + delay_s)
+
+    def _count(self, host: str, now: float) -> None:
+        recent = self._last_second[host]
+        recent.append(now)
+        while recent[0] <= now - 1.0:
+            recent.popleft()
+        self._peaks[host] = max(self._peaks.get(host, 0), len(recent))
 
     def _deliver(self) -> None:
         for _, host, packet in self._fabric.arrivals(time.monotonic()):
@@ -121,6 +140,13 @@ class TunProcess:
 
     def do_first_seen(self, host: str) -> float | None:
         return self._first_seen.get(host)
+
+    def do_send_after(self, watched: str, sender: str, packet: Packet, delay_s: float) -> None:
+        self._early[watched] = (sender, packet, delay_s)
+
+    def do_forget_peaks(self) -> None:
+        self._last_second.clear()
+        self._peaks.clear()
 
     def do_reboot(self, gateway: str) -> None:
         self._gateways[gateway].reboot()
@@ -139,6 +165,7 @@ class TunProcess:
         return {
             "dropped": dict(self._fabric.dropped),
             "sent": {host.name: host.sent for host in self._fabric.hosts()},
+            "peaks": dict(self._peaks),
             "entries": {g.name: g.nat.entries_made for g in self._gateways.values()},
         }
 
@@ -159,7 +186,7 @@ def _set_up(namespace: str, host: Host) -> None:
         lines.append(f"addr add {address}/{'128 nodad' if ':' in address else 24} dev {DEVICE}")
     lines.append(f"route add default dev {DEVICE}")
     if host.ipv6:
-        lines.append(f"-6 route add default dev {DEVICE}")
+        lines.append(f"route add ::/0 dev {DEVICE}")
     subprocess.run(
         ["ip", "-n", namespace, "-batch", "-"], input="\n".join(lines), text=True, check=True
     )
