@@ -28,11 +28,12 @@ def status(natctl: Invocation, watch: bool, check: bool) -> int:
 
 @click.command()
 @click.argument("network", required=False)
+@click.option("-v", "--verbose", is_flag=True, help="Show what the NATs of both ends do, too.")
 @pass_invocation
-def peers(natctl: Invocation, network: str | None) -> None:
+def peers(natctl: Invocation, network: str | None, verbose: bool) -> None:
     """Who is in a network, and by which path."""
     reply = natctl.request("peers", network=network)
-    natctl.output.answer(reply, views.peers_lines(reply))
+    natctl.output.answer(reply, views.peers_lines(reply, with_nats=verbose))
 
 
 @click.command()

@@ -4,7 +4,7 @@ import time
 
 import click
 
-from natctl import exit_codes, views
+from natctl import doctor_views, exit_codes, views
 from natctl.invocation import Invocation, pass_invocation
 from natd.ipc.errors import RequestError, UnreachableError
 
@@ -62,9 +62,9 @@ def doctor(natctl: Invocation, peer: str | None, network: str | None) -> int:
     except UnreachableError as error:
         check = {"name": "daemon", "ok": False, "text": error.text, "hint": error.hint}
         reply = {"checks": [check], "verdict": "Without the daemon nothing works."}
-        natctl.output.answer(reply, views.doctor_lines(reply))
+        natctl.output.answer(reply, doctor_views.doctor_lines(reply))
         return exit_codes.UNREACHABLE
-    natctl.output.answer(reply, views.doctor_lines(reply))
+    natctl.output.answer(reply, doctor_views.doctor_lines(reply))
     is_well = all(check.get("ok") for check in reply.get("checks", ()))
     return exit_codes.OK if is_well else exit_codes.FAILED
 

@@ -53,7 +53,7 @@ def status_lines(status: Json) -> list[Line]:
     return lines
 
 
-def peers_lines(reply: Json) -> list[Line]:
+def peers_lines(reply: Json, *, with_nats: bool = False) -> list[Line]:
     peers = reply.get("peers", [])
     name = str(reply.get("network", ""))
     if not peers:
@@ -65,7 +65,9 @@ def peers_lines(reply: Json) -> list[Line]:
     for row, peer in zip(table([_peer_row(peer) for peer in rows]), rows, strict=True):
         lines.append(row)
         if peer.get("state") != "online" and peer.get("verdict"):
-            lines.append([("   " + str(peer["verdict"]), "dim")])
+            lines += [[(f"   {line}", "dim")] for line in _wrapped(str(peer["verdict"]), 3)]
+        for whose, report in (peer.get("nats") or {}).items() if with_nats else ():
+            lines.append([(f"   NAT, {whose}: {report.get('words')}", "dim")])
     return lines
 
 
@@ -93,16 +95,6 @@ def identity_lines(reply: Json) -> list[Line]:
             [("kept in", "dim"), str(reply.get("state_dir"))],
         ]
     )
-
-
-def doctor_lines(reply: Json) -> list[Line]:
-    lines: list[Line] = []
-    for check in reply.get("checks", []):
-        sign: Span = ("ok    ", "good") if check.get("ok") else ("FAIL  ", "bad")
-        lines.append([sign, (f"{check.get('name')!s:<8}", "bold"), str(check.get("text", ""))])
-        if not check.get("ok") and check.get("hint"):
-            lines.append([("              " + str(check["hint"]), "dim")])
-    return [*lines, [(str(reply.get("verdict", "")), "bold")]]
 
 
 def joined_lines(reply: Json) -> list[Line]:
@@ -206,6 +198,12 @@ def _peer_row(peer: Json) -> list[Span]:
     words.append(TRUST_WORDS.get(str(peer.get("trust")), ""))
     row.append((" ".join(word for word in words if word), "dim"))
     return row
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    from natctl.doctor_views import wrapped  # textwrap takes a millisecond to load
+
+    return wrapped(text, indent)
 
 
 def _rank(order: list[str], peer: Json) -> int:

@@ -260,4 +260,6 @@ def nat_row(report: NatReport) -> dict[str, Any]:
         "filtering": str(report.filtering),
         "allocation": str(report.allocation),
         "confidence": round(report.confidence, 2),
+        "stride": report.stride,
+        "ports": [report.low, report.high],
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from natd.address_book import AddressBook
 from natd.config import Config
 from natd.core.card import Identity
+from natd.core.diagnosis import PeerDiagnosis
 from natd.core.node import Node
 from natd.core.presence import PeerView
 from natd.core.servers import ServerReport
@@ -47,6 +48,10 @@ class Parts:
 
     def servers(self, network: NetworkId) -> tuple[ServerReport, ...]:
         return self.node.servers(network) if network in self.entered else ()
+
+    def diagnose(self, network: NetworkId, peer: PeerId) -> PeerDiagnosis | None:
+        """None where the node has not met the peer in this run."""
+        return self.node.diagnose(network, peer) if network in self.entered else None
 
     def peers(self, network: NetworkId) -> tuple[PeerView, ...]:
         return self.node.peers(network, time.monotonic()) if network in self.entered else ()

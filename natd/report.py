@@ -7,19 +7,13 @@ from typing import Any
 from natd.address_book import CHANGED, JoinedNetwork, KnownPeer, full_name, shell_name
 from natd.chronicle import ms, nat_row, path_row
 from natd.core.presence import PeerView
-from natd.core.types import PeerId, PeerState, peer_id_text, peer_tag
+from natd.core.types import PeerState, peer_id_text, peer_tag
+from natd.doctor import REGISTERED, Doctor, nats_row
 from natd.networks import Networks
 from natd.parts import Parts
 from natd.version import natd_version
 
 Row = dict[str, Any]
-
-REGISTERED = "registered"
-"""The state of a server that has us on its list."""
-
-
-FORBIDDING = ("EPERM", "EACCES")
-"""Errors by which this system itself refuses to send."""
 
 
 class Report:
@@ -28,6 +22,7 @@ class Report:
     def __init__(self, parts: Parts, networks: Networks) -> None:
         self._parts = parts
         self._networks = networks
+        self._doctor = Doctor(parts)
         self._started_at = time.monotonic()
 
     def status(self) -> Row:
@@ -91,7 +86,7 @@ class Report:
         parts, rows = self._parts, []
         if parts.store.problem is not None:
             rows.append(_problem("storage", parts.store.problem, "make room on the disk"))
-        socket = self._socket_check()
+        socket = self._doctor.socket_check()
         if not socket["ok"]:
             rows.append(_problem("socket", socket["text"], socket["hint"]))
         for name, text in self._networks.problems.items():
@@ -112,72 +107,8 @@ class Report:
         return rows
 
     def doctor(self, target: tuple[JoinedNetwork, KnownPeer] | None) -> Row:
-        """Checks, from ourselves outwards; `target` is the peer in question."""
-        parts = self._parts
-        checks = [
-            self._socket_check(),
-            _check(
-                "store", parts.store.problem is None, parts.store.problem or "the disk takes it"
-            ),
-            _check("clock", time.time() > CLOCK_FLOOR_UNIX_S, f"it is {time.strftime('%F %T %Z')}"),
-        ]
-        for text in parts.names.problems.values():
-            checks.append(_check("server", False, text, "check the name and this machine's DNS"))
-        for network in self._joined():
-            checks += self._server_checks(network)
-        nat = parts.node.nat
-        seen = ", ".join(str(address) for address in parts.node.observed) or "nowhere yet"
-        hard = nat.is_hard
-        checks.append(
-            _check("nat", not hard, f"mapping {nat.mapping}, {nat.allocation}; seen at {seen}")
-        )
-        checks.append(_check("router", True, f"port mapping: {parts.port_map.summary()}"))
-        if target is not None:
-            checks.append(self._path_check(*target))
-        return {"checks": checks, "verdict": self._verdict(checks, target)}
-
-    def _socket_check(self) -> Row:
-        """Destinations that can't be reached are everyday; a system that forbids is not."""
-        errors = self._parts.sockets.errors
-        forbidden = sum(errors[name] for name in FORBIDDING)
-        told = ", ".join(f"{count} x {name}" for name, count in errors.most_common(4))
-        text = f"UDP on {self._udp()}" + (f"; not sent: {told}" if told else "")
-        return _check("socket", forbidden == 0, text, "allow natd's UDP in this machine's firewall")
-
-    def _server_checks(self, network: JoinedNetwork) -> list[Row]:
-        rows = []
-        for server in self._parts.servers(network.id):
-            good = server.state == REGISTERED
-            text = f"{server.address} of {network.name}: {server.state}"
-            silent_s = _age(server.last_answer_at, time.monotonic())
-            if good and server.rtt_s is not None:
-                text += f", {ms(server.rtt_s)} ms"
-            elif silent_s is not None:
-                text += f", last answer {silent_s:.0f} s ago"
-            rows.append(_check("server", good, text, "is natd --server running there?"))
-        return rows
-
-    def _path_check(self, network: JoinedNetwork, known: KnownPeer) -> Row:
-        view = self._view(network, known.peer)
-        name = full_name(known)
-        if view is None or view.path is None:
-            told = None if view is None else view.verdict
-            verdict = "no path yet" if told is None else told.text
-            return _check("path", False, f"{name}: {verdict}", f"natctl ping {shell_name(known)}")
-        path = path_row(view.path, time.monotonic())
-        text = f"{name}: {path['kind']} to {path['address']}, {path['rtt_ms']} ms"
-        return _check("path", True, text)
-
-    def _verdict(self, checks: list[Row], target: tuple[JoinedNetwork, KnownPeer] | None) -> str:
-        failed = [check for check in checks if not check["ok"]]
-        if not self._parts.book.networks:
-            return "This daemon has joined no network: natctl join NETWORK --server HOST:PORT."
-        if target is not None and any(check["name"] == "path" for check in failed):
-            return f"There is no direct path to {full_name(target[1])} at the moment."
-        names = sorted({check["name"] for check in failed})
-        if names == ["nat"]:
-            return "All is well; this NAT gives each destination another port, which is harder."
-        return f"Look at: {', '.join(names)}." if names else "All is well."
+        """See `natd.doctor`; `target` is the peer in question."""
+        return self._doctor.examine(target)
 
     def _joined(self) -> list[JoinedNetwork]:
         return sorted(self._parts.book.networks.values(), key=lambda network: network.name)
@@ -223,13 +154,11 @@ class Report:
         known = sorted(self._parts.book.peers(network.id), key=lambda peer: (peer.nick, peer.peer))
         return [(each, views.get(each.peer)) for each in known]
 
-    def _view(self, network: JoinedNetwork, peer: PeerId) -> PeerView | None:
-        return next((view for known, view in self._views(network) if known.peer == peer), None)
-
     def _peer_row(self, known: KnownPeer, view: PeerView | None) -> Row:
         now = time.monotonic()
         state = PeerState.OFFLINE if view is None else view.state
         path = None if view is None or view.path is None else path_row(view.path, now)
+        verdict = None if view is None else view.verdict
         seen_s = None if view is None else _age(view.last_heard_at, now)
         if seen_s is None and known.last_heard_unix_s:
             seen_s = max(0.0, round(time.time() - known.last_heard_unix_s, 1))
@@ -240,22 +169,16 @@ class Report:
             "trust": known.trust,
             "state": str(PeerState.BLOCKED if known.is_blocked else state),
             "path": path if state is PeerState.ONLINE else None,
-            "verdict": None if view is None or view.verdict is None else view.verdict.text,
+            "verdict": None if verdict is None else verdict.text,
+            "verdict_code": None if verdict is None else str(verdict.code),
+            "nats": None if view is None else nats_row(self._parts.node.nat, view.nat),
             "queued": self._parts.mailbox.queued(known.network, known.peer),
             "last_seen_s": seen_s,
         }
 
 
-CLOCK_FLOOR_UNIX_S = 1_735_689_600
-"""2025: a clock before this was never set.  It decides nothing but shows in every message."""
-
-
 def _age(at: float | None, now: float) -> float | None:
     return None if at is None else round(max(0.0, now - at), 1)
-
-
-def _check(name: str, ok: bool, text: str, hint: str | None = None) -> Row:
-    return {"name": name, "ok": ok, "text": text, "hint": None if ok else hint}
 
 
 def _problem(code: str, text: str, hint: str) -> Row:

@@ -19,9 +19,14 @@ from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
+from natd.core.types import SocketId
+
 HEAD = 24
 TAIL = 40
 """Together 64 steps: a screen and a half, and 10 KiB a peer at most."""
+
+MOST_SOCKETS = 512
+"""Counted in one row; an escalation uses fewer."""
 
 DETAIL_CHARACTERS = 160
 """Of a step.  Details are our own words and addresses; a server's list of those may be long."""
@@ -64,6 +69,8 @@ class LogEntry:
     detail: str
     """For people: addresses, kinds, techniques; may be empty."""
     count: int
+    sockets: int
+    """How many of ours they left from; 0 where that is not counted."""
 
 
 @dataclass(slots=True)
@@ -73,6 +80,7 @@ class _Row:
     step: Step
     detail: str
     count: int
+    sockets: set[SocketId]
 
 
 class AttemptLog:
@@ -90,18 +98,20 @@ class AttemptLog:
         self._began, self._steps = now, 0
         self._head, self._tail, self._open = [], deque(maxlen=TAIL), {}
 
-    def note(self, step: Step, detail: str, now: float, count: int = 1) -> None:
-        """Something was done, or happened, at `now`."""
+    def note(self, step: Step, detail: str, now: float, socket: SocketId | None = None) -> None:
+        """Something was done, or happened, at `now`; to be counted by `socket`, if given."""
         if self._began is None:
             self.begin(now)
         detail = detail[:DETAIL_CHARACTERS]
         row = self._open.get((step, detail))
         if row is not None:
-            row.last_at, row.count = now, row.count + count
+            row.last_at, row.count = now, row.count + 1
+            if socket is not None and len(row.sockets) < MOST_SOCKETS:
+                row.sockets.add(socket)
             return
         if step not in COUNTED:
             self._open.clear()
-        row = _Row(now, now, step, detail, count)
+        row = _Row(now, now, step, detail, 1, set() if socket is None else {socket})
         if step in COUNTED:
             self._open[step, detail] = row
         if len(self._head) < HEAD:
@@ -115,7 +125,14 @@ class AttemptLog:
         """Oldest first; those that are missing stood after the first `HEAD`."""
         began = self._began or 0.0
         return tuple(
-            LogEntry(row.at - began, row.last_at - began, row.step, row.detail, row.count)
+            LogEntry(
+                row.at - began,
+                row.last_at - began,
+                row.step,
+                row.detail,
+                row.count,
+                len(row.sockets),
+            )
             for row in (*self._head, *self._tail)
         )
 

@@ -108,7 +108,7 @@ class Diagnosis:
         """A server does not have the peer on its list."""
         self._absent_at, self._is_news = now, True
         if self._watches:
-            self._log.note(Step.ABSENT, f"from the list of {server}", now)
+            self._log.note(Step.ABSENT, server, now)
 
     def sampled(self, socket: SocketId, observed: Address, poisoned: bool, now: float) -> None:
         """A server port saw `socket` there."""
@@ -122,11 +122,11 @@ class Diagnosis:
         match event:
             case SampleWanted(socket):
                 self._awaits_sample = socket
-                self._log.note(Step.ASKED_SAMPLE, f"of {_name(socket)}", now)
+                self._log.note(Step.ASKED_SAMPLE, _name(socket), now)
             case IntroductionWanted(samples):
                 self._watches = True
-                told = f", we are at {samples[0]}" if samples else ""
-                self._log.note(Step.ASKED_INTRODUCTION, f"of the servers{told}", now)
+                told = f"(we are seen at {samples[0]})" if samples else ""
+                self._log.note(Step.ASKED_INTRODUCTION, told, now)
             case FreshSocketWanted():
                 self._log.note(Step.FRESH_SOCKET, "the attempt goes on from another port", now)
             case PathUp(path) | PathMoved(path):
@@ -161,7 +161,7 @@ class Diagnosis:
             head = data[:2]
             if head == _REQUEST:
                 step, detail = _step(kinds.get(address), ttl, socket, technique)
-                self._log.note(step, detail, now)
+                self._log.note(step, detail, now, socket if step is Step.GUESSES else None)
             elif head == _RESPONSE:
                 self._is_news = self._is_news or not self._heard
                 self._heard = True

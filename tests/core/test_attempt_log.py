@@ -1,6 +1,7 @@
 """What was tried to reach a peer, in a list that does not grow without end."""
 
 from natd.core.attempt_log import DETAIL_CHARACTERS, HEAD, TAIL, AttemptLog, Step
+from natd.core.types import SocketId
 
 BEGAN = 1000.0
 
@@ -25,6 +26,13 @@ def test_what_is_sent_in_a_row_is_one_step_with_a_count_even_if_two_rows_alterna
         ("lan", 10, 0.0, 9.0),
         ("public", 10, 0.0, 9.0),
     ]
+
+
+def test_a_row_of_guesses_tells_from_how_many_sockets():
+    log = AttemptLog()
+    for number in range(10):
+        log.note(Step.GUESSES, "birthday", BEGAN, SocketId(number % 4))
+    assert [(entry.count, entry.sockets) for entry in log.entries] == [(10, 4)]
 
 
 def test_a_row_ends_with_the_next_step_of_another_kind():

@@ -1,0 +1,336 @@
+"""What works, what does not, why, and what would help: the answer to `doctor`.
+
+    {"checks": [{"name", "ok", "text", "hint"}], "verdict", "verdict_code", "helps": [...],
+     "nat": {...}, "observed": [...], "port_mapping", "ipv6": [...]}
+
+and about a peer also
+
+    {"peer", "state", "path", "technique", "why", "nats": {"ours", "theirs"},
+     "attempt": {"age_s", "missing", "missing_after", "steps": [{"at_s", "last_at_s", "step",
+     "detail", "count", "sockets"}]}}
+
+Rules:
+- Checks go from ourselves outwards: socket, store, clock, servers, UDP, NAT, router, IPv6, path.
+- A check fails only where somebody can do something about it, and then says what.
+- It changes nothing and sends nothing: everything is known already.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from natd.address_book import JoinedNetwork, KnownPeer, full_name, shell_name
+from natd.chronicle import ms, nat_row, path_row
+from natd.core.attempt_log import HEAD
+from natd.core.candidates import is_private
+from natd.core.diagnosis import PeerDiagnosis
+from natd.core.types import Allocation, Filtering, Mapping, NatReport, PeerState
+from natd.core.verdict import Help, Verdict, VerdictCode, judge_servers
+from natd.network_interfaces import local_addresses
+from natd.parts import Parts
+
+Row = dict[str, Any]
+
+REGISTERED = "registered"
+"""The state of a server that has us on its list."""
+
+FORBIDDING = ("EPERM", "EACCES")
+"""Errors by which this system itself refuses to send."""
+
+CLOCK_FLOOR_UNIX_S = 1_735_689_600
+"""2025: a clock before this was never set.  It decides nothing but shows in every message."""
+
+HELP_TEXTS = {
+    Help.PORT_MAPPING: "switch on port mapping (UPnP, NAT-PMP or PCP) in one of the two routers",
+    Help.INNER_PORT_MAPPING: (
+        "switch on port mapping (UPnP, NAT-PMP or PCP) in one of the two home routers"
+    ),
+    Help.FORWARDED_PORT: "forward UDP port {port} of your router to this machine, by hand",
+    Help.IPV6: "get IPv6 on both sides: ask the provider, or switch it on in the router",
+    Help.SAME_LAN: "be in the same LAN or Wi-Fi (not its guest network)",
+    Help.PUBLIC_ADDRESS: "ask the provider for a public IPv4 address: your router has none",
+    Help.NETWORK_SECRET: "use a network with a secret on both sides (natctl join --secret-file)",
+    Help.FILL_BLOCKS: "set paths.fill_blocks to full in the configuration of both sides",
+    Help.FIREWALL: "let UDP through: this machine's firewall, the router, or another network",
+    Help.SERVER: "check the server's address, and that natd --server runs there",
+    Help.START_PEER: "start natd there, and ask natctl doctor there",
+    Help.UNBLOCK: "natctl block --undo {peer}",
+}
+"""What a person would do."""
+
+_MAPPING_WORDS = {
+    Mapping.UNKNOWN: "not known yet",
+    Mapping.OPEN: "none: this machine has a public address",
+    Mapping.INDEPENDENT: "the easy kind: one port towards everybody",
+    Mapping.ADDRESS_DEPENDENT: "the hard kind: another port towards every machine",
+    Mapping.DEPENDENT: "the hard kind: another port towards every destination",
+}
+
+_FILTERING_WORDS = {
+    Filtering.UNKNOWN: "",
+    Filtering.INDEPENDENT: "lets everybody in",
+    Filtering.DEPENDENT: "lets in only whom we have sent to",
+}
+
+
+def nat_words(report: NatReport) -> str:
+    """A NAT report in one line for people."""
+    words = [_MAPPING_WORDS[report.mapping]]
+    if report.mapping not in (Mapping.UNKNOWN, Mapping.OPEN):
+        words += [_allocation_words(report), _FILTERING_WORDS.get(report.filtering, "")]
+        words.append(f"{100 * report.confidence:.0f} % sure")
+    return "; ".join(word for word in words if word)
+
+
+def _allocation_words(report: NatReport) -> str:
+    size = report.high - report.low + 1
+    match report.allocation:
+        case Allocation.PRESERVING:
+            return "keeps our port number"
+        case Allocation.SEQUENTIAL:
+            return f"counts up by {report.stride}" if report.stride else "counts up"
+        case Allocation.RANDOM:
+            return f"picked at random from {report.low}-{report.high}"
+        case Allocation.BLOCK:
+            return f"picked at random from a block of {size} ports, {report.low}-{report.high}"
+        case _:
+            return ""
+
+
+class Doctor:
+    """See the module's head."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def examine(self, target: tuple[JoinedNetwork, KnownPeer] | None) -> Row:
+        """Ourselves, or the way to a peer, too."""
+        parts = self._parts
+        told = None if target is None else parts.diagnose(target[0].id, target[1].peer)
+        own = self._own_checks()
+        nat = parts.node.nat
+        reply: Row = {
+            "checks": own,
+            "nat": {**nat_row(nat), "words": nat_words(nat)},
+            "observed": [str(address) for address in parts.node.observed],
+            "port_mapping": parts.port_map.summary(),
+            "ipv6": _global_ipv6(),
+        }
+        if target is None:
+            text, found = self._own_verdict(own)
+        else:
+            reply["checks"] = [*own, self._path_check(*target, told)]
+            reply |= self._peer_rows(*target, told)
+            text, found = self._peer_verdict(*target, told, own)
+        helps = () if found is None else found.helps
+        return {
+            **reply,
+            "verdict": text,
+            "verdict_code": None if found is None else str(found.code),
+            "why": None if found is None else found.why,
+            "helps": [{"code": str(each), "text": self._help(each, target)} for each in helps],
+        }
+
+    # --- ourselves
+
+    def socket_check(self) -> Row:
+        """Destinations that can't be reached are everyday; a system that forbids is not."""
+        sockets = self._parts.sockets
+        forbidden = sum(sockets.errors[name] for name in FORBIDDING)
+        told = ", ".join(f"{count} x {name}" for name, count in sockets.errors.most_common(4))
+        host = "[::]" if sockets.has_ipv6 else "0.0.0.0"
+        text = f"UDP on {host}:{sockets.port}" + (f"; not sent: {told}" if told else "")
+        return _check("socket", forbidden == 0, text, "allow natd's UDP in this machine's firewall")
+
+    def _own_checks(self) -> list[Row]:
+        parts = self._parts
+        problem = parts.store.problem
+        checks = [
+            self.socket_check(),
+            _check("store", problem is None, problem or "the disk takes it"),
+            _check("clock", time.time() > CLOCK_FLOOR_UNIX_S, f"it is {time.strftime('%F %T %Z')}"),
+        ]
+        for text in parts.names.problems.values():
+            checks.append(_check("server", False, text, "check the name and this machine's DNS"))
+        for network in self._joined():
+            checks += self._server_checks(network)
+        checks += [self._udp_check(), self._nat_check()]
+        checks.append(_check("router", True, f"port mapping: {parts.port_map.summary()}"))
+        addresses = _global_ipv6()
+        ipv6 = f"yes: {', '.join(addresses)}" if addresses else "no: this machine has IPv4 only"
+        checks.append(_check("ipv6", True, ipv6))
+        return checks
+
+    def _server_checks(self, network: JoinedNetwork) -> list[Row]:
+        rows = []
+        for server in self._parts.servers(network.id):
+            good = server.state == REGISTERED
+            text = f"{server.address} of {network.name}: {server.state}"
+            silent_s = _age(server.last_answer_at, time.monotonic())
+            if good and server.rtt_s is not None:
+                text += f", {ms(server.rtt_s)} ms"
+            elif silent_s is not None:
+                text += f", last answer {silent_s:.0f} s ago"
+            rows.append(_check("server", good, text, "is natd --server running there?"))
+        return rows
+
+    def _udp_check(self) -> Row:
+        states = self._server_states()
+        answering = states.count(REGISTERED)
+        if answering:
+            noun = "server answers" if answering == 1 else "servers answer"
+            return _check("udp", True, f"gets through: {answering} {noun}")
+        if self._udp_works():
+            return _check("udp", True, "gets through, though no server answers")
+        if not states:
+            return _check("udp", True, "not tried: there is no server to ask")
+        if "starting" in states:
+            return _check("udp", True, "asked, no answer yet")
+        hint = "let UDP out in this machine's firewall and the router, or try another network"
+        return _check("udp", False, "nothing has ever answered: blocked, as it looks", hint)
+
+    def _nat_check(self) -> Row:
+        parts = self._parts
+        seen = ", ".join(str(address) for address in parts.node.observed) or "nowhere yet"
+        text = f"{nat_words(parts.node.nat)}; you are seen at {seen}"
+        way_around = bool(_global_ipv6()) or self._has_public_port()
+        hint = "port mapping on the router, a forwarded UDP port or IPv6 would help"
+        return _check("nat", way_around or not parts.node.nat.is_hard, text, hint)
+
+    def _own_verdict(self, checks: list[Row]) -> tuple[str, Verdict | None]:
+        failed = list(dict.fromkeys(check["name"] for check in checks if not check["ok"]))
+        if not self._parts.book.networks:
+            return (
+                "This daemon has joined no network: natctl join NETWORK --server HOST:PORT.",
+                None,
+            )
+        if "socket" in failed:
+            return "This machine itself forbids natd to send: look at its firewall.", None
+        states = self._server_states()
+        if states and set(states) == {"lost"}:
+            found = judge_servers(udp_works=self._udp_works())
+            near = ""
+            if found.code is VerdictCode.UDP_BLOCKED and self._router_answers():
+                near = " (the router here does answer, so it is beyond it)"
+            return f"{_sentence(found.why)[:-1]}{near}.", found
+        if failed == ["nat"]:
+            return (
+                "All is well, but this NAT is of the hard kind: a peer behind another such NAT "
+                "can't be reached without port mapping, a forwarded port or IPv6.",
+                None,
+            )
+        return (f"Look at: {', '.join(failed)}." if failed else "All is well."), None
+
+    def _server_states(self) -> list[str]:
+        return [s.state for network in self._joined() for s in self._parts.servers(network.id)]
+
+    def _udp_works(self) -> bool:
+        parts = self._parts
+        online = any(parts.online.values())
+        return online or REGISTERED in self._server_states() or bool(parts.node.observed)
+
+    def _router_answers(self) -> bool:
+        return bool(self._parts.port_map.externals)
+
+    def _has_public_port(self) -> bool:
+        return any(not is_private(address.host) for address in self._parts.port_map.externals)
+
+    # --- the way to a peer
+
+    def _path_check(
+        self, network: JoinedNetwork, known: KnownPeer, told: PeerDiagnosis | None
+    ) -> Row:
+        name = full_name(known)
+        if told is None or told.path is None:
+            return _check("path", False, f"{name}: no direct path", "see below")
+        path = path_row(told.path, time.monotonic())
+        text = f"{name}: {path['kind']} to {path['address']}, {path['rtt_ms']} ms"
+        return _check("path", True, f"{text}, by {path['technique']}")
+
+    def _peer_rows(
+        self, network: JoinedNetwork, known: KnownPeer, told: PeerDiagnosis | None
+    ) -> Row:
+        now = time.monotonic()
+        views = self._parts.peers(network.id)
+        view = next((view for view in views if view.peer == known.peer), None)
+        state = PeerState.OFFLINE if view is None else view.state
+        path = None if told is None or told.path is None else path_row(told.path, now)
+        return {
+            "peer": {"nick": known.nick, "id": known.id_text, "tag": known.tag},
+            "state": str(PeerState.BLOCKED if known.is_blocked else state),
+            "path": path,
+            "technique": None if path is None else path["technique"],
+            "nats": None if told is None else nats_row(told.ours, told.theirs),
+            "attempt": None if told is None else _attempt_row(told, now),
+        }
+
+    def _peer_verdict(
+        self,
+        network: JoinedNetwork,
+        known: KnownPeer,
+        told: PeerDiagnosis | None,
+        checks: list[Row],
+    ) -> tuple[str, Verdict | None]:
+        name = full_name(known)
+        if told is None:
+            return f"Nothing has been heard of {name} since natd was started.", None
+        if told.verdict is None:
+            if known.peer in self._parts.online.get(network.id, ()):
+                return self._own_verdict(checks)
+            return f"There is a direct path to {name}, and keys are being agreed on.", None
+        views = self._parts.peers(network.id)
+        trying = any(v.peer == known.peer and v.state is PeerState.PUNCHING for v in views)
+        if trying and not any(v.peer == known.peer and v.verdict for v in views):
+            return f"The way to {name} is being looked for; ask again in ten seconds.", None
+        return f"No path to {name}: {told.verdict.text}.", told.verdict
+
+    def _help(self, help_: Help, target: tuple[JoinedNetwork, KnownPeer] | None) -> str:
+        peer = "PEER" if target is None else shell_name(target[1])
+        return HELP_TEXTS[help_].format(port=self._parts.sockets.port, peer=peer)
+
+    def _joined(self) -> list[JoinedNetwork]:
+        return sorted(self._parts.book.networks.values(), key=lambda network: network.name)
+
+
+def nats_row(ours: NatReport, theirs: NatReport) -> Row:
+    """The NAT reports of both ends."""
+    return {
+        "ours": {**nat_row(ours), "words": nat_words(ours)},
+        "theirs": {**nat_row(theirs), "words": nat_words(theirs)},
+    }
+
+
+def _attempt_row(told: PeerDiagnosis, now: float) -> Row:
+    steps = [
+        {
+            "at_s": round(entry.at_s, 3),
+            "last_at_s": round(entry.last_at_s, 3),
+            "step": str(entry.step),
+            "detail": entry.detail,
+            "count": entry.count,
+            "sockets": entry.sockets,
+        }
+        for entry in told.log
+    ]
+    return {
+        "age_s": _age(told.began, now),
+        "missing": told.missing,
+        "missing_after": HEAD,
+        "steps": steps,
+    }
+
+
+def _global_ipv6() -> Sequence[str]:
+    return [host for host in local_addresses() if ":" in host and not is_private(host)]
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _age(at: float | None, now: float) -> float | None:
+    return None if at is None else round(max(0.0, now - at), 1)
+
+
+def _check(name: str, ok: bool, text: str, hint: str | None = None) -> Row:
+    return {"name": name, "ok": ok, "text": text, "hint": None if ok else hint}
