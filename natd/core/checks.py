@@ -91,7 +91,18 @@ class Checks:
     def meeting_ports(self) -> tuple[tuple[int, int], ...]:
         """Pairs of ours and theirs, for when neither main socket can get through."""
         ours, theirs = self._agreed(send=True), self._agreed(send=False)
-        return tuple(zip(ours[AGREED_PORTS:], theirs[AGREED_PORTS:], strict=True))
+        return tuple(zip(ours[AGREED_PORTS:-1], theirs[AGREED_PORTS:-1], strict=True))
+
+    @property
+    def our_mark(self) -> int | None:
+        """A port that says that those named before it are anchors: a server could name any, but
+        does not know this one.  None as long as we can't make checks."""
+        return self._agreed(send=True)[-1] if self.ready else None
+
+    @property
+    def their_mark(self) -> int | None:
+        """The same in the peer's words."""
+        return self._agreed(send=False)[-1] if self.ready else None
 
     @property
     def we_open(self) -> bool:
@@ -161,5 +172,6 @@ def _agreed_ports(check_key: bytes) -> tuple[int, ...]:
     """Known to the two peers alone, and without a word, because both have the pair's keys."""
     lowest, end = AGREED_RANGE
     drawn = hmac.digest(check_key, b"agreed ports", "sha256")
-    numbers = (int.from_bytes(drawn[4 * i : 4 * i + 4], "big") for i in range(2 * AGREED_PORTS))
+    drawn_ports = range(2 * AGREED_PORTS + 1)  # the last one is the mark
+    numbers = (int.from_bytes(drawn[4 * i : 4 * i + 4], "big") for i in drawn_ports)
     return tuple(lowest + number % (end - lowest) for number in numbers)

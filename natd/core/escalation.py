@@ -1,4 +1,7 @@
-"""One escalation against one peer: a plan, its volley, and the daemon's turn for it.
+"""One escalation against one peer: a plan, its volleys, and the daemon's turn for them.
+
+    begin ─► (enclosing ─► anchors told) ─► wave ─► linger ─► pause ─► wave … ─► end
+                 has the turn               has the turn      has not
 
 Rules:
 - It begins when plain checks have failed or both NATs are known to defeat them, and only where
@@ -6,72 +9,145 @@ Rules:
 - Another report of either NAT ends it, too: its plan follows from the reports alone.
 - It goes to an address that plain checks may go to, too, and no further than `turns` lets it.
 - It ends by itself when its packets are spent; a path ends it at once.
+- What is repeated goes out from the same sockets, which stay open between waves for that.
 - An answer to one of its checks is a path like any other, and names the technique.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from random import Random
 
+from natd.core import stun
+from natd.core.anchors import MOST_ANCHORS, Anchor, Enclosing, sampling_places, sockets_wanted
+from natd.core.blocks import meeting_ports
 from natd.core.candidates import is_private
 from natd.core.checks import LOW_TTL, Checks
-from natd.core.plans import is_hard, make_plan
+from natd.core.plans import Situation, make_plan
+from natd.core.schedule import Ladder, earliest
+from natd.core.shots import Plan, Shot, Technique
 from natd.core.turns import Turns
-from natd.core.types import Address, Datagram, NatReport, SocketId
+from natd.core.types import Address, Allocation, Datagram, NatReport, SocketId
 from natd.core.volley import Volley
 
-LINGER_S = 3.0
-"""After the last probe: answers and the peer's probes may still be under way."""
+LINGER_S = 1.0
+"""After the last packet: answers and the peer's own packets may still be under way."""
+
+MOST_WAVES = 11
+"""Six minutes of them.  Who is still not reached by then is hardly there."""
+
+TELL_LADDER_S = (0.2, 0.4, 0.8, 1.6)
+"""Waits between telling of anchors: nobody says whether an introduction has arrived, and a
+newcomer's server has to know it first."""
+
+ANCHORS_PAUSE_S = 12.0
+ANCHORS_ROUNDS = 32
+"""Anchors are kept open for as long as the peer's waves may come."""
+
+TURN_RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where to, and from where."""
+
+    seen: tuple[Address, ...]
+    """The peer's addresses as servers saw them, freshest first."""
+    anchors: tuple[int, ...]
+    """Those of its ports that it has opened for us."""
+    socket: SocketId
+    servers: frozenset[Address] = frozenset()
+
+    @property
+    def places(self) -> tuple[Address, ...]:
+        """Those of one host that a NAT is known of."""
+        public = [a for a in self.seen if not a.is_ipv6 and not is_private(a.host)]
+        return tuple(address for address in public if address.host == public[0].host)
+
+
+@dataclass(slots=True, eq=False)
+class _Task:
+    """What is being carried out."""
+
+    situation: Situation
+    way: Way
+    plan: Plan | None = None
+    """None: which ports the plan is about is being found out."""
+    helpers: tuple[SocketId, ...] = ()
+    enclosing: Enclosing | None = None
+    """None: not wanted, or answered."""
+    anchors: tuple[Anchor, ...] = ()
+    tell: Ladder = field(default_factory=lambda: Ladder(TELL_LADDER_S))
+    volley: Volley | None = None
+    """None: between two waves."""
+    wave: int = 0
+    wave_began: float = 0.0
+    wave_at: float | None = None
+    linger_until: float | None = None
+    """None: packets are still to be sent."""
+
+    @property
+    def host(self) -> str:
+        """Of the peer."""
+        return self.way.places[0].host
 
 
 class Escalation:
     """See the top of this file."""
 
-    def __init__(self, checks: Checks, turns: Turns, random: Random) -> None:
+    def __init__(self, checks: Checks, turns: Turns, prefix: bytes, random: Random) -> None:
+        """`prefix` begins every transaction by which answers find their way to us."""
         self.allowed = False
         """Whether the larger budget may be spent on this peer."""
         self._checks = checks
         self._turns = turns
+        self._prefix = prefix
         self._random = random
-        self._volley: Volley | None = None  # None: nothing is under way
-        self._reports = (NatReport(), NatReport())  # what the plan under way follows from
-        self._linger_until: float | None = None  # None: probes are still to be sent
+        self._task: _Task | None = None  # None: nothing is under way
+        self._news: tuple[Address, ...] = ()  # of anchors, until they are drained
         self._datagrams: list[Datagram] = []
 
     # --- inputs
 
-    def begin(
-        self,
-        ours: NatReport,
-        theirs: NatReport,
-        seen: Sequence[Address],
-        main: SocketId,
-        now: float,
-    ) -> bool:
-        """Carry out our half of what the two reports demand; False where that is nothing.
-
-        `seen` are the peer's addresses as servers saw them, freshest first.
-        """
-        places = [a for a in seen if not a.is_ipv6 and not is_private(a.host)]
-        if self._volley is not None and self._reports != (ours, theirs):
+    def begin(self, situation: Situation, way: Way, now: float) -> bool:
+        """Carry out our half of what the situation demands; False where that is nothing."""
+        situation = _essence(situation)
+        if self._task is not None and _is_outdated(self._task, situation, way):
             self.stop()
-        if not self.allowed or self._volley is not None or not places:
+        if not self.allowed or self._task is not None or not way.places:
             return False
-        if not (is_hard(ours) or is_hard(theirs)) or not self._turns.is_free(self, now):
+        if not situation.wants_plan or not self._turns.is_free(self, now):
             return False
-        plan = make_plan(
-            ours,
-            theirs,
-            their_ports=[a.port for a in places if a.host == places[0].host],
-            we_are_lower=self._checks.we_open,
-            turns=self._turns,
-            random=self._random,
-        )
-        if plan is None or not self._turns.take(self, now):
+        task = _Task(situation, way)
+        if situation.wants_anchors:
+            if not self._enclose(task, now):
+                return False
+        else:
+            task.plan = make_plan(
+                situation,
+                their_ports=[place.port for place in way.places],
+                anchors=way.anchors,
+                we_are_lower=self._checks.we_open,
+                turns=self._turns,
+                random=self._random,
+                now=now,
+            )
+            if task.plan is None:
+                return False
+            task.helpers = self._turns.fresh_sockets(task.plan.helpers)
+            task.wave_at = now
+        self._turns.take(self, now)
+        self._task = task
+        self.handle_timer(now)
+        return True
+
+    def receive_answer(
+        self, message: stun.StunMessage, address: Address, socket: SocketId, now: float
+    ) -> bool:
+        """Whether this is a server's answer to a sample of ours."""
+        task = self._task
+        if task is None or task.enclosing is None:
             return False
-        self._reports = (ours, theirs)
-        helpers = self._turns.fresh_sockets(plan.helpers)
-        self._volley = Volley(plan, places[0], main, helpers, now)
-        self._linger_until = None
+        if not task.enclosing.answered(message, address, socket):
+            return False
         self.handle_timer(now)
         return True
 
@@ -81,22 +157,24 @@ class Escalation:
 
     def stop(self) -> None:
         """A path stands, or the peer is gone."""
-        self._volley = self._linger_until = None
+        self._task = None
+        self._news = ()
         self._turns.give_back(self)
 
     def handle_timer(self, now: float) -> None:
-        if self._volley is None:
+        task = self._task
+        if task is None:
             return
-        if self._linger_until is not None and self._linger_until <= now:
-            self.stop()
-            return
-        self._volley.handle_timer(now)
-        for address, socket, is_opener in self._volley.to_send():
-            if self._turns.may_send(address.host, now):
-                ttl = LOW_TTL if is_opener else None
-                self._datagrams.append(self._checks.request(address, socket, now, ttl))
-        if self._volley.is_over and self._linger_until is None:
-            self._linger_until = now + LINGER_S
+        if task.enclosing is not None and task.enclosing.is_over(now):
+            self._open_anchors(task, task.enclosing, now)
+        if task.tell.is_due(now) and task.tell.climb(now):
+            self._news = self.anchors
+        if task.linger_until is not None and task.linger_until <= now:
+            self._end_wave(task)
+        if task.wave_at is not None and task.wave_at <= now:
+            self._begin_wave(task, now)
+        if task.volley is not None:
+            self._fire(task, task.volley, now)
 
     # --- outputs
 
@@ -104,17 +182,170 @@ class Escalation:
         datagrams, self._datagrams = self._datagrams, []
         return datagrams
 
+    def new_anchors(self) -> tuple[Address, ...]:
+        """Drain: `anchors`, whenever it is time to tell the peer of them."""
+        news, self._news = self._news, ()
+        return news
+
     def get_timer(self) -> float | None:
-        if self._volley is None:
+        task = self._task
+        if task is None:
             return None
-        timer = self._volley.get_timer()
-        return timer if timer is not None else self._linger_until
+        return earliest(
+            None if task.enclosing is None else task.enclosing.ends_at,
+            None if task.volley is None else task.volley.get_timer(),
+            task.tell.due_at,
+            task.linger_until,
+            task.wave_at,
+        )
+
+    @property
+    def anchors(self) -> tuple[Address, ...]:
+        """What an introduction is to tell the peer: the ports that we have opened for it, and
+        the pair's mark; empty where there is none."""
+        task, mark = self._task, self._checks.our_mark
+        if task is None or not task.anchors or mark is None:
+            return ()
+        host = task.anchors[0].address.host
+        return (*(anchor.address for anchor in task.anchors), Address(host, mark))
 
     @property
     def technique(self) -> str | None:
         """What a path found now owes to it; None when nothing is under way."""
-        return None if self._volley is None else self._volley.technique
+        if self._task is None:
+            return None
+        return Technique.BLOCKS if self._task.plan is None else self._task.plan.technique
 
     @property
     def sockets(self) -> frozenset[SocketId]:
-        return frozenset() if self._volley is None else self._volley.sockets
+        task = self._task
+        return frozenset() if task is None else frozenset((task.way.socket, *task.helpers))
+
+    # --- private
+
+    def _begin_wave(self, task: _Task, now: float) -> None:
+        assert task.plan is not None
+        if not self._turns.take(self, now):
+            task.wave_at = now + TURN_RETRY_S
+            return
+        rounds = task.plan.rounds if task.wave == 0 else 1
+        task.wave, task.wave_began, task.wave_at = task.wave + 1, now, None
+        target = task.way.places[0]
+        task.volley = Volley(task.plan, target, task.way.socket, task.helpers, now, rounds)
+
+    def _fire(self, task: _Task, volley: Volley, now: float) -> None:
+        assert task.plan is not None
+        volley.handle_timer(now)
+        for address, socket, is_opener in volley.to_send():
+            self._send(address, socket, is_opener, now)
+        if task.situation.ours.allocation is Allocation.BLOCK:
+            sent = volley.sent if task.wave == 1 else len(task.plan.shots)
+            self._turns.take_ports(task, min(sent, len(task.plan.shots)), now)
+        if volley.is_over and task.linger_until is None:
+            task.linger_until = now + LINGER_S
+
+    def _end_wave(self, task: _Task) -> None:
+        assert task.plan is not None
+        if task.plan.waves_s is None or task.wave >= MOST_WAVES:
+            self.stop()
+            return
+        task.volley = task.linger_until = None
+        task.wave_at = task.wave_began + task.plan.waves_s
+        self._turns.give_back(self)
+
+    def _enclose(self, task: _Task, now: float) -> bool:
+        """Send the burst that shows what ports our NAT gives us towards the peer's block."""
+        places = sampling_places(task.way.servers)
+        if not places:
+            return False
+        task.helpers = self._turns.fresh_sockets(sockets_wanted(places))
+        task.enclosing = Enclosing(
+            places=places,
+            sockets=task.helpers,
+            prefix=self._prefix,
+            random=self._random,
+            now=now,
+        )
+        first, *samples = task.enclosing.samples()
+        self._datagrams.append(first)
+        for opener, sample in zip(task.enclosing.openers, samples, strict=True):
+            self._send(_anchored(task), opener, True, now)
+            self._datagrams.append(sample)
+        return True
+
+    def _open_anchors(self, task: _Task, enclosing: Enclosing, now: float) -> None:
+        """Keep those of the burst whose ports are known; the peer's side does the rest."""
+        task.enclosing, task.anchors = None, enclosing.anchors()
+        if not task.anchors:
+            self.stop()
+            return
+        task.helpers = tuple(anchor.socket for anchor in task.anchors)
+        port = _anchored(task).port
+        shots = tuple(Shot(number + 1, port, True) for number in range(len(task.helpers)))
+        task.plan = Plan(
+            Technique.BLOCKS, shots, ANCHORS_PAUSE_S, rounds=ANCHORS_ROUNDS, pause_s=ANCHORS_PAUSE_S
+        )
+        task.wave = 1
+        target = task.way.places[0]
+        task.volley = Volley(task.plan, target, task.way.socket, task.helpers, now)
+        task.tell.start(now)
+        self._news = self.anchors
+        self._turns.give_back(self)
+
+    def _send(self, address: Address, socket: SocketId, is_opener: bool, now: float) -> None:
+        if self._turns.may_send(address.host, now):
+            ttl = LOW_TTL if is_opener else None
+            self._datagrams.append(self._checks.request(address, socket, now, ttl))
+
+
+def anchors_in(seen: tuple[Address, ...], mark: int | None) -> tuple[tuple[int, ...], int]:
+    """The ports in an introduction that a peer says it has opened for us, and how many of the
+    addresses that it begins with are none to be checked."""
+    ports = [address.port for address in seen[: MOST_ANCHORS + 1]]
+    if mark is None or mark not in ports:
+        return (), 0
+    marked_at = ports.index(mark)
+    return tuple(ports[:marked_at]), marked_at + 1
+
+
+def _anchored(task: _Task) -> Address:
+    """The one port of the peer's block that all anchors are open to."""
+    known = [place.port for place in task.way.places]
+    return Address(task.host, meeting_ports(task.situation.theirs, known, 1)[0])
+
+
+def _is_outdated(task: _Task, situation: Situation, way: Way) -> bool:
+    """Whether what is under way should make room for what is known by now."""
+    if not way.places or task.host != way.places[0].host:
+        return True
+    if situation.wants_anchors and task.situation.wants_anchors:
+        # A block that proves larger than it seemed still has the port that anchors are open to.
+        theirs = situation.theirs
+        return not theirs.low <= _anchored(task).port <= theirs.high
+    if task.situation != situation or (way.anchors and way.anchors != task.way.anchors):
+        return True
+    is_spent = task.linger_until is not None and task.plan is not None and not task.plan.waves_s
+    return is_spent and task.way.socket != way.socket
+
+
+def _essence(situation: Situation) -> Situation:
+    """Without what makes no difference to a plan, so that no news of it begins one anew."""
+    doubt_matters = not (situation.ours.is_hard or situation.theirs.is_hard)
+    ours = _essence_of(situation.ours)
+    if ours.allocation is not Allocation.BLOCK:
+        nothing_known = NatReport()
+        ours = replace(ours, low=nothing_known.low, high=nothing_known.high)
+    theirs = _essence_of(situation.theirs)
+    return Situation(ours, theirs, situation.have_checks_failed and doubt_matters)
+
+
+def _essence_of(report: NatReport) -> NatReport:
+    is_sure = report.is_hard or not report.may_be_hard
+    return NatReport(
+        report.mapping,
+        allocation=report.allocation,
+        confidence=1.0 if is_sure else 0.0,
+        stride=report.stride,
+        low=report.low,
+        high=report.high,
+    )

@@ -218,7 +218,7 @@ class Membership:
         """Our picture of our own side has changed: attempts that run may use it."""
         report = self._nat.report()
         if self._profile.set_nat(report):
-            hurries = report.is_hard
+            hurries = report.may_be_hard
             self._tell_at = now if hurries else earliest(self._tell_at, now + CARD_RENEWAL_S)
         self._tell_surroundings(now)
 
@@ -318,7 +318,7 @@ class Membership:
     def _tell_card(self, now: float) -> None:
         self._servers.renew_card(self._profile.sealed, self._profile.sequence, now)
         self._drain_servers(now)
-        hard = self._nat.report().is_hard
+        hard = self._nat.report().may_be_hard
         for peer in tuple(self._peers.values()):
             peer.tell_card(self._profile.sealed, now)
             self.drain_peer(peer, now)

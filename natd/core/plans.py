@@ -5,241 +5,201 @@ section 4.1).  Each side makes its own half of the plan and needs no word of the
 
     we \\ peer        easy            sequential        block             random
     easy             (ladder)        predict           probe its block   probe its range
-    sequential       (ladder)        steps             spray its block   nothing
-    block            open helpers    open helpers      open | spray      nothing
+    sequential       (ladder)        steps             anchors           nothing
+    block            open helpers    all to anchors    open | spray      nothing
     random           open helpers    nothing           nothing           nothing
 
-- *predict*: the peer's next ports, most likely first.
 - *probe*: ports of the peer's, in random order, from our one socket: a birthday attempt against
   the many openings that the peer's helper sockets make.
 - *open helpers*: one low-TTL opener from each of many fresh sockets, so that many of our ports
   let the peer in.  They must not arrive: an easy NAT that accepts them would record the flows
   and then map the peer's own probes to other ports.
-- *steps*: both send rows of packets to the other's next ports: one side to every second port,
-  the other several times to every tenth (baby-step giant-step), so that whatever few ports
-  others took in between, two packets meet.
-- *spray* and *open* between two blocks are concentrated: all openings of one side lead to one
-  port of the other's block, and the other side takes ports of its block, one with each packet,
-  until it owns that one.  P = share opened x share taken, not 1 - e^(-product).
+- *predict*, *steps*: see `sequences`; *open*, *spray*, *all to anchors*: see `blocks`.
+
+A side that only seems easy, because a single server was all that saw it, counts as easy until the
+first round of checks has failed, and as random after that, unless the other side is hard.  Where
+both only seem easy, each opens helpers and probes: one of the two may be what it seems.
 
 Sources: RFC 5128 section 3.6, Guha and Francis 2005 (prediction), Ford et al. 2005.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from random import Random
 
-from natd.core.allocation import LOWEST_PORT, PortRule, predict
+from natd.core.blocks import (
+    EASY_HELPERS,
+    SCOUTS,
+    allowance,
+    open_blocks,
+    reach_anchors,
+    spray_block,
+)
+from natd.core.sequences import reach_sequence, step_towards
+from natd.core.shots import MOST_SHOTS, Plan, Shot, Technique
 from natd.core.turns import Turns
 from natd.core.types import Allocation, Mapping, NatReport
-
-MOST_PROBES = 2_048
-"""Of one attempt: conntrack tables of home routers hold 16,384 flows and more."""
-
-PROBES_A_SECOND = 500
-PREDICTED_PORTS = 64
-"""Of a sequence: more than the ports that others take in the time of an introduction."""
-
-STEPS = 200
-SMALL_STEP = 2
-GIANT_STEP = 10
-GIANT_WIDTH = 8
-"""Packets of a giant step, each from another socket.  Of all patterns of this length these meet
-most often (8 of 10 times) when the first few ports are lost to checks and others hold anything
-between none and a third of the rest."""
-
-SCOUTS = 8
-"""Of openers while nobody knows yet whether the peer is easy: ports of a block are few."""
 
 RANDOM_HELPERS = 256
 """With 1,000 probes over the full range: 98 %."""
 
-BLOCK_HELPERS = 32
-"""Against an easy peer, who probes the whole block: one opening would do, many are quicker."""
-
-MEETING_STEP = 64
-"""Where in its sequence a sequential peer is awaited: past what others and its own checks take
-until its spray begins, well before that ends."""
-
-OPENERS_REPEAT_S = 12.0
+OPENERS_ROUNDS = 3
+OPENERS_PAUSE_S = 12.0
 """Less than the shortest time for which a NAT remembers a flow that nobody answered (15 s)."""
 
-SPRAY_REPEAT_S = 0.1
-
-
-class Technique(StrEnum):
-    """What a path is said to have been opened by."""
-
-    PREDICTION = "prediction"
-    BIRTHDAY = "birthday"
-    BLOCKS = "blocks"
-
 
 @dataclass(frozen=True, slots=True)
-class Shot:
-    """One packet of a plan."""
+class Situation:
+    """What both halves of a plan follow from."""
 
-    helper: int
-    """0: the socket of the attempt; 1, 2, ...: fresh sockets."""
-    port: int | None
-    """At the peer's address; None: the port that the peer is seen at."""
-    is_opener: bool = False
-    """Low TTL: opens our NAT and is not meant to arrive."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Our half of an escalation."""
-
-    technique: Technique
-    shots: tuple[Shot, ...]
-    repeat_after_s: float | None = None
-    """All of it is sent again after this pause, which takes no further ports of ours: openers,
-    or the NAT would forget them, and a spray, whose first packets came before the peer's
-    openers.  None: once is enough."""
+    ours: NatReport
+    theirs: NatReport
+    have_checks_failed: bool = False
+    """Whether a round of plain checks has found no path between two that seemed easy."""
 
     @property
-    def helpers(self) -> int:
-        """How many fresh sockets it takes."""
-        return max((shot.helper for shot in self.shots), default=0)
+    def is_doubtful(self) -> bool:
+        """Whether neither side is known to be hard, and both may be."""
+        return _seems_easy(self.ours) and _seems_easy(self.theirs) and self.have_checks_failed
+
+    @property
+    def we_are_hard(self) -> bool:
+        return self._counts_as_hard(self.ours, self.theirs)
+
+    @property
+    def they_are_hard(self) -> bool:
+        return self._counts_as_hard(self.theirs, self.ours)
+
+    @property
+    def are_both_hard(self) -> bool:
+        return self.ours.is_hard and self.theirs.is_hard
+
+    @property
+    def wants_plan(self) -> bool:
+        return self.is_doubtful or self.we_are_hard or self.they_are_hard
+
+    @property
+    def wants_anchors(self) -> bool:
+        """Whether our half is to open anchors for the peer's block (see `anchors`)."""
+        kinds = (self.ours.allocation, self.theirs.allocation)
+        return self.are_both_hard and kinds == (Allocation.SEQUENTIAL, Allocation.BLOCK)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether no plan is known: nothing short of a relay, a mapped port or IPv6 connects."""
+        kinds = {self.ours.allocation, self.theirs.allocation}
+        return self.are_both_hard and not kinds <= {Allocation.SEQUENTIAL, Allocation.BLOCK}
+
+    def _counts_as_hard(self, one: NatReport, other: NatReport) -> bool:
+        return one.is_hard or (
+            self.have_checks_failed and one.may_be_hard and not other.may_be_hard
+        )
 
 
-def is_hard(report: NatReport) -> bool:
-    return report.is_hard
-
-
-def is_guessable(
-    ours: NatReport, theirs: NatReport, ours_are_news: bool, theirs_are_news: bool
-) -> bool:
-    """Between two hard NATs a sequence is worth guessing at only from a sample of this round."""
-    if not (is_hard(ours) and is_hard(theirs)):
+def is_guessable(situation: Situation, ours_are_news: bool, theirs_are_news: bool) -> bool:
+    """Between two sequences guessing is worth while only from samples of this round."""
+    kinds = (situation.ours.allocation, situation.theirs.allocation)
+    if not situation.are_both_hard or kinds != (Allocation.SEQUENTIAL,) * 2:
         return True
-    ours_are_known = ours.allocation is not Allocation.SEQUENTIAL or ours_are_news
-    return ours_are_known and (theirs.allocation is not Allocation.SEQUENTIAL or theirs_are_news)
+    return ours_are_news and theirs_are_news
 
 
 def make_plan(
-    ours: NatReport,
-    theirs: NatReport,
+    situation: Situation,
     *,
     their_ports: Sequence[int],
+    anchors: Sequence[int] = (),
     we_are_lower: bool,
     turns: Turns,
     random: Random,
+    now: float,
 ) -> Plan | None:
     """Our half, or None where waiting for the peer's half, or giving up, is all there is.
 
     `turns` says what the user allows it to cost; `their_ports` are the peer's external ports as
-    servers saw them; `we_are_lower` is true on one side of the two, where the halves differ for
-    no other reason.
+    servers saw them, `anchors` those that it has opened for us; `we_are_lower` is true on one
+    side of the two, where the halves differ for no other reason.
     """
-    if is_hard(theirs):
-        if not is_hard(ours):
-            return _reach_hard(theirs, their_ports, random)
-        return _both_hard(ours, theirs, their_ports, we_are_lower, turns, random)
-    if is_hard(ours):
+    ours, theirs = situation.ours, situation.theirs
+    if situation.are_both_hard:
+        plan = _both_hard(situation, their_ports, anchors, we_are_lower, turns, random, now)
+        if plan is not None and ours.mapping is Mapping.ADDRESS_DEPENDENT:
+            return _from_own_sockets(plan, turns)
+        return plan
+    if situation.is_doubtful:
+        openings = _openings(min(RANDOM_HELPERS, turns.helper_sockets))
+        probes = _probe(theirs, MOST_SHOTS - len(openings), random)
+        return Plan(Technique.BIRTHDAY, openings + probes, is_careful=True)
+    if situation.they_are_hard:
+        if theirs.is_hard and theirs.allocation is Allocation.SEQUENTIAL and their_ports:
+            return reach_sequence(theirs, their_ports)
+        return Plan(Technique.BIRTHDAY, _probe(theirs, MOST_SHOTS, random), is_careful=True)
+    if situation.we_are_hard:
         return _open_to_easy(ours, theirs, turns)
     return None
 
 
-def is_hopeless(ours: NatReport, theirs: NatReport) -> bool:
-    """Whether no plan is known: nothing short of a relay, a mapped port or IPv6 connects."""
-    kinds = {ours.allocation, theirs.allocation}
-    return (
-        is_hard(ours) and is_hard(theirs) and not kinds <= {Allocation.SEQUENTIAL, Allocation.BLOCK}
-    )
-
-
-def _reach_hard(theirs: NatReport, their_ports: Sequence[int], random: Random) -> Plan:
-    if theirs.allocation is Allocation.SEQUENTIAL and their_ports:
-        ports = predict(_rule(theirs), newest(their_ports), PREDICTED_PORTS)
-        return Plan(Technique.PREDICTION, _probes(ports))
-    span = range(theirs.low, theirs.high + 1)
-    if theirs.allocation is Allocation.BLOCK:
-        ports = random.sample(span, len(span))
-        return Plan(Technique.BIRTHDAY, _probes(ports[:MOST_PROBES]))
-    return Plan(Technique.BIRTHDAY, _probes(random.sample(span, min(MOST_PROBES, len(span)))))
-
-
 def _open_to_easy(ours: NatReport, theirs: NatReport, turns: Turns) -> Plan | None:
-    if ours.allocation is Allocation.SEQUENTIAL:
+    if ours.is_hard and ours.allocation is Allocation.SEQUENTIAL:
         return None  # the ladder's own mapping is the one that the peer predicts
     wanted = RANDOM_HELPERS
     if ours.allocation is Allocation.BLOCK:
-        wanted = SCOUTS if theirs.mapping is Mapping.UNKNOWN else BLOCK_HELPERS
-    openings = _openings(min(wanted, turns.helper_sockets), None)
-    return Plan(Technique.BIRTHDAY, openings, OPENERS_REPEAT_S)
+        wanted = SCOUTS if theirs.mapping is Mapping.UNKNOWN else EASY_HELPERS
+    openings = _openings(min(wanted, turns.helper_sockets))
+    if not openings:
+        return None
+    return Plan(Technique.BIRTHDAY, openings, rounds=OPENERS_ROUNDS, pause_s=OPENERS_PAUSE_S)
 
 
 def _both_hard(
-    ours: NatReport,
-    theirs: NatReport,
+    situation: Situation,
     their_ports: Sequence[int],
+    anchors: Sequence[int],
     we_are_lower: bool,
     turns: Turns,
     random: Random,
+    now: float,
 ) -> Plan | None:
-    if is_hopeless(ours, theirs) or not their_ports:
+    ours, theirs = situation.ours, situation.theirs
+    if situation.is_hopeless or not their_ports:
         return None
-    if ours.allocation is Allocation.BLOCK and turns.spares_blocks:
-        return None
-    if ours.allocation is theirs.allocation is Allocation.SEQUENTIAL:
-        ports = predict(_rule(theirs), newest(their_ports), STEPS * SMALL_STEP)
-        if we_are_lower:
-            return Plan(Technique.PREDICTION, _probes(ports[::SMALL_STEP]))
-        return Plan(Technique.PREDICTION, _giant_steps(ports))
-    opens = ours.allocation is Allocation.BLOCK and (
-        theirs.allocation is Allocation.SEQUENTIAL or we_are_lower
-    )
-    if opens:
-        meeting = (
-            meeting_port(theirs)
-            if theirs.allocation is Allocation.BLOCK
-            else predict(_rule(theirs), newest(their_ports), MEETING_STEP)[-1]
+    if ours.allocation is Allocation.SEQUENTIAL:
+        if theirs.allocation is Allocation.BLOCK:
+            return None  # its anchors are not a plan: they are measured
+        return step_towards(
+            theirs,
+            their_ports,
+            we_are_lower=we_are_lower,
+            most_helpers=turns.helper_sockets,
         )
-        return Plan(Technique.BLOCKS, _openings(_fill(ours, turns), meeting), OPENERS_REPEAT_S)
+    entries = allowance(ours, turns) - turns.ports_taken(now)
+    if turns.spares_blocks or entries <= 0:
+        return None
+    if theirs.allocation is Allocation.SEQUENTIAL:
+        return reach_anchors(entries, anchors, turns) if anchors else None
+    if we_are_lower:
+        return open_blocks(entries, ours, theirs, their_ports, turns)
+    return spray_block(entries, ours, theirs, their_ports, turns, random)
+
+
+def _probe(theirs: NatReport, most: int, random: Random) -> tuple[Shot, ...]:
+    """Random ports of the peer's, each once, from our one socket."""
     span = range(theirs.low, theirs.high + 1)
-    ports = random.sample(span, len(span))
-    most = MOST_PROBES if ours.allocation is Allocation.SEQUENTIAL else _fill(ours, turns)
-    return Plan(Technique.BLOCKS, _probes(ports[:most]), SPRAY_REPEAT_S)
+    return tuple(Shot(0, port) for port in random.sample(span, min(most, len(span))))
 
 
-def meeting_port(report: NatReport) -> int:
-    """The port of a block that both sides agree on without a word: its middle."""
-    return (report.low + report.high + 1) // 2
+def _openings(helpers: int) -> tuple[Shot, ...]:
+    return tuple(Shot(helper, None, is_opener=True) for helper in range(1, helpers + 1))
 
 
-def newest(ports: Sequence[int]) -> int:
-    """Of a sequence's ports, given in any order, the one that came last.
-
-    The highest, unless the sequence has just wrapped around.
-    """
-    highest, lowest = max(ports), min(ports)
-    if highest - lowest > 0x8000:
-        return max(port for port in ports if port - LOWEST_PORT < 0x8000)
-    return highest
+def _from_own_sockets(plan: Plan, turns: Turns) -> Plan:
+    """A NAT that maps by address gives one socket one port towards all of the peer's: another
+    port takes another socket."""
+    shots = plan.shots[: turns.block_sockets]
+    return replace(
+        plan, shots=tuple(replace(shot, helper=number + 1) for number, shot in enumerate(shots))
+    )
 
 
-def _fill(ours: NatReport, turns: Turns) -> int:
-    """How many ports of our own block an attempt may take."""
-    size = ours.high - ours.low + 1
-    return min(size if turns.fills_whole_blocks else size // 2, MOST_PROBES)
-
-
-def _rule(report: NatReport) -> PortRule:
-    return PortRule(report.allocation, report.stride, report.low, report.high, report.confidence)
-
-
-def _probes(ports: Sequence[int]) -> tuple[Shot, ...]:
-    return tuple(Shot(0, port) for port in ports if port >= LOWEST_PORT)
-
-
-def _giant_steps(ports: Sequence[int]) -> tuple[Shot, ...]:
-    """`GIANT_WIDTH` packets to one port, each from another socket, then on to the next."""
-    rows = ports[: STEPS * GIANT_STEP // GIANT_WIDTH : GIANT_STEP]
-    return tuple(Shot(helper, port) for port in rows for helper in range(1, GIANT_WIDTH + 1))
-
-
-def _openings(helpers: int, port: int | None) -> tuple[Shot, ...]:
-    return tuple(Shot(helper, port, is_opener=True) for helper in range(1, helpers + 1))
+def _seems_easy(report: NatReport) -> bool:
+    return report.may_be_hard and not report.is_hard

@@ -229,6 +229,11 @@ class Punch:
         return self._attempt is not None and not self._attempt.settled
 
     @property
+    def has_failed_before(self) -> bool:
+        """Whether a whole round of this attempt has found no path."""
+        return self._attempt is not None and self._attempt.round > 0
+
+    @property
     def socket(self) -> SocketId:
         return self._socket
 

@@ -19,11 +19,11 @@ from random import Random
 from natd.core import stun
 from natd.core.candidates import TargetBudget, path_kind, targets
 from natd.core.checks import PREFIX_BYTES, Checks, answer
-from natd.core.escalation import Escalation
+from natd.core.escalation import Escalation, Way, anchors_in
 from natd.core.first_flight import FLIGHT_WINDOW_S, Unsent, flight_places, worth_checking
 from natd.core.path_events import GapClosed, PathChosen, PathRecovered, PathsLost, PathSuspected
 from natd.core.paths import Paths
-from natd.core.plans import is_guessable, is_hard
+from natd.core.plans import Situation, is_guessable
 from natd.core.punch import Punch
 from natd.core.punch_events import (
     IntroductionWanted,
@@ -75,12 +75,13 @@ class Reach:
         self._checks = Checks(self.transaction_prefix, random)
         self._punch = Punch(self._checks, budget, random)
         self._paths = Paths(self._checks, budget, random)
-        self._escalation = Escalation(self._checks, budget.turns, random)
+        self._escalation = Escalation(self._checks, budget.turns, self.transaction_prefix, random)
         self._claimed: tuple[Candidate, ...] = ()
         self._their_nat = NatReport()
         self._has_news = False  # whether the peer's card came after the last attempt began
         self._seen: tuple[Address, ...] = ()
         self._theirs_are_news = False  # whether their freshest address changed in this round
+        self._anchors: tuple[int, ...] = ()  # ports that the peer has opened for us
         self._last_good: tuple[Address, ...] = ()
         self._on_link: tuple[Address, ...] = ()  # where the peer was heard on a link of ours
         # Where the peer was last heard while there was no path; None: nowhere yet.
@@ -129,9 +130,12 @@ class Reach:
         """The peer has been started again, or is wanted again: what failed may succeed."""
         self._has_left = False
         self._has_news = True
+        self._anchors = ()
 
     def introduced(self, seen: tuple[Address, ...], start_in_s: float, now: float) -> None:
         """A server told both of us, at this instant, where the other is; freshest first."""
+        anchors, count = anchors_in(seen, self._checks.their_mark)
+        self._anchors, seen = anchors or self._anchors, seen[count:]
         self._theirs_are_news = self._theirs_are_news or seen[:1] != self._seen[:1]
         self._seen = seen
         self._has_left = False
@@ -225,6 +229,9 @@ class Reach:
         now: float,
     ) -> None:
         """A Binding response under our transaction prefix."""
+        if self._escalation.receive_answer(message, address, socket, now):
+            self._settle(now)
+            return
         answered = self._checks.match(message, data, address, socket, now)
         if answered is None:
             self.dropped["answer-to-no-check"] += 1
@@ -369,7 +376,7 @@ class Reach:
             now=now,
         )
         self._has_news = False
-        self._escalate(now)
+        self._escalate(self._situation(have_checks_failed=self._punch.has_failed_before), now)
 
     def _give_up_trying(self) -> None:
         """A path stands and works: whatever was looked for need not be found."""
@@ -378,18 +385,19 @@ class Reach:
         self._unsent.take()
         self._trying_since = self._hold_until = self._heard_from = None
 
-    def _escalate(self, now: float) -> None:
+    def _escalate(self, situation: Situation, now: float) -> None:
         """Plain checks have failed, or can't but fail."""
-        if self._paths.healthy:
-            return
-        ours, theirs = self._surroundings.nat, self._their_nat
         ours_are_news = self._punch.socket != MAIN_SOCKET
-        if not is_guessable(ours, theirs, ours_are_news, self._theirs_are_news):
+        if self._paths.healthy or not is_guessable(situation, ours_are_news, self._theirs_are_news):
             return
         sound = {target.address for target in self._all_targets()}
         seen = tuple(address for address in self._seen if address in sound)
-        if self._escalation.begin(ours, theirs, seen, self._punch.socket, now):
+        way = Way(seen, self._anchors, self._punch.socket, self._surroundings.servers)
+        if self._escalation.begin(situation, way, now):
             self._theirs_are_news = False
+
+    def _situation(self, *, have_checks_failed: bool) -> Situation:
+        return Situation(self._surroundings.nat, self._their_nat, have_checks_failed)
 
     def _all_targets(self) -> tuple[Candidate, ...]:
         in_use = self._paths.in_use
@@ -419,15 +427,21 @@ class Reach:
 
     def _settle(self, now: float) -> None:
         """Turn the children's events into each other's inputs and into ours."""
+        if anchors := self._escalation.new_anchors():
+            self._events.append(IntroductionWanted(anchors))
         while (event := self._punch.next_event() or self._paths.next_event()) is not None:
             match event:
                 case PathFound(address, socket, kind, technique, rtt_s):
                     technique = self._escalation.technique or technique
                     self._paths.add(address, socket, kind, technique, rtt_s, now)
                 case SampleWanted():
-                    if not (is_hard(self._surroundings.nat) and is_hard(self._their_nat)):
-                        self._escalate(now)
+                    situation = self._situation(have_checks_failed=True)
+                    if not situation.are_both_hard:
+                        self._escalate(situation, now)
                     self._events.append(event)
+                case IntroductionWanted():
+                    anchors = self._escalation.anchors
+                    self._events.append(IntroductionWanted(anchors) if anchors else event)
                 case PathChosen(path):
                     self._reached(path)
                 case PathRecovered():

@@ -1,7 +1,7 @@
-"""Carrying out a plan: many packets at a bounded rate, from few sockets or from many.
+"""Carrying out one wave of a plan: many packets at a bounded rate, from few sockets or from many.
 
 Rules:
-- Never more than `RATE` packets a second nor `plans.MOST_PROBES` in all; what is repeated
+- Never more than `shots.RATE` packets a second nor `shots.MOST_SHOTS` in all; what is repeated
   stays within both.
 - A tick sends what its share of the second allows, so a late timer sends no burst.
 - What answers is not noticed here: whoever is checked and answers does it by its own check's
@@ -12,17 +12,14 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from natd.core.plans import MOST_PROBES, Plan, Shot
+from natd.core.shots import MOST_SHOTS, RATE, Plan, Shot
 from natd.core.types import Address, SocketId
 
-TICK_S = 0.01
+TICK_S = 0.02
 SLOW_S = 0.5
 SLOW_RATE = 200
-RATE = 500
-"""Packets a second: first carefully, then as much as any access that people call a line takes."""
-
-MOST_ROUNDS = 3
-"""Of openers or a spray: after that the attempt is over anyway."""
+"""Packets a second at first, where they come unasked: a NAT that takes them for an attack has seen
+little of it when the first answer ends it."""
 
 
 class Fired(NamedTuple):
@@ -34,7 +31,7 @@ class Fired(NamedTuple):
 
 
 class Volley:
-    """One plan under way."""
+    """One wave under way."""
 
     def __init__(
         self,
@@ -43,18 +40,19 @@ class Volley:
         main: SocketId,
         helpers: Sequence[SocketId],
         now: float,
+        rounds: int | None = None,
     ) -> None:
-        """`target` is where the peer is seen; `helpers` are `plan.helpers` fresh sockets."""
-        self.technique = plan.technique
-        self.sockets = frozenset((main, *helpers))
+        """`target` is where the peer is seen; `helpers` are `plan.helpers` fresh sockets;
+        `rounds`: where not those of the plan."""
         self.sent = 0
         self._plan = plan
         self._target = target
         self._places = (main, *helpers)
-        self._began = now
+        self._rounds = plan.rounds if rounds is None else rounds
+        self._began = now + plan.begins_after_s
         self._waiting: deque[Shot] = deque(plan.shots)
         self._round = 1
-        self._due_at: float | None = now  # None: everything is sent
+        self._due_at: float | None = self._began  # None: everything is sent
         self._fired: list[Fired] = []
 
     def handle_timer(self, now: float) -> None:
@@ -63,16 +61,16 @@ class Volley:
         if not self._waiting:
             self._waiting.extend(self._plan.shots)
             self._round += 1
-        careful = now - self._began < SLOW_S and self._plan.repeat_after_s is None
+        careful = self._plan.is_careful and now - self._began < SLOW_S
         rate = SLOW_RATE if careful else RATE
-        for _ in range(max(1, round(rate * TICK_S))):
+        for _ in range(round(rate * TICK_S)):
             if not self._waiting:
                 break
             self._fire(self._waiting.popleft())
         if self._waiting:
             self._due_at = now + TICK_S
-        elif self._plan.repeat_after_s is not None and self._may_repeat:
-            self._due_at = now + self._plan.repeat_after_s
+        elif self._may_repeat:
+            self._due_at = now + max(TICK_S, self._plan.pause_s)
         else:
             self._due_at = None
 
@@ -90,7 +88,7 @@ class Volley:
 
     @property
     def _may_repeat(self) -> bool:
-        return self._round < MOST_ROUNDS and self.sent + len(self._plan.shots) <= MOST_PROBES
+        return self._round < self._rounds and self.sent + len(self._plan.shots) <= MOST_SHOTS
 
     def _fire(self, shot: Shot) -> None:
         port = self._target.port if shot.port is None else shot.port

@@ -1,43 +1,46 @@
 """Both halves of an escalation follow from the two reports, and fit each other."""
 
+from collections import Counter
 from random import Random
 
 import pytest
 
-from natd.core.plans import (
-    BLOCK_HELPERS,
-    GIANT_STEP,
-    GIANT_WIDTH,
-    MOST_PROBES,
-    RANDOM_HELPERS,
-    SCOUTS,
-    SMALL_STEP,
-    STEPS,
-    Technique,
-    is_hopeless,
-    make_plan,
-    meeting_port,
-    newest,
-)
-from natd.core.turns import Turns
+from natd.core.blocks import EASY_HELPERS, SCOUTS, meeting_ports
+from natd.core.plans import RANDOM_HELPERS, Situation, make_plan
+from natd.core.sequences import GIANT_STEP, GIANT_WIDTH, SMALL_STEP, STEPS, newest
+from natd.core.shots import MOST_SHOTS, RATE, Technique
+from natd.core.turns import REMEMBERED_S, Turns
 from natd.core.types import Allocation, Mapping, NatReport
 
-EASY = NatReport(Mapping.INDEPENDENT, allocation=Allocation.PRESERVING)
+START = 1000.0
+EASY = NatReport(Mapping.INDEPENDENT, allocation=Allocation.PRESERVING, confidence=0.95)
+SEEMS_EASY = NatReport(Mapping.INDEPENDENT, confidence=0.8)
+BY_ADDRESS = NatReport(Mapping.ADDRESS_DEPENDENT)
 UNKNOWN = NatReport()
 SEQUENTIAL = NatReport(Mapping.DEPENDENT, allocation=Allocation.SEQUENTIAL, stride=1)
 EVEN = NatReport(Mapping.DEPENDENT, allocation=Allocation.SEQUENTIAL, stride=2)
 BLOCK = NatReport(Mapping.DEPENDENT, allocation=Allocation.BLOCK, low=20_480, high=20_991)
 RANDOM = NatReport(Mapping.DEPENDENT, allocation=Allocation.RANDOM)
-ALL = (EASY, UNKNOWN, SEQUENTIAL, EVEN, BLOCK, RANDOM)
+ALL = (EASY, SEEMS_EASY, BY_ADDRESS, UNKNOWN, SEQUENTIAL, EVEN, BLOCK, RANDOM)
 PORTS = (30_000, 29_998)
 
 
-def _plan(ours, theirs, *, lower=True, ports=PORTS, **limits):
+ANCHORS = (30_010, 30_012)
+
+
+def _plan(ours, theirs, *, failed=False, lower=True, ports=PORTS, anchors=(), taken=0, **limits):
     turns = Turns()
     for name, value in limits.items():
         setattr(turns, name, value)
+    turns.take_ports("another attempt", taken, START)
     return make_plan(
-        ours, theirs, their_ports=ports, we_are_lower=lower, turns=turns, random=Random(1)
+        Situation(ours, theirs, failed),
+        their_ports=ports,
+        anchors=anchors,
+        we_are_lower=lower,
+        turns=turns,
+        random=Random(1),
+        now=START,
     )
 
 
@@ -64,12 +67,12 @@ def test_an_easy_side_probes_all_of_a_block_once():
 
 def test_an_easy_side_probes_random_ports_once_each_within_the_budget():
     ports = _ports(_plan(EASY, RANDOM))
-    assert len(ports) == len(set(ports)) == MOST_PROBES
+    assert len(ports) == len(set(ports)) == MOST_SHOTS
 
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "helpers"),
-    [(RANDOM, EASY, RANDOM_HELPERS), (BLOCK, EASY, BLOCK_HELPERS), (BLOCK, UNKNOWN, SCOUTS)],
+    [(RANDOM, EASY, RANDOM_HELPERS), (BLOCK, EASY, EASY_HELPERS), (BLOCK, UNKNOWN, SCOUTS)],
 )
 def test_the_hard_side_opens_from_helpers_with_packets_that_do_not_arrive(ours, theirs, helpers):
     plan = _plan(ours, theirs)
@@ -122,26 +125,70 @@ def test_two_sequences_meet_in_seven_of_ten_although_ports_are_taken_by_others(
 def test_between_two_blocks_all_openers_of_one_side_lead_to_one_port_of_the_other_block():
     theirs = NatReport(Mapping.DEPENDENT, allocation=Allocation.BLOCK, low=4096, high=4607)
     opens, sprays = _plan(BLOCK, theirs), _plan(theirs, BLOCK, lower=False)
-    assert set(_ports(opens)) == {meeting_port(theirs)} == {4352}
+    assert set(_ports(opens)) == {4352}
     assert all(shot.is_opener for shot in opens.shots)
     assert opens.helpers == len(opens.shots) == 256
     assert set(_ports(sprays)) <= set(range(20_480, 20_992))
     assert len(set(_ports(sprays))) == 256
     assert sprays.helpers == 0
     assert not any(shot.is_opener for shot in sprays.shots)
+    assert sprays.begins_after_s > len(opens.shots) / RATE
+    assert sprays.waves_s == opens.waves_s
+
+
+def test_a_port_that_the_peer_is_seen_at_is_neither_met_at_nor_sprayed():
+    known = (20_736, 20_737, 20_500)
+    assert set(_ports(_plan(BLOCK, BLOCK, ports=known))) == {20_738}
+    sprayed = _ports(_plan(BLOCK, BLOCK, lower=False, ports=known, fills_whole_blocks=True))
+    assert set(sprayed[:509]) == set(range(20_480, 20_992)) - set(known)
+
+
+def test_a_block_larger_than_the_peers_sprays_it_again_from_another_socket():
+    small = NatReport(Mapping.DEPENDENT, allocation=Allocation.BLOCK, low=4096, high=4159)
+    plan = _plan(BLOCK, small, lower=False)
+    assert len(plan.shots) == len({(shot.helper, shot.port) for shot in plan.shots}) == 256
+    assert plan.helpers == 3
 
 
 def test_a_whole_block_is_filled_only_where_that_is_allowed():
+    assert len(_plan(BLOCK, BLOCK).shots) == 256
     assert len(_plan(BLOCK, BLOCK, fills_whole_blocks=True).shots) == 512
     assert _plan(BLOCK, BLOCK, spares_blocks=True) is None
+    assert _plan(BLOCK, SEQUENTIAL, anchors=ANCHORS, spares_blocks=True) is None
+
+
+def test_what_another_attempt_has_taken_of_our_block_is_not_taken_twice():
+    assert len(_plan(BLOCK, BLOCK, taken=200).shots) == 56
+    assert _plan(BLOCK, BLOCK, taken=256) is None
+    turns = Turns()
+    turns.take_ports("another attempt", 256, START)
+    assert turns.ports_taken(START + REMEMBERED_S - 1.0) == 256
+    assert turns.ports_taken(START + REMEMBERED_S) == 0
 
 
 @pytest.mark.parametrize("lower", [True, False])
-def test_a_block_opens_towards_a_sequence_that_sprays_it(lower):
-    opens, sprays = _plan(BLOCK, SEQUENTIAL, lower=lower), _plan(SEQUENTIAL, BLOCK, lower=lower)
-    assert len(set(_ports(opens))) == 1
-    assert 30_000 < _ports(opens)[0] < 30_000 + len(sprays.shots)
-    assert sorted(_ports(sprays)) == list(range(20_480, 20_992))
+def test_fewer_sockets_than_ports_lead_to_more_meeting_ports(lower):
+    plan = _plan(BLOCK, BLOCK, helper_sockets=64)
+    assert plan.helpers == 64
+    assert Counter(_ports(plan)) == dict.fromkeys(meeting_ports(BLOCK, (), 4), 64)
+    plan = _plan(BLOCK, SEQUENTIAL, anchors=ANCHORS, helper_sockets=64)
+    assert plan.helpers == 64
+    assert _plan(BLOCK, BLOCK, helper_sockets=0).helpers == 0
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_a_block_sends_all_that_it_may_to_the_anchors_of_a_sequence(lower):
+    plan = _plan(BLOCK, SEQUENTIAL, lower=lower, anchors=ANCHORS)
+    assert len(plan.shots) == len(set(plan.shots)) == 256
+    assert Counter(_ports(plan)) == dict.fromkeys(ANCHORS, 128)
+    assert not any(shot.is_opener for shot in plan.shots)
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_without_anchors_no_port_of_a_block_is_spent_on_a_sequence(lower):
+    assert _plan(BLOCK, SEQUENTIAL, lower=lower) is None
+    assert Situation(SEQUENTIAL, BLOCK).wants_anchors
+    assert not Situation(BLOCK, SEQUENTIAL).wants_anchors
 
 
 @pytest.mark.parametrize(
@@ -149,16 +196,58 @@ def test_a_block_opens_towards_a_sequence_that_sprays_it(lower):
 )
 def test_random_ports_against_another_hard_side_are_hopeless_for_both(ours, theirs):
     for pair in ((ours, theirs), (theirs, ours)):
-        assert is_hopeless(*pair)
+        assert Situation(*pair).is_hopeless
         assert _plan(*pair) is None
+
+
+def test_who_only_seems_easy_is_random_once_checks_have_failed():
+    assert _plan(EASY, SEEMS_EASY) is None
+    assert _plan(SEEMS_EASY, EASY) is None
+    probes, openers = _plan(EASY, SEEMS_EASY, failed=True), _plan(SEEMS_EASY, EASY, failed=True)
+    assert len(probes.shots) == len(set(_ports(probes))) == MOST_SHOTS
+    assert probes.helpers == 0
+    assert openers.helpers == len(openers.shots) == RANDOM_HELPERS
+
+
+@pytest.mark.parametrize("theirs", [RANDOM, BLOCK, SEQUENTIAL, BY_ADDRESS])
+def test_who_only_seems_easy_counts_as_easy_against_a_hard_side(theirs):
+    assert _plan(SEEMS_EASY, theirs, failed=True) == _plan(EASY, theirs)
+    assert _plan(theirs, SEEMS_EASY, failed=True) == _plan(theirs, EASY)
+
+
+def test_two_that_only_seem_easy_each_open_and_probe():
+    assert _plan(SEEMS_EASY, SEEMS_EASY) is None
+    plan = _plan(SEEMS_EASY, SEEMS_EASY, failed=True)
+    assert sum(shot.is_opener for shot in plan.shots) == plan.helpers == RANDOM_HELPERS
+    assert all(shot.helper == 0 for shot in plan.shots if not shot.is_opener)
+    assert len(plan.shots) == MOST_SHOTS
+
+
+def test_behind_a_nat_that_maps_by_address_each_port_takes_a_socket():
+    by_address = NatReport(
+        Mapping.ADDRESS_DEPENDENT, allocation=Allocation.BLOCK, low=20_480, high=20_991
+    )
+    plan = _plan(by_address, BLOCK, lower=False)
+    assert [shot.helper for shot in plan.shots] == list(range(1, 257))
 
 
 @pytest.mark.parametrize("ours", ALL)
 @pytest.mark.parametrize("theirs", ALL)
 @pytest.mark.parametrize("lower", [True, False])
 def test_no_plan_has_more_packets_than_the_budget_or_is_empty(ours, theirs, lower):
-    plan = _plan(ours, theirs, lower=lower, fills_whole_blocks=True)
-    assert plan is None or 0 < len(plan.shots) <= MOST_PROBES
+    for helper_sockets in (0, 64, 256):
+        plan = _plan(
+            ours,
+            theirs,
+            failed=True,
+            lower=lower,
+            anchors=ANCHORS,
+            fills_whole_blocks=True,
+            helper_sockets=helper_sockets,
+        )
+        if plan is not None:
+            assert 0 < len(plan.shots) * plan.rounds <= MOST_SHOTS
+            assert plan.helpers <= 2 * helper_sockets
 
 
 def test_the_newest_port_of_a_sequence_is_found_past_a_wrap_around():
