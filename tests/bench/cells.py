@@ -32,6 +32,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import product
 
+from natd.core.verdict import VerdictCode
 from tests.fabric import ACCESS_DELAY_S, LAN_DELAY_S, Weather
 from tests.nat import (
     ADDRESS_DEPENDENT,
@@ -46,6 +47,7 @@ from tests.nat import (
     Dependence,
     Hairpin,
     NatPolicy,
+    Ports,
 )
 
 INTRODUCED_S = 4 * ACCESS_DELAY_S
@@ -143,6 +145,18 @@ class Cell:
     @property
     def wants_verdict(self) -> bool:
         return self.target.share is None
+
+    @property
+    def truth(self) -> VerdictCode:
+        """What keeps the two apart, by the policies alone, in a cell that wants a verdict."""
+        assert self.wants_verdict
+        if self.newcomer.blocks_udp:
+            return VerdictCode.UDP_BLOCKED
+        if self.place is Place.CARRIER:
+            return VerdictCode.NO_HAIRPIN
+        kinds = {side.policy.ports for side in (self.resident, self.newcomer) if side.policy}
+        assert Ports.RANDOM in kinds
+        return VerdictCode.BOTH_RANDOM if kinds == {Ports.RANDOM} else VerdictCode.SEQUENTIAL_RANDOM
 
     @property
     def limit_s(self) -> float:

@@ -25,7 +25,7 @@ class Run:
     took_s: float | None
     """Until the resident had read the message; None: it has not come in time."""
     verdict_s: float | None = None
-    """Until both sides had a verdict; None: not both have one."""
+    """Until both sides had a true verdict, or the newcomer where it is alone; None: never."""
     entries: int = 0
     """Made in the table of one side's NAT, the larger number of the two."""
     packets_a_second: int = 0
@@ -33,7 +33,8 @@ class Run:
     idle_a_minute: float | None = None
     """Packets of a minute at rest, both ways; None: not looked at."""
     technique: str = ""
-    verdict: str = ""
+    codes: tuple[str, ...] = ()
+    """The verdicts' of both sides, where there was no path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,8 @@ class Figures:
     packets_a_second: int
     idle_a_minute: float | None
     techniques: dict[str, int]
-    sentences: dict[str, int]
-    """The verdicts, and how often each was given."""
+    codes: dict[str, int]
+    """What was told for a reason where there was no path, and how often."""
 
 
 def percentile(times: Sequence[float], share: float) -> float:
@@ -110,7 +111,7 @@ def summarise(cell: Cell, lab: str, runs: Sequence[Run]) -> Figures:
         packets_a_second=max((r.packets_a_second for r in runs), default=0),
         idle_a_minute=round(sum(idle) / len(idle), 1) if idle else None,
         techniques=_counted(r.technique for r in runs if r.technique),
-        sentences=_counted(r.verdict for r in runs if r.verdict),
+        codes=_counted(code for r in runs for code in r.codes),
     )
 
 

@@ -102,7 +102,7 @@ async def _one(ground: Ground, programs: Programs, run: int) -> Run:
     limit_s = cell.target.within_s + LATE_S
     arrived_at = told_at = None
     if cell.wants_verdict:
-        told_at = await _told_at(alice, bob, limit_s)
+        told_at = await _told_at(cell, alice, bob, limit_s)
         arrived = alice.witness.first("message", message=sent["message"])
         arrived_at = arrived[0] if arrived else None
     else:
@@ -113,7 +113,7 @@ async def _one(ground: Ground, programs: Programs, run: int) -> Run:
     counts = lab.counts()
     after = ground.entries()
     online = bob.witness.first("peer_online")
-    verdict = bob.witness.first("verdict")
+    told = [e for peer in (alice, bob) for e in peer.witness.all_of("verdict")[-1:]]
     await asyncio.gather(programs.drop_peer("alice"), programs.drop_peer("bob"))
     return Run(
         took_s=None if arrived_at is None else arrived_at - began,
@@ -121,7 +121,7 @@ async def _one(ground: Ground, programs: Programs, run: int) -> Run:
         entries=max((after[nat] - before[nat] for nat in after), default=0),
         packets_a_second=max(counts["peaks"].get(name, 0) for name in ground.devices),
         technique=str(online[1]["path"]["technique"]) if online and arrived_at else "",
-        verdict=str(verdict[1]["verdict"]) if verdict and not arrived_at else "",
+        codes=() if arrived_at else tuple(str(event["code"]) for event in told),
     )
 
 
@@ -144,12 +144,15 @@ async def _arrived_at(alice: Peer, message: str, limit_s: float) -> float | None
     return at
 
 
-async def _told_at(alice: Peer, bob: Peer, limit_s: float) -> float | None:
-    """When the last of those who can have a verdict had one."""
+async def _told_at(cell: Cell, alice: Peer, bob: Peer, limit_s: float) -> float | None:
+    """When the last of those who can be told was told the truth."""
+    code = str(cell.truth)
+    if cell.newcomer.blocks_udp:
+        waits = [bob.witness.wait_for("server_down", limit_s, code=code)]
+    else:
+        waits = [peer.witness.wait_for("verdict", limit_s, code=code) for peer in (alice, bob)]
     try:
-        told = await asyncio.gather(
-            *(peer.witness.wait_for("verdict", limit_s) for peer in (alice, bob))
-        )
+        told = await asyncio.gather(*waits)
     except NotToldError:
         return None
     return max(at for at, _ in told)

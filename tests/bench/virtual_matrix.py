@@ -11,6 +11,7 @@ from dataclasses import replace
 from natd.core import events
 from natd.core.secrets import network_key
 from natd.core.types import Address
+from natd.core.verdict import VerdictCode
 from tests.bench.cells import Cell, Side
 from tests.bench.figures import Run
 from tests.bench.grounds import hit_by_early, lay_out, way_out
@@ -102,7 +103,7 @@ class _Meeting:
             entries=max(entries),
             packets_a_second=max(packets),
             technique=connected.path.technique if connected and is_direct else "",
-            verdict=self._bob.verdicts.get(self._alice.peer, "") if not is_direct else "",
+            codes=() if is_direct else tuple(str(code) for _, code in self._told()),
         )
 
     def packets_at_rest(self) -> float:
@@ -129,10 +130,30 @@ class _Meeting:
         return self._alice.texts() == ["hello"]
 
     def _verdict_s(self) -> float | None:
-        """Until whoever can have a verdict had one: nobody has met who is blocked."""
-        told = [member.attached.first(events.VerdictReached) for member in (self._alice, self._bob)]
-        at = [instant - self._began for instant in told if instant is not None]
-        return max(at) if len(at) == len(told) else None
+        """Until whoever can be told was told the truth: who is blocked has met nobody."""
+        cell = self._cell
+        if not cell.wants_verdict:
+            return None
+        told = self._told()
+        if len(told) < (1 if cell.newcomer.blocks_udp else 2):
+            return None
+        if any(code is not cell.truth for _, code in told):
+            return None
+        return max(at for at, _ in told) - self._began
+
+    def _told(self) -> list[tuple[float, VerdictCode]]:
+        """What each side was told last, and when; those who were told anything."""
+        last = []
+        for member in (self._alice, self._bob):
+            told = [
+                (at, event.code)
+                for at, event in member.attached.events
+                if isinstance(event, events.VerdictReached | events.ServerLost)
+                and event.code is not None
+                and at >= self._began
+            ]
+            last += told[-1:]
+        return last
 
     def _send_early(self) -> None:
         sides = (self._alice, self._bob)
