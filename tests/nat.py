@@ -77,6 +77,8 @@ class NatPolicy:
     paired: bool = True
     """With several: one inside host keeps one of them (RFC 4787, section 4.1, "paired")."""
     timeout_s: float = 120.0
+    unanswered_s: float | None = None
+    """Timeout of a mapping that nothing has come in by yet; None: as of any other."""
     inbound_refreshes: bool = True
     absolute_age_s: float | None = None
     """A mapping ends at this age whatever its traffic; None for never."""
@@ -94,7 +96,9 @@ LINUX_RANDOM = replace(LINUX, ports=Ports.RANDOM)
 ADDRESS_DEPENDENT = NatPolicy(mapping=Dependence.ADDRESS, ports=Ports.RANDOM)
 SYMMETRIC_RANDOM = NatPolicy(mapping=Dependence.ADDRESS_AND_PORT, ports=Ports.RANDOM)
 SYMMETRIC_SEQUENTIAL = replace(SYMMETRIC_RANDOM, ports=Ports.SEQUENTIAL)
-SYMMETRIC_BLOCK = replace(SYMMETRIC_RANDOM, ports=Ports.BLOCK)
+SYMMETRIC_BLOCK = replace(SYMMETRIC_RANDOM, ports=Ports.BLOCK, unanswered_s=30.0)
+"""Who gives out few ports takes them back soon: 30 s is the initial timeout of a carrier's NAT and
+of Linux masquerading to a range."""
 
 
 class Nat:
@@ -133,6 +137,7 @@ class _Mapping:
     used_at: float
     permitted: dict[object, float]
     """By what the filter depends on: when we last sent there."""
+    answered: bool = False
 
 
 class TableNat(Nat):
@@ -173,6 +178,7 @@ class TableNat(Nat):
                 continue
             if now - permitted_at > self.policy.timeout_s:
                 continue
+            mapping.answered = True
             if self.policy.inbound_refreshes:
                 mapping.used_at = now
                 mapping.permitted[remote] = now
@@ -183,7 +189,10 @@ class TableNat(Nat):
         age_s = self.policy.absolute_age_s
         if age_s is not None and now - mapping.made_at > age_s:
             return False
-        return now - mapping.used_at <= self.policy.timeout_s
+        timeout_s = self.policy.timeout_s
+        if not mapping.answered and self.policy.unanswered_s is not None:
+            timeout_s = min(timeout_s, self.policy.unanswered_s)
+        return now - mapping.used_at <= timeout_s
 
     def _ends_at(self, mapping: _Mapping) -> float:
         """When it ends, if it is not used again."""

@@ -283,6 +283,15 @@ def test_a_mapping_ends_after_silence_and_at_its_absolute_age():
     assert nat.inbound(REMOTE, second, 92.0) is None
 
 
+def test_a_mapping_that_nothing_has_come_in_by_may_end_sooner():
+    nat = table(timeout_s=120.0, unanswered_s=30.0, ports=Ports.RANDOM)
+    first = nat.outbound(INSIDE, REMOTE, 0.0)
+    second = nat.outbound(INSIDE, REMOTE, 31.0)
+    assert second != first
+    assert nat.inbound(REMOTE, second, 60.0) == INSIDE
+    assert nat.outbound(INSIDE, REMOTE, 150.0) == second
+
+
 def test_inbound_packets_keep_a_mapping_only_where_the_policy_says_so():
     nat = table(timeout_s=30.0, inbound_refreshes=False)
     external = nat.outbound(INSIDE, REMOTE, 0.0)
