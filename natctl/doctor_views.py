@@ -35,13 +35,12 @@ STEP_WORDS = {
     "introduced": "introduced {detail}",
     "absent": "not on the list of server {detail}",
     "checks": "{count} x checked {detail}",
-    "openers": "{count} x opened our own NAT towards it ({detail})",
-    "guesses": "{count} x guessed ({detail}) from {sockets}",
+    "openers": "{count} x {detail}",
+    "guesses": "{count} x {detail}",
     "handshake": "{count} x sent the handshake {detail}",
-    "asked-sample": "asked a server how {detail} appears",
-    "sampled": "{detail}",
+    "sampled": "a server sees {detail}",
     "fresh-socket": "took a fresh socket: {detail}",
-    "asked-introduction": "asked the servers to introduce both again {detail}",
+    "asked-introduction": "asked the servers for an introduction {detail}",
     "heard": "heard {count} x {detail}",
     "path": "path found: {detail}",
     "path-lost": "path lost: {detail}",
@@ -59,8 +58,11 @@ def doctor_lines(reply: Json) -> list[Line]:
     if reply.get("peer"):
         lines += [[], *_peer_lines(reply)]
         lines.append([])
-    lines += [[(line, "bold")] for line in wrapped(str(reply.get("verdict", "")), 0)]
     helps = reply.get("helps") or []
+    verdict = str(reply.get("verdict", ""))
+    if helps and reply.get("peer"):
+        verdict = f"No path to {full_name(reply['peer'])}: {reply.get('why')}."
+    lines += [[(line, "bold")] for line in wrapped(verdict, 0)]
     if helps:
         lines.append([("What would help, any one of:", "dim")])
     for each in helps:
@@ -113,8 +115,9 @@ def _step_words(step: Json) -> str:
         step=step.get("step"),
         detail=step.get("detail", ""),
         count=step.get("count", 1),
-        sockets="one socket" if sockets == 1 else f"{sockets} sockets",
     )
+    if sockets > 1:
+        words += f" from {sockets} sockets"
     if step.get("count") == 1:
         return words.replace("1 x ", "", 1)
     took_s = step.get("last_at_s", 0.0) - step.get("at_s", 0.0)

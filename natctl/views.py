@@ -67,7 +67,8 @@ def peers_lines(reply: Json, *, with_nats: bool = False) -> list[Line]:
         if peer.get("state") != "online" and peer.get("verdict"):
             lines += [[(f"   {line}", "dim")] for line in _wrapped(str(peer["verdict"]), 3)]
         for whose, report in (peer.get("nats") or {}).items() if with_nats else ():
-            lines.append([(f"   NAT, {whose}: {report.get('words')}", "dim")])
+            words = f"NAT, {whose}: {report.get('words')}"
+            lines += [[(f"   {line}", "dim")] for line in _wrapped(words, 3)]
     return lines
 
 

@@ -58,6 +58,11 @@ HELP_TEXTS = {
 }
 """What a person would do."""
 
+HARD_NAT = (
+    "All works, but this NAT is of the hard kind: to a peer behind another such NAT there is no "
+    "way without port mapping, a forwarded port or IPv6."
+)
+
 _MAPPING_WORDS = {
     Mapping.UNKNOWN: "not known yet",
     Mapping.OPEN: "none: this machine has a public address",
@@ -78,7 +83,7 @@ def nat_words(report: NatReport) -> str:
     words = [_MAPPING_WORDS[report.mapping]]
     if report.mapping not in (Mapping.UNKNOWN, Mapping.OPEN):
         words += [_allocation_words(report), _FILTERING_WORDS.get(report.filtering, "")]
-        words.append(f"{100 * report.confidence:.0f} % sure")
+        words.append(f"{min(99, round(100 * report.confidence))} % sure")
     return "; ".join(word for word in words if word)
 
 
@@ -132,6 +137,10 @@ class Doctor:
         }
 
     # --- ourselves
+
+    def judge_servers(self) -> Verdict:
+        """Why no server of a network answers."""
+        return judge_servers(udp_works=self._udp_works())
 
     def socket_check(self) -> Row:
         """Destinations that can't be reached are everyday; a system that forbids is not."""
@@ -187,12 +196,13 @@ class Doctor:
         if "starting" in states:
             return _check("udp", True, "asked, no answer yet")
         hint = "let UDP out in this machine's firewall and the router, or try another network"
-        return _check("udp", False, "nothing has ever answered: blocked, as it looks", hint)
+        return _check("udp", False, "nothing has answered: it looks blocked", hint)
 
     def _nat_check(self) -> Row:
         parts = self._parts
-        seen = ", ".join(str(address) for address in parts.node.observed) or "nowhere yet"
-        text = f"{nat_words(parts.node.nat)}; you are seen at {seen}"
+        seen = ", ".join(str(address) for address in parts.node.observed)
+        where = f"you are seen at {seen}" if seen else "no server has seen you"
+        text = f"{nat_words(parts.node.nat)}; {where}"
         way_around = bool(_global_ipv6()) or self._has_public_port()
         hint = "port mapping on the router, a forwarded UDP port or IPv6 would help"
         return _check("nat", way_around or not parts.node.nat.is_hard, text, hint)
@@ -208,17 +218,13 @@ class Doctor:
             return "This machine itself forbids natd to send: look at its firewall.", None
         states = self._server_states()
         if states and set(states) == {"lost"}:
-            found = judge_servers(udp_works=self._udp_works())
+            found = self.judge_servers()
             near = ""
             if found.code is VerdictCode.UDP_BLOCKED and self._router_answers():
                 near = " (the router here does answer, so it is beyond it)"
             return f"{_sentence(found.why)[:-1]}{near}.", found
         if failed == ["nat"]:
-            return (
-                "All is well, but this NAT is of the hard kind: a peer behind another such NAT "
-                "can't be reached without port mapping, a forwarded port or IPv6.",
-                None,
-            )
+            return HARD_NAT, None
         return (f"Look at: {', '.join(failed)}." if failed else "All is well."), None
 
     def _server_states(self) -> list[str]:
@@ -276,7 +282,10 @@ class Doctor:
             return f"Nothing has been heard of {name} since natd was started.", None
         if told.verdict is None:
             if known.peer in self._parts.online.get(network.id, ()):
-                return self._own_verdict(checks)
+                text, found = self._own_verdict(checks)
+                if text == HARD_NAT:
+                    text = f"{name} is connected directly, although this NAT is of the hard kind."
+                return text, found
             return f"There is a direct path to {name}, and keys are being agreed on.", None
         views = self._parts.peers(network.id)
         trying = any(v.peer == known.peer and v.state is PeerState.PUNCHING for v in views)

@@ -97,7 +97,8 @@ class Report:
         for network in self._joined():
             states = [server.state for server in parts.servers(network.id)]
             if states and REGISTERED not in states and "starting" not in states:
-                text = f"no server of {network.name} answers"
+                why = self._doctor.judge_servers().why
+                text = f"no server of {network.name} answers: {why}"
                 rows.append(_problem("server_down", text, "natctl doctor says more"))
             for known in parts.book.peers(network.id):
                 if known.trust == CHANGED:

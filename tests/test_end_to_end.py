@@ -121,6 +121,25 @@ def test_doctor_finds_nothing_wrong(trio: Trio) -> None:
     assert report["verdict"] == "All is well."
 
 
+def test_doctor_tells_how_the_two_met(trio: Trio) -> None:
+    _, alice, bob = trio
+
+    def mapping(whose: str) -> str:
+        return str(alice.request("doctor", peer="bob")["nats"][whose]["mapping"])
+
+    until(lambda: mapping("ours") == mapping("theirs") == "open")
+    report = alice.request("doctor", peer="bob")
+    assert report["peer"]["id"] == bob.request("identity")["id"]
+    assert (report["state"], report["verdict_code"], report["helps"]) == ("online", None, [])
+    assert report["technique"] == report["path"]["technique"]
+    steps = [step["step"] for step in report["attempt"]["steps"]]
+    assert steps[0] == "introduced"
+    assert {"checks", "path", "session"} <= set(steps)
+    (row,) = alice.request("peers")["peers"]
+    assert row["nats"] == report["nats"]
+    assert row["verdict_code"] is None
+
+
 @pytest.mark.parametrize(
     ("code", "request_"),
     [

@@ -150,7 +150,10 @@ def test_the_log_tells_of_the_join_and_the_path(pair: Pair) -> None:
 
 def test_ping_doctor_history_and_the_rest_answer(pair: Pair) -> None:
     assert pair.json("alice", "ping", "bob")["rtt_ms"] > 0
-    assert pair.natctl("alice", "doctor", "bob").splitlines()[-1]
+    doctor = pair.natctl("alice", "doctor", "bob")
+    assert "path found: lan " in doctor
+    assert doctor.splitlines()[-1] == "All is well."
+    assert "NAT, theirs: none: " in pair.natctl("alice", "peers", "-v")
     pair.natctl("bob", "send", "--to", "alice", "for you", "--wait", "20")
     (message,) = pair.json("alice", "history", "--search", "for you")["messages"]
     assert (message["direction"], message["from"]["nick"]) == ("in", "bob")

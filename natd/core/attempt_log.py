@@ -41,7 +41,6 @@ class Step(StrEnum):
     OPENERS = "openers"
     GUESSES = "guesses"
     HANDSHAKE = "handshake"
-    ASKED_SAMPLE = "asked-sample"
     SAMPLED = "sampled"
     FRESH_SOCKET = "fresh-socket"
     ASKED_INTRODUCTION = "asked-introduction"

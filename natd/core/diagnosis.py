@@ -43,6 +43,15 @@ ABSENCE_LAG_S = 1.0
 _REQUEST, _RESPONSE = b"\x00\x01", b"\x01\x01"
 """How a Binding request and its success response begin (RFC 8489, section 5)."""
 
+_PLACES = {
+    CandidateKind.LAN: "its LAN address",
+    CandidateKind.IPV6: "its IPv6 address",
+    CandidateKind.MAPPED: "the port that its router maps",
+    CandidateKind.SERVER_REFLEXIVE: "its public address",
+    CandidateKind.PEER_REFLEXIVE: "where it was heard",
+    CandidateKind.LAST_GOOD: "where it was before",
+}
+
 MOST_ADDRESSES = 3
 """Named in one step of the log."""
 
@@ -115,18 +124,16 @@ class Diagnosis:
         if self._awaits_sample == socket:
             self._awaits_sample = None
             spoilt = ", spoilt by an early packet" if poisoned else ""
-            self._log.note(Step.SAMPLED, f"{_name(socket)} appears at {observed}{spoilt}", now)
+            self._log.note(Step.SAMPLED, f"{_name(socket)} at {observed}{spoilt}", now)
 
     def take(self, event: ReachEvent, now: float) -> None:
         """What reach has told its peer."""
         match event:
             case SampleWanted(socket):
                 self._awaits_sample = socket
-                self._log.note(Step.ASKED_SAMPLE, _name(socket), now)
-            case IntroductionWanted(samples):
+            case IntroductionWanted():
                 self._watches = True
-                told = f"(we are seen at {samples[0]})" if samples else ""
-                self._log.note(Step.ASKED_INTRODUCTION, told, now)
+                self._log.note(Step.ASKED_INTRODUCTION, "of both sides, again", now)
             case FreshSocketWanted():
                 self._log.note(Step.FRESH_SOCKET, "the attempt goes on from another port", now)
             case PathUp(path) | PathMoved(path):
@@ -161,13 +168,14 @@ class Diagnosis:
             head = data[:2]
             if head == _REQUEST:
                 step, detail = _step(kinds.get(address), ttl, socket, technique)
-                self._log.note(step, detail, now, socket if step is Step.GUESSES else None)
+                is_counted = technique is not None and step is not Step.CHECKS
+                self._log.note(step, detail, now, socket if is_counted else None)
             elif head == _RESPONSE:
                 self._is_news = self._is_news or not self._heard
                 self._heard = True
                 self._log.note(Step.HEARD, f"a check of the peer's from {address}", now)
             else:
-                self._log.note(Step.HANDSHAKE, f"towards {address}", now)
+                self._log.note(Step.HANDSHAKE, f"to {address}", now)
 
     def session_confirmed(self, now: float) -> None:
         self._log.note(Step.SESSION, "keys agreed, messages flow", now)
@@ -195,7 +203,7 @@ class Diagnosis:
         if verdict.code in self._codes:
             return None
         self._codes.add(verdict.code)
-        self._log.note(Step.VERDICT, verdict.text, now)
+        self._log.note(Step.VERDICT, str(verdict.code), now)
         return verdict
 
     @property
@@ -256,12 +264,14 @@ def _step(
 ) -> tuple[Step, str]:
     """What one check was for."""
     if technique is not None and (kind is None or socket != MAIN_SOCKET):
-        return Step.GUESSES, f"{technique}{', low TTL' if ttl is not None else ''}"
+        if ttl is not None:
+            return Step.OPENERS, f"opened a port of our NAT towards it ({technique})"
+        return Step.GUESSES, f"guessed where it is ({technique})"
     if ttl is not None:
-        return Step.OPENERS, "low TTL, to open our own NAT"
+        return Step.OPENERS, "opened our own NAT towards it"
     if socket != MAIN_SOCKET:
-        return Step.CHECKS, "from an agreed or fresh port"
-    return Step.CHECKS, f"to its {kind} address" if kind is not None else "to where it may be"
+        return Step.CHECKS, "its public address, from another port of ours"
+    return Step.CHECKS, _PLACES[kind] if kind is not None else "where it may be"
 
 
 def _name(socket: SocketId) -> str:

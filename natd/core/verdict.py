@@ -284,8 +284,8 @@ def _judge_guess(found: Findings) -> Verdict:
     if not found.may_guess:
         return Verdict(
             VerdictCode.GUESSING_NOT_ALLOWED,
-            f"{whose}, and guessing it takes more packets than a stranger in an open network is "
-            "worth",
+            f"{whose}, and guessing it takes more packets than natd sends to somebody it has never "
+            "met in a network without a secret",
             (Help.NETWORK_SECRET, *_usual(found)),
         )
     return Verdict(

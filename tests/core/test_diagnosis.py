@@ -1,0 +1,162 @@
+"""What a peer's diagnosis makes of what it sees: a log of the attempt and a verdict."""
+
+from dataclasses import replace
+
+from natd.core.attempt_log import Step
+from natd.core.card import Card
+from natd.core.checks import LOW_TTL
+from natd.core.diagnosis import Diagnosis
+from natd.core.punch_events import AttemptFailed, IntroductionWanted, SampleWanted
+from natd.core.reach_events import PathDown, PathMoved, PathUp, Surroundings
+from natd.core.turns import Turns
+from natd.core.types import (
+    MAIN_SOCKET,
+    Address,
+    Allocation,
+    Candidate,
+    CandidateKind,
+    Datagram,
+    Mapping,
+    NatReport,
+    PathKind,
+    PathReport,
+    PeerId,
+    SocketId,
+)
+from natd.core.verdict import VerdictCode
+
+BEGAN = 1000.0
+SERVER = "203.0.113.9:8080"
+OURS, THEIRS = Address("198.51.100.1", 40000), Address("198.51.100.2", 40001)
+RANDOM = NatReport(Mapping.DEPENDENT, allocation=Allocation.RANDOM, confidence=0.94)
+EASY = NatReport(Mapping.INDEPENDENT, allocation=Allocation.PRESERVING, confidence=0.94)
+CARD = Card(PeerId(bytes(32)), bytes(32), bytes(32), 1, "bob", (), RANDOM)
+SURROUNDINGS = Surroundings((OURS,), frozenset(), RANDOM)
+TARGETS = (Candidate(CandidateKind.SERVER_REFLEXIVE, THEIRS),)
+PATH = PathReport(PathKind.DIRECT, THEIRS, 0.1, "simultaneous-open", BEGAN)
+CHECK, ANSWER, FLIGHT = b"\x00\x01" + bytes(18), b"\x01\x01" + bytes(18), b"\xc0" + bytes(100)
+HELPER = SocketId(0x100001)
+
+
+def test_a_verdict_is_told_once_after_an_attempt_has_failed():
+    diagnosis = introduced()
+    assert verdict(diagnosis) is None
+    diagnosis.take(AttemptFailed(heard=False), BEGAN + 10.0)
+    assert verdict(diagnosis).code is VerdictCode.BOTH_RANDOM
+    assert diagnosis.told.code is VerdictCode.BOTH_RANDOM
+    assert verdict(diagnosis) is None
+    diagnosis.set_surroundings(replace(SURROUNDINGS, rtt_s=0.2))
+    assert verdict(diagnosis) is None, "what was learned gives no other reason"
+
+
+def test_a_better_verdict_follows_when_something_was_learned_and_each_only_once():
+    diagnosis = introduced()
+    diagnosis.take(AttemptFailed(heard=False), BEGAN + 10.0)
+    assert verdict(diagnosis).code is VerdictCode.BOTH_RANDOM
+    diagnosis.absent(SERVER, BEGAN + 20.0)
+    assert verdict(diagnosis).code is VerdictCode.NOT_REGISTERED
+    diagnosis.introduced(f"by {SERVER}", (THEIRS,), BEGAN + 30.0)
+    assert verdict(diagnosis) is None
+    assert diagnosis.told.code is VerdictCode.BOTH_RANDOM
+
+
+def test_a_server_that_has_not_heard_of_the_peer_yet_does_not_contradict_one_that_has():
+    diagnosis = introduced()
+    diagnosis.absent("203.0.113.10:8080", BEGAN + 0.5)
+    assert diagnosis.report(CARD, may_guess=True).verdict.code is VerdictCode.BOTH_RANDOM
+
+
+def test_no_verdict_is_told_as_long_as_a_path_is_left():
+    diagnosis = introduced()
+    diagnosis.take(PathUp(PATH), BEGAN + 1.0)
+    diagnosis.take(IntroductionWanted(()), BEGAN + 50.0)
+    diagnosis.take(AttemptFailed(heard=False), BEGAN + 60.0)
+    assert verdict(diagnosis) is None
+    diagnosis.take(PathDown(), BEGAN + 61.0)
+    assert verdict(diagnosis) is not None
+
+
+def test_the_log_outlives_the_path_and_begins_anew_when_it_is_lost():
+    diagnosis = introduced()
+    diagnosis.sent([Datagram(CHECK, THEIRS)], TARGETS, None, BEGAN)
+    diagnosis.take(PathUp(PATH), BEGAN + 0.1)
+    diagnosis.sent([Datagram(CHECK, THEIRS)], TARGETS, None, BEGAN + 15.0)
+    diagnosis.introduced(f"by {SERVER}", (THEIRS,), BEGAN + 20.0)
+    assert steps(diagnosis) == [Step.INTRODUCED, Step.CHECKS, Step.PATH]
+    diagnosis.take(PathDown(), BEGAN + 100.0)
+    assert steps(diagnosis) == [Step.PATH_LOST]
+
+
+def test_packets_are_told_apart_by_what_they_are_for():
+    diagnosis = introduced()
+    sent = [
+        Datagram(CHECK, THEIRS, LOW_TTL),
+        Datagram(CHECK, THEIRS),
+        Datagram(CHECK, THEIRS),
+        Datagram(CHECK, THEIRS, LOW_TTL, HELPER),
+        Datagram(CHECK, Address(THEIRS.host, 7777)),
+        Datagram(ANSWER, THEIRS),
+        Datagram(FLIGHT, THEIRS),
+    ]
+    diagnosis.sent(sent, TARGETS, "birthday", BEGAN)
+    told = [(e.step, e.count) for e in diagnosis.report(CARD, may_guess=True).log[1:]]
+    assert told == [
+        (Step.OPENERS, 1),
+        (Step.CHECKS, 2),
+        (Step.OPENERS, 1),
+        (Step.GUESSES, 1),
+        (Step.HEARD, 1),
+        (Step.HANDSHAKE, 1),
+    ]
+
+
+def test_a_check_of_the_peers_that_arrived_changes_the_verdict():
+    diagnosis = introduced()
+    diagnosis.sent([Datagram(ANSWER, THEIRS)], TARGETS, None, BEGAN + 1.0)
+    told = diagnosis.report(CARD, may_guess=True)
+    assert told.verdict.code is VerdictCode.PEER_FIREWALL
+
+
+def test_a_sample_is_logged_only_by_whom_it_was_asked_for():
+    diagnosis = introduced()
+    diagnosis.sampled(MAIN_SOCKET, OURS, False, BEGAN)
+    diagnosis.take(SampleWanted(MAIN_SOCKET), BEGAN)
+    diagnosis.sampled(HELPER, OURS, False, BEGAN)
+    diagnosis.sampled(MAIN_SOCKET, OURS, True, BEGAN + 0.1)
+    diagnosis.sampled(MAIN_SOCKET, OURS, True, BEGAN + 0.2)
+    assert steps(diagnosis) == [Step.INTRODUCED, Step.SAMPLED]
+    assert "spoilt" in diagnosis.report(CARD, may_guess=True).log[-1].detail
+
+
+def test_another_path_ends_what_is_looked_for():
+    diagnosis = introduced()
+    diagnosis.take(AttemptFailed(heard=False), BEGAN + 10.0)
+    assert verdict(diagnosis) is not None
+    diagnosis.take(PathUp(PATH), BEGAN + 11.0)
+    assert diagnosis.told is None
+    diagnosis.take(PathMoved(replace(PATH, kind=PathKind.LAN)), BEGAN + 12.0)
+    report = diagnosis.report(CARD, may_guess=True)
+    assert report.verdict is None
+    assert report.path.kind is PathKind.LAN
+
+
+def test_guessing_is_not_blamed_where_it_is_allowed():
+    diagnosis = introduced()
+    diagnosis.set_surroundings(replace(SURROUNDINGS, nat=EASY))
+    codes = [diagnosis.report(CARD, may_guess=may).verdict.code for may in (True, False)]
+    assert codes == [VerdictCode.GUESS_MISSED, VerdictCode.GUESSING_NOT_ALLOWED]
+
+
+def introduced():
+    diagnosis = Diagnosis(Turns())
+    diagnosis.set_surroundings(SURROUNDINGS)
+    diagnosis.introduced(f"by {SERVER}", (THEIRS,), BEGAN)
+    return diagnosis
+
+
+def verdict(diagnosis):
+    return diagnosis.next_verdict(CARD, may_guess=True, now=BEGAN + 10.0)
+
+
+def steps(diagnosis):
+    return [entry.step for entry in diagnosis.report(CARD, may_guess=True).log]
