@@ -23,7 +23,7 @@ from natd.core.peer import NewerCard, Peer, PeerEvent
 from natd.core.presence import PeerView
 from natd.core.profile import Profile
 from natd.core.punch_events import FreshSocketWanted, IntroductionWanted, SampleWanted
-from natd.core.reach_events import Surroundings
+from natd.core.reach_events import PeerSawUs, Surroundings
 from natd.core.registration import Registration
 from natd.core.roster import NetworkSettings, Roster
 from natd.core.routing import (
@@ -217,8 +217,9 @@ class Membership:
     def observed_changed(self, now: float) -> None:
         """Our picture of our own side has changed: attempts that run may use it."""
         report = self._nat.report()
+        was_hard = self._profile.nat.is_hard
         if self._profile.set_nat(report):
-            hurries = report.may_be_hard
+            hurries = report.may_be_hard or was_hard
             self._tell_at = now if hurries else earliest(self._tell_at, now + CARD_RENEWAL_S)
         self._tell_surroundings(now)
 
@@ -272,8 +273,8 @@ class Membership:
 
     @property
     def sockets(self) -> frozenset[SocketId]:
-        """The sockets besides the main one that some peer needs."""
-        return frozenset().union(*self._sockets.values())
+        """The sockets besides the main one that some peer or server is spoken to from."""
+        return self._servers.sockets.union(*self._sockets.values())
 
     # --- private: servers
 
@@ -384,6 +385,9 @@ class Membership:
                 card = self._roster.open(sealed)
                 if card is not None and card.peer == peer.card.peer:
                     self._take_card(card, sealed)
+            case PeerSawUs(socket, place, observed):
+                self._servers.observe_by_peer(socket, place, observed, now)
+                self._drain_servers(now)
             case SampleWanted(socket):
                 self._servers.sample(socket, now)
                 self._drain_servers(now)

@@ -8,7 +8,8 @@ before is a sample of the allocation (`allocation`).
 
 Rules:
 - The newest observation of a destination replaces the older one; none is believed for longer
-  than `OBSERVATION_LIFETIME_S`.
+  than `OBSERVATION_LIFETIME_S` while servers answer.  Their silence changes nothing that they
+  said before.
 - A destination that sees us elsewhere than before, on a NAT that kept one mapping per socket,
   tells that the mapping is gone: what others saw of it is then of no use, and contradicts.
 - An answer that the class does not expect is a *doubt*: the owner asks all ports of that server
@@ -30,6 +31,7 @@ from natd.core.drift import Drift
 from natd.core.lifetime import Lifetime, Lifetimes
 from natd.core.mapping_class import View, contradicts, likeliest, weigh
 from natd.core.port_history import PortHistory
+from natd.core.survey import survey_sockets, survey_wait_s
 from natd.core.types import (
     LOWEST_ANY_PORT_SOCKET,
     MAIN_SOCKET,
@@ -84,6 +86,9 @@ class NatModel:
         self._lifetimes = Lifetimes()
         self._keeps = False  # whether the NAT has kept our port, in this network
         self._settled = Mapping.UNKNOWN  # the last class that was sure
+        self._surveyed = False  # whether the allocation was asked for from further sockets
+        self.survey_at: float | None = None
+        """When to call `take_survey`; None: nothing is to be asked."""
         self._doubted: Address | None = None  # the server port that surprised us; None: none did
         self._doubted_at: float | None = None  # None: nothing ever did
         self._local_addresses: frozenset[str] = frozenset()
@@ -103,6 +108,8 @@ class NatModel:
             self._lifetimes = Lifetimes()
             self._keeps = False
             self._settled = Mapping.UNKNOWN
+            self._surveyed = False
+            self.survey_at = None
             self._doubted = None
             self._report = None
         self._local_addresses = frozenset(addresses)
@@ -127,6 +134,10 @@ class NatModel:
         self._settle_doubt(fresh, before[0].mapping)
         self._forget(now)
         self._settle(now)
+        report = self.report()
+        if not self._surveyed and survey_sockets(report, self._local_port):
+            at = now + survey_wait_s(report)
+            self.survey_at = at if self.survey_at is None else min(at, self.survey_at)
         return before != (self.report(), self.observed())
 
     def observe_by_peer(
@@ -145,7 +156,7 @@ class NatModel:
         self._echoes.pop(peer, None)
         self._echoes[peer] = Observation(socket, peer, observed, now)
         self._report = None
-        self._forget(now)
+        self._forget_echoes(now)
         return before != self.report()
 
     def forget_socket(self, socket: SocketId) -> None:
@@ -164,6 +175,16 @@ class NatModel:
         """The server port whose answer does not fit; None: nothing is to be asked.  Drains."""
         doubted, self._doubted = self._doubted, None
         return doubted
+
+    def take_survey(self, now: float) -> tuple[SocketId, ...]:
+        """Further sockets to ask a server from, to learn the allocation of a hard NAT; once for
+        each class, not before `survey_at`.  Drains."""
+        if self.survey_at is None or now < self.survey_at:
+            return ()
+        self.survey_at = None
+        sockets = survey_sockets(self.report(), self._local_port)
+        self._surveyed = self._surveyed or bool(sockets)
+        return sockets
 
     # --- what follows from them
 
@@ -295,6 +316,7 @@ class NatModel:
             self._history.forget_before(since)
             self._echoes = {peer: e for peer, e in self._echoes.items() if e.at >= since}
             self._drift = Drift()
+            self._surveyed = False
             self._keeps = any(self._is_kept(o) for o in self._of(MAIN_SOCKET))
             self._report = None
         self._settled = report.mapping
@@ -324,10 +346,14 @@ class NatModel:
         old = now - OBSERVATION_LIFETIME_S
         for key in [key for key, o in self._observations.items() if o.at < old]:
             del self._observations[key]
-        for peer in [peer for peer, echo in self._echoes.items() if echo.at < old]:
-            del self._echoes[peer]
         while len(self._observations) > MOST_OBSERVATIONS:
             del self._observations[next(iter(self._observations))]
+        self._forget_echoes(now)
+
+    def _forget_echoes(self, now: float) -> None:
+        old = now - OBSERVATION_LIFETIME_S
+        for peer in [peer for peer, echo in self._echoes.items() if echo.at < old]:
+            del self._echoes[peer]
         while len(self._echoes) > MOST_OBSERVATIONS:
             del self._echoes[next(iter(self._echoes))]
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from natd.core.flow_watch import MappingEnded, MappingLived
 from natd.core.types import Address, PeerId, SocketId
 
 
@@ -54,4 +55,4 @@ class Lost:
     """Whether nothing came, rather than a refusal."""
 
 
-News = Leased | Introduced | Sampled | Listed | Absent | Lost
+News = Leased | Introduced | Sampled | Listed | Absent | Lost | MappingLived | MappingEnded

@@ -46,6 +46,7 @@ from natd.core.reach_events import (
     PathMoved,
     PathResumed,
     PathUp,
+    PeerSawUs,
     Ponged,
     ReachEvent,
     Surroundings,
@@ -83,6 +84,7 @@ PeerEvent = (
     | SampleWanted
     | IntroductionWanted
     | FreshSocketWanted
+    | PeerSawUs
 )
 
 
@@ -379,7 +381,7 @@ class Peer:
                 self._events.append(
                     events.PingAnswered(self._network, self.card.peer, token, rtt_s)
                 )
-            case SampleWanted() | IntroductionWanted() | FreshSocketWanted():
+            case SampleWanted() | IntroductionWanted() | FreshSocketWanted() | PeerSawUs():
                 self._events.append(event)
 
     def _take_dialogue_event(self, event: DialogueEvent, now: float) -> None:

@@ -96,6 +96,11 @@ class Profile:
         return earliest(self._rotate_at, None if self._previous is None else self._previous[1])
 
     @property
+    def nat(self) -> NatReport:
+        """What our newest card says of our NAT."""
+        return self._nat
+
+    @property
     def prekeys(self) -> tuple[Prekey, ...]:
         """The live ones, newest last."""
         return ((self._previous[0],) if self._previous is not None else ()) + (self._prekey,)

@@ -36,6 +36,7 @@ from natd.core.reach_events import (
     PathMoved,
     PathResumed,
     PathUp,
+    PeerSawUs,
     Ponged,
     ReachEvent,
     Surroundings,
@@ -237,6 +238,8 @@ class Reach:
             self.dropped["answer-to-no-check"] += 1
             return
         self._heard_at = now
+        if answered.mapped is not None:
+            self._events.append(PeerSawUs(socket, address, answered.mapped))
         self._budget.answered(address, now)
         if self._paths.check_answered(answered, now):
             if self._paths.healthy and self._paths.in_use == (address, socket):

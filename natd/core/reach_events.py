@@ -15,7 +15,7 @@ from natd.core.punch_events import (
     IntroductionWanted,
     SampleWanted,
 )
-from natd.core.types import Address, NatReport, PathReport
+from natd.core.types import Address, NatReport, PathReport, SocketId
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,16 @@ class Ponged:
     rtt_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class PeerSawUs:
+    """In its answer to a check of ours from `socket`, the peer at that place says where it sees
+    us: its word alone."""
+
+    socket: SocketId
+    place: Address
+    observed: Address
+
+
 ReachEvent = (
     PathUp
     | PathMoved
@@ -62,6 +72,7 @@ ReachEvent = (
     | PathDown
     | FlightDue
     | Ponged
+    | PeerSawUs
     | SampleWanted
     | IntroductionWanted
     | FreshSocketWanted

@@ -22,6 +22,7 @@ from random import Random
 from natd.core import rendezvous, wire
 from natd.core.attempts import Attempts, Due
 from natd.core.card import Identity
+from natd.core.flow_watch import FlowWatch
 from natd.core.listing import Listing, Wanted
 from natd.core.news import Absent, Introduced, Leased, Listed, Lost, News, Sampled
 from natd.core.questions import Question, Questions
@@ -96,6 +97,7 @@ class Registration:
         self._ask = Ladder(ASK_LADDER_S)
         self._listing = Listing()
         self._sampling = Sampling(server)
+        self._flow = FlowWatch()
         self._wanted = Wanted()
         self._questions = Questions(network, identity, server, prefix, random)
         self._outgoing: list[Datagram] = []
@@ -121,6 +123,7 @@ class Registration:
     def network_changed(self, now: float) -> None:
         """Our address has probably changed: register again at once, be introduced again."""
         if self.state != "stopped":
+            self._flow.forget()
             self._begin_afresh(now)
 
     def connect(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
@@ -277,6 +280,7 @@ class Registration:
         self._token = answer.token
         for place in self._sampling.learn(answer.sample_ports, answer.other, now):
             self._send_sample(place, MAIN_SOCKET, now)
+        self._watch_flow(answer.observed, now)
         if question.sequence >= self._sequence:
             self._attempts.end()
         self._schedule_refresh(now)
@@ -368,8 +372,13 @@ class Registration:
         if self._lease_id is None:
             return
         self.rtt_s = now - question.sent_at
+        self._watch_flow(answer.observed, now)
         self._schedule_refresh(now)
         self._count_unseen(answer.missing, question, now)
+
+    def _watch_flow(self, observed: Address, now: float) -> None:
+        if (seen := self._flow.heard(observed, now)) is not None:
+            self._events.append(seen)
 
     def _schedule_refresh(self, now: float) -> None:
         self._refresh.stop()
@@ -388,6 +397,7 @@ class Registration:
         self, reason: str, first_wait_s: float, now: float, *, is_silence: bool = False
     ) -> None:
         self._end_lease()
+        self._flow.forget()
         self._sampling.ladder.stop()
         self._announces = True
         self._attempts.retry_later(first_wait_s, now)

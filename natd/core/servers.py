@@ -18,13 +18,15 @@ from random import Random
 
 from natd.core import events
 from natd.core.card import Identity
+from natd.core.flow_watch import MappingEnded, MappingLived
 from natd.core.natmodel import NatModel
 from natd.core.news import Absent, Introduced, Leased, Listed, Lost, Sampled
 from natd.core.reach_events import Surroundings
 from natd.core.registration import Registration
 from natd.core.rendezvous import PREFIX_BYTES
 from natd.core.routing import RENDEZVOUS, Routed, Unrouted
-from natd.core.schedule import Timetable
+from natd.core.schedule import Timetable, earliest
+from natd.core.survey import Survey, survey_places
 from natd.core.types import MAIN_SOCKET, Address, Datagram, NetworkId, PeerId, SocketId
 
 SAMPLE_PORTS = 3
@@ -108,6 +110,7 @@ class Servers:
         self._registrations: dict[Address, Registration] = {}
         self._listed = False
         self._suspected_until = now
+        self._survey = Survey()
         self._timers: Timetable[Registration] = Timetable()
         self._datagrams: list[Datagram] = []
         self._events: deque[ServersEvent] = deque()
@@ -194,7 +197,16 @@ class Servers:
             self._stop_registration(registration, now)
         self._registrations.clear()
 
+    def observe_by_peer(
+        self, socket: SocketId, peer: Address, observed: Address, now: float
+    ) -> None:
+        """A peer at that address sees `socket` as `observed`, or says so."""
+        if self._nat.observe_by_peer(socket, peer, observed, now):
+            self._events.append(events.NatObserved(self._nat.report(), self._nat.observed()))
+
     def handle_timer(self, now: float) -> None:
+        self._survey.handle_timer(now)
+        self._begin_survey(now)
         for registration in self._timers.due(now):
             registration.handle_timer(now)
             self._take_news(registration, now)
@@ -209,13 +221,22 @@ class Servers:
         return self._events.popleft() if self._events else None
 
     def get_timer(self) -> float | None:
-        return self._timers.get_timer()
+        return earliest(
+            self._timers.get_timer(),
+            self._survey.get_timer(),
+            self._nat.survey_at if self.is_registered else None,
+        )
 
     def reports(self) -> tuple[ServerReport, ...]:
         return tuple(
             ServerReport(r.server, r.state, r.rtt_s, r.last_answer_at, r.observed)
             for r in self._registrations.values()
         )
+
+    @property
+    def sockets(self) -> frozenset[SocketId]:
+        """Those besides the main one from which a server is asked."""
+        return self._survey.sockets
 
     @property
     def is_registered(self) -> bool:
@@ -267,11 +288,17 @@ class Servers:
                     self._events.append(
                         events.ServerAnswered(self._network, registration.server, observed, rtt_s)
                     )
-                    self._observe(MAIN_SOCKET, registration.server, observed, now)
+                    asked = self._observe(
+                        registration, MAIN_SOCKET, registration.server, observed, now
+                    )
                     if moved:
-                        for _ in range(SAMPLE_PORTS):
-                            registration.sample(MAIN_SOCKET, now)
+                        if not asked:
+                            self._sample_all(registration, MAIN_SOCKET, SAMPLE_PORTS, now)
                         self._events.append(OurAddressMoved())
+                case MappingLived(age_s, idle_s):
+                    self._nat.mapping_lived(age_s, idle_s)
+                case MappingEnded(age_s, idle_s):
+                    self._nat.mapping_ended(age_s, idle_s)
                 case Sampled(destination, observed, socket):
                     self._take_sample(registration, destination, observed, socket, now)
                 case Listed():
@@ -305,13 +332,41 @@ class Servers:
         poisoned = (
             socket == MAIN_SOCKET and lease is not None and self._nat.is_poisoned(lease, observed)
         )
-        self._observe(socket, destination, observed, now)
+        self._observe(registration, socket, destination, observed, now)
         # Behind a NAT that maps by address another host says nothing of the lease's flow.
         if destination.host == registration.server.host:
             self._events.append(SocketSampled(socket, observed, poisoned))
 
     def _observe(
-        self, socket: SocketId, destination: Address, observed: Address, now: float
-    ) -> None:
+        self,
+        registration: Registration,
+        socket: SocketId,
+        destination: Address,
+        observed: Address,
+        now: float,
+    ) -> bool:
+        """True if all ports of the server are asked again because of what one of them saw."""
         if self._nat.observe(socket, destination, observed, now):
             self._events.append(events.NatObserved(self._nat.report(), self._nat.observed()))
+        self._begin_survey(now)
+        if self._nat.take_doubt() is None:
+            return False
+        self._sample_all(registration, MAIN_SOCKET, SAMPLE_PORTS, now)
+        return True
+
+    def _begin_survey(self, now: float) -> None:
+        """Ask the first server that takes questions."""
+        asked = [r for r in self._registrations.values() if r.state != "lost"]
+        if not asked or not (sockets := self._nat.take_survey(now)):
+            return
+        self._survey.begin(sockets, now)
+        for socket in sockets:
+            self._sample_all(asked[0], socket, survey_places(self._nat.report()), now)
+        self._datagrams += asked[0].datagrams_to_send()
+        self._timers.set(asked[0], asked[0].get_timer())
+
+    def _sample_all(
+        self, registration: Registration, socket: SocketId, places: int, now: float
+    ) -> None:
+        for _ in range(places):
+            registration.sample(socket, now)
