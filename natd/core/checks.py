@@ -12,6 +12,7 @@ Rules:
 - Where it is not sure that the peer holds the newest secrets, checks are made under the newest
   and under those that it surely holds, in turn.
 - A transaction id begins with four bytes that the owner chose, by which answers find their peer.
+- What a check asks for besides its answer is an attribute of the range that others may ignore.
 """
 
 import hmac
@@ -32,6 +33,18 @@ MOST_OUTSTANDING = 4_096
 
 OUTSTANDING_S = 10.0
 """No round trip on this planet takes longer; a later answer proves nothing about now."""
+
+ANSWER_AFTER = 0xC0A1
+"""2 bytes, seconds: the answer is to leave so much later, and the check shall make no path."""
+
+OPEN_TO = 0xC0A2
+"""2 bytes, a port: an opener is wanted to that port of the host that the check comes from."""
+
+WAS_SILENT = 0xC0A3
+"""2 bytes, seconds: nothing came through until you sent something, after so long a silence."""
+
+LATE_S = 5.0
+"""How late a delayed answer may be."""
 
 AGREED_PORTS = 3
 """Of each kind: one for each of the first rounds."""
@@ -68,6 +81,7 @@ class Checks:
         self._secrets: tuple[PairSecrets, ...] = ()  # empty until a card of the peer was opened
         self._turn = 0
         self._outstanding: dict[bytes, _Outstanding] = {}
+        self._delayed: dict[bytes, _Outstanding] = {}  # those that ask for a later answer
 
     def use(self, *secrets: PairSecrets) -> None:
         """Make further checks under these secrets in turn, the newest named first."""
@@ -111,22 +125,29 @@ class Checks:
         return self.ready and self._secrets[0].send_tag < self._secrets[0].receive_tag
 
     def request(
-        self, address: Address, socket: SocketId, now: float, ttl: int | None = None
+        self,
+        address: Address,
+        socket: SocketId,
+        now: float,
+        ttl: int | None = None,
+        asks: tuple[int, bytes] | None = None,
     ) -> Datagram:
-        """One check to `address`; with a `ttl` it is an opener that is not meant to arrive."""
+        """One check to `address`; with a `ttl` it is an opener that is not meant to arrive, and
+        `asks` is an attribute that asks the peer for something besides the answer."""
         if not self._secrets:
             raise ValueError("a check needs the pair's secrets: call use() first")
         self._turn += 1
         secrets = self._secrets[self._turn % len(self._secrets)]
         transaction = self._prefix + self._random.randbytes(stun.TRANSACTION_BYTES - PREFIX_BYTES)
         self._forget(now)
-        self._outstanding[transaction] = _Outstanding(
-            address, socket, now, secrets.receive_check_key
-        )
+        sent = _Outstanding(address, socket, now, secrets.receive_check_key)
+        is_delayed = asks is not None and asks[0] == ANSWER_AFTER
+        (self._delayed if is_delayed else self._outstanding)[transaction] = sent
         data = stun.encode_binding_request(
             transaction,
             username=secrets.send_tag + secrets.receive_tag,
             key=secrets.send_check_key,
+            extra=() if asks is None else (asks,),
         )
         return Datagram(data, address, ttl, socket)
 
@@ -134,13 +155,20 @@ class Checks:
         self, message: stun.StunMessage, data: bytes, address: Address, socket: SocketId, now: float
     ) -> Answered | None:
         """What an incoming response proves; None if it proves nothing."""
-        sent = self._outstanding.get(message.transaction)
+        waiting = self._outstanding
+        if message.transaction not in waiting:
+            waiting = self._delayed
+        sent = waiting.get(message.transaction)
         if sent is None or (sent.address, sent.socket) != (address, socket):
             return None
         if not stun.verify(data, sent.receive_key):
             return None
-        del self._outstanding[message.transaction]
+        del waiting[message.transaction]
         return Answered(address, socket, now - sent.sent_at, message.mapped_address())
+
+    def give_up_delayed(self) -> None:
+        """No delayed answer is awaited any more."""
+        self._delayed.clear()
 
     def _agreed(self, *, send: bool) -> tuple[int, ...]:
         if not self._secrets:

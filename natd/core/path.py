@@ -75,6 +75,11 @@ class Path:
         """How long the answer to a probe takes at most, if none is lost."""
         return max(LEAST_DOUBT_S, DOUBT_ROUND_TRIPS * self.rtt_s)
 
+    @property
+    def quiet_s(self) -> float:
+        """How long it had been silent before it was found broken; 0 while it is not."""
+        return 0.0 if self.probing_since is None else self.probing_since - self.heard_at
+
     def is_fit(self, now: float) -> bool:
         """Whether it would work if it were taken into use at this moment."""
         return self.probing_since is None and now - self.heard_at <= FRESH_S

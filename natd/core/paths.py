@@ -130,9 +130,19 @@ class Paths:
             self._remove(path)
 
     def heard(
-        self, address: Address, socket: SocketId, kind: PathKind, now: float, *, is_data: bool
+        self,
+        address: Address,
+        socket: SocketId,
+        kind: PathKind,
+        now: float,
+        *,
+        is_data: bool,
+        is_nomination: bool = False,
     ) -> None:
-        """Something authentic came from `address`; if that is no path, a check goes there."""
+        """Something authentic came from `address`; if that is no path, a check goes there.
+
+        `is_nomination`: the peer says that it has moved there.
+        """
         if is_data:
             self._busy_until = now + BUSY_FOR_S
         path = self._paths.get((address, socket))
@@ -142,7 +152,7 @@ class Paths:
             if path is not self._in_use:
                 self._choose(now)
                 if is_data:
-                    self._follow(path, now)
+                    self._follow(path, now, is_told=is_nomination)
         elif self._paths:
             check = self._roaming.heard(address, socket, kind, now, is_data=is_data)
             self._datagrams += [check] if check is not None else []
@@ -224,6 +234,11 @@ class Paths:
         return None if self._in_use is None else self._in_use.key
 
     @property
+    def current(self) -> Path | None:
+        """The path in use, to look at."""
+        return self._in_use
+
+    @property
     def standby(self) -> tuple[Address, SocketId] | None:
         """The path that is kept warm beside the one in use."""
         return None if self._standby is None else self._standby.key
@@ -286,25 +301,26 @@ class Paths:
 
     def _close_gap(self, path: Path, now: float, *, by_peer: bool) -> None:
         if path is self._in_use and path.probes and path.is_in_doubt(now):
-            assert path.probing_since is not None
-            quiet_s = path.probing_since - path.heard_at
-            self._events.append(GapClosed(by_peer and not path.retired, quiet_s))
+            self._events.append(GapClosed(by_peer, path.quiet_s))
 
     def _prove(self, path: Path, now: float) -> None:
         path.prove(now)
-        if path.since + CONFIRM_AFTER_S <= now:
-            path.keepalive_at = now + self._keepalive_s(path, now)
+        self._arm(path, now)
         if path is self._in_use and self._told_suspected:
             self._told_suspected = False
             self._events.append(PathRecovered())
 
-    def _keepalive_s(self, path: Path, now: float) -> float:
+    def _arm(self, path: Path, now: float) -> None:
+        """Set the instant after which silence is too long."""
         wait_s = self.keepalive_s
         if path is not self._in_use:
             wait_s = max(STANDBY_S, wait_s)
         elif now < self._busy_until:
             wait_s = BUSY_CHECK_S
-        return jittered(wait_s, KEEPALIVE_JITTER, self._random)
+        path.keepalive_at = now + jittered(wait_s, KEEPALIVE_JITTER, self._random)
+        confirm_at = path.since + CONFIRM_AFTER_S
+        if now < confirm_at:
+            path.keepalive_at = min(path.keepalive_at, confirm_at)
 
     # --- private: which one
 
@@ -326,22 +342,21 @@ class Paths:
         self._chosen_at = now
         hold_s = MOVED_HOLD_OF_ONE_S if self._checks.we_open else MOVED_HOLD_S
         self._hold_until = now + max(hold_s, 4.0 * path.rtt_s)
-        if path.since + CONFIRM_AFTER_S <= now:
-            path.keepalive_at = now + self._keepalive_s(path, now)
+        self._arm(path, now)
         if self._told_suspected:
             self._told_suspected = False
             self._events.append(PathRecovered())
         self._elect()
         self._events.append(PathChosen(path.report(), path.socket))
 
-    def _follow(self, path: Path, now: float) -> None:
-        """The peer's data comes by this path; is it the one that it uses?"""
+    def _follow(self, path: Path, now: float, *, is_told: bool = False) -> None:
+        """The peer's data comes by this path, or we are told that it will."""
         current = self._in_use
         if current is None or path is current or now < self._hold_until:
             return
         if _RANK[path.kind] > _RANK[current.kind] and not current.suspected:
             return
-        if now - current.heard_at >= current.doubt_s:
+        if is_told or now - current.heard_at >= current.doubt_s:
             path.retired = False
             self._take(path, now)
 

@@ -265,7 +265,7 @@ class Peer:
     ) -> None:
         secrets = self._keyring.by_tag(connection_id[:CHECK_TAG_BYTES])
         if self._dialogue.receive_datagram(data, connection_id, secrets, address, now):
-            self.reach.heard(address, socket, now, is_data=True)
+            self.reach.heard(address, socket, now)
         self._settle(now)
 
     def handle_timer(self, now: float) -> None:

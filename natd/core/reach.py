@@ -21,8 +21,8 @@ from natd.core.candidates import TargetBudget, path_kind, targets
 from natd.core.checks import PREFIX_BYTES, Checks, answer
 from natd.core.escalation import Escalation, Way, anchors_in
 from natd.core.first_flight import FLIGHT_WINDOW_S, Unsent, flight_places, worth_checking
+from natd.core.kept_paths import KeptPaths
 from natd.core.path_events import GapClosed, PathChosen, PathRecovered, PathsLost, PathSuspected
-from natd.core.paths import Paths
 from natd.core.plans import Situation, is_guessable
 from natd.core.punch import Punch
 from natd.core.punch_events import (
@@ -50,6 +50,7 @@ from natd.core.types import (
     CandidateKind,
     Datagram,
     NatReport,
+    PathKind,
     PathReport,
     SocketId,
 )
@@ -75,7 +76,7 @@ class Reach:
         self._budget = budget
         self._checks = Checks(self.transaction_prefix, random)
         self._punch = Punch(self._checks, budget, random)
-        self._paths = Paths(self._checks, budget, random)
+        self._paths = KeptPaths(self._checks, budget, random)
         self._escalation = Escalation(self._checks, budget.turns, self.transaction_prefix, random)
         self._claimed: tuple[Candidate, ...] = ()
         self._their_nat = NatReport()
@@ -142,7 +143,6 @@ class Reach:
         self._has_left = False
         in_use = self._paths.in_use
         self._paths.probe(now)
-        self._paths.handle_timer(now)
         if in_use is None or not self._paths.healthy or in_use[0] not in seen:
             self._attempt(start_in_s, now)
         self._settle(now)
@@ -163,7 +163,6 @@ class Reach:
             self._events.append(IntroductionWanted(()))
             if not self._has_left:
                 self._attempt(0.0, now, fresh=True)
-        self._paths.handle_timer(now)
         self._settle(now)
 
     def ping(self, token: int, now: float) -> None:
@@ -172,7 +171,6 @@ class Reach:
             self._pings.pop(0)
         self._pings.append(token)
         self._paths.probe(now)
-        self._paths.handle_timer(now)
         self._settle(now)
 
     def stop(self) -> None:
@@ -217,9 +215,12 @@ class Reach:
         if self._has_left:
             self.dropped["check-of-one-who-left"] += 1
             return
-        self._datagrams.append(response)
         self._budget.called(address, now)
-        self.heard(address, socket, now, is_data=False)
+        shows_a_path = self._paths.receive_check(message, response, self._kind_of(address), now)
+        self._datagrams += self._paths.answers_to_send()
+        if shows_a_path:
+            self._noticed(address, socket, now)
+        self._settle(now)
 
     def receive_check_answer(
         self,
@@ -247,37 +248,23 @@ class Reach:
         elif self._punch.is_checking(address, socket):
             self._punch.check_answered(answered, now)
         elif (technique := self._escalation.technique) is not None:
-            reflexive = Candidate(CandidateKind.PEER_REFLEXIVE, address)
-            kind = path_kind(reflexive, self._surroundings.ours)
+            kind = self._kind_of(address)
             self._paths.add(address, socket, kind, technique, answered.rtt_s, now)
         self._settle(now)
         for token in self._pings:
             self._events.append(Ponged(token, answered.rtt_s))
         self._pings.clear()
 
-    def heard(self, address: Address, socket: SocketId, now: float, *, is_data: bool) -> None:
-        """Something that only the peer could have written came from `address`; `is_data` when it
-        was a session's."""
-        if self._has_left:
-            return
-        self._heard_at = now
-        reflexive = Candidate(CandidateKind.PEER_REFLEXIVE, address)
-        kind = path_kind(reflexive, self._surroundings.ours)
-        self._paths.heard(address, socket, kind, now, is_data=is_data)
-        if not self._paths.healthy:
-            news = self._heard_from != (address, socket)
-            self._heard_from = (address, socket)
-            if not self._punch.active:
-                self._attempt(0.0, now)
-            if news:
-                self._events.append(FlightDue())
-            for data in self._unsent.take():
-                self._send_anywhere(data, now)
-            self._punch.check_received(address, socket, now)
-        self._settle(now)
+    def heard(self, address: Address, socket: SocketId, now: float) -> None:
+        """A datagram of a session, that only the peer could have written, came from `address`."""
+        if not self._has_left:
+            self._paths.heard(address, socket, self._kind_of(address), now)
+            self._noticed(address, socket, now)
+            self._settle(now)
 
     def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
         self._punch.sampled(socket, observed, poisoned=poisoned, now=now)
+        self._paths.sampled(socket, observed, now)
         self._settle(now)
 
     def use_socket(self, socket: SocketId, now: float) -> None:
@@ -356,6 +343,24 @@ class Reach:
         return self._trying_since is not None and now - self._trying_since < LATE_S
 
     # --- private
+
+    def _kind_of(self, address: Address) -> PathKind:
+        reflexive = Candidate(CandidateKind.PEER_REFLEXIVE, address)
+        return path_kind(reflexive, self._surroundings.ours)
+
+    def _noticed(self, address: Address, socket: SocketId, now: float) -> None:
+        """The peer is at `address`, at this instant."""
+        self._heard_at = now
+        if not self._paths.healthy:
+            news = self._heard_from != (address, socket)
+            self._heard_from = (address, socket)
+            if not self._punch.active:
+                self._attempt(0.0, now)
+            if news:
+                self._events.append(FlightDue())
+            for data in self._unsent.take():
+                self._send_anywhere(data, now)
+            self._punch.check_received(address, socket, now)
 
     def _attempt(self, start_in_s: float, now: float, *, fresh: bool = False) -> None:
         """Begin to punch, on every address that we have heard of."""

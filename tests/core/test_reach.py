@@ -269,7 +269,7 @@ def test_who_has_left_is_not_looked_for_until_somebody_says_that_they_are_back()
     lab.reach.stop()
     lab.sent.clear()
     lab.hear_check(THEIRS)
-    lab.reach.heard(THEIRS, MAIN_SOCKET, lab.now, is_data=False)
+    lab.reach.heard(THEIRS, MAIN_SOCKET, lab.now)
     lab.run(60.0)
     assert lab.sent == []
     assert not lab.reach.is_trying(lab.now)

@@ -1,0 +1,79 @@
+"""What a check of the peer's asks for besides its answer, and when it is granted.
+
+    ANSWER-AFTER n   the answer, n seconds later: does the asker's NAT still let it in by then?
+    OPEN-TO port     a low-TTL opener to that port of the asker's host, which it is to send from
+
+Rules:
+- A favour is worth one small packet, as large as the one that asked for it, to the host that asked.
+- An opener goes only where the path in use shows that host to be the peer's.
+- Answers that wait are few; beyond `MOST_LATER` the asker gets none.
+"""
+
+from natd.core import stun
+from natd.core.candidates import LOWEST_PORT
+from natd.core.checks import ANSWER_AFTER, LOW_TTL, OPEN_TO, Checks
+from natd.core.schedule import earliest
+from natd.core.types import Address, Datagram, SocketId
+
+MOST_LATER = 4
+"""A spare flow and a retired one ask for one at a time; twice that for a peer that is restarted."""
+
+LONGEST_LATER_S = 300
+
+
+def seconds(value: int) -> bytes:
+    """The value of an attribute that counts seconds, or names a port."""
+    return value.to_bytes(2, "big")
+
+
+class Favours:
+    """See the top of this file."""
+
+    def __init__(self, checks: Checks) -> None:
+        self._checks = checks
+        self._later: list[tuple[float, Datagram]] = []
+        self._datagrams: list[Datagram] = []
+
+    def answer(self, message: stun.StunMessage, response: Datagram, now: float) -> bool:
+        """Send the answer to a check of the peer's, now or later; False where the check asks to
+        be answered and nothing else."""
+        delay = number(message, ANSWER_AFTER)
+        if not delay:
+            self._datagrams.append(response)
+        elif delay <= LONGEST_LATER_S and len(self._later) < MOST_LATER:
+            self._later.append((now + delay, response))
+        return delay is None
+
+    def open(self, message: stun.StunMessage, in_use: tuple[Address, SocketId], now: float) -> None:
+        """The path in use brought this check: grant what it asks for besides the answer."""
+        port = number(message, OPEN_TO)
+        if port is not None and port >= LOWEST_PORT:
+            address = in_use[0]._replace(port=port)
+            self._datagrams.append(self._checks.request(address, in_use[1], now, LOW_TTL))
+
+    def clear(self) -> None:
+        self._later.clear()
+
+    def handle_timer(self, now: float) -> None:
+        due = [answer for at, answer in self._later if at <= now]
+        if due:
+            self._later = [(at, answer) for at, answer in self._later if at > now]
+            self._datagrams += due
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        datagrams, self._datagrams = self._datagrams, []
+        return datagrams
+
+    def get_timer(self) -> float | None:
+        return earliest(*(at for at, _ in self._later))
+
+    @property
+    def sockets(self) -> frozenset[SocketId]:
+        """Those that an answer is still to leave from."""
+        return frozenset(answer.socket for _, answer in self._later)
+
+
+def number(message: stun.StunMessage, attribute: int) -> int | None:
+    """The value of an attribute of two bytes; None without one."""
+    value = message.get(attribute)
+    return int.from_bytes(value, "big") if value is not None and len(value) == 2 else None
