@@ -89,7 +89,11 @@ class Chat:
     # --- what came of it
 
     def are_online(self) -> bool:
-        return all(self.members[name].is_online(self._other(name)) for name in NAMES)
+        return all(self.is_online_for(name) for name in NAMES)
+
+    def is_online_for(self, name: str) -> bool:
+        """Whether the other is, as `name` sees it."""
+        return self.members[name].is_online(self._other(name))
 
     def wrong(self) -> list[str]:
         """What is lost, doubled or out of order."""
@@ -101,21 +105,21 @@ class Chat:
                 wrong.append(f"{len(heard)} heard of {len(said)} that {name} said, or not in order")
         return wrong
 
-    def delays_s(self, since: float = 0.0) -> list[float]:
-        """Of each line said since that instant: how long until it was heard and on disk."""
-        delays: list[float] = []
+    def delays(self, since: float = 0.0) -> list[tuple[float, float]]:
+        """Of each line said since that instant: when, and the seconds until it was on disk."""
+        delays: list[tuple[float, float]] = []
         for name in NAMES:
             heard = {text: at for at, _, text in self._other(name).heard}
             delays += [
-                heard.get(text, self.internet.now) - at
+                (at, heard.get(text, self.internet.now) - at)
                 for at, text in self.said[name]
                 if at >= since
             ]
         return delays
 
     def latest_s(self, since: float = 0.0) -> float:
-        """The longest of those; 0 where nothing was said."""
-        return max(self.delays_s(since), default=0.0)
+        """The longest of those seconds; 0 where nothing was said."""
+        return max((delay_s for _, delay_s in self.delays(since)), default=0.0)
 
     # --- private
 
