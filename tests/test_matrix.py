@@ -1,0 +1,56 @@
+"""The matrix in small: every cell of the virtual internet yields what the table wants."""
+
+from math import comb
+
+import pytest
+
+from tests.bench.cells import ROWS
+from tests.bench.figures import summarise
+from tests.bench.virtual_matrix import play
+
+SEEDS = 5
+
+MOST_PACKETS_A_SECOND = 500 + 64
+"""An escalation's budget, and room for what else is said: checks, sessions, server."""
+
+MOST_ENTRIES = 2_048
+
+LUCK = 0.01
+"""A cell that has its share fails here with less than this probability; as the seeds are always
+the same, it then fails always."""
+
+CELLS = [cell for row in ROWS for cell in row.cells]
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
+def test_every_cell_yields_what_the_table_wants(cell):
+    runs = [play(cell, seed) for seed in range(SEEDS)]
+    figures = summarise(cell, "virtual", runs)
+    if cell.wants_verdict:
+        assert (figures.direct, figures.verdicts) == (0, SEEDS), figures
+    else:
+        assert figures.direct >= fewest(cell.target.share, SEEDS), figures
+    assert figures.packets_a_second <= MOST_PACKETS_A_SECOND
+    if cell.target.within_s < 60.0:
+        assert figures.entries <= MOST_ENTRIES, "of one attempt"
+
+
+@pytest.mark.parametrize("cell", [c for row in ROWS for c in row.early_cells], ids=lambda c: c.name)
+def test_one_early_packet_keeps_nobody_apart(cell):
+    assert all(play(cell, seed).took_s is not None for seed in range(2))
+
+
+def test_the_same_seed_plays_the_same_run():
+    cell = next(c for c in CELLS if c.row == "birthday")
+    assert play(cell, 3) == play(cell, 3) != play(cell, 4)
+
+
+def fewest(share, runs):
+    """The number of successes that `runs` attempts fall short of with probability `LUCK`."""
+    below, count = 0.0, 0
+    while count < runs:
+        below += comb(runs, count) * share**count * (1.0 - share) ** (runs - count)
+        if below > LUCK:
+            break
+        count += 1
+    return count
