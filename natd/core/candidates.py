@@ -48,6 +48,7 @@ _ORDER = (
     CandidateKind.SERVER_REFLEXIVE,
     CandidateKind.PEER_REFLEXIVE,
     CandidateKind.LAST_GOOD,
+    CandidateKind.FORWARDED,
 )
 """A mapped port takes packets from anybody, so the first flight should go there, while of a NAT
 that maps each destination anew what servers saw may be of no use, and more than one address."""
@@ -105,7 +106,8 @@ def targets(
     ours; `ours` our own as servers see us.  A server that we reach at a private address, or that
     sees us at one, is in our own realm, and so is whom it introduces.
     """
-    seen, ours, on_link = tuple(seen), tuple(ours), tuple(on_link)
+    claimed, seen = tuple(claimed), tuple(seen)
+    ours, on_link = tuple(ours), tuple(on_link)
     same_site = bool({a.host for a in seen} & {a.host for a in ours})
     forbidden = frozenset(servers)
     realm = [address.host for address in (*ours, *forbidden)]
@@ -116,6 +118,7 @@ def targets(
         *(c for c in claimed if c.kind is not CandidateKind.LAST_GOOD),
         *(Candidate(CandidateKind.SERVER_REFLEXIVE, address) for address in seen),
         *(Candidate(CandidateKind.LAST_GOOD, address) for address in last_good),
+        *_forwarded(claimed, seen),
     ]
     offered.sort(key=lambda candidate: _ORDER.index(candidate.kind))
     chosen: dict[Address, Candidate] = {}
@@ -148,6 +151,16 @@ def path_kind(candidate: Candidate, ours: tuple[Address, ...]) -> PathKind:
     if any(address.host == host for address in ours):
         return PathKind.LAN if candidate.kind is CandidateKind.LAN else PathKind.HAIRPIN
     return PathKind.DIRECT
+
+
+def _forwarded(claimed: tuple[Candidate, ...], seen: tuple[Address, ...]) -> Iterable[Candidate]:
+    """Where the peer's own port would be if its router forwarded it, unless it appears there."""
+    port = next((c.address.port for c in claimed if c.kind is CandidateKind.LAN), None)
+    if port is None:
+        return
+    for host in dict.fromkeys(address.host for address in seen if not address.is_ipv6):
+        if not is_private(host) and not is_loopback(host):
+            yield Candidate(CandidateKind.FORWARDED, Address(host, port))
 
 
 def _may_be_a_peer(address: Address) -> bool:

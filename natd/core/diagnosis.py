@@ -50,6 +50,7 @@ _PLACES = {
     CandidateKind.SERVER_REFLEXIVE: "its public address",
     CandidateKind.PEER_REFLEXIVE: "where it was heard",
     CandidateKind.LAST_GOOD: "where it was before",
+    CandidateKind.FORWARDED: "its own port, as if somebody had forwarded it",
 }
 
 MOST_ADDRESSES = 3

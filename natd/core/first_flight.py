@@ -27,9 +27,9 @@ MOST_UNSENT = 8
 
 def worth_checking(targets: tuple[Candidate, ...], theirs: NatReport) -> tuple[Candidate, ...]:
     """Of all that is known, what plain checks should go to: of the ports that others were seen to
-    be mapped to, the first alone."""
+    be mapped to, the first alone; and its own port only where there is no better way."""
     if not theirs.is_hard:
-        return targets
+        return tuple(c for c in targets if c.kind is not CandidateKind.FORWARDED)
     elsewhere = [c for c in targets if c.kind is CandidateKind.SERVER_REFLEXIVE][1:]
     return tuple(candidate for candidate in targets if candidate not in elsewhere)
 
@@ -39,7 +39,8 @@ def flight_places(
 ) -> list[tuple[Address, SocketId]]:
     """Of what the attempt checks, best first, the places that are worth a flight."""
     if theirs.is_hard:
-        targets = tuple(c for c in targets if c.kind is not CandidateKind.SERVER_REFLEXIVE)
+        guesses = (CandidateKind.SERVER_REFLEXIVE, CandidateKind.FORWARDED)
+        targets = tuple(c for c in targets if c.kind not in guesses)
     best = targets[:FIRST_FLIGHT_TARGETS]
     if best and best[0].kind is CandidateKind.MAPPED:
         # Open to anybody: a second copy would only eat what the budget has for messages.

@@ -19,6 +19,9 @@ RETRY_LADDER_S = (0.0, 0.04, 0.16, 0.64)
 """For what was checked in an earlier round: whoever did not answer the dense ladder is more likely
 absent than shut out."""
 
+FORWARDED_LADDER_S = (0.0, 0.16)
+"""For a port that somebody may have forwarded by hand, which few have: twice a round."""
+
 
 @dataclass(slots=True)
 class Target:

@@ -34,7 +34,7 @@ from random import Random
 from natd.core.agreed import call_from_agreed_port, keeps_ports, meet, public_places
 from natd.core.candidates import TargetBudget, is_private, path_kind
 from natd.core.checks import LOW_TTL, Answered, Checks
-from natd.core.ladder import CHECK_LADDER_S, RETRY_LADDER_S, Target
+from natd.core.ladder import CHECK_LADDER_S, FORWARDED_LADDER_S, RETRY_LADDER_S, Target
 from natd.core.punch_events import (
     AttemptFailed,
     FreshSocketWanted,
@@ -312,7 +312,11 @@ class Punch:
     def _add_targets(self, now: float) -> None:
         for candidate in self._places:
             key = (candidate.address, self._socket)
-            ladder = RETRY_LADDER_S if key in self._tried else CHECK_LADDER_S
+            ladder: tuple[float, ...] = CHECK_LADDER_S
+            if candidate.kind is CandidateKind.FORWARDED:
+                ladder = FORWARDED_LADDER_S
+            elif key in self._tried:
+                ladder = RETRY_LADDER_S
             if key not in self._targets:
                 self._targets[key] = Target(candidate, self._socket, ladder, at=now)
             self._tried.add(key)
@@ -375,7 +379,9 @@ class Punch:
         self._add_targets(now)
         for target in self._targets.values():
             if target.socket == self._socket:
-                target.ladder, target.step, target.at = RETRY_LADDER_S, 0, now
+                if target.ladder is not FORWARDED_LADDER_S:
+                    target.ladder = RETRY_LADDER_S
+                target.step, target.at = 0, now
 
     def _pause(self) -> None:
         """What goes on from other sockets is not spoilt by what this one has suffered."""

@@ -74,6 +74,9 @@ class CandidateKind(StrEnum):
     SERVER_REFLEXIVE = "server-reflexive"
     PEER_REFLEXIVE = "peer-reflexive"
     LAST_GOOD = "last-good"
+    FORWARDED = "forwarded"
+    """Public address + local port: where a port would be that somebody forwarded by hand.  Never
+    in a card."""
 
 
 @dataclass(frozen=True, slots=True)
