@@ -1,7 +1,8 @@
 # make demo    two peers behind two NATs of the kernel, on this machine, in 20 seconds
 # make test    every test; what needs root or namespaces is skipped, with its reason, without
 # make lint    ruff and mypy
-# make bench   the figures of the README
+# make bench   the figures of the README; the matrix of NATs with fewer runs than there, in 15
+#              minutes: MATRIX_ARGS="--seeds 1000 --runs 100" has them all and takes two hours
 #
 # Each does its own set-up: a virtual environment in .venv, and the system packages by apt
 # where this is root; elsewhere it names them.
@@ -9,11 +10,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+MATRIX_ARGS ?= --seeds 30 --runs 10
 
 BIN = $(VENV)/bin
 RUN_NEEDS = ip:iproute2 nft:nftables unshare:util-linux sysctl:procps
 TEST_NEEDS = $(RUN_NEEDS) conntrack:conntrack systemd-nspawn:systemd-container tmux:tmux \
 	miniupnpd:miniupnpd-nftables turnutils_natdiscovery:coturn
+
+BENCHES = first_message local server session startup
 
 .PHONY: demo test lint bench clean
 
@@ -32,10 +36,16 @@ lint: $(VENV)/dev.installed
 
 bench: $(VENV)/dev.installed
 	@.ci/system-packages $(TEST_NEEDS)
-	@status=0; for bench in tests/bench/[a-z]*.py; do \
-		name=$$(basename $$bench .py); echo "== $$name"; \
-		$(BIN)/python -m tests.bench.$$name || status=1; \
-	done; exit $$status
+	@mkdir -p build && rm -f build/figures.json
+	@status=0; for bench in $(BENCHES); do \
+		echo "== $$bench"; \
+		$(BIN)/python -m tests.bench.$$bench || status=1; \
+	done; \
+	echo "== matrix"; \
+	$(BIN)/python -m tests.bench.matrix $(MATRIX_ARGS) --json build/figures.json || status=1; \
+	echo "== population"; \
+	$(BIN)/python -m tests.bench.population build/figures.json || status=1; \
+	exit $$status
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

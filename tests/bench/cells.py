@@ -360,6 +360,12 @@ ROWS: tuple[Row, ...] = (
         SOON,
     ),
     _row(
+        "block, easy",
+        "block × open, full-cone, address-restricted",
+        _both_ways((BLOCK,), NOT_BY_PORT),
+        ALL,
+    ),
+    _row(
         "hopeless",
         "random full-range both sides, or sequential × random",
         ((RANDOM, RANDOM), *_both_ways((RANDOM,), SEQUENCES)),
