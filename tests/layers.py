@@ -101,6 +101,7 @@ CORE_ORDER = (
     "servers",
     "roster",
     "greeter",
+    "mutual",
     "membership",
     "our_sockets",
     "node",

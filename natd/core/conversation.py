@@ -37,11 +37,12 @@ from natd.core.frames import (
     Introduce,
     Message,
     Nack,
+    Seek,
     encode_frame,
 )
 from natd.core.inbox import Inbox
 from natd.core.outbox import Outbox
-from natd.core.types import Address, PeerId
+from natd.core.types import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,14 @@ class CardArrived:
 class IntroduceArrived:
     """The card of another peer, still sealed, and where the peer sees that one."""
 
-    peer: PeerId
-    sealed: bytes
-    observed: Address | None
+    introduce: Introduce
+
+
+@dataclass(frozen=True, slots=True)
+class SeekArrived:
+    """The peer asks to be introduced to others."""
+
+    seek: Seek
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,14 @@ class PeerBye:
 
 
 ConversationEvent = (
-    Arrived | Acknowledged | Wanted | PeerHello | CardArrived | IntroduceArrived | PeerBye
+    Arrived
+    | Acknowledged
+    | Wanted
+    | PeerHello
+    | CardArrived
+    | IntroduceArrived
+    | SeekArrived
+    | PeerBye
 )
 
 
@@ -172,8 +185,10 @@ class Conversation:
                 self._receive_hello(frame)
             case CardFrame(sealed=sealed):
                 self._events.append(CardArrived(sealed))
-            case Introduce(peer=peer, sealed=sealed, observed=observed):
-                self._events.append(IntroduceArrived(PeerId(peer), sealed, observed))
+            case Introduce():
+                self._events.append(IntroduceArrived(frame))
+            case Seek():
+                self._events.append(SeekArrived(frame))
             case Bye(reason=reason):
                 self._events.append(PeerBye(reason))
             case Nack():
@@ -192,10 +207,6 @@ class Conversation:
     def send_card(self, sealed: bytes, now: float) -> None:
         """Tell the peer our newer card; without a session this is forgotten."""
         self._say(CardFrame(sealed))
-
-    def introduce(self, peer: PeerId, sealed: bytes, observed: Address | None, now: float) -> None:
-        """Pass another peer's card on; without a session this is forgotten."""
-        self._say(Introduce(peer, sealed, observed))
 
     def say_bye(self, reason: str, now: float) -> None:
         self._say(Bye(reason))

@@ -36,6 +36,15 @@ NATURAL_LIMIT = 2**63 - 1
 UNIX_MS_LIMIT = 253_402_300_799_999
 """The end of the year 9999, the last that a calendar date can show."""
 
+HAVE_PREFIX_BYTES = 8
+HAVE_LIMIT = 4096
+"""As many members as a network can have."""
+
+START_IN_LIMIT_MS = 500
+"""As in an introduction by a server."""
+
+OTHERS_LIMIT = 3
+
 _PREFIX_BYTES = 4
 
 _Epoch = Annotated[int, msgspec.Meta(ge=0)]
@@ -48,6 +57,12 @@ _Reason = Annotated[str, msgspec.Meta(max_length=256)]
 _Features = Annotated[tuple[_Word, ...], msgspec.Meta(max_length=32)]
 _PeerBytes = Annotated[bytes, msgspec.Meta(min_length=PEER_ID_BYTES, max_length=PEER_ID_BYTES)]
 _SealedCard = Annotated[bytes, msgspec.Meta(max_length=1024)]
+_PeerPrefix = Annotated[
+    bytes, msgspec.Meta(min_length=HAVE_PREFIX_BYTES, max_length=HAVE_PREFIX_BYTES)
+]
+_Have = Annotated[tuple[_PeerPrefix, ...], msgspec.Meta(max_length=HAVE_LIMIT)]
+_StartIn = Annotated[int, msgspec.Meta(ge=0, le=START_IN_LIMIT_MS)]
+_Others = Annotated[tuple[Address, ...], msgspec.Meta(max_length=OTHERS_LIMIT)]
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
@@ -102,6 +117,11 @@ class Introduce(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
     peer: _PeerBytes
     sealed: _SealedCard
     observed: Address | None
+    you_dial: bool = False
+    start_in_ms: _StartIn = 0
+    """How long the reader, which is nearer to the sender, waits so that both begin together."""
+    others: _Others = ()
+    """Where else the peer was said to be, freshest first."""
 
 
 class FileOffer(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=7):
@@ -133,6 +153,15 @@ class Bye(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=11):
     reason: _Reason
 
 
+class Seek(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=12):
+    """The sender has no server to ask: the reader introduces it to those it is connected with."""
+
+    peer: _PeerBytes | None
+    """Whom the sender looks for; None: everybody but those that it has."""
+    have: _Have = ()
+    """First bytes of the ids of those that it has."""
+
+
 Frame = (
     Hello
     | Message
@@ -145,9 +174,10 @@ Frame = (
     | FileReject
     | FileDone
     | Bye
+    | Seek
 )
 
-_LAST_TYPE = 11
+_LAST_TYPE = 12
 _ARRAY_HEADS = range(0x90, 0xA0)
 _TYPES = range(0x80)
 """msgpack's short arrays and small positive integers: the first two bytes of any frame."""
@@ -222,7 +252,8 @@ def _decode_frame(rest: memoryview) -> Frame | None:
             raise DecodeError("a nick of more than 64 bytes")
         return msgspec.structs.replace(frame, observed=_checked(frame.observed))
     elif isinstance(frame, Introduce):
-        return msgspec.structs.replace(frame, observed=_checked(frame.observed))
+        others = tuple(checked for other in frame.others if (checked := _checked(other)))
+        return msgspec.structs.replace(frame, observed=_checked(frame.observed), others=others)
     return frame
 
 

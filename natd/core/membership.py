@@ -15,8 +15,11 @@ from random import Random
 from natd.core import events
 from natd.core.candidates import TargetBudget
 from natd.core.card import Card, Identity
+from natd.core.conversation import IntroduceArrived, SeekArrived
+from natd.core.frames import Frame, Seek
 from natd.core.greeter import Greeter
 from natd.core.keyring import TagAdded, TagDropped
+from natd.core.mutual import Mutual, as_news
 from natd.core.natmodel import NatModel
 from natd.core.news import Introduced
 from natd.core.peer import NewerCard, Peer, PeerEvent
@@ -89,6 +92,7 @@ class Membership:
         self._peers = self._roster.peers
         self.dropped = self._roster.dropped
         self._greeter = Greeter(settings.key, budget, random)
+        self._mutual = Mutual(random)
         self._timers: Timetable[Peer] = Timetable()
         self._mapped: tuple[Address, ...] = ()  # where the router maps our port
         self._sockets: dict[Peer, frozenset[SocketId]] = {}  # of those that need any
@@ -140,6 +144,7 @@ class Membership:
         if card is None or card.peer in self._peers or self._roster.is_full:
             return None
         peer = self._roster.add(card, self._profile.prekeys)
+        peer.sealed_card = sealed_card
         self._events += self._roster.changes()
         peer.reach.remember(last_good)
         if card.peer in self._roster.blocked:
@@ -236,6 +241,7 @@ class Membership:
             self._profile.sealed, self._roster, self._servers.is_registered, now
         )
         self._datagrams += self._greeter.datagrams_to_send()
+        self._look_around(now)
         self._servers.handle_timer(now)
         self._drain_servers(now)
         for peer in self._timers.due(now):
@@ -256,6 +262,7 @@ class Membership:
             self._tell_at,
             self._profile.get_timer(),
             self._greeter.get_timer(),
+            self._mutual.get_timer(),
             self._servers.get_timer(),
             self._timers.get_timer(),
         )
@@ -294,7 +301,9 @@ class Membership:
         while (event := self._servers.next_event()) is not None:
             match event:
                 case SomebodyIntroduced(server, introduced):
-                    self._introduce(server, introduced, now)
+                    if not self._introduce(introduced, f"by {server}", now):
+                        self._servers.suspect(server, now)
+                        self._drain_servers(now)
                 case SomebodyAbsent(server, absent):
                     if absent in self._peers:
                         self._peers[absent].absent(server, now)
@@ -328,27 +337,45 @@ class Membership:
 
     # --- private: peers
 
-    def _introduce(self, server: Address, introduced: Introduced, now: float) -> None:
+    def _introduce(self, introduced: Introduced, by: str, now: float) -> bool:
+        """Somebody tells us of a peer.  False if that card is of nobody, or of somebody else."""
         if introduced.peer in self._roster.blocked:
             self.dropped["introduction-of-a-blocked-peer"] += 1
-            return
+            return True
         card = self._roster.open(introduced.sealed_card)
         if card is None or card.peer != introduced.peer:
             self.dropped["introduction-of-another-card"] += 1
-            self._servers.suspect(server, now)
-            self._drain_servers(now)
-            return
+            return False
         peer = self._take_card(card, introduced.sealed_card)
         if peer is None:
-            return
+            return True
         peer.set_surroundings(self._surroundings(), now)
         peer.introduced(
             tuple(dict.fromkeys((*introduced.samples, *introduced.observed))),
             we_dial=introduced.we_dial,
             start_in_s=introduced.start_in_s,
             now=now,
-            by=f"by {server}",
+            by=by,
         )
+        self.drain_peer(peer, now)
+        return True
+
+    def _seek(self, missed: Peer, now: float) -> None:
+        """An attempt to reach this one begins: ask peers that may be connected with it."""
+        peer, has_server = missed.card.peer, self._servers.is_registered
+        asked = self._mutual.missed(peer, self._peers.values(), has_server=has_server, now=now)
+        for other in asked:
+            self._say(other, Seek(peer), now)
+
+    def _look_around(self, now: float) -> None:
+        """Ask those who have just come whom else they know."""
+        if (due := self._mutual.look_around(self._peers.values(), now)) is not None:
+            asked, seek = due
+            for other in asked:
+                self._say(other, seek, now)
+
+    def _say(self, peer: Peer, frame: Frame, now: float) -> None:
+        peer.say(frame, now)
         self.drain_peer(peer, now)
 
     def _take_card(self, card: Card, sealed: bytes) -> Peer | None:
@@ -393,10 +420,19 @@ class Membership:
                 self._drain_servers(now)
             case IntroductionWanted(samples):
                 self._ask_introduction(peer, samples, now)
+                self._seek(peer, now)
             case FreshSocketWanted():
                 self._events.append(SocketFor(peer))
+            case SeekArrived(seek):
+                for other, introduce in self._mutual.introductions(peer, seek, self._peers, now):
+                    self._say(other, introduce, now)
+            case IntroduceArrived(introduce):
+                if self._mutual.may_be_introduced(now):
+                    self._introduce(as_news(introduce), f"by {peer.card.nick}", now)
             case events.PeerConnected():
                 self._greeter.met(peer.card.peer)
+                has_server = self._servers.is_registered
+                self._mutual.connected(peer.card.peer, has_server=has_server, now=now)
                 peer.reach.allow_escalation()
                 self._events.append(event)
             case _:

@@ -26,11 +26,12 @@ from natd.core.conversation import (
     IntroduceArrived,
     PeerBye,
     PeerHello,
+    SeekArrived,
     Wanted,
 )
 from natd.core.diagnosis import Diagnosis, PeerDiagnosis
 from natd.core.dialogue import Dialogue, DialogueEvent
-from natd.core.frames import CardFrame
+from natd.core.frames import CardFrame, Frame
 from natd.core.keyring import Keyring, TagAdded, TagDropped
 from natd.core.presence import PeerView, Presence
 from natd.core.punch_events import (
@@ -84,6 +85,8 @@ PeerEvent = (
     | SampleWanted
     | IntroductionWanted
     | FreshSocketWanted
+    | IntroduceArrived
+    | SeekArrived
     | PeerSawUs
 )
 
@@ -102,6 +105,8 @@ class Peer:
         random: Random,
     ) -> None:
         self.card = card
+        self.sealed_card = b""
+        """As it came, for whoever is to be introduced to the peer."""
         self.reach = Reach(budget, random)
         self._network = network
         self._keyring = Keyring(identity, network_key, card)
@@ -131,7 +136,11 @@ class Peer:
 
     def tell_card(self, sealed: bytes, now: float) -> None:
         """Our own card is a newer one: pass it on where a session stands."""
-        self._dialogue.send_frame(CardFrame(sealed), now)
+        self.say(CardFrame(sealed), now)
+
+    def say(self, frame: Frame, now: float) -> None:
+        """Something besides messages, where a session stands; nobody repeats it if it is lost."""
+        self._dialogue.send_frame(frame, now)
         self._settle(now)
 
     def ping(self, token: int, now: float) -> None:
@@ -418,9 +427,9 @@ class Peer:
             case SessionConfirmed():
                 self._diagnosis.session_confirmed(now)
                 self._keep_secrets()
-            case RouteAdded() | RouteDropped():
+            case RouteAdded() | RouteDropped() | IntroduceArrived() | SeekArrived():
                 self._events.append(event)
-            case PeerHello() | IntroduceArrived():
+            case PeerHello():
                 pass
 
     def _keep_secrets(self) -> None:

@@ -310,6 +310,13 @@ class Reach:
         return self._paths.healthy
 
     @property
+    def places(self) -> tuple[Address, ...]:
+        """Where we see the peer, or else heard that it is, likeliest first."""
+        in_use = self._paths.in_use
+        places = (*(() if in_use is None else (in_use[0],)), *self._seen)
+        return tuple(dict.fromkeys(places))
+
+    @property
     def address(self) -> Address | None:
         """Where the peer is, as far as anything shows; None: no idea."""
         place = self._paths.in_use or self._heard_from

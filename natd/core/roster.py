@@ -87,6 +87,7 @@ class Roster:
             return peer
         else:
             peer.update_card(card, prekeys)
+        peer.sealed_card = sealed
         self._changes.append(
             events.PeerMet(self._network, card.peer, card.nick, sealed, first_contact)
         )

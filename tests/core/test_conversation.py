@@ -10,13 +10,25 @@ from natd.core.conversation import (
     IntroduceArrived,
     PeerBye,
     PeerHello,
+    SeekArrived,
     Wanted,
 )
 from natd.core.events import ConversationState
-from natd.core.frames import Ack, Bye, FileDone, Frame, FrameReader, Hello, Message, Nack
+from natd.core.frames import (
+    Ack,
+    Bye,
+    FileDone,
+    Frame,
+    FrameReader,
+    Hello,
+    Introduce,
+    Message,
+    Nack,
+    Seek,
+)
 from natd.core.inbox import UNCOMMITTED_MESSAGES
 from natd.core.outbox import WAITING_MESSAGES, WINDOW_BYTES, WINDOW_MESSAGES
-from natd.core.types import Address, PeerId
+from natd.core.types import Address
 from tests.core.lossy_link import START, LossyLink, Weather, pair_of_secrets
 from tests.core.talker import OUTBOUND_EPOCHS, Talker, message_to_send
 
@@ -363,19 +375,19 @@ def test_committing_what_never_arrived_is_refused_at_once() -> None:
 def test_what_a_peer_says_besides_messages_becomes_an_event() -> None:
     one, other = opened(), opened()
     drained(other)
-    peer, seen = PeerId(bytes(32)), Address("192.0.2.9", 999)
+    introduce = Introduce(bytes(32), b"another", Address("192.0.2.9", 999))
     one.send_card(b"sealed", START)
-    one.introduce(peer, b"another", seen, START)
     one.set_nick("carol", START)
     one.say_bye("stopped", START)
-    for frame in spoken(one):
+    for frame in [*spoken(one), introduce, Seek(None)]:
         other.receive_frame(frame, START)
     assert drained(other) == [
         PeerHello("alice", (), None),
         CardArrived(b"sealed"),
-        IntroduceArrived(peer, b"another", seen),
         PeerHello("carol", (), None),
         PeerBye("stopped"),
+        IntroduceArrived(introduce),
+        SeekArrived(Seek(None)),
     ]
 
 

@@ -20,6 +20,7 @@ from natd.core.frames import (
     Introduce,
     Message,
     Nack,
+    Seek,
     encode_frame,
 )
 from natd.core.types import Address, DecodeError
@@ -33,11 +34,14 @@ EVERY_FRAME: tuple[Frame, ...] = (
     CardFrame(b"sealed"),
     Introduce(b"p" * 32, b"sealed", Address("2001:db8::1", 40000)),
     Introduce(b"p" * 32, b"sealed", None),
+    Introduce(b"p" * 32, b"sealed", None, True, 500, (Address("192.0.2.1", 40000),)),
     FileOffer(1, "cat.png", 2**40, b"digest"),
     FileAccept(1, 4096),
     FileReject(1, "too large"),
     FileDone(1),
     Bye("stopping"),
+    Seek(None, (b"12345678", b"abcdefgh")),
+    Seek(b"p" * 32),
 )
 MESSAGE = Message("id", 5, 1, 0, "text", "hi")
 HELLO = Hello("alice", (), None, 5, 1)
@@ -82,6 +86,7 @@ def test_every_type_keeps_its_number() -> None:
         ("FileReject", 9),
         ("FileDone", 10),
         ("Bye", 11),
+        ("Seek", 12),
     ]
 
 
@@ -107,7 +112,7 @@ def test_nothing_is_given_before_its_last_byte() -> None:
 
 @pytest.mark.parametrize(
     "future",
-    [[12], [12, 1, 2], [127, {"deep": [1, 2]}], [0, "x"]],
+    [[13], [13, 1, 2], [127, {"deep": [1, 2]}], [0, "x"]],
     ids=["bare", "fields", "nested", "zero"],
 )
 def test_a_type_of_the_future_is_ignored(future: list[object]) -> None:
