@@ -1,13 +1,11 @@
 """Introductions by a mutual peer while every server is dead: real nodes, virtual time."""
 
-from random import Random
-
 import pytest
 
 from natd.core import events
 from natd.core.frames import HAVE_PREFIX_BYTES, START_IN_LIMIT_MS, Introduce, Seek, encode_frame
 from natd.core.secrets import network_key
-from natd.core.types import Address, PeerState
+from natd.core.types import Address
 from tests.core.village import Village
 from tests.fabric import Weather
 from tests.nat import FULL_CONE, LINUX, PORT_RESTRICTED
@@ -27,10 +25,10 @@ def test_two_whose_address_changed_while_no_server_lives_meet_again_by_a_third(p
         village.internet.run(60.0)
         village.internet.renumber(alice.host.behind)
         alice.send("still there?", to=bob)
-        came = village.internet.run_until(lambda: "still there?" in bob.texts(), REPAIRED_S)
+        came = hears(bob, "still there?", REPAIRED_S)
         assert came, f"seed {seed}"
         bob.send("here", to=alice)
-        assert village.internet.run_until(lambda: "here" in alice.texts(), REPAIRED_S)
+        assert hears(alice, "here", REPAIRED_S)
         assert "still there?" not in carol.texts()
 
 
@@ -43,7 +41,7 @@ def test_without_a_third_the_same_two_do_not_find_each_other():
     village.internet.run(5.0)
     village.internet.renumber(alice.host.behind)
     alice.send("still there?", to=bob)
-    assert not village.internet.run_until(lambda: "still there?" in bob.texts(), REPAIRED_S)
+    assert not hears(bob, "still there?", REPAIRED_S)
 
 
 def test_who_is_restarted_behind_another_address_while_no_server_lives_finds_all_by_the_one():
@@ -60,7 +58,7 @@ def test_who_is_restarted_behind_another_address_while_no_server_lives_finds_all
         assert carol.is_online(bob)
         alice.start()
         alice.send("back again")
-        came = village.internet.run_until(lambda: "back again" in bob.texts(), 10.0)
+        came = hears(bob, "back again", 10.0)
         assert came, f"seed {seed}"
 
 
@@ -82,11 +80,11 @@ def test_who_came_when_no_server_lived_is_introduced_to_those_it_never_met():
 def test_a_server_that_has_just_died_is_not_waited_for():
     """Its death is noticed only at the next refresh; the second round asks the mutual peer."""
     for seed in range(5):
-        village, alice, bob, carol = three(seed, PORT_RESTRICTED, PORT_RESTRICTED)
+        village, alice, bob, _ = three(seed, PORT_RESTRICTED, PORT_RESTRICTED)
         village.kill_server()
         village.internet.renumber(alice.host.behind)
         alice.send("still there?", to=bob)
-        assert village.internet.run_until(lambda: "still there?" in bob.texts(), REPAIRED_S), seed
+        assert hears(bob, "still there?", REPAIRED_S), seed
 
 
 def test_while_a_server_lives_nobody_asks_a_peer():
@@ -97,7 +95,7 @@ def test_while_a_server_lives_nobody_asks_a_peer():
     village.internet.run_until(lambda: alice.is_online(bob) and alice.is_online(carol), 5.0)
     village.internet.renumber(alice.host.behind)
     alice.send("still there?", to=bob)
-    assert village.internet.run_until(lambda: "still there?" in bob.texts(), REPAIRED_S)
+    assert hears(bob, "still there?", REPAIRED_S)
     assert given(carol) == 0
 
 
@@ -172,7 +170,7 @@ def test_a_lying_mutual_peer_makes_nobody_look_where_no_peer_can_be(key):
 
 
 def test_a_flood_of_introductions_opens_no_more_cards_than_the_allowance():
-    village, alice, bob, carol = three(1, PORT_RESTRICTED, PORT_RESTRICTED)
+    village, alice, _, carol = three(1, PORT_RESTRICTED, PORT_RESTRICTED)
     for _ in range(20):
         for _ in range(50):
             say(carol, alice, Introduce(bytes(32), b"x" * 300, None), village)
@@ -212,6 +210,10 @@ def meet(village, *members):
     met = village.internet.run_until(lambda: all(a.is_online(b) for a, b in pairs), 20.0)
     assert met, f"seed {village.seed}"
     village.internet.run(3.0)
+
+
+def hears(member, text, limit_s):
+    return member.internet.run_until(lambda: text in member.texts(), limit_s)
 
 
 def desk(member, village):
