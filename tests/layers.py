@@ -51,6 +51,7 @@ CORE_ORDER = (
     "lifetime",
     "mapping_class",
     "survey",
+    "port_watch",
     "natmodel",
     "stunning",
     "turns",

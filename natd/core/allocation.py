@@ -43,7 +43,7 @@ STRAY_SHARE = 0.01
 """Of the steps of a sequence: one that wrapped around, or that jumped over a reserved range."""
 
 BLOCK_SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
-UNALIGNED_SHARE = 0.05
+UNALIGNED_SHARE = 0.02
 """Of the carriers that give blocks, those whose blocks begin anywhere: deterministic NAT
 (RFC 7422) divides a range by the number of subscribers."""
 
@@ -56,6 +56,9 @@ FALLS_SHARES = (0.98, 0.018, 0.002)
 """How often the ports of a burst through a sequence fall in the order of asking, all around: once
 at least, from the last to the first or where the asking began elsewhere; more where packets
 overtook each other or were asked for again."""
+
+FARTHEST = 0x4000
+"""That a sequence runs between two samples: a minute of 250 other mappings a second."""
 
 _PORTS = HIGHEST_PORT + 1 - LOWEST_PORT
 
@@ -85,6 +88,15 @@ class PortRule:
     """That the allocation is this one, with this stride or this block."""
     keeps_parity: bool = False
     """An even local port gets an even external one, an odd one an odd one."""
+
+    def allows(self, port: int, last: int) -> bool:
+        """Whether the next new mapping after the one at `last` may get `port`; a rule that is not
+        known, or that gives out ports at random, allows all."""
+        if self.allocation is Allocation.BLOCK:
+            return self.low <= port <= self.high
+        if self.allocation is Allocation.SEQUENTIAL:
+            return (port - last) % _PORTS <= FARTHEST
+        return True
 
 
 def judge(samples: Sequence[PortSample]) -> PortRule:

@@ -17,7 +17,7 @@ Rules:
   (there, a peer that sees another one tells of an early packet's clash, not of the class).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as Table
 from dataclasses import dataclass
 
@@ -44,16 +44,18 @@ class View:
 
     destination: Address
     observed: Address
-    is_peer: bool = False
 
 
-def weigh(views: Iterable[View], *, kept: bool) -> dict[Mapping, float]:
-    """The probability of each class by what was seen of one socket, oldest first.
+def weigh(
+    views: Iterable[View], echoes: Sequence[bool] = (), *, kept: bool
+) -> dict[Mapping, float]:
+    """The probability of each class by what servers saw of one socket, oldest first.
 
-    `kept`: whether the NAT has been seen to keep our local port.
+    `echoes`: of each peer's host, whether it sees a socket where a server does.  `kept`: whether
+    the NAT has been seen to keep our local port.
     """
     weights = dict(zip(CLASSES, KEPT_PRIORS if kept else CHANGED_PRIORS, strict=True))
-    for same_host, same_port, surprise in _comparisons(tuple(views), kept):
+    for same_host, same_port, surprise in _comparisons(tuple(views), echoes, kept):
         for mapping in CLASSES:
             expected = _expects_same(mapping, same_host) == same_port
             weights[mapping] *= 1.0 - surprise if expected else surprise
@@ -74,12 +76,13 @@ def contradicts(mapping: Mapping, fresh: View, other: View) -> bool:
     )
 
 
-def _comparisons(views: tuple[View, ...], kept: bool) -> Iterable[tuple[bool, bool, float]]:
+def _comparisons(
+    views: tuple[View, ...], echoes: Sequence[bool], kept: bool
+) -> Iterable[tuple[bool, bool, float]]:
     """Whether the two are of one host, whether they agree, and how often that is misleading."""
     of_host: dict[str, list[View]] = {}
     for view in views:
-        if not view.is_peer:
-            of_host.setdefault(view.destination.host, []).append(view)
+        of_host.setdefault(view.destination.host, []).append(view)
     hosts = sorted(of_host.values(), key=len, reverse=True)
     for seen in hosts:
         for number, view in enumerate(seen[1:], 1):
@@ -87,16 +90,9 @@ def _comparisons(views: tuple[View, ...], kept: bool) -> Iterable[tuple[bool, bo
             yield True, agrees, SURPRISE
     for others in hosts[1:]:
         yield False, _agree(hosts[0], others), SURPRISE
-    if len(hosts) != 1 or kept:
-        return
-    peers: dict[str, list[View]] = {}
-    for view in views:
-        if view.is_peer and view.destination.host not in of_host:
-            peers.setdefault(view.destination.host, []).append(view)
-    agreeing = [_agree(hosts[0], seen) for seen in peers.values()]
-    if agreeing:
+    if echoes and len(hosts) == 1 and not kept:
         # All peers together are one witness: whoever lies may have as many hosts as they like.
-        yield False, sum(agreeing) * 2 >= len(agreeing), LIE
+        yield False, sum(echoes) * 2 >= len(echoes), LIE
 
 
 def _agree(some: list[View], others: list[View]) -> bool:

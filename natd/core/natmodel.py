@@ -4,7 +4,7 @@ Every server port that answers is one *observation*: from this local socket, tow
 destination, we appeared as that address.  Ports of one server are different destinations, so
 one registration, which asks four of them at once, tells most of the mapping class in one round
 trip; a second host tells the rest (`mapping_class`).  Every external port that was not seen
-before is a sample of the allocation (`allocation`).
+before is a sample of the allocation (`port_watch`).
 
 Rules:
 - The newest observation of a destination replaces the older one; none is believed for longer
@@ -15,9 +15,9 @@ Rules:
 - An answer that the class does not expect is a *doubt*: the owner asks all ports of that server
   at once (`take_doubt`).  If what they say makes another class, everything older is dropped.
 - A server that sees us at an address of ours says nothing of a NAT that another one tells of.
-- Peers lie: a peer's word counts only of the main socket, from a host that is neither a server's
-  nor ours, only where it names the address that servers see us at, and never against two servers'
-  hosts.  No port that a peer names is a sample of the allocation.
+- Peers lie: a peer's word counts only from a host that is neither a server's nor ours, only where
+  it names the address that servers see us at, only of a socket that a server has seen, too, and
+  never against two servers' hosts.  No port that a peer names is a sample of the allocation.
 - IPv4 and IPv6 are two different NATs; the report speaks of IPv4 where we have seen it.
 - *Poisoning*: on a NAT known to keep one mapping per socket, a destination asked just now shows
   another port than the lease's own flow.  The flow lives on, but everything new leaves from
@@ -27,17 +27,13 @@ Rules:
 import ipaddress
 from dataclasses import dataclass
 
-from natd.core.drift import Drift
 from natd.core.lifetime import Lifetime, Lifetimes
 from natd.core.mapping_class import View, contradicts, likeliest, weigh
-from natd.core.port_history import PortHistory
-from natd.core.survey import survey_sockets, survey_wait_s
+from natd.core.port_watch import PortWatch
 from natd.core.types import (
     LOWEST_ANY_PORT_SOCKET,
     MAIN_SOCKET,
-    SURE,
     Address,
-    Allocation,
     Filtering,
     Mapping,
     NatReport,
@@ -56,6 +52,10 @@ MOVED_WITHIN_S = 10.0
 
 DOUBT_SPACING_S = 10.0
 """A server that answers at random costs us one round of samples in this time."""
+
+LIKELY = 0.8
+"""Of a class: below that of an independent one that a single host tells of, above that of one
+that rests on a peer's word."""
 
 ENOUGH_FRESH = 3
 """Ports of one host: that many fresh answers outweigh all that was known before."""
@@ -80,15 +80,12 @@ class NatModel:
 
     def __init__(self) -> None:
         self._observations: dict[tuple[SocketId, Address], Observation] = {}
-        self._echoes: dict[Address, Observation] = {}  # what peers say, by their address
-        self._history = PortHistory()
-        self._drift = Drift()
+        self._echoes: dict[tuple[SocketId, Address], Observation] = {}  # what peers say
+        self._asked: set[SocketId] = set()  # those that a peer's word had us ask a server about
+        self._ports = PortWatch()
         self._lifetimes = Lifetimes()
         self._keeps = False  # whether the NAT has kept our port, in this network
-        self._settled = Mapping.UNKNOWN  # the last class that was sure
-        self._surveyed = False  # whether the allocation was asked for from further sockets
-        self.survey_at: float | None = None
-        """When to call `take_survey`; None: nothing is to be asked."""
+        self._settled = Mapping.UNKNOWN  # the last class that was likely
         self._doubted: Address | None = None  # the server port that surprised us; None: none did
         self._doubted_at: float | None = None  # None: nothing ever did
         self._local_addresses: frozenset[str] = frozenset()
@@ -103,13 +100,11 @@ class NatModel:
         if (frozenset(addresses), port) != (self._local_addresses, self._local_port):
             self._observations.clear()
             self._echoes.clear()
-            self._history.clear()
-            self._drift = Drift()
+            self._asked.clear()
+            self._ports.clear()
             self._lifetimes = Lifetimes()
             self._keeps = False
             self._settled = Mapping.UNKNOWN
-            self._surveyed = False
-            self.survey_at = None
             self._doubted = None
             self._report = None
         self._local_addresses = frozenset(addresses)
@@ -134,10 +129,7 @@ class NatModel:
         self._settle_doubt(fresh, before[0].mapping)
         self._forget(now)
         self._settle(now)
-        report = self.report()
-        if not self._surveyed and survey_sockets(report, self._local_port):
-            at = now + survey_wait_s(report)
-            self.survey_at = at if self.survey_at is None else min(at, self.survey_at)
+        self._ports.plan_survey(self.report(), now)
         return before != (self.report(), self.observed())
 
     def observe_by_peer(
@@ -145,23 +137,24 @@ class NatModel:
     ) -> bool:
         """Take a peer's word; True if the report changed by it."""
         seen = self._main_views()
-        hosts = {view.destination.host for view in seen} | {view.observed.host for view in seen}
-        if (
-            socket != MAIN_SOCKET
-            or peer.host in hosts
-            or observed.host not in {view.observed.host for view in seen}
-        ):
+        ours = {view.observed.host for view in seen}
+        if peer.host in ours | {view.destination.host for view in seen}:
+            return False
+        if observed.host not in ours:
             return False
         before = self.report()
-        self._echoes.pop(peer, None)
-        self._echoes[peer] = Observation(socket, peer, observed, now)
+        self._echoes.pop((socket, peer), None)
+        self._echoes[socket, peer] = Observation(socket, peer, observed, now)
         self._report = None
         self._forget_echoes(now)
         return before != self.report()
 
     def forget_socket(self, socket: SocketId) -> None:
-        for key in [key for key in self._observations if key[0] == socket]:
-            del self._observations[key]
+        self._asked.discard(socket)
+        self._report = None
+        for table in (self._observations, self._echoes):
+            for key in [key for key in table if key[0] == socket]:
+                del table[key]
 
     def mapping_lived(self, age_s: float, idle_s: float) -> None:
         """Some mapping of ours, `age_s` old, was still there after a silence of `idle_s`."""
@@ -176,15 +169,21 @@ class NatModel:
         doubted, self._doubted = self._doubted, None
         return doubted
 
+    def take_question(self, socket: SocketId) -> bool:
+        """Whether a server should be asked about a socket that a peer has told of, because the
+        two together would settle the class; once for each socket.  Drains."""
+        report = self.report()
+        if socket in self._asked or report.is_hard or not report.may_be_hard:
+            return False
+        if self._of(socket) or not any(key[0] == socket for key in self._echoes):
+            return False
+        self._asked.add(socket)
+        return True
+
     def take_survey(self, now: float) -> tuple[SocketId, ...]:
         """Further sockets to ask a server from, to learn the allocation of a hard NAT; once for
         each class, not before `survey_at`.  Drains."""
-        if self.survey_at is None or now < self.survey_at:
-            return ()
-        self.survey_at = None
-        sockets = survey_sockets(self.report(), self._local_port)
-        self._surveyed = self._surveyed or bool(sockets)
-        return sockets
+        return self._ports.take_survey(self.report(), self._local_port, now)
 
     # --- what follows from them
 
@@ -204,6 +203,11 @@ class NatModel:
         if self._report is None:
             self._report = self._judge()
         return self._report
+
+    @property
+    def survey_at(self) -> float | None:
+        """When to call `take_survey`; None: nothing is to be asked."""
+        return self._ports.survey_at
 
     @property
     def lifetime(self) -> Lifetime:
@@ -232,10 +236,11 @@ class NatModel:
         if all(self._is_ours(view.observed.host) for view in seen):
             confidence = 1.0 - 2.0 ** -len(seen)
             return NatReport(Mapping.OPEN, Filtering.INDEPENDENT, confidence=confidence)
-        rule = self._history.rule(is_ipv6=seen[0].observed.is_ipv6)
+        rule = self._ports.rule(is_ipv6=seen[0].observed.is_ipv6)
         mapping, confidence = Mapping.UNKNOWN, 0.0
         if len(seen) > 1:
-            mapping, confidence = likeliest(weigh(self._evidence(seen), kept=self._keeps))
+            echoes = self._agreeing_echoes(seen)
+            mapping, confidence = likeliest(weigh(seen, echoes, kept=self._keeps))
         return NatReport(
             mapping=mapping,
             allocation=rule.allocation,
@@ -245,7 +250,7 @@ class NatModel:
             high=rule.high,
             allocation_confidence=rule.confidence,
             keeps_parity=rule.keeps_parity,
-            load_per_s=self._drift.per_s if rule.allocation is Allocation.SEQUENTIAL else 0.0,
+            load_per_s=self._ports.load_per_s,
         )
 
     def _main_views(self) -> list[View]:
@@ -255,10 +260,19 @@ class NatModel:
         outside = [view for view in seen if not self._is_ours(view.observed.host)]
         return outside or seen
 
-    def _evidence(self, seen: list[View]) -> list[View]:
-        family = seen[0].observed.is_ipv6
-        echoes = (View(e.destination, e.observed, is_peer=True) for e in self._echoes.values())
-        return [*seen, *(echo for echo in echoes if echo.observed.is_ipv6 == family)]
+    def _agreeing_echoes(self, seen: list[View]) -> list[bool]:
+        """For each peer's host that told of a socket which servers have seen, too: whether they
+        agree."""
+        told: dict[tuple[SocketId, str], set[Address]] = {}
+        for (socket, peer), echo in self._echoes.items():
+            if echo.observed.is_ipv6 == seen[0].observed.is_ipv6:
+                told.setdefault((socket, peer.host), set()).add(echo.observed)
+        agreeing = []
+        for (socket, _), observed in told.items():
+            by_servers = {o.observed for o in self._of(socket)}
+            if by_servers:
+                agreeing.append(bool(by_servers & observed))
+        return agreeing
 
     def _is_ours(self, host: str) -> bool:
         """Whether nobody stands between us and a server that sees us there."""
@@ -273,9 +287,7 @@ class NatModel:
         local_port: int | None = self._local_port
         if fresh.socket != MAIN_SOCKET:
             local_port = int(fresh.socket) if fresh.socket < LOWEST_ANY_PORT_SOCKET else None
-        self._history.add(fresh.socket, local_port, fresh.destination, fresh.observed, fresh.at)
-        if not fresh.observed.is_ipv6:
-            self._drift.add(fresh.observed.port, self._history.rule(is_ipv6=False), fresh.at)
+        self._ports.add(fresh.socket, local_port, fresh.destination, fresh.observed, fresh.at)
 
     # --- private: changing one's mind
 
@@ -307,16 +319,14 @@ class NatModel:
                 del self._observations[observation.socket, observation.destination]
 
     def _settle(self, now: float) -> None:
-        """Once another class is sure, the ports that came of the former one are no samples."""
+        """Once another class is likely, the ports that came of the former one are no samples."""
         report = self.report()
-        if report.mapping is Mapping.UNKNOWN or report.confidence < SURE:
+        if report.mapping is Mapping.UNKNOWN or report.confidence < LIKELY:
             return
         if self._settled not in (Mapping.UNKNOWN, report.mapping):
             since = now - MOVED_WITHIN_S
-            self._history.forget_before(since)
-            self._echoes = {peer: e for peer, e in self._echoes.items() if e.at >= since}
-            self._drift = Drift()
-            self._surveyed = False
+            self._ports.forget_before(since)
+            self._echoes = {key: e for key, e in self._echoes.items() if e.at >= since}
             self._keeps = any(self._is_kept(o) for o in self._of(MAIN_SOCKET))
             self._report = None
         self._settled = report.mapping
@@ -352,8 +362,8 @@ class NatModel:
 
     def _forget_echoes(self, now: float) -> None:
         old = now - OBSERVATION_LIFETIME_S
-        for peer in [peer for peer, echo in self._echoes.items() if echo.at < old]:
-            del self._echoes[peer]
+        for key in [key for key, echo in self._echoes.items() if echo.at < old]:
+            del self._echoes[key]
         while len(self._echoes) > MOST_OBSERVATIONS:
             del self._echoes[next(iter(self._echoes))]
 

@@ -21,7 +21,9 @@ KEPT_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
+class Made:
+    """One new mapping of ours."""
+
     socket: SocketId
     local_port: int | None
     destination: Address
@@ -34,7 +36,7 @@ class PortHistory:
     """See the top of this file."""
 
     def __init__(self) -> None:
-        self._made: list[_Made] = []
+        self._made: list[Made] = []
         self._bursts = 0
 
     def add(
@@ -59,11 +61,17 @@ class PortHistory:
         if burst is None:
             self._bursts += 1
             burst = self._bursts
-        self._made.append(_Made(socket, local_port, destination, observed, now, burst))
+        self._made.append(Made(socket, local_port, destination, observed, now, burst))
         self._made = [made for made in self._made if now - made.at <= KEPT_S][-MOST_PORTS:]
 
-    def clear(self) -> None:
-        self._made.clear()
+    def ports_since(self, instant: float | None) -> list[int]:
+        """Those that came then or later; all of them for None."""
+        return [m.observed.port for m in self._made if instant is None or m.at >= instant]
+
+    @property
+    def last(self) -> Made | None:
+        """The newest one of IPv4; None while there is none."""
+        return next((m for m in reversed(self._made) if not m.observed.is_ipv6), None)
 
     def forget_before(self, instant: float) -> None:
         self._made = [made for made in self._made if made.at >= instant]

@@ -203,6 +203,8 @@ class Servers:
         """A peer at that address sees `socket` as `observed`, or says so."""
         if self._nat.observe_by_peer(socket, peer, observed, now):
             self._events.append(events.NatObserved(self._nat.report(), self._nat.observed()))
+        if self._nat.take_question(socket):
+            self.sample(socket, now)
 
     def handle_timer(self, now: float) -> None:
         self._survey.handle_timer(now)

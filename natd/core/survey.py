@@ -2,12 +2,12 @@
 
 Four ports of the main socket tell the class, but little of the rule: four samples take a block
 for half of its size in one NAT of eight, and a stride of one for a stride of two in one of
-seventy.  Six more answers, one round trip later, leave one in two hundred; and local ports of both
-parities tell whether the NAT keeps them.
+seventy.  Some more answers leave one in a thousand, and local ports of both parities tell whether
+the NAT keeps them.
 
 Rules:
-- Once in each network, and again when the class has changed: not for each server, not for each
-  peer.  At most `PLACES` packets from each of at most three sockets.
+- Once in each network, and again when the class has changed or a port does not fit the rule: not
+  for each server, not for each peer.  At most `PLACES` packets from each of three sockets.
 - Only behind a NAT that is hard, and not where ports come at random from a wide range: there, the
   four have told all.
 - What is not answered within `SURVEY_S` is not asked again; the sockets are closed.
@@ -31,17 +31,21 @@ LOWEST_PORT, PORTS = 61_000, 4_000
 """Above Linux's ephemeral ports and those that peers agree upon, so that nobody else is there."""
 
 
-def survey_sockets(report: NatReport, main_port: int) -> tuple[SocketId, ...]:
-    """The sockets to ask from, as ids that name local ports, of the other parity first; none
-    where no more is to be learnt."""
+def is_survey_wanted(report: NatReport) -> bool:
+    """Whether further sockets would tell more."""
     if not report.is_hard or report.allocation in (Allocation.PRESERVING, Allocation.RANDOM):
-        return ()
-    if report.allocation_confidence >= NEAR_CERTAIN:
-        return ()
-    if report.allocation is Allocation.UNKNOWN and report.mapping is Mapping.DEPENDENT:
-        return ()  # the first answers are still coming
-    count = 2 if report.mapping is Mapping.DEPENDENT else 3
-    first = LOWEST_PORT + (main_port % (PORTS // 4)) * 4 + (main_port + 1) % 2
+        return False
+    if report.allocation is Allocation.UNKNOWN:
+        # Where it maps by address and port, the first answers are still coming.
+        return report.mapping is Mapping.ADDRESS_DEPENDENT
+    return report.allocation_confidence < NEAR_CERTAIN
+
+
+def survey_sockets(report: NatReport, main_port: int, turn: int) -> tuple[SocketId, ...]:
+    """The sockets to ask from, as ids that name local ports, of the other parity first; none of
+    them was asked from in the last few turns, so that their mappings are new."""
+    count = 2 if report.allocation is Allocation.SEQUENTIAL else 3
+    first = LOWEST_PORT + (main_port + 4 * turn) % (PORTS // 4) * 4 + (main_port + 1) % 2
     return tuple(SocketId(first + number) for number in range(count))
 
 
