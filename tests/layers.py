@@ -62,6 +62,7 @@ CORE_ORDER = (
     "blocks",
     "plans",
     "volley",
+    "ways",
     "anchors",
     "escalation",
     "rounds",

@@ -53,15 +53,17 @@ class Enclosing:
     def __init__(
         self,
         *,
+        stride: int,
         places: Sequence[Address],
         sockets: Sequence[SocketId],
         prefix: bytes,
         random: Random,
         now: float,
     ) -> None:
-        """`places` are ports of one server; `sockets` are `sockets_wanted(places)` fresh ones."""
+        """`stride` is what a few samples have told; `places` are ports of one server; `sockets` are `sockets_wanted(places)` fresh ones."""
         self.openers = tuple(sockets[:OPENERS])
         self.ends_at = now + PATIENCE_S
+        self._stride = stride
         self._seen: list[Address | None] = [None] * (OPENERS + 1)  # None: not answered yet
         self._asked: dict[bytes, tuple[int, Address, SocketId]] = {}
         for number in range(OPENERS + 1):
@@ -94,8 +96,8 @@ class Enclosing:
         """The best of them, as far as they are known by now."""
         seen = [address for address in self._seen if address is not None]
         steps = [after.port - before.port for before, after in pairwise(seen)]
-        # All steps together tell the stride better than the few samples of a registration do.
-        stride = gcd(*(step for step in steps if step > 0)) or 1
+        # Few samples make a stride look too long; these alone would, where every gap is tight.
+        stride = gcd(self._stride, *(step for step in steps if step > 0)) or 1
         by_gap: dict[int, list[Anchor]] = {}
         for socket, (before, after) in zip(self.openers, pairwise(self._seen), strict=True):
             if before is None or after is None or before.port >= after.port:

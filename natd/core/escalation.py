@@ -19,7 +19,6 @@ from random import Random
 from natd.core import stun
 from natd.core.anchors import MOST_ANCHORS, Anchor, Enclosing, sampling_places, sockets_wanted
 from natd.core.blocks import meeting_ports
-from natd.core.candidates import is_private
 from natd.core.checks import LOW_TTL, Checks
 from natd.core.plans import Situation, make_plan
 from natd.core.schedule import Ladder, earliest
@@ -27,6 +26,7 @@ from natd.core.shots import Plan, Shot, Technique
 from natd.core.turns import Turns
 from natd.core.types import Address, Allocation, Datagram, NatReport, SocketId
 from natd.core.volley import Volley
+from natd.core.ways import Way
 
 LINGER_S = 1.0
 """After the last packet: answers and the peer's own packets may still be under way."""
@@ -43,24 +43,6 @@ ANCHORS_ROUNDS = 32
 """Anchors are kept open for as long as the peer's waves may come."""
 
 TURN_RETRY_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """Where to, and from where."""
-
-    seen: tuple[Address, ...]
-    """The peer's addresses as servers saw them, freshest first."""
-    anchors: tuple[int, ...]
-    """Those of its ports that it has opened for us."""
-    socket: SocketId
-    servers: frozenset[Address] = frozenset()
-
-    @property
-    def places(self) -> tuple[Address, ...]:
-        """Those of one host that a NAT is known of."""
-        public = [a for a in self.seen if not a.is_ipv6 and not is_private(a.host)]
-        return tuple(address for address in public if address.host == public[0].host)
 
 
 @dataclass(slots=True, eq=False)
@@ -260,6 +242,7 @@ class Escalation:
             return False
         task.helpers = self._turns.fresh_sockets(sockets_wanted(places))
         task.enclosing = Enclosing(
+            stride=task.situation.ours.stride,
             places=places,
             sockets=task.helpers,
             prefix=self._prefix,
@@ -324,8 +307,7 @@ def _is_outdated(task: _Task, situation: Situation, way: Way) -> bool:
         return not theirs.low <= _anchored(task).port <= theirs.high
     if task.situation != situation or (way.anchors and way.anchors != task.way.anchors):
         return True
-    is_spent = task.linger_until is not None and task.plan is not None and not task.plan.waves_s
-    return is_spent and task.way.socket != way.socket
+    return situation.wants_samples and task.way != way
 
 
 def _essence(situation: Situation) -> Situation:

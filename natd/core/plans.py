@@ -79,6 +79,12 @@ class Situation:
         return self.is_doubtful or self.we_are_hard or self.they_are_hard
 
     @property
+    def wants_samples(self) -> bool:
+        """Whether both ports have to be guessed, each from a sample that was taken just now."""
+        kinds = {self.ours.allocation, self.theirs.allocation}
+        return self.are_both_hard and kinds == {Allocation.SEQUENTIAL}
+
+    @property
     def wants_anchors(self) -> bool:
         """Whether our half is to open anchors for the peer's block (see `anchors`)."""
         kinds = (self.ours.allocation, self.theirs.allocation)
@@ -94,14 +100,6 @@ class Situation:
         return one.is_hard or (
             self.have_checks_failed and one.may_be_hard and not other.may_be_hard
         )
-
-
-def is_guessable(situation: Situation, ours_are_news: bool, theirs_are_news: bool) -> bool:
-    """Between two sequences guessing is worth while only from samples of this round."""
-    kinds = (situation.ours.allocation, situation.theirs.allocation)
-    if not situation.are_both_hard or kinds != (Allocation.SEQUENTIAL,) * 2:
-        return True
-    return ours_are_news and theirs_are_news
 
 
 def make_plan(

@@ -110,6 +110,9 @@ class Punch:
         `fresh`: something has changed, so that what failed before may succeed at once.
         """
         before = self._attempt if self.active else None
+        if before is not None and not fresh and self._awaits_fresh_socket(before):
+            self._places, self._nats, self._ours = tuple(targets), nats, ours
+            return
         self._attempt = attempt = Attempt(began=now, full_ttl_at=now + start_in_s)
         if before is not None:
             attempt.began, attempt.judged = before.began, before.judged
@@ -132,6 +135,9 @@ class Punch:
         kept = [(key, t) for key, t in others.items() if key[0].host in hosts][-MOST_KEPT:]
         self._targets |= dict(kept)
         attempt.escalate_at = attempt.full_ttl_at + wait_s(attempt.round, self._rtt_s, self._random)
+        if before is not None and not fresh and not before.asked:
+            # Introduced twice in one round: the other side may count from the first word.
+            attempt.escalate_at = earliest(attempt.escalate_at, before.escalate_at)
         meeting = [t.at for _, t in kept if t.at is not None]
         if meeting and before is not None and not fresh:
             attempt.escalate_at = max(meeting) + wait_s(attempt.round, self._rtt_s, self._random)
@@ -144,6 +150,21 @@ class Punch:
         self._places = tuple(dict.fromkeys((*self._places, *targets)))
         self._add_targets(now)
         self.handle_timer(now)
+
+    def sample_now(self, now: float) -> None:
+        """The peer has just been sampled: the round waits for nothing any more."""
+        if self._attempt is not None and self._attempt.escalate_at is not None:
+            self._attempt.escalate_at = now
+            self.handle_timer(now)
+
+    def learn_rtt(self, rtt_s: float | None) -> None:
+        """What a newcomer learns of its server while its first checks are on their way."""
+        attempt = self._attempt
+        if rtt_s is None or attempt is None or attempt.round or attempt.escalate_at is None:
+            return
+        self._rtt_s = rtt_s
+        sooner = attempt.full_ttl_at + wait_s(0, rtt_s, self._random)
+        attempt.escalate_at = min(attempt.escalate_at, sooner)
 
     def check_received(self, address: Address, socket: SocketId, now: float) -> None:
         """A valid check of the peer's came from `address`: worth one of ours at once."""
@@ -294,6 +315,11 @@ class Punch:
         )
 
     # --- private
+
+    def _awaits_fresh_socket(self, attempt: Attempt) -> bool:
+        """Whether a socket is about to be sampled from which nothing else may be sent before:
+        the introduction that follows begins the round."""
+        return attempt.sample_by is not None and self._nats[0].allocation is Allocation.SEQUENTIAL
 
     def _check(self, target: Target, now: float, *, urgent: bool = False) -> None:
         """Send the check that is due, and set the instant of the next."""

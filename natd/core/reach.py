@@ -19,11 +19,11 @@ from random import Random
 from natd.core import stun
 from natd.core.candidates import TargetBudget, path_kind, targets
 from natd.core.checks import PREFIX_BYTES, Checks, answer
-from natd.core.escalation import Escalation, Way, anchors_in
+from natd.core.escalation import Escalation, anchors_in
 from natd.core.first_flight import FLIGHT_WINDOW_S, Unsent, flight_places, worth_checking
 from natd.core.kept_paths import KeptPaths
 from natd.core.path_events import GapClosed, PathChosen, PathRecovered, PathsLost, PathSuspected
-from natd.core.plans import Situation, is_guessable
+from natd.core.plans import Situation
 from natd.core.punch import Punch
 from natd.core.punch_events import (
     IntroductionWanted,
@@ -54,6 +54,7 @@ from natd.core.types import (
     PathReport,
     SocketId,
 )
+from natd.core.ways import Guesses, Step, Way
 
 LAST_GOOD_LIMIT = 4
 
@@ -82,7 +83,7 @@ class Reach:
         self._their_nat = NatReport()
         self._has_news = False  # whether the peer's card came after the last attempt began
         self._seen: tuple[Address, ...] = ()
-        self._theirs_are_news = False  # whether their freshest address changed in this round
+        self._guesses = Guesses()
         self._anchors: tuple[int, ...] = ()  # ports that the peer has opened for us
         self._last_good: tuple[Address, ...] = ()
         self._on_link: tuple[Address, ...] = ()  # where the peer was heard on a link of ours
@@ -117,6 +118,7 @@ class Reach:
     def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
         """What servers say of our own side; while we punch, it may open further candidates."""
         self._surroundings = surroundings
+        self._punch.learn_rtt(surroundings.rtt_s)
         if self._punch.active:
             self._punch.add(worth_checking(self._all_targets(), self._their_nat), now)
 
@@ -138,7 +140,6 @@ class Reach:
         """A server told both of us, at this instant, where the other is; freshest first."""
         anchors, count = anchors_in(seen, self._checks.their_mark)
         self._anchors, seen = anchors or self._anchors, seen[count:]
-        self._theirs_are_news = self._theirs_are_news or seen[:1] != self._seen[:1]
         self._seen = seen
         self._has_left = False
         in_use = self._paths.in_use
@@ -402,14 +403,20 @@ class Reach:
 
     def _escalate(self, situation: Situation, now: float) -> None:
         """Plain checks have failed, or can't but fail."""
-        ours_are_news = self._punch.socket != MAIN_SOCKET
-        if self._paths.healthy or not is_guessable(situation, ours_are_news, self._theirs_are_news):
+        if self._paths.healthy:
             return
         sound = {target.address for target in self._all_targets()}
         seen = tuple(address for address in self._seen if address in sound)
         way = Way(seen, self._anchors, self._punch.socket, self._surroundings.servers)
-        if self._escalation.begin(situation, way, now):
-            self._theirs_are_news = False
+        if situation.wants_samples:
+            match self._guesses.next_step(way, now):
+                case Step.WAIT:
+                    return
+                case Step.SAMPLE:
+                    self._punch.sample_now(now)
+                    return
+        if self._escalation.begin(situation, way, now) and situation.wants_samples:
+            self._guesses.spent(way, now)
 
     def _situation(self, *, have_checks_failed: bool) -> Situation:
         return Situation(self._surroundings.nat, self._their_nat, have_checks_failed)

@@ -16,7 +16,7 @@ from natd.core.shots import MOST_SHOTS, RATE, Plan, Shot
 from natd.core.types import Address, SocketId
 
 TICK_S = 0.02
-SLOW_S = 0.5
+SLOW_S = 0.3
 SLOW_RATE = 200
 """Packets a second at first, where they come unasked: a NAT that takes them for an attack has seen
 little of it when the first answer ends it."""

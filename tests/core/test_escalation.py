@@ -5,11 +5,12 @@ from random import Random
 import pytest
 
 from natd.core.checks import LOW_TTL, Checks
-from natd.core.escalation import LINGER_S, Escalation, Way
+from natd.core.escalation import LINGER_S, Escalation
 from natd.core.plans import RANDOM_HELPERS, Situation
 from natd.core.shots import MOST_SHOTS
 from natd.core.turns import Turns
 from natd.core.types import MAIN_SOCKET, Address, Allocation, Mapping, NatReport
+from natd.core.ways import Way
 from tests.core.lossy_link import pair_of_secrets
 
 START = 1000.0

@@ -1,0 +1,74 @@
+"""The way of an escalation, and when two sequences are worth a guess.
+
+Between two NATs that count their ports up either side can guess only from a sample of the other
+that was taken just now, and only both at once.  Whoever's round comes first samples a fresh
+socket; the introduction that tells of it makes the other side sample one of its own; the
+introduction that tells of that is where both begin:
+
+    A  sample ─► introduce(a) ──────────────────────────► begin
+    B                 └─► sample ─► introduce(a, b) ────► begin
+
+Rules:
+- A sample of either side is good for one guess.
+- A guess is left alone until it may have met; nothing that is heard meanwhile begins another.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from natd.core.candidates import is_private
+from natd.core.sequences import newest
+from natd.core.types import MAIN_SOCKET, Address, SocketId
+
+GUESS_S = 0.9
+"""Two hundred packets, and a round trip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where to, and from where."""
+
+    seen: tuple[Address, ...]
+    """The peer's addresses as servers saw them, freshest first."""
+    anchors: tuple[int, ...]
+    """Those of its ports that it has opened for us."""
+    socket: SocketId
+    servers: frozenset[Address] = frozenset()
+
+    @property
+    def places(self) -> tuple[Address, ...]:
+        """Those of one host that a NAT is known of."""
+        public = [a for a in self.seen if not a.is_ipv6 and not is_private(a.host)]
+        return tuple(address for address in public if address.host == public[0].host)
+
+
+class Step(Enum):
+    """What two sequences need next."""
+
+    WAIT = auto()
+    """For the other side, or for what is under way."""
+    SAMPLE = auto()
+    """A fresh socket of ours."""
+    GUESS = auto()
+
+
+class Guesses:
+    """What was guessed from before."""
+
+    def __init__(self) -> None:
+        self._socket = MAIN_SOCKET  # the last that was sampled for a guess
+        self._port: int | None = None  # the peer's port that we guessed from; None: not yet
+        self._at: float | None = None
+
+    def next_step(self, way: Way, now: float) -> Step:
+        """Whether the samples of both sides are new."""
+        if not way.places or (self._at is not None and now - self._at < GUESS_S):
+            return Step.WAIT
+        if newest([place.port for place in way.places]) == self._port:
+            return Step.WAIT
+        return Step.SAMPLE if way.socket in (MAIN_SOCKET, self._socket) else Step.GUESS
+
+    def spent(self, way: Way, now: float) -> None:
+        """They were guessed from."""
+        self._socket, self._at = way.socket, now
+        self._port = newest([place.port for place in way.places])
