@@ -13,7 +13,7 @@ Rules that a change must not break:
 - The server tells how many members our `have` did not name.  While we saw fewer, we ask again:
   a lost introduction, and a network too large for one datagram's budget, end the same way.
 - A server that comes back empty is met by all of its peers at once: each waits for a moment.
-- Lost is never the end: it goes on trying, every 30 s at least.
+- Lost is never the end: it goes on trying, every 15 s at least.
 """
 
 from collections import Counter, deque

@@ -212,14 +212,27 @@ class Village:
 
     def start_server(self) -> None:
         """A new one, that remembers nothing."""
-        self.coordinator = Coordinator(
-            Random(f"{self.seed} {self.internet.now}").randbytes(32), Random(self.seed)
-        )
-        ports = [SERVER_PORT + offset for offset in range(4)]
-        self.internet.attach(self.server_host, self.coordinator, ports=ports)
+        self.coordinator = self._start_server(self.server_host)
 
-    def kill_server(self) -> None:
-        self.internet.detach(self.server_host)
+    def kill_server(self, host: Host | None = None) -> None:
+        self.internet.detach(host or self.server_host)
+
+    def add_server(self, *, delay_s: float | None = None) -> Host:
+        """One more, that knows nothing of the others; `restart_server` starts it anew."""
+        host = self.internet.add_host(name=f"server{len(self.servers) + 1}", delay_s=delay_s)
+        self.servers.append(Address(host.address, SERVER_PORT))
+        self._start_server(host)
+        return host
+
+    def restart_server(self, host: Host) -> None:
+        self._start_server(host)
+
+    def _start_server(self, host: Host) -> Coordinator:
+        key = Random(f"{self.seed} {self.internet.now}").randbytes(32)
+        coordinator = Coordinator(key, Random(self.seed))
+        ports = [SERVER_PORT + offset for offset in range(4)]
+        self.internet.attach(host, coordinator, ports=ports)
+        return coordinator
 
     def member(
         self,
