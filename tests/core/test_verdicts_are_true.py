@@ -4,6 +4,7 @@ What is true is read off the policies of the NATs and of the world, never off wh
 """
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 
@@ -20,6 +21,7 @@ from tests.nat import (
     SYMMETRIC_RANDOM,
     SYMMETRIC_SEQUENTIAL,
     Dependence,
+    Nat,
     Ports,
 )
 
@@ -47,13 +49,33 @@ def the_truth(left, right):
     return VerdictCode.BLOCK_RANDOM if Ports.BLOCK in kinds else VerdictCode.BOTH_RANDOM
 
 
+class ServersOnly(Nat):
+    """A firewall: what comes from anybody but the server goes no further."""
+
+    def __init__(self, nat, server):
+        super().__init__(nat.policy, nat.addresses, Random())
+        self._nat = nat
+        self._server = server
+
+    def outbound(self, source, destination, now):
+        return self._nat.outbound(source, destination, now)
+
+    def inbound(self, source, destination, now):
+        return self._nat.inbound(source, destination, now) if source.host == self._server else None
+
+
 class Pair:
     """Alice is there, Bob comes 3 s later and writes to her."""
 
-    def __init__(self, seed, left, right, *, key=SECRET, fill_blocks="half"):
+    def __init__(
+        self, seed, left, right, *, key=SECRET, fill_blocks="half", firewalls=(False, False)
+    ):
         self.village = Village(seed)
         self.internet = internet = self.village.internet
         self.gateways = [policy and internet.add_nat(policy) for policy in (left, right)]
+        for gateway, is_closed in zip(self.gateways, firewalls, strict=True):
+            if is_closed:
+                gateway.nat = ServersOnly(gateway.nat, self.village.servers[0].host)
         self.alice = self.village.member("alice", self.gateways[0], key=key)
         self.bob = self.village.member("bob", self.gateways[1], key=key, port=40001)
         self.alice.start()
@@ -128,6 +150,21 @@ def test_two_homes_under_one_carrier_nat_are_told_of_the_missing_hairpin(seed):
     for one, other in ((alice, bob), (bob, alice)):
         assert one.verdict_codes[other.peer] is VerdictCode.NO_HAIRPIN
         assert carrier.nat.addresses[0] in one.verdicts[other.peer]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_firewall_that_lets_in_nobody_but_the_server_is_told_by_who_hears_the_peer(seed):
+    pair = Pair(seed, None, PORT_RESTRICTED, firewalls=(False, True))
+    pair.internet.run(LIMIT_S)
+    assert not pair.bob.is_online(pair.alice)
+    assert pair.alice.verdict_codes[pair.bob.peer] is VerdictCode.PEER_FIREWALL
+    assert pair.bob.verdict_codes[pair.alice.peer] is VerdictCode.SILENT
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_two_easy_nats_behind_such_firewalls_are_silent_for_no_reason_that_a_nat_gives(seed):
+    pair = Pair(seed, PORT_RESTRICTED, PORT_RESTRICTED, firewalls=(True, True))
+    assert pair.codes_in_time() == {VerdictCode.SILENT}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
