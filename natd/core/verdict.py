@@ -79,8 +79,8 @@ _HELP_WORDS = {
     Help.PUBLIC_ADDRESS: "a public IPv4 address from the provider",
     Help.NETWORK_SECRET: "a network with a secret",
     Help.FILL_BLOCKS: "paths.fill_blocks: full on both sides",
-    Help.FIREWALL: "a firewall or network that lets UDP through",
-    Help.SERVER: "a server that runs at the right address",
+    Help.FIREWALL: "letting UDP through",
+    Help.SERVER: "a server that runs",
     Help.START_PEER: "starting natd there",
     Help.UNBLOCK: "taking back the block",
 }
