@@ -10,7 +10,7 @@ Rules:
 
 from dataclasses import dataclass
 
-from natd.core.reach import LATE_S
+from natd.core.search import LATE_S
 from natd.core.types import Candidate, NatReport, PathReport, PeerId, PeerState
 from natd.core.verdict import Verdict
 

@@ -9,8 +9,9 @@ from natd.core.candidates import TargetBudget
 from natd.core.checks import LOW_TTL, Checks, answer
 from natd.core.path import LOST_AFTER_S
 from natd.core.punch_events import IntroductionWanted
-from natd.core.reach import LAST_GOOD_LIMIT, LATE_S, Reach
+from natd.core.reach import Reach
 from natd.core.reach_events import FlightDue, PathDown, PathMoved, PathUp, Ponged, Surroundings
+from natd.core.search import LATE_S
 from natd.core.types import (
     MAIN_SOCKET,
     Address,
@@ -20,6 +21,7 @@ from natd.core.types import (
     Mapping,
     NatReport,
 )
+from natd.core.whereabouts import LAST_GOOD_LIMIT
 from tests.core.lossy_link import pair_of_secrets
 
 START = 1000.0
@@ -320,8 +322,8 @@ def test_the_addresses_that_carried_a_path_are_remembered_newest_first():
         lab.answers = {address}
         lab.introduce(address)
         lab.run(30.0)
-    assert len(lab.reach._last_good) == LAST_GOOD_LIMIT
-    assert lab.reach._last_good[0] == THEIRS._replace(port=41000 + LAST_GOOD_LIMIT + 1)
+    assert len(lab.reach._search.whereabouts._last_good) == LAST_GOOD_LIMIT
+    assert lab.reach._search.whereabouts._last_good[0] == THEIRS._replace(port=41000 + LAST_GOOD_LIMIT + 1)
 
 
 def test_a_remembered_address_is_tried_without_a_server():

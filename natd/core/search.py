@@ -1,0 +1,227 @@
+"""Looking for a path to one peer: plain checks, and what is tried where they can't but fail.
+
+    whereabouts   which addresses to try
+    punch         the checks, round by round
+    escalation    guesses within a larger budget, when checks have failed
+
+Rules:
+- Nothing is guessed while a path stands that answers.
+- What a search finds names the technique that it owes to; whoever owns the search keeps the path.
+"""
+
+from collections import deque
+from random import Random
+
+from natd.core import stun
+from natd.core.candidates import TargetBudget
+from natd.core.checks import Answered, Checks
+from natd.core.escalation import Escalation, anchors_in
+from natd.core.first_flight import worth_checking
+from natd.core.plans import Situation
+from natd.core.punch import Punch
+from natd.core.punch_events import IntroductionWanted, PathFound, PunchEvent, SampleWanted
+from natd.core.reach_events import Surroundings
+from natd.core.schedule import earliest
+from natd.core.types import Address, Candidate, Datagram, SocketId
+from natd.core.ways import Guesses, Step, Way
+from natd.core.whereabouts import Whereabouts
+
+LATE_S = 30.0
+"""A peer not reached after this long is shown as offline, although attempts go on."""
+
+
+class Search:
+    """See the top of this file."""
+
+    def __init__(
+        self, checks: Checks, budget: TargetBudget, transaction_prefix: bytes, random: Random
+    ) -> None:
+        self.whereabouts = Whereabouts()
+        self.last: Address | None = None
+        """Where the path in use leads, or None."""
+        self.has_path = False
+        """Whether that one answers."""
+        self._checks = checks
+        self._budget = budget
+        self._punch = Punch(checks, budget, random)
+        self._escalation = Escalation(checks, budget.turns, transaction_prefix, random)
+        self._guesses = Guesses()
+        # When the attempt to reach the peer began; None: reached, or never tried.
+        self._since: float | None = None
+        self._events: deque[PunchEvent] = deque()
+
+    # --- inputs
+
+    def introduce(self, seen: tuple[Address, ...]) -> tuple[Address, ...]:
+        """A server names the peer's addresses; gives those that it was seen at."""
+        anchors, count = anchors_in(seen, self._checks.their_mark)
+        self.whereabouts.introduce(seen[count:], anchors)
+        return seen[count:]
+
+    def allow_escalation(self) -> None:
+        """The peer is known from before, or its network has a secret."""
+        self._escalation.allowed = True
+
+    def begin(self, start_in_s: float, now: float, *, fresh: bool) -> None:
+        """Try every address that we have heard of."""
+        known = self.whereabouts
+        chosen = self._worth_checking()
+        if known.has_news:
+            for candidate in chosen:
+                self._budget.returned(candidate.address, now)
+        if self._since is None:
+            self._since = now
+        self._punch.start(
+            chosen,
+            ours=known.surroundings.ours,
+            nats=(known.surroundings.nat, known.their_nat),
+            start_in_s=start_in_s,
+            rtt_s=known.surroundings.rtt_s,
+            fresh=fresh or known.has_news,
+            now=now,
+        )
+        known.has_news = False
+        self._escalate(known.situation(have_checks_failed=self._punch.has_failed_before), now)
+
+    def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
+        """What servers say of our own side; while we search, it may open further candidates."""
+        self.whereabouts.surroundings = surroundings
+        self._punch.learn_rtt(surroundings.rtt_s)
+        if self._punch.active:
+            self._punch.add(self._worth_checking(), now)
+
+    def check_received(self, address: Address, socket: SocketId, now: float) -> None:
+        """A valid check of the peer's came from `address`."""
+        self._punch.check_received(address, socket, now)
+
+    def receive_answer(
+        self, message: stun.StunMessage, address: Address, socket: SocketId, now: float
+    ) -> bool:
+        """Whether a Binding response was to something else than a check."""
+        return self._escalation.receive_answer(message, address, socket, now)
+
+    def check_answered(self, answered: Answered, now: float) -> None:
+        address, socket = answered.address, answered.socket
+        if self._punch.is_checking(address, socket):
+            self._punch.check_answered(answered, now)
+        elif (technique := self._escalation.technique) is not None:
+            kind = self.whereabouts.kind_of(address)
+            found = PathFound(address, socket, kind, technique, answered.rtt_s, answered.mapped)
+            self._events.append(found)
+
+    def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
+        self._punch.sampled(socket, observed, poisoned=poisoned, now=now)
+
+    def use_socket(self, socket: SocketId, now: float) -> None:
+        """The owner's answer to `FreshSocketWanted`."""
+        self._punch.use_socket(socket, now)
+
+    def settle(self) -> None:
+        """A path stands and works: whatever was looked for need not be found."""
+        self._punch.settle()
+        self._escalation.stop()
+        self._since = None
+
+    def reached(self, address: Address) -> None:
+        """A path to there is in use from here on."""
+        self.settle()
+        self._escalation.found(address)
+        self.whereabouts.reached(address)
+
+    def stop(self) -> None:
+        """The peer is gone or not wanted: nothing more is sent to it."""
+        self._punch.stop()
+        self._escalation.stop()
+        self._since = None
+
+    def handle_timer(self, now: float) -> None:
+        self._punch.handle_timer(now)
+        self._escalation.handle_timer(now)
+
+    # --- outputs
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        return self._punch.datagrams_to_send() + self._escalation.datagrams_to_send()
+
+    def next_event(self, now: float) -> PunchEvent | None:
+        if anchors := self._escalation.new_anchors():
+            self._events.append(IntroductionWanted(anchors))
+        event = self._events.popleft() if self._events else self._punch.next_event()
+        match event:
+            case PathFound() if self._escalation.technique is not None:
+                return PathFound(
+                    event.address,
+                    event.socket,
+                    event.kind,
+                    self._escalation.technique,
+                    event.rtt_s,
+                    event.mapped,
+                )
+            case SampleWanted():
+                situation = self.whereabouts.situation(have_checks_failed=True)
+                if not situation.are_both_hard:
+                    self._escalate(situation, now)
+            case IntroductionWanted():
+                return IntroductionWanted(self._escalation.anchors or event.samples)
+        return event
+
+    def get_timer(self) -> float | None:
+        return earliest(self._punch.get_timer(), self._escalation.get_timer())
+
+    @property
+    def active(self) -> bool:
+        """Whether a path is still being looked for."""
+        return self._punch.active
+
+    @property
+    def targets(self) -> tuple[Candidate, ...]:
+        """The addresses that it is about, best first."""
+        return self._punch.targets
+
+    @property
+    def socket(self) -> SocketId:
+        """Of ours, that checks leave from."""
+        return self._punch.socket
+
+    @property
+    def sockets(self) -> frozenset[SocketId]:
+        """All that it needs."""
+        trying = self._punch.sockets if self._punch.active else frozenset()
+        return trying | self._escalation.sockets
+
+    @property
+    def technique(self) -> str | None:
+        """Of the escalation that is under way; None: none is."""
+        return self._escalation.technique
+
+    @property
+    def may_escalate(self) -> bool:
+        return self._escalation.allowed
+
+    def is_young(self, now: float) -> bool:
+        """Whether it runs and has not yet lasted unreasonably long."""
+        return self._since is not None and now - self._since < LATE_S
+
+    # --- private
+
+    def _worth_checking(self) -> tuple[Candidate, ...]:
+        known = self.whereabouts
+        return worth_checking(known.targets(self.last), known.their_nat)
+
+    def _escalate(self, situation: Situation, now: float) -> None:
+        """Plain checks have failed, or can't but fail."""
+        if self.has_path:
+            return
+        known = self.whereabouts
+        sound = {target.address for target in known.targets(self.last)}
+        seen = tuple(address for address in known.seen if address in sound)
+        way = Way(seen, known.anchors, self._punch.socket, known.surroundings.servers)
+        if situation.wants_samples:
+            match self._guesses.next_step(way, now):
+                case Step.WAIT:
+                    return
+                case Step.SAMPLE:
+                    self._punch.sample_now(now)
+                    return
+        if self._escalation.begin(situation, way, now) and situation.wants_samples:
+            self._guesses.spent(way, now)

@@ -1,0 +1,90 @@
+"""Where one peer may be, and what is known of its NAT and of ours: all that was ever told.
+
+    its card        addresses it claims, its NAT
+    servers         addresses it was seen at, freshest first, and ports it has opened for us
+    on our link     addresses it was heard at
+    from before     addresses that carried a path
+    our own side    how servers see us, our NAT
+
+Rules:
+- Nothing here is proved; what may be checked is decided by `targets`, and how often by its budget.
+"""
+
+from natd.core.candidates import path_kind, targets
+from natd.core.plans import Situation
+from natd.core.reach_events import Surroundings
+from natd.core.types import Address, Candidate, CandidateKind, NatReport, PathKind
+
+LAST_GOOD_LIMIT = 4
+
+
+class Whereabouts:
+    """See the top of this file."""
+
+    def __init__(self) -> None:
+        self.surroundings = Surroundings()
+        self.their_nat = NatReport()
+        self.has_news = False
+        """Whether the peer's card came after the last attempt began."""
+        self.seen: tuple[Address, ...] = ()
+        self.anchors: tuple[int, ...] = ()
+        """Ports that the peer has opened for us."""
+        self._claimed: tuple[Candidate, ...] = ()
+        self._last_good: tuple[Address, ...] = ()
+        self._on_link: tuple[Address, ...] = ()
+
+    def describe_peer(self, candidates: tuple[Candidate, ...], nat: NatReport) -> None:
+        """What the peer's newest card claims."""
+        self.has_news = self.has_news or candidates != self._claimed
+        self._claimed, self.their_nat = candidates, nat
+
+    def expect(self) -> None:
+        """The peer has been started again, or is wanted again."""
+        self.has_news = True
+        self.anchors = ()
+
+    def introduce(self, seen: tuple[Address, ...], anchors: tuple[int, ...]) -> None:
+        """A server names its addresses, freshest first."""
+        self.anchors = anchors or self.anchors
+        self.seen = seen
+
+    def remember(self, last_good: tuple[Address, ...]) -> None:
+        """Addresses that carried a path before."""
+        self._last_good = last_good[:LAST_GOOD_LIMIT]
+
+    def reached(self, address: Address) -> None:
+        """A path stands to there."""
+        self._last_good = _first(address, self._last_good)
+
+    def found_on_link(self, address: Address) -> None:
+        self._on_link = _first(address, self._on_link)
+
+    def targets(self, in_use: Address | None) -> tuple[Candidate, ...]:
+        """The addresses worth a check, best first; `in_use`: where the last path leads."""
+        last_good = self._last_good
+        if in_use is not None:
+            last_good = (in_use, *(address for address in last_good if address != in_use))
+        return targets(
+            self._claimed,
+            seen=self.seen,
+            last_good=last_good,
+            on_link=self._on_link,
+            ours=self.surroundings.ours,
+            servers=self.surroundings.servers,
+        )
+
+    def places(self, in_use: Address | None) -> tuple[Address, ...]:
+        """Where we see the peer, or else heard that it is, likeliest first."""
+        return tuple(dict.fromkeys((*(() if in_use is None else (in_use,)), *self.seen)))
+
+    def situation(self, *, have_checks_failed: bool) -> Situation:
+        return Situation(self.surroundings.nat, self.their_nat, have_checks_failed)
+
+    def kind_of(self, address: Address) -> PathKind:
+        """What a path to there is called, if that was not named by anybody."""
+        reflexive = Candidate(CandidateKind.PEER_REFLEXIVE, address)
+        return path_kind(reflexive, self.surroundings.ours)
+
+
+def _first(address: Address, others: tuple[Address, ...]) -> tuple[Address, ...]:
+    return (address, *(other for other in others if other != address))[:LAST_GOOD_LIMIT]
