@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.bench.cells import ROWS
 from tests.bench.figures import Run, line, load, markdown, percentile, report, save, summarise
+from tests.bench.rows import ROWS
 
 CELLS = [cell for row in ROWS for cell in row.cells]
 

@@ -4,8 +4,8 @@ from math import comb
 
 import pytest
 
-from tests.bench.cells import ROWS
 from tests.bench.figures import summarise
+from tests.bench.rows import ROWS
 from tests.bench.virtual_matrix import play
 
 SEEDS = 5

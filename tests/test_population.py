@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from tests.bench.cells import ROWS
 from tests.bench.figures import Run, save, summarise
 from tests.bench.population import (
     ACCESS,
@@ -19,6 +18,7 @@ from tests.bench.population import (
     population,
     score,
 )
+from tests.bench.rows import ROWS
 
 CELLS = {cell.name: cell for row in ROWS for cell in row.cells}
 

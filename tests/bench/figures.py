@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from tests.bench.cells import ROWS, Cell, Row
+from tests.bench.cells import Cell, Row
+from tests.bench.rows import ROWS
 
 VERSION = 1
 

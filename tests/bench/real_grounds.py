@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from natd.core.types import Address
-from tests.bench.cells import BLOCK, Cell, Place, Side
+from tests.bench.cells import Cell, Place, Side
 from tests.bench.grounds import CARRIERS_LAN, hit_by_early, lay_out, policy_of, way_out
+from tests.bench.rows import BLOCK
 from tests.fabric import Host, Packet
 from tests.nat import Dependence, Hairpin, NatPolicy, Ports
 from tests.natlab.port_mapper import PortMapper
@@ -140,7 +141,7 @@ def userspace(lab: TunInternet, cell: Cell) -> Ground:
 
     ground.forget_userspace = forget
     ground.devices = list(NAMES)
-    ground.external = [(way_out(host) or [host])[-1].addresses[0] for host in hosts]
+    ground.external = [[host, *way_out(host)][-1].addresses[0] for host in hosts]
     return ground
 
 

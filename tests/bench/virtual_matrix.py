@@ -110,7 +110,8 @@ class _Meeting:
         """A minute, both ways, once the pair has met; the server's are not counted."""
         internet = self._internet
         internet.run(IDLE_AFTER_S)
-        internet.trace = trace = []
+        trace: list[Sent] = []
+        internet.trace = trace
         internet.run(IDLE_S)
         server = self._village.server_host.address
         return sum(sent.datagram.address.host != server for sent in trace) / (IDLE_S / 60.0)

@@ -112,10 +112,11 @@ def serve(orders: IO[bytes], answers: IO[bytes]) -> None:
     import zmq.asyncio  # noqa: F401
 
     import natd.daemon
-    import natd.engine
+    import natd.engine  # noqa: F401
     from natd.__main__ import run
+    from natd.core.session import prepare_sessions
 
-    natd.engine.prepare_sessions()
+    prepare_sessions()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.freeze()
     for line in orders:

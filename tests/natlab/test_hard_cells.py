@@ -6,9 +6,9 @@ daemon's sockets, TTLs and helper ports do what the nodes of the virtual interne
 
 import pytest
 
-from tests.bench.cells import ROWS
 from tests.bench.real_grounds import plays
 from tests.bench.real_matrix import play
+from tests.bench.rows import ROWS
 from tests.requirements import requires, requires_nat, requires_tun
 
 requires_conntrack = requires("command:conntrack")
