@@ -100,6 +100,7 @@ CORE_ORDER = (
     "link",
     "keyring",
     "presence",
+    "peer_events",
     "peer",
     "routing",
     "servers",

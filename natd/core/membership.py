@@ -22,22 +22,16 @@ from natd.core.keyring import TagAdded, TagDropped
 from natd.core.mutual import Mutual, as_news
 from natd.core.natmodel import NatModel
 from natd.core.news import Introduced
-from natd.core.peer import NewerCard, Peer, PeerEvent
+from natd.core.peer import Peer
+from natd.core.peer_events import NewerCard, PeerEvent
 from natd.core.presence import PeerView
 from natd.core.profile import Profile
 from natd.core.punch_events import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.reach_events import PeerSawUs, Surroundings
 from natd.core.registration import Registration
 from natd.core.roster import NetworkSettings, Roster
-from natd.core.routing import (
-    CONNECTION_ID,
-    GREETING,
-    TAG,
-    Routed,
-    SocketFor,
-    Unrouted,
-)
-from natd.core.schedule import Timetable, earliest
+from natd.core.routing import GREETING, Routed, SocketFor, Unrouted, routing_of
+from natd.core.schedule import earliest
 from natd.core.secrets import network_id
 from natd.core.servers import (
     OurAddressMoved,
@@ -49,13 +43,7 @@ from natd.core.servers import (
     SomebodyIntroduced,
 )
 from natd.core.sessions import RouteAdded, RouteDropped
-from natd.core.types import (
-    Address,
-    Datagram,
-    NetworkId,
-    PeerId,
-    SocketId,
-)
+from natd.core.types import Address, Datagram, NetworkId, PeerId, SocketId
 from natd.core.verdict import judge_servers
 
 CARD_RENEWAL_S = 2.0
@@ -93,9 +81,7 @@ class Membership:
         self.dropped = self._roster.dropped
         self._greeter = Greeter(settings.key, budget, random)
         self._mutual = Mutual(random)
-        self._timers: Timetable[Peer] = Timetable()
         self._mapped: tuple[Address, ...] = ()  # where the router maps our port
-        self._sockets: dict[Peer, frozenset[SocketId]] = {}  # of those that need any
         self._datagrams: list[Datagram] = []
         self._events: deque[MembershipEvent] = deque([Routed(GREETING + self._greeter.tag, None)])
 
@@ -244,7 +230,7 @@ class Membership:
         self._look_around(now)
         self._servers.handle_timer(now)
         self._drain_servers(now)
-        for peer in self._timers.due(now):
+        for peer in self._roster.due(now):
             peer.handle_timer(now)
             self.drain_peer(peer, now)
 
@@ -264,7 +250,7 @@ class Membership:
             self._greeter.get_timer(),
             self._mutual.get_timer(),
             self._servers.get_timer(),
-            self._timers.get_timer(),
+            self._roster.get_timer(),
         )
 
     def servers(self) -> tuple[ServerReport, ...]:
@@ -281,7 +267,7 @@ class Membership:
     @property
     def sockets(self) -> frozenset[SocketId]:
         """The sockets besides the main one that some peer or server is spoken to from."""
-        return self._servers.sockets.union(*self._sockets.values())
+        return self._servers.sockets | self._roster.sockets
 
     # --- private: servers
 
@@ -392,22 +378,12 @@ class Membership:
         while (event := peer.next_event()) is not None:
             self._take_peer_event(peer, event, now)
         self._datagrams += peer.datagrams_to_send()
-        self._timers.set(peer, peer.get_timer())
-        if sockets := peer.reach.sockets:
-            self._sockets[peer] = sockets
-        else:
-            self._sockets.pop(peer, None)
+        self._roster.note(peer)
 
     def _take_peer_event(self, peer: Peer, event: PeerEvent, now: float) -> None:
         match event:
-            case TagAdded(tag):
-                self._events.append(Routed(TAG + tag, peer))
-            case TagDropped(tag):
-                self._events.append(Unrouted(TAG + tag))
-            case RouteAdded(connection_id):
-                self._events.append(Routed(CONNECTION_ID + connection_id, peer))
-            case RouteDropped(connection_id):
-                self._events.append(Unrouted(CONNECTION_ID + connection_id))
+            case TagAdded() | TagDropped() | RouteAdded() | RouteDropped():
+                self._events.append(routing_of(peer, event))
             case NewerCard(sealed):
                 card = self._roster.open(sealed)
                 if card is not None and card.peer == peer.card.peer:

@@ -13,7 +13,6 @@ Rules:
 """
 
 from collections import Counter, deque
-from dataclasses import dataclass
 from random import Random
 
 from natd.core import events, stun
@@ -32,7 +31,8 @@ from natd.core.conversation import (
 from natd.core.diagnosis import Diagnosis, PeerDiagnosis
 from natd.core.dialogue import Dialogue, DialogueEvent
 from natd.core.frames import CardFrame, Frame
-from natd.core.keyring import Keyring, TagAdded, TagDropped
+from natd.core.keyring import Keyring
+from natd.core.peer_events import NewerCard, PeerEvent, news_of_messages
 from natd.core.presence import PeerView, Presence
 from natd.core.punch_events import (
     AttemptFailed,
@@ -66,29 +66,6 @@ from natd.core.types import (
 CARDS_RATE, CARDS_BURST = 1.0, 16.0
 """Cards over the session: a change of network makes a few, a prekey one an hour, and each costs
 up to two milliseconds and a write to the disk."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewerCard:
-    """The peer sent a card over the session: the owner verifies it like any other."""
-
-    sealed: bytes
-
-
-PeerEvent = (
-    events.Event
-    | TagAdded
-    | TagDropped
-    | NewerCard
-    | RouteAdded
-    | RouteDropped
-    | SampleWanted
-    | IntroductionWanted
-    | FreshSocketWanted
-    | IntroduceArrived
-    | SeekArrived
-    | PeerSawUs
-)
 
 
 class Peer:
@@ -394,26 +371,9 @@ class Peer:
                 self._events.append(event)
 
     def _take_dialogue_event(self, event: DialogueEvent, now: float) -> None:
-        network, peer = self._network, self.card.peer
         match event:
-            case Arrived(message):
-                self._events.append(
-                    events.MessageArrived(
-                        network,
-                        peer,
-                        self.card.nick,
-                        message.message_id,
-                        message.epoch,
-                        message.seq,
-                        message.sent_at_unix_ms,
-                        message.kind,
-                        message.body,
-                    )
-                )
-            case Acknowledged(epoch, seq):
-                self._events.append(events.MessagesAcknowledged(network, peer, epoch, seq))
-            case Wanted(after_seq, count):
-                self._events.append(events.OutboxWanted(network, peer, after_seq, count))
+            case Arrived() | Acknowledged() | Wanted():
+                self._events.append(news_of_messages(self._network, self.card, event))
             case CardArrived(sealed):
                 if self._cards.take(now):
                     self._events.append(NewerCard(sealed))
@@ -454,22 +414,16 @@ class Peer:
     def _notice_presence(self, now: float) -> None:
         """Say that the peer is online once its session is confirmed and a path carries it."""
         path, sessions = self.reach.path, self._dialogue.sessions
-        if path is None:
-            self._presence.redial_at = None
-        elif not sessions.is_confirmed:
-            self._presence.expect_handshake(sessions.is_open, now)
-        elif not self._presence.online:
-            took_s = self._presence.come(now)
+        took_s = self._presence.notice(
+            path, is_open=sessions.is_open, is_confirmed=sessions.is_confirmed, now=now
+        )
+        if path is not None and took_s is not None:
             self._events.append(
                 events.PeerConnected(self._network, self.card.peer, self.card.nick, path, took_s)
             )
-        else:
-            self._presence.redial_at = None
 
     def _go_offline(self, reason: str, now: float) -> None:
-        if self._presence.online:
-            self._presence.online = False
-            self._presence.begin(now)
+        if self._presence.go(now):
             self._events.append(
                 events.PeerDisconnected(self._network, self.card.peer, self.card.nick, reason)
             )

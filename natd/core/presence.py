@@ -53,14 +53,6 @@ class Presence:
         if not self.online and (self.tried_since is None or now - self.tried_since > LATE_S):
             self.tried_since = now
 
-    def expect_handshake(self, is_open: bool, now: float) -> None:
-        """A path stands, and no session is confirmed: set the time after which that is too
-        long; `is_open` when a handshake has begun."""
-        if self.redial_at is None:
-            self.is_undialled = not is_open
-            patience_s = HANDSHAKE_PATIENCE_S * (1.0 if self.we_dial else 2.0)
-            self.redial_at = now + (UNDIALLED_S if self.is_undialled else patience_s)
-
     def is_redial_due(self, is_open: bool, now: float) -> bool:
         """Whether to dial anew at this instant; the next turn is set."""
         if self.redial_at is None or self.redial_at > now:
@@ -70,8 +62,33 @@ class Presence:
         self.is_undialled = False
         return not is_under_way
 
-    def come(self, now: float) -> float:
-        """The peer is online from here on; gives the seconds that it took."""
+    def notice(
+        self, path: PathReport | None, *, is_open: bool, is_confirmed: bool, now: float
+    ) -> float | None:
+        """A path or a session may have come: the seconds that it took if the peer is online from
+        here on.  `is_open` when a handshake has begun, `is_confirmed` when it is complete."""
+        if path is not None and not is_confirmed:
+            self._expect_handshake(is_open, now)
+            return None
+        self.redial_at = None
+        if path is None or self.online:
+            return None
         since = self.tried_since if self.tried_since is not None else now
-        self.online, self.tried_since, self.redial_at = True, None, None
+        self.online, self.tried_since = True, None
         return now - since
+
+    def go(self, now: float) -> bool:
+        """The peer is not there any more; False if it was not, anyway."""
+        was_online, self.online = self.online, False
+        if was_online:
+            self.begin(now)
+        return was_online
+
+    # --- private
+
+    def _expect_handshake(self, is_open: bool, now: float) -> None:
+        """A path stands, and no session is confirmed: when that has taken too long."""
+        if self.redial_at is None:
+            self.is_undialled = not is_open
+            patience_s = HANDSHAKE_PATIENCE_S * (1.0 if self.we_dial else 2.0)
+            self.redial_at = now + (UNDIALLED_S if self.is_undialled else patience_s)

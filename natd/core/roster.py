@@ -19,8 +19,9 @@ from natd.core.candidates import TargetBudget
 from natd.core.card import Card, Identity, open_card
 from natd.core.peer import Peer
 from natd.core.routing import CHECK, Routed
+from natd.core.schedule import Timetable
 from natd.core.secrets import Prekey, network_id, network_key
-from natd.core.types import DecodeError, NetworkId, PeerId
+from natd.core.types import DecodeError, NetworkId, PeerId, SocketId
 
 PEERS_LIMIT = 256
 
@@ -50,6 +51,8 @@ class Roster:
         self._budget = budget
         self._random = random
         self._has_secret = settings.key != network_key(settings.name, b"")
+        self._timers: Timetable[Peer] = Timetable()
+        self._sockets: dict[Peer, frozenset[SocketId]] = {}  # of those that need any
         self._changes: deque[events.PeerMet | Routed] = deque()
 
     # --- inputs
@@ -109,6 +112,18 @@ class Roster:
         peer.use_prekeys(prekeys)
         return peer
 
+    def note(self, peer: Peer) -> None:
+        """Something was said to this peer: its timer and its sockets may be others."""
+        self._timers.set(peer, peer.get_timer())
+        if sockets := peer.reach.sockets:
+            self._sockets[peer] = sockets
+        else:
+            self._sockets.pop(peer, None)
+
+    def due(self, now: float) -> list[Peer]:
+        """Whose timers are due; each counts as fired."""
+        return self._timers.due(now)
+
     # --- outputs
 
     def changes(self) -> list[events.PeerMet | Routed]:
@@ -116,6 +131,14 @@ class Roster:
         changes = list(self._changes)
         self._changes.clear()
         return changes
+
+    def get_timer(self) -> float | None:
+        return self._timers.get_timer()
+
+    @property
+    def sockets(self) -> frozenset[SocketId]:
+        """The sockets besides the main one that some peer needs."""
+        return frozenset().union(*self._sockets.values())
 
     @property
     def is_complete(self) -> bool:

@@ -15,8 +15,10 @@ Rules:
 
 from dataclasses import dataclass
 
+from natd.core.keyring import TagAdded, TagDropped
 from natd.core.peer import Peer
 from natd.core.registration import Registration
+from natd.core.sessions import RouteAdded, RouteDropped
 
 TAG, CONNECTION_ID, CHECK, RENDEZVOUS, GREETING = b"t", b"c", b"x", b"r", b"g"
 """What a routing key is made of: a check tag, a connection id, the first bytes of a check's
@@ -42,3 +44,19 @@ class SocketFor:
     """A peer needs a socket of its own: the owner answers with `Membership.use_socket`."""
 
     peer: Peer
+
+
+PeerKey = TagAdded | TagDropped | RouteAdded | RouteDropped
+"""What a peer says of the keys by which its datagrams are found."""
+
+
+def routing_of(peer: Peer, said: PeerKey) -> Routed | Unrouted:
+    match said:
+        case TagAdded(tag):
+            return Routed(TAG + tag, peer)
+        case TagDropped(tag):
+            return Unrouted(TAG + tag)
+        case RouteAdded(connection_id):
+            return Routed(CONNECTION_ID + connection_id, peer)
+        case RouteDropped(connection_id):
+            return Unrouted(CONNECTION_ID + connection_id)
