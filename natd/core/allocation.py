@@ -100,7 +100,11 @@ class PortRule:
 
 
 def judge(samples: Sequence[PortSample]) -> PortRule:
-    """The rule behind the samples, oldest first; UNKNOWN for fewer than three that differ."""
+    """The rule behind the samples, oldest first; UNKNOWN for fewer than three that differ.
+
+    Ports below 1024 are none that a NAT gives out: whoever names one lies.
+    """
+    samples = [sample for sample in samples if sample.external_port >= LOWEST_PORT]
     if not samples:
         return PortRule()
     kept = sum(sample.local_port == sample.external_port for sample in samples)

@@ -75,6 +75,7 @@ class Membership:
             identity, settings.key, settings.nick, random, sequence=card_sequence, now=now
         )
         self._tell_at: float | None = None  # None: everyone has our newest card
+        self._untold: set[PeerId] = set()  # but those, who had no session when it was told
         self._servers = Servers(self.network, identity, nat, random, now)
         self._roster = Roster(settings, identity, budget, random)
         self._peers = self._roster.peers
@@ -316,6 +317,8 @@ class Membership:
         self._drain_servers(now)
         hard = self._nat.report().may_be_hard
         for peer in tuple(self._peers.values()):
+            if not peer.is_online:
+                self._untold.add(peer.card.peer)
             peer.tell_card(self._profile.sealed, now)
             self.drain_peer(peer, now)
             if hard and peer.reach.is_trying(now):
@@ -411,5 +414,8 @@ class Membership:
                 self._mutual.connected(peer.card.peer, has_server=has_server, now=now)
                 peer.reach.allow_escalation()
                 self._events.append(event)
+                if peer.card.peer in self._untold:
+                    self._untold.discard(peer.card.peer)
+                    peer.tell_card(self._profile.sealed, now)
             case _:
                 self._events.append(event)
