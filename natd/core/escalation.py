@@ -91,10 +91,11 @@ class Escalation:
 
     def begin(self, situation: Situation, way: Way, now: float) -> bool:
         """Carry out our half of what the situation demands; False where that is nothing."""
+        is_premature = situation.is_premature and not situation.wants_anchors
         situation = _essence(situation)
         if self._task is not None and _is_outdated(self._task, situation, way):
             self.stop()
-        if not self.allowed or self._task is not None or not way.places:
+        if not self.allowed or self._task is not None or not way.places or is_premature:
             return False
         if not situation.wants_plan or not self._turns.is_free(self, now):
             return False

@@ -38,7 +38,7 @@ from natd.core.blocks import (
 from natd.core.sequences import reach_sequence, step_towards
 from natd.core.shots import MOST_SHOTS, Plan, Shot, Technique
 from natd.core.turns import Turns
-from natd.core.types import Allocation, Mapping, NatReport
+from natd.core.types import SURE, Allocation, Mapping, NatReport
 
 RANDOM_HELPERS = 256
 """With 1,000 probes over the full range: 98 %."""
@@ -89,6 +89,14 @@ class Situation:
         """Whether our half is to open anchors for the peer's block (see `anchors`)."""
         kinds = (self.ours.allocation, self.theirs.allocation)
         return self.are_both_hard and kinds == (Allocation.SEQUENTIAL, Allocation.BLOCK)
+
+    @property
+    def is_premature(self) -> bool:
+        """Whether blocks are not yet known well enough to be filled for it: ports that were
+        spent in half a block can't be spent again."""
+        blocks = [r for r in (self.ours, self.theirs) if r.allocation is Allocation.BLOCK]
+        are_sure = all(report.allocation_confidence >= SURE for report in blocks)
+        return self.are_both_hard and not (are_sure or self.have_checks_failed)
 
     @property
     def is_hopeless(self) -> bool:
