@@ -13,7 +13,7 @@ Rules:
 - At most `ASKED_AT_ONCE` mutual peers are asked for the same peer, by lot: among many members
   nobody is asked by all.
 - A mutual peer introduces to each other only those that it is connected with; the same two once
-  a second, and for one that asks no more than its allowance.
+  a second, and for one that asks no more than its allowance.  Nobody asks for more than that.
 - The side with the shorter way to the mutual peer waits for the difference, so that both begin
   at the same instant.
 """
@@ -63,6 +63,7 @@ class Mutual:
         self._newly_met: set[PeerId] = set()  # who has not been asked for the others
         self._look_around_at: float | None = None  # None: nobody is to be asked
         self._seeks: dict[PeerId, Allowance] = {}
+        self._asking = Allowance(SEEKS_RATE, SEEKS_BURST)
         self._given = Allowance(INTRODUCTIONS_RATE, INTRODUCTIONS_BURST)
         self._taken = Allowance(INTRODUCTIONS_RATE, INTRODUCTIONS_BURST)
         self._pairs: dict[frozenset[PeerId], float] = {}  # when introduced, oldest first
@@ -83,6 +84,8 @@ class Mutual:
         if has_server and not soonest_s <= since_s < latest_s:
             return []
         able = [other for other in peers if other.is_online and other.card.peer != peer]
+        if not able or not self._asking.take(now):
+            return []
         return self._random.sample(able, min(ASKED_AT_ONCE, len(able)))
 
     def connected(self, peer: PeerId, *, has_server: bool, now: float) -> None:

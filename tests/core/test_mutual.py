@@ -4,8 +4,9 @@ import pytest
 
 from natd.core import events
 from natd.core.frames import HAVE_PREFIX_BYTES, START_IN_LIMIT_MS, Introduce, Seek, encode_frame
+from natd.core.mutual import SEEKS_BURST, SEEKS_RATE
 from natd.core.secrets import network_key
-from natd.core.types import Address
+from natd.core.types import Address, PeerId
 from tests.core.village import Village
 from tests.fabric import Weather
 from tests.nat import FULL_CONE, LINUX, PORT_RESTRICTED
@@ -30,6 +31,28 @@ def test_two_whose_address_changed_while_no_server_lives_meet_again_by_a_third(p
         bob.send("here", to=alice)
         assert hears(alice, "here", REPAIRED_S)
         assert "still there?" not in carol.texts()
+
+
+def test_two_that_both_changed_their_addresses_meet_again_once_the_third_has_heard_of_both():
+    for seed in range(10):
+        village, alice, bob, _ = three(seed, PORT_RESTRICTED, LINUX, 0.05)
+        village.kill_server()
+        village.internet.run(60.0)
+        for member in (alice, bob):
+            village.internet.renumber(member.host.behind)
+        alice.send("still there?", to=bob)
+        assert hears(bob, "still there?", REPAIRED_S), f"seed {seed}"
+
+
+def test_among_many_that_are_missed_no_more_is_asked_than_is_answered():
+    village, alice, _, carol = three(1, PORT_RESTRICTED, PORT_RESTRICTED)
+    mutual, peers, now = desk(alice, village)
+    asked = 0
+    for number in range(1000):
+        missed = PeerId(number.to_bytes(32, "big"))
+        asked += len(mutual.missed(missed, [peers[carol.peer]], has_server=False, now=now))
+        now += 0.01
+    assert asked <= SEEKS_BURST + 10.0 * SEEKS_RATE
 
 
 def test_without_a_third_the_same_two_do_not_find_each_other():
