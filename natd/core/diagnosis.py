@@ -86,6 +86,7 @@ class Diagnosis:
         self._awaits_sample: SocketId | None = None  # None: no sample was asked for
         self._introduced_at: float | None = None  # None: no server has named the peer
         self._absent_at: float | None = None  # None: no server has said that it is absent
+        self._needs_server = False  # whether nobody has introduced it since all fell silent
         self._heard = False
         self._has_left = False
         self._is_blocked = False
@@ -98,6 +99,8 @@ class Diagnosis:
 
     def set_surroundings(self, surroundings: Surroundings) -> None:
         self._is_news = self._is_news or surroundings != self._surroundings
+        if surroundings.servers_are_silent and not self._surroundings.servers_are_silent:
+            self._needs_server = True
         self._surroundings = surroundings
 
     def card_changed(self) -> None:
@@ -105,7 +108,7 @@ class Diagnosis:
 
     def introduced(self, by: str, seen: tuple[Address, ...], now: float) -> None:
         """Somebody has told where the peer is; `by` is for people."""
-        self._introduced_at, self._has_left = now, False
+        self._introduced_at, self._has_left, self._needs_server = now, False, False
         self._seen = seen
         if self._path is None and not self._watches:
             self._begin(now)
@@ -246,7 +249,7 @@ class Diagnosis:
             both_have_ipv6=they_have_ipv6 and any(a.is_ipv6 for a in surroundings.ours),
             may_guess=may_guess,
             spares_blocks=self._turns.spares_blocks,
-            servers_are_silent=surroundings.servers_are_silent,
+            servers_are_silent=surroundings.servers_are_silent and self._needs_server,
             udp_works=surroundings.udp_works,
             is_listed=self._is_listed or not surroundings.is_registered,
             has_left=self._has_left,

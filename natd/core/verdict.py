@@ -128,7 +128,8 @@ class Findings:
     spares_blocks: bool = False
     """Whether our own block of ports may not be filled."""
     servers_are_silent: bool = False
-    """Whether all servers have been asked for long enough, and none answers."""
+    """Whether all servers have been asked for long enough, none answers, and nobody else has
+    introduced the peer since."""
     udp_works: bool = True
     """Whether anybody else, a server or another peer, has answered us lately."""
     is_listed: bool = True

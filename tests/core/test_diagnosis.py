@@ -66,6 +66,14 @@ def test_a_server_that_has_not_heard_of_the_peer_yet_does_not_contradict_one_tha
     assert diagnosis.report(CARD, may_guess=True).verdict.code is VerdictCode.BOTH_RANDOM
 
 
+def test_silent_servers_are_blamed_only_where_nobody_else_has_introduced_the_two():
+    diagnosis = introduced()
+    diagnosis.set_surroundings(replace(SURROUNDINGS, servers_are_silent=True))
+    assert diagnosis.report(CARD, may_guess=True).verdict.code is VerdictCode.NO_SERVER
+    diagnosis.introduced("by carol", (THEIRS,), BEGAN + 60.0)
+    assert diagnosis.report(CARD, may_guess=True).verdict.code is VerdictCode.BOTH_RANDOM
+
+
 def test_no_verdict_is_told_as_long_as_a_path_is_left():
     diagnosis = introduced()
     diagnosis.take(PathUp(PATH), BEGAN + 1.0)
