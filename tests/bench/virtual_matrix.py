@@ -113,8 +113,13 @@ class _Meeting:
         trace: list[Sent] = []
         internet.trace = trace
         internet.run(IDLE_S)
-        server = self._village.server_host.address
-        return sum(sent.datagram.address.host != server for sent in trace) / (IDLE_S / 60.0)
+        server = self._village.server_host
+        of_pair = [
+            sent
+            for sent in trace
+            if sent.host is not server and sent.datagram.address.host != server.address
+        ]
+        return len(of_pair) / (IDLE_S / 60.0)
 
     # --- private
 
