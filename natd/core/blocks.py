@@ -26,7 +26,7 @@ from natd.core.shots import MOST_SHOTS, RATE, Plan, Shot, Technique
 from natd.core.turns import Turns
 from natd.core.types import NatReport
 
-SCOUTS = 8
+SCOUTS = 6
 """Of openers while nobody knows yet whether the peer is easy: ports of a block are few."""
 
 EASY_HELPERS = 32

@@ -150,7 +150,8 @@ class Escalation:
             return
         if task.enclosing is not None and task.enclosing.is_over(now):
             self._open_anchors(task, task.enclosing, now)
-        if task.tell.is_due(now) and task.tell.climb(now):
+        if task.tell.is_due(now):
+            task.tell.climb(now)
             self._news = self.anchors
         if task.linger_until is not None and task.linger_until <= now:
             self._end_wave(task)

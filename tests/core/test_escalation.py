@@ -1,15 +1,24 @@
 """Whether, when and for how long an escalation spends its larger budget."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
+from natd.core import stun
+from natd.core.anchors import MOST_ANCHORS
 from natd.core.checks import LOW_TTL, Checks
-from natd.core.escalation import LINGER_S, Escalation
+from natd.core.escalation import (
+    LINGER_S,
+    MOST_WAVES,
+    TELL_LADDER_S,
+    Escalation,
+    anchors_in,
+)
 from natd.core.plans import RANDOM_HELPERS, Situation
 from natd.core.shots import MOST_SHOTS
 from natd.core.turns import Turns
-from natd.core.types import MAIN_SOCKET, Address, Allocation, Mapping, NatReport
+from natd.core.types import MAIN_SOCKET, Address, Allocation, Filtering, Mapping, NatReport
 from natd.core.ways import Way
 from tests.core.lossy_link import pair_of_secrets
 
@@ -20,11 +29,27 @@ EASY = NatReport(Mapping.INDEPENDENT, allocation=Allocation.PRESERVING, confiden
 SEEMS_EASY = NatReport(Mapping.INDEPENDENT, confidence=0.8)
 RANDOM = NatReport(Mapping.DEPENDENT, allocation=Allocation.RANDOM)
 SEQUENTIAL = NatReport(Mapping.DEPENDENT, allocation=Allocation.SEQUENTIAL, stride=1)
+BLOCK = NatReport(
+    Mapping.DEPENDENT,
+    allocation=Allocation.BLOCK,
+    low=20_480,
+    high=20_991,
+    allocation_confidence=0.99,
+)
 
 
-def _escalation(turns=None, *, allowed=True):
-    checks = Checks(b"abcd", Random(1))
-    checks.use(pair_of_secrets()[0])
+def pair_of_secrets_checks():
+    """The checks of both sides; the first is the one that opens."""
+    both = []
+    for secrets in pair_of_secrets():
+        checks = Checks(b"abcd", Random(1))
+        checks.use(secrets)
+        both.append(checks)
+    return sorted(both, key=lambda checks: not checks.we_open)
+
+
+def _escalation(turns=None, *, allowed=True, lower=True):
+    checks = pair_of_secrets_checks()[not lower]
     escalation = Escalation(checks, turns or Turns(), b"abcd", Random(2))
     escalation.allowed = allowed
     return escalation
@@ -147,3 +172,178 @@ def test_no_plan_is_made_for_who_has_not_got_the_turn():
     drawn = second._random.getstate()
     _begin(second, EASY, RANDOM)
     assert second._random.getstate() == drawn
+
+
+def test_who_only_seems_easy_is_escalated_against_when_checks_have_failed():
+    assert not _begin(_escalation(), EASY, SEEMS_EASY)
+    escalation = _escalation()
+    assert _begin(escalation, EASY, SEEMS_EASY, have_checks_failed=True)
+    assert len(_run_out(escalation)) == MOST_SHOTS
+
+
+def test_news_that_make_no_difference_to_the_plan_do_not_begin_it_anew():
+    escalation = _escalation()
+    _begin(escalation, EASY, RANDOM)
+    escalation.datagrams_to_send()
+    sockets = escalation.sockets
+    surer = replace(EASY, confidence=0.99, filtering=Filtering.DEPENDENT)
+    assert not _begin(escalation, surer, RANDOM, START + 0.1, have_checks_failed=True)
+    assert escalation.sockets == sockets
+
+
+# --- blocks
+
+
+def test_no_port_of_a_block_is_spent_while_either_block_is_uncertain():
+    guess = replace(BLOCK, allocation_confidence=0.7)
+    assert not _begin(_escalation(), guess, BLOCK)
+    assert not _begin(_escalation(), BLOCK, guess)
+    assert _begin(_escalation(), BLOCK, guess, have_checks_failed=True)
+    assert _begin(_escalation(), BLOCK, BLOCK)
+
+
+def _waves(escalation, until):
+    """(instant of its first packet, its packets) of each wave."""
+    waves, now = [], START
+    for _ in range(100_000):
+        sent = [(d.socket, d.address, d.ttl) for d in escalation.datagrams_to_send()]
+        if sent and (not waves or now - waves[-1][2] > 5.0):
+            waves.append([now, [], now])
+        if sent:
+            waves[-1][1] += sent
+            waves[-1][2] = now
+        due = escalation.get_timer()
+        if due is None or due > until:
+            break
+        now = due
+        escalation.handle_timer(now)
+    return [(began, packets, ended) for began, packets, ended in waves]
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_waves_repeat_the_same_packets_once_our_nat_may_have_forgotten_them(lower):
+    escalation = _escalation(lower=lower)
+    assert _begin(escalation, BLOCK, BLOCK)
+    first, *later = _waves(escalation, START + 600.0)
+    assert len(later) == MOST_WAVES - 1
+    assert len(first[1]) == 2 * 256
+    ended = first[2]
+    for began, packets, until in later:
+        assert sorted(packets) == sorted(set(first[1]))
+        assert 30.0 < began - ended < 36.0
+        ended = until
+    assert escalation.technique is None
+
+
+def test_both_halves_have_their_waves_at_the_same_time():
+    opens, sprays = _escalation(lower=True), _escalation(lower=False)
+    _begin(opens, BLOCK, BLOCK)
+    _begin(sprays, BLOCK, BLOCK)
+    pairs = zip(_waves(opens, START + 600.0), _waves(sprays, START + 600.0), strict=True)
+    for (_, _, opened), (sprayed, _, _) in list(pairs)[1:]:
+        assert 0.0 < sprayed - opened < 1.0
+
+
+def test_between_two_waves_the_turn_is_free_and_the_sockets_stay_open():
+    turns = Turns()
+    first, second = _escalation(turns), _escalation(turns)
+    _begin(first, BLOCK, BLOCK)
+    sockets = first.sockets
+    _run_out(first, START + 10.0)
+    assert first.sockets == sockets
+    assert first.technique == "blocks"
+    assert _begin(second, EASY, RANDOM, START + 10.0)
+
+
+def test_a_wave_waits_for_its_turn():
+    turns = Turns()
+    first, second = _escalation(turns), _escalation(turns)
+    _begin(first, BLOCK, BLOCK)
+    _run_out(first, START + 30.0)
+    _begin(second, RANDOM, EASY, START + 30.0)
+    second.datagrams_to_send()
+    assert _run_out(first, START + 50.0) == []
+    second.stop()
+    assert len(_run_out(first, START + 60.0)) == 256
+
+
+def test_half_a_block_is_half_a_block_whatever_changes_meanwhile():
+    escalation = _escalation()
+    larger = replace(BLOCK, low=20_480, high=21_503)
+    ports = set()
+    for number in range(4):
+        _begin(escalation, BLOCK, (BLOCK, larger)[number % 2], START + 10.0 * number)
+        ports |= {(d.socket, d.address) for d in _run_out(escalation, START + 10.0 * number + 9.0)}
+    assert len(ports) == 256
+
+
+# --- anchors
+
+
+def _answer_samples(escalation, port, skip=frozenset(), stride=1):
+    """Let the burst through a NAT that counts up; gives the port of each opener."""
+    ports = {}
+    for datagram in escalation.datagrams_to_send():
+        port += stride
+        while port in skip:
+            port += stride
+        if datagram.address in SERVERS:
+            data = stun.encode_binding_response(
+                stun.decode(datagram.data).transaction, Address("198.51.100.1", port)
+            )
+            escalation.receive_answer(
+                stun.decode(data), datagram.address, datagram.socket, START + 0.1
+            )
+        else:
+            ports[port] = datagram
+    return ports
+
+
+def test_a_sequence_tells_a_block_which_ports_it_has_opened_to_one_of_its():
+    escalation = _escalation()
+    assert _begin(escalation, SEQUENTIAL, BLOCK)
+    opened = _answer_samples(escalation, 40_000)
+    told = escalation.new_anchors()
+    assert told == escalation.anchors
+    assert {anchor.port for anchor in told[:-1]} <= set(opened)
+    assert {datagram.ttl for datagram in opened.values()} == {LOW_TTL}
+    assert len({datagram.address for datagram in opened.values()}) == 1
+    assert escalation.sockets - {MAIN_SOCKET} == {opened[a.port].socket for a in told[:-1]}
+    mark = pair_of_secrets_checks()[1].their_mark
+    assert anchors_in((*told, *SEEN), mark) == (tuple(a.port for a in told[:-1]), len(told))
+    assert anchors_in(SEEN, mark) == ((), 0)
+
+
+def test_anchors_are_told_more_than_once_and_kept_open_without_the_turn():
+    turns = Turns()
+    escalation, other = _escalation(turns), _escalation(turns)
+    _begin(escalation, SEQUENTIAL, BLOCK)
+    opened = _answer_samples(escalation, 40_000)
+    told = [escalation.new_anchors()]
+    assert _begin(other, EASY, RANDOM, START + 0.2)
+    sent = []
+    while (due := escalation.get_timer()) is not None and due < START + 60.0:
+        escalation.handle_timer(due)
+        told += [news for news in [escalation.new_anchors()] if news]
+        sent += escalation.datagrams_to_send()
+    assert len(told) == 1 + len(TELL_LADDER_S)
+    assert len(set(told)) == 1
+    assert len(sent) == 4 * MOST_ANCHORS
+    kept = {opened[anchor.port].socket for anchor in told[0][:-1]}
+    assert {(datagram.socket, datagram.ttl) for datagram in sent} == {(s, LOW_TTL) for s in kept}
+
+
+def test_a_block_spends_nothing_on_a_sequence_that_has_told_no_anchors():
+    escalation = _escalation()
+    assert not _begin(escalation, BLOCK, SEQUENTIAL)
+    assert _begin(escalation, BLOCK, SEQUENTIAL, anchors=(40_001, 40_003))
+    sent = _run_out(escalation, START + 5.0)
+    assert {datagram.address.port for datagram in sent} == {40_001, 40_003}
+
+
+def test_without_an_answer_from_a_server_there_are_no_anchors():
+    escalation = _escalation()
+    _begin(escalation, SEQUENTIAL, BLOCK)
+    _run_out(escalation, START + 5.0)
+    assert escalation.anchors == ()
+    assert escalation.technique is None
