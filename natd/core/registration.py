@@ -115,10 +115,13 @@ class Registration:
         self._begin_afresh(now)
 
     def renew_card(self, sealed_card: bytes, sequence: int, now: float) -> None:
-        """Deposit a newer card; nobody is introduced again because of it."""
+        """Deposit a newer card; nobody is introduced again because of it.  A server that has not
+        answered yet is not waited for any longer."""
         self._card, self._sequence = sealed_card, sequence
-        if self.state in ("starting", "registered"):
+        if self.state == "registered":
             self._begin(now)
+        elif self.state == "starting":
+            self._send_register(now)
 
     def network_changed(self, now: float) -> None:
         """Our address has probably changed: register again at once, be introduced again."""

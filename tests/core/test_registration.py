@@ -317,6 +317,18 @@ def test_connect_to_a_peer_that_is_not_registered_is_absent() -> None:
     assert guest.of(Absent) == [Absent(other.identity.peer)]
 
 
+def test_a_newer_card_does_not_make_a_silent_server_be_waited_for_any_longer() -> None:
+    """A router that maps a port in the meantime makes one: the user was told seconds later."""
+    meeting = Meeting()
+    meeting.server_is_up = False
+    guest = meeting.invite("alice")
+    meeting.start(guest)
+    meeting.run(5.0)
+    guest.registration.renew_card(b"newer" * 50, 2, meeting.now)
+    meeting.run(60.0)
+    assert guest.first(Lost) == pytest.approx(1009.0)
+
+
 def test_a_server_that_never_answers_is_lost_within_ten_seconds_and_still_tried() -> None:
     meeting = Meeting()
     meeting.server_is_up = False

@@ -10,6 +10,7 @@ import pytest
 
 from natd.core.events import ServerLost
 from natd.core.secrets import network_key
+from natd.core.types import Address
 from natd.core.verdict import VerdictCode
 from tests.core.village import Village
 from tests.nat import (
@@ -190,6 +191,18 @@ def test_servers_that_are_down_are_told_apart_from_udp_that_is_blocked(seed):
     assert village.internet.run_until(lambda: bob.is_online(carol), 5.0)
     village.kill_server()
     village.internet.run(60.0)
+    [lost] = bob.attached.events_of(ServerLost)
+    assert lost.code is VerdictCode.NO_SERVER
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_wrong_address_of_a_server_is_told_apart_from_blocked_udp_by_a_stun_server(seed):
+    village = Village(seed)
+    stun_server, village.servers = village.servers[0], [Address("45.1.250.250", 8080)]
+    bob = village.member("bob", village.internet.add_nat(PORT_RESTRICTED), key=SECRET)
+    bob.start()
+    bob.node.set_stun_servers((stun_server,), village.internet.now)
+    village.internet.run(BLOCKED_LIMIT_S)
     [lost] = bob.attached.events_of(ServerLost)
     assert lost.code is VerdictCode.NO_SERVER
 
