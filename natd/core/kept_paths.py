@@ -168,9 +168,9 @@ class KeptPaths:
             case PathChosen():
                 assert path is not None
                 self._upkeep.use(path, now)
-            case GapClosed(by_peer=True, quiet_s=quiet_s):
-                self._upkeep.tell_peer(quiet_s, now)
-            case GapClosed(quiet_s=quiet_s):
+            case GapClosed(by_peer=True, quiet_s=quiet_s, is_certain=True):
+                self._upkeep.heard_at_last(quiet_s, now)
+            case GapClosed(quiet_s=quiet_s, is_certain=True):
                 self._upkeep.found_dead(quiet_s, now)
             case PathSuspected() if path is not None:
                 self._upkeep.found_dead(path.quiet_s, now)

@@ -17,9 +17,9 @@ from natd.core.types import Address, PathKind, PathReport, SocketId
 CONFIRM_AFTER_S = 3.0
 """Linux keeps a flow for 120 s instead of 30 only if it is still used 2 s after its start."""
 
-LEAST_PATIENCE_S = 0.3
-PATIENCE_ROUND_TRIPS = 3.0
-"""Unanswered data is suspicious after three round trips: QUIC's own probe comes after two."""
+LEAST_PATIENCE_S = 0.25
+PATIENCE_ROUND_TRIPS = 2.5
+"""Unanswered data is suspicious after that: QUIC's own probe comes after two round trips."""
 
 DOUBT_ROUND_TRIPS = 2.0
 LEAST_DOUBT_S = 0.15
@@ -38,8 +38,19 @@ STANDBY_LADDER_S = (0.0, 1.0, 2.5)
 STANDBY_LOST_AFTER_S = 4.0
 """Nothing hangs on a standby, so it is asked less often, and given up sooner."""
 
+GAP_ROUND_TRIPS = 1.25
+"""A probe that is not answered by then, when the peer's own packet comes, was not let through."""
+
+BETTER_RTT_S = 0.005
+BETTER_RTT_SHARE = 0.1
+BETTER_RTT_SAMPLES = 3
+BETTER_RTT_AFTER_S = 5.0
+"""One quick answer is chance."""
+
 FRESH_S = 5.0
 """A path at rest may have died unnoticed: no NAT need keep it open without keepalives."""
+
+_RANK = {kind: rank for rank, kind in enumerate(PathKind)}
 
 
 @dataclass(slots=True, eq=False)
@@ -67,6 +78,11 @@ class Path:
         return self.address, self.socket
 
     @property
+    def rank(self) -> int:
+        """0 for the best kind."""
+        return _RANK[self.kind]
+
+    @property
     def suspected(self) -> bool:
         return self.probing_since is not None and self.probes > SUSPECT_AFTER_PROBES
 
@@ -87,6 +103,11 @@ class Path:
     def is_in_doubt(self, now: float) -> bool:
         """Whether it was asked, and the answer would have come by now."""
         return self.probing_since is not None and now >= self.probing_since + self.doubt_s
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether the answer to the first probe should have come."""
+        since = self.probing_since
+        return since is not None and now >= since + GAP_ROUND_TRIPS * self.rtt_s
 
     def due(self, *, in_use: bool) -> float:
         """When something is to be done about it."""
@@ -125,3 +146,22 @@ class Path:
 
     def report(self) -> PathReport:
         return PathReport(self.kind, self.address, self.rtt_s, self.technique, self.since)
+
+
+def cost(path: Path) -> tuple[bool, bool, int, float]:
+    """By which paths are ordered, the best first."""
+    return (path.suspected, path.retired, path.rank, path.rtt_s)
+
+
+def is_better(path: Path, current: Path, in_use_s: float) -> bool:
+    """Whether to leave `current`, which has been in use for `in_use_s`, for `path`."""
+    if path.suspected != current.suspected:
+        return current.suspected
+    if path.retired != current.retired:
+        return current.retired
+    if path.rank != current.rank:
+        return path.rank < current.rank
+    if min(path.samples, current.samples) < BETTER_RTT_SAMPLES or in_use_s < BETTER_RTT_AFTER_S:
+        return False
+    gain_s = current.rtt_s - path.rtt_s
+    return gain_s > BETTER_RTT_S and gain_s > BETTER_RTT_SHARE * current.rtt_s

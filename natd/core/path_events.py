@@ -32,14 +32,16 @@ class PathRecovered:
 
 @dataclass(frozen=True, slots=True)
 class GapClosed:
-    """The path in use is heard again, after a probe to which the answer is overdue: what was
-    said meanwhile is lost."""
+    """The path in use is heard again, after data that was not answered or a probe to which the
+    answer is overdue: what was said meanwhile is perhaps lost."""
 
     by_peer: bool
     """Whether the peer's own sending ended it: then it was the peer's NAT that had forgotten us,
     for ours did not get through to it until it sent something."""
     quiet_s: float
-    """How long the path had been silent before it was found broken."""
+    """How long the path had been silent before it was asked."""
+    is_certain: bool
+    """Whether the answer to that was overdue: something had not been let through."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from random import Random
 
 from natd.core.candidates import TargetBudget
 from natd.core.checks import Answered, Checks
-from natd.core.path import CONFIRM_AFTER_S, Path
+from natd.core.path import CONFIRM_AFTER_S, Path, cost, is_better
 from natd.core.path_events import (
     GapClosed,
     PathChosen,
@@ -52,18 +52,10 @@ forgotten its mapping can't be told by anybody else, and mends it by sending any
 
 MOST_PATHS = 4
 FORGET_AFTER_S = 60.0
-BETTER_RTT_S = 0.005
-BETTER_RTT_SHARE = 0.1
-BETTER_RTT_SAMPLES = 3
-BETTER_RTT_AFTER_S = 5.0
-"""One quick answer is chance."""
-
 MOVED_HOLD_S = 1.0
 MOVED_HOLD_OF_ONE_S = 3.0
 """For how long whoever has moved does not follow: what was under way still comes by the old path.
 Longer at one of the two ends (`Checks.we_open`)."""
-
-_RANK = {kind: rank for rank, kind in enumerate(PathKind)}
 
 
 class Paths:
@@ -300,8 +292,11 @@ class Paths:
                 self._datagrams.append(self._checks.request(other.address, other.socket, now))
 
     def _close_gap(self, path: Path, now: float, *, by_peer: bool) -> None:
-        if path is self._in_use and path.probes and path.is_in_doubt(now):
-            self._events.append(GapClosed(by_peer, path.quiet_s))
+        if path is not self._in_use or not path.probes:
+            return
+        is_certain = path.is_overdue(now)
+        if is_certain or path.awaiting_since is not None:
+            self._events.append(GapClosed(by_peer, path.quiet_s, is_certain))
 
     def _prove(self, path: Path, now: float) -> None:
         path.prove(now)
@@ -328,9 +323,9 @@ class Paths:
         """Take the best path into use, if it is another one."""
         current = self._in_use
         fit = (p for p in self._paths.values() if p is current or p.is_fit(now))
-        best = min(fit, key=_cost, default=None)
+        best = min(fit, key=cost, default=None)
         if current is not None and best is not None:
-            stays = best is current or not self._is_better(best, current, now)
+            stays = best is current or not is_better(best, current, now - self._chosen_at)
             best = self._in_place_of(current, now) if stays else best
         if best is not None:
             self._take(best, now)
@@ -354,7 +349,7 @@ class Paths:
         current = self._in_use
         if current is None or path is current or now < self._hold_until:
             return
-        if _RANK[path.kind] > _RANK[current.kind] and not current.suspected:
+        if path.rank > current.rank and not current.suspected:
             return
         if is_told or now - current.heard_at >= current.doubt_s:
             path.retired = False
@@ -366,30 +361,14 @@ class Paths:
         if since is None or not current.is_in_doubt(now):
             return None
         heard = (p for p in self._paths.values() if p is not current and p.heard_at > since)
-        return min(heard, key=_cost, default=None)
-
-    def _is_better(self, path: Path, current: Path, now: float) -> bool:
-        if path.suspected != current.suspected:
-            return current.suspected
-        if path.retired != current.retired:
-            return current.retired
-        if _RANK[path.kind] != _RANK[current.kind]:
-            return _RANK[path.kind] < _RANK[current.kind]
-        if min(path.samples, current.samples) < BETTER_RTT_SAMPLES:
-            return False
-        gain_s = current.rtt_s - path.rtt_s
-        return (
-            gain_s > BETTER_RTT_S
-            and gain_s > BETTER_RTT_SHARE * current.rtt_s
-            and now - self._chosen_at >= BETTER_RTT_AFTER_S
-        )
+        return min(heard, key=cost, default=None)
 
     def _elect(self) -> None:
         """The standby is the best of those that are not in use and did not fail to answer."""
         others = (
             path for path in self._paths.values() if path is not self._in_use and not path.retired
         )
-        self._standby = min(others, key=_cost, default=None)
+        self._standby = min(others, key=cost, default=None)
 
     def _lose(self, path: Path, now: float) -> None:
         was_in_use = path is self._in_use
@@ -414,7 +393,3 @@ class Paths:
             old = now - path.heard_at > FORGET_AFTER_S
             if path not in kept and (old or len(self._paths) > MOST_PATHS):
                 del self._paths[path.key]
-
-
-def _cost(path: Path) -> tuple[bool, bool, int, float]:
-    return (path.suspected, path.retired, _RANK[path.kind], path.rtt_s)

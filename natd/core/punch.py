@@ -138,10 +138,11 @@ class Punch:
         if before is not None and not fresh and not before.asked:
             # Introduced twice in one round: the other side may count from the first word.
             attempt.escalate_at = earliest(attempt.escalate_at, before.escalate_at)
-        meeting = [t.at for _, t in kept if t.at is not None]
+        meeting = [(key[0].host, t.at) for key, t in kept if t.at is not None]
         if meeting and before is not None and not fresh:
-            attempt.escalate_at = max(meeting) + wait_s(attempt.round, self._rtt_s, self._random)
-            for host in hosts:
+            last_at = max(at for _, at in meeting)
+            attempt.escalate_at = last_at + wait_s(attempt.round, self._rtt_s, self._random)
+            for host in dict.fromkeys(host for host, _ in meeting):
                 self._rest(host)
         self.handle_timer(now)
 

@@ -30,6 +30,9 @@ from natd.core.types import MAIN_SOCKET, Address, Datagram, PathKind, SocketId
 IDLE_S = 5.0
 """A mapping that ended after a longer silence than this did so for the silence."""
 
+BROKEN_S = 20.0
+"""How long after a break what is found differs because of it."""
+
 WATCH_S = 8
 """For how long a watched mapping is silent at a time: the error of the age that is learned."""
 
@@ -88,7 +91,9 @@ class Upkeep:
         self._of: tuple[str, PathKind] | None = None  # what that is about
         self._age = MappingAge()
         self._born: dict[SocketId, float] = {}  # when their mappings were made, at the latest
-        self._mapped: Address | None = None  # how the peer sees the path in use
+        # How the peer sees each of our sockets, from where it was when it told so.
+        self._mapped: dict[SocketId, tuple[Address, Address]] = {}
+        self._broken = (float("-inf"), 0.0)  # when the path was, and after what silence
         self._spare: SpareFlow | None = None  # None: no lesson, no replacement
         self._is_lesson = False
         self._asked_at: float | None = None  # None: no lesson's answer is awaited
@@ -97,6 +102,7 @@ class Upkeep:
         self._old: list[_Old] = []
         self._nominate: list[float] = []
         self._told_at = float("-inf")
+        self._to_tell: int | None = None  # None: no gap is to be explained
         self._datagrams: list[Datagram] = []
         self._events: deque[UpkeepEvent] = deque()
 
@@ -105,8 +111,6 @@ class Upkeep:
     def use(self, path: Path, now: float) -> None:
         """This path is in use from here on."""
         before, self._path = self._path, path
-        if before is None or before.key != path.key:
-            self._mapped = None
         if before is None or before.address != path.address:
             if self._is_lesson and self._keepalive is not None:
                 self._keepalive.put_off(now)
@@ -115,6 +119,8 @@ class Upkeep:
             self._of = (path.address.host, path.kind)
             self._keepalive = Keepalive(now)
         self._born.setdefault(path.socket, now)
+        for socket in [s for s in self._mapped if s not in (MAIN_SOCKET, path.socket)]:
+            del self._mapped[socket]
         self._old = [old for old in self._old if old.key != path.key]
 
     def drop(self) -> None:
@@ -129,7 +135,7 @@ class Upkeep:
         before."""
         key = (answered.address, answered.socket)
         if self._path is not None and key == self._path.key:
-            self._take_mapped(answered.mapped, quiet_s, now)
+            self._take_mapped(answered, quiet_s, now)
         if answered.rtt_s >= WATCH_S - 1.0:
             for old in self._old:
                 if old.key == key and old.asked_at is not None:
@@ -163,16 +169,19 @@ class Upkeep:
 
     def found_dead(self, quiet_s: float, now: float) -> None:
         """The path in use no longer answered, after a silence of `quiet_s`."""
+        self._broken = (now, quiet_s)
         if quiet_s >= IDLE_S and self._keepalive is not None:
             self._keepalive.gone(now)
             if self._is_lesson:
                 self._drop_spare()
 
-    def tell_peer(self, quiet_s: float, now: float) -> None:
-        """The peer's mapping had ended, and it can't know."""
+    def heard_at_last(self, quiet_s: float, now: float) -> None:
+        """The peer's own sending ended a gap: its mapping had ended, and it can't know, unless
+        it was ours that came back as another one.  A check tells the two apart."""
         if self._path is not None and now - self._told_at >= TELL_EVERY_S:
             self._told_at = now
-            self._ask(self._path.key, (WAS_SILENT, seconds(min(int(quiet_s), 0xFFFF))), now)
+            self._to_tell = min(int(quiet_s), 0xFFFF)
+            self._datagrams.append(self._checks.request(*self._path.key, now))
 
     def handle_timer(self, now: float) -> None:
         if self._path is None:
@@ -301,15 +310,25 @@ class Upkeep:
 
     # --- private: replacements
 
-    def _take_mapped(self, mapped: Address | None, quiet_s: float, now: float) -> None:
-        before, self._mapped = self._mapped, mapped or self._mapped
-        if before is None or mapped is None or mapped == before:
+    def _take_mapped(self, answered: Answered, quiet_s: float, now: float) -> None:
+        """The peer says how it sees the path in use: another port is another mapping."""
+        mapped, to_tell = answered.mapped, self._to_tell
+        if mapped is None:
             return
+        self._to_tell = None
+        there, before = self._mapped.get(answered.socket, (answered.address, mapped))
+        self._mapped[answered.socket] = (answered.address, mapped)
+        broken_at, broken_quiet_s = self._broken
         if mapped.host != before.host:
             self._keepalive = Keepalive(now)
             self._drop_spare()
-        else:
+        elif mapped != before and there == answered.address:
             self.missed_by_peer(quiet_s, now)
+        elif mapped != before and now - broken_at <= BROKEN_S:
+            # Elsewhere it may have another port for that reason alone, but not after a break.
+            self.missed_by_peer(broken_quiet_s, now)
+        elif to_tell is not None and self._path is not None:
+            self._ask(self._path.key, (WAS_SILENT, seconds(to_tell)), now)
 
     def _replace(self, spare: SpareFlow, now: float) -> None:
         old = self._path

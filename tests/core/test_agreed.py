@@ -1,7 +1,7 @@
 """Ports that both sides know without a word, to be met at when the main sockets are spoilt."""
 
 from natd.core.checks import LOW_TTL
-from natd.core.types import MAIN_SOCKET
+from natd.core.types import MAIN_SOCKET, Address
 from tests.core.lossy_link import pair_of_secrets
 from tests.core.punch_lab import KEEPS, MIXES, THEIRS, Lab
 
@@ -48,6 +48,19 @@ def test_of_two_fresh_ports_the_one_side_opens_and_the_other_calls_when_that_is_
             assert all(check.ttl is None for _, check in meeting)
             called_at = meeting[0][0]
     assert called_at - opened_at >= 0.2
+
+
+def test_a_host_that_is_named_meanwhile_is_checked_from_the_main_socket_at_once():
+    """A renumbered peer was looked for at its old address only, until the next round."""
+    lab = Lab()
+    elsewhere = Address("198.51.100.99", THEIRS.port)
+    lab.start(nats=(KEEPS, KEEPS))
+    lab.run(0.3)
+    introduced_at = lab.now
+    lab.start(THEIRS, elsewhere, nats=(KEEPS, KEEPS))
+    lab.run(0.2)
+    early = [at for at, check in lab.sent if (check.address, check.socket) == (elsewhere, 0)]
+    assert len([at for at in early if at <= introduced_at + 0.1]) >= 3
 
 
 def test_no_port_is_agreed_on_behind_a_nat_that_mixes_them():

@@ -8,7 +8,13 @@ import pytest
 from natd.core import stun
 from natd.core.candidates import TargetBudget
 from natd.core.checks import Checks, answer
-from natd.core.path import CONFIRM_AFTER_S, LEAST_PATIENCE_S, LOST_AFTER_S
+from natd.core.path import (
+    BETTER_RTT_AFTER_S,
+    BETTER_RTT_SAMPLES,
+    CONFIRM_AFTER_S,
+    LEAST_PATIENCE_S,
+    LOST_AFTER_S,
+)
 from natd.core.path_events import (
     GapClosed,
     PathChosen,
@@ -17,8 +23,6 @@ from natd.core.path_events import (
     PathSuspected,
 )
 from natd.core.paths import (
-    BETTER_RTT_AFTER_S,
-    BETTER_RTT_SAMPLES,
     BUSY_CHECK_S,
     BUSY_FOR_S,
     FORGET_AFTER_S,
@@ -100,12 +104,12 @@ def test_one_quick_answer_moves_nobody_nor_do_many_in_a_row():
     assert lab.paths.in_use == (THEIRS, MAIN_SOCKET)
 
 
-def test_unanswered_data_is_followed_by_a_check_after_three_round_trips():
+def test_unanswered_data_is_followed_by_a_check_after_two_and_a_half_round_trips():
     lab = Lab(answers=False)
     lab.add(THEIRS, rtt_s=0.2)
     lab.run(1.0)
     lab.paths.sent(lab.now, awaiting=True)
-    lab.run(0.6 - 0.01)
+    lab.run(0.5 - 0.01)
     assert lab.sent == []
     lab.run(0.02)
     assert len(lab.sent) == 1
@@ -362,9 +366,10 @@ def test_a_gap_is_told_when_it_is_over_and_whose_sending_ended_it(by_peer):
         lab.run(0.7)
     [gap] = lab.take(GapClosed)
     assert gap.by_peer is by_peer
+    assert gap.is_certain
 
 
-def test_data_that_is_answered_late_but_before_the_probe_could_be_is_no_gap():
+def test_data_that_is_answered_late_but_before_the_probe_could_be_shows_nothing_for_certain():
     lab = Lab(answers=False)
     lab.add(THEIRS)
     lab.run(1.0)
@@ -373,6 +378,14 @@ def test_data_that_is_answered_late_but_before_the_probe_could_be_is_no_gap():
     assert len(lab.sent) == 1
     lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=True)
     lab.drain()
+    [gap] = lab.take(GapClosed)
+    assert not gap.is_certain
+
+
+def test_a_keepalive_that_is_answered_in_time_is_no_gap():
+    lab = Lab()
+    lab.add(THEIRS)
+    lab.run(100.0)
     assert lab.take(GapClosed) == []
 
 

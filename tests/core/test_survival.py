@@ -35,6 +35,15 @@ RANDOM_PORTS = replace(PORT_RESTRICTED, ports=Ports.RANDOM)
 
 REPAIRED_S = 3.0
 BACK_S = 15.0
+_NAMES = {
+    None: "open",
+    FULL_CONE: "full-cone",
+    ADDRESS_RESTRICTED: "address-restricted",
+    PORT_RESTRICTED: "port-restricted",
+    LINUX: "Linux",
+    RANDOM_PORTS: "random ports",
+}
+
 OUTAGE_S = 5.0
 """How long a router takes to come back."""
 
@@ -97,7 +106,8 @@ class Cell:
 
     @property
     def name(self) -> str:
-        return self.strike.__name__.replace("_", " ")
+        nats = " x ".join(_NAMES[policy] for policy in self.nats)
+        return f"{self.strike.__name__.replace('_', ' ')}, {nats}"
 
 
 CELLS = (
@@ -117,6 +127,7 @@ CELLS = (
     Cell(mapping_becomes_random, (PORT_RESTRICTED, FULL_CONE), REPAIRED_S),
     Cell(mapping_becomes_random, (PORT_RESTRICTED, ADDRESS_RESTRICTED), REPAIRED_S),
     Cell(mapping_becomes_random, (FULL_CONE, None), REPAIRED_S),
+    Cell(mapping_becomes_random, (FULL_CONE, PORT_RESTRICTED), BACK_S, needs_server=True),
 )
 
 
@@ -254,7 +265,7 @@ def main(seeds: int) -> None:
             worst.sort()
             state = "alive" if has_server else "dead"
             middle, top = worst[len(worst) // 2], worst[-1]
-            print(f"{cell.name:24} server {state:5}  median {middle:5.2f}  worst {top:5.2f} s")
+            print(f"{cell.name:58} server {state:5}  median {middle:5.2f}  worst {top:5.2f} s")
 
 
 if __name__ == "__main__":
