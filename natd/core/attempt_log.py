@@ -23,7 +23,7 @@ from natd.core.types import SocketId
 
 HEAD = 24
 TAIL = 40
-"""Together 64 steps: a screen and a half, and 10 KiB a peer at most."""
+"""Together 64 steps: a screen and a half, and 18 KiB a peer at most."""
 
 MOST_SOCKETS = 512
 """Counted in one row; an escalation uses fewer."""
@@ -79,7 +79,7 @@ class _Row:
     step: Step
     detail: str
     count: int
-    sockets: set[SocketId]
+    sockets: int = 0
 
 
 class AttemptLog:
@@ -89,7 +89,8 @@ class AttemptLog:
         self._began: float | None = None  # None: nothing was tried yet
         self._head: list[_Row] = []
         self._tail: deque[_Row] = deque(maxlen=TAIL)
-        self._open: dict[tuple[Step, str], _Row] = {}  # rows that may still grow
+        # Rows that may still grow, and the sockets counted in each.
+        self._open: dict[tuple[Step, str], tuple[_Row, set[SocketId]]] = {}
         self._steps = 0
 
     def begin(self, now: float) -> None:
@@ -102,17 +103,19 @@ class AttemptLog:
         if self._began is None:
             self.begin(now)
         detail = detail[:DETAIL_CHARACTERS]
-        row = self._open.get((step, detail))
-        if row is not None:
+        if (step, detail) in self._open:
+            row, sockets = self._open[step, detail]
             row.last_at, row.count = now, row.count + 1
-            if socket is not None and len(row.sockets) < MOST_SOCKETS:
-                row.sockets.add(socket)
+            if socket is not None and len(sockets) < MOST_SOCKETS:
+                sockets.add(socket)
+                row.sockets = len(sockets)
             return
         if step not in COUNTED:
             self._open.clear()
-        row = _Row(now, now, step, detail, 1, set() if socket is None else {socket})
+        sockets = set() if socket is None else {socket}
+        row = _Row(now, now, step, detail, 1, len(sockets))
         if step in COUNTED:
-            self._open[step, detail] = row
+            self._open[step, detail] = row, sockets
         if len(self._head) < HEAD:
             self._head.append(row)
         else:
@@ -130,7 +133,7 @@ class AttemptLog:
                 row.step,
                 row.detail,
                 row.count,
-                len(row.sockets),
+                row.sockets,
             )
             for row in (*self._head, *self._tail)
         )
