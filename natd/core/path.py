@@ -96,6 +96,11 @@ class Path:
         """How long it had been silent before it was found broken; 0 while it is not."""
         return 0.0 if self.probing_since is None else self.probing_since - self.heard_at
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is asked of it that has not been answered."""
+        return self.probing_since is None and self.awaiting_since is None
+
     def is_fit(self, now: float) -> bool:
         """Whether it would work if it were taken into use at this moment."""
         return self.probing_since is None and now - self.heard_at <= FRESH_S

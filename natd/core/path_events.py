@@ -18,6 +18,8 @@ class PathChosen:
 
     path: PathReport
     socket: SocketId
+    is_seamless: bool = False
+    """Whether nothing spoke against the one before, so that nothing can have been lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ class Paths:
 
         `is_nomination`: the peer says that it has moved there.
         """
-        if is_data:
+        if is_data and not is_nomination:
             self._busy_until = now + BUSY_FOR_S
         path = self._paths.get((address, socket))
         if path is not None:
@@ -246,11 +246,6 @@ class Paths:
         return self._in_use is not None and not self._in_use.suspected
 
     @property
-    def is_quiet(self) -> bool:
-        """Whether a path stands that nothing speaks against."""
-        return self._in_use is not None and self._in_use.probing_since is None
-
-    @property
     def heard_at(self) -> float | None:
         return max((path.heard_at for path in self._paths.values()), default=None)
 
@@ -333,7 +328,7 @@ class Paths:
             self._elect()
 
     def _take(self, path: Path, now: float) -> None:
-        self._in_use = path
+        before, self._in_use = self._in_use, path
         self._chosen_at = now
         hold_s = MOVED_HOLD_OF_ONE_S if self._checks.we_open else MOVED_HOLD_S
         self._hold_until = now + max(hold_s, 4.0 * path.rtt_s)
@@ -342,7 +337,8 @@ class Paths:
             self._told_suspected = False
             self._events.append(PathRecovered())
         self._elect()
-        self._events.append(PathChosen(path.report(), path.socket))
+        is_seamless = before is not None and before.is_quiet
+        self._events.append(PathChosen(path.report(), path.socket, is_seamless))
 
     def _follow(self, path: Path, now: float, *, is_told: bool = False) -> None:
         """The peer's data comes by this path, or we are told that it will."""

@@ -355,8 +355,9 @@ class Peer:
                 self._dialogue.path_changed(now)
             case PathUp():
                 self._dialogue.path_changed(now)
-            case PathMoved(path):
-                self._dialogue.path_changed(now)
+            case PathMoved(path, is_seamless):
+                if not is_seamless:
+                    self._dialogue.path_changed(now)
                 if self._presence.online:
                     self._events.append(events.PathChanged(self._network, self.card.peer, path))
             case PathDown():

@@ -372,12 +372,12 @@ class Reach:
             match event:
                 case PathFound(address, socket, kind, technique, rtt_s):
                     self._paths.add(address, socket, kind, technique, rtt_s, now)
-                case PathChosen(path):
-                    self._reached(path)
+                case PathChosen(path, is_seamless=is_seamless):
+                    self._reached(path, is_seamless=is_seamless)
                 case PathRecovered():
                     path_or_none = self._paths.report
                     if path_or_none is not None:
-                        self._reached(path_or_none)
+                        self._reached(path_or_none, is_seamless=False)
                 case GapClosed():
                     self._events.append(PathResumed())
                 case PathSuspected():
@@ -390,11 +390,11 @@ class Reach:
                 case _:
                     self._events.append(event)
 
-    def _reached(self, path: PathReport) -> None:
+    def _reached(self, path: PathReport, *, is_seamless: bool) -> None:
         """A path is in use from here on: the last attempt has done its work."""
         self._give_up_trying()
         self._search.reached(path.address)
-        self._events.append(PathMoved(path) if self._up else PathUp(path))
+        self._events.append(PathMoved(path, is_seamless) if self._up else PathUp(path))
         self._up = True
         self._tell_search()
 

@@ -30,6 +30,8 @@ class PathMoved:
     """Another path is in use than before, without a gap."""
 
     path: PathReport
+    is_seamless: bool = False
+    """Whether nothing of what was said can have been lost."""
 
 
 @dataclass(frozen=True, slots=True)
