@@ -21,7 +21,8 @@ Rules:
   them would spoil those, too.  Elsewhere nothing is sent to the peer from the fresh socket
   until a server has seen it and has introduced both sides again.
 - Behind a NAT that counts its ports up, the peer can only guess the next one from a sample that
-  was taken just now: each round has a fresh socket, sampled before anything else is sent from it.
+  was taken just now: each round has a fresh socket, sampled before anything else is sent from it,
+  and at once where the peer has just been sampled (`ways`).
 - Whoever is absent must find us able to answer when it returns: what is checked again, and what
   agreed ports cost, never touches the reserve of an address' budget.
 - After `VERDICT_AFTER_S` without a path the attempt says so, once, and goes on quietly.

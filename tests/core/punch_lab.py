@@ -40,13 +40,13 @@ class Lab:
         self.sent = []
         self.events = []
 
-    def start(self, *addresses, start_in_s=0.0, nats=(MIXES, MIXES), fresh=False):
+    def start(self, *addresses, start_in_s=0.0, nats=(MIXES, MIXES), fresh=False, rtt_s=RTT_S):
         self.punch.start(
             [candidate(address) for address in addresses or (THEIRS,)],
             ours=(OURS,),
             nats=nats,
             start_in_s=start_in_s,
-            rtt_s=RTT_S,
+            rtt_s=rtt_s,
             fresh=fresh,
             now=self.now,
         )

@@ -19,6 +19,9 @@ from natd.core.rounds import SILENCE_S, VERDICT_AFTER_S
 from natd.core.types import (
     MAIN_SOCKET,
     Address,
+    Allocation,
+    Mapping,
+    NatReport,
     PathKind,
     SocketId,
 )
@@ -343,3 +346,72 @@ def test_a_stopped_attempt_sends_and_wants_nothing():
     assert lab.events == []
     assert lab.punch.get_timer() is None
     assert lab.punch.targets == ()
+
+
+# --- behind a NAT that counts its ports up
+
+COUNTS = NatReport(Mapping.DEPENDENT, allocation=Allocation.SEQUENTIAL, stride=1)
+FRESH = SocketId(0x10001)
+
+
+def _sampling():
+    """A round that waits for the sample of its fresh socket."""
+    lab = Lab()
+    lab.start(nats=(COUNTS, COUNTS))
+    lab.punch.sample_now(lab.now)
+    lab.drain()
+    assert lab.take(FreshSocketWanted)
+    lab.punch.use_socket(FRESH, lab.now)
+    lab.drain()
+    assert lab.take(SampleWanted) == [SampleWanted(FRESH)]
+    return lab
+
+
+def test_a_socket_is_sampled_at_once_when_the_peer_has_just_been():
+    lab = _sampling()
+    lab.punch.sampled(FRESH, OURS, poisoned=False, now=lab.now)
+    lab.drain()
+    assert lab.take(IntroductionWanted) == [IntroductionWanted((OURS,))]
+
+
+def test_an_introduction_that_crosses_with_the_sample_spends_nothing_of_the_fresh_socket():
+    lab = _sampling()
+    lab.sent.clear()
+    lab.start(nats=(COUNTS, COUNTS))
+    assert not [check for _, check in lab.sent if check.socket == FRESH]
+    lab.punch.sampled(FRESH, OURS, poisoned=False, now=lab.now)
+    lab.drain()
+    assert lab.take(IntroductionWanted)
+    assert lab.punch.socket == FRESH
+
+
+def test_what_is_sampled_already_is_not_sampled_again():
+    lab = _sampling()
+    lab.punch.sample_now(lab.now)
+    lab.drain()
+    assert lab.take(FreshSocketWanted) == []
+
+
+def test_an_introduction_that_is_repeated_does_not_put_the_sample_off():
+    lab = Lab()
+    lab.start()
+    lab.run(0.1)
+    lab.start()
+    lab.run(SILENT_UNTIL - lab.now)
+    assert lab.take(SampleWanted)
+
+
+def test_a_newcomer_waits_no_longer_than_the_round_trip_that_it_learns():
+    lab = Lab()
+    lab.start(rtt_s=None)
+    lab.punch.learn_rtt(RTT_S)
+    lab.run(SILENT_UNTIL - lab.now)
+    assert lab.take(SampleWanted)
+
+
+def test_a_round_has_failed_when_the_next_one_begins():
+    lab = Lab()
+    lab.start()
+    assert not lab.punch.has_failed_before
+    lab.run(5.0)
+    assert lab.punch.has_failed_before
