@@ -60,7 +60,8 @@ class Enclosing:
         random: Random,
         now: float,
     ) -> None:
-        """`stride` is what a few samples have told; `places` are ports of one server; `sockets` are `sockets_wanted(places)` fresh ones."""
+        """`stride` is what a few samples have told; `places` are ports of one server; `sockets`
+        are `sockets_wanted(places)` fresh ones."""
         self.openers = tuple(sockets[:OPENERS])
         self.ends_at = now + PATIENCE_S
         self._stride = stride

@@ -46,11 +46,11 @@ carriers' NATs).  Those that remember longer give a later wave the same ports as
 
 
 def open_blocks(
-    entries: int, ours: NatReport, theirs: NatReport, their_ports: Sequence[int], turns: Turns
+    entries: int, ours: NatReport, theirs: NatReport, known: Sequence[int], turns: Turns
 ) -> Plan:
     """From so many ports of our block to one port of theirs, or to as few as our sockets allow."""
     sockets = _sockets(min(entries, turns.block_sockets))
-    ports = meeting_ports(theirs, their_ports, -(-entries // len(sockets)))
+    ports = meeting_ports(theirs, known, -(-entries // len(sockets)))
     shots = [Shot(socket, port, is_opener=True) for port in ports for socket in sockets]
     return Plan(
         Technique.BLOCKS,
@@ -65,12 +65,12 @@ def spray_block(
     entries: int,
     ours: NatReport,
     theirs: NatReport,
-    their_ports: Sequence[int],
+    known: Sequence[int],
     turns: Turns,
     random: Random,
 ) -> Plan:
     """From so many ports of our block, each to another of theirs."""
-    span = [port for port in range(theirs.low, theirs.high + 1) if port not in their_ports]
+    span = [port for port in range(theirs.low, theirs.high + 1) if port not in known]
     shots: list[Shot] = []
     for socket in range(turns.helper_sockets + 1):
         # A block that is larger than theirs goes over it again, from another socket.

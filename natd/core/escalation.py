@@ -13,6 +13,7 @@ Rules:
 - An answer to one of its checks is a path like any other, and names the technique.
 """
 
+from collections import deque
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -44,6 +45,9 @@ ANCHORS_ROUNDS = 32
 
 TURN_RETRY_S = 1.0
 
+MOST_KNOWN = 32
+"""Addresses of the peer's that are remembered as taken: of those that servers have named."""
+
 
 @dataclass(slots=True, eq=False)
 class _Task:
@@ -51,6 +55,8 @@ class _Task:
 
     situation: Situation
     way: Way
+    known: tuple[int, ...]
+    """Ports that the peer's block is known to use for others."""
     plan: Plan | None = None
     """None: which ports the plan is about is being found out."""
     helpers: tuple[SocketId, ...] = ()
@@ -84,6 +90,7 @@ class Escalation:
         self._prefix = prefix
         self._random = random
         self._task: _Task | None = None  # None: nothing is under way
+        self._known: deque[Address] = deque(maxlen=MOST_KNOWN)
         self._news: tuple[Address, ...] = ()  # of anchors, until they are drained
         self._datagrams: list[Datagram] = []
 
@@ -93,13 +100,15 @@ class Escalation:
         """Carry out our half of what the situation demands; False where that is nothing."""
         is_premature = situation.is_premature and not situation.wants_anchors
         situation = _essence(situation)
+        self._known += [place for place in way.places if place not in self._known]
         if self._task is not None and _is_outdated(self._task, situation, way):
             self.stop()
         if not self.allowed or self._task is not None or not way.places or is_premature:
             return False
         if not situation.wants_plan or not self._turns.is_free(self, now):
             return False
-        task = _Task(situation, way)
+        host = way.places[0].host
+        task = _Task(situation, way, tuple(a.port for a in self._known if a.host == host))
         if situation.wants_anchors:
             if not self._enclose(task, now):
                 return False
@@ -107,6 +116,7 @@ class Escalation:
             task.plan = make_plan(
                 situation,
                 their_ports=[place.port for place in way.places],
+                known_ports=task.known,
                 anchors=way.anchors,
                 we_are_lower=self._checks.we_open,
                 turns=self._turns,
@@ -295,8 +305,7 @@ def anchors_in(seen: tuple[Address, ...], mark: int | None) -> tuple[tuple[int, 
 
 def _anchored(task: _Task) -> Address:
     """The one port of the peer's block that all anchors are open to."""
-    known = [place.port for place in task.way.places]
-    return Address(task.host, meeting_ports(task.situation.theirs, known, 1)[0])
+    return Address(task.host, meeting_ports(task.situation.theirs, task.known, 1)[0])
 
 
 def _is_outdated(task: _Task, situation: Situation, way: Way) -> bool:

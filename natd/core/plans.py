@@ -114,6 +114,7 @@ def make_plan(
     situation: Situation,
     *,
     their_ports: Sequence[int],
+    known_ports: Sequence[int],
     anchors: Sequence[int] = (),
     we_are_lower: bool,
     turns: Turns,
@@ -123,12 +124,14 @@ def make_plan(
     """Our half, or None where waiting for the peer's half, or giving up, is all there is.
 
     `turns` says what the user allows it to cost; `their_ports` are the peer's external ports as
-    servers saw them, `anchors` those that it has opened for us; `we_are_lower` is true on one
-    side of the two, where the halves differ for no other reason.
+    servers see them, `known_ports` all that they ever saw, `anchors` those that it has opened for
+    us; `we_are_lower` is true on one side of the two, where the halves differ for no other reason.
     """
     ours, theirs = situation.ours, situation.theirs
     if situation.are_both_hard:
-        plan = _both_hard(situation, their_ports, anchors, we_are_lower, turns, random, now)
+        plan = _both_hard(
+            situation, their_ports, known_ports, anchors, we_are_lower, turns, random, now
+        )
         if plan is not None and ours.mapping is Mapping.ADDRESS_DEPENDENT:
             return _from_own_sockets(plan, turns)
         return plan
@@ -160,6 +163,7 @@ def _open_to_easy(ours: NatReport, theirs: NatReport, turns: Turns) -> Plan | No
 def _both_hard(
     situation: Situation,
     their_ports: Sequence[int],
+    known_ports: Sequence[int],
     anchors: Sequence[int],
     we_are_lower: bool,
     turns: Turns,
@@ -184,8 +188,8 @@ def _both_hard(
     if theirs.allocation is Allocation.SEQUENTIAL:
         return reach_anchors(entries, anchors, turns) if anchors else None
     if we_are_lower:
-        return open_blocks(entries, ours, theirs, their_ports, turns)
-    return spray_block(entries, ours, theirs, their_ports, turns, random)
+        return open_blocks(entries, ours, theirs, known_ports, turns)
+    return spray_block(entries, ours, theirs, known_ports, turns, random)
 
 
 def _probe(theirs: NatReport, most: int, random: Random) -> tuple[Shot, ...]:

@@ -277,6 +277,15 @@ def test_half_a_block_is_half_a_block_whatever_changes_meanwhile():
     assert len(ports) == 256
 
 
+def test_every_port_that_was_ever_named_counts_as_taken():
+    escalation = _escalation()
+    uncertain = replace(BLOCK, allocation_confidence=0.7)
+    middle = Address(SEEN[0].host, 20_736)
+    assert not _begin(escalation, uncertain, BLOCK, seen=(middle,))
+    assert _begin(escalation, BLOCK, BLOCK)
+    assert {d.address.port for d in _run_out(escalation, START + 1.0)} == {20_737}
+
+
 # --- anchors
 
 

@@ -36,6 +36,7 @@ def _plan(ours, theirs, *, failed=False, lower=True, ports=PORTS, anchors=(), ta
     return make_plan(
         Situation(ours, theirs, failed),
         their_ports=ports,
+        known_ports=ports,
         anchors=anchors,
         we_are_lower=lower,
         turns=turns,
