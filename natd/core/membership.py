@@ -16,7 +16,7 @@ from natd.core import events
 from natd.core.candidates import TargetBudget
 from natd.core.card import Card, Identity
 from natd.core.conversation import IntroduceArrived, SeekArrived
-from natd.core.frames import Frame, Seek
+from natd.core.frames import Frame
 from natd.core.greeter import Greeter
 from natd.core.keyring import TagAdded, TagDropped
 from natd.core.mutual import Mutual, as_news
@@ -228,7 +228,7 @@ class Membership:
             self._profile.sealed, self._roster, self._servers.is_registered, now
         )
         self._datagrams += self._greeter.datagrams_to_send()
-        self._look_around(now)
+        self._say(self._mutual.look_around(self._peers.values(), now), now)
         self._servers.handle_timer(now)
         self._drain_servers(now)
         for peer in self._roster.due(now):
@@ -349,23 +349,10 @@ class Membership:
         self.drain_peer(peer, now)
         return True
 
-    def _seek(self, missed: Peer, now: float) -> None:
-        """An attempt to reach this one begins: ask peers that may be connected with it."""
-        peer, has_server = missed.card.peer, self._servers.is_registered
-        asked = self._mutual.missed(peer, self._peers.values(), has_server=has_server, now=now)
-        for other in asked:
-            self._say(other, Seek(peer), now)
-
-    def _look_around(self, now: float) -> None:
-        """Ask those who have just come whom else they know."""
-        if (due := self._mutual.look_around(self._peers.values(), now)) is not None:
-            asked, seek = due
-            for other in asked:
-                self._say(other, seek, now)
-
-    def _say(self, peer: Peer, frame: Frame, now: float) -> None:
-        peer.say(frame, now)
-        self.drain_peer(peer, now)
+    def _say(self, words: Iterable[tuple[Peer, Frame]], now: float) -> None:
+        for peer, frame in words:
+            peer.say(frame, now)
+            self.drain_peer(peer, now)
 
     def _take_card(self, card: Card, sealed: bytes) -> Peer | None:
         peer = self._roster.take(card, sealed, self._profile.prekeys)
@@ -399,12 +386,15 @@ class Membership:
                 self._drain_servers(now)
             case IntroductionWanted(samples):
                 self._ask_introduction(peer, samples, now)
-                self._seek(peer, now)
+                everybody, has_server = self._peers.values(), self._servers.is_registered
+                self._say(
+                    self._mutual.missed(peer.card.peer, everybody, has_server=has_server, now=now),
+                    now,
+                )
             case FreshSocketWanted():
                 self._events.append(SocketFor(peer))
             case SeekArrived(seek):
-                for other, introduce in self._mutual.introductions(peer, seek, self._peers, now):
-                    self._say(other, introduce, now)
+                self._say(self._mutual.introductions(peer, seek, self._peers, now), now)
             case IntroduceArrived(introduce):
                 if self._mutual.may_be_introduced(now):
                     self._introduce(as_news(introduce), f"by {peer.card.nick}", now)

@@ -72,8 +72,8 @@ class Mutual:
 
     def missed(
         self, peer: PeerId, peers: Iterable[Peer], *, has_server: bool, now: float
-    ) -> list[Peer]:
-        """An attempt to reach `peer` begins: those who are to be sent `Seek(peer)`."""
+    ) -> list[tuple[Peer, Seek]]:
+        """An attempt to reach `peer` begins: what is to be said to whom."""
         soonest_s, latest_s = STILL_MISSED_S
         since_s = now - self._missed_at.get(peer, -latest_s)
         if since_s >= latest_s:
@@ -86,7 +86,8 @@ class Mutual:
         able = [other for other in peers if other.is_online and other.card.peer != peer]
         if not able or not self._asking.take(now):
             return []
-        return self._random.sample(able, min(ASKED_AT_ONCE, len(able)))
+        asked = self._random.sample(able, min(ASKED_AT_ONCE, len(able)))
+        return [(other, Seek(peer)) for other in asked]
 
     def connected(self, peer: PeerId, *, has_server: bool, now: float) -> None:
         """A session with this one stands: without a server it is asked whom else it knows."""
@@ -95,15 +96,16 @@ class Mutual:
             self._newly_met.add(peer)
             self._look_around_at = earliest(self._look_around_at, now + SETTLE_S)
 
-    def look_around(self, peers: Iterable[Peer], now: float) -> tuple[list[Peer], Seek] | None:
-        """Who is to be sent what at this instant; None when nobody is."""
+    def look_around(self, peers: Iterable[Peer], now: float) -> list[tuple[Peer, Seek]]:
+        """What is to be said at this instant to those who have just come."""
         if self._look_around_at is None or self._look_around_at > now:
-            return None
+            return []
         self._look_around_at = None
         here = [peer for peer in peers if peer.is_online]
-        asked = [peer for peer in here if peer.card.peer in self._newly_met]
+        seek = Seek(None, tuple(peer.card.peer[:HAVE_PREFIX_BYTES] for peer in here))
+        asked = [(peer, seek) for peer in here if peer.card.peer in self._newly_met]
         self._newly_met.clear()
-        return asked, Seek(None, tuple(peer.card.peer[:HAVE_PREFIX_BYTES] for peer in here))
+        return asked
 
     # --- as the mutual peer
 

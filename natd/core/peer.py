@@ -33,7 +33,7 @@ from natd.core.dialogue import Dialogue, DialogueEvent
 from natd.core.frames import CardFrame, Frame
 from natd.core.keyring import Keyring
 from natd.core.peer_events import NewerCard, PeerEvent, news_of_messages
-from natd.core.presence import PeerView, Presence
+from natd.core.presence import PeerView, Presence, view_of
 from natd.core.punch_events import (
     AttemptFailed,
     FreshSocketWanted,
@@ -55,13 +55,7 @@ from natd.core.reach_events import (
 from natd.core.schedule import Allowance, earliest
 from natd.core.secrets import CHECK_TAG_BYTES, Prekey
 from natd.core.sessions import RouteAdded, RouteDropped, SessionConfirmed, SessionEnded
-from natd.core.types import (
-    Address,
-    Datagram,
-    NetworkId,
-    PeerState,
-    SocketId,
-)
+from natd.core.types import Address, Datagram, NetworkId, SocketId
 
 CARDS_RATE, CARDS_BURST = 1.0, 16.0
 """Cards over the session: a change of network makes a few, a prekey one an hour, and each costs
@@ -220,12 +214,7 @@ class Peer:
     # --- datagrams
 
     def receive_check(
-        self,
-        message: stun.StunMessage,
-        data: bytes,
-        address: Address,
-        socket: SocketId,
-        now: float,
+        self, message: stun.StunMessage, data: bytes, address: Address, socket: SocketId, now: float
     ) -> None:
         """A Binding request that carries one of our tags."""
         username = message.get(stun.USERNAME) or b""
@@ -235,12 +224,7 @@ class Peer:
             self._settle(now)
 
     def receive_check_answer(
-        self,
-        message: stun.StunMessage,
-        data: bytes,
-        address: Address,
-        socket: SocketId,
-        now: float,
+        self, message: stun.StunMessage, data: bytes, address: Address, socket: SocketId, now: float
     ) -> None:
         """A Binding response under our transaction prefix."""
         self.reach.receive_check_answer(message, data, address, socket, now)
@@ -283,22 +267,13 @@ class Peer:
         return self._presence.online
 
     def view(self, now: float) -> PeerView:
-        state = PeerState.OFFLINE
-        if self._is_blocked:
-            state = PeerState.BLOCKED
-        elif self._presence.online:
-            state = PeerState.ONLINE
-        elif self.reach.is_trying(now):
-            state = PeerState.PUNCHING
-        return PeerView(
-            peer=self.card.peer,
-            nick=self.card.nick,
-            state=state,
-            path=self.reach.path,
-            verdict=self._diagnosis.told,
-            last_heard_at=self.reach.heard_at,
-            candidates=self.reach.targets,
-            nat=self.card.nat,
+        return view_of(
+            self.card,
+            self.reach,
+            self._diagnosis.told,
+            is_online=self._presence.online,
+            is_blocked=self._is_blocked,
+            now=now,
         )
 
     def diagnose(self) -> PeerDiagnosis:

@@ -10,6 +10,8 @@ Rules:
 
 from dataclasses import dataclass
 
+from natd.core.card import Card
+from natd.core.reach import Reach
 from natd.core.search import LATE_S
 from natd.core.types import Candidate, NatReport, PathReport, PeerId, PeerState
 from natd.core.verdict import Verdict
@@ -36,6 +38,35 @@ class PeerView:
     last_heard_at: float | None
     candidates: tuple[Candidate, ...]
     nat: NatReport
+
+
+def view_of(
+    card: Card,
+    reach: Reach,
+    verdict: Verdict | None,
+    *,
+    is_online: bool,
+    is_blocked: bool,
+    now: float,
+) -> PeerView:
+    """`verdict`: why the last attempt has failed, if it has."""
+    state = PeerState.OFFLINE
+    if is_blocked:
+        state = PeerState.BLOCKED
+    elif is_online:
+        state = PeerState.ONLINE
+    elif reach.is_trying(now):
+        state = PeerState.PUNCHING
+    return PeerView(
+        peer=card.peer,
+        nick=card.nick,
+        state=state,
+        path=reach.path,
+        verdict=verdict,
+        last_heard_at=reach.heard_at,
+        candidates=reach.targets,
+        nat=card.nat,
+    )
 
 
 @dataclass(slots=True)

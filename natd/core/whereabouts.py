@@ -74,8 +74,17 @@ class Whereabouts:
         )
 
     def places(self, in_use: Address | None) -> tuple[Address, ...]:
-        """Where we see the peer, or else heard that it is, likeliest first."""
-        return tuple(dict.fromkeys((*(() if in_use is None else (in_use,)), *self.seen)))
+        """Where a third may find the peer, likeliest first.
+
+        The path that we have may be one of another socket of the peer's; then its main one is at
+        the same host, under the port that it had before or under its own.
+        """
+        if in_use is None:
+            return self.seen
+        lan = (c.address for c in self._claimed if c.kind is CandidateKind.LAN)
+        ports = [address.port for address in (*self.seen[:1], *lan)]
+        moved = (in_use._replace(port=port) for port in ports)
+        return tuple(dict.fromkeys((in_use, *moved, *self.seen)))
 
     def situation(self, *, have_checks_failed: bool) -> Situation:
         return Situation(self.surroundings.nat, self.their_nat, have_checks_failed)

@@ -259,6 +259,6 @@ def given(member):
 
 def say(speaker, listener, frame, village):
     membership = speaker.node._memberships[speaker.network]
-    membership._say(membership._roster.peers[listener.peer], frame, village.internet.now)
+    membership._say([(membership._roster.peers[listener.peer], frame)], village.internet.now)
     speaker.node._drain(membership, village.internet.now)
     village.internet.run(0.0)
