@@ -10,6 +10,8 @@ own, which most NATs keep, and then the one that a server has seen.
 Rules:
 - The peer makes no path of a spare flow: its checks ask for an answer and nothing else.
 - All checks go to an address that the path in use has proved, and they are few.
+- A server is asked once.  Behind a NAT that gives each destination another port its word is of no
+  use, and asking again would go on for ever.
 """
 
 from natd.core.checks import ANSWER_AFTER, OPEN_TO, Answered, Checks
@@ -45,6 +47,7 @@ class SpareFlow:
         self._step = 0
         self._at: float | None = now  # None: nothing more is due
         self._wants_sample = False
+        self._was_sampled = False
 
     @property
     def failed(self) -> bool:
@@ -77,12 +80,15 @@ class SpareFlow:
 
     def take_sample_wish(self) -> bool:
         """Whether a server is to be asked how the socket appears; once."""
-        wants, self._wants_sample = self._wants_sample and not self.is_open, False
-        return wants
+        wants, self._wants_sample = self._wants_sample, False
+        return wants and not self.is_open and not self._was_sampled
 
     def sampled(self, port: int, now: float) -> None:
         """A server sees the spare socket at this port."""
-        if not self.is_open and self._at is not None and port != self._port:
+        if self.is_open or self._at is None or self._was_sampled:
+            return
+        self._was_sampled = True
+        if port != self._port:
             self._port = port
             self._step, self._at = LADDER.index("ask"), now
 

@@ -11,7 +11,14 @@ from dataclasses import replace
 import pytest
 
 from tests.core.chat import NAMES, Chat
-from tests.nat import LINUX, PORT_RESTRICTED, NatPolicy
+from tests.nat import (
+    LINUX,
+    PORT_RESTRICTED,
+    SYMMETRIC_BLOCK,
+    SYMMETRIC_RANDOM,
+    SYMMETRIC_SEQUENTIAL,
+    NatPolicy,
+)
 
 QUIET_AFTER_S = 25.0
 """The last words of the handshake are followed by the checks of a path that is busy."""
@@ -37,6 +44,10 @@ MOST_AT_FIRST = 8.0 * 1.25
 
 MOST_IN_LESSONS = 14.0
 
+IN_VAIN = 2.0
+"""Where no spare flow can be opened, so that nothing can be learned: a try in ten minutes and
+more, from both sides."""
+
 
 @pytest.mark.parametrize(("name", "policy", "most"), KINDS)
 def test_an_idle_peer_costs_little_and_less_once_its_nat_is_known(name, policy, most):
@@ -44,6 +55,14 @@ def test_an_idle_peer_costs_little_and_less_once_its_nat_is_known(name, policy, 
     assert at_first <= MOST_AT_FIRST, name
     assert in_lessons <= MOST_IN_LESSONS, name
     assert learned <= most, name
+
+
+@pytest.mark.parametrize("policy", [SYMMETRIC_RANDOM, SYMMETRIC_SEQUENTIAL, SYMMETRIC_BLOCK])
+def test_a_peer_behind_a_hard_nat_is_no_more_trouble(policy):
+    at_first, in_lessons, learned, _ = _packets_a_minute(policy, PORT_RESTRICTED)
+    assert at_first <= MOST_AT_FIRST
+    assert in_lessons <= MOST_IN_LESSONS
+    assert learned <= MOST_AT_FIRST + IN_VAIN
 
 
 def test_what_was_learned_of_one_side_does_not_stretch_the_other():
@@ -59,9 +78,11 @@ def test_what_was_learned_of_one_side_does_not_stretch_the_other():
     assert chat.latest_s() <= 0.1
 
 
-def _packets_a_minute(policy: NatPolicy) -> tuple[float, float, float, float]:
+def _packets_a_minute(
+    policy: NatPolicy, other: NatPolicy | None = None
+) -> tuple[float, float, float, float]:
     """At first, while lessons are given, once learned; and the last with the server's."""
-    chat = Chat(2, (policy, policy), speakers=())
+    chat = Chat(2, (policy, other or policy), speakers=())
     chat.begin()
     chat.run(QUIET_AFTER_S)
     trace = chat.internet.trace = []

@@ -76,6 +76,16 @@ def test_a_spare_flow_that_does_not_open_costs_its_ladder_and_is_put_off():
     assert lab.sent == []
 
 
+def test_a_nat_that_shows_a_server_another_port_each_time_does_not_keep_the_ladder_going():
+    lab = Lab()
+    for step in range(200):
+        lab.run((BEGIN_AFTER_S + 10.0) / 200)
+        for socket in lab.upkeep.sockets:
+            lab.upkeep.sampled(socket, OURS._replace(port=50000 + step), lab.now)
+    assert len(lab.sent) < 2 * len(LADDER)
+    assert lab.upkeep.sockets == frozenset()
+
+
 def test_nothing_is_replaced_without_a_loss_and_nothing_after_one_in_a_silence():
     lab = Lab()
     lab.upkeep.missed_by_peer(60.0, lab.now)
