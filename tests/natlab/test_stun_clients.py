@@ -46,8 +46,8 @@ POLICIES = {
     "address-dependent": ADDRESS_DEPENDENT,
     "symmetric": SYMMETRIC_RANDOM,
 }
-KERNEL = {"masquerade": "", "masquerade-random": "random"}
-"""Flavours of the kernel's own NAT."""
+KERNEL = {"masquerade": "", "masq-random": "random"}
+"""Flavours of the kernel's own NAT, by names of which an interface's can be made (15 bytes)."""
 
 WORDS = {
     Dependence.INDEPENDENT: "Endpoint Independent",
@@ -69,7 +69,7 @@ def test_natdiscovery_finds_out_what_each_nat_does(lab: "Laboratory") -> None:
     # server the other address of the second is the second.)  See the next test.
     expected["address-dependent"] = by_port, by_port
     expected["masquerade"] = WORDS[Dependence.INDEPENDENT], by_port
-    expected["masquerade-random"] = by_port, by_port
+    expected["masq-random"] = by_port, by_port
     asking = {name: lab.popen(name, *DISCOVERY, lab.first) for name in expected}
     found = {}
     for name, process in asking.items():
@@ -87,7 +87,7 @@ def test_the_three_questions_of_rfc_5780_tell_the_mapping_from_either_address(
 ) -> None:
     expected = {name: policy.mapping for name, policy in POLICIES.items()}
     expected["masquerade"] = Dependence.INDEPENDENT
-    expected["masquerade-random"] = Dependence.ADDRESS_AND_PORT
+    expected["masq-random"] = Dependence.ADDRESS_AND_PORT
     for server in (lab.first, lab.second):
         asking = {name: lab.popen(name, *DISCOVER, server, str(PORT)) for name in expected}
         found = {name: process.communicate(timeout=LIMIT_S)[0] for name, process in asking.items()}
