@@ -4,7 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from tests.bench.figures import Run, line, load, markdown, percentile, report, save, summarise
+from tests.bench.figures import (
+    Run,
+    all_met,
+    line,
+    load,
+    markdown,
+    percentile,
+    report,
+    save,
+    summarise,
+)
 from tests.bench.rows import ROWS
 
 CELLS = [cell for row in ROWS for cell in row.cells]
@@ -60,12 +70,28 @@ def test_percentiles_are_values_that_were_measured():
 
 def test_a_row_shows_its_worst_cell():
     row = next(r for r in ROWS if r.name == "two sequences")
-    good = summarise(row.cells[0], "virtual", [Run(0.2)] * 10)
-    poor = summarise(row.cells[1], "virtual", [Run(0.5)] * 9 + [Run(None)])
+    good = summarise(row.cells[0], "virtual", [Run(0.2)] * 20)
+    poor = summarise(row.cells[1], "virtual", [Run(0.5)] * 18 + [Run(None)] * 2)
     found = line([good, poor])
-    assert (found.direct, found.runs, found.median_s, found.met) == (9, 10, 0.5, False)
-    assert (line([good, good]).direct, line([good, good]).runs) == (20, 20)
+    assert (found.direct, found.runs, found.median_s, found.met) == (18, 20, 0.5, False)
+    assert not all_met([good, poor])
+    assert (line([good, good]).direct, line([good, good]).runs) == (40, 40)
+    assert all_met([good, good])
     assert line([]) is None
+
+
+def test_cells_of_few_runs_are_taken_together_where_their_limit_is_the_same():
+    row = next(r for r in ROWS if r.name == "random")
+    by_name = {cell.name: cell for cell in row.cells}
+    quick, slow = [Run(0.16)] * 3, [Run(0.25)]
+    outward = [
+        summarise(by_name["random: open x random"], "real", quick),
+        summarise(by_name["random: full-cone x random"], "real", slow),
+    ]
+    assert line(outward).met, "one slow run of four in another cell than the three"
+    inward = summarise(by_name["random: random x open"], "real", [Run(0.25)])
+    found = line([*outward, inward])
+    assert (found.direct, found.runs, found.median_s, found.met) == (5, 5, 0.25, False)
 
 
 def test_figures_come_back_from_the_disk_and_make_both_tables(tmp_path):

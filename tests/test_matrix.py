@@ -13,6 +13,10 @@ SEEDS = 5
 MOST_PACKETS_A_SECOND = 500 + 64
 """An escalation's budget, and room for what else is said: checks, sessions, server."""
 
+MOST_IDLE_A_MINUTE = 20
+"""A check and its answer each 15 s on the path in use and on a standby, where there is one, and
+some to learn for how much longer the NATs keep a flow."""
+
 MOST_ENTRIES = 2_048
 
 LUCK = 0.01
@@ -38,6 +42,21 @@ def test_every_cell_yields_what_the_table_wants(cell):
 @pytest.mark.parametrize("cell", [c for row in ROWS for c in row.early_cells], ids=lambda c: c.name)
 def test_one_early_packet_keeps_nobody_apart(cell):
     assert all(play(cell, seed).took_s is not None for seed in range(2))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "easy: port-restricted x port-restricted",
+        "birthday: random x port-restricted",
+        "sequence: port-restricted x sequential",
+        "block: block x port-restricted",
+        "PCP: random with PCP x random with PCP",
+    ],
+)
+def test_a_pair_that_has_met_is_quiet(name):
+    cell = next(c for c in CELLS if c.name == name)
+    assert play(cell, 1, looks_at_rest=True).idle_a_minute <= MOST_IDLE_A_MINUTE
 
 
 def test_the_same_seed_plays_the_same_run():
