@@ -2,8 +2,8 @@
 
 Rules:
 - What leaves at one instant from one socket is a burst.  Within it the order is that of the
-  ports asked, a server's own port after its sampling ports (`registration`), whatever the order
-  of the answers.
+  ports asked, whatever the order of the answers; only that all around, for a server's own port,
+  the lowest, is asked last.
 - The newest `MOST_PORTS` are kept, for an hour: longer than a carrier's block stays with an idle
   subscriber, many enough for every rule.
 """
@@ -79,11 +79,5 @@ class PortHistory:
     def rule(self, *, is_ipv6: bool) -> PortRule:
         """What they tell of those to come."""
         made = [m for m in self._made if m.observed.is_ipv6 == is_ipv6]
-        lowest = {
-            burst: min(m.destination.port for m in made if m.burst == burst)
-            for burst in {m.burst for m in made}
-        }
-        made.sort(
-            key=lambda m: (m.burst, m.destination.port == lowest[m.burst], m.destination.port)
-        )
+        made.sort(key=lambda m: (m.burst, m.destination.port))
         return judge([PortSample(m.local_port, m.observed.port, m.burst) for m in made])

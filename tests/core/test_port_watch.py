@@ -26,10 +26,16 @@ SEQUENCE = NatReport(
 
 
 def test_the_order_of_a_burst_is_that_of_asking_whatever_the_order_of_answers():
-    history = PortHistory()
-    for port, external in ((8083, 5002), (8080, 5003), (8081, 5000), (8082, 5001)):
-        history.add(MAIN_SOCKET, 40000, Address(SERVER, port), Address(OUTSIDE, external), START)
-    assert history.rule(is_ipv6=False).allocation is Allocation.SEQUENTIAL
+    made = [(8081, 5000), (8082, 5001), (8083, 5002), (8080, 5003)]
+    rules = []
+    for order in itertools.permutations(made):
+        history = PortHistory()
+        for port, external in order:
+            seen = Address(OUTSIDE, external)
+            history.add(MAIN_SOCKET, 40000, Address(SERVER, port), seen, START)
+        rules.append(history.rule(is_ipv6=False))
+    assert rules[0].allocation is Allocation.SEQUENTIAL
+    assert all(rule == rules[0] for rule in rules)
 
 
 def test_each_socket_and_each_host_has_bursts_of_its_own():
