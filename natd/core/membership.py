@@ -16,7 +16,7 @@ from natd.core import events
 from natd.core.candidates import TargetBudget
 from natd.core.card import Card, Identity
 from natd.core.conversation import IntroduceArrived, SeekArrived
-from natd.core.frames import Frame
+from natd.core.frames import CardFrame, Frame
 from natd.core.greeter import Greeter
 from natd.core.keyring import TagAdded, TagDropped
 from natd.core.mutual import Mutual, as_news
@@ -100,7 +100,7 @@ class Membership:
         self._drain_servers(now)
         self._greeter.hurry(now)
         for peer in tuple(self._peers.values()):
-            peer.tell_card(self._profile.sealed, now)
+            peer.say(CardFrame(self._profile.sealed), now)
             peer.retry(now)
             self.drain_peer(peer, now)
 
@@ -127,33 +127,31 @@ class Membership:
         self, sealed_card: bytes, last_good: tuple[Address, ...], now: float
     ) -> PeerId | None:
         """A peer of an earlier run; None if its card is of no use any more."""
-        card = self._roster.open(sealed_card)
-        if card is None or card.peer in self._peers or self._roster.is_full:
+        peer = self._roster.remember(sealed_card, self._profile.prekeys)
+        if peer is None:
             return None
-        peer = self._roster.add(card, self._profile.prekeys)
-        peer.sealed_card = sealed_card
         self._events += self._roster.changes()
         peer.reach.remember(last_good)
-        if card.peer in self._roster.blocked:
+        if peer.card.peer in self._roster.blocked:
             peer.block(now)
         else:
             peer.reach.allow_escalation()
-            self._greeter.expect(card.peer, last_good, now)
+            self._greeter.expect(peer.card.peer, last_good, now)
         self.drain_peer(peer, now)
-        return card.peer
+        return peer.card.peer
 
     def block(self, peer: PeerId, blocked: bool, now: float) -> None:
         if blocked:
             self._roster.blocked.add(peer)
             self._greeter.met(peer)
-            if peer in self._peers:
-                self._peers[peer].block(now)
-                self.drain_peer(self._peers[peer], now)
         else:
             self._roster.blocked.discard(peer)
-            if peer in self._peers:
-                self._peers[peer].unblock(self._profile.prekeys, now)
-                self.drain_peer(self._peers[peer], now)
+        if (known := self._peers.get(peer)) is not None:
+            if blocked:
+                known.block(now)
+            else:
+                known.unblock(self._profile.prekeys, now)
+            self.drain_peer(known, now)
 
     def retry(self, peer: PeerId | None, now: float) -> None:
         for each in tuple(self._peers.values()):
@@ -319,7 +317,7 @@ class Membership:
         for peer in tuple(self._peers.values()):
             if not peer.is_online:
                 self._untold.add(peer.card.peer)
-            peer.tell_card(self._profile.sealed, now)
+            peer.say(CardFrame(self._profile.sealed), now)
             self.drain_peer(peer, now)
             if hard and peer.reach.is_trying(now):
                 self._ask_introduction(peer, (), now)
@@ -406,6 +404,6 @@ class Membership:
                 self._events.append(event)
                 if peer.card.peer in self._untold:
                     self._untold.discard(peer.card.peer)
-                    peer.tell_card(self._profile.sealed, now)
+                    peer.say(CardFrame(self._profile.sealed), now)
             case _:
                 self._events.append(event)

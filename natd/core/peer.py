@@ -30,7 +30,7 @@ from natd.core.conversation import (
 )
 from natd.core.diagnosis import Diagnosis, PeerDiagnosis
 from natd.core.dialogue import Dialogue, DialogueEvent
-from natd.core.frames import CardFrame, Frame
+from natd.core.frames import Frame
 from natd.core.keyring import Keyring
 from natd.core.peer_events import NewerCard, PeerEvent, news_of_messages
 from natd.core.presence import PeerView, Presence, view_of
@@ -104,10 +104,6 @@ class Peer:
     def message_committed(self, epoch: int, seq: int, now: float) -> None:
         self._dialogue.message_committed(epoch, seq, now)
         self._settle(now)
-
-    def tell_card(self, sealed: bytes, now: float) -> None:
-        """Our own card is a newer one: pass it on where a session stands."""
-        self.say(CardFrame(sealed), now)
 
     def say(self, frame: Frame, now: float) -> None:
         """Something besides messages, where a session stands; nobody repeats it if it is lost."""

@@ -96,6 +96,15 @@ class Roster:
         )
         return peer
 
+    def remember(self, sealed: bytes, prekeys: tuple[Prekey, ...]) -> Peer | None:
+        """A peer of an earlier run; None if its card is of no use any more."""
+        card = self.open(sealed)
+        if card is None or card.peer in self.peers or self.is_full:
+            return None
+        peer = self.add(card, prekeys)
+        peer.sealed_card = sealed
+        return peer
+
     def add(self, card: Card, prekeys: tuple[Prekey, ...]) -> Peer:
         """One more; the caller has looked whether there is room."""
         peer = Peer(

@@ -121,6 +121,30 @@ def test_a_type_of_the_future_is_ignored(future: list[object]) -> None:
     assert FrameReader().feed(stream) == [MESSAGE]
 
 
+def test_an_introduction_of_an_earlier_version_lacks_the_later_fields() -> None:
+    early = raw_frame([6, b"p" * 32, b"sealed", ["192.0.2.1", 40000]])
+    seen = Address("192.0.2.1", 40000)
+    assert FrameReader().feed(early) == [Introduce(b"p" * 32, b"sealed", seen, False, 0, ())]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [6, b"p" * 32, b"sealed", None, True, 501],
+        [6, b"p" * 32, b"sealed", None, True, 0, [["192.0.2.1", 1]] * 4],
+        [6, b"p" * 32, b"sealed", None, True, 0, [["192.0.2.1", 0]]],
+        [12, b"p" * 31],
+        [12, None, [b"short"]],
+        [12, None, [b"12345678"] * 4097],
+    ],
+)
+def test_an_introduction_or_a_wish_for_one_beyond_its_limits_is_refused(
+    content: list[object],
+) -> None:
+    with pytest.raises(DecodeError):
+        FrameReader().feed(raw_frame(content))
+
+
 def test_a_field_of_the_future_is_ignored() -> None:
     assert FrameReader().feed(raw_frame([3, 5, 1, "new"])) == [Ack(5, 1)]
 
