@@ -43,6 +43,9 @@ OPEN_TO = 0xC0A2
 WAS_SILENT = 0xC0A3
 """2 bytes, seconds: nothing came through until you sent something, after so long a silence."""
 
+MOST_DELAYED = 32
+"""Checks whose answer was asked for later and may never come: spare flows send a handful each."""
+
 LATE_S = 5.0
 """How late a delayed answer may be."""
 
@@ -62,6 +65,8 @@ class Answered:
     rtt_s: float
     mapped: Address | None
     """How the peer sees us on this path."""
+    is_delayed: bool = False
+    """Whether a later answer was asked for, so that `rtt_s` is no round trip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +169,9 @@ class Checks:
         if not stun.verify(data, sent.receive_key):
             return None
         del waiting[message.transaction]
-        return Answered(address, socket, now - sent.sent_at, message.mapped_address())
-
-    def give_up_delayed(self) -> None:
-        """No delayed answer is awaited any more."""
-        self._delayed.clear()
+        is_delayed = waiting is self._delayed
+        mapped = message.mapped_address()
+        return Answered(address, socket, now - sent.sent_at, mapped, is_delayed)
 
     def _agreed(self, *, send: bool) -> tuple[int, ...]:
         if not self._secrets:
@@ -182,6 +185,8 @@ class Checks:
             if now - sent.sent_at <= OUTSTANDING_S and len(self._outstanding) < MOST_OUTSTANDING:
                 break
             del self._outstanding[transaction]
+        while len(self._delayed) >= MOST_DELAYED:
+            del self._delayed[next(iter(self._delayed))]
 
 
 def answer(

@@ -6,8 +6,11 @@
 Rules:
 - A favour is worth one small packet, as large as the one that asked for it, to the host that asked.
 - An opener goes only where the path in use shows that host to be the peer's.
+- A check that was here before buys nothing.
 - Answers that wait are few; beyond `MOST_LATER` the asker gets none.
 """
+
+from collections import deque
 
 from natd.core import stun
 from natd.core.candidates import LOWEST_PORT
@@ -19,6 +22,9 @@ MOST_LATER = 4
 """A spare flow and a retired one ask for one at a time; twice that for a peer that is restarted."""
 
 LONGEST_LATER_S = 300
+
+RECENT_CHECKS = 256
+"""How many checks of the peer's are remembered."""
 
 
 def seconds(value: int) -> bytes:
@@ -32,7 +38,15 @@ class Favours:
     def __init__(self, checks: Checks) -> None:
         self._checks = checks
         self._later: list[tuple[float, Datagram]] = []
+        self._recent: deque[bytes] = deque(maxlen=RECENT_CHECKS)  # their transactions
         self._datagrams: list[Datagram] = []
+
+    def is_new(self, message: stun.StunMessage) -> bool:
+        """Whether this check was not here before; from now on it was."""
+        if message.transaction in self._recent:
+            return False
+        self._recent.append(message.transaction)
+        return True
 
     def answer(self, message: stun.StunMessage, response: Datagram, now: float) -> bool:
         """Send the answer to a check of the peer's, now or later; False where the check asks to

@@ -62,11 +62,12 @@ class Keepalive:
         """No spare flow could be opened."""
         self.begin_at = now + self._again_s()
 
-    def gone(self, now: float) -> None:
-        """A silence shorter than what was learned was too long."""
+    def gone(self, now: float, *, is_certain: bool) -> None:
+        """A silence shorter than what was learned was too long; not certain where the peer may
+        just have gone away."""
         if self.wait_s > FIRST_S or self._step:
             self.wait_s, self._step, self._misses = FIRST_S, 0, 0
-            self.begin_at = now + self._again_s()
+            self.begin_at = now + (self._again_s() if is_certain else BEGIN_AFTER_S)
 
     def _again_s(self) -> float:
         self._relapses += 1

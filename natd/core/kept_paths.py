@@ -51,6 +51,10 @@ class KeptPaths:
         self._paths.add(address, socket, kind, technique, rtt_s, now)
         self._settle(now)
 
+    def is_new(self, message: stun.StunMessage) -> bool:
+        """Whether this check of the peer's was not here before; from now on it was."""
+        return self._favours.is_new(message)
+
     def receive_check(
         self, message: stun.StunMessage, response: Datagram, kind: PathKind, now: float
     ) -> bool:

@@ -54,9 +54,6 @@ from natd.core.types import (
     SocketId,
 )
 
-RECENT_CHECKS = 256
-"""How many checks of the peer's are remembered, so that a replayed one buys nothing."""
-
 MOST_PINGS = 64
 
 
@@ -81,7 +78,6 @@ class Reach:
         self._up = False  # whether the owner was told of a path
         self._has_left = False
         self._pings: list[int] = []  # tokens that wait for an answer
-        self._recent: deque[bytes] = deque(maxlen=RECENT_CHECKS)  # transactions of theirs
         self._datagrams: list[Datagram] = []
         self._events: deque[ReachEvent] = deque()
 
@@ -182,10 +178,9 @@ class Reach:
         if response is None:
             self.dropped["check-without-integrity"] += 1
             return
-        if message.transaction in self._recent:
+        if not self._paths.is_new(message):
             self.dropped["check-replayed"] += 1
             return
-        self._recent.append(message.transaction)
         if self._has_left:
             self.dropped["check-of-one-who-left"] += 1
             return
@@ -224,9 +219,9 @@ class Reach:
         else:
             self._search.check_answered(answered, now)
         self._settle(now)
-        for token in self._pings:
-            self._events.append(Ponged(token, answered.rtt_s))
-        self._pings.clear()
+        if not answered.is_delayed:
+            self._events += [Ponged(token, answered.rtt_s) for token in self._pings]
+            self._pings.clear()
 
     def heard(self, address: Address, socket: SocketId, now: float) -> None:
         """A datagram of a session, that only the peer could have written, came from `address`."""

@@ -119,8 +119,9 @@ class Upkeep:
             self._of = (path.address.host, path.kind)
             self._keepalive = Keepalive(now)
         self._born.setdefault(path.socket, now)
-        for socket in [s for s in self._mapped if s not in (MAIN_SOCKET, path.socket)]:
-            del self._mapped[socket]
+        kept = {MAIN_SOCKET, path.socket, *self.sockets}
+        self._mapped = {s: seen for s, seen in self._mapped.items() if s in kept}
+        self._born = {s: born for s, born in self._born.items() if s in kept}
         self._old = [old for old in self._old if old.key != path.key]
 
     def drop(self) -> None:
@@ -162,18 +163,17 @@ class Upkeep:
         path = self._path
         if path is None:
             return
-        self.found_dead(quiet_s, now)
-        if quiet_s < IDLE_S and path.kind not in (PathKind.LAN, PathKind.IPV6):
+        if quiet_s >= IDLE_S:
+            self._forget_lesson(now, is_certain=True)
+        elif path.kind not in (PathKind.LAN, PathKind.IPV6):
             self._age.busy_mapping_ended()
         self._born[path.socket] = now
 
     def found_dead(self, quiet_s: float, now: float) -> None:
         """The path in use no longer answered, after a silence of `quiet_s`."""
         self._broken = (now, quiet_s)
-        if quiet_s >= IDLE_S and self._keepalive is not None:
-            self._keepalive.gone(now)
-            if self._is_lesson:
-                self._drop_spare()
+        if quiet_s >= IDLE_S:
+            self._forget_lesson(now, is_certain=False)
 
     def heard_at_last(self, quiet_s: float, now: float) -> None:
         """The peer's own sending ended a gap: its mapping had ended, and it can't know, unless
@@ -284,6 +284,12 @@ class Upkeep:
 
     # --- private: lessons
 
+    def _forget_lesson(self, now: float, *, is_certain: bool) -> None:
+        if self._keepalive is not None:
+            self._keepalive.gone(now, is_certain=is_certain)
+            if self._is_lesson:
+                self._drop_spare()
+
     def _ask_silence(self, spare: SpareFlow, now: float) -> None:
         assert self._keepalive is not None
         silence_s = self._keepalive.silence_s
@@ -367,8 +373,6 @@ class Upkeep:
     def _retire(self, old: _Old) -> None:
         self._old.remove(old)
         self._events.append(Retired(*old.key))
-        if old.key[1] != MAIN_SOCKET:
-            self._born.pop(old.key[1], None)
 
     def _ask(self, key: tuple[Address, SocketId], asks: tuple[int, bytes], now: float) -> None:
         self._datagrams.append(self._checks.request(*key, now, asks=asks))

@@ -8,6 +8,8 @@ from natd.core import stun
 from natd.core.checks import (
     AGREED_PORTS,
     AGREED_RANGE,
+    ANSWER_AFTER,
+    MOST_DELAYED,
     MOST_OUTSTANDING,
     OUTSTANDING_S,
     Checks,
@@ -114,6 +116,25 @@ def test_the_checks_that_wait_for_an_answer_are_bounded():
     assert len(checks._outstanding) <= MOST_OUTSTANDING
     assert _match(checks, _answered(requests[0].data, remote, OURS)) is None
     assert _match(checks, _answered(requests[-1].data, remote, OURS)) is not None
+
+
+def test_an_answer_that_was_asked_for_later_counts_whenever_it_comes_and_is_no_round_trip():
+    checks, remote = _pair()
+    later = (ANSWER_AFTER, (170).to_bytes(2, "big"))
+    request = checks.request(THEIRS, MAIN_SOCKET, START, asks=later)
+    for second in range(100):
+        checks.request(THEIRS, MAIN_SOCKET, START + second)
+    response = _answered(request.data, remote, OURS)
+    answered = _match(checks, response, START + 170.1)
+    assert answered.is_delayed
+    assert _match(checks, response, START + 170.2) is None, "once"
+
+
+def test_answers_that_were_asked_for_later_and_never_come_are_bounded():
+    checks, _ = _pair()
+    for _ in range(10 * MOST_DELAYED):
+        checks.request(THEIRS, MAIN_SOCKET, START, asks=(ANSWER_AFTER, bytes(2)))
+    assert len(checks._delayed) <= MOST_DELAYED
 
 
 def test_an_answer_counts_under_the_keys_of_its_request_although_newer_ones_came():

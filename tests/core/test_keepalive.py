@@ -56,15 +56,24 @@ def test_a_mapping_that_was_gone_brings_back_the_first_wait_at_once_and_the_less
     keepalive = Keepalive(START)
     for _ in SILENCES_S:
         keepalive.answered(START)
-    keepalive.gone(START + 5000.0)
+    keepalive.gone(START + 5000.0, is_certain=True)
     assert keepalive.wait_s == FIRST_S
     assert keepalive.begin_at == START + 5000.0 + AGAIN_AFTER_S
     keepalive.answered(START + 6000.0)
-    keepalive.gone(START + 7000.0)
+    keepalive.gone(START + 7000.0, is_certain=True)
     assert keepalive.begin_at == START + 7000.0 + 2 * AGAIN_AFTER_S, "and later each time"
 
 
 def test_where_nothing_was_learned_nothing_is_taken_back():
     keepalive = Keepalive(START)
-    keepalive.gone(START)
+    keepalive.gone(START, is_certain=True)
     assert keepalive.begin_at == START + BEGIN_AFTER_S
+
+
+def test_where_the_peer_may_just_have_gone_away_the_lesson_is_not_put_off_for_long():
+    keepalive = Keepalive(START)
+    for absence in range(10):
+        keepalive.answered(START)
+        keepalive.gone(START + absence, is_certain=False)
+        assert keepalive.wait_s == FIRST_S
+        assert keepalive.begin_at == START + absence + BEGIN_AFTER_S
