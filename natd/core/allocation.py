@@ -123,7 +123,7 @@ def judge(samples: Sequence[PortSample]) -> PortRule:
     for allocation, prior in PRIORS.items():
         scores[allocation] += math.log(prior)
     best = max(scores, key=lambda allocation: scores[allocation])
-    sure = math.exp(scores[best] - _sum(scores.values()))
+    sure = min(1.0, math.exp(scores[best] - _sum(scores.values())))
     parity = _keeps_parity(samples, best)
     if best is Allocation.SEQUENTIAL:
         stride = max(sequences, key=lambda stride: sequences[stride])

@@ -3,6 +3,8 @@
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from natd.core.allocation import PortRule, PortSample, hit_probability, judge, predict
 from natd.core.types import Allocation
@@ -59,6 +61,78 @@ def test_eight_samples_learn_a_block_of_512_in_99_of_100():
         rule = _judge(*random.sample(range(low, low + 512), 8))
         right += (rule.low, rule.high) == (low, low + 511)
     assert right >= 980
+
+
+@pytest.mark.parametrize(("count", "half"), [(4, 1 / 8), (6, 1 / 32), (8, 1 / 128)])
+def test_the_confidence_of_a_block_is_how_often_it_is_the_whole_block(count, half):
+    """Wrongly half the size with probability 2^-(n-1)."""
+    random = Random(3)
+    sure, right = 0.0, 0
+    for _ in range(1000):
+        low = 512 * random.randint(2, 127)
+        rule = _judge(*random.sample(range(low, low + 512), count))
+        right += (rule.low, rule.high) == (low, low + 511)
+        sure += rule.confidence
+    assert right / 1000 == pytest.approx(1.0 - half, abs=0.04)
+    assert sure / 1000 == pytest.approx(right / 1000, abs=0.04)
+
+
+def test_a_block_of_no_power_of_two_is_where_its_samples_lie():
+    rule = _judge(32_500, 32_700, 32_850, 32_999, 32_600, 32_777, 32_555, 32_911)
+    assert rule.allocation is Allocation.BLOCK
+    assert 32_400 <= rule.low <= 32_500
+    assert 32_999 <= rule.high <= 33_100
+
+
+def test_what_others_hold_already_does_not_hide_the_stride():
+    random = Random(4)
+    for stride in (1, 2):
+        right = 0
+        for _ in range(500):
+            port, ports = random.randint(1024, 60_000), []
+            while len(ports) < 10:
+                port += stride
+                if random.random() >= 0.3:
+                    ports.append(port)
+            bursts = [PortSample(40000, p, number // 4) for number, p in enumerate(ports)]
+            rule = judge(bursts)
+            right += (rule.allocation, rule.stride) == (Allocation.SEQUENTIAL, stride)
+        assert right >= 495
+
+
+def test_what_others_took_between_two_bursts_is_no_step():
+    ports = (5000, 5001, 5003), (9000, 9001, 9002)
+    samples = [PortSample(40000, port, burst) for burst in (0, 1) for port in ports[burst]]
+    rule = judge(samples)
+    assert (rule.allocation, rule.stride) == (Allocation.SEQUENTIAL, 1)
+    assert rule.confidence > 0.99
+
+
+def test_parity_is_believed_of_eight_ports_and_of_a_sequence_from_local_ports_of_both_kinds():
+    random = Random(5)
+    even = [PortSample(40000, 2 * random.randint(600, 32_000)) for _ in range(8)]
+    assert judge(even).keeps_parity
+    assert not judge(even[:7]).keeps_parity
+    assert not judge([*even, PortSample(40000, 5001)]).keeps_parity
+    by_two = [PortSample(40000, 5000 + 2 * n, 0) for n in range(8)]
+    assert not judge(by_two).keeps_parity, "a stride of two looks the same"
+    odd = [PortSample(40001, 5017 + 2 * n, 1) for n in range(4)]
+    assert judge([*by_two, *odd]).keeps_parity
+
+
+def test_ports_that_no_nat_gives_out_are_left_out():
+    assert _judge(1, 2, 3, 0).allocation is Allocation.UNKNOWN
+    assert _judge(1, 50_000, 50_001, 65_535, 50_002, 50_003) == _judge(
+        50_000, 50_001, 65_535, 50_002, 50_003
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 65_535), st.integers(0, 3)), max_size=24))
+def test_any_ports_give_a_rule_with_a_probability(ports):
+    rule = judge([PortSample(None, port, burst) for port, burst in ports])
+    assert 0.0 <= rule.confidence <= 1.0
+    assert 1024 <= rule.low <= rule.high <= 65_535
+    assert (rule.stride > 0) == (rule.allocation is Allocation.SEQUENTIAL)
 
 
 def test_a_high_range_is_believed_only_when_chance_is_unlikely():
