@@ -6,6 +6,7 @@ from natd.core.turns import (
     HOST_BURST,
     LONGEST_S,
     MOST_HOSTS,
+    REMEMBERED_S,
     Turns,
 )
 
@@ -80,3 +81,21 @@ def test_a_table_of_hosts_that_is_full_refuses_the_next_until_others_are_forgott
         assert turns.may_send(f"10.0.{number // 250}.{number % 250}", START)
     assert not turns.may_send("198.51.100.7", START)
     assert turns.may_send("198.51.100.7", START + 10.0)
+
+
+def test_a_block_that_may_be_filled_takes_twice_as_many_sockets():
+    turns = Turns()
+    turns.helper_sockets = 64
+    assert turns.block_sockets == 64
+    turns.fills_whole_blocks = True
+    assert turns.block_sockets == 128
+
+
+def test_the_ports_that_several_attempts_hold_of_our_block_add_up_until_they_are_forgotten():
+    turns = Turns()
+    turns.take_ports("first", 100, START)
+    turns.take_ports("second", 50, START + 10.0)
+    turns.take_ports("first", 120, START + 20.0)
+    assert turns.ports_taken(START + 30.0) == 170
+    assert turns.ports_taken(START + 10.0 + REMEMBERED_S) == 120
+    assert turns.ports_taken(START + 20.0 + REMEMBERED_S) == 0
