@@ -10,8 +10,10 @@ Rules:
 - A greeting that wants an answer is padded to the size of the largest card, so that an answer
   to a forged source is never longer than what caused it.
 - The network tag only finds the key to try; a card that does not open causes no packet.
-- Whom we met in this run is not greeted any more, and whoever is online says nothing by a
-  greeting with the card that we have: it is a recorded one.
+- Who is connected is not greeted any more, and says nothing by a greeting with the card that we
+  have: it is a recorded one.
+- Who was lost is greeted as well: if it was started again it does not know our checks any more,
+  and has no other way to learn where we are.
 - In an open network everybody knows the tag and can seal a card.  Opening one costs up to half a
   millisecond, so no more are opened than `OPENED_RATE` a second, whoever sends them.
 """

@@ -405,5 +405,9 @@ class Membership:
                 if peer.card.peer in self._untold:
                     self._untold.discard(peer.card.peer)
                     peer.say(CardFrame(self._profile.sealed), now)
+            case events.PeerDisconnected():
+                if peer.is_lost:
+                    self._greeter.expect(peer.card.peer, peer.reach.places, now)
+                self._events.append(event)
             case _:
                 self._events.append(event)

@@ -262,6 +262,12 @@ class Peer:
     def is_online(self) -> bool:
         return self._presence.online
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it fell silent, and neither left nor ended its session."""
+        has_gone = self.reach.has_left or not self._dialogue.sessions.is_open
+        return self.reach.path is None and not has_gone
+
     def view(self, now: float) -> PeerView:
         return view_of(
             self.card,

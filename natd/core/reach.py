@@ -275,6 +275,11 @@ class Reach:
         return self._paths.healthy
 
     @property
+    def has_left(self) -> bool:
+        """Whether it has said goodbye, or is not wanted: it is not looked for."""
+        return self._has_left
+
+    @property
     def places(self) -> tuple[Address, ...]:
         """Where we see the peer, or else heard that it is, likeliest first."""
         return self._search.whereabouts.places(self._search.last)

@@ -7,7 +7,7 @@ import pytest
 from natd.core import events, wire
 from natd.core.candidates import TargetBudget
 from natd.core.card import Card, Identity, seal_card
-from natd.core.greeting import Greeting, encode_greeting, network_tag
+from natd.core.greeting import MAGIC, Greeting, encode_greeting, network_tag
 from natd.core.membership import CARD_RENEWAL_S, Membership
 from natd.core.natmodel import NatModel
 from natd.core.profile import PREKEY_LIFETIME_S
@@ -17,6 +17,7 @@ from natd.core.routing import CHECK, RENDEZVOUS, TAG, Routed, Unrouted
 from natd.core.secrets import Prekey, network_key
 from natd.core.types import MAIN_SOCKET, Address, NatReport, PeerState
 from tests.core.village import Village
+from tests.nat import PORT_RESTRICTED
 
 START = 1000.0
 KEY = network_key("demo", b"0123456789abcdef")
@@ -224,6 +225,39 @@ def test_two_servers_introduce_the_same_peer_and_one_conversation_comes_of_it():
     carol = village.member("carol", port=40002)
     carol.start()
     assert village.internet.run_until(lambda: carol.is_online(alice), 5.0)
+
+
+def test_one_that_was_started_again_is_found_by_whom_it_knows_at_an_old_address_alone():
+    """Our checks are under its old prekey, and its greetings go where we are not any more."""
+    village = Village(5)
+    nat = village.internet.add_nat(PORT_RESTRICTED)
+    alice, bob = village.member("alice", nat), village.member("bob", port=40001)
+    alice.start()
+    bob.start()
+    assert village.internet.run_until(lambda: bob.is_online(alice), 5.0)
+    village.internet.run(3.0)
+    village.kill_server()
+    village.internet.run(60.0)
+    bob.kill()
+    village.internet.renumber(nat)
+    village.internet.run(1.0)
+    bob.start()
+    assert village.internet.run_until(lambda: alice.is_online(bob) and bob.is_online(alice), 60.0)
+
+
+def test_one_that_has_left_is_not_greeted():
+    village = Village(5)
+    alice, bob = village.member("alice"), village.member("bob", port=40001)
+    alice.start()
+    bob.start()
+    assert village.internet.run_until(lambda: bob.is_online(alice), 5.0)
+    village.kill_server()
+    bob.stop()
+    village.internet.run(60.0)
+    village.internet.trace = []
+    village.internet.run(120.0)
+    sent = [each.datagram for each in village.internet.trace]
+    assert not [each for each in sent if each.data[0] == MAGIC]
 
 
 def test_two_networks_of_one_node_know_nothing_of_each_other_and_share_its_nat():

@@ -178,6 +178,8 @@ class Member:
             case events.PeerConnected(_, peer, _, path):
                 self.connected[peer] = event
                 self.disk.last_good[peer] = (path.address,)
+            case events.PathChanged(_, peer, path):
+                self.disk.last_good[peer] = (path.address,)
             case events.VerdictReached(_, peer, verdict, code):
                 self.verdicts[peer] = verdict
                 self.verdict_codes[peer] = code
