@@ -8,6 +8,7 @@ everything that the other accepted, once and in order, and they are online for e
 """
 
 import sys
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -18,7 +19,8 @@ from tests.nat import ADDRESS_RESTRICTED, FULL_CONE, LINUX, LINUX_ACCEPTING, POR
 
 SEEDS = range(20)
 
-NATS = (None, FULL_CONE, ADDRESS_RESTRICTED, PORT_RESTRICTED, LINUX, LINUX_ACCEPTING)
+AGING = replace(PORT_RESTRICTED, absolute_age_s=60.0)
+NATS = (None, FULL_CONE, ADDRESS_RESTRICTED, PORT_RESTRICTED, LINUX, LINUX_ACCEPTING, AGING)
 """None: on the internet itself."""
 
 STORM_S = (30.0, 90.0, 180.0)
