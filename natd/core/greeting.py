@@ -96,6 +96,13 @@ class _Absent:
     attempt: int
     due_at: float
 
+    def turn(self) -> list[Address]:
+        """One address of each host: its ports take turns, for a host has one budget."""
+        of_host: dict[str, list[Address]] = {}
+        for address in self.addresses:
+            of_host.setdefault(address.host, []).append(address)
+        return [ports[self.attempt % len(ports)] for ports in of_host.values()]
+
 
 class Greetings:
     """When to greet whom of those known from before."""
@@ -131,10 +138,10 @@ class Greetings:
         addresses: list[Address] = []
         for absent in self._absent.values():
             if absent.due_at <= now:
+                addresses += absent.turn()
                 wait_s = backed_off(absent.attempt, FIRST_WAIT_S, LONGEST_WAIT_S)
                 absent.attempt += 1
                 absent.due_at = now + jittered(wait_s, JITTER, self._random)
-                addresses += absent.addresses
         return addresses
 
     def get_timer(self) -> float | None:

@@ -136,7 +136,7 @@ class Membership:
             peer.block(now)
         else:
             peer.reach.allow_escalation()
-            self._greeter.expect(peer.card.peer, last_good, now)
+            self._greeter.expect(peer.card.peer, peer.reach.places, now)
         self.drain_peer(peer, now)
         return peer.card.peer
 

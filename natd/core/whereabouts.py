@@ -10,7 +10,7 @@ Rules:
 - Nothing here is proved; what may be checked is decided by `targets`, and how often by its budget.
 """
 
-from natd.core.candidates import path_kind, targets
+from natd.core.candidates import LOWEST_PORT, path_kind, targets
 from natd.core.plans import Situation
 from natd.core.reach_events import Surroundings
 from natd.core.types import Address, Candidate, CandidateKind, NatReport, PathKind
@@ -79,12 +79,11 @@ class Whereabouts:
         The path that we have may be one of another socket of the peer's; then its main one is at
         the same host, under the port that it had before or under its own.
         """
-        if in_use is None:
-            return self.seen
+        known = self._last_good if in_use is None else (in_use,)
         lan = (c.address for c in self._claimed if c.kind is CandidateKind.LAN)
-        ports = [address.port for address in (*self.seen[:1], *lan)]
-        moved = (in_use._replace(port=port) for port in ports)
-        return tuple(dict.fromkeys((in_use, *moved, *self.seen)))
+        ports = [a.port for a in (*self.seen[:1], *lan) if a.port >= LOWEST_PORT]
+        moved = [address._replace(port=port) for port in ports for address in known]
+        return tuple(dict.fromkeys((*known, *moved, *self.seen)))
 
     def situation(self, *, have_checks_failed: bool) -> Situation:
         return Situation(self.surroundings.nat, self.their_nat, have_checks_failed)

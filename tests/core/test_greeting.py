@@ -86,6 +86,16 @@ def test_an_absent_peer_is_greeted_less_and_less_until_it_is_met():
     assert greetings.get_timer() is None
 
 
+def test_the_ports_of_a_host_take_turns_and_hosts_are_greeted_side_by_side():
+    greetings = Greetings(Random(1))
+    port, host = THERE._replace(port=50000), Address("203.0.113.9", 40000)
+    greetings.expect(PEER, (THERE, port, host), START)
+    rounds = []
+    for _ in range(4):
+        rounds.append(greetings.due(greetings.get_timer()))
+    assert rounds == [[THERE, host], [port, host], [THERE, host], [port, host]]
+
+
 def test_however_many_greetings_come_only_so_many_cards_are_opened_and_strangers_met():
     greetings = Greetings(Random(1))
     for may, rate, burst in (
