@@ -99,13 +99,13 @@ def test_figures_come_back_from_the_disk_and_make_both_tables(tmp_path):
     told = next(c for c in CELLS if c.wants_verdict)
     figures = [
         summarise(cell, "virtual", [Run(1.25, entries=300, idle_a_minute=8.0)]),
-        summarise(cell, "real", [Run(1.5)]),
+        summarise(cell, "real", [Run(1.5)], commit="abc"),
         summarise(replace(cell, is_early=True), "virtual", [Run(1.75)]),
         summarise(told, "virtual", [Run(None, verdict_s=3.0)]),
     ]
     path = tmp_path / "figures.json"
-    save(path, "abc", figures)
-    assert load(path) == ("abc", figures)
+    save(path, figures)
+    assert load(path) == figures
     for table in (markdown(figures), report(figures)):
         assert "1 of 1" in table
         assert "verdict 1 of 1" in table

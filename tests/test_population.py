@@ -76,6 +76,6 @@ def test_shares_come_from_the_measured_cells_and_the_worse_laboratory_counts():
 def test_every_pair_of_the_population_has_a_cell(tmp_path, capsys):
     figures = [summarise(cell, "virtual", [Run(0.1)]) for cell in CELLS.values()]
     path = tmp_path / "figures.json"
-    save(path, "abc", figures)
+    save(path, figures)
     assert main([str(path)]) == 0
     assert "not measured" not in capsys.readouterr().out

@@ -3,8 +3,8 @@
 A run is what one meeting showed; `Figures` is a cell of the table.  A row shows its worst cell:
 of shares the least, of times the longest.  A cell with few runs (`FEW`) has no median worth the
 name, so those of a row with the same physical limit are taken together first.  The JSON of a
-laboratory is `{"v": 1, "commit": ..., "cells": [...]}`, a cell as `Figures` has it; only cells
-that were measured are in it.
+laboratory is `{"v": 1, "cells": [...]}`, a cell as `Figures` has it; only cells that were measured
+are in it.
 """
 
 import json
@@ -49,6 +49,7 @@ class Figures:
     cell: str
     row: str
     lab: str
+    commit: str
     early: bool
     runs: int
     direct: int
@@ -78,8 +79,8 @@ def percentile(times: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, max(0, -int(-share * len(ordered) // 1) - 1))]
 
 
-def summarise(cell: Cell, lab: str, runs: Sequence[Run]) -> Figures:
-    """A cell's runs."""
+def summarise(cell: Cell, lab: str, runs: Sequence[Run], commit: str = "") -> Figures:
+    """A cell's runs, of the code as it was at `commit`."""
     target = cell.target
     took = [r.took_s for r in runs if r.took_s is not None and r.took_s <= target.within_s]
     told = [r.verdict_s for r in runs if r.verdict_s is not None and r.verdict_s <= target.within_s]
@@ -91,6 +92,7 @@ def summarise(cell: Cell, lab: str, runs: Sequence[Run]) -> Figures:
         cell=cell.name,
         row=cell.row,
         lab=lab,
+        commit=commit,
         early=cell.is_early,
         runs=len(runs),
         direct=len(took),
@@ -163,20 +165,20 @@ def _counted(words: Iterable[str]) -> dict[str, int]:
 # --- on disk
 
 
-def save(path: Path, commit: str, measured: Iterable[Figures]) -> None:
+def save(path: Path, measured: Iterable[Figures]) -> None:
     """All of it, in one go: what was there before is replaced."""
-    value = {"v": VERSION, "commit": commit, "cells": [asdict(figures) for figures in measured]}
+    value = {"v": VERSION, "cells": [asdict(figures) for figures in measured]}
     aside = path.with_suffix(".new")
     aside.write_text(json.dumps(value, ensure_ascii=False) + "\n")
     aside.replace(path)
 
 
-def load(path: Path) -> tuple[str, list[Figures]]:
-    """The commit that was measured, and the cells."""
+def load(path: Path) -> list[Figures]:
+    """What `save` has written; ValueError if it was something else."""
     value = json.loads(path.read_text())
     if value.get("v") != VERSION:
         raise ValueError(f"{path}: not a file of figures of version {VERSION}")
-    return value["commit"], [Figures(**cell) for cell in value["cells"]]
+    return [Figures(**cell) for cell in value["cells"]]
 
 
 # --- tables
@@ -288,10 +290,12 @@ def report(measured: Sequence[Figures]) -> str:
 def markdown(measured: Sequence[Figures]) -> str:
     """The README's table."""
     lines = [
-        "| pair | target | real daemons: direct | median / p95 / worst | virtual internet: direct "
-        "| median / p95 / worst | kernel NAT | limit | with one early inbound packet "
-        "| entries, packets/s at most | |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "Of each laboratory: direct or told the truth, then median / p95 / worst, of the worst pair "
+        "of the row.",
+        "",
+        "| pair | target | limit | real daemons | virtual internet | kernel NAT "
+        "| with one early inbound packet | entries, packets/s | |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in ROWS:
         of_row = [f for f in measured if f.row == row.name]
@@ -300,13 +304,10 @@ def markdown(measured: Sequence[Figures]) -> str:
         by_lab = {lab: line([f for f in of_row if f.lab == lab and not f.early]) for lab in LABS}
         early = [line([f for f in of_row if f.lab == lab and f.early]) for lab in LABS]
         found = [one for one in by_lab.values() if one is not None]
-        columns = [row.title, _target(row)]
-        for lab in ("real", "virtual"):
+        columns = [row.title, _target(row), _limits(found[0]) if found else ""]
+        for lab in ("real", "virtual", "kernel"):
             one = by_lab[lab]
-            columns += ["", ""] if one is None else [_told(one), _times(one)]
-        kernel = by_lab["kernel"]
-        columns.append("" if kernel is None else f"{_told(kernel)}, {_ms(kernel.median_s)}")
-        columns.append(_limits(found[0]) if found else "")
+            columns.append("" if one is None else f"{_told(one)}; {_times(one)}")
         columns.append(
             "; ".join(
                 f"{lab} {_told(one)}, {_ms(one.median_s)}"

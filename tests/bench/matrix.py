@@ -64,16 +64,15 @@ class Ledger:
         self._commit = commit()
         self._figures: dict[tuple[str, str], Figures] = {}
         if path is not None and path.exists():
-            _, known = load(path)
-            self._figures = {(figures.lab, figures.cell): figures for figures in known}
+            self._figures = {(figures.lab, figures.cell): figures for figures in load(path)}
         self.fresh: list[Figures] = []
 
     def add(self, cell: Cell, lab: str, runs: Sequence[Run]) -> None:
-        figures = summarise(cell, lab, runs)
+        figures = summarise(cell, lab, runs, self._commit)
         self.fresh.append(figures)
         self._figures[lab, cell.name] = figures
         if self._path is not None:
-            save(self._path, self._commit, self._figures.values())
+            save(self._path, self._figures.values())
         count = figures.verdicts if cell.wants_verdict else figures.direct
         told = "" if figures.median_s is None else f", median {figures.median_s:.3f} s"
         print(
@@ -164,7 +163,7 @@ def main() -> int:
     parser.add_argument("--markdown", type=Path, nargs="+", metavar="FILE")
     arguments = parser.parse_args()
     if arguments.markdown:
-        print(markdown([f for path in arguments.markdown for f in load(path)[1]]), end="")
+        print(markdown([f for path in arguments.markdown for f in load(path)]), end="")
         return 0
     wanted = [lab for lab in LABS if getattr(arguments, lab)] or list(LABS)
     cells = chosen(arguments.cells)

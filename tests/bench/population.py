@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="the share of pairs of users who meet directly")
     parser.add_argument("file", type=Path, nargs="+")
     parsed = parser.parse_args(arguments)
-    figures = [cell for path in parsed.file for cell in load(path)[1]]
+    figures = [cell for path in parsed.file for cell in load(path)]
     weights = population()
     result = score(weights, measured_shares(figures))
     print(table(weights, result))
