@@ -290,8 +290,8 @@ def report(measured: Sequence[Figures]) -> str:
 def markdown(measured: Sequence[Figures]) -> str:
     """The README's table."""
     lines = [
-        "Of each laboratory: direct or told the truth, then median / p95 / worst, of the worst pair "
-        "of the row.",
+        "Of each laboratory: direct or told the truth, then median / p95 / worst, of the worst "
+        "pair of the row.",
         "",
         "| pair | target | limit | real daemons | virtual internet | kernel NAT "
         "| with one early inbound packet | entries, packets/s | |",
