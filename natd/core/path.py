@@ -14,8 +14,10 @@ from dataclasses import dataclass
 
 from natd.core.types import Address, PathKind, PathReport, SocketId
 
+YOUNG_S = 2.0
 CONFIRM_AFTER_S = 3.0
-"""Linux keeps a flow for 120 s instead of 30 only if it is still used 2 s after its start."""
+"""Linux keeps a flow for 120 s instead of 30 only if it is still used 2 s after its start: who
+has heard nothing on it since then sends a check."""
 
 LEAST_PATIENCE_S = 0.25
 PATIENCE_ROUND_TRIPS = 2.5

@@ -25,7 +25,7 @@ from random import Random
 
 from natd.core.candidates import TargetBudget
 from natd.core.checks import Answered, Checks
-from natd.core.path import CONFIRM_AFTER_S, Path, cost, is_better
+from natd.core.path import CONFIRM_AFTER_S, YOUNG_S, Path, cost, is_better
 from natd.core.path_events import (
     GapClosed,
     PathChosen,
@@ -308,9 +308,8 @@ class Paths:
         elif now < self._busy_until:
             wait_s = BUSY_CHECK_S
         path.keepalive_at = now + jittered(wait_s, KEEPALIVE_JITTER, self._random)
-        confirm_at = path.since + CONFIRM_AFTER_S
-        if now < confirm_at:
-            path.keepalive_at = min(path.keepalive_at, confirm_at)
+        if now < path.since + YOUNG_S:
+            path.keepalive_at = min(path.keepalive_at, path.since + CONFIRM_AFTER_S)
 
     # --- private: which one
 

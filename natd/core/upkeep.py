@@ -36,8 +36,9 @@ BROKEN_S = 20.0
 WATCH_S = 8
 """For how long a watched mapping is silent at a time: the error of the age that is learned."""
 
-NOMINATE_S = (0.0, 0.3, 1.0, 3.0)
-"""When the peer is told that another path is in use; no answer to that is needed."""
+NOMINATE_S = (0.0, 1.0)
+"""When the peer is told that another path is in use.  It also follows our data, and the old path
+lives on for a while."""
 
 OVERLAP_S = 15.0
 """For how long the old path still takes what comes: the peer follows within `NOMINATE_S`."""

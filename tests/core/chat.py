@@ -24,7 +24,7 @@ KEY = network_key("demo", b"0123456789abcdef")
 
 NAMES = ("alice", "bob")
 EVERY_S = (1.0, 4.0)
-MEETING_S = 12.0
+MEETING_S = 30.0
 PATIENCE_S = 150.0
 """How long what was said last may take to arrive before it counts as lost."""
 

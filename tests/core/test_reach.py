@@ -323,7 +323,8 @@ def test_the_addresses_that_carried_a_path_are_remembered_newest_first():
         lab.introduce(address)
         lab.run(30.0)
     assert len(lab.reach._search.whereabouts._last_good) == LAST_GOOD_LIMIT
-    assert lab.reach._search.whereabouts._last_good[0] == THEIRS._replace(port=41000 + LAST_GOOD_LIMIT + 1)
+    newest = THEIRS._replace(port=41000 + LAST_GOOD_LIMIT + 1)
+    assert lab.reach._search.whereabouts._last_good[0] == newest
 
 
 def test_a_remembered_address_is_tried_without_a_server():
