@@ -4,7 +4,7 @@
     python -m tests.bench.matrix --virtual --seeds 50   real nodes in virtual time
     python -m tests.bench.matrix --real --runs 20       real daemons, userspace NATs over TUN
     python -m tests.bench.matrix --kernel --runs 20     real daemons behind the kernel's own NAT
-    python -m tests.bench.matrix --cells 'birthday*' --json FILE
+    python -m tests.bench.matrix --cells 'birthday*' block --json FILE
     python -m tests.bench.matrix --markdown FILE...     the README's table of what was measured
 
 `--seeds` counts for each cell; `--runs` for each row, whose cells share them.  With `--json` the
@@ -94,13 +94,17 @@ def commit() -> str:
     return described.stdout.strip() or "unknown"
 
 
-def chosen(pattern: str) -> list[Cell]:
-    """The cells whose name, or whose row's, fits."""
+def chosen(*patterns: str) -> list[Cell]:
+    """The cells whose name, or whose row's, fits one of them."""
     return [
         cell
         for row in ROWS
         for cell in (*row.cells, *row.early_cells)
-        if fnmatch.fnmatchcase(cell.name, pattern) or fnmatch.fnmatchcase(cell.row, pattern)
+        if any(
+            fnmatch.fnmatchcase(name, pattern)
+            for name in (cell.name, cell.row)
+            for pattern in patterns
+        )
     ]
 
 
@@ -158,7 +162,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=RUNS, help="of each row with real daemons")
     parser.add_argument("--jobs", type=int, default=2, help="processes for the virtual internet")
     parser.add_argument("--labs", type=int, default=2, help="laboratories at once, real and kernel")
-    parser.add_argument("--cells", default="*", metavar="GLOB", help="names of cells or rows")
+    parser.add_argument("--cells", nargs="+", default=["*"], metavar="GLOB", help="cells or rows")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, nargs="+", metavar="FILE")
     arguments = parser.parse_args()
@@ -166,9 +170,9 @@ def main() -> int:
         print(markdown([f for path in arguments.markdown for f in load(path)]), end="")
         return 0
     wanted = [lab for lab in LABS if getattr(arguments, lab)] or list(LABS)
-    cells = chosen(arguments.cells)
+    cells = chosen(*arguments.cells)
     if not cells:
-        parser.error(f"no cell is named {arguments.cells}")
+        parser.error(f"no cell is named {' or '.join(arguments.cells)}")
     ledger = Ledger(arguments.json)
     if "virtual" in wanted:
         measure_virtual(cells, arguments.seeds, arguments.jobs, ledger)
