@@ -36,7 +36,7 @@ BROKEN_S = 20.0
 WATCH_S = 8
 """For how long a watched mapping is silent at a time: the error of the age that is learned."""
 
-NOMINATE_S = (0.0, 1.0)
+NOMINATE_S = (0.0, 0.3, 1.0)
 """When the peer is told that another path is in use.  It also follows our data, and the old path
 lives on for a while."""
 
