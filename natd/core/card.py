@@ -24,6 +24,7 @@ The body, integers big-endian:
     features: count (1), each length (1), ASCII
     candidates: count (1), each kind (1), family 4 or 6 (1), address (4 or 16), port (2)
     confidence of the allocation * 255 (1) | flags (1): 1 = keeps parity | load per s * 16 (2)
+    taken ports of a block: count (1), each port (2)
     signature (64)
 
 A reader leaves out candidates of kinds that it does not know, those after the sixteenth and
@@ -90,6 +91,7 @@ _SEAL_TAG_BYTES = 16
 _HEAD = struct.Struct(">B32s32s32sQ5B2H")
 _NAT_TAIL = struct.Struct(">2BH")
 _NO_TAIL = bytes(_NAT_TAIL.size)
+TAKEN_PORTS_LIMIT = 16
 _KEEPS_PARITY = 1
 _LOAD_UNITS = 16
 _MOST_LOAD = 0xFFFF
@@ -310,6 +312,8 @@ def _encode_body(card: Card) -> bytes:
             round(min(_MOST_LOAD, max(0.0, nat.load_per_s * _LOAD_UNITS))),
         )
     )
+    taken = nat.taken_ports[-TAKEN_PORTS_LIMIT:]
+    parts.append(struct.pack(f">B{len(taken)}H", len(taken), *taken))
     return b"".join(parts)
 
 
@@ -330,6 +334,8 @@ def _decode_body(body: bytes) -> Card:
         raise DecodeError("a card's text that is not UTF-8") from error
     candidates = limit_candidates(_decode_candidates(rest))
     sure, flags, load = _NAT_TAIL.unpack(rest.take_if_there(_NAT_TAIL.size) or _NO_TAIL)
+    taken = rest.take_if_there(1) or b"\0"
+    ports = rest.take_if_there(2 * min(taken[0], TAKEN_PORTS_LIMIT))
     return Card(
         peer=PeerId(peer),
         static_public=static,
@@ -348,6 +354,7 @@ def _decode_body(body: bytes) -> Card:
             allocation_confidence=sure / 255,
             keeps_parity=bool(flags & _KEEPS_PARITY),
             load_per_s=load / _LOAD_UNITS,
+            taken_ports=struct.unpack(f">{len(ports) // 2}H", ports),
         ),
         features=features,
     )

@@ -99,6 +99,7 @@ class Escalation:
     def begin(self, situation: Situation, way: Way, now: float) -> bool:
         """Carry out our half of what the situation demands; False where that is nothing."""
         is_premature = situation.is_premature and not situation.wants_anchors
+        taken = situation.theirs.taken_ports
         situation = _essence(situation)
         self._known += [place for place in way.places if place not in self._known]
         if self._task is not None and _is_outdated(self._task, situation, way):
@@ -108,7 +109,8 @@ class Escalation:
         if not situation.wants_plan or not self._turns.is_free(self, now):
             return False
         host = way.places[0].host
-        task = _Task(situation, way, tuple(a.port for a in self._known if a.host == host))
+        known = (*(a.port for a in self._known if a.host == host), *taken)
+        task = _Task(situation, way, tuple(dict.fromkeys(known)))
         if situation.wants_anchors:
             if not self._enclose(task, now):
                 return False

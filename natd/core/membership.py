@@ -221,6 +221,7 @@ class Membership:
             self._tell_at = now
         if self._tell_at is not None and self._tell_at <= now:
             self._tell_at = None
+            self._profile.refresh()
             self._tell_card(now)
         self._greeter.handle_timer(
             self._profile.sealed, self._roster, self._servers.is_registered, now

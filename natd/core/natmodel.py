@@ -251,6 +251,7 @@ class NatModel:
             allocation_confidence=rule.confidence,
             keeps_parity=rule.keeps_parity,
             load_per_s=self._ports.load_per_s,
+            taken_ports=self._ports.taken,
         )
 
     def _main_views(self) -> list[View]:

@@ -69,6 +69,14 @@ class PortWatch:
         is_sequence = self.rule(is_ipv6=False).allocation is Allocation.SEQUENTIAL
         return self._drift.per_s if is_sequence else 0.0
 
+    @property
+    def taken(self) -> tuple[int, ...]:
+        """Of a block: the ports in it that mappings of ours have got, oldest first."""
+        rule = self.rule(is_ipv6=False)
+        if rule.allocation is not Allocation.BLOCK:
+            return ()
+        return tuple(p for p in self._history.ports_since(None) if rule.low <= p <= rule.high)
+
     def plan_survey(self, report: NatReport, now: float) -> None:
         """Our picture has changed: more samples may be worth their while, or not any more."""
         if self._surveyed or self._misfit_at is not None:

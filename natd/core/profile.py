@@ -42,7 +42,7 @@ class Profile:
         self._nick = nick
         self._candidates: tuple[Candidate, ...] = ()
         self._mapped: tuple[Candidate, ...] = ()
-        self._nat = NatReport()
+        self._nat = self._newest_nat = NatReport()
         self._prekey = self._fresh_prekey()
         self._rotate_at = now + PREKEY_LIFETIME_S
         self._previous: tuple[Prekey, float] | None = None  # with the instant of its end
@@ -74,10 +74,15 @@ class Profile:
 
     def set_nat(self, report: NatReport) -> bool:
         """A report that differs in how sure it is is no news, unless others act upon that."""
+        self._newest_nat = report
         if _what_counts(self._nat) == _what_counts(report):
             return False
-        self._nat = report
         return self._renew()
+
+    def refresh(self) -> None:
+        """Before a new card is told: it may as well tell what was no news by itself."""
+        if self._nat != self._newest_nat:
+            self._renew()
 
     def handle_timer(self, now: float) -> bool:
         """Rotate what is due; True if there is a new card."""
@@ -111,6 +116,7 @@ class Profile:
         return Prekey(self._random.randbytes(PREKEY_BYTES))
 
     def _renew(self) -> bool:
+        self._nat = self._newest_nat
         self.sequence += 1
         self.sealed = self._seal()
         return True

@@ -142,6 +142,9 @@ class NatReport:
     """An even local port gets an even external one, an odd one an odd one."""
     load_per_s: float = 0.0
     """Of a sequential allocation: how many steps others take a second, as far as measured."""
+    taken_ports: tuple[int, ...] = ()
+    """Of a block: ports that mappings of ours hold, as servers have shown.  No packet of a peer's
+    to them and none from them can meet."""
 
     @property
     def is_hard(self) -> bool:

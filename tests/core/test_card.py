@@ -49,6 +49,7 @@ CARD = Card(
         allocation_confidence=0.8,
         keeps_parity=True,
         load_per_s=2.5,
+        taken_ports=(50001, 50400),
     ),
     features=("files",),
 )
@@ -104,7 +105,7 @@ def test_the_layout_is_the_one_written_down() -> None:
         + "05616c696365" + "010566696c6573"
         + "04" + "0004c0a801149c40" + "00040a0000079c40"
         + "010620010db80000000000000000000000209c40" + "0304cb007109ef32"
-        + "cc010028"
+        + "cc010028" + "02c351c4e0"
     )  # fmt: skip
     Ed25519PublicKey.from_public_bytes(ALICE.peer).verify(
         body[-64:], b"\x0bnatd/1 card" + binding + signed
@@ -268,6 +269,12 @@ def test_every_mapping_class_survives_the_card(mapping: Mapping) -> None:
 def test_a_card_that_ends_with_its_candidates_tells_nothing_more_of_its_nat() -> None:
     card = open_card(sign_and_seal(HEAD + TEXTS + b"\0", ALICE), NETWORK_KEY)
     assert card.nat == NatReport()
+
+
+def test_a_card_tells_the_newest_taken_ports_and_no_more_than_its_limit() -> None:
+    nat = replace(CARD.nat, taken_ports=tuple(range(50000, 50040)))
+    opened = open_card(seal_card(replace(CARD, nat=nat), ALICE, NETWORK_KEY), NETWORK_KEY)
+    assert opened.nat.taken_ports == tuple(range(50040 - cards.TAKEN_PORTS_LIMIT, 50040))
 
 
 def test_a_load_beyond_what_a_card_can_tell_is_the_most_that_it_can() -> None:

@@ -289,6 +289,18 @@ def test_every_port_that_was_ever_named_counts_as_taken():
 # --- anchors
 
 
+@pytest.mark.parametrize("lower", [True, False])
+def test_ports_that_the_peers_card_says_are_taken_are_neither_met_at_nor_sprayed(lower):
+    middle = (BLOCK.low + BLOCK.high + 1) // 2
+    taken = (middle, middle + 1, BLOCK.low + 7)
+    escalation = _escalation(lower=lower)
+    assert _begin(escalation, BLOCK, replace(BLOCK, taken_ports=taken))
+    ports = {datagram.address.port for datagram in _run_out(escalation, START + 10.0)}
+    assert ports
+    assert ports.isdisjoint(taken)
+    assert ports == {middle + 2} or len(ports) >= 200
+
+
 def _answer_samples(escalation, port, skip=frozenset(), stride=1):
     """Let the burst through a NAT that counts up; gives the port of each opener."""
     ports = {}

@@ -57,6 +57,20 @@ def test_the_history_is_bounded_in_number_and_in_time():
     assert history.ports_since(None) == [7]
 
 
+def test_the_ports_of_a_block_that_we_hold_are_told_and_those_of_no_block_are_not():
+    watch = PortWatch()
+    held = [20_511, 20_700, 20_483, 20_990, 20_600]
+    for number, port in enumerate(held):
+        destination = Address(SERVER, 8080 + number)
+        watch.add(MAIN_SOCKET, 40000, destination, Address(OUTSIDE, port), START)
+    assert sorted(watch.taken) == sorted(held)
+    watch.clear()
+    for number in range(5):
+        destination = Address(SERVER, 8080 + number)
+        watch.add(MAIN_SOCKET, 40000, destination, Address(OUTSIDE, 5000 + number), START)
+    assert watch.taken == ()
+
+
 def test_a_survey_is_for_hard_nats_whose_samples_leave_a_doubt():
     assert is_survey_wanted(BLOCK)
     assert is_survey_wanted(SEQUENCE)

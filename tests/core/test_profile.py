@@ -1,5 +1,6 @@
 """Our own card: its prekeys rotate, its number grows, and only news make another one."""
 
+from dataclasses import replace
 from random import Random
 
 from natd.core.card import Identity, open_card
@@ -66,6 +67,19 @@ def test_more_confidence_is_news_only_where_others_act_upon_it():
     assert not profile.set_nat(NatReport(Mapping.INDEPENDENT, confidence=0.8))
     assert profile.set_nat(NatReport(Mapping.INDEPENDENT, confidence=SURE))
     assert not profile.set_nat(NatReport(Mapping.INDEPENDENT, confidence=0.99))
+
+
+def test_a_card_that_is_told_anyway_tells_what_was_no_news_by_itself():
+    profile = _profile()
+    report = NatReport(Mapping.DEPENDENT, Filtering.UNKNOWN, Allocation.BLOCK, 0.9)
+    assert profile.set_nat(report)
+    profile.refresh()
+    sequence = profile.sequence
+    assert not profile.set_nat(replace(report, taken_ports=(5000, 5001)))
+    assert _card(profile).nat.taken_ports == ()
+    profile.refresh()
+    assert _card(profile).nat.taken_ports == (5000, 5001)
+    assert profile.sequence == sequence + 1
 
 
 def test_the_prekey_rotates_each_hour_and_the_one_before_it_lives_for_two():
