@@ -20,6 +20,7 @@ Rules:
 """
 
 from collections.abc import Sequence
+from itertools import chain, islice
 from random import Random
 
 from natd.core.shots import MOST_SHOTS, RATE, Plan, Shot, Technique
@@ -70,7 +71,8 @@ def spray_block(
     random: Random,
 ) -> Plan:
     """From so many ports of our block, each to another of theirs."""
-    span = [port for port in range(theirs.low, theirs.high + 1) if port not in known]
+    in_use = frozenset(known)
+    span = [port for port in range(theirs.low, theirs.high + 1) if port not in in_use]
     shots: list[Shot] = []
     for socket in range(turns.helper_sockets + 1):
         # A block that is larger than theirs goes over it again, from another socket.
@@ -102,10 +104,13 @@ def reach_anchors(entries: int, anchors: Sequence[int], turns: Turns) -> Plan:
 
 
 def meeting_ports(report: NatReport, known: Sequence[int], count: int) -> tuple[int, ...]:
-    """The ports of a block that its peer opens to: from its middle on, but none that is in use."""
+    """The ports of a block that its peer opens to: from its middle on, but none that is in use,
+    unless all are."""
     middle = (report.low + report.high + 1) // 2
-    ports = (*range(middle, report.high + 1), *range(report.low, middle))
-    return tuple(port for port in ports if port not in known)[:count]
+    in_use = frozenset(known)
+    ports = chain(range(middle, report.high + 1), range(report.low, middle))
+    free = (port for port in ports if port not in in_use)
+    return tuple(islice(free, count)) or (middle,)
 
 
 def allowance(report: NatReport, turns: Turns) -> int:

@@ -20,6 +20,7 @@ from random import Random
 from natd.core import stun
 from natd.core.anchors import MOST_ANCHORS, Anchor, Enclosing, sampling_places, sockets_wanted
 from natd.core.blocks import meeting_ports
+from natd.core.candidates import LOWEST_PORT
 from natd.core.checks import LOW_TTL, Checks
 from natd.core.plans import Situation, make_plan
 from natd.core.schedule import Ladder, earliest
@@ -290,7 +291,8 @@ class Escalation:
         self._turns.give_back(self)
 
     def _send(self, address: Address, socket: SocketId, is_opener: bool, now: float) -> None:
-        if self._turns.may_send(address.host, now):
+        # A card may say anything of its NAT, and anchors are the peer's word.
+        if address.port >= LOWEST_PORT and self._turns.may_send(address.host, now):
             ttl = LOW_TTL if is_opener else None
             self._datagrams.append(self._checks.request(address, socket, now, ttl))
 

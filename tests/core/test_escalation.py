@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from random import Random
+from time import perf_counter
 
 import pytest
 
 from natd.core import stun
 from natd.core.anchors import MOST_ANCHORS
+from natd.core.blocks import meeting_ports
 from natd.core.checks import LOW_TTL, Checks
 from natd.core.escalation import (
     LINGER_S,
@@ -368,3 +370,42 @@ def test_without_an_answer_from_a_server_there_are_no_anchors():
     _run_out(escalation, START + 5.0)
     assert escalation.anchors == ()
     assert escalation.technique is None
+
+
+@pytest.mark.parametrize("port", [20_600, 1024, 65_535])
+def test_a_block_whose_every_port_is_in_use_is_no_way_to_stop_us(port):
+    """What a card says of a block is its owner's word; the peer may be seen at its only port."""
+    full = replace(BLOCK, low=port, high=port, taken_ports=(port,) * 16)
+    seen = (Address("198.51.100.7", port),)
+    for ours in (SEQUENTIAL, BLOCK):
+        escalation = _escalation()
+        for _ in range(2):
+            _begin(escalation, ours, full, seen=seen, have_checks_failed=True)
+        escalation.handle_timer(START + 5.0)
+
+
+@pytest.mark.parametrize("allocation", list(Allocation))
+def test_whatever_a_card_says_no_packet_goes_to_a_port_of_a_service(allocation):
+    hostile = NatReport(
+        Mapping.DEPENDENT, allocation=allocation, stride=1, low=0, high=1100, confidence=1.0
+    )
+    sent = []
+    for ours in (EASY, SEQUENTIAL, BLOCK, RANDOM):
+        escalation = _escalation()
+        anchors = (22, 53, 1023, 1024)
+        _begin(escalation, ours, hostile, anchors=anchors, have_checks_failed=True)
+        for step in range(100):
+            escalation.handle_timer(START + 0.1 * step)
+            sent += escalation.datagrams_to_send()
+    to_peer = [each.address.port for each in sent if each.address.host == SEEN[0].host]
+    assert to_peer
+    assert min(to_peer) >= 1024
+
+
+def test_a_block_as_large_as_a_card_can_say_takes_no_time_to_think_about():
+    huge = replace(BLOCK, low=0, high=65_535)
+    known = tuple(range(32_768, 32_768 + 48))
+    began = perf_counter()
+    for _ in range(1000):
+        assert meeting_ports(huge, known, 1) == (32_816,)
+    assert perf_counter() - began < 0.5
