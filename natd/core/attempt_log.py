@@ -28,6 +28,9 @@ TAIL = 40
 MOST_SOCKETS = 512
 """Counted in one row; an escalation uses fewer."""
 
+MOST_GROWING = 64
+"""Rows that may still grow.  A peer heard from ever new addresses begins a row with each."""
+
 DETAIL_CHARACTERS = 160
 """Of a step.  Details are our own words and addresses; a server's list of those may be long."""
 
@@ -115,6 +118,8 @@ class AttemptLog:
         sockets = set() if socket is None else {socket}
         row = _Row(now, now, step, detail, 1, len(sockets))
         if step in COUNTED:
+            if len(self._open) >= MOST_GROWING:
+                del self._open[next(iter(self._open))]
             self._open[step, detail] = row, sockets
         if len(self._head) < HEAD:
             self._head.append(row)

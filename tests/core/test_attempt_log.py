@@ -1,6 +1,6 @@
 """What was tried to reach a peer, in a list that does not grow without end."""
 
-from natd.core.attempt_log import DETAIL_CHARACTERS, HEAD, TAIL, AttemptLog, Step
+from natd.core.attempt_log import DETAIL_CHARACTERS, HEAD, MOST_GROWING, TAIL, AttemptLog, Step
 from natd.core.types import SocketId
 
 BEGAN = 1000.0
@@ -65,3 +65,10 @@ def test_the_next_attempt_begins_an_empty_list():
     log.note(Step.INTRODUCED, "by a server", BEGAN + 101.0)
     assert [(entry.step, entry.at_s) for entry in log.entries] == [(Step.INTRODUCED, 1.0)]
     assert log.began == BEGAN + 100.0
+
+
+def test_a_peer_heard_from_ever_new_addresses_makes_no_longer_list_of_what_may_grow():
+    log = AttemptLog()
+    for number in range(5 * MOST_GROWING):
+        log.note(Step.HEARD, f"a check of the peer's from 203.0.113.9:{1024 + number}", number)
+    assert len(log._open) <= MOST_GROWING
