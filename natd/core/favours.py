@@ -5,7 +5,8 @@
 
 Rules:
 - A favour is worth one small packet, as large as the one that asked for it, to the host that asked.
-- An opener goes only where the path in use shows that host to be the peer's.
+- An opener goes only where the path in use shows that host to be the peer's, and each one to
+  another port is another entry in our NAT's table: no more go out than spare flows ask for.
 - A check that was here before buys nothing.
 - Answers that wait are few; beyond `MOST_LATER` the asker gets none.
 """
@@ -15,13 +16,16 @@ from collections import deque
 from natd.core import stun
 from natd.core.candidates import LOWEST_PORT
 from natd.core.checks import ANSWER_AFTER, LOW_TTL, OPEN_TO, Checks
-from natd.core.schedule import earliest
+from natd.core.schedule import Allowance, earliest
 from natd.core.types import Address, Datagram, SocketId
 
 MOST_LATER = 4
 """A spare flow and a retired one ask for one at a time; twice that for a peer that is restarted."""
 
 LONGEST_LATER_S = 300
+
+OPENERS_RATE, OPENERS_BURST = 1.0, 8.0
+"""A second and at once: a spare flow asks three times, and another one seconds later."""
 
 RECENT_CHECKS = 256
 """How many checks of the peer's are remembered."""
@@ -37,6 +41,7 @@ class Favours:
 
     def __init__(self, checks: Checks) -> None:
         self._checks = checks
+        self._openers = Allowance(OPENERS_RATE, OPENERS_BURST)
         self._later: list[tuple[float, Datagram]] = []
         self._recent: deque[bytes] = deque(maxlen=RECENT_CHECKS)  # their transactions
         self._datagrams: list[Datagram] = []
@@ -61,7 +66,7 @@ class Favours:
     def open(self, message: stun.StunMessage, in_use: tuple[Address, SocketId], now: float) -> None:
         """The path in use brought this check: grant what it asks for besides the answer."""
         port = number(message, OPEN_TO)
-        if port is not None and port >= LOWEST_PORT:
+        if port is not None and port >= LOWEST_PORT and self._openers.take(now):
             address = in_use[0]._replace(port=port)
             self._datagrams.append(self._checks.request(address, in_use[1], now, LOW_TTL))
 

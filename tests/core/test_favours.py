@@ -6,7 +6,7 @@ import pytest
 
 from natd.core import stun
 from natd.core.checks import ANSWER_AFTER, LOW_TTL, OPEN_TO, Checks, answer
-from natd.core.favours import LONGEST_LATER_S, MOST_LATER, Favours, seconds
+from natd.core.favours import LONGEST_LATER_S, MOST_LATER, OPENERS_BURST, Favours, seconds
 from natd.core.types import MAIN_SOCKET, Address, SocketId
 from tests.core.lossy_link import pair_of_secrets
 
@@ -110,3 +110,10 @@ class Lab:
 
     def sent(self):
         return self.favours.datagrams_to_send()
+
+
+def test_many_openers_asked_for_at_once_open_few_ports_of_our_nat():
+    lab = Lab()
+    for port in range(1024, 5024):
+        lab.open((OPEN_TO, seconds(port)))
+    assert len(lab.sent()) == OPENERS_BURST
