@@ -42,9 +42,7 @@ class ControlLink:
         self._router.setsockopt(zmq.LINGER, LINGER_MS)
         # Not the events of failed handshakes: their value is an errno, which is easily taken for
         # the descriptor of some living client, and a disconnection is told of each as well.
-        self._monitor = self._router.get_monitor_socket(
-            zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
-        )
+        self._monitor = self._router.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
         self._connected: set[int] = set()
         # libzmq gives the file the mode that the umask leaves; it removes a stale one itself.
         umask = os.umask(0o777 & ~mode)

@@ -16,7 +16,8 @@ section 4.1).  Each side makes its own half of the plan and needs no word of the
   and then map the peer's own probes to other ports.
 - *predict*, *steps*: see `sequences`; *open*, *spray*, *all to anchors*: see `blocks`.
 
-A side that only seems easy, because a single server was all that saw it, counts as easy until the
+A side that only seems easy, because a single server was all that saw it or none answers who could
+say that it still is, counts as easy until the
 first round of checks has failed, and as random after that, unless the other side is hard.  Where
 both only seem easy, each opens helpers and probes: one of the two may be what it seems.
 

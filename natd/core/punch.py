@@ -216,6 +216,7 @@ class Punch:
         if attempt is None or attempt.sample_by is None or socket != self._socket:
             return
         attempt.sample_by = None
+        attempt.unanswered = 0
         if poisoned:
             self._pause()
             self._events.append(FreshSocketWanted())
@@ -250,6 +251,11 @@ class Punch:
     def active(self) -> bool:
         """Whether a path is still being looked for."""
         return self._attempt is not None and not self._attempt.settled
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether this attempt goes on without a server's help."""
+        return self._attempt is not None and self._attempt.is_alone
 
     @property
     def has_failed_before(self) -> bool:
@@ -290,6 +296,7 @@ class Punch:
                 self._use_agreed_ports(now)
         if attempt.sample_by is not None and attempt.sample_by <= now:
             attempt.sample_by = None
+            attempt.unanswered += 1
             self._introduce((), now)
         if attempt.judge_at is not None and attempt.judge_at <= now:
             attempt.judged = True

@@ -20,6 +20,9 @@ FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
 RETRY_JITTER = 0.2
 VERDICT_AFTER_S = 10.0
+ALONE_AFTER = 2
+"""Unanswered samples, one for each round: about five seconds, in which a known address, the peer's
+own checks or a mutual peer are the likelier help."""
 
 
 @dataclass(slots=True)
@@ -37,6 +40,12 @@ class Attempt:
     judged: bool = False
     heard: bool = False
     settled: bool = False
+    unanswered: int = 0
+    """Samples that no server has answered, one after the other."""
+
+    @property
+    def is_alone(self) -> bool:
+        return self.unanswered >= ALONE_AFTER
 
     @property
     def judge_at(self) -> float | None:

@@ -158,7 +158,9 @@ class Search:
                     event.mapped,
                 )
             case SampleWanted():
-                situation = self.whereabouts.situation(have_checks_failed=True)
+                situation = self.whereabouts.situation(
+                    have_checks_failed=True, is_alone=self._punch.is_alone
+                )
                 if not situation.are_both_hard:
                     self._escalate(situation, now)
             case IntroductionWanted():

@@ -10,10 +10,12 @@ Rules:
 - Nothing here is proved; what may be checked is decided by `targets`, and how often by its budget.
 """
 
+from dataclasses import replace
+
 from natd.core.candidates import LOWEST_PORT, path_kind, targets
 from natd.core.plans import Situation
 from natd.core.reach_events import Surroundings
-from natd.core.types import Address, Candidate, CandidateKind, NatReport, PathKind
+from natd.core.types import SURE, Address, Candidate, CandidateKind, NatReport, PathKind
 
 LAST_GOOD_LIMIT = 4
 
@@ -85,13 +87,22 @@ class Whereabouts:
         moved = [address._replace(port=port) for port in ports for address in known]
         return tuple(dict.fromkeys((*known, *moved, *self.seen)))
 
-    def situation(self, *, have_checks_failed: bool) -> Situation:
-        return Situation(self.surroundings.nat, self.their_nat, have_checks_failed)
+    def situation(self, *, have_checks_failed: bool, is_alone: bool = False) -> Situation:
+        """`is_alone`: no server answers.  Then nobody can tell that a NAT has become another one
+        since, or has moved us to another port: what it was is no more than a guess."""
+        ours, theirs = self.surroundings.nat, self.their_nat
+        if is_alone:
+            ours, theirs = _doubted(ours), _doubted(theirs)
+        return Situation(ours, theirs, have_checks_failed)
 
     def kind_of(self, address: Address) -> PathKind:
         """What a path to there is called, if that was not named by anybody."""
         reflexive = Candidate(CandidateKind.PEER_REFLEXIVE, address)
         return path_kind(reflexive, self.surroundings.ours)
+
+
+def _doubted(report: NatReport) -> NatReport:
+    return replace(report, confidence=min(report.confidence, SURE / 2))
 
 
 def _first(address: Address, others: tuple[Address, ...]) -> tuple[Address, ...]:

@@ -57,6 +57,24 @@ def test_while_start_in_runs_one_low_ttl_opener_leaves_and_nothing_else():
     assert full == pytest.approx(CHECK_LADDER_S)
 
 
+def test_an_attempt_is_alone_once_two_samples_have_gone_unanswered_and_no_more_when_one_is():
+    lab = Lab()
+    lab.start()
+    alone_after = 0
+    while not lab.punch.is_alone:
+        assert alone_after < 5
+        while not lab.take(SampleWanted):
+            lab.run(0.05)
+        assert not lab.punch.is_alone
+        lab.run(SAMPLE_PATIENCE_S + 0.05)
+        alone_after += 1
+    assert alone_after == 2
+    while not lab.take(SampleWanted):
+        lab.run(0.05)
+    lab.punch.sampled(lab.punch.socket, OURS, poisoned=False, now=lab.now)
+    assert not lab.punch.is_alone
+
+
 def test_on_our_own_lan_nothing_waits_for_start_in():
     lab = Lab()
     lab.start(LAN, start_in_s=0.2)
