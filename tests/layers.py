@@ -55,6 +55,7 @@ CORE_ORDER = (
     "natmodel",
     "stunning",
     "turns",
+    "crowd",
     "candidates",
     "checks",
     "shots",

@@ -8,7 +8,7 @@ yet answered passes both:
   a port below 1024 or a server of ours; a private one only where the peer is in our own realm or
   was heard there on our own link; loopback only where the server saw us on loopback, too.
 - `TargetBudget` limits packets and bytes for each IP address, over all peers and networks, in
-  every minute there is, not only in those of a clock.
+  every minute there is, not only in those of a clock; and packets to all of them (`crowd`).
 """
 
 import ipaddress
@@ -17,6 +17,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from natd.core.crowd import Crowd
 from natd.core.turns import Turns
 from natd.core.types import Address, Candidate, CandidateKind, PathKind
 
@@ -203,7 +204,8 @@ SILENCES_S = (30.0, 60.0, 300.0)
 answers sees us less and less."""
 RETURN_EVERY_S = 300.0
 """How often a newer card may end a silence: as rarely as the longest one ends by itself."""
-MOST_IPS = 4_096
+MOST_IPS = 12_288
+"""More than can be begun in a minute (`crowd`), so that nobody fills the table."""
 SWEEP_S = 1.0
 """How often a full table is looked through for addresses that need not be counted any more."""
 MOST_CALLS = 10
@@ -256,6 +258,7 @@ class TargetBudget:
 
     turns: Turns = field(default_factory=Turns)
     """For what costs more than this budget: a turn of the daemon's, one at a time."""
+    _crowd: Crowd = field(default_factory=Crowd)
     _spent: dict[str, _Spent] = field(default_factory=dict)
     _swept_at: float = 0.0
 
@@ -273,8 +276,7 @@ class TargetBudget:
             return True
         if now >= spent.silent_until and self._is_in_pace(spent, now):
             if spent.has_room(size_bytes):
-                spent.take(size_bytes, now)
-                return True
+                return self._take(spent, address.host, size_bytes, now)
             if spent.sent_at[0] >= spent.silent_until:
                 spent.silent_until = now + SILENCES_S[min(spent.silences, len(SILENCES_S) - 1)]
                 spent.silences += 1
@@ -299,8 +301,7 @@ class TargetBudget:
             if not spent.calls:
                 return False
             spent.calls -= 1
-        spent.take(size_bytes, now, is_bulk=True)
-        return True
+        return self._take(spent, address.host, size_bytes, now, is_bulk=True)
 
     def can_spare(self, address: Address, now: float) -> bool:
         """Whether one more check would leave the reserve alone: asked before `allow` for what
@@ -346,6 +347,17 @@ class TargetBudget:
         if spent is None and len(self._spent) < MOST_IPS:
             spent = self._spent[address.host] = _Spent()
         return spent
+
+    def _take(
+        self, spent: _Spent, host: str, size_bytes: int, now: float, *, is_bulk: bool = False
+    ) -> bool:
+        is_called = now - spent.called_at < MINUTE_S
+        if not is_called and not self._crowd.take(host, now):
+            if not spent.sent_at and not spent.silences:
+                del self._spent[host]  # nothing is to be remembered of it
+            return False
+        spent.take(size_bytes, now, is_bulk=is_bulk)
+        return True
 
     def _is_in_pace(self, spent: _Spent, now: float) -> bool:
         if now < spent.burst_until:

@@ -15,6 +15,10 @@ CHECK_LADDER_S = (0.0, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
 """Instants of the checks in a round.  Dense at first: the far NAT opens at a moment we can't
 know, and the check that comes right after it ends the wait."""
 
+DOUBTFUL_LADDER_S = (0.0, *CHECK_LADDER_S[2:])
+"""To where a server saw a NAT that perhaps shows us another port: one packet less in the first
+moments, which the first flight needs when the peer is heard from the right one."""
+
 RETRY_LADDER_S = (0.0, 0.04, 0.16, 0.64)
 """For what was checked in an earlier round: whoever did not answer the dense ladder is more likely
 absent than shut out."""

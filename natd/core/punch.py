@@ -35,7 +35,13 @@ from random import Random
 from natd.core.agreed import call_from_agreed_port, keeps_ports, meet, public_places
 from natd.core.candidates import TargetBudget, is_private, path_kind
 from natd.core.checks import LOW_TTL, Answered, Checks
-from natd.core.ladder import CHECK_LADDER_S, FORWARDED_LADDER_S, RETRY_LADDER_S, Target
+from natd.core.ladder import (
+    CHECK_LADDER_S,
+    DOUBTFUL_LADDER_S,
+    FORWARDED_LADDER_S,
+    RETRY_LADDER_S,
+    Target,
+)
 from natd.core.punch_events import (
     AttemptFailed,
     FreshSocketWanted,
@@ -335,7 +341,7 @@ class Punch:
         assert self._attempt is not None
         address = target.candidate.address
         early = now < self._attempt.full_ttl_at and not is_private(address.host)
-        urgent = urgent or target.ladder is CHECK_LADDER_S
+        urgent = urgent or target.ladder in (CHECK_LADDER_S, DOUBTFUL_LADDER_S)
         ttl = LOW_TTL if early else target.ttl
         self._send(address, target.socket, ttl, now, urgent=urgent)
         target.last_sent = now
@@ -352,6 +358,8 @@ class Punch:
                 ladder = FORWARDED_LADDER_S
             elif key in self._tried:
                 ladder = RETRY_LADDER_S
+            elif self._nats[1].may_be_hard and candidate.kind is CandidateKind.SERVER_REFLEXIVE:
+                ladder = DOUBTFUL_LADDER_S
             if key not in self._targets:
                 self._targets[key] = Target(candidate, self._socket, ladder, at=now)
             self._tried.add(key)

@@ -21,8 +21,9 @@ FIRST_HELPER = 0x100000
 HOST_RATE, HOST_BURST = 1.0, 3_840.0
 """Packets a second to a host that has not answered, and at once: twice what one wave may send."""
 
-ALL_RATE, ALL_BURST = 34.0, 16_384.0
-"""The same to all of them."""
+ALL_RATE, ALL_BURST = 34.0, 8_192.0
+"""The same to all of them: what a NAT remembers of it for half a minute fills half of a home
+router's table of 16,384."""
 
 MOST_HOSTS = 1_024
 

@@ -8,6 +8,7 @@ from natd.core.checks import Checks, answer
 from natd.core.punch import Punch
 from natd.core.types import (
     MAIN_SOCKET,
+    SURE,
     Address,
     Allocation,
     Candidate,
@@ -23,7 +24,7 @@ OURS = Address("203.0.113.20", 40000)
 THEIRS = Address("198.51.100.7", 40001)
 LAN = Address("192.168.1.9", 40001)
 KEEPS = NatReport(Mapping.INDEPENDENT, allocation=Allocation.PRESERVING)
-MIXES = NatReport(Mapping.INDEPENDENT, allocation=Allocation.RANDOM)
+MIXES = NatReport(Mapping.INDEPENDENT, allocation=Allocation.RANDOM, confidence=SURE)
 """Behind such a NAT no port can be agreed on, so that only the main socket is at work."""
 
 

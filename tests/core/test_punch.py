@@ -1,12 +1,13 @@
 """Opening a direct path: the ladder, the openers, the escalation, and what ends an attempt."""
 
 import itertools
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from natd.core.checks import LOW_TTL
-from natd.core.ladder import CHECK_LADDER_S, RETRY_LADDER_S
+from natd.core.ladder import CHECK_LADDER_S, DOUBTFUL_LADDER_S, RETRY_LADDER_S
 from natd.core.punch import SAMPLE_PATIENCE_S, TRIGGER_SPACING_S
 from natd.core.punch_events import (
     AttemptFailed,
@@ -18,6 +19,7 @@ from natd.core.punch_events import (
 from natd.core.rounds import SILENCE_S, VERDICT_AFTER_S
 from natd.core.types import (
     MAIN_SOCKET,
+    SURE,
     Address,
     Allocation,
     Mapping,
@@ -28,6 +30,7 @@ from natd.core.types import (
 from tests.core.punch_lab import (
     KEEPS,
     LAN,
+    MIXES,
     OURS,
     RTT_S,
     START,
@@ -45,6 +48,14 @@ def test_checks_climb_a_ladder_that_is_dense_at_first():
     lab.run(1.4)
     assert lab.offsets(THEIRS) == pytest.approx(CHECK_LADDER_S)
     assert all(check.ttl is None for _, check in lab.sent)
+
+
+def test_where_the_port_may_be_another_one_a_packet_of_the_first_moments_is_left_to_the_flight():
+    lab = Lab()
+    lab.start(nats=(MIXES, replace(MIXES, confidence=SURE / 2)))
+    lab.run(1.4)
+    assert lab.offsets(THEIRS) == pytest.approx(DOUBTFUL_LADDER_S)
+    assert len(DOUBTFUL_LADDER_S) == len(CHECK_LADDER_S) - 1
 
 
 def test_while_start_in_runs_one_low_ttl_opener_leaves_and_nothing_else():
