@@ -60,7 +60,7 @@ def doctor_lines(reply: Json) -> list[Line]:
         lines.append([])
     helps = reply.get("helps") or []
     verdict = str(reply.get("verdict", ""))
-    if helps and reply.get("peer"):
+    if helps and reply.get("peer") and not reply.get("path"):
         verdict = f"No path to {full_name(reply['peer'])}: {reply.get('why')}."
     lines += [[(line, "bold")] for line in wrapped(verdict, 0)]
     if helps:

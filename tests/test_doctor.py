@@ -102,6 +102,13 @@ def test_a_step_that_this_natctl_does_not_know_is_shown_as_it_is() -> None:
     assert "   1.00  relayed by x" in shown({**REPLY, "attempt": {"age_s": 2.0, "steps": steps}})
 
 
+def test_a_peer_with_a_path_is_not_said_to_have_none_because_a_server_is_lost() -> None:
+    verdict = "No server answers, though others do."
+    lines = shown({**REPLY, "state": "online", "path": {"kind": "direct"}, "verdict": verdict})
+    assert verdict in lines
+    assert not [line for line in lines if line.startswith("No path")]
+
+
 def test_an_answer_of_an_older_daemon_is_shown_too() -> None:
     older = {"checks": [{"name": "path", "ok": True, "text": "fine"}], "verdict": "All is well."}
     assert shown(older) == ["ok    path    fine", "All is well."]
