@@ -351,8 +351,7 @@ class TargetBudget:
     def _take(
         self, spent: _Spent, host: str, size_bytes: int, now: float, *, is_bulk: bool = False
     ) -> bool:
-        is_called = now - spent.called_at < MINUTE_S
-        if not is_called and not self._crowd.take(host, now):
+        if not self._crowd.take(host, now):
             if not spent.sent_at and not spent.silences:
                 del self._spent[host]  # nothing is to be remembered of it
             return False

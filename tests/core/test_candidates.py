@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from natd.core import candidates
 from natd.core.candidates import (
     MOST_IPS,
     TargetBudget,
@@ -15,6 +16,7 @@ from natd.core.candidates import (
     local_candidates,
     targets,
 )
+from natd.core.crowd import ALL_BURST, ALL_RATE, NETWORK_BURST, NETWORK_RATE
 from natd.core.types import Address, Candidate, CandidateKind
 
 START = 1000.0
@@ -322,13 +324,51 @@ def test_newer_cards_end_a_silence_once_in_five_minutes():
     assert all(after - before >= 300 for before, after in itertools.pairwise(began))
 
 
-def test_a_table_full_of_addresses_refuses_new_ones_and_recovers_when_they_are_old():
+def test_a_table_full_of_addresses_refuses_new_ones_and_recovers_when_they_are_old(monkeypatch):
+    monkeypatch.setattr(candidates, "MOST_IPS", 1000)
     budget = TargetBudget()
-    for number in range(MOST_IPS):
+    for number in range(1000):
         assert budget.allow(Address(f"10.{number >> 8}.{number & 255}.1", 4000), 84, START)
     assert not budget.allow(VICTIM, CHECK_BYTES, START + 1.0)
     assert budget.allow(VICTIM, CHECK_BYTES, START + 61.0)
     assert len(budget._spent) == 1
+
+
+def test_thousands_of_addresses_together_get_no_more_than_all_may_and_do_not_fill_the_table():
+    """As a member of an open network names them, in the cards of members that it makes up."""
+    budget = TargetBudget()
+    sent = 0
+    for step in range(6000):
+        now = START + step * 0.01
+        for number in range(10):
+            host = (step * 10 + number) % 16_384
+            address = Address(f"198.{18 + (host >> 16)}.{host >> 8 & 255}.{host & 255}", 4000)
+            sent += budget.allow(address, CHECK_BYTES, now)
+            sent += budget.allow_bulk(address, FLIGHT_BYTES, now)
+    assert sent <= ALL_BURST + 60.0 * ALL_RATE
+    assert len(budget._spent) < MOST_IPS
+
+
+def test_a_newcomer_whose_checks_come_is_checked_while_somebody_floods_us():
+    budget = TargetBudget()
+    for number in range(8192):
+        budget.allow(Address(f"198.18.{number >> 8}.{number & 255}", 4000), CHECK_BYTES, START)
+    assert not budget.allow(VICTIM, CHECK_BYTES, START)
+    budget.called(VICTIM, START)
+    assert budget.allow(VICTIM, CHECK_BYTES, START)
+    assert not budget.allow(VICTIM, CHECK_BYTES, START)
+
+
+def test_one_ipv6_network_is_one_victim_whatever_its_addresses():
+    budget = TargetBudget()
+    sent = 0
+    for step in range(600):
+        for number in range(20):
+            address = Address(f"2001:db8:0:1::{step * 20 + number:x}", 4000)
+            sent += budget.allow(address, CHECK_BYTES, START + step * 0.1)
+    assert sent <= NETWORK_BURST + 60.0 * NETWORK_RATE
+    assert budget.allow(Address("2001:db8:0:2::1", 4000), CHECK_BYTES, START + 60.0)
+    assert budget.allow(Address("fe80::1%eth0", 4000), CHECK_BYTES, START + 60.0)
 
 
 # --- helpers
