@@ -74,6 +74,7 @@ class Membership:
         self._profile = Profile(
             identity, settings.key, settings.nick, random, sequence=card_sequence, now=now
         )
+        self._profile.set_nat(nat.report())  # known already where another network was joined first
         self._tell_at: float | None = None  # None: everyone has our newest card
         self._untold: set[PeerId] = set()  # but those, who had no session when it was told
         self._servers = Servers(self.network, identity, nat, random, now)

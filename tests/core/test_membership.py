@@ -14,7 +14,7 @@ from natd.core.profile import PREKEY_LIFETIME_S
 from natd.core.rendezvous import Bye, Register, Sample
 from natd.core.roster import PEERS_LIMIT, NetworkSettings
 from natd.core.routing import CHECK, RENDEZVOUS, TAG, Routed, Unrouted
-from natd.core.secrets import Prekey, network_key
+from natd.core.secrets import Prekey, network_id, network_key
 from natd.core.types import MAIN_SOCKET, Address, NatReport, PeerState
 from tests.core.village import Village
 from tests.nat import PORT_RESTRICTED
@@ -274,6 +274,23 @@ def test_two_networks_of_one_node_know_nothing_of_each_other_and_share_its_nat()
         networks = member.node._memberships
         assert [len(each.peers(village.internet.now)) for each in networks.values()] == [1, 1]
         assert member.node.nat != NatReport()
+
+
+def test_a_network_that_is_joined_later_is_told_at_once_what_is_known_of_our_nat():
+    village = Village()
+    nat = village.internet.add_nat(PORT_RESTRICTED)
+    alice, bob = village.member("alice", nat), village.member("bob", port=40001)
+    other = network_key("other", b"secret")
+    alice.start()
+    village.internet.run(10.0)
+    assert alice.node.nat != NatReport()
+    bob.start()
+    for member in (alice, bob):
+        settings = NetworkSettings("other", other, member.name)
+        member.node.join(settings, tuple(village.servers), village.internet.now)
+    village.internet.run(5.0)
+    (seen,) = bob.node._memberships[network_id(other)].peers(village.internet.now)
+    assert seen.nat.mapping is alice.node.nat.mapping
 
 
 def _identity(name):
