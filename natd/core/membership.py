@@ -297,7 +297,8 @@ class Membership:
                         self.drain_peer(self._peers[absent], now)
                 case ServersSilent(lost):
                     verdict = judge_servers(udp_works=self._surroundings().udp_works)
-                    reason = f"{lost.reason}: {verdict.text}"
+                    somebody_is_here = any(peer.is_online for peer in self._peers.values())
+                    reason = lost.reason if somebody_is_here else f"{lost.reason}: {verdict.text}"
                     self._events.append(replace(lost, reason=reason, code=verdict.code))
                     self._tell_surroundings(now)
                 case events.ServerAnswered() | events.ServerLost():

@@ -293,6 +293,18 @@ def test_a_network_that_is_joined_later_is_told_at_once_what_is_known_of_our_nat
     assert seen.nat.mapping is alice.node.nat.mapping
 
 
+def test_with_somebody_here_a_lost_server_needs_no_explanation():
+    village = Village()
+    alice, bob = village.member("alice"), village.member("bob", port=40001)
+    alice.start()
+    bob.start()
+    village.internet.run(5.0)
+    village.kill_server()
+    village.internet.run(60.0)
+    (lost,) = alice.attached.events_of(events.ServerLost)
+    assert lost.reason.endswith("has stopped answering")
+
+
 def _identity(name):
     return Identity(Random(name).randbytes(32))
 
