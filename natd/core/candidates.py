@@ -6,7 +6,7 @@ yet answered passes both:
 
 - `targets()` keeps only addresses that can be a peer: never multicast, broadcast, unspecified,
   a port below 1024 or a server of ours; a private one only where the peer is in our own realm or
-  was heard there on our own link; loopback only where the server saw us on loopback, too.
+  was heard there on our own link; loopback only where a server of ours is there, too.
 - `TargetBudget` limits packets and bytes for each IP address, over all peers and networks, in
   every minute there is, not only in those of a clock; and packets to all of them (`crowd`).
 """
@@ -112,7 +112,8 @@ def targets(
     same_site = bool({a.host for a in seen} & {a.host for a in ours})
     forbidden = frozenset(servers)
     realm = [address.host for address in (*ours, *forbidden)]
-    loopback = any(is_loopback(host) for host in realm)
+    # Whoever is elsewhere may say that we are at loopback, and have us knock at our own services.
+    loopback = any(is_loopback(address.host) for address in forbidden)
     private_realm = loopback or any(is_private(host) for host in realm)
     offered = [
         *(Candidate(CandidateKind.LAN, address) for address in on_link),

@@ -71,6 +71,10 @@ MOST_KEPT = 16
 """Of the targets of agreed ports, those of the last two rounds, for which an answer may be on
 its way."""
 
+MOST_TRIED = 256
+"""Places that are remembered as checked before: somebody may introduce an absent peer at ever new
+ones, all day long."""
+
 UNKNOWN_RTT_S = 0.2
 SAMPLE_PATIENCE_S = 1.0
 INTRODUCTION_PATIENCE_S = 0.5
@@ -363,6 +367,8 @@ class Punch:
             if key not in self._targets:
                 self._targets[key] = Target(candidate, self._socket, ladder, at=now)
             self._tried.add(key)
+        if len(self._tried) > MOST_TRIED:
+            self._tried = {(place.address, self._socket) for place in self._places}
 
     def _use_agreed_ports(self, now: float) -> None:
         """Meet on ports that no early packet can have spoilt; one of ours in each round."""

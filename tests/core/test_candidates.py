@@ -99,9 +99,10 @@ def test_a_private_address_is_tried_where_the_server_is_in_our_own_realm():
     assert chosen == (lan,)
 
 
-def test_loopback_is_tried_only_where_a_server_sees_us_on_loopback():
+def test_loopback_is_tried_only_where_a_server_is_on_loopback():
     loopback = Address("127.0.0.1", 40001)
-    chosen = targets([], seen=[loopback], ours=[Address("127.0.0.1", 40000)], servers=[SERVER])
+    server, ours = Address("127.0.0.1", 8080), Address("127.0.0.1", 40000)
+    chosen = targets([], seen=[loopback], ours=[ours], servers=[server])
     assert [c.address for c in chosen] == [loopback]
     in_a_lan = targets([], seen=[loopback], ours=[Address("192.168.1.4", 40000)], servers=[SERVER])
     assert in_a_lan == ()
@@ -332,6 +333,14 @@ def test_a_table_full_of_addresses_refuses_new_ones_and_recovers_when_they_are_o
     assert not budget.allow(VICTIM, CHECK_BYTES, START + 1.0)
     assert budget.allow(VICTIM, CHECK_BYTES, START + 61.0)
     assert len(budget._spent) == 1
+
+
+def test_a_server_elsewhere_that_sees_us_at_loopback_opens_no_loopback_to_anybody():
+    service = Candidate(CandidateKind.MAPPED, Address("127.0.0.1", 5432))
+    at_loopback = [Address("127.0.0.1", 40000)]
+    assert targets([service], seen=at_loopback, ours=at_loopback, servers=[SERVER]) == ()
+    ours = Address("127.0.0.1", 8080)
+    assert targets([service], seen=[], ours=at_loopback, servers=[ours]) == (service,)
 
 
 def test_thousands_of_addresses_together_get_no_more_than_all_may_and_do_not_fill_the_table():
