@@ -53,6 +53,10 @@ _PLACES = {
     CandidateKind.FORWARDED: "its own port, as if somebody had forwarded it",
 }
 
+HOPE_S = 4.0
+"""After an introduction or a first sign of the peer a path is likely, and a reason why there is none
+would be wrong a moment later.  The first verdict of an attempt waits for nothing."""
+
 MOST_ADDRESSES = 3
 """Named in one step of the log."""
 
@@ -94,6 +98,7 @@ class Diagnosis:
         self._told: Verdict | None = None  # None: no attempt has failed
         self._codes: set[VerdictCode] = set()  # told in this attempt
         self._is_news = False  # whether something was learned since the last look
+        self._hope_until = float("-inf")  # until when another verdict may prove premature
 
     # --- inputs
 
@@ -110,6 +115,7 @@ class Diagnosis:
         """Somebody has told where the peer is; `by` is for people."""
         self._introduced_at, self._has_left, self._needs_server = now, False, False
         self._seen = seen
+        self._hope_until = now + HOPE_S
         if self._path is None and not self._watches:
             self._begin(now)
         if self._watches:
@@ -175,7 +181,8 @@ class Diagnosis:
                 is_counted = technique is not None and step is not Step.CHECKS
                 self._log.note(step, detail, now, socket if is_counted else None)
             elif head == _RESPONSE:
-                self._is_news = self._is_news or not self._heard
+                if not self._heard:
+                    self._is_news, self._hope_until = True, now + HOPE_S
                 self._heard = True
                 self._log.note(Step.HEARD, f"a check of the peer's from {address}", now)
             else:
@@ -201,6 +208,8 @@ class Diagnosis:
         """Drain: what is to be told, once, after an attempt has failed.  `may_guess`: whether
         more than plain checks may be spent on this peer."""
         if not (self._has_failed and self._is_news) or self._path is not None:
+            return None
+        if self._told is not None and now < self._hope_until:
             return None
         self._is_news = False
         self._told = verdict = judge(self._findings(card, may_guess))

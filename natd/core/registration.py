@@ -276,6 +276,10 @@ class Registration:
         self, answer: rendezvous.Registered, question: Question, now: float
     ) -> None:
         moved = self.observed is not None and self.observed != answer.observed
+        if self.state == "lost":
+            # What its ports saw before, if they ever did, is old by now.
+            for place in self._sampling.begin(now):
+                self._send_sample(place, MAIN_SOCKET, now)
         self.state = "registered"
         self.observed = answer.observed
         self.rtt_s = now - question.sent_at

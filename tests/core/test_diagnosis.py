@@ -5,7 +5,7 @@ from dataclasses import replace
 from natd.core.attempt_log import Step
 from natd.core.card import Card
 from natd.core.checks import LOW_TTL
-from natd.core.diagnosis import Diagnosis
+from natd.core.diagnosis import HOPE_S, Diagnosis
 from natd.core.punch_events import AttemptFailed, IntroductionWanted, SampleWanted
 from natd.core.reach_events import PathDown, PathMoved, PathUp, Surroundings
 from natd.core.turns import Turns
@@ -31,6 +31,7 @@ OURS, THEIRS = Address("198.51.100.1", 40000), Address("198.51.100.2", 40001)
 RANDOM = NatReport(Mapping.DEPENDENT, allocation=Allocation.RANDOM, confidence=0.94)
 EASY = NatReport(Mapping.INDEPENDENT, allocation=Allocation.PRESERVING, confidence=0.94)
 CARD = Card(PeerId(bytes(32)), bytes(32), bytes(32), 1, "bob", (), RANDOM)
+EASY_CARD = replace(CARD, nat=EASY)
 SURROUNDINGS = Surroundings((OURS,), frozenset(), RANDOM)
 TARGETS = (Candidate(CandidateKind.SERVER_REFLEXIVE, THEIRS),)
 PATH = PathReport(PathKind.DIRECT, THEIRS, 0.1, "simultaneous-open", BEGAN)
@@ -54,10 +55,25 @@ def test_a_better_verdict_follows_when_something_was_learned_and_each_only_once(
     diagnosis.take(AttemptFailed(heard=False), BEGAN + 10.0)
     assert verdict(diagnosis).code is VerdictCode.BOTH_RANDOM
     diagnosis.absent(SERVER, BEGAN + 20.0)
-    assert verdict(diagnosis).code is VerdictCode.NOT_REGISTERED
+    assert verdict(diagnosis, 20.0).code is VerdictCode.NOT_REGISTERED
     diagnosis.introduced(f"by {SERVER}", (THEIRS,), BEGAN + 30.0)
-    assert verdict(diagnosis) is None
+    assert verdict(diagnosis, 30.0 + HOPE_S) is None
     assert diagnosis.told.code is VerdictCode.BOTH_RANDOM
+
+
+def test_after_a_first_sign_of_the_peer_another_verdict_waits_whether_a_path_follows():
+    easy = replace(SURROUNDINGS, nat=EASY)
+    diagnosis = introduced()
+    diagnosis.set_surroundings(easy)
+    diagnosis.take(AttemptFailed(heard=False), BEGAN + 10.0)
+    first = diagnosis.next_verdict(EASY_CARD, may_guess=True, now=BEGAN + 10.0)
+    diagnosis.sent([Datagram(ANSWER, THEIRS)], TARGETS, None, BEGAN + 20.0)
+    early, late = (
+        diagnosis.next_verdict(EASY_CARD, may_guess=True, now=BEGAN + 20.0 + after_s)
+        for after_s in (HOPE_S - 0.1, HOPE_S)
+    )
+    assert early is None
+    assert late.code is not first.code
 
 
 def test_a_server_that_has_not_heard_of_the_peer_yet_does_not_contradict_one_that_has():
@@ -162,8 +178,8 @@ def introduced():
     return diagnosis
 
 
-def verdict(diagnosis):
-    return diagnosis.next_verdict(CARD, may_guess=True, now=BEGAN + 10.0)
+def verdict(diagnosis, after_s=10.0):
+    return diagnosis.next_verdict(CARD, may_guess=True, now=BEGAN + after_s)
 
 
 def steps(diagnosis):

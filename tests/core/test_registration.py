@@ -349,6 +349,8 @@ def test_a_server_that_never_answers_is_lost_within_ten_seconds_and_still_tried(
     meeting.run(16.0)
     assert guest.registration.state == "registered"
     assert len(guest.of(Leased)) == 1
+    meeting.run(1.0)
+    assert {event.server_address.port for event in guest.of(Sampled)} == {8081, 8082, 8083}
 
 
 def test_a_server_that_dies_is_lost_within_35_seconds_and_found_within_31_of_its_return() -> None:
