@@ -397,7 +397,7 @@ class Membership:
             case SeekArrived(seek):
                 self._say(self._mutual.introductions(peer, seek, self._peers, now), now)
             case IntroduceArrived(introduce):
-                if self._mutual.may_be_introduced(now):
+                if self._mutual.may_be_introduced(peer.card.peer, now):
                     self._introduce(as_news(introduce), f"by {peer.card.nick}", now)
             case events.PeerConnected():
                 self._greeter.met(peer.card.peer)

@@ -47,6 +47,9 @@ INTRODUCTIONS_RATE, INTRODUCTIONS_BURST = 16.0, 128.0
 """A second and at once, that we take and that we give: each costs a card to be opened, up to two
 milliseconds, and checks."""
 
+TOLD_RATE, TOLD_BURST = 4.0, float(INTRODUCED_AT_ONCE)
+"""Of those that we take, from one peer: who tells of more than it may leaves room for others."""
+
 PAIR_AGAIN_S = 1.0
 """Both look for each other in the same moment, and one introduction serves the two."""
 
@@ -66,6 +69,7 @@ class Mutual:
         self._asking = Allowance(SEEKS_RATE, SEEKS_BURST)
         self._given = Allowance(INTRODUCTIONS_RATE, INTRODUCTIONS_BURST)
         self._taken = Allowance(INTRODUCTIONS_RATE, INTRODUCTIONS_BURST)
+        self._told_by: dict[PeerId, Allowance] = {}
         self._pairs: dict[frozenset[PeerId], float] = {}  # when introduced, oldest first
 
     # --- as one who seeks
@@ -134,9 +138,10 @@ class Mutual:
 
     # --- as one who is introduced
 
-    def may_be_introduced(self, now: float) -> bool:
-        """Whether one more introduction is looked at; takes it if so."""
-        if self._taken.take(now):
+    def may_be_introduced(self, by: PeerId, now: float) -> bool:
+        """Whether one more introduction by this peer is looked at; takes it if so."""
+        told = self._told_by.setdefault(by, Allowance(TOLD_RATE, TOLD_BURST))
+        if told.take(now) and self._taken.take(now):
             return True
         self.dropped["introductions-too-many"] += 1
         return False

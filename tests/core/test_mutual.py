@@ -4,7 +4,7 @@ import pytest
 
 from natd.core import events
 from natd.core.frames import HAVE_PREFIX_BYTES, START_IN_LIMIT_MS, Introduce, Seek, encode_frame
-from natd.core.mutual import SEEKS_BURST, SEEKS_RATE
+from natd.core.mutual import SEEKS_BURST, SEEKS_RATE, TOLD_BURST, TOLD_RATE
 from natd.core.secrets import network_key
 from natd.core.types import Address, PeerId
 from tests.core.village import Village
@@ -201,6 +201,20 @@ def test_a_flood_of_introductions_opens_no_more_cards_than_the_allowance():
     membership = alice.node._memberships[alice.network]
     assert membership.dropped["introduction-of-another-card"] <= 128 + 16 * 3
     assert membership._mutual.dropped["introductions-too-many"] > 100
+
+
+def test_one_that_floods_us_with_introductions_leaves_room_for_those_of_others():
+    village, alice, bob, carol = three(1, PORT_RESTRICTED, PORT_RESTRICTED)
+    mutual, _, now = desk(alice, village)
+    taken = {carol.peer: 0, bob.peer: 0}
+    for step in range(1000):
+        now += 0.01
+        for _ in range(10):
+            taken[carol.peer] += mutual.may_be_introduced(carol.peer, now)
+        if step % 50 == 0:
+            taken[bob.peer] += mutual.may_be_introduced(bob.peer, now)
+    assert taken[carol.peer] <= TOLD_BURST + 10.0 * TOLD_RATE
+    assert taken[bob.peer] == 20
 
 
 def test_what_is_introduced_by_a_peer_never_carries_a_chat_line():
