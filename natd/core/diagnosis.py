@@ -54,8 +54,8 @@ _PLACES = {
 }
 
 HOPE_S = 4.0
-"""After an introduction or a first sign of the peer a path is likely, and a reason why there is none
-would be wrong a moment later.  The first verdict of an attempt waits for nothing."""
+"""After an introduction or a first sign of the peer a path is likely, and a reason why there is
+none would be wrong a moment later.  The first verdict of an attempt waits for nothing."""
 
 MOST_ADDRESSES = 3
 """Named in one step of the log."""
