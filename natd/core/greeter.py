@@ -15,7 +15,7 @@ Rules:
 from dataclasses import dataclass
 from random import Random
 
-from natd.core.candidates import TargetBudget
+from natd.core.candidates import TargetBudget, is_private
 from natd.core.card import Card
 from natd.core.greeting import (
     Greeting,
@@ -111,7 +111,9 @@ class Greeter:
         if known is None and not self._absent.may_meet(now):
             roster.dropped["greetings-of-strangers"] += 1
             return None
-        answers_call = not greeting.wants_answer and self._calls.expects_answers(now)
+        # An answer from the internet is one to a greeting that was sent there.
+        may_answer_call = not greeting.wants_answer and is_private(address.host)
+        answers_call = may_answer_call and self._calls.expects_answers(now)
         return Greeted(
             card,
             greeting.sealed_card,

@@ -186,6 +186,29 @@ def test_an_answer_from_a_private_address_counts_only_after_a_call_of_ours():
     assert all(sent.datagram.address != victim for sent in village.internet.trace)
 
 
+def test_an_answer_from_the_internet_right_after_a_call_is_not_taken_for_one_on_our_link():
+    village, alice, bob = link_of_two()
+    village.internet.move(bob.host, village.internet.add_nat(SYMMETRIC_RANDOM))
+    bob.start()
+    village.internet.run(1.0)
+    theirs = bob.node._memberships[bob.network]
+    theirs._greeter.answer(theirs._profile.sealed, SOURCE, village.internet.now)
+    [answer] = theirs._greeter.datagrams_to_send()
+    alice.start()
+    village.internet.run(0.1)
+    ours = alice.node._memberships[alice.network]
+    for host, is_on_link in (("198.51.100.9", False), ("192.168.1.9", True)):
+        greeted = ours._greeter.open(
+            answer.data,
+            Address(host, 40000),
+            MAIN_SOCKET,
+            ours._roster,
+            ours._profile.sealed,
+            village.internet.now,
+        )
+        assert greeted.is_on_link is is_on_link
+
+
 # --- the pace ----------------------------------------------------------------------------------
 
 
