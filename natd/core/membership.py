@@ -297,6 +297,7 @@ class Membership:
                         self.drain_peer(self._peers[absent], now)
                 case ServersSilent(lost):
                     verdict = judge_servers(udp_works=self._surroundings().udp_works)
+                    self._mutual.left_alone(self._peers.values(), now)
                     somebody_is_here = any(peer.is_online for peer in self._peers.values())
                     reason = lost.reason if somebody_is_here else f"{lost.reason}: {verdict.text}"
                     self._events.append(replace(lost, reason=reason, code=verdict.code))

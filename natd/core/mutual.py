@@ -100,8 +100,15 @@ class Mutual:
             self._newly_met.add(peer)
             self._look_around_at = earliest(self._look_around_at, now + SETTLE_S)
 
+    def left_alone(self, peers: Iterable[Peer], now: float) -> None:
+        """No server answers any more: whoever is here may know those that are not."""
+        self._newly_met.update(peer.card.peer for peer in peers if peer.is_online)
+        if self._newly_met:
+            self._look_around_at = earliest(self._look_around_at, now + SETTLE_S)
+
     def look_around(self, peers: Iterable[Peer], now: float) -> list[tuple[Peer, Seek]]:
-        """What is to be said at this instant to those who have just come."""
+        """What is to be said at this instant to those who have just come, or were here when the
+        last server was lost."""
         if self._look_around_at is None or self._look_around_at > now:
             return []
         self._look_around_at = None

@@ -100,6 +100,23 @@ def test_who_came_when_no_server_lived_is_introduced_to_those_it_never_met():
     assert village.internet.run_until(lambda: alice.is_online(bob) and bob.is_online(alice), 5.0)
 
 
+def test_when_the_last_server_is_lost_those_who_are_here_are_asked_for_those_who_are_not():
+    """Two who had given each other up long before have a common peer all the time."""
+    for seed in range(5):
+        village, alice, bob, carol = three(seed, PORT_RESTRICTED, PORT_RESTRICTED)
+        for one, other in ((alice, bob), (bob, alice)):
+            one.node.block(one.network, other.peer, True, village.internet.now)
+        village.internet.run(1.0)
+        village.kill_server()
+        for one, other in ((alice, bob), (bob, alice)):
+            one.node.block(one.network, other.peer, False, village.internet.now)
+            one.node._memberships[one.network].peer(other.peer).reach.stop()
+        assert village.internet.run_until(
+            lambda: alice.is_online(bob) and bob.is_online(alice),  # noqa: B023
+            60.0,
+        ), seed
+
+
 def test_a_server_that_has_just_died_is_not_waited_for():
     """Its death is noticed only at the next refresh; the second round asks the mutual peer."""
     for seed in range(5):
