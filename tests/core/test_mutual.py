@@ -103,7 +103,7 @@ def test_who_came_when_no_server_lived_is_introduced_to_those_it_never_met():
 def test_when_the_last_server_is_lost_those_who_are_here_are_asked_for_those_who_are_not():
     """Two who had given each other up long before have a common peer all the time."""
     for seed in range(5):
-        village, alice, bob, carol = three(seed, PORT_RESTRICTED, PORT_RESTRICTED)
+        village, alice, bob, _ = three(seed, PORT_RESTRICTED, PORT_RESTRICTED)
         for one, other in ((alice, bob), (bob, alice)):
             one.node.block(one.network, other.peer, True, village.internet.now)
         village.internet.run(1.0)
