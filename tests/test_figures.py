@@ -9,6 +9,7 @@ from tests.bench.figures import (
     all_met,
     line,
     load,
+    load_all,
     markdown,
     percentile,
     report,
@@ -106,6 +107,9 @@ def test_figures_come_back_from_the_disk_and_make_both_tables(tmp_path):
     path = tmp_path / "figures.json"
     save(path, figures)
     assert load(path) == figures
+    later = tmp_path / "later.json"
+    save(later, [summarise(cell, "virtual", [Run(1.0)])])
+    assert [f.median_s for f in load_all([path, later])] == [1.0, 1.5, 1.75, 3.0]
     for table in (markdown(figures), report(figures)):
         assert "1 of 1" in table
         assert "verdict 1 of 1" in table

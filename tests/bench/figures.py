@@ -181,6 +181,12 @@ def load(path: Path) -> list[Figures]:
     return [Figures(**cell) for cell in value["cells"]]
 
 
+def load_all(paths: Iterable[Path]) -> list[Figures]:
+    """Of a cell that is in several files, what the last of them has."""
+    latest = {(f.lab, f.cell): f for path in paths for f in load(path)}
+    return list(latest.values())
+
+
 # --- tables
 
 

@@ -32,6 +32,7 @@ from tests.bench.figures import (
     Run,
     all_met,
     load,
+    load_all,
     markdown,
     report,
     save,
@@ -167,7 +168,7 @@ def main() -> int:
     parser.add_argument("--markdown", type=Path, nargs="+", metavar="FILE")
     arguments = parser.parse_args()
     if arguments.markdown:
-        print(markdown([f for path in arguments.markdown for f in load(path)]), end="")
+        print(markdown(load_all(arguments.markdown)), end="")
         return 0
     wanted = [lab for lab in LABS if getattr(arguments, lab)] or list(LABS)
     cells = chosen(*arguments.cells)

@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from tests.bench.figures import Figures, load
+from tests.bench.figures import Figures, load_all
 
 DCUTR = "70 % ± 7.1"
 
@@ -146,9 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="the share of pairs of users who meet directly")
     parser.add_argument("file", type=Path, nargs="+")
     parsed = parser.parse_args(arguments)
-    figures = [cell for path in parsed.file for cell in load(path)]
     weights = population()
-    result = score(weights, measured_shares(figures))
+    result = score(weights, measured_shares(load_all(parsed.file)))
     print(table(weights, result))
     return 1 if result.missing else 0
 
