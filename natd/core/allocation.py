@@ -232,7 +232,8 @@ def _block(ports: Sequence[int]) -> tuple[int, int, float, float]:
         if highest < low + size:
             # One of `_PORTS / size` blocks, and each port one of `size`.
             likely = math.log(size / _PORTS) - count * math.log(size)
-            scores[low, low + size - 1] = likely + math.log(1.0 - UNALIGNED_SHARE)
+            block = max(LOWEST_PORT, low), low + size - 1
+            scores[block] = likely + math.log(1.0 - UNALIGNED_SHARE)
     span = highest - lowest + 1
     if span <= BLOCK_SIZES[-1]:
         # All sizes and beginnings that hold the ports, sizes being as common as their inverse;

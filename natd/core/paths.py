@@ -144,6 +144,7 @@ class Paths:
             if path is not self._in_use:
                 self._choose(now)
                 if is_data:
+                    self._answered_elsewhere()
                     self._follow(path, now, is_told=is_nomination)
         elif self._paths:
             check = self._roaming.heard(address, socket, kind, now, is_data=is_data)
@@ -338,6 +339,13 @@ class Paths:
         self._elect()
         is_seamless = before is not None and before.is_quiet
         self._events.append(PathChosen(path.report(), path.socket, is_seamless))
+
+    def _answered_elsewhere(self) -> None:
+        """The peer's data comes by another path than ours goes: whether ours still works is for
+        the checks to tell, or we would suspect and clear it with every answer."""
+        current = self._in_use
+        if current is not None and current.probing_since is None:
+            current.awaiting_since = None
 
     def _follow(self, path: Path, now: float, *, is_told: bool = False) -> None:
         """The peer's data comes by this path, or we are told that it will."""

@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from natd.core.allocation import PortRule, PortSample, hit_probability, judge, predict
@@ -127,6 +127,7 @@ def test_ports_that_no_nat_gives_out_are_left_out():
     )
 
 
+@example([(1024, 0), (1025, 1), (2048, 0)])
 @given(st.lists(st.tuples(st.integers(0, 65_535), st.integers(0, 3)), max_size=24))
 def test_any_ports_give_a_rule_with_a_probability(ports):
     rule = judge([PortSample(None, port, burst) for port, burst in ports])
