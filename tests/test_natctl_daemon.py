@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from natd.core.membership import CARD_RENEWAL_S
 from tests.processes import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -153,7 +154,10 @@ def test_ping_doctor_history_and_the_rest_answer(pair: Pair) -> None:
     doctor = pair.natctl("alice", "doctor", "bob")
     assert "path found: lan " in doctor
     assert doctor.splitlines()[-1] == "All is well."
-    assert "NAT, theirs: none: " in pair.natctl("alice", "peers", "-v")
+    # What bob's NAT does he tells in a further card, CARD_RENEWAL_S after he has learned it.
+    until = time.monotonic() + 4 * CARD_RENEWAL_S
+    while "NAT, theirs: none: " not in (shown := pair.natctl("alice", "peers", "-v")):
+        assert time.monotonic() < until, shown
     pair.natctl("bob", "send", "--to", "alice", "for you", "--wait", "20")
     (message,) = pair.json("alice", "history", "--search", "for you")["messages"]
     assert (message["direction"], message["from"]["nick"]) == ("in", "bob")
