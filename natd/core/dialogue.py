@@ -19,7 +19,7 @@ from natd.core import frames
 from natd.core.conversation import Conversation, ConversationEvent
 from natd.core.events import ConversationState, OutboundMessage
 from natd.core.secrets import PairSecrets
-from natd.core.session import Pinged, Received
+from natd.core.session_events import Pinged, Received
 from natd.core.sessions import (
     RouteAdded,
     RouteDropped,

@@ -27,6 +27,7 @@ from natd.core.membership import Membership
 from natd.core.our_sockets import OurSockets, Outgoing
 from natd.core.peer import Peer
 from natd.core.presence import PeerView
+from natd.core.quic_header import destination_connection_id
 from natd.core.registration import Registration
 from natd.core.roster import NetworkSettings
 from natd.core.routing import (
@@ -42,7 +43,6 @@ from natd.core.routing import (
 from natd.core.schedule import earliest
 from natd.core.secrets import CHECK_TAG_BYTES, network_id
 from natd.core.servers import ServerReport
-from natd.core.session import destination_connection_id
 from natd.core.stunning import Stunning
 from natd.core.types import (
     MAIN_SOCKET,

@@ -23,8 +23,7 @@ Rules:
 - Behind a NAT that counts its ports up, the peer can only guess the next one from a sample that
   was taken just now: each round has a fresh socket, sampled before anything else is sent from it,
   and at once where the peer has just been sampled (`ways`).
-- Whoever is absent must find us able to answer when it returns: what is checked again, and what
-  agreed ports cost, never touches the reserve of an address' budget.
+- What is checked, and from where, is kept in `targets`; here is when, and what for.
 - After `VERDICT_AFTER_S` without a path the attempt says so, once, and goes on quietly.
 """
 
@@ -32,16 +31,8 @@ from collections import deque
 from collections.abc import Iterable
 from random import Random
 
-from natd.core.agreed import call_from_agreed_port, keeps_ports, meet, public_places
-from natd.core.candidates import TargetBudget, is_private, path_kind
-from natd.core.checks import LOW_TTL, Answered, Checks
-from natd.core.ladder import (
-    CHECK_LADDER_S,
-    DOUBTFUL_LADDER_S,
-    FORWARDED_LADDER_S,
-    RETRY_LADDER_S,
-    Target,
-)
+from natd.core.candidates import TargetBudget, path_kind
+from natd.core.checks import Answered, Checks
 from natd.core.punch_events import (
     AttemptFailed,
     FreshSocketWanted,
@@ -52,55 +43,34 @@ from natd.core.punch_events import (
 )
 from natd.core.rounds import Attempt, wait_s
 from natd.core.schedule import earliest
+from natd.core.targets import Targets
 from natd.core.types import (
     MAIN_SOCKET,
     Address,
     Allocation,
     Candidate,
-    CandidateKind,
     Datagram,
     NatReport,
     SocketId,
 )
-
-AGREED_ROUNDS = 6
-"""A minute in all.  No NAT remembers an early packet for so long, and sockets are not kept open
-for somebody who is away."""
-
-MOST_KEPT = 16
-"""Of the targets of agreed ports, those of the last two rounds, for which an answer may be on
-its way."""
-
-MOST_TRIED = 256
-"""Places that are remembered as checked before: somebody may introduce an absent peer at ever new
-ones, all day long."""
 
 UNKNOWN_RTT_S = 0.2
 SAMPLE_PATIENCE_S = 1.0
 INTRODUCTION_PATIENCE_S = 0.5
 """How long a server may take before the round goes on without its help."""
 
-MOST_PEER_REFLEXIVE = 8
-TRIGGER_SPACING_S = 0.015
-"""A check of the peer's triggers one of ours, but not one for each of a burst."""
-
 
 class Punch:
     """One peer's attempts, one after the other."""
 
     def __init__(self, checks: Checks, budget: TargetBudget, random: Random) -> None:
-        self._checks = checks
-        self._budget = budget
         self._random = random
-        self._socket = MAIN_SOCKET
+        self._targets = Targets(checks, budget)
         self._places: tuple[Candidate, ...] = ()
-        self._tried: set[tuple[Address, SocketId]] = set()
-        self._targets: dict[tuple[Address, SocketId], Target] = {}
         self._attempt: Attempt | None = None  # None: nothing is being tried
         self._nats = (NatReport(), NatReport())
         self._ours: tuple[Address, ...] = ()
         self._rtt_s = UNKNOWN_RTT_S
-        self._datagrams: list[Datagram] = []
         self._events: deque[PunchEvent] = deque()
 
     # --- inputs
@@ -131,36 +101,28 @@ class Punch:
         if before is not None and not fresh:
             attempt.round = before.round + before.asked
         else:
-            self._socket = MAIN_SOCKET
-            self._tried.clear()
-        self._nats, self._ours = nats, ours
+            self._targets.forget_tried()
+        self._places, self._nats, self._ours = tuple(targets), nats, ours
         self._rtt_s = rtt_s or UNKNOWN_RTT_S
-        others = {key: t for key, t in self._targets.items() if t.socket != self._socket}
-        self._places = tuple(targets)
-        if before is None and keeps_ports(self._nats[1]):
-            for place in public_places(self._places):
-                self._open_to_agreed_ports(place.address.host, now)
-        self._targets.clear()
-        self._add_targets(now)
-        hosts = {place.address.host for place in self._places}
-        kept = [(key, t) for key, t in others.items() if key[0].host in hosts][-MOST_KEPT:]
-        self._targets |= dict(kept)
+        self._targets.full_ttl_at = attempt.full_ttl_at
+        if before is None:
+            self._targets.open_to_agreed_ports(self._places, nats[1], now)
+        meetings = self._targets.begin(self._places, nats[1], now)
         attempt.escalate_at = attempt.full_ttl_at + wait_s(attempt.round, self._rtt_s, self._random)
         if before is not None and not fresh and not before.asked:
             # Introduced twice in one round: the other side may count from the first word.
             attempt.escalate_at = earliest(attempt.escalate_at, before.escalate_at)
-        meeting = [(key[0].host, t.at) for key, t in kept if t.at is not None]
-        if meeting and before is not None and not fresh:
-            last_at = max(at for _, at in meeting)
+        if meetings and before is not None and not fresh:
+            last_at = max(meetings.values())
             attempt.escalate_at = last_at + wait_s(attempt.round, self._rtt_s, self._random)
-            for host in dict.fromkeys(host for host, _ in meeting):
-                self._rest(host)
+            for host in meetings:
+                self._targets.rest(host)
         self.handle_timer(now)
 
     def add(self, targets: Iterable[Candidate], now: float) -> None:
         """Further addresses have become known while the attempt runs."""
         self._places = tuple(dict.fromkeys((*self._places, *targets)))
-        self._add_targets(now)
+        self._targets.add(self._places, self._nats[1], now)
         self.handle_timer(now)
 
     def sample_now(self, now: float) -> None:
@@ -180,39 +142,22 @@ class Punch:
 
     def check_received(self, address: Address, socket: SocketId, now: float) -> None:
         """A valid check of the peer's came from `address`: worth one of ours at once."""
-        if self._attempt is None:
-            return
-        self._attempt.heard = True
-        target = self._targets.get((address, socket))
-        if target is None:
-            reflexive = [
-                t
-                for t in self._targets.values()
-                if t.candidate.kind is CandidateKind.PEER_REFLEXIVE
-            ]
-            if len(reflexive) >= MOST_PEER_REFLEXIVE:
-                return
-            reflexive_candidate = Candidate(CandidateKind.PEER_REFLEXIVE, address)
-            target = Target(reflexive_candidate, socket, CHECK_LADDER_S)
-            self._targets[address, socket] = target
-        if not target.proved and now - target.last_sent >= TRIGGER_SPACING_S:
-            if target.ttl is not None:
-                target.ttl, target.ladder = None, CHECK_LADDER_S
-            target.step = min(target.step, 1)
-            self._check(target, now, urgent=True)
+        if self._attempt is not None:
+            self._attempt.heard = True
+            self._targets.check_received(address, socket, now)
 
     def check_answered(self, answered: Answered, now: float) -> None:
-        target = self._targets.get((answered.address, answered.socket))
-        if self._attempt is None or target is None or target.proved:
+        if self._attempt is None:
             return
-        target.proved = True
-        target.at = None
+        candidate = self._targets.prove(answered.address, answered.socket)
+        if candidate is None:
+            return
         technique = "re-roll" if answered.socket != MAIN_SOCKET else "simultaneous-open"
         self._events.append(
             PathFound(
                 answered.address,
                 answered.socket,
-                path_kind(target.candidate, self._ours),
+                path_kind(candidate, self._ours),
                 technique,
                 answered.rtt_s,
                 answered.mapped,
@@ -223,12 +168,12 @@ class Punch:
     def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
         """A server port without a flow saw `socket` as `observed`."""
         attempt = self._attempt
-        if attempt is None or attempt.sample_by is None or socket != self._socket:
+        if attempt is None or attempt.sample_by is None or socket != self._targets.socket:
             return
         attempt.sample_by = None
         attempt.unanswered = 0
         if poisoned:
-            self._pause()
+            self._targets.pause()
             self._events.append(FreshSocketWanted())
         else:
             self._introduce((observed,), now)
@@ -236,7 +181,7 @@ class Punch:
     def use_socket(self, socket: SocketId, now: float) -> None:
         """The owner's answer to `FreshSocketWanted`."""
         if self._attempt is not None and self.active:
-            self._socket = socket
+            self._targets.socket = socket
             self._attempt.sample_by = now + SAMPLE_PATIENCE_S
             self._events.append(SampleWanted(socket))
 
@@ -274,12 +219,12 @@ class Punch:
 
     @property
     def socket(self) -> SocketId:
-        return self._socket
+        return self._targets.socket
 
     @property
     def sockets(self) -> frozenset[SocketId]:
         """All that the attempt uses."""
-        return frozenset({self._socket, *(target.socket for target in self._targets.values())})
+        return self._targets.sockets
 
     @property
     def targets(self) -> tuple[Candidate, ...]:
@@ -292,18 +237,17 @@ class Punch:
             return
         if attempt.retry_at is not None and attempt.retry_at <= now:
             self._begin_round(now)
-        for target in tuple(self._targets.values()):
-            if target.at is not None and target.at <= now:
-                self._check(target, now)
+        self._targets.handle_timer(now)
         if attempt.escalate_at is not None and attempt.escalate_at <= now:
             attempt.escalate_at = None
             attempt.sample_by = now + SAMPLE_PATIENCE_S
             if self._nats[0].allocation is Allocation.SEQUENTIAL:
-                self._pause()
+                self._targets.pause()
                 self._events.append(FreshSocketWanted())
             else:
-                self._events.append(SampleWanted(self._socket))
-                self._use_agreed_ports(now)
+                self._events.append(SampleWanted(self._targets.socket))
+                turn = attempt.round
+                self._targets.use_agreed_ports(self._places, self._nats, turn, now)
         if attempt.sample_by is not None and attempt.sample_by <= now:
             attempt.sample_by = None
             attempt.unanswered += 1
@@ -315,8 +259,7 @@ class Punch:
     # --- outputs
 
     def datagrams_to_send(self) -> list[Datagram]:
-        datagrams, self._datagrams = self._datagrams, []
-        return datagrams
+        return self._targets.datagrams_to_send()
 
     def next_event(self) -> PunchEvent | None:
         return self._events.popleft() if self._events else None
@@ -330,7 +273,7 @@ class Punch:
             attempt.sample_by,
             attempt.retry_at,
             attempt.judge_at,
-            *(target.at for target in self._targets.values()),
+            self._targets.get_timer(),
         )
 
     # --- private
@@ -339,78 +282,6 @@ class Punch:
         """Whether a socket is about to be sampled from which nothing else may be sent before:
         the introduction that follows begins the round."""
         return attempt.sample_by is not None and self._nats[0].allocation is Allocation.SEQUENTIAL
-
-    def _check(self, target: Target, now: float, *, urgent: bool = False) -> None:
-        """Send the check that is due, and set the instant of the next."""
-        assert self._attempt is not None
-        address = target.candidate.address
-        early = now < self._attempt.full_ttl_at and not is_private(address.host)
-        urgent = urgent or target.ladder in (CHECK_LADDER_S, DOUBTFUL_LADDER_S)
-        ttl = LOW_TTL if early else target.ttl
-        self._send(address, target.socket, ttl, now, urgent=urgent)
-        target.last_sent = now
-        if early:
-            target.at = self._attempt.full_ttl_at
-            return
-        target.climb(now)
-
-    def _add_targets(self, now: float) -> None:
-        for candidate in self._places:
-            key = (candidate.address, self._socket)
-            ladder: tuple[float, ...] = CHECK_LADDER_S
-            if candidate.kind is CandidateKind.FORWARDED:
-                ladder = FORWARDED_LADDER_S
-            elif key in self._tried:
-                ladder = RETRY_LADDER_S
-            elif self._nats[1].may_be_hard and candidate.kind is CandidateKind.SERVER_REFLEXIVE:
-                ladder = DOUBTFUL_LADDER_S
-            if key not in self._targets:
-                self._targets[key] = Target(candidate, self._socket, ladder, at=now)
-            self._tried.add(key)
-        if len(self._tried) > MOST_TRIED:
-            self._tried = {(place.address, self._socket) for place in self._places}
-
-    def _use_agreed_ports(self, now: float) -> None:
-        """Meet on ports that no early packet can have spoilt; one of ours in each round."""
-        assert self._attempt is not None
-        turn = self._attempt.round
-        old = [key for key, target in self._targets.items() if target.socket != self._socket]
-        for key in old[:-MOST_KEPT] if turn < AGREED_ROUNDS else old:
-            del self._targets[key]
-        if turn >= AGREED_ROUNDS:
-            return
-        ours, theirs = map(keeps_ports, self._nats)
-        for place in public_places(self._places):
-            host = place.address.host
-            if theirs and turn:
-                self._open_to_agreed_ports(host, now)
-            if ours:
-                call = call_from_agreed_port(place, self._checks, turn, now)
-                self._targets[call.key] = call
-            if ours and theirs:
-                meeting = meet(host, self._checks, turn, now)
-                self._targets |= {target.key: target for target in meeting}
-                self._rest(host)
-
-    def _open_to_agreed_ports(self, host: str, now: float) -> None:
-        for port in self._checks.their_ports:
-            self._send(Address(host, port), MAIN_SOCKET, LOW_TTL, now, urgent=False)
-
-    def _rest(self, host: str) -> None:
-        """What the main socket could do there it has done: the budget of a second is for the
-        fresh ones."""
-        for target in self._targets.values():
-            if target.socket == self._socket and target.candidate.address.host == host:
-                target.at = None
-
-    def _send(
-        self, address: Address, socket: SocketId, ttl: int | None, now: float, *, urgent: bool
-    ) -> None:
-        if not urgent and not self._budget.can_spare(address, now):
-            return
-        datagram = self._checks.request(address, socket, now, ttl=ttl)
-        if self._budget.allow(address, len(datagram.data), now):
-            self._datagrams.append(datagram)
 
     def _introduce(self, samples: tuple[Address, ...], now: float) -> None:
         """Ask for another introduction; without one the ladder is climbed again by itself."""
@@ -425,15 +296,5 @@ class Punch:
         attempt.round += 1
         attempt.asked, attempt.retry_at = False, None
         attempt.escalate_at = now + wait_s(attempt.round, self._rtt_s, self._random)
-        self._add_targets(now)
-        for target in self._targets.values():
-            if target.socket == self._socket:
-                if target.ladder is not FORWARDED_LADDER_S:
-                    target.ladder = RETRY_LADDER_S
-                target.step, target.at = 0, now
-
-    def _pause(self) -> None:
-        """What goes on from other sockets is not spoilt by what this one has suffered."""
-        for target in self._targets.values():
-            if target.socket == self._socket:
-                target.at = None
+        self._targets.add(self._places, self._nats[1], now)
+        self._targets.climb_again(now)

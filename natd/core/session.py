@@ -13,25 +13,25 @@ Rules that a change must not break:
   acceptor's answer carries what was given to `send` at its end.
 - What an acceptor receives before `Established` may be a recorded first flight, sent again:
   it was written by the peer, but perhaps not now.  `established` says that the peer is here.
-
-Datagrams find their session by destination connection id (RFC 9000, section 17):
-
-    long header   1 | 4 version | 1 length | destination id | ...      first byte & 0x80
-    short header  1 | 8 destination id | ...
-
-The dialler's first destination id, 20 bytes, is `initial_connection_id`: it names the pair and
-is authenticated, so that junk is dropped before there is a session.
 """
 
 from collections import Counter, deque
-from dataclasses import dataclass
 from typing import Final
 
 from natd.core import quic
 from natd.core.flight import Flight
-from natd.core.quic import CONNECTION_ID_BYTES
+from natd.core.quic_header import begins_with_initial, is_version_1
 from natd.core.schedule import earliest
-from natd.core.secrets import INITIAL_CONNECTION_ID_BYTES, PairSecrets
+from natd.core.secrets import PairSecrets
+from natd.core.session_events import (
+    Closed,
+    ConnectionIdIssued,
+    ConnectionIdRetired,
+    Established,
+    Pinged,
+    Received,
+    SessionEvent,
+)
 
 SEND_BUFFER_BYTES = 256 * 1024
 """How much may wait here.  Enough to fill a long fat path between two timers; what is more
@@ -57,81 +57,7 @@ trip, and after an outage of an hour would send a few bytes a second, and wait f
 MESSAGE_STREAM = 0
 """The dialler's first bidirectional stream: control and messages, both ways."""
 
-_LONG_HEADER = 0x80
-_PACKET_TYPE = 0x30
-_INITIAL, _ZERO_RTT, _RETRY = 0x00, 0x10, 0x30
-_VERSION_1 = b"\x00\x00\x00\x01"
 _WAKING_PING = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Established:
-    """The handshake is complete: the peer holds the pair's key, and is here at this moment."""
-
-    early_data: bool
-    """Whether the first flight's data counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """Bytes from the peer, in the order they were sent, each once."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionIdIssued:
-    """Datagrams with this destination connection id are ours, too."""
-
-    connection_id: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionIdRetired:
-    """Datagrams with this destination connection id are no longer ours."""
-
-    connection_id: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Pinged:
-    """The peer has answered `ping(token)`."""
-
-    token: int
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The session is over: it takes and gives nothing more, apart from one last datagram."""
-
-    reason: str
-
-
-SessionEvent = Established | Received | ConnectionIdIssued | ConnectionIdRetired | Pinged | Closed
-
-
-def destination_connection_id(data: bytes) -> bytes | None:
-    """By which a QUIC datagram finds its session; None when it is too short to have one."""
-    if not data:
-        return None
-    if data[0] & _LONG_HEADER:
-        if len(data) < 7 or len(data) < 6 + data[5]:
-            return None
-        return data[6 : 6 + data[5]]
-    if len(data) < 1 + CONNECTION_ID_BYTES:
-        return None
-    return data[1 : 1 + CONNECTION_ID_BYTES]
-
-
-def may_open_session(data: bytes) -> bool:
-    """Whether a datagram has the shape of a part of a dialler's first flight."""
-    return (
-        len(data) > 6 + INITIAL_CONNECTION_ID_BYTES
-        and data[0] & _LONG_HEADER != 0
-        and data[0] & _PACKET_TYPE in (_INITIAL, _ZERO_RTT)
-        and data[1:5] == _VERSION_1
-        and data[5] == INITIAL_CONNECTION_ID_BYTES
-    )
 
 
 def prepare_sessions() -> None:
@@ -203,7 +129,7 @@ class Session:
         if self.closed:
             self.dropped["session-closed"] += 1
             return False
-        if not _is_version_1(data):
+        if not is_version_1(data):
             self.dropped["quic-version-or-retry"] += 1
             return False
         genuine = self._connection.receive(data, now)
@@ -306,7 +232,7 @@ class Session:
         else:
             # The library's later Initial packets repeat what is in the first ones.
             begun = bool(self._flight.datagrams)
-            self._flight.add([d for d in datagrams if not (begun and _begins_with_initial(d))])
+            self._flight.add([d for d in datagrams if not (begun and begins_with_initial(d))])
         again, self._again = self._again, []
         return again + datagrams
 
@@ -333,7 +259,7 @@ class Session:
             self._open_early()
         elif flight.has_heard(data):
             self._again = flight.hear_again(self._now) or self._again
-        elif not _begins_with_initial(data) and len(self._early) < EARLY_DATAGRAMS:
+        elif not begins_with_initial(data) and len(self._early) < EARLY_DATAGRAMS:
             self._early.append(data)
         else:
             self.dropped["not-authentic-or-not-new"] += 1
@@ -411,17 +337,3 @@ class Session:
         self._pings.clear()
         self._flight = None
         self._events.append(Closed(reason))
-
-
-def _is_version_1(data: bytes) -> bool:
-    """Neither Version Negotiation nor Retry is ever sent by us; both can be forged by anyone
-    who saw the first flight, and would end or restart the handshake."""
-    if not data:
-        return False
-    if not data[0] & _LONG_HEADER:
-        return True
-    return data[1:5] == _VERSION_1 and data[0] & _PACKET_TYPE != _RETRY
-
-
-def _begins_with_initial(data: bytes) -> bool:
-    return data[0] & (_LONG_HEADER | _PACKET_TYPE) == _LONG_HEADER | _INITIAL

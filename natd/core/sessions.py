@@ -19,17 +19,17 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from random import Random
 
+from natd.core.quic_header import may_open_session
 from natd.core.schedule import earliest
 from natd.core.secrets import SALT_BYTES, PairSecrets, verify_initial_connection_id
-from natd.core.session import (
+from natd.core.session import Session
+from natd.core.session_events import (
     Closed,
     ConnectionIdIssued,
     ConnectionIdRetired,
     Established,
     Pinged,
     Received,
-    Session,
-    may_open_session,
 )
 
 REMEMBERED_FIRST_IDS = 256

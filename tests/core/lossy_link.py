@@ -11,6 +11,7 @@ from random import Random
 from typing import Protocol
 
 from natd.core.card import Identity
+from natd.core.quic_header import destination_connection_id, may_open_session
 from natd.core.schedule import earliest
 from natd.core.secrets import (
     PairSecrets,
@@ -18,14 +19,8 @@ from natd.core.secrets import (
     derive_pair_secrets,
     verify_initial_connection_id,
 )
-from natd.core.session import (
-    Established,
-    Received,
-    Session,
-    SessionEvent,
-    destination_connection_id,
-    may_open_session,
-)
+from natd.core.session import Session
+from natd.core.session_events import Established, Received, SessionEvent
 
 START = 1000.0
 SALT = b"salt"

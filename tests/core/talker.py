@@ -11,7 +11,8 @@ from natd.core.conversation import (
 from natd.core.events import ConversationState, OutboundMessage
 from natd.core.frames import FrameReader, Message
 from natd.core.secrets import PairSecrets
-from natd.core.session import Closed, Received, Session
+from natd.core.session import Session
+from natd.core.session_events import Closed, Received
 from tests.core.lossy_link import SALT, Party
 
 OUTBOUND_EPOCHS = (0x1111_2222_3333_4444, 0x7FFF_EEEE_DDDD_CCCC)

@@ -8,8 +8,8 @@ from natd.core import frames
 from natd.core.conversation import Acknowledged, Arrived, CardArrived, PeerBye, PeerHello, Wanted
 from natd.core.dialogue import Dialogue
 from natd.core.events import ConversationState
+from natd.core.quic_header import destination_connection_id
 from natd.core.secrets import CHECK_TAG_BYTES
-from natd.core.session import destination_connection_id
 from natd.core.sessions import RouteAdded, RouteDropped, SessionConfirmed, SessionEnded
 from natd.core.types import Address
 from tests.core.lossy_link import LossyLink, Weather, pair_of_secrets

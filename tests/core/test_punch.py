@@ -8,7 +8,7 @@ import pytest
 
 from natd.core.checks import LOW_TTL
 from natd.core.ladder import CHECK_LADDER_S, DOUBTFUL_LADDER_S, RETRY_LADDER_S
-from natd.core.punch import MOST_TRIED, SAMPLE_PATIENCE_S, TRIGGER_SPACING_S
+from natd.core.punch import SAMPLE_PATIENCE_S
 from natd.core.punch_events import (
     AttemptFailed,
     FreshSocketWanted,
@@ -17,6 +17,7 @@ from natd.core.punch_events import (
     SampleWanted,
 )
 from natd.core.rounds import SILENCE_S, VERDICT_AFTER_S
+from natd.core.targets import TRIGGER_SPACING_S
 from natd.core.types import (
     MAIN_SOCKET,
     SURE,
@@ -444,11 +445,3 @@ def test_a_round_has_failed_when_the_next_one_begins():
     assert not lab.punch.has_failed_before
     lab.run(5.0)
     assert lab.punch.has_failed_before
-
-
-def test_an_absent_peer_that_is_introduced_at_ever_new_places_fills_no_memory():
-    lab = Lab()
-    for number in range(2000):
-        lab.start(Address("198.51.100.7", 2000 + number))
-        lab.run(0.05)
-    assert len(lab.punch._tried) <= MOST_TRIED

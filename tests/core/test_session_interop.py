@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from natd.core.quic import STREAM_WINDOW_BYTES
+from natd.core.quic_header import destination_connection_id
 from natd.core.secrets import PairSecrets, initial_connection_id
-from natd.core.session import destination_connection_id
 from tests.core.lossy_link import START, LossyLink, Party, Weather, pair_of_secrets
 
 ADDRESS = ("192.0.2.1", 1)

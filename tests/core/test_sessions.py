@@ -2,8 +2,9 @@
 
 import pytest
 
+from natd.core.quic_header import destination_connection_id
 from natd.core.secrets import CHECK_TAG_BYTES
-from natd.core.session import Pinged, Received, destination_connection_id
+from natd.core.session_events import Pinged, Received
 from natd.core.sessions import (
     REMEMBERED_FIRST_IDS,
     STALE_DIAL_S,
