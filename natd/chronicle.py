@@ -22,6 +22,8 @@ from natd.parts import Parts
 OUTBOX_PAGE = 128
 """Messages read from disk at once: the node may refuse the rest, and each may have 16 KiB."""
 
+LEAVING = "this daemon has left the network"
+
 logger = logging.getLogger(__name__)
 
 
@@ -113,6 +115,14 @@ class Chronicle:
             state = conversation.state()
             self._parts.node.open_conversation(known.network, known.peer, state, now)
 
+    def farewells(self, network: NetworkId) -> list[dict[str, Any]]:
+        """The rows of `peer_offline` for who is here, should we leave this network: once it is
+        forgotten nobody knows its name, nor perhaps its peers'."""
+        return [
+            {"network": self._name(network), "peer": self._ref(network, peer), "reason": LEAVING}
+            for peer in sorted(self._parts.online.get(network, ()))
+        ]
+
     def forget_presence(self, network: NetworkId) -> None:
         """We have left this network."""
         self._parts.online.pop(network, None)
@@ -200,6 +210,8 @@ class Chronicle:
 
     def _disconnect(self, event: events.PeerDisconnected) -> None:
         parts = self._parts
+        if parts.book.network_of(event.network) is None:
+            return  # We have left it, and its farewells are told.
         parts.online.get(event.network, set()).discard(event.peer)
         known = parts.book.peer(event.network, event.peer)
         if known is not None:

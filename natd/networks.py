@@ -105,11 +105,14 @@ class Networks:
     async def leave(self, network: JoinedNetwork, *, purge: bool) -> None:
         """Stop being a member; with `purge` forget its peers and messages, too."""
         parts = self._parts
+        farewells = self._chronicle.farewells(network.id)
         await parts.book.forget_network(network, purge=purge)
         parts.names.forget(network.name)
         parts.node.leave(network.id, time.monotonic())
         parts.entered.discard(network.id)
         self._chronicle.forget_presence(network.id)
+        for row in farewells:
+            parts.log.append("peer_offline", row)
         parts.log.append("left", {"network": network.name})
         parts.pump()
         if purge:

@@ -218,6 +218,20 @@ def test_leaving_ends_membership_and_a_purge_leaves_no_trace(tmp_path: Path) -> 
         assert "welcome back" in alice.texts()
 
 
+def test_who_leaves_one_network_is_told_in_which_its_peers_are_gone(tmp_path: Path) -> None:
+    """They were told without a network, and a chat in another one took them for its own."""
+    with pair(tmp_path) as (server, alice, bob):
+        alice.join("other", server.address, "alice")
+        bob.join("other", server.address, "bob")
+        alice.wait(network="other")
+        alice.request("leave", network="other", purge=True)
+        (gone,) = alice.events("peer_offline")
+        assert (gone["network"], gone["peer"]["nick"]) == ("other", "bob")
+        assert alice.events("left")[-1]["id"] > gone["id"]
+        counts = {each["name"]: each["peers"] for each in alice.request("networks")["networks"]}
+        assert counts == {"demo": {"known": 1, "connected": 1}}
+
+
 def test_joining_again_changes_nick_and_servers_and_says_so(tmp_path: Path) -> None:
     with pair(tmp_path) as (server, alice, bob):
         same = alice.request("join", network="demo", servers=[server.address], nick="alice")
