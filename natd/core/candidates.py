@@ -200,6 +200,10 @@ be for nothing."""
 CALLED_BULK_BYTES_A_MINUTE = 5_500
 """Where a check of the peer's has come from in this minute there is somebody to read a flight, and
 the first copy went to a port that its NAT does not use for us: the second one may follow."""
+CARD_BYTES_A_MINUTE = 4_500
+"""For a card, whatever else was sent: four greetings, or our answer, a first flight and a greeting
+of our own.  A peer that was started again can read neither flights nor checks before it has one,
+and with a word lost each way two would be without each other for the rest of the minute."""
 SILENCES_S = (30.0, 60.0, 300.0)
 """After a minute's budget went unanswered: each silence longer, so that a victim who never
 answers sees us less and less."""
@@ -283,7 +287,9 @@ class TargetBudget:
                 spent.silences += 1
         return False
 
-    def allow_bulk(self, address: Address, size_bytes: int, now: float) -> bool:
+    def allow_bulk(
+        self, address: Address, size_bytes: int, now: float, *, is_card: bool = False
+    ) -> bool:
         """The same for what is no check: part of a first flight, or a card.  What does not fit
         is left out, and the checks go on."""
         spent = self._of(address, now)
@@ -293,7 +299,9 @@ class TargetBudget:
             return True
         spent.age(now)
         is_called = now - spent.called_at < MINUTE_S
-        most_bytes = CALLED_BULK_BYTES_A_MINUTE if is_called else BULK_BYTES_A_MINUTE
+        most_bytes = CARD_BYTES_A_MINUTE if is_card else BULK_BYTES_A_MINUTE
+        if is_called:
+            most_bytes = CALLED_BULK_BYTES_A_MINUTE
         if now < spent.silent_until or not spent.has_room(size_bytes):
             return False
         if spent.bulk_bytes + size_bytes > most_bytes:

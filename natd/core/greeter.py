@@ -152,5 +152,5 @@ class Greeter:
 
     def _greet(self, our_card: bytes, address: Address, *, wants_answer: bool, now: float) -> None:
         data = encode_greeting(Greeting(self.tag, our_card, wants_answer))
-        if self._budget.allow_bulk(address, len(data), now):
+        if self._budget.allow_bulk(address, len(data), now, is_card=True):
             self._datagrams.append(Datagram(data, address))

@@ -17,10 +17,12 @@ from natd.core.candidates import (
     targets,
 )
 from natd.core.crowd import ALL_BURST, ALL_RATE, NETWORK_BURST, NETWORK_RATE
+from natd.core.greeting import PADDED_BYTES
 from natd.core.types import Address, Candidate, CandidateKind
 
 START = 1000.0
 CHECK_BYTES = 84
+ANSWER_BYTES = 350
 FLIGHT_BYTES = 1200
 VICTIM = Address("198.51.100.7", 4567)
 OURS = Address("203.0.113.20", 40000)
@@ -213,6 +215,24 @@ def test_six_kilobytes_a_minute_and_first_flights_leave_room_for_checks():
     assert len(flights) == 2
     checks = _flood(budget, START + 10.0, START + 59.0)
     assert len(checks) == (6000 - 2 * FLIGHT_BYTES) // CHECK_BYTES
+
+
+def test_after_our_answer_and_a_first_flight_there_is_room_for_a_greeting_of_our_own():
+    budget = TargetBudget()
+    assert budget.allow_bulk(VICTIM, ANSWER_BYTES, START, is_card=True)
+    assert budget.allow_bulk(VICTIM, FLIGHT_BYTES, START)
+    assert budget.allow_bulk(VICTIM, FLIGHT_BYTES, START)
+    assert not budget.allow_bulk(VICTIM, FLIGHT_BYTES, START)
+    assert budget.allow_bulk(VICTIM, PADDED_BYTES, START + 0.5, is_card=True)
+    assert not budget.allow_bulk(VICTIM, PADDED_BYTES, START + 1.0, is_card=True)
+    assert len(_flood(budget, START + 1.0, START + 59.0)) >= 15, "and for checks"
+
+
+def test_four_greetings_a_minute_go_to_who_is_absent():
+    budget = TargetBudget()
+    times = _steps(START, START + 59.0)
+    greetings = [at for at in times if budget.allow_bulk(VICTIM, PADDED_BYTES, at, is_card=True)]
+    assert len(greetings) == 4
 
 
 def test_a_first_flight_that_does_not_fit_brings_no_silence():

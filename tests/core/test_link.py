@@ -221,7 +221,7 @@ def test_three_calls_in_two_seconds_then_one_a_minute_and_fewer_while_all_are_he
     assert len(complete) == pytest.approx(3 + 3600 / QUIET_EVERY_S, abs=3)
 
 
-def test_a_source_is_answered_once_a_second_and_no_number_of_sources_fills_the_memory():
+def test_a_source_is_answered_four_times_a_second_and_no_number_of_sources_fills_the_memory():
     calls = Calls(Random(1))
     assert calls.may_answer(SOURCE, START)
     assert not calls.may_answer(SOURCE._replace(port=1024), START + 0.9 * ANSWER_AGAIN_S)

@@ -183,6 +183,25 @@ def test_a_peer_restarted_while_the_server_is_dead_finds_the_others(policy, gone
     assert village.internet.run_until(lambda: alice.texts() == ["yes"], 2.0)
 
 
+def test_two_restarted_while_the_server_is_dead_find_each_other_where_packets_are_lost():
+    """Once a word lost each way was all there was to say for a minute."""
+    for seed in range(40):
+        village = Village(seed, Weather(loss=0.25, jitter_s=0.002))
+        alice = village.member("alice", village.internet.add_nat(PORT_RESTRICTED))
+        bob = village.member("bob", village.internet.add_nat(PORT_RESTRICTED), port=40001)
+        for member in (alice, bob):
+            member.start()
+        assert village.internet.run_until(lambda: _are_online(alice, bob), 20.0), seed  # noqa: B023
+        village.kill_server()
+        for member in (alice, bob):
+            member.kill()
+        village.internet.run(5.0)
+        for member in (alice, bob):
+            member.start()
+            village.internet.run(0.5)
+        assert village.internet.run_until(lambda: _are_online(alice, bob), 10.0), seed  # noqa: B023
+
+
 def test_a_network_left_and_joined_again_in_one_run_is_a_newer_card():
     """Its sequence number once began again at the run's first, and nobody believed the card."""
     village, alice, bob = _chatting()
@@ -325,3 +344,7 @@ def test_a_receiver_that_is_killed_before_its_commit_gets_the_message_again():
     village.internet.run(5.0)
     assert bob.texts() == ["once"]
     assert alice.disk.outbox[bob.peer] == []
+
+
+def _are_online(alice, bob):
+    return alice.is_online(bob) and bob.is_online(alice)
