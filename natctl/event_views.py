@@ -82,7 +82,10 @@ def words_of(event: Json) -> Sequence[Span]:
         case "nat_changed":
             nat = event.get("nat") or {}
             seen = ", ".join(map(str, event.get("observed") or ()))
-            return [f"nat  mapping {nat.get('mapping')}, {nat.get('allocation')}  seen at {seen}"]
+            words = [f"mapping {nat.get('mapping')}", str(nat.get("allocation"))]
+            if nat.get("filtering", "unknown") != "unknown":
+                words.insert(1, f"filtering {nat['filtering']}")
+            return [f"nat  {', '.join(words)}  seen at {seen}"]
         case "gap":
             first, last = event.get("from", 0), event.get("to", 0)
             missing = f"events {first} to {last} are missing: " if first <= last else ""

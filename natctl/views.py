@@ -17,6 +17,9 @@ from natctl.wording import (
     table,
 )
 
+SURE = 0.9
+"""A confidence below it is worth a word."""
+
 STATE_SIGNS: dict[str, Span] = {
     "online": ("●", "good"),
     "punching": ("◌", "warn"),
@@ -154,11 +157,11 @@ def _self_rows(me: Json) -> list[list[Span]]:
     ]
     if nat.get("mapping", "unknown") != "unknown":
         words = [f"mapping {nat['mapping']}"]
-        words += [
-            f"{what} {nat[what]}"
-            for what in ("filtering", "allocation")
-            if nat.get(what, "unknown") != "unknown"
-        ]
+        if nat.get("filtering", "unknown") != "unknown":
+            is_sure = nat.get("filtering_confidence", 1.0) >= SURE
+            words.append(f"filtering {'' if is_sure else 'probably '}{nat['filtering']}")
+        if nat.get("allocation", "unknown") != "unknown":
+            words.append(f"allocation {nat['allocation']}")
         rows.append([("nat", "dim"), ", ".join(words)])
     return rows
 

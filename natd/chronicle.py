@@ -270,6 +270,7 @@ def nat_row(report: NatReport) -> dict[str, Any]:
     return {
         "mapping": str(report.mapping),
         "filtering": str(report.filtering),
+        "filtering_confidence": round(report.filtering_confidence, 2),
         "allocation": str(report.allocation),
         "confidence": round(report.confidence, 2),
         "stride": report.stride,

@@ -24,7 +24,7 @@ from natd.chronicle import ms, nat_row, path_row
 from natd.core.attempt_log import HEAD
 from natd.core.candidates import is_private
 from natd.core.diagnosis import PeerDiagnosis
-from natd.core.types import Allocation, Filtering, Mapping, NatReport, PeerState
+from natd.core.types import SURE, Allocation, Filtering, Mapping, NatReport, PeerState
 from natd.core.verdict import Help, Verdict, VerdictCode, judge_servers
 from natd.network_interfaces import local_addresses
 from natd.parts import Parts
@@ -74,6 +74,7 @@ _MAPPING_WORDS = {
 _FILTERING_WORDS = {
     Filtering.UNKNOWN: "",
     Filtering.INDEPENDENT: "lets everybody in",
+    Filtering.ADDRESS_DEPENDENT: "lets in any port of whom we have sent to",
     Filtering.DEPENDENT: "lets in only whom we have sent to",
 }
 
@@ -81,10 +82,34 @@ _FILTERING_WORDS = {
 def nat_words(report: NatReport) -> str:
     """A NAT report in one line for people."""
     words = [_MAPPING_WORDS[report.mapping]]
-    if report.mapping not in (Mapping.UNKNOWN, Mapping.OPEN):
-        words += [_allocation_words(report), _FILTERING_WORDS.get(report.filtering, "")]
+    if report.mapping is Mapping.OPEN:
+        words.append(_firewall_words(report))
+    elif report.mapping not in (Mapping.UNKNOWN, Mapping.OPEN):
+        words += [_allocation_words(report), _filtering_words(report)]
         words.append(f"{min(99, round(100 * report.confidence))} % sure")
     return "; ".join(word for word in words if word)
+
+
+def _filtering_words(report: NatReport) -> str:
+    words = _FILTERING_WORDS[report.filtering]
+    if report.filtering_confidence >= SURE or not words:
+        return words
+    if report.filtering is Filtering.ADDRESS_DEPENDENT:
+        return f"{words}, perhaps everybody"
+    return f"probably {words}"
+
+
+def _firewall_words(report: NatReport) -> str:
+    """Of a machine with a public address."""
+    match report.filtering:
+        case Filtering.UNKNOWN:
+            return ""
+        case Filtering.INDEPENDENT:
+            return "no firewall"
+        case Filtering.ADDRESS_DEPENDENT if report.filtering_confidence < SURE:
+            return "no firewall, as far as a server of one address can tell"
+        case _:
+            return f"a firewall {_filtering_words(report)}"
 
 
 def _allocation_words(report: NatReport) -> str:

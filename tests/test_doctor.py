@@ -47,11 +47,36 @@ REPLY: dict[str, Any] = {
         (NatReport(), "not known yet"),
         (NatReport(Mapping.OPEN, confidence=0.9), "none: this machine has a public address"),
         (
+            NatReport(Mapping.OPEN, Filtering.DEPENDENT, filtering_confidence=0.95),
+            "none: this machine has a public address; a firewall lets in only whom we have sent to",
+        ),
+        (
+            NatReport(Mapping.OPEN, Filtering.INDEPENDENT, filtering_confidence=0.95),
+            "none: this machine has a public address; no firewall",
+        ),
+        (
+            NatReport(
+                Mapping.INDEPENDENT,
+                Filtering.ADDRESS_DEPENDENT,
+                confidence=0.94,
+                filtering_confidence=0.5,
+            ),
+            "the easy kind: one port towards everybody; "
+            "lets in any port of whom we have sent to, perhaps everybody; 94 % sure",
+        ),
+        (
             NatReport(Mapping.INDEPENDENT, allocation=Allocation.PRESERVING, confidence=0.94),
             "the easy kind: one port towards everybody; keeps our port number; 94 % sure",
         ),
         (
-            NatReport(Mapping.DEPENDENT, Filtering.DEPENDENT, Allocation.SEQUENTIAL, 1.0, stride=2),
+            NatReport(
+                Mapping.DEPENDENT,
+                Filtering.DEPENDENT,
+                Allocation.SEQUENTIAL,
+                1.0,
+                stride=2,
+                filtering_confidence=0.95,
+            ),
             "the hard kind: another port towards every destination; counts up by 2; "
             "lets in only whom we have sent to; 99 % sure",
         ),

@@ -25,6 +25,7 @@ The body, integers big-endian:
     candidates: count (1), each kind (1), family 4 or 6 (1), address (4 or 16), port (2)
     confidence of the allocation * 255 (1) | flags (1): 1 = keeps parity | load per s * 16 (2)
     taken ports of a block: count (1), each port (2)
+    confidence of the filtering * 255 (1)
     signature (64)
 
 A reader leaves out candidates of kinds that it does not know, those after the sixteenth and
@@ -111,7 +112,12 @@ _MAPPINGS = (
     Mapping.DEPENDENT,
     Mapping.ADDRESS_DEPENDENT,
 )
-_FILTERINGS = (Filtering.UNKNOWN, Filtering.INDEPENDENT, Filtering.DEPENDENT)
+_FILTERINGS = (
+    Filtering.UNKNOWN,
+    Filtering.INDEPENDENT,
+    Filtering.DEPENDENT,
+    Filtering.ADDRESS_DEPENDENT,
+)
 _ALLOCATIONS = (
     Allocation.UNKNOWN,
     Allocation.PRESERVING,
@@ -285,7 +291,7 @@ def _encode_body(card: Card) -> bytes:
             _MAPPINGS.index(nat.mapping),
             _FILTERINGS.index(nat.filtering),
             _ALLOCATIONS.index(nat.allocation),
-            round(255 * min(1.0, max(0.0, nat.confidence))),
+            _share_byte(nat.confidence),
             nat.stride,
             nat.low,
             nat.high,
@@ -307,14 +313,19 @@ def _encode_body(card: Card) -> bytes:
         parts.append(candidate.address.port.to_bytes(2, "big"))
     parts.append(
         _NAT_TAIL.pack(
-            round(255 * min(1.0, max(0.0, nat.allocation_confidence))),
+            _share_byte(nat.allocation_confidence),
             _KEEPS_PARITY if nat.keeps_parity else 0,
             round(min(_MOST_LOAD, max(0.0, nat.load_per_s * _LOAD_UNITS))),
         )
     )
     taken = nat.taken_ports[-TAKEN_PORTS_LIMIT:]
     parts.append(struct.pack(f">B{len(taken)}H", len(taken), *taken))
+    parts.append(bytes((_share_byte(nat.filtering_confidence),)))
     return b"".join(parts)
+
+
+def _share_byte(share: float) -> int:
+    return round(255 * min(1.0, max(0.0, share)))
 
 
 def _decode_body(body: bytes) -> Card:
@@ -336,6 +347,7 @@ def _decode_body(body: bytes) -> Card:
     sure, flags, load = _NAT_TAIL.unpack(rest.take_if_there(_NAT_TAIL.size) or _NO_TAIL)
     taken = rest.take_if_there(1) or b"\0"
     ports = rest.take_if_there(2 * min(taken[0], TAKEN_PORTS_LIMIT))
+    sure_of_filtering = rest.take_if_there(1) or b"\0"
     return Card(
         peer=PeerId(peer),
         static_public=static,
@@ -355,6 +367,7 @@ def _decode_body(body: bytes) -> Card:
             keeps_parity=bool(flags & _KEEPS_PARITY),
             load_per_s=load / _LOAD_UNITS,
             taken_ports=struct.unpack(f">{len(ports) // 2}H", ports),
+            filtering_confidence=sure_of_filtering[0] / 255,
         ),
         features=features,
     )

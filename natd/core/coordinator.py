@@ -6,7 +6,8 @@ to both sides at the same instant, and nothing else.  It opens no card and relay
     REFRESH              REFRESHED, and more introductions when it asks for them;
                          from a strange address or with a strange lease: CHALLENGE
     CONNECT              INTRODUCE to both, or ERROR
-    SAMPLE, STUN Binding where the question came from; on every port
+    SAMPLE, STUN Binding where the question came from; on every port.  A SAMPLE may want to be
+                         answered from elsewhere, too, or to another port of the asker's host
 
 Rules that a change must not break:
 
@@ -57,7 +58,6 @@ from natd.core.rendezvous import (
     Register,
     Registered,
     Sample,
-    Sampled,
 )
 from natd.core.types import Address, Datagram, DecodeError, SocketId
 
@@ -170,9 +170,9 @@ class Coordinator:
                 self._receive_register(message, origin)
             case Refresh():
                 self._receive_refresh(message, origin)
-            case Sample(transaction):
+            case Sample():
                 if self._admit(origin):
-                    self._answer(Sampled(transaction, origin.address), origin)
+                    self._receive_sample(message, origin)
             case Connect():
                 self._receive_connect(message, origin)
             case Bye(_, lease_id):
@@ -339,6 +339,14 @@ class Coordinator:
             self.counts["introduced"] += 1
 
     # --- answering without state ---
+
+    def _receive_sample(self, sample: Sample, origin: _Origin) -> None:
+        """All answers together are not longer than the question."""
+        answers = self._reflector.sampled(sample, origin.address, origin.socket)
+        if sum(len(answer.data) for answer in answers) > origin.size_bytes:
+            self.dropped["answer over budget"] += 1
+        else:
+            self._outgoing += answers
 
     def _receive_stun(self, data: bytes, origin: _Origin) -> None:
         try:

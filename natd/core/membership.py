@@ -208,9 +208,8 @@ class Membership:
     def observed_changed(self, now: float) -> None:
         """Our picture of our own side has changed: attempts that run may use it."""
         report = self._nat.report()
-        was_hard = self._profile.nat.is_hard
+        hurries = self._profile.is_urgent(report)
         if self._profile.set_nat(report):
-            hurries = report.may_be_hard or was_hard
             self._tell_at = now if hurries else earliest(self._tell_at, now + CARD_RENEWAL_S)
         self._tell_surroundings(now)
 

@@ -4,7 +4,8 @@ Every server port that answers is one *observation*: from this local socket, tow
 destination, we appeared as that address.  Ports of one server are different destinations, so
 one registration, which asks four of them at once, tells most of the mapping class in one round
 trip; a second host tells the rest (`mapping_class`).  Every external port that was not seen
-before is a sample of the allocation (`port_watch`).
+before is a sample of the allocation (`port_watch`).  Whom the NAT lets in is found out from fresh
+sockets (`filtering`), and unknown until then, even where there is no NAT.
 
 Rules:
 - The newest observation of a destination replaces the older one; none is believed for longer
@@ -27,6 +28,7 @@ Rules:
 import ipaddress
 from dataclasses import dataclass
 
+from natd.core.filtering import FilterWatch, Known
 from natd.core.lifetime import Lifetime, Lifetimes
 from natd.core.mapping_class import View, contradicts, likeliest, weigh
 from natd.core.port_watch import PortWatch
@@ -34,7 +36,6 @@ from natd.core.types import (
     LOWEST_ANY_PORT_SOCKET,
     MAIN_SOCKET,
     Address,
-    Filtering,
     Mapping,
     NatReport,
     SocketId,
@@ -84,6 +85,8 @@ class NatModel:
         self._asked: set[SocketId] = set()  # those that a peer's word had us ask a server about
         self._ports = PortWatch()
         self._lifetimes = Lifetimes()
+        self.filters = FilterWatch()
+        """What is known of whom our NATs let in, for whoever asks."""
         self._keeps = False  # whether the NAT has kept our port, in this network
         self._settled = Mapping.UNKNOWN  # the last class that was likely
         self._doubted: Address | None = None  # the server port that surprised us; None: none did
@@ -102,6 +105,7 @@ class NatModel:
             self._echoes.clear()
             self._asked.clear()
             self._ports.clear()
+            self.filters.clear()
             self._lifetimes = Lifetimes()
             self._keeps = False
             self._settled = Mapping.UNKNOWN
@@ -185,6 +189,16 @@ class NatModel:
         each class, not before `survey_at`.  Drains."""
         return self._ports.take_survey(self.report(), self._local_port, now)
 
+    def take_filter_round(self, now: float) -> SocketId | None:
+        """A further socket to ask servers from, to learn whom the NAT lets in; None: not before
+        `filters.round_at`.  Drains."""
+        return self.filters.take_round(self._local_port, now)
+
+    def conclude_filtering(self, known: Known) -> None:
+        """What a round of questions has told."""
+        self.filters.conclude(known)
+        self._report = None
+
     # --- what follows from them
 
     def observed(self, socket: SocketId = MAIN_SOCKET) -> tuple[Address, ...]:
@@ -214,6 +228,10 @@ class NatModel:
         """How long the NAT keeps a mapping."""
         return self._lifetimes.learnt
 
+    def is_ours(self, host: str) -> bool:
+        """Whether nobody stands between us and a server that sees us there."""
+        return host in self._local_addresses or ipaddress.ip_address(host).is_loopback
+
     def is_poisoned(self, lease: Address, fresh: Address) -> bool:
         """Whether a sample taken just now betrays an early-inbound clash on the main socket.
 
@@ -233,9 +251,15 @@ class NatModel:
         seen = self._main_views()
         if not seen:
             return NatReport()
-        if all(self._is_ours(view.observed.host) for view in seen):
+        filters = self.filters.known_at(seen[-1].observed.host)
+        if all(self.is_ours(view.observed.host) for view in seen):
             confidence = 1.0 - 2.0 ** -len(seen)
-            return NatReport(Mapping.OPEN, Filtering.INDEPENDENT, confidence=confidence)
+            return NatReport(
+                Mapping.OPEN,
+                filters.filtering,
+                confidence=confidence,
+                filtering_confidence=filters.confidence,
+            )
         rule = self._ports.rule(is_ipv6=seen[0].observed.is_ipv6)
         mapping, confidence = Mapping.UNKNOWN, 0.0
         if len(seen) > 1:
@@ -243,6 +267,7 @@ class NatModel:
             mapping, confidence = likeliest(weigh(seen, echoes, kept=self._keeps))
         return NatReport(
             mapping=mapping,
+            filtering=filters.filtering,
             allocation=rule.allocation,
             confidence=confidence,
             stride=rule.stride,
@@ -252,13 +277,14 @@ class NatModel:
             keeps_parity=rule.keeps_parity,
             load_per_s=self._ports.load_per_s,
             taken_ports=self._ports.taken,
+            filtering_confidence=filters.confidence,
         )
 
     def _main_views(self) -> list[View]:
         """What servers said of the main socket, oldest first, of the NAT that is reported."""
         seen = [o.view for o in self._of(MAIN_SOCKET)]
         seen = [view for view in seen if not view.observed.is_ipv6] or seen
-        outside = [view for view in seen if not self._is_ours(view.observed.host)]
+        outside = [view for view in seen if not self.is_ours(view.observed.host)]
         return outside or seen
 
     def _agreeing_echoes(self, seen: list[View]) -> list[bool]:
@@ -274,10 +300,6 @@ class NatModel:
             if by_servers:
                 agreeing.append(bool(by_servers & observed))
         return agreeing
-
-    def _is_ours(self, host: str) -> bool:
-        """Whether nobody stands between us and a server that sees us there."""
-        return host in self._local_addresses or ipaddress.ip_address(host).is_loopback
 
     def _is_kept(self, seen: Observation) -> bool:
         return seen.socket == MAIN_SOCKET and seen.observed.port == self._local_port
@@ -327,6 +349,7 @@ class NatModel:
         if self._settled not in (Mapping.UNKNOWN, report.mapping):
             since = now - MOVED_WITHIN_S
             self._ports.forget_before(since)
+            self.filters.plan(now)
             self._echoes = {key: e for key, e in self._echoes.items() if e.at >= since}
             self._keeps = any(self._is_kept(o) for o in self._of(MAIN_SOCKET))
             self._report = None

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from natd.core.flow_watch import MappingEnded, MappingLived
+from natd.core.probes import Probed
 from natd.core.types import Address, PeerId, SocketId
 
 
@@ -55,4 +56,4 @@ class Lost:
     """Whether nothing came, rather than a refusal."""
 
 
-News = Leased | Introduced | Sampled | Listed | Absent | Lost | MappingLived | MappingEnded
+News = Leased | Introduced | Sampled | Probed | Listed | Absent | Lost | MappingLived | MappingEnded

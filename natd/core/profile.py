@@ -72,6 +72,11 @@ class Profile:
         self._mapped = mapped
         return self._renew()
 
+    def is_urgent(self, report: NatReport) -> bool:
+        """Whether peers that try to reach us would act otherwise if they knew of this report."""
+        concerns_them = report.may_be_hard or self._nat.is_hard
+        return concerns_them and _what_is_acted_upon(self._nat) != _what_is_acted_upon(report)
+
     def set_nat(self, report: NatReport) -> bool:
         """A report that differs in how sure it is is no news, unless others act upon that."""
         self._newest_nat = report
@@ -135,9 +140,13 @@ class Profile:
 
 
 def _what_counts(report: NatReport) -> tuple[object, ...]:
+    is_sure_of_filtering = report.filtering_confidence >= SURE
+    return (*_what_is_acted_upon(report), report.filtering, is_sure_of_filtering)
+
+
+def _what_is_acted_upon(report: NatReport) -> tuple[object, ...]:
     return (
         report.mapping,
-        report.filtering,
         report.allocation,
         report.stride,
         report.low,

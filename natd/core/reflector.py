@@ -12,6 +12,8 @@ what RFC 5780 wants: it says from where else it could answer, and does so when i
 Ports change in pairs, the first with the second, the third with the fourth; addresses go round,
 which for two of a family is the exchange that the RFC has in mind.
 
+A SAMPLE asks for the same in fewer bytes, and for all answers at once: see `sampled`.
+
 RESPONSE-PORT sends the answer to another port of the asker's host, and PADDING makes it as long
 as the question, which shows what a NAT does with fragments.
 
@@ -32,7 +34,8 @@ import ipaddress
 import struct
 from collections.abc import Iterable
 
-from natd.core import stun
+from natd.core import stun, wire
+from natd.core.rendezvous import LOWEST_ASKER_PORT, NOWHERE_ELSE, Elsewhere, Sample, Sampled
 from natd.core.types import Address, Datagram, SocketId
 
 REQUIRED_BELOW = 0x8000
@@ -85,6 +88,23 @@ class Reflector:
         """The address that goes with the one of this socket; None when there is none."""
         row = self._other_rows.get(socket // len(self._ports))
         return None if row is None else self._hosts[row]
+
+    def sampled(self, sample: Sample, source: Address, socket: SocketId) -> list[Datagram]:
+        """The answers to a SAMPLE: where it came from, told from there and from wherever else it
+        wants and can have it.  Each says which they all are."""
+        row, column = divmod(socket, len(self._ports))
+        other = self._other_column(column)
+        ways: list[tuple[Elsewhere, Address, int]] = [(NOWHERE_ELSE, source, socket)]
+        if other != column:
+            ways.append((Elsewhere.PORT, source, row * len(self._ports) + other))
+        if (other_row := self._other_rows.get(row)) is not None:
+            ways.append((Elsewhere.HOST, source, other_row * len(self._ports) + other))
+        if sample.asker_port >= LOWEST_ASKER_PORT:
+            ways.append((Elsewhere.ASKER_PORT, source._replace(port=sample.asker_port), socket))
+        wanted = [way for way in ways if way[0] in sample.elsewhere]
+        elsewhere = Elsewhere(sum(how for how, _, _ in wanted))
+        data = wire.encode(Sampled(sample.transaction, source, elsewhere))
+        return [Datagram(data, address, None, SocketId(by)) for _, address, by in wanted]
 
     def answer(
         self, request: stun.StunMessage, size_bytes: int, source: Address, socket: SocketId

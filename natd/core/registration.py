@@ -17,18 +17,21 @@ Rules that a change must not break:
 """
 
 from collections import Counter, deque
+from collections.abc import Iterable
 from random import Random
 
-from natd.core import rendezvous, wire
+from natd.core import reasons, rendezvous, wire
 from natd.core.attempts import Attempts, Due
 from natd.core.card import Identity
 from natd.core.flow_watch import FlowWatch
 from natd.core.listing import Listing, Wanted
 from natd.core.news import Absent, Introduced, Leased, Listed, Lost, News, Sampled
+from natd.core.probes import Probe, Probes
 from natd.core.questions import Question, Questions
 from natd.core.rendezvous import ChallengeReason, ErrorCode
 from natd.core.sampling import Sampling
-from natd.core.schedule import Ladder, earliest, jittered
+from natd.core.schedule import Ladder, earliest
+from natd.core.tenure import Renewal, Tenure
 from natd.core.types import (
     MAIN_SOCKET,
     Address,
@@ -40,15 +43,6 @@ from natd.core.types import (
 )
 
 ASK_LADDER_S = (0.1, 0.2, 0.4, 0.8, 1.6)
-REFRESH_LADDER_S = (1.0, 2.0, 4.0)
-"""Waits for the answer to a refresh, and how many may go unanswered."""
-
-REFRESH_S = 20.0
-REFRESH_JITTER = 0.25
-"""Below the 30 s after which the most impatient NATs forget a mapping (RFC 4787 asks for 120)."""
-
-REFRESHES_PER_SAMPLE = 3
-"""A fresh mapping a minute shows drift and poisoning, and costs one small packet."""
 
 RETRY_FIRST_S = 1.0
 REFUSED_FIRST_S = 5.0
@@ -86,20 +80,18 @@ class Registration:
         self._card = b""
         self._sequence = 0
         self._token = b""
-        self._lease_id: bytes | None = None
+        self._tenure = Tenure(random)
         self._announces = True
         """Whether the next REGISTERED is news even if our address is the old one."""
-        self._refreshes = 0
-        self._refresh_at: float | None = None
         self._listed_by: float | None = None
         self._attempts = Attempts(random)
-        self._refresh = Ladder(REFRESH_LADDER_S)
         self._ask = Ladder(ASK_LADDER_S)
         self._listing = Listing()
         self._sampling = Sampling(server)
         self._flow = FlowWatch()
         self._wanted = Wanted()
         self._questions = Questions(network, identity, server, prefix, random)
+        self._probes = Probes(prefix, random)
         self._outgoing: list[Datagram] = []
         self._events: deque[News] = deque()
 
@@ -131,7 +123,7 @@ class Registration:
 
     def connect(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
         """Ask for another introduction; without a lease the next registration brings it."""
-        if self._lease_id is None:
+        if self._tenure.lease_id is None:
             return
         self._listing.want_again(peer)
         self._wanted.add(peer, samples, now)
@@ -140,16 +132,24 @@ class Registration:
     def sample(self, socket: SocketId, now: float) -> None:
         """One SAMPLE from `socket` to the next of the server's sampling ports."""
         if self.state != "stopped" and (place := self._sampling.next_place()) is not None:
-            self._send_sample(place, socket, now)
+            self._outgoing.append(self._questions.sample(place, socket, now))
+
+    def probe(self, probe: Probe) -> None:
+        """One SAMPLE that is answered from elsewhere, too.  A fresh socket asks a sampling port;
+        the main one, whose packets every port of the server's may answer, the server's own."""
+        place = self.server if probe.socket == MAIN_SOCKET else self._sampling.probed_place
+        if self._tenure.lease_id is not None and place is not None:
+            self._outgoing.append(self._probes.ask(probe, place))
 
     def stop(self, now: float) -> None:
         """Say goodbye; nothing is done after it."""
-        if self._lease_id is not None:
-            self._outgoing.append(self._questions.bye(self._lease_id))
+        if self._tenure.lease_id is not None:
+            self._outgoing.append(self._questions.bye(self._tenure.lease_id))
         self._end_lease()
         self._attempts.end()
         self._sampling.ladder.stop()
         self._questions.clear()
+        self._probes.clear()
         self.state = "stopped"
 
     # --- the contract of a core ---
@@ -165,7 +165,8 @@ class Registration:
             message = wire.decode(data)
         except wire.ForeignVersionError as foreign:
             if self._questions.close(foreign.transaction):
-                self._lose(self._foreign_version(foreign.version), REFUSED_FIRST_S, now)
+                reason = reasons.foreign_version(self.server, foreign.version)
+                self._lose(reason, REFUSED_FIRST_S, now)
             else:
                 self.dropped["foreign version"] += 1
             return
@@ -174,6 +175,11 @@ class Registration:
             return
         if isinstance(message, rendezvous.Introduce) and of_server:
             self._receive_introduce(message, now)
+            return
+        if isinstance(message, rendezvous.Sampled) and (
+            told := self._probes.answered_by(message, address, socket)
+        ):
+            self._events.append(told)
             return
         question = self._questions.answered_by(message, address)
         if question is None:
@@ -187,13 +193,12 @@ class Registration:
             case Due.REGISTER:
                 self._send_register(now)
             case Due.GIVE_UP:
-                self._lose(self._silence(), RETRY_FIRST_S, now, is_silence=True)
-        self._handle_refresh_timer(now)
+                self._lose_silent(now)
+        self._renew_lease(now)
         if self._ask.is_due(now) and self._ask.climb(now):
             self._send_ask(now)
         if self._sampling.ladder.is_due(now):
-            for place in self._sampling.again(now):
-                self._send_sample(place, MAIN_SOCKET, now)
+            self._send_samples(self._sampling.again(now), now)
         for peer, samples in self._wanted.take_due(now):
             self._send_connect(peer, samples, now)
         if self._listed_by is not None and self._listed_by <= now:
@@ -208,10 +213,9 @@ class Registration:
 
     def get_timer(self) -> float | None:
         return earliest(
-            self._refresh_at,
+            self._tenure.due_at,
             self._listed_by,
             self._attempts.due_at,
-            self._refresh.due_at,
             self._ask.due_at,
             self._sampling.ladder.due_at,
             self._wanted.due_at,
@@ -226,8 +230,7 @@ class Registration:
         self._listing.reset()
         if self.state != "registered":
             self.state = "starting"
-        for place in self._sampling.begin(now):
-            self._send_sample(place, MAIN_SOCKET, now)
+        self._send_samples(self._sampling.begin(now), now)
         self._begin(now)
 
     def _begin(self, now: float) -> None:
@@ -250,10 +253,9 @@ class Registration:
                 self._wanted.remove(question.peer)
                 self._events.append(Absent(question.peer))
             case rendezvous.Error(_, ErrorCode.VERSION, _):
-                self._lose(self._foreign_version(None), REFUSED_FIRST_S, now)
+                self._lose(reasons.foreign_version(self.server, None), REFUSED_FIRST_S, now)
             case rendezvous.Error(_, _, text):
-                shown = "".join(char for char in text if char.isprintable())
-                self._lose(f"{self.server} refused us: {shown}", REFUSED_FIRST_S, now)
+                self._lose(reasons.refusal(self.server, text), REFUSED_FIRST_S, now)
 
     def _receive_challenge(
         self, challenge: rendezvous.Challenge, question: Question, now: float
@@ -264,7 +266,7 @@ class Registration:
             self.rtt_s = now - question.sent_at
             self._token = challenge.token
             self._attempts.challenged(now)
-        elif question.lease_id == self._lease_id:
+        elif question.lease_id == self._tenure.lease_id:
             self._end_lease()
             self._announces = True
             self._token = challenge.token
@@ -278,19 +280,16 @@ class Registration:
         moved = self.observed is not None and self.observed != answer.observed
         if self.state == "lost":
             # What its ports saw before, if they ever did, is old by now.
-            for place in self._sampling.begin(now):
-                self._send_sample(place, MAIN_SOCKET, now)
+            self._send_samples(self._sampling.begin(now), now)
         self.state = "registered"
         self.observed = answer.observed
         self.rtt_s = now - question.sent_at
-        self._lease_id = answer.lease_id
         self._token = answer.token
-        for place in self._sampling.learn(answer.sample_ports, answer.other, now):
-            self._send_sample(place, MAIN_SOCKET, now)
+        self._send_samples(self._sampling.learn(answer.sample_ports, answer.other, now), now)
         self._watch_flow(answer.observed, now)
         if question.sequence >= self._sequence:
             self._attempts.end()
-        self._schedule_refresh(now)
+        self._tenure.begin(answer.lease_id, now)
         if self._announces or moved:
             self._events.append(Leased(answer.observed, self.rtt_s, moved))
         if self._announces:
@@ -329,7 +328,7 @@ class Registration:
                     message.start_in_ms / 1000,
                 )
             )
-        if self._lease_id is not None and not self._listing.unseen:
+        if self._tenure.lease_id is not None and not self._listing.unseen:
             self._list()
 
     def _count_unseen(self, missing: int, question: Question, now: float) -> None:
@@ -348,57 +347,47 @@ class Registration:
             self._events.append(Listed())
 
     def _send_ask(self, now: float) -> None:
-        if self._lease_id is not None:
+        if (lease_id := self._tenure.lease_id) is not None:
             have = self._listing.have()
-            self._outgoing.append(self._questions.ask(self._lease_id, have, now))
+            self._outgoing.append(self._questions.ask(lease_id, have, now))
 
     def _send_connect(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
-        if self._lease_id is not None:
-            self._outgoing.append(self._questions.connect(self._lease_id, peer, samples, now))
+        if (lease_id := self._tenure.lease_id) is not None:
+            self._outgoing.append(self._questions.connect(lease_id, peer, samples, now))
 
     # --- staying registered ---
 
-    def _handle_refresh_timer(self, now: float) -> None:
-        if self._refresh_at is not None and self._refresh_at <= now:
-            self._refresh_at = None
-            self._send_refresh(now)
-            self._refresh.start(now)
-            self._refreshes += 1
-            if self._refreshes % REFRESHES_PER_SAMPLE == 0:
-                for place in self._sampling.next_places():
-                    self._send_sample(place, MAIN_SOCKET, now)
-        if self._refresh.is_due(now):
-            if self._refresh.climb(now):
-                self._send_refresh(now)
-            else:
-                self._lose(self._silence(), RETRY_FIRST_S, now, is_silence=True)
+    def _renew_lease(self, now: float) -> None:
+        renewal, lease_id = self._tenure.take_due(now), self._tenure.lease_id
+        if renewal is Renewal.GIVE_UP:
+            self._lose_silent(now)
+        elif renewal is not None and lease_id is not None:
+            self._outgoing.append(self._questions.refresh(lease_id, now))
+            if renewal is Renewal.REFRESH_AND_SAMPLE:
+                self._send_samples(self._sampling.next_places(), now)
 
     def _receive_refreshed(
         self, answer: rendezvous.Refreshed, question: Question, now: float
     ) -> None:
-        if self._lease_id is None:
+        if self._tenure.lease_id is None:
             return
         self.rtt_s = now - question.sent_at
         self._watch_flow(answer.observed, now)
-        self._schedule_refresh(now)
+        self._tenure.renewed(now)
         self._count_unseen(answer.missing, question, now)
 
     def _watch_flow(self, observed: Address, now: float) -> None:
         if (seen := self._flow.heard(observed, now)) is not None:
             self._events.append(seen)
 
-    def _schedule_refresh(self, now: float) -> None:
-        self._refresh.stop()
-        self._refresh_at = now + jittered(REFRESH_S, REFRESH_JITTER, self._random)
-
-    def _send_refresh(self, now: float) -> None:
-        if self._lease_id is not None:
-            self._outgoing.append(self._questions.refresh(self._lease_id, now))
-
-    def _send_sample(self, place: Address, socket: SocketId, now: float) -> None:
-        self._outgoing.append(self._questions.sample(place, socket, now))
+    def _send_samples(self, places: Iterable[Address], now: float) -> None:
+        self._outgoing += [self._questions.sample(place, MAIN_SOCKET, now) for place in places]
 
     # --- losing the server ---
+
+    def _lose_silent(self, now: float) -> None:
+        reason = reasons.silence(self.server, has_answered=self.last_answer_at is not None)
+        self._lose(reason, RETRY_FIRST_S, now, is_silence=True)
 
     def _lose(
         self, reason: str, first_wait_s: float, now: float, *, is_silence: bool = False
@@ -413,21 +402,8 @@ class Registration:
             self._events.append(Lost(reason, is_silence))
 
     def _end_lease(self) -> None:
-        self._lease_id = None
-        self._refresh_at = self._listed_by = None
-        self._refresh.stop()
+        self._tenure.end()
+        self._listed_by = None
         self._ask.stop()
         self._wanted.clear()
         self._listing.reset()
-
-    def _silence(self) -> str:
-        if self.last_answer_at is None:
-            return f"no answer from {self.server}"
-        return f"{self.server} has stopped answering"
-
-    def _foreign_version(self, theirs: int | None) -> str:
-        version = "another version" if theirs is None else f"version {theirs}"
-        return (
-            f"{self.server} speaks {version} of the rendezvous protocol, we speak version "
-            f"{wire.VERSION}: update the older side"
-        )

@@ -10,7 +10,7 @@ Their bytes are the business of `wire`.  The messages are facts without behaviou
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
 from natd.core.types import Address, NetworkId, PeerId
 
@@ -43,6 +43,12 @@ introduction together with a CHALLENGE, or for two usual ones."""
 SMALL_BYTES = 64
 """SAMPLE and REFRESH: at least as long as SAMPLED, REFRESHED and CHALLENGE."""
 
+PROBING_SAMPLE_BYTES = 160
+"""A SAMPLE that wants to be answered from elsewhere, too: pays for four of the longest SAMPLED."""
+
+LOWEST_ASKER_PORT = 1024
+"""Below are services: nobody's NAT maps there, and a SAMPLE's answers are sent to none of them."""
+
 ASK_LIMIT = 256
 """Entries of `have` in a REFRESH: as many as a network has members, and they fit."""
 
@@ -60,6 +66,20 @@ class ChallengeReason(IntEnum):
     """The lease is known, at another address: register again at once."""
     UNKNOWN = 2
     """No such lease (expired, or the server is a new one): register again, not all at once."""
+
+
+class Elsewhere(IntFlag):
+    """How a SAMPLE is answered besides from where it was asked to where it came from."""
+
+    PORT = 1
+    """From another port of the same address."""
+    HOST = 2
+    """From the server's other address."""
+    ASKER_PORT = 4
+    """To another port of the asker's host, which has asked this server nothing."""
+
+
+NOWHERE_ELSE = Elsewhere(0)
 
 
 class ErrorCode(IntEnum):
@@ -142,12 +162,17 @@ class Refreshed:
 @dataclass(frozen=True, slots=True)
 class Sample:
     transaction: bytes
+    elsewhere: Elsewhere = NOWHERE_ELSE
+    asker_port: int = 0
+    """With ASKER_PORT: which; else 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
     transaction: bytes
     observed: Address
+    elsewhere: Elsewhere = NOWHERE_ELSE
+    """What else has been sent: the asker must know what can have been lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,12 @@ class Sampling:
             return sorted(self._unanswered)
         return []
 
+    @property
+    def probed_place(self) -> Address | None:
+        """The one that is asked from fresh sockets, always the same, so that what comes from any
+        other has not been let in by ourselves; None when the server has no sampling port."""
+        return self._own[0] if self._own else None
+
     def next_place(self) -> Address | None:
         """The server's own ports in turn; None when it has none."""
         if not self._own:

@@ -21,6 +21,8 @@ from natd.core.card import Identity
 from natd.core.flow_watch import MappingEnded, MappingLived
 from natd.core.natmodel import NatModel
 from natd.core.news import Absent, Introduced, Leased, Listed, Lost, Sampled
+from natd.core.probes import Probed
+from natd.core.probing import Probing
 from natd.core.reach_events import Surroundings
 from natd.core.registration import Registration
 from natd.core.rendezvous import PREFIX_BYTES
@@ -111,6 +113,7 @@ class Servers:
         self._listed = False
         self._suspected_until = now
         self._survey = Survey()
+        self._probing = Probing(nat)
         self._timers: Timetable[Registration] = Timetable()
         self._datagrams: list[Datagram] = []
         self._events: deque[ServersEvent] = deque()
@@ -209,6 +212,7 @@ class Servers:
     def handle_timer(self, now: float) -> None:
         self._survey.handle_timer(now)
         self._begin_survey(now)
+        self._find_filtering(now)
         for registration in self._timers.due(now):
             registration.handle_timer(now)
             self._take_news(registration, now)
@@ -227,6 +231,7 @@ class Servers:
             self._timers.get_timer(),
             self._survey.get_timer(),
             self._nat.survey_at if self.is_registered else None,
+            self._probing.get_timer(is_registered=self.is_registered),
         )
 
     def reports(self) -> tuple[ServerReport, ...]:
@@ -238,7 +243,7 @@ class Servers:
     @property
     def sockets(self) -> frozenset[SocketId]:
         """Those besides the main one from which a server is asked."""
-        return self._survey.sockets
+        return self._survey.sockets | self._probing.sockets
 
     @property
     def is_registered(self) -> bool:
@@ -286,7 +291,11 @@ class Servers:
             match event:
                 case Introduced():
                     self._events.append(SomebodyIntroduced(registration.server, event))
+                case Probed():
+                    for asked_too in self._probing.heard(registration, event):
+                        self._take_news(asked_too, now)
                 case Leased(observed, rtt_s, moved):
+                    self._nat.filters.plan(now)
                     self._events.append(
                         events.ServerAnswered(self._network, registration.server, observed, rtt_s)
                     )
@@ -366,6 +375,13 @@ class Servers:
             self._sample_all(asked[0], socket, survey_places(self._nat.report()), now)
         self._datagrams += asked[0].datagrams_to_send()
         self._timers.set(asked[0], asked[0].get_timer())
+
+    def _find_filtering(self, now: float) -> None:
+        before = self._nat.report()
+        for registration in self._probing.handle_timer(self._registrations.values(), now):
+            self._take_news(registration, now)
+        if self._nat.report() != before:
+            self._events.append(events.NatObserved(self._nat.report(), self._nat.observed()))
 
     def _sample_all(
         self, registration: Registration, socket: SocketId, places: int, now: float

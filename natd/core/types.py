@@ -107,7 +107,9 @@ class Filtering(StrEnum):
 
     UNKNOWN = "unknown"
     INDEPENDENT = "endpoint-independent"
-    DEPENDENT = "endpoint-dependent"
+    ADDRESS_DEPENDENT = "address-dependent"
+    """Also where it can't be told from independent."""
+    DEPENDENT = "address-and-port-dependent"
 
 
 class Allocation(StrEnum):
@@ -145,6 +147,8 @@ class NatReport:
     taken_ports: tuple[int, ...] = ()
     """Of a block: ports that mappings of ours hold, as servers have shown.  No packet of a peer's
     to them and none from them can meet."""
+    filtering_confidence: float = 0.0
+    """0 to 1: how sure we are of the filtering class."""
 
     @property
     def is_hard(self) -> bool:

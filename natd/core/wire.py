@@ -18,8 +18,9 @@ the question; an INTRODUCE has that of the receiver's latest REGISTER.
     INTRODUCE   4  flags u8 (1: you dial) | start_in_ms u16 | peer 32 | observed | samples | card
     REFRESH     5  lease 8 | asks u8 | have | zeros up to 64 bytes (1,200 when it asks)
     REFRESHED   6  observed address | members u16 | missing u16
-    SAMPLE      7  zeros up to 64 bytes
-    SAMPLED     8  observed address
+    SAMPLE      7  elsewhere u8 (1: from another port, 2: from the other address, 4: to that port
+                   of the asker's) | port u16, or 0 | zeros up to 64 bytes (160 unless 0)
+    SAMPLED     8  observed address | elsewhere u8: what else was sent, or nothing
     CONNECT     9  lease 8 | peer 32 | samples | zeros up to 800 bytes
     BYE        10  lease 8
     ERROR      11  code u8 | text: length u8, UTF-8
@@ -27,7 +28,7 @@ the question; an INTRODUCE has that of the receiver's latest REGISTER.
 Token, card, samples, observed (of INTRODUCE), have and address: see `fields`.
 
 Rules: `decode` raises nothing but DecodeError; what is not padding must end exactly where the
-datagram does; padding is zeros.  A question is padded so that its answer is not longer.
+datagram does; padding is zeros.  A question is padded so that its answers are not longer.
 """
 
 import struct
@@ -50,6 +51,7 @@ from natd.core.rendezvous import (
     PADDED_BYTES,
     PORTS_LIMIT,
     PREFIX_BYTES,
+    PROBING_SAMPLE_BYTES,
     SAMPLES_LIMIT,
     SIGNATURE_BYTES,
     SMALL_BYTES,
@@ -59,6 +61,7 @@ from natd.core.rendezvous import (
     Challenge,
     ChallengeReason,
     Connect,
+    Elsewhere,
     Error,
     Introduce,
     Message,
@@ -134,10 +137,11 @@ def encode(message: Message) -> bytes:
             return _padded(head + body, PADDED_BYTES if asks else SMALL_BYTES)
         case Refreshed(_, observed, members, missing):
             return head + pack_address(observed) + struct.pack("!HH", members, missing)
-        case Sample():
-            return _padded(head, SMALL_BYTES)
-        case Sampled(_, observed):
-            return head + pack_address(observed)
+        case Sample(_, elsewhere, asker_port):
+            body = struct.pack("!BH", elsewhere, asker_port)
+            return _padded(head + body, PROBING_SAMPLE_BYTES if elsewhere else SMALL_BYTES)
+        case Sampled(_, observed, elsewhere):
+            return head + pack_address(observed) + (bytes((elsewhere,)) if elsewhere else b"")
         case Connect(_, lease_id, peer, samples):
             return _padded(head + lease_id + peer + pack_addresses(samples), CONNECT_BYTES)
         case Bye(_, lease_id):
@@ -198,9 +202,12 @@ def _read_body(kind: type[Message], transaction: bytes, reader: Reader) -> Messa
     if kind is Refreshed:
         return Refreshed(transaction, reader.address(), reader.number(2), reader.number(2))
     if kind is Sample:
-        return Sample(transaction)
+        return _read_sample(transaction, reader)
     if kind is Sampled:
-        return Sampled(transaction, reader.address())
+        observed = reader.address()
+        if reader.is_at_end:
+            return Sampled(transaction, observed)
+        return Sampled(transaction, observed, _read_elsewhere(reader, least=1))
     if kind is Connect:
         lease_id, peer = reader.take(LEASE_ID_BYTES), reader.peer()
         return Connect(transaction, lease_id, peer, reader.addresses(SAMPLES_LIMIT))
@@ -268,6 +275,23 @@ def _registered_body(message: Registered) -> bytes:
             b"" if message.other is None else pack_address(message.other),
         )
     )
+
+
+def _read_sample(transaction: bytes, reader: Reader) -> Sample:
+    if reader.is_at_end:
+        return Sample(transaction)
+    elsewhere, asker_port = _read_elsewhere(reader), reader.number(2)
+    if (asker_port != 0) != (Elsewhere.ASKER_PORT in elsewhere):
+        raise DecodeError("a port without its flag, or the reverse")
+    return Sample(transaction, elsewhere, asker_port)
+
+
+def _read_elsewhere(reader: Reader, least: int = 0) -> Elsewhere:
+    """What is not known is refused: if it were not done, it would seem to have been lost."""
+    flags = reader.number(1)
+    if not least <= flags <= sum(Elsewhere):
+        raise DecodeError("unknown flags")
+    return Elsewhere(flags)
 
 
 def _read_introduce(transaction: bytes, reader: Reader) -> Introduce:

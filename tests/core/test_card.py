@@ -50,6 +50,7 @@ CARD = Card(
         keeps_parity=True,
         load_per_s=2.5,
         taken_ports=(50001, 50400),
+        filtering_confidence=0.6,
     ),
     features=("files",),
 )
@@ -105,7 +106,7 @@ def test_the_layout_is_the_one_written_down() -> None:
         + "05616c696365" + "010566696c6573"
         + "04" + "0004c0a801149c40" + "00040a0000079c40"
         + "010620010db80000000000000000000000209c40" + "0304cb007109ef32"
-        + "cc010028" + "02c351c4e0"
+        + "cc010028" + "02c351c4e0" + "99"
     )  # fmt: skip
     Ed25519PublicKey.from_public_bytes(ALICE.peer).verify(
         body[-64:], b"\x0bnatd/1 card" + binding + signed
@@ -283,14 +284,29 @@ def test_a_load_beyond_what_a_card_can_tell_is_the_most_that_it_can() -> None:
     assert opened.nat.load_per_s == 0xFFFF / 16
 
 
+def test_each_filtering_class_keeps_its_number_on_the_wire() -> None:
+    for number, filtering in enumerate(
+        (
+            Filtering.UNKNOWN,
+            Filtering.INDEPENDENT,
+            Filtering.DEPENDENT,
+            Filtering.ADDRESS_DEPENDENT,
+        )
+    ):
+        head = bytearray(HEAD)
+        head[len(HEAD) - 8] = number
+        card = open_card(sign_and_seal(bytes(head) + TEXTS + b"\0", ALICE), NETWORK_KEY)
+        assert card.nat == NatReport(filtering=filtering), "a card that ends there is an old one"
+
+
 def test_a_later_versions_additions_are_passed_over() -> None:
     later = HEAD[:-9] + b"\xff\xff\xff\x80" + HEAD[-5:] + TEXTS
     later += bytes((2, 99, 4, 10, 0, 0, 1, 1, 1, 0, 4, 10, 0, 0, 2, 0x9C, 0x40)) + bytes(4)
-    later += b"what comes"
+    later += bytes((0, 51)) + b"what comes"
 
     card = open_card(sign_and_seal(later, ALICE), NETWORK_KEY)
 
-    assert card.nat == NatReport(confidence=128 / 255)
+    assert card.nat == NatReport(confidence=128 / 255, filtering_confidence=0.2)
     assert card.candidates == (Candidate(CandidateKind.LAN, Address("10.0.0.2", 40000)),)
 
 

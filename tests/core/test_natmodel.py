@@ -89,7 +89,7 @@ def test_a_server_that_sees_us_at_an_address_of_ours_sees_us_in_the_open(host):
     model = _model()
     _see(model, 8080, (host, PORT))
     assert model.report().mapping is Mapping.OPEN
-    assert model.report().filtering is Filtering.INDEPENDENT
+    assert model.report().filtering is Filtering.UNKNOWN, "a firewall may be there"
 
 
 def test_one_destination_behind_a_nat_takes_the_openness_away():

@@ -16,8 +16,8 @@ from natd.core.roster import NetworkSettings
 from natd.core.sampling import Sampling
 from natd.core.secrets import network_key
 from natd.core.types import LOWEST_ANY_PORT_SOCKET, Address, Datagram, Mapping, SocketId
-from tests.core.meeting import OTHER, PORTS, SERVER, Meeting, Sent
-from tests.core.village import Village
+from tests.core.meeting import OTHER, SERVER, Meeting, Sent
+from tests.core.two_addresses import TwoAddresses, open_doors
 from tests.nat import ADDRESS_DEPENDENT, PORT_RESTRICTED, SYMMETRIC_RANDOM, NatPolicy
 from tests.net import Internet
 
@@ -173,54 +173,13 @@ def test_what_the_second_address_sees_behind_such_a_nat_is_not_taken_for_poisoni
     assert max(sockets) < LOWEST_ANY_PORT_SOCKET
 
 
-class TwoAddresses(Village):
-    """A village whose server has two."""
-
-    def start_server(self) -> None:
-        self.other = self.internet.add_host(name="the server's second address")
-        hosts = (self.server_host, self.other)
-        self.coordinator = Coordinator(
-            bytes(32), Random(self.seed), hosts=tuple(host.address for host in hosts)
-        )
-        for row, host in enumerate(hosts):
-            doorway = Doorway(self.coordinator, row)
-            self.internet.attach(host, doorway, ports=range(8080, 8080 + PORTS))
-
-
-class Doorway:
-    """One address of a coordinator that has several, as a host of the virtual internet."""
-
-    def __init__(self, coordinator: Coordinator, row: int) -> None:
-        self._coordinator = coordinator
-        self._row = row
-
-    def receive_datagram(self, data: bytes, address: Address, now: float, socket: int = 0) -> None:
-        self._coordinator.receive_datagram(data, address, now, self._row * PORTS + socket)
-
-    def datagrams_to_send(self) -> list[Datagram]:
-        return [
-            datagram._replace(socket=SocketId(datagram.socket - self._row * PORTS))
-            for datagram in self._coordinator.datagrams_to_send()
-        ]
-
-    def next_event(self) -> None:
-        return
-
-    def handle_timer(self, now: float) -> None:
-        self._coordinator.handle_timer(now)
-
-    def get_timer(self) -> float | None:
-        return None
-
-
 def mapping_seen(policy: NatPolicy, *, addresses: int) -> Mapping:
     """What a node behind such a NAT says of it after some minutes."""
     internet = Internet(seed=3)
     hosts = [internet.add_host() for _ in range(addresses)]
     names = tuple(host.address for host in hosts)
     coordinator = Coordinator(bytes(32), Random(1), hosts=names)
-    for row, host in enumerate(hosts):
-        internet.attach(host, Doorway(coordinator, row), ports=range(8080, 8080 + PORTS))
+    open_doors(internet, coordinator, hosts)
     inside = internet.add_host(behind=internet.add_nat(policy))
     node = Node(Identity(b"a" * 32), Random(2), card_sequence=1)
     internet.attach(inside, node, ports=[40000])
