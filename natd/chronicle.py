@@ -1,6 +1,7 @@
 """What the node tells, turned into rows of the event log and into what must follow.
 
     PeerMet           the address book; then the conversation, once its epoch is on disk
+    PeerForgotten     gone from both, unless something was said or the user has decided on it
     MessageArrived    the mailbox; then the acknowledgement, once it is on disk
     OutboxWanted      messages from the disk
     all that people would notice: an event in the log
@@ -14,7 +15,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from natd.address_book import KnownPeer
+from natd.address_book import NEW, KnownPeer
 from natd.core import events
 from natd.core.types import NatReport, NetworkId, PathReport, PeerId, peer_id_text, peer_tag
 from natd.parts import Parts
@@ -51,6 +52,8 @@ class Chronicle:
                 self._give(network, peer, after, count, now)
             case events.PeerMet():
                 self._meet(event, now)
+            case events.PeerForgotten(network=network, peer=peer):
+                self._forget(network, peer)
             case events.PeerConnected():
                 self._connect(event)
             case events.PeerDisconnected():
@@ -112,6 +115,8 @@ class Chronicle:
         if conversation is None:
             self._parts.mailbox.begin(known.network, known.peer)
         else:
+            if conversation.queued:
+                self._parts.node.keep_peer(known.network, known.peer)
             state = conversation.state()
             self._parts.node.open_conversation(known.network, known.peer, state, now)
 
@@ -197,6 +202,13 @@ class Chronicle:
                 parts.mailbox.close_open(event.network)
         else:
             parts.node.block(event.network, event.peer, True, now)
+
+    def _forget(self, network: NetworkId, peer: PeerId) -> None:
+        known = self._parts.book.peer(network, peer)
+        if known is None or known.is_blocked or known.trust != NEW or known.last_heard_unix_s:
+            return
+        if self._parts.mailbox.forget(network, peer):
+            self._parts.book.forget_peer(known)
 
     def _connect(self, event: events.PeerConnected) -> None:
         parts = self._parts

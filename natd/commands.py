@@ -94,6 +94,8 @@ class Commands:
         ids = [known.id_text for known in peers]
         own = {"nick": network.nick, "id": self._own_id}
         kind = TEXT if request.get("to") is None else PRIVATE
+        for known in peers:
+            parts.node.keep_peer(network.id, known.peer)
         message = await parts.mailbox.accept(
             network.id,
             [known.peer for known in peers],

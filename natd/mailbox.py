@@ -115,6 +115,17 @@ class Mailbox:
         self._store.submit(Beginning(self._released, self._conversation(network, peer)))
         self._unheard.discard(network)
 
+    def forget(self, network: NetworkId, peer: PeerId) -> bool:
+        """A peer is forgotten, and its conversation with it; False where anything was said."""
+        conversation = self._conversations.get((network, peer))
+        if conversation is None:
+            return True
+        if not conversation.is_untouched:
+            return False
+        del self._conversations[network, peer]
+        self._store.post("DELETE FROM conversations WHERE id = ?", (conversation.id,))
+        return True
+
     def accept(
         self,
         network: NetworkId,

@@ -164,8 +164,13 @@ class Networks:
         settings = NetworkSettings(network.name, network.key, network.nick)
         parts.node.join(settings, addresses, now)
         parts.entered.add(network.id)
+        # There may be more than have a place, and whoever is owed a message needs one.
         known_peers = sorted(
-            parts.book.peers(network.id), key=lambda known: -known.last_heard_unix_s
+            parts.book.peers(network.id),
+            key=lambda known: (
+                not parts.mailbox.queued(network.id, known.peer),
+                -known.last_heard_unix_s,
+            ),
         )
         for known in known_peers:
             if known.may_hear_us:

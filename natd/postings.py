@@ -75,6 +75,11 @@ class Conversation:
         """Messages that the peer has not acknowledged."""
         return self.next_seq - 1 - self.acknowledged_seq
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether it is on disk and nobody has said a word in it."""
+        return self.is_stored and self.next_seq == 1 and self.inbound_epoch is None
+
     def state(self) -> ConversationState:
         """What a node must know to go on from here."""
         return ConversationState(

@@ -275,6 +275,23 @@ def test_a_purge_leaves_nothing_of_the_network(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_peer_is_forgotten_only_where_nothing_was_ever_said(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        box.mailbox.begin(NETWORK, ALICE)
+        assert not box.mailbox.forget(NETWORK, ALICE), "its row is on its way to the disk"
+        await box.store.flush()
+        assert box.mailbox.forget(NETWORK, ALICE)
+        await box.accept("waits", [BOB])
+        assert not box.mailbox.forget(NETWORK, BOB)
+        await box.store.flush()
+        assert box.store.query("SELECT peer FROM conversations") == [(BOB,)]
+        assert [m.body for m in box.mailbox.waiting(NETWORK, BOB, 0, 9)] == ["waits"]
+        await box.close()
+
+    asyncio.run(scenario())
+
+
 def test_message_ids_sort_by_time() -> None:
     ids = [new_message_id(ms) for ms in (1, 2, 1_700_000_000_000, 2**48 - 1)]
     assert ids == sorted(ids)

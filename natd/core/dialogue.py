@@ -158,6 +158,11 @@ class Dialogue:
         return self._sessions.get_timer()
 
     @property
+    def has_said_all(self) -> bool:
+        """Whether the conversation is open and no message is known that waits in it."""
+        return self._conversation is not None and not self._conversation.is_waiting
+
+    @property
     def sessions(self) -> Sessions:
         """For looking at, not for acting on."""
         return self._sessions

@@ -113,6 +113,15 @@ class PeerMet:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerForgotten:
+    """A peer that was never reached has given its place to another: it need not be kept on disk,
+    unless a message waits for it."""
+
+    network: NetworkId
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
 class PeerConnected:
     """A session stands and a direct path carries it: `peer_online`."""
 
@@ -222,6 +231,7 @@ Event = (
     | MembersListed
     | NatObserved
     | PeerMet
+    | PeerForgotten
     | PeerConnected
     | PeerDisconnected
     | PathChanged

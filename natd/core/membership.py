@@ -133,6 +133,8 @@ class Membership:
             return None
         self._events += self._roster.changes()
         peer.reach.remember(last_good)
+        if last_good:
+            self._roster.keep(peer.card.peer)
         if peer.card.peer in self._roster.blocked:
             peer.block(now)
         else:
@@ -140,6 +142,10 @@ class Membership:
             self._greeter.expect(peer.card.peer, peer.reach.places, now)
         self.drain_peer(peer, now)
         return peer.card.peer
+
+    def keep_peer(self, peer: PeerId) -> None:
+        """A message is for this peer: its place is not given to another."""
+        self._roster.keep(peer)
 
     def block(self, peer: PeerId, blocked: bool, now: float) -> None:
         if blocked:
@@ -191,7 +197,7 @@ class Membership:
         """A card that came straight from its owner, who is where it came from."""
         ours = self._profile.sealed
         greeted = self._greeter.open(data, address, socket, self._roster, ours, now)
-        peer = None if greeted is None else self._take_card(greeted.card, greeted.sealed)
+        peer = None if greeted is None else self._take_card(greeted.card, greeted.sealed, now)
         if greeted is None or peer is None:
             return
         if greeted.wants_answer:
@@ -336,7 +342,7 @@ class Membership:
         if card is None or card.peer != introduced.peer:
             self.dropped["introduction-of-another-card"] += 1
             return False
-        peer = self._take_card(card, introduced.sealed_card)
+        peer = self._take_card(card, introduced.sealed_card, now)
         if peer is None:
             return True
         peer.set_surroundings(self._surroundings(), now)
@@ -355,7 +361,14 @@ class Membership:
             peer.say(frame, now)
             self.drain_peer(peer, now)
 
-    def _take_card(self, card: Card, sealed: bytes) -> Peer | None:
+    def _take_card(self, card: Card, sealed: bytes, now: float) -> Peer | None:
+        if self._roster.is_full and card.peer not in self._peers:
+            leaving = self._roster.give_way(now)
+            if leaving is not None:
+                self.drain_peer(leaving, now)
+                self._roster.forget(leaving)
+                self._greeter.met(leaving.card.peer)
+                self._untold.discard(leaving.card.peer)
         peer = self._roster.take(card, sealed, self._profile.prekeys)
         self._events += self._roster.changes()
         return peer
@@ -378,7 +391,7 @@ class Membership:
             case NewerCard(sealed):
                 card = self._roster.open(sealed)
                 if card is not None and card.peer == peer.card.peer:
-                    self._take_card(card, sealed)
+                    self._take_card(card, sealed, now)
             case PeerSawUs(socket, place, observed):
                 self._servers.observe_by_peer(socket, place, observed, now)
                 self._drain_servers(now)
@@ -401,6 +414,7 @@ class Membership:
                     self._introduce(as_news(introduce), f"by {peer.card.nick}", now)
             case events.PeerConnected():
                 self._greeter.met(peer.card.peer)
+                self._roster.keep(peer.card.peer)
                 has_server = self._servers.is_registered
                 self._mutual.connected(peer.card.peer, has_server=has_server, now=now)
                 peer.reach.allow_escalation()

@@ -150,6 +150,12 @@ class Node:
         self._drain(membership, now)
         return peer
 
+    def keep_peer(self, network: NetworkId, peer: PeerId) -> None:
+        """A message is about to be accepted for this peer, or waits on disk: whatever happens, it
+        does not become a `PeerForgotten`."""
+        if (membership := self._memberships.get(network)) is not None:
+            membership.keep_peer(peer)
+
     def open_conversation(
         self, network: NetworkId, peer: PeerId, state: events.ConversationState, now: float
     ) -> None:

@@ -263,6 +263,11 @@ class Peer:
         return self._presence.online
 
     @property
+    def is_unheld(self) -> bool:
+        """Whether nothing would be lost with this peer: it is not here, nothing waits for it."""
+        return not self.is_online and self._dialogue.has_said_all
+
+    @property
     def is_lost(self) -> bool:
         """Whether it fell silent, and neither left nor ended its session."""
         has_gone = self.reach.has_left or not self._dialogue.sessions.is_open

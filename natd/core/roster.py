@@ -6,7 +6,10 @@
 
 Rules:
 - A card counts if it opens under the network key and is not older than the one we have.
-- A peer once met stays for as long as we are a member: whoever is gone may come back.
+- A peer once reached stays for as long as we are a member: whoever is gone may come back.
+- In an open network anybody can make up members.  So when all places are taken, one that was never
+  reached gives way to one that introduces itself at this moment: the oldest, those first that
+  never gave a sign.  Never one for whom a message waits, or of whom that is not known.
 - Ports are guessed at for those known from before, and where a secret keeps strangers out.
 """
 
@@ -18,12 +21,18 @@ from natd.core import events
 from natd.core.candidates import TargetBudget
 from natd.core.card import Card, Identity, open_card
 from natd.core.peer import Peer
-from natd.core.routing import CHECK, Routed
-from natd.core.schedule import Timetable
+from natd.core.routing import CHECK, Routed, Unrouted
+from natd.core.schedule import Allowance, Timetable
 from natd.core.secrets import Prekey, network_id, network_key
 from natd.core.types import DecodeError, NetworkId, PeerId, SocketId
 
 PEERS_LIMIT = 256
+
+GIVING_WAY_RATE, GIVING_WAY_BURST = 4.0, 32.0
+"""Places a second, and at once, that change hands when all are taken: each costs a write to the
+disk, and whoever gets one is to have a minute in which it may be reached."""
+
+RosterEvent = events.PeerMet | events.PeerForgotten | Routed | Unrouted
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +60,11 @@ class Roster:
         self._budget = budget
         self._random = random
         self._has_secret = settings.key != network_key(settings.name, b"")
+        self._kept: set[PeerId] = set()  # those that never give way
+        self._giving_way = Allowance(GIVING_WAY_RATE, GIVING_WAY_BURST)
         self._timers: Timetable[Peer] = Timetable()
         self._sockets: dict[Peer, frozenset[SocketId]] = {}  # of those that need any
-        self._changes: deque[events.PeerMet | Routed] = deque()
+        self._changes: deque[RosterEvent] = deque()
 
     # --- inputs
 
@@ -121,8 +132,37 @@ class Roster:
         peer.use_prekeys(prekeys)
         return peer
 
+    def keep(self, peer: PeerId) -> None:
+        """It was reached once, or a message is for it: it never gives way to another."""
+        if peer in self.peers:
+            self._kept.add(peer)
+
+    def give_way(self, now: float) -> Peer | None:
+        """One that was never reached makes room; None where everybody stays.  The owner drains it
+        once more."""
+        free = [
+            peer
+            for known, peer in self.peers.items()
+            if known not in self._kept and known not in self.blocked and peer.is_unheld
+        ]
+        if not free or not self._giving_way.take(now):
+            return None
+        leaving = min(free, key=lambda peer: peer.reach.heard_at is not None)
+        leaving.block(now)
+        return leaving
+
+    def forget(self, peer: Peer) -> None:
+        """It has given way, and was drained."""
+        del self.peers[peer.card.peer]
+        self._timers.set(peer, None)
+        self._sockets.pop(peer, None)
+        self._changes.append(Unrouted(CHECK + peer.reach.transaction_prefix))
+        self._changes.append(events.PeerForgotten(self._network, peer.card.peer))
+
     def note(self, peer: Peer) -> None:
         """Something was said to this peer: its timer and its sockets may be others."""
+        if self.peers.get(peer.card.peer) is not peer:
+            return
         self._timers.set(peer, peer.get_timer())
         if sockets := peer.reach.sockets:
             self._sockets[peer] = sockets
@@ -135,7 +175,7 @@ class Roster:
 
     # --- outputs
 
-    def changes(self) -> list[events.PeerMet | Routed]:
+    def changes(self) -> list[RosterEvent]:
         """Since the last call."""
         changes = list(self._changes)
         self._changes.clear()
