@@ -14,6 +14,10 @@ from natd.ipc.errors import UnreachableError
 SERVER_LIMIT_S = 5.0
 """An answer takes a round trip; after this many the server is not there, and we say so."""
 
+COMPANY_LIMIT_S = 1.0
+"""The same where a peer is here already, from our LAN or from before: most servers have answered
+by then, and nobody has to be waited for."""
+
 PEERS_LIMIT_S = 3.0
 """How long the members that a server named are watched for without --wait: a direct path
 comes in a second or needs more than one cares to look at."""
@@ -64,7 +68,7 @@ def join(
         )
         natctl.output.answer(reply, () if natctl.output.is_quiet else views.joined_lines(reply))
         if wait_s is not None or not (natctl.output.as_json or natctl.output.is_quiet):
-            arrival = Arrival(natctl, connection, stream, network)
+            arrival = Arrival(natctl, connection, stream, reply)
             if not arrival.watch(wait_s, stop_at_server=interactive and wait_s is None):
                 return exit_codes.NOT_IN_TIME
     if not interactive:
@@ -94,12 +98,14 @@ class Arrival:
     """What happens right after a join: the server's answer, then a path to each peer."""
 
     def __init__(
-        self, natctl: Invocation, connection: Connection, stream: EventStream, network: str
+        self, natctl: Invocation, connection: Connection, stream: EventStream, joined: Json
     ) -> None:
+        """`joined` is the answer to `join`."""
         self._output = natctl.output
         self._connection = connection
         self._stream = stream
-        self._network = network
+        self._network = str(joined.get("network"))
+        self._is_open = bool(joined.get("open"))
         self._server_is_up = False
         self._server_is_known_down = False
         self._settled: set[str] = set()
@@ -114,6 +120,8 @@ class Arrival:
         while not self._server_is_up or wait_s is not None:
             if self._online and wait_s is not None:
                 return True
+            if self._online:
+                limit = min(limit, began + COMPANY_LIMIT_S)
             if not self._take(limit):
                 break
         if not self._server_is_up and not self._server_is_known_down:
@@ -136,7 +144,10 @@ class Arrival:
                 [[("still on the way: ", "dim"), names, ("  (natctl peers)", "dim")]]
             )
         elif not self._settled:
-            self._output.lines([[("nobody else is here yet", "dim")]])
+            what = "name and server" if self._is_open else "name, server and secret"
+            self._output.lines(
+                [[("nobody else is here yet", "dim"), f": others join with the same {what}"]]
+            )
 
     def _open_peers(self) -> list[str]:
         peers = self._connection.request("peers", network=self._network).get("peers", [])
@@ -234,6 +245,12 @@ class Arrival:
                 f"the name of {' and '.join(looked_up)} has not been found for {waited_s:.0f} s; "
                 "natd goes on trying",
                 "check the name and this machine's DNS",
+            )
+        elif self._online and not problems:
+            self._output.warn(
+                f"{' and '.join(servers) or 'the server'} has not answered yet; natd goes on "
+                "trying, and whoever is here is reached without it",
+                "natctl status tells whether it answers, natctl doctor why not",
             )
         elif not problems:
             self._output.warn(

@@ -89,7 +89,42 @@ def test_a_join_where_nobody_is_says_so_and_ends(
     began = time.monotonic()
     assert run(JOIN) == 0
     assert time.monotonic() - began < 1.0
-    assert capsys.readouterr().out.splitlines()[-1] == "nobody else is here yet"
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "nobody else is here yet: others join with the same name and server"
+    )
+
+
+def test_where_a_secret_is_needed_it_is_named_among_what_others_need(
+    natd: FakeDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who mistypes it is in another network, and sees nobody there."""
+    closed = JOINED | {"open": False}
+    natd.answers["join"] = lambda _: natd.publish("server_up", **server_up()) and closed
+    assert run(JOIN) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("the same name, server and secret")
+
+
+def test_who_finds_a_peer_without_a_server_does_not_wait_for_it(
+    natd: FakeDaemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A peer of the same LAN was there at once, and the prompt came five seconds later."""
+    monkeypatch.setattr("natctl.joining.SERVER_LIMIT_S", 20.0)
+    monkeypatch.setattr("natctl.joining.COMPANY_LIMIT_S", 0.2)
+
+    def come(_: Any) -> Any:
+        natd.publish("peer_online", network="demo", peer=BOB, path=PATH, connect_ms=24.0)
+        return JOINED
+
+    natd.answers["join"] = come
+    began = time.monotonic()
+    assert run(JOIN) == 0
+    assert time.monotonic() - began < 5.0
+    shown = capsys.readouterr()
+    assert "bob#bbbb" in shown.out
+    warning, hint = shown.err.splitlines()
+    assert "192.0.2.1:8080 has not answered yet" in warning
+    assert "reached without it" in warning
+    assert "natctl status" in hint
 
 
 def test_a_join_names_those_who_are_still_on_the_way(
