@@ -84,6 +84,7 @@ STYLE = Style.from_dict(
         "bar-punching": "reverse",
         "bar-offline": "reverse",
         "bar-blocked": "reverse",
+        "bar-unknown": "reverse",
         "bar-alarm": "reverse bold",
         "prompt": "bold",
         "nick-0": "#d75f5f",

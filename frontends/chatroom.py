@@ -169,6 +169,7 @@ class ChatRoom:
         if kind == "daemon_back":
             with contextlib.suppress(IpcError):
                 await self._refresh()
+                self._changed()
 
     async def _follow_sending(self) -> None:
         async for outcome in self.sending.outcomes():

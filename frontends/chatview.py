@@ -139,6 +139,7 @@ class ChatView:
         elif kind == "joined":
             self.note(f"this daemon has joined {self.network}", at)
         elif kind == "daemon_lost":
+            self._roster.lose_sight()
             self.warn("natd has gone away: what you write waits here until it is back", at)
         elif kind == "daemon_back":
             self.note("natd is back", at)

@@ -24,7 +24,10 @@ TRUST_WORDS = {
     "changed": "key CHANGED",
 }
 
-_ORDER = {"online": 0, "punching": 1, "offline": 2, "blocked": 3}
+UNKNOWN = "unknown"
+"""The state of every peer while there is no daemon to ask."""
+
+_ORDER = {"online": 0, "punching": 1, UNKNOWN: 2, "offline": 3, "blocked": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Presence:
 
     name: str
     state: str
-    """online, punching, offline or blocked."""
+    """online, punching, offline, blocked or unknown."""
     kind: str
     """Of the path in use; empty when there is none."""
     rtt: str
@@ -77,6 +80,12 @@ class Roster:
             peer.path = row.get("path")
             peer.verdict = row.get("verdict")
             peer.queued = int(row.get("queued") or 0)
+
+    def lose_sight(self) -> None:
+        """The daemon is away, and with it whoever was connected, for all that we know."""
+        for peer in self._peers.values():
+            if peer.state != "blocked":
+                peer.state, peer.path = UNKNOWN, None
 
     def in_order(self) -> list[Peer]:
         """Those connected first, then by nick."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from frontends.chatview import Span
 from frontends.roster import Presence
 
-MARKS = {"online": "●", "punching": "◌", "offline": "○", "blocked": "×"}
+MARKS = {"online": "●", "punching": "◌", "offline": "○", "blocked": "×", "unknown": "?"}
 
 
 def status_bar(

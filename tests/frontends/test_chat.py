@@ -117,12 +117,15 @@ def test_a_daemon_that_goes_away_and_comes_back_loses_nothing() -> None:
         chat.natd.is_away = True
         chat.natd.report("daemon_lost")
         await chat.shows("natd has gone away")
+        await chat.shows("? bob")
+        assert "●" not in chat.row(-2)
         chat.type("meanwhile\r")
         await chat.shows("natd is away  1 unsent")
         chat.natd.is_away = False
         chat.natd.report("daemon_back")
         await chat.shows("* natd is back")
         await chat.shows("alice: meanwhile")
+        await chat.shows("● bob direct")
         assert "away" not in chat.row(-2)
         assert chat.natd.texts == ["meanwhile"]
 
