@@ -7,6 +7,7 @@ import click
 
 from natctl import exit_codes, views
 from natctl.invocation import Invocation, pass_invocation
+from natctl.network_choice import network_argument
 from natctl.wording import Json
 from natd.ipc.connection import Connection, EventStream
 from natd.ipc.errors import UnreachableError
@@ -82,7 +83,7 @@ def join(
 
 
 @click.command()
-@click.argument("network", required=False)
+@network_argument
 @click.option("--purge", is_flag=True, help="Forget its peers and messages, too.")
 @pass_invocation
 def leave(natctl: Invocation, network: str | None, purge: bool) -> None:
@@ -250,7 +251,7 @@ class Arrival:
             self._output.warn(
                 f"{' and '.join(servers) or 'the server'} has not answered yet; natd goes on "
                 "trying, and whoever is here is reached without it",
-                "natctl status tells whether it answers, natctl doctor why not",
+                "`natctl status` tells whether it answers by now",
             )
         elif not problems:
             self._output.warn(

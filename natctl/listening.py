@@ -12,6 +12,7 @@ import click
 
 from natctl.event_views import event_lines
 from natctl.invocation import Invocation, pass_invocation
+from natctl.network_choice import network_argument
 from natctl.wording import Json
 from natd.ipc.connection import EventStream
 from natd.ipc.errors import RequestError
@@ -43,7 +44,7 @@ CATCH_UP_S = 5.0
 
 
 @click.command()
-@click.argument("network", required=False)
+@network_argument
 @click.option("-n", "count", type=click.IntRange(min=0), metavar="N", help="So many messages.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @click.option("--since", type=click.IntRange(min=0), metavar="ID", help="After this event.")

@@ -6,6 +6,7 @@ import click
 
 from natctl import exit_codes, views
 from natctl.invocation import Invocation, pass_invocation
+from natctl.network_choice import network_argument
 from natctl.wording import Json
 
 WATCH_EVERY_S = 1.0
@@ -27,7 +28,7 @@ def status(natctl: Invocation, watch: bool, check: bool) -> int:
 
 
 @click.command()
-@click.argument("network", required=False)
+@network_argument
 @click.option("-v", "--verbose", is_flag=True, help="Show what the NATs of both ends do, too.")
 @pass_invocation
 def peers(natctl: Invocation, network: str | None, verbose: bool) -> None:

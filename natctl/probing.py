@@ -6,6 +6,7 @@ import click
 
 from natctl import doctor_views, exit_codes, views
 from natctl.invocation import Invocation, pass_invocation
+from natctl.network_choice import network_argument
 from natd.ipc.errors import RequestError, UnreachableError
 
 PING_TIMEOUT_S = 5.0
@@ -70,7 +71,7 @@ def doctor(natctl: Invocation, peer: str | None, network: str | None) -> int:
 
 
 @click.command()
-@click.argument("network", required=False)
+@network_argument
 @click.option(
     "--peers", "wanted", type=click.IntRange(min=1), default=1, metavar="N", help="So many."
 )

@@ -6,6 +6,7 @@ import click
 
 from natctl import views
 from natctl.invocation import Invocation, pass_invocation
+from natctl.network_choice import network_argument
 from natctl.since import SinceType
 from natd.ipc.errors import RequestError
 
@@ -17,6 +18,7 @@ HISTORY_LIMIT = 50
 
 @click.command()
 @click.argument("words", metavar="[NETWORK] TEXT|-", nargs=-1, required=True)
+@click.option("--network", metavar="NETWORK", help="The same as the argument.")
 @click.option("--to", metavar="PEER", help="Only to this peer.")
 @click.option(
     "--wait",
@@ -26,14 +28,22 @@ HISTORY_LIMIT = 50
     help="Exit 5 unless everybody has it by then.",
 )
 @pass_invocation
-def send(natctl: Invocation, words: tuple[str, ...], to: str | None, wait_s: float | None) -> None:
+def send(
+    natctl: Invocation,
+    words: tuple[str, ...],
+    network: str | None,
+    to: str | None,
+    wait_s: float | None,
+) -> None:
     """Send a message; done once it is on disk here.
 
     With - as text, standard input is sent.
     """
-    if len(words) > 2:
-        raise click.UsageError(f"expected [NETWORK] TEXT, got {len(words)} words: quote the text")
-    network = words[0] if len(words) == 2 else None
+    expected, most = ("[NETWORK] TEXT", 2) if network is None else ("TEXT", 1)
+    if len(words) > most:
+        raise click.UsageError(f"expected {expected}, got {len(words)} words: quote the text")
+    if len(words) == 2:
+        network = words[0]
     text = _standard_input() if words[-1] == "-" else _argument(words[-1])
     reply = natctl.request(
         "send", network=network, text=text, to=to, wait_s=wait_s, waiting_s=wait_s or 0.0
@@ -42,7 +52,7 @@ def send(natctl: Invocation, words: tuple[str, ...], to: str | None, wait_s: flo
 
 
 @click.command()
-@click.argument("network", required=False)
+@network_argument
 @click.option("--peer", metavar="PEER", help="Only what was said with this peer.")
 @click.option("--search", metavar="TEXT", help="Only messages that hold this text.")
 @click.option("--since", type=SinceType(), help="From then on: 2h, 7d, 2026-11-22, 09:30.")
@@ -71,7 +81,7 @@ def history(
 
 
 @click.command()
-@click.argument("network", required=False)
+@network_argument
 @click.option("--plain", is_flag=True, help="Lines only: for pipes and screen readers.")
 @pass_invocation
 def chat(natctl: Invocation, network: str | None, plain: bool) -> int:

@@ -125,9 +125,11 @@ class AddressBook:
                 raise CommandError(
                     "no_network", "no network is joined", "natctl join NETWORK --server HOST:PORT"
                 )
-            names = ", ".join(sorted(self.networks))
+            names = sorted(self.networks)
             raise CommandError(
-                "which_network", f"several networks are joined: {names}", "name the one you mean"
+                "which_network",
+                f"several networks are joined: {', '.join(names)}",
+                f"say which one is meant, for example with --network {shlex.quote(names[0])}",
             )
         if name not in self.networks:
             joined = ", ".join(sorted(self.networks)) or "none"

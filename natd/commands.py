@@ -302,6 +302,8 @@ class Commands:
     async def _doctor(self, request: Json) -> Json:
         peer = request.get("peer")
         if peer is None:
+            if request.get("network") is not None:
+                self._network(request)  # A name that is wrong is told.
             return self._report.doctor(None)
         network = self._network(request)
         return self._report.doctor((network, self._parts.book.peer_named(network.id, peer)))

@@ -171,6 +171,8 @@ def test_the_only_network_needs_no_name(tmp_path: Path) -> None:
         with pytest.raises(CommandError) as caught:
             book.network_named(None)
         assert caught.value.code == "which_network"
+        assert "one, two" in caught.value.text
+        assert "--network one" in str(caught.value.hint)
         with pytest.raises(CommandError) as caught:
             book.network_named("three")
         assert caught.value.code == "unknown_network"

@@ -175,6 +175,7 @@ def test_ping_doctor_history_and_the_rest_answer(pair: Pair) -> None:
         (("send", "demo", "x" * 20_000), 1),
         (("ping", "nobody"), 1),
         (("peers", "nowhere"), 1),
+        (("doctor", "--network", "nowhere"), 1),
         (("leave", "nowhere"), 1),
         (("join", "demo", "--server", "no port"), 2),
         (("join", "de mo\n", "--server", "127.0.0.1:9"), 2),
