@@ -29,6 +29,7 @@ EVENT_TYPES = (
     "verdict",
     "server_up",
     "server_down",
+    "server_suspected",
     "joined",
     "left",
     "nat_changed",
@@ -83,6 +84,7 @@ def tail(
 @click.option("--since", type=click.IntRange(min=0), metavar="ID", help="After this event.")
 @click.option("--cursor", metavar="NAME", help="Go on where this name left off.")
 @click.option("-n", "count", type=click.IntRange(min=1), metavar="N", help="End after so many.")
+@click.option("--no-follow", "to_the_end", is_flag=True, help="End with what has happened by now.")
 @pass_invocation
 def events(
     natctl: Invocation,
@@ -90,12 +92,19 @@ def events(
     since: int | None,
     cursor: str | None,
     count: int | None,
+    to_the_end: bool,
 ) -> None:
-    """Everything that happens, as it happens, until Ctrl-C."""
+    """Everything that happens, as it happens, until Ctrl-C.
+
+    Begins with what comes next; --since 0 begins with the oldest that is kept.
+    """
     wanted = _checked_types(types)
+    if to_the_end and since is None and cursor is None:
+        raise click.UsageError("expected --since ID or --cursor NAME with --no-follow")
     with natctl.connect() as connection:
-        stream = connection.events(types=wanted, since=since, cursor=cursor)
-        _follow(natctl, stream, wanted, None, limit=count)
+        # All types where an end is wanted, which need not be one of those.
+        stream = connection.events(types=None if to_the_end else wanted, since=since, cursor=cursor)
+        _follow(natctl, stream, wanted, None, limit=count, to_the_end=to_the_end)
 
 
 def _follow(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from natctl.__main__ import run
+from natctl.listening import EVENT_TYPES
 from tests.fake_daemon import FakeDaemon
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -159,6 +161,7 @@ def test_events_shows_every_type_in_words(
             {"server": "192.0.2.1:8080", "reason": "silent"},
             "✗ server 192.0.2.1:8080  silent",
         ),
+        ("server_suspected", {"reason": "192.0.2.1:8080 is odd"}, "! 192.0.2.1:8080 is odd"),
         ("joined", {}, "you joined the network"),
         ("left", {}, "you left the network"),
         (
@@ -173,6 +176,29 @@ def test_events_shows_every_type_in_words(
     assert run(["events", "--since", "0", "-n", str(len(published))]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert [line.split("  demo  ", 1)[1] for line in shown] == [words for *_, words in published]
+
+
+def test_every_type_that_the_daemon_logs_can_be_asked_for() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "natd").glob("*.py"))
+    logged = set(re.findall(r'(?:log\.append|_log|_log_server)\(\s*"([a-z_]+)"', source))
+    assert {"verdict", "server_suspected", "nat_changed"} <= logged
+    assert logged <= set(EVENT_TYPES)
+
+
+def test_events_follows_unless_it_is_told_not_to(
+    natd: FakeDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is ended by Ctrl-C, which its help says; a script may want what there is by now."""
+    say(natd, "a", "b")
+    natd.publish("peer_met", network="demo", peer=BOB)
+    assert run(["events", "--since", "0", "--types", "message", "--no-follow"]) == 0
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == ["a", "b"]
+    assert run(["events", "--since", "3", "--no-follow"]) == 0
+    assert capsys.readouterr().out == ""
+    assert run(["events", "--no-follow"]) == 2
+    assert "--since ID" in capsys.readouterr().err
+    assert run(["events", "--help"]) == 0
+    assert "until Ctrl-C" in capsys.readouterr().out
 
 
 def test_events_can_be_limited_to_types(

@@ -223,6 +223,14 @@ def test_a_server_that_its_reason_names_is_not_named_twice() -> None:
     assert shown(view) == ["22:13 * server lost: s:1 has stopped answering"]
 
 
+def test_a_server_that_is_not_to_be_trusted_is_a_warning() -> None:
+    view = opened()
+    view.receive_event(event("server_suspected", server="s:1", reason="s:1 is odd"), NOW)
+    (line,) = view.lines()
+    assert line.plain == "22:13 * s:1 is odd"
+    assert line.body[0][0] == "warn"
+
+
 def test_with_someone_here_a_lost_server_is_said_not_to_matter() -> None:
     view = opened()
     view.receive_event(event("peer_online", peer=BOB, path=PATH), NOW)
