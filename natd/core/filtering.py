@@ -13,12 +13,12 @@ Rules:
 - What comes is a proof.  What does not may have been lost, so it takes a row of trials to be sure
   of a class that nothing comes through.
 - Where no other host can answer, independent and by address are as likely as each other.
-- A round of trials ends with the first that says what is known for sure; one that says something
-  else is the first of a new picture, and the old one counts no more.
+- A round of trials ends with the first that proves what is known, or with the second that says so
+  by silence; one that says something else begins a new picture, and the old one counts no more.
 - What is known is of the NAT that showed us at one address, and of no other.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from natd.core.types import SURE, Filtering, SocketId
@@ -31,11 +31,14 @@ LOST = 0.5
 trials are needed to be sure, of which a path that loses one packet in twenty makes one mistake in
 100,000."""
 
-STRAY = 0.001
-"""That something comes which the class would not let in: a packet of an earlier round, say."""
+STRAY = 1e-6
+"""That something comes which the class would not let in: it repeats eight random bytes of ours."""
 
 TRIALS = 8
 """Of a round: five, and three whose question or plain answer was lost."""
+
+SILENCES = 2
+"""That confirm what is known: one alone may be the loss of what would have told of a change."""
 
 FIRST_WAIT_S = 4.0
 """After the registration, when what it was for, and the survey of a sequence, is over: each trial's
@@ -45,8 +48,9 @@ AGAIN_WAIT_S = 600.0
 """A NAT hardly ever changes its mind; one datagram of ours in this time notices."""
 
 LOWEST_PORT, PORTS = 65_100, 400
-"""Local ports of the sockets: above those of surveys, for a port that was asked from by one of
-those would be let in by the other."""
+"""Local ports of the sockets: above those of surveys, for a port that was asked from one of those
+would be let in to the other.  The clock picks among them, so that those of two rounds differ, even
+where the daemon was started anew in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,16 @@ def lets_in(filtering: Filtering, *, host: bool) -> bool:
     return filtering in (Filtering.INDEPENDENT, Filtering.ADDRESS_DEPENDENT)
 
 
+def are_enough(known: Known, trials: Sequence[Trial], *, asks_hosts: bool) -> bool:
+    """Whether those of a round so far confirm what is known; `asks_hosts`: whether another host is
+    to answer, which tells two classes apart."""
+    needs_host = asks_hosts and known.filtering is not Filtering.DEPENDENT
+    telling = [trial for trial in trials if trial.from_host is not None or not needs_host]
+    is_proved = known.filtering is Filtering.INDEPENDENT or known.confidence < SURE
+    least = 1 if is_proved else SILENCES
+    return len(telling) >= least and all(confirms(known, trial) for trial in trials)
+
+
 def confirms(known: Known, trial: Trial) -> bool:
     """Whether it says what is known, and nothing that is not."""
     if known.confidence < SURE and (trial.from_host is not None or not trial.from_port):
@@ -109,7 +123,6 @@ class FilterWatch:
     """What is known of whom our NATs let in, and when to ask."""
 
     def __init__(self) -> None:
-        self._turns = 0
         self.clear()
 
     def clear(self) -> None:
@@ -130,8 +143,7 @@ class FilterWatch:
         if self.round_at is None or now < self.round_at:
             return None
         self.round_at = now + AGAIN_WAIT_S
-        self._turns += 1
-        return SocketId(LOWEST_PORT + (main_port + self._turns) % PORTS)
+        return SocketId(LOWEST_PORT + (main_port + int(now)) % PORTS)
 
     def known_at(self, host: str) -> Known:
         """Of the NAT that shows us there."""

@@ -43,6 +43,7 @@ from natd.core.servers import (
     SomebodyIntroduced,
 )
 from natd.core.sessions import RouteAdded, RouteDropped
+from natd.core.sightings import Source
 from natd.core.types import Address, Datagram, NetworkId, PeerId, SocketId
 from natd.core.verdict import judge_servers
 
@@ -76,6 +77,7 @@ class Membership:
         )
         self._profile.set_nat(nat.report())  # known already where another network was joined first
         self._tell_at: float | None = None  # None: everyone has our newest card
+        self._is_aside = False  # whether it tells nothing that an attempt under way would use
         self._untold: set[PeerId] = set()  # but those, who had no session when it was told
         self._servers = Servers(self.network, identity, nat, random, now)
         self._roster = Roster(settings, identity, budget, random)
@@ -217,6 +219,7 @@ class Membership:
         hurries = self._profile.is_urgent(report)
         if self._profile.set_nat(report):
             self._tell_at = now if hurries else earliest(self._tell_at, now + CARD_RENEWAL_S)
+            self._is_aside = not hurries
         self._tell_surroundings(now)
 
     def handle_timer(self, now: float) -> None:
@@ -293,7 +296,7 @@ class Membership:
         while (event := self._servers.next_event()) is not None:
             match event:
                 case SomebodyIntroduced(server, introduced):
-                    if not self._introduce(introduced, f"by {server}", now):
+                    if not self._introduce(introduced, f"by {server}", server, now):
                         self._servers.suspect(server, now)
                         self._drain_servers(now)
                 case SomebodyAbsent(server, absent):
@@ -322,7 +325,8 @@ class Membership:
     def _tell_card(self, now: float) -> None:
         self._servers.renew_card(self._profile.sealed, self._profile.sequence, now)
         self._drain_servers(now)
-        hard = self._nat.report().may_be_hard
+        hard = self._nat.report().may_be_hard and not self._is_aside
+        self._is_aside = False
         for peer in tuple(self._peers.values()):
             if not peer.is_online:
                 self._untold.add(peer.card.peer)
@@ -333,7 +337,7 @@ class Membership:
 
     # --- private: peers
 
-    def _introduce(self, introduced: Introduced, by: str, now: float) -> bool:
+    def _introduce(self, introduced: Introduced, by: str, source: Source, now: float) -> bool:
         """Somebody tells us of a peer.  False if that card is of nobody, or of somebody else."""
         if introduced.peer in self._roster.blocked:
             self.dropped["introduction-of-a-blocked-peer"] += 1
@@ -352,6 +356,7 @@ class Membership:
             start_in_s=introduced.start_in_s,
             now=now,
             by=by,
+            source=source,
         )
         self.drain_peer(peer, now)
         return True
@@ -411,7 +416,7 @@ class Membership:
                 self._say(self._mutual.introductions(peer, seek, self._peers, now), now)
             case IntroduceArrived(introduce):
                 if self._mutual.may_be_introduced(peer.card.peer, now):
-                    self._introduce(as_news(introduce), f"by {peer.card.nick}", now)
+                    self._introduce(as_news(introduce), f"by {peer.card.nick}", peer.card.peer, now)
             case events.PeerConnected():
                 self._greeter.met(peer.card.peer)
                 self._roster.keep(peer.card.peer)

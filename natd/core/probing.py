@@ -18,12 +18,12 @@ Rules:
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from natd.core.filtering import TRIALS, Known, Trial, confirms, judge
+from natd.core.filtering import TRIALS, Known, Trial, are_enough, confirms, judge
 from natd.core.natmodel import NatModel
 from natd.core.probes import Probe, Probed
 from natd.core.registration import Registration
 from natd.core.rendezvous import NOWHERE_ELSE, Elsewhere
-from natd.core.types import SURE, Address, Filtering, SocketId
+from natd.core.types import SURE, Address, SocketId
 
 SPACING_S = (0.4, 0.6, 0.8)
 """Between trials, the last again and again: so one burst of loss does not take the answers of all,
@@ -76,16 +76,19 @@ class _Round:
         return seen[-1] if seen else ""
 
     @property
+    def asks_hosts(self) -> bool:
+        return self.helper is not None or self.server.other is not None
+
+    @property
     def is_confirmed(self) -> bool:
-        return bool(self.outcomes) and confirms(self.known, self.outcomes[0])
+        return are_enough(self.known, self.outcomes, asks_hosts=self.asks_hosts)
 
     @property
     def is_over(self) -> bool:
         """Whether a further trial would tell nothing, or is too much."""
         if len(self.trials) >= TRIALS or self.is_confirmed:
             return True
-        may_tell_more = self.helper is not None or self.server.other is not None
-        if not may_tell_more and any(outcome.from_port for outcome in self.outcomes):
+        if not self.asks_hosts and any(outcome.from_port for outcome in self.outcomes):
             return True
         return judge(self.outcomes)[1] >= SURE
 
@@ -195,9 +198,7 @@ class Probing:
             trial.sent |= Elsewhere.HOST
 
     def _conclude(self, current: _Round) -> None:
-        """What was sure is given up for something sure only, or something else."""
+        """What was known is not made vaguer by less that says the same."""
         filtering, confidence = judge(current.outcomes)
-        is_vaguer = confidence < SURE <= current.known.confidence
-        is_same = is_vaguer and filtering is current.known.filtering
-        if filtering is not Filtering.UNKNOWN and not current.is_confirmed and not is_same:
+        if not all(confirms(current.known, outcome) for outcome in current.outcomes):
             self._nat.conclude_filtering(Known(filtering, confidence, current.host))

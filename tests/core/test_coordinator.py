@@ -20,6 +20,7 @@ from natd.core.rendezvous import (
     Challenge,
     ChallengeReason,
     Connect,
+    Elsewhere,
     Error,
     ErrorCode,
     Introduce,
@@ -235,6 +236,47 @@ def test_every_port_tells_where_a_sample_and_a_binding_request_came_from() -> No
         decoded = stun.decode(answer.data)
         assert decoded.transaction == T
         assert decoded.mapped_address() == Address("2001:db8::7", 77)
+
+
+def test_a_sample_is_answered_from_wherever_else_it_wants_and_each_answer_says_so() -> None:
+    wanted = Elsewhere.PORT | Elsewhere.HOST
+    for hosts, told, sockets in (
+        ((), Elsewhere.PORT, [1, 0]),
+        (("203.0.113.50",), Elsewhere.PORT, [1, 0]),
+        (("203.0.113.50", "203.0.113.51"), wanted, [1, 0, 4]),
+    ):
+        answers = Server(hosts).tell(wire.encode(Sample(T, wanted)), HOME, port_index=1)
+        assert [answer.socket for answer in answers] == sockets
+        assert {answer.address for answer in answers} == {HOME}
+        assert {wire.decode(answer.data) for answer in answers} == {Sampled(T, HOME, told)}
+
+
+def test_a_sample_is_answered_to_another_port_of_the_asker_but_of_no_service() -> None:
+    server = Server()
+    asked = server.tell(wire.encode(Sample(T, Elsewhere.ASKER_PORT, 50000)), HOME)
+    assert [(answer.address, answer.socket) for answer in asked] == [
+        (HOME, 0),
+        (HOME._replace(port=50000), 0),
+    ]
+    (answer,) = server.ask(wire.encode(Sample(T, Elsewhere.ASKER_PORT, 53)), HOME)
+    assert answer == (HOME, Sampled(T, HOME))
+
+
+@pytest.mark.parametrize("address", [HOME, Address("2001:db8:ffff::2", 5000)])
+@pytest.mark.parametrize("elsewhere", range(8))
+def test_all_answers_to_a_sample_together_are_not_longer_than_it(
+    elsewhere: int, address: Address
+) -> None:
+    hosts = ("203.0.113.50", "203.0.113.51", "2001:db8::50", "2001:db8::51")
+    server = Server(hosts)
+    asker_port = 40000 if elsewhere & Elsewhere.ASKER_PORT else 0
+    data = wire.encode(Sample(T, Elsewhere(elsewhere), asker_port))
+    for size in range(wire.HEADER_BYTES + 3, len(data) + 1):
+        for port_index in range(4 * len(hosts)):
+            server.now += 1.0
+            answers = server.tell(data[:size], address, port_index)
+            assert sum(len(answer.data) for answer in answers) <= size
+    assert len(answers) == 1 + elsewhere.bit_count(), "the whole question pays for all"
 
 
 def test_a_sampling_port_registers_nobody() -> None:

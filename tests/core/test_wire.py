@@ -13,11 +13,13 @@ from natd.core.rendezvous import (
     CARD_LIMIT_BYTES,
     CONNECT_BYTES,
     PADDED_BYTES,
+    PROBING_SAMPLE_BYTES,
     SMALL_BYTES,
     Bye,
     Challenge,
     ChallengeReason,
     Connect,
+    Elsewhere,
     Error,
     Introduce,
     Message,
@@ -87,6 +89,26 @@ def test_a_sample_is_a_header_and_its_answer_an_address() -> None:
     assert_bytes(Sampled(T, FOUR), f"050108{T_HEX} {FOUR_HEX}")
 
 
+def test_a_sample_may_want_answers_from_elsewhere_which_say_what_they_are() -> None:
+    assert_bytes(
+        Sample(T, Elsewhere.PORT | Elsewhere.HOST),
+        f"050107{T_HEX} 03 0000",
+        padded_to=PROBING_SAMPLE_BYTES,
+    )
+    assert_bytes(
+        Sample(T, Elsewhere.ASKER_PORT, 40000),
+        f"050107{T_HEX} 04 9c40",
+        padded_to=PROBING_SAMPLE_BYTES,
+    )
+    assert_bytes(Sampled(T, FOUR, Elsewhere.PORT), f"050108{T_HEX} {FOUR_HEX} 01")
+
+
+def test_a_sample_of_an_older_peer_wants_one_answer() -> None:
+    header = bytes.fromhex(f"050107{T_HEX}")
+    assert wire.decode(header.ljust(SMALL_BYTES, b"\0")) == Sample(T)
+    assert wire.decode(header) == Sample(T)
+
+
 def test_connect_names_a_lease_and_a_peer() -> None:
     assert_bytes(
         Connect(T, LEASE, PEER, (FOUR,)),
@@ -133,6 +155,9 @@ def test_a_question_is_never_shorter_than_its_answer() -> None:
     challenge = len(wire.encode(Challenge(T, ChallengeReason.FIRST, token)))
     refreshed = len(wire.encode(Refreshed(T, SIX, 256, 256)))
     assert max(challenge, refreshed, len(wire.encode(Sampled(T, SIX)))) <= SMALL_BYTES
+    every = Elsewhere(sum(Elsewhere))
+    answers = (1 + len(Elsewhere)) * len(wire.encode(Sampled(T, SIX, every)))
+    assert answers <= len(wire.encode(Sample(T, every, 40000))) == PROBING_SAMPLE_BYTES
 
     largest = Introduce(T, True, 9, PEER, (FOUR, SIX), (SIX, SIX, SIX), bytes(CARD_LIMIT_BYTES))
     assert len(wire.encode(largest)) + challenge <= PADDED_BYTES
@@ -166,6 +191,10 @@ def test_the_prefix_of_a_transaction_can_be_read_without_decoding() -> None:
         "0501 08" + T_HEX + "05" + FOUR_HEX[2:],
         "0501 08" + T_HEX + "04" + "3ffffdfe" + "ffff",
         "0501 07" + T_HEX + "00" * 48 + "01",
+        "0501 07" + T_HEX + "08" + "0000",
+        "0501 07" + T_HEX + "00" + "9c40",
+        "0501 07" + T_HEX + "04" + "0000",
+        "0501 08" + T_HEX + FOUR_HEX + "08",
         "0501 02" + T_HEX + "03" + "00",
         "0501 02" + T_HEX + "00" + "21" + "00" * 33,
         "0501 05" + T_HEX + "aa" * 8 + "02" + "0000",
