@@ -87,6 +87,7 @@ CORE_ORDER = (
     "upkeep",
     "kept_paths",
     "reach_events",
+    "sightings",
     "whereabouts",
     "first_flight",
     "search",

@@ -55,6 +55,7 @@ from natd.core.reach_events import (
 from natd.core.schedule import Allowance, earliest
 from natd.core.secrets import CHECK_TAG_BYTES, Prekey
 from natd.core.sessions import RouteAdded, RouteDropped, SessionConfirmed, SessionEnded
+from natd.core.sightings import Source
 from natd.core.types import Address, Datagram, NetworkId, SocketId
 
 CARDS_RATE, CARDS_BURST = 1.0, 16.0
@@ -170,14 +171,15 @@ class Peer:
         start_in_s: float,
         now: float,
         by: str = "by a card of its own",
+        source: Source = None,
     ) -> None:
-        """A server names the peer's addresses, freshest first, to both of us at this instant.
+        """Somebody names the peer's addresses, freshest first, to both of us at this instant.
 
-        `by`: who does, for people.
+        `by`: who does, for people; `source`: who does, None where it is the peer itself.
         """
         self._diagnosis.introduced(by, seen, now)
         if self._meet(we_dial, now):
-            self.reach.introduced(seen, start_in_s, now)
+            self.reach.introduced(seen, start_in_s, now, source)
             self._settle(now)
 
     def found_on_link(self, address: Address, *, we_dial: bool, now: float) -> None:

@@ -41,9 +41,10 @@ from natd.core.reach_events import (
     ReachEvent,
     Surroundings,
 )
-from natd.core.schedule import earliest
+from natd.core.schedule import Allowance, earliest
 from natd.core.search import Search
 from natd.core.secrets import PairSecrets
+from natd.core.sightings import Source
 from natd.core.types import (
     MAIN_SOCKET,
     Address,
@@ -55,6 +56,13 @@ from natd.core.types import (
 )
 
 MOST_PINGS = 64
+
+HOLD_AGAIN_S = 0.7
+"""From one restraint to the next: rounds are a second apart, but whoever introduces us can lie."""
+
+RESTARTS_RATE, RESTARTS_BURST = 1.0, 16.0
+"""Introductions that begin a round of their own, a second and at once: an honest one comes with
+each round of either side, and one too many only adds what it says to the round that runs."""
 
 
 class Reach:
@@ -72,6 +80,8 @@ class Reach:
         self._heard_at: float | None = None
         # Until when only openers may leave; None: no restraint.
         self._hold_until: float | None = None
+        self._may_hold_at = 0.0
+        self._restarts = Allowance(RESTARTS_RATE, RESTARTS_BURST)
         # Until when a first flight is worth its share of the budget without a sign of the peer.
         self._flight_until = 0.0
         self._unsent = Unsent()
@@ -108,14 +118,19 @@ class Reach:
         self._has_left = False
         self._search.whereabouts.expect()
 
-    def introduced(self, seen: tuple[Address, ...], start_in_s: float, now: float) -> None:
-        """A server told both of us, at this instant, where the other is; freshest first."""
-        seen = self._search.introduce(seen)
+    def introduced(
+        self, seen: tuple[Address, ...], start_in_s: float, now: float, source: Source = None
+    ) -> None:
+        """`source` told both of us, at this instant, where the other is; freshest first."""
+        seen = self._search.introduce(source, seen, now)
         self._has_left = False
         in_use = self._paths.in_use
         self._paths.probe(now)
         if in_use is None or not self._paths.healthy or in_use[0] not in seen:
-            self._attempt(start_in_s, now)
+            if self._search.active and not self._restarts.take(now):
+                self._search.widen(now)
+            else:
+                self._attempt(self._restraint_s(start_in_s, now), now)
         self._settle(now)
 
     def found_on_link(self, address: Address, now: float) -> None:
@@ -331,6 +346,15 @@ class Reach:
             for data in self._unsent.take():
                 self._send_anywhere(data, now)
             self._search.check_received(address, socket, now)
+
+    def _restraint_s(self, start_in_s: float, now: float) -> float:
+        """How long only openers leave: whoever says it again and again does not silence us."""
+        if self._hold_until is not None and self._hold_until > now:
+            return self._hold_until - now
+        if now < self._may_hold_at or start_in_s <= 0.0:
+            return 0.0
+        self._may_hold_at = now + start_in_s + HOLD_AGAIN_S
+        return start_in_s
 
     def _attempt(self, start_in_s: float, now: float, *, fresh: bool = False) -> None:
         """Begin to punch, on every address that we have heard of."""

@@ -22,6 +22,7 @@ from natd.core.punch import Punch
 from natd.core.punch_events import IntroductionWanted, PathFound, PunchEvent, SampleWanted
 from natd.core.reach_events import Surroundings
 from natd.core.schedule import earliest
+from natd.core.sightings import Source
 from natd.core.types import Address, Candidate, Datagram, SocketId
 from natd.core.ways import Guesses, Step, Way
 from natd.core.whereabouts import Whereabouts
@@ -52,10 +53,12 @@ class Search:
 
     # --- inputs
 
-    def introduce(self, seen: tuple[Address, ...]) -> tuple[Address, ...]:
-        """A server names the peer's addresses; gives those that it was seen at."""
+    def introduce(
+        self, source: Source, seen: tuple[Address, ...], now: float
+    ) -> tuple[Address, ...]:
+        """Somebody names the peer's addresses; gives those that it was seen at."""
         anchors, count = anchors_in(seen, self._checks.their_mark)
-        self.whereabouts.introduce(seen[count:], anchors)
+        self.whereabouts.introduce(source, seen[count:], anchors, now)
         return seen[count:]
 
     def allow_escalation(self) -> None:
@@ -65,6 +68,7 @@ class Search:
     def begin(self, start_in_s: float, now: float, *, fresh: bool) -> None:
         """Try every address that we have heard of."""
         known = self.whereabouts
+        known.take_turns()
         chosen = self._worth_checking()
         if known.has_news:
             for candidate in chosen:
@@ -88,7 +92,11 @@ class Search:
         self.whereabouts.surroundings = surroundings
         self._punch.learn_rtt(surroundings.rtt_s)
         if self._punch.active:
-            self._punch.add(self._worth_checking(), now)
+            self.widen(now)
+
+    def widen(self, now: float) -> None:
+        """Try what has become known, too, in the round that runs."""
+        self._punch.add(self._worth_checking(), now)
 
     def check_received(self, address: Address, socket: SocketId, now: float) -> None:
         """A valid check of the peer's came from `address`."""

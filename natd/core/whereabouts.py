@@ -1,7 +1,7 @@
 """Where one peer may be, and what is known of its NAT and of ours: all that was ever told.
 
     its card        addresses it claims, its NAT
-    servers         addresses it was seen at, freshest first, and ports it has opened for us
+    others          addresses it was seen at (`sightings`), and ports it has opened for us
     on our link     addresses it was heard at
     from before     addresses that carried a path
     our own side    how servers see us, our NAT
@@ -15,6 +15,7 @@ from dataclasses import replace
 from natd.core.candidates import LOWEST_PORT, path_kind, targets
 from natd.core.plans import Situation
 from natd.core.reach_events import Surroundings
+from natd.core.sightings import Sightings, Source
 from natd.core.types import SURE, Address, Candidate, CandidateKind, NatReport, PathKind
 
 LAST_GOOD_LIMIT = 4
@@ -28,9 +29,9 @@ class Whereabouts:
         self.their_nat = NatReport()
         self.has_news = False
         """Whether the peer's card came after the last attempt began."""
-        self.seen: tuple[Address, ...] = ()
         self.anchors: tuple[int, ...] = ()
         """Ports that the peer has opened for us."""
+        self._sightings = Sightings()
         self._claimed: tuple[Candidate, ...] = ()
         self._last_good: tuple[Address, ...] = ()
         self._on_link: tuple[Address, ...] = ()
@@ -45,10 +46,17 @@ class Whereabouts:
         self.has_news = True
         self.anchors = ()
 
-    def introduce(self, seen: tuple[Address, ...], anchors: tuple[int, ...]) -> None:
-        """A server names its addresses, freshest first."""
+    def introduce(
+        self, source: Source, seen: tuple[Address, ...], anchors: tuple[int, ...], now: float
+    ) -> None:
+        """Somebody names its addresses, freshest first."""
         self.anchors = anchors or self.anchors
-        self.seen = seen
+        self._sightings.tell(source, seen, now)
+
+    def take_turns(self) -> None:
+        """Another attempt begins: where those who say where the peer is differ, another one's
+        word comes before the rest."""
+        self._sightings.take_turns()
 
     def remember(self, last_good: tuple[Address, ...]) -> None:
         """Addresses that carried a path before."""
@@ -61,6 +69,11 @@ class Whereabouts:
     def found_on_link(self, address: Address) -> None:
         self._on_link = _first(address, self._on_link)
 
+    @property
+    def seen(self) -> tuple[Address, ...]:
+        """Where the peer was seen, freshest first, in the word that counts most."""
+        return self._sightings.seen
+
     def targets(self, in_use: Address | None) -> tuple[Candidate, ...]:
         """The addresses worth a check, best first; `in_use`: where the last path leads."""
         last_good = self._last_good
@@ -68,7 +81,7 @@ class Whereabouts:
             last_good = (in_use, *(address for address in last_good if address != in_use))
         return targets(
             self._claimed,
-            seen=self.seen,
+            seen=self._sightings.in_turn(),
             last_good=last_good,
             on_link=self._on_link,
             ours=self.surroundings.ours,

@@ -97,7 +97,7 @@ def test_places_do_not_change_hands_faster_than_their_owners_can_be_reached():
     membership = _full()
     for number in range(3 * int(GIVING_WAY_BURST)):
         peer, sealed = _identity(f"newcomer {number}").peer, _sealed(f"newcomer {number}")
-        membership._introduce(Introduced(peer, sealed, (THERE,), (), False, 0.0), "", FULL_AT)
+        membership._introduce(Introduced(peer, sealed, (THERE,), (), False, 0.0), "", None, FULL_AT)
         _open(membership, f"newcomer {number}", FULL_AT)
     forgotten = [e for e in _drain(membership) if isinstance(e, events.PeerForgotten)]
     assert len(forgotten) == GIVING_WAY_BURST
