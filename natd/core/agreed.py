@@ -8,6 +8,7 @@ is fresh, and where NATs keep ports the peer knows where it appears.
 
 Rules:
 - A call never leaves before the other side's openers surely have: it would spoil that port, too.
+- Behind a NAT that would make another mapping for it nothing is opened for the peer's calls.
 - Only hosts behind which a NAT may stand are met, and few of them: a card names them freely.
 - Rounds take the ports in turn; the two sides count their rounds apart.
 """
@@ -47,6 +48,12 @@ def keeps_ports(nat: NatReport) -> bool:
     if nat.allocation is Allocation.UNKNOWN:
         return not nat.may_be_hard
     return nat.allocation is Allocation.PRESERVING
+
+
+def lets_in_at_old_address(ours: NatReport) -> bool:
+    """Whether what our main socket opens is open at the address that the peer knows: a call to
+    there comes in by no other mapping, and each that we make takes one more port of a block."""
+    return keeps_ports(ours) or not ours.is_hard
 
 
 def public_places(places: Iterable[Candidate]) -> list[Candidate]:

@@ -14,6 +14,7 @@ Rules:
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -100,18 +101,15 @@ class Escalation:
     def begin(self, situation: Situation, way: Way, now: float) -> bool:
         """Carry out our half of what the situation demands; False where that is nothing."""
         is_premature = situation.is_premature and not situation.wants_anchors
-        taken = situation.theirs.taken_ports
+        known = self._known_ports(situation.theirs, way)
         situation = _essence(situation)
-        self._known += [place for place in way.places if place not in self._known]
-        if self._task is not None and _is_outdated(self._task, situation, way):
+        if self._task is not None and _is_outdated(self._task, situation, way, known):
             self.stop()
         if not self.allowed or self._task is not None or not way.places or is_premature:
             return False
         if not situation.wants_plan or not self._turns.is_free(self, now):
             return False
-        host = way.places[0].host
-        known = (*(a.port for a in self._known if a.host == host), *taken)
-        task = _Task(situation, way, tuple(dict.fromkeys(known)))
+        task = _Task(situation, way, known)
         if situation.wants_anchors:
             if not self._enclose(task, now):
                 return False
@@ -220,6 +218,12 @@ class Escalation:
 
     # --- private
 
+    def _known_ports(self, theirs: NatReport, way: Way) -> tuple[int, ...]:
+        """Of the peer's, those that are in use for others."""
+        self._known += [place for place in way.places if place not in self._known]
+        named = [a.port for a in self._known if way.places and a.host == way.places[0].host]
+        return tuple(dict.fromkeys((*named, *theirs.taken_ports)))
+
     def _begin_wave(self, task: _Task, now: float) -> None:
         assert task.plan is not None
         if not self._turns.take(self, now):
@@ -312,14 +316,17 @@ def _anchored(task: _Task) -> Address:
     return Address(task.host, meeting_ports(task.situation.theirs, task.known, 1)[0])
 
 
-def _is_outdated(task: _Task, situation: Situation, way: Way) -> bool:
-    """Whether what is under way should make room for what is known by now."""
+def _is_outdated(task: _Task, situation: Situation, way: Way, known: Sequence[int]) -> bool:
+    """Whether what is under way should make room for what is known by now; `known` are ports that
+    the peer's block uses for others."""
     if not way.places or task.host != way.places[0].host:
         return True
     if situation.wants_anchors and task.situation.wants_anchors:
-        # A block that proves larger than it seemed still has the port that anchors are open to.
-        theirs = situation.theirs
-        return not theirs.low <= _anchored(task).port <= theirs.high
+        # A block that proves larger than it seemed still has the port that anchors are open to,
+        # unless a survey that was under way has taken it.
+        port, theirs = _anchored(task).port, situation.theirs
+        is_taken = port in known and port not in meeting_ports(theirs, known, 1)
+        return is_taken or not theirs.low <= port <= theirs.high
     if task.situation != situation or (way.anchors and way.anchors != task.way.anchors):
         return True
     return situation.wants_samples and task.way != way

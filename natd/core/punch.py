@@ -106,7 +106,7 @@ class Punch:
         self._rtt_s = rtt_s or UNKNOWN_RTT_S
         self._targets.full_ttl_at = attempt.full_ttl_at
         if before is None:
-            self._targets.open_to_agreed_ports(self._places, nats[1], now)
+            self._targets.open_to_agreed_ports(self._places, nats, now)
         meetings = self._targets.begin(self._places, nats[1], now)
         attempt.escalate_at = attempt.full_ttl_at + wait_s(attempt.round, self._rtt_s, self._random)
         if before is not None and not fresh and not before.asked:

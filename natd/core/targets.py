@@ -13,7 +13,13 @@ Rules:
 
 from collections.abc import Sequence
 
-from natd.core.agreed import call_from_agreed_port, keeps_ports, meet, public_places
+from natd.core.agreed import (
+    call_from_agreed_port,
+    keeps_ports,
+    lets_in_at_old_address,
+    meet,
+    public_places,
+)
 from natd.core.candidates import TargetBudget, is_private
 from natd.core.checks import LOW_TTL, Checks
 from natd.core.ladder import (
@@ -126,7 +132,7 @@ class Targets:
         ours, theirs = map(keeps_ports, nats)
         for place in public_places(places):
             host = place.address.host
-            if theirs and turn:
+            if theirs and turn and lets_in_at_old_address(nats[0]):
                 self._open_to_agreed_ports(host, now)
             if ours:
                 call = call_from_agreed_port(place, self._checks, turn, now)
@@ -137,10 +143,11 @@ class Targets:
                 self.rest(host)
 
     def open_to_agreed_ports(
-        self, places: Sequence[Candidate], theirs: NatReport, now: float
+        self, places: Sequence[Candidate], nats: tuple[NatReport, NatReport], now: float
     ) -> None:
-        """Let in what the peer sends from its agreed ports, before anything of it comes."""
-        if keeps_ports(theirs):
+        """Let in what the peer sends from its agreed ports, before anything of it comes; `nats`
+        are our report and the peer's."""
+        if keeps_ports(nats[1]) and lets_in_at_old_address(nats[0]):
             for place in public_places(places):
                 self._open_to_agreed_ports(place.address.host, now)
 

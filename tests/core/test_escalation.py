@@ -364,6 +364,32 @@ def test_a_block_spends_nothing_on_a_sequence_that_has_told_no_anchors():
     assert {datagram.address.port for datagram in sent} == {40_001, 40_003}
 
 
+def test_anchors_are_opened_anew_when_the_port_that_they_lead_to_proves_to_be_taken():
+    """A newcomer's survey takes nine ports of its block just when the sequence picks one."""
+    escalation = _escalation()
+    assert _begin(escalation, SEQUENTIAL, BLOCK)
+    [met_at] = {d.address.port for d in _answer_samples(escalation, 40_000).values()}
+    told = escalation.anchors
+    assert not _begin(escalation, SEQUENTIAL, replace(BLOCK, taken_ports=(met_at + 1,)))
+    assert escalation.anchors == told
+    taken = replace(BLOCK, taken_ports=(met_at, met_at + 1))
+    assert _begin(escalation, SEQUENTIAL, taken)
+    [anew] = {d.address.port for d in _answer_samples(escalation, 40_100).values()}
+    assert anew == met_at + 2
+    assert not set(told[:-1]) & set(escalation.anchors[:-1])
+    assert not _begin(escalation, SEQUENTIAL, taken)
+
+
+def test_anchors_stay_where_no_port_of_the_block_is_free():
+    escalation = _escalation()
+    full = replace(BLOCK, taken_ports=tuple(range(BLOCK.low, BLOCK.high + 1)))
+    assert _begin(escalation, SEQUENTIAL, full)
+    _answer_samples(escalation, 40_000)
+    told = escalation.anchors
+    assert not _begin(escalation, SEQUENTIAL, full)
+    assert escalation.anchors == told
+
+
 def test_without_an_answer_from_a_server_there_are_no_anchors():
     escalation = _escalation()
     _begin(escalation, SEQUENTIAL, BLOCK)

@@ -9,7 +9,16 @@ from natd.core.candidates import TargetBudget
 from natd.core.checks import LOW_TTL, Checks
 from natd.core.ladder import CHECK_LADDER_S, FORWARDED_LADDER_S, RETRY_LADDER_S
 from natd.core.targets import AGREED_ROUNDS, MOST_KEPT, MOST_PEER_REFLEXIVE, MOST_TRIED, Targets
-from natd.core.types import MAIN_SOCKET, Candidate, CandidateKind, NatReport, SocketId
+from natd.core.types import (
+    MAIN_SOCKET,
+    SURE,
+    Allocation,
+    Candidate,
+    CandidateKind,
+    Mapping,
+    NatReport,
+    SocketId,
+)
 from tests.core.lossy_link import pair_of_secrets
 from tests.core.punch_lab import KEEPS, LAN, MIXES, START, THEIRS, candidate
 
@@ -123,11 +132,21 @@ def test_agreed_ports_are_given_up_after_their_rounds():
 
 def test_nothing_is_opened_to_agreed_ports_where_the_peers_nat_keeps_none():
     lab = Lab()
-    lab.targets.open_to_agreed_ports(PLACES, MIXES, lab.now)
+    lab.targets.open_to_agreed_ports(PLACES, (KEEPS, MIXES), lab.now)
     assert not lab.targets.datagrams_to_send()
-    lab.targets.open_to_agreed_ports(PLACES, KEEPS, lab.now)
+    lab.targets.open_to_agreed_ports(PLACES, (KEEPS, KEEPS), lab.now)
     opened = {d.address.port for d in lab.targets.datagrams_to_send()}
     assert opened == set(lab.checks.their_ports)
+
+
+def test_behind_a_nat_that_would_take_another_port_for_it_nothing_is_opened_to_agreed_ports():
+    """It would let nobody in, and cost three ports of a block, of which one may be wanted."""
+    lab = Lab()
+    block = NatReport(Mapping.DEPENDENT, allocation=Allocation.BLOCK, confidence=SURE)
+    lab.targets.open_to_agreed_ports(PLACES, (block, KEEPS), lab.now)
+    for turn in range(2):
+        lab.targets.use_agreed_ports(PLACES, (block, KEEPS), turn, lab.now)
+    assert not lab.targets.datagrams_to_send()
 
 
 def test_checks_from_ever_new_places_make_few_targets():
