@@ -27,7 +27,7 @@ from natd.core.plans import Situation, make_plan
 from natd.core.schedule import Ladder, earliest
 from natd.core.shots import Plan, Shot, Technique
 from natd.core.turns import Turns
-from natd.core.types import Address, Allocation, Datagram, NatReport, SocketId
+from natd.core.types import SURE, Address, Allocation, Datagram, NatReport, SocketId
 from natd.core.volley import Volley
 from natd.core.ways import Way
 
@@ -334,17 +334,18 @@ def _is_outdated(task: _Task, situation: Situation, way: Way, known: Sequence[in
 
 def _essence(situation: Situation) -> Situation:
     """Without what makes no difference to a plan, so that no news of it begins one anew."""
-    doubt_matters = not (situation.ours.is_hard or situation.theirs.is_hard)
-    ours = _essence_of(situation.ours)
+    is_hearsay = situation.is_hearsay
+    doubt_matters = is_hearsay or not (situation.ours.is_hard or situation.theirs.is_hard)
+    ours = _essence_of(situation.ours, is_hearsay)
     if ours.allocation is not Allocation.BLOCK:
         nothing_known = NatReport()
         ours = replace(ours, low=nothing_known.low, high=nothing_known.high)
-    theirs = _essence_of(situation.theirs)
+    theirs = _essence_of(situation.theirs, is_hearsay)
     return Situation(ours, theirs, situation.have_checks_failed and doubt_matters)
 
 
-def _essence_of(report: NatReport) -> NatReport:
-    is_sure = report.is_hard or not report.may_be_hard
+def _essence_of(report: NatReport, is_hearsay: bool) -> NatReport:
+    is_sure = report.confidence >= SURE if is_hearsay else report.is_hard or not report.may_be_hard
     return NatReport(
         report.mapping,
         allocation=report.allocation,

@@ -21,6 +21,10 @@ say that it still is, counts as easy until the
 first round of checks has failed, and as random after that, unless the other side is hard.  Where
 both only seem easy, each opens helpers and probes: one of the two may be what it seems.
 
+A side that only seems to map by address, because peers say so and no second server has, counts as
+hard until the first round of checks has failed.  After that, where two hard sides would be given
+up, it counts as easy: whoever says of us what is not so does not part us from a third.
+
 Sources: RFC 5128 section 3.6, Guha and Francis 2005 (prediction), Ford et al. 2005.
 """
 
@@ -59,8 +63,17 @@ class Situation:
     """Whether a round of plain checks has found no path between two that seemed easy."""
 
     @property
+    def is_hearsay(self) -> bool:
+        """Whether the two would be given up, and a side is hard only as far as peers say."""
+        would_be_given_up = self._are_hard_by_report and self._has_no_plan
+        rests_on_peers = _seems_hard(self.ours) or _seems_hard(self.theirs)
+        return would_be_given_up and rests_on_peers and self.have_checks_failed
+
+    @property
     def is_doubtful(self) -> bool:
         """Whether neither side is known to be hard, and both may be."""
+        if self.is_hearsay:
+            return _seems_hard(self.ours) and _seems_hard(self.theirs)
         return _seems_easy(self.ours) and _seems_easy(self.theirs) and self.have_checks_failed
 
     @property
@@ -73,7 +86,7 @@ class Situation:
 
     @property
     def are_both_hard(self) -> bool:
-        return self.ours.is_hard and self.theirs.is_hard
+        return self._are_hard_by_report and not self.is_hearsay
 
     @property
     def wants_plan(self) -> bool:
@@ -102,10 +115,21 @@ class Situation:
     @property
     def is_hopeless(self) -> bool:
         """Whether no plan is known: nothing short of a relay, a mapped port or IPv6 connects."""
+        return self.are_both_hard and self._has_no_plan
+
+    @property
+    def _are_hard_by_report(self) -> bool:
+        return self.ours.is_hard and self.theirs.is_hard
+
+    @property
+    def _has_no_plan(self) -> bool:
+        """Whether two such sides, if both are hard, can't guess one another's ports."""
         kinds = {self.ours.allocation, self.theirs.allocation}
-        return self.are_both_hard and not kinds <= {Allocation.SEQUENTIAL, Allocation.BLOCK}
+        return not kinds <= {Allocation.SEQUENTIAL, Allocation.BLOCK}
 
     def _counts_as_hard(self, one: NatReport, other: NatReport) -> bool:
+        if self.is_hearsay:
+            return not _seems_hard(one)
         return one.is_hard or (
             self.have_checks_failed and one.may_be_hard and not other.may_be_hard
         )
@@ -214,3 +238,7 @@ def _from_own_sockets(plan: Plan, turns: Turns) -> Plan:
 
 def _seems_easy(report: NatReport) -> bool:
     return report.may_be_hard and not report.is_hard
+
+
+def _seems_hard(report: NatReport) -> bool:
+    return report.mapping is Mapping.ADDRESS_DEPENDENT and report.confidence < SURE

@@ -1,6 +1,7 @@
 """Both halves of an escalation follow from the two reports, and fit each other."""
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -10,7 +11,7 @@ from natd.core.plans import RANDOM_HELPERS, Situation, make_plan
 from natd.core.sequences import GIANT_STEP, GIANT_WIDTH, SMALL_STEP, STEPS, newest
 from natd.core.shots import MOST_SHOTS, RATE, Technique
 from natd.core.turns import REMEMBERED_S, Turns
-from natd.core.types import Allocation, Mapping, NatReport
+from natd.core.types import SURE, Allocation, Mapping, NatReport
 
 START = 1000.0
 EASY = NatReport(Mapping.INDEPENDENT, allocation=Allocation.PRESERVING, confidence=0.95)
@@ -214,6 +215,28 @@ def test_who_only_seems_easy_is_random_once_checks_have_failed():
 def test_who_only_seems_easy_counts_as_easy_against_a_hard_side(theirs):
     assert _plan(SEEMS_EASY, theirs, failed=True) == _plan(EASY, theirs)
     assert _plan(theirs, SEEMS_EASY, failed=True) == _plan(theirs, EASY)
+
+
+@pytest.mark.parametrize("theirs", [RANDOM, BLOCK, SEQUENTIAL])
+def test_who_maps_by_address_only_as_peers_say_counts_as_easy_before_two_are_given_up(theirs):
+    slandered = replace(BY_ADDRESS, allocation=Allocation.RANDOM, confidence=SURE / 2)
+    assert _plan(slandered, theirs) is None
+    assert _plan(slandered, theirs, failed=True) == _plan(EASY, theirs)
+    assert _plan(theirs, slandered, failed=True) == _plan(theirs, EASY)
+
+
+def test_two_that_map_by_address_only_as_peers_say_each_open_and_probe():
+    slandered = replace(BY_ADDRESS, allocation=Allocation.RANDOM, confidence=SURE / 2)
+    plan = _plan(slandered, slandered, failed=True)
+    assert plan == _plan(SEEMS_EASY, SEEMS_EASY, failed=True)
+
+
+@pytest.mark.parametrize("theirs", [RANDOM, BLOCK, SEQUENTIAL])
+def test_who_maps_by_address_as_servers_say_is_hard_for_good(theirs):
+    by_address = replace(BY_ADDRESS, allocation=Allocation.RANDOM, confidence=SURE)
+    assert Situation(by_address, theirs, have_checks_failed=True).is_hopeless
+    assert _plan(by_address, theirs, failed=True) is None
+    assert _plan(theirs, by_address, failed=True) is None
 
 
 def test_two_that_only_seem_easy_each_open_and_probe():
