@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from natd.core.natmodel import NatModel
-from natd.core.survey import survey_places
+from natd.core.survey import SURVEY_S, survey_places
 from natd.core.types import (
     LOWEST_ANY_PORT_SOCKET,
     MAIN_SOCKET,
@@ -227,7 +227,7 @@ def test_the_sockets_of_a_survey_are_closed_after_it() -> None:
     alice = village.member("alice", village.internet.add_nat(SYMMETRIC_BLOCK))
     village.internet.trace = []
     alice.start()
-    village.internet.run(SETTLED_S)
+    village.internet.run(SURVEY_S + 1.0)
     used = {sent.socket for sent in village.internet.trace if sent.host is alice.host}
     assert len(used) == 4
     assert all(socket < LOWEST_ANY_PORT_SOCKET for socket in used)

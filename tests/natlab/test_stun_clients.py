@@ -6,9 +6,11 @@ they find out must be what the laboratory's NATs do.
 
 import asyncio
 import contextlib
+import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 
 from natctl.namespaces import Topology
 from natctl.own_world import Namespaces
+from natd.core.types import SURE
 from tests.nat import (
     ADDRESS_DEPENDENT,
     ADDRESS_RESTRICTED,
@@ -27,7 +30,7 @@ from tests.nat import (
     Dependence,
 )
 from tests.natlab.interpreter import python
-from tests.natlab.programs import Programs
+from tests.natlab.programs import Peer, Programs
 from tests.natlab.tun_internet import TunInternet
 from tests.requirements import requires, requires_nat, requires_tun
 
@@ -49,6 +52,14 @@ POLICIES = {
 KERNEL = {"masquerade": "", "masq-random": "random"}
 """Flavours of the kernel's own NAT, by names of which an interface's can be made (15 bytes)."""
 
+TOLD_S = 30.0
+"""Four seconds of patience and eight of trials, on a machine that does other things, too."""
+
+FILTERING = {
+    Dependence.INDEPENDENT: "endpoint-independent",
+    Dependence.ADDRESS: "address-dependent",
+    Dependence.ADDRESS_AND_PORT: "address-and-port-dependent",
+}
 WORDS = {
     Dependence.INDEPENDENT: "Endpoint Independent",
     Dependence.ADDRESS: "Address Dependent",
@@ -186,6 +197,41 @@ def test_a_daemon_is_told_by_a_second_address_or_by_stun_servers_what_one_addres
     assert asyncio.run(learn()) == mapping
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_daemons_find_out_whom_their_nats_let_in_and_natctl_tells(
+    lab: "Laboratory", beside: bool, tmp_path: Path
+) -> None:
+    """By the server's two addresses; or by another server, which answers in the other's stead."""
+    expected = {name: FILTERING[policy.filtering] for name, policy in POLICIES.items()}
+    expected["masquerade"] = expected["masq-random"] = FILTERING[Dependence.ADDRESS_AND_PORT]
+    expected["open"] = FILTERING[Dependence.INDEPENDENT]
+    servers = [f"{host}:{PORT}" for host in ((lab.plain, lab.single) if beside else (lab.first,))]
+    found = {}
+
+    async def learn() -> None:
+        async with Programs(lab.internet, tmp_path) as programs:
+            peers = [await programs.start_peer(name) for name in expected]
+            for peer in peers:
+                await peer.join("demo", servers)
+            for peer in peers:
+                deadline = time.monotonic() + TOLD_S
+                while (nat := status(peer))["filtering_confidence"] < SURE:
+                    assert time.monotonic() < deadline, (peer.name, nat)
+                    await asyncio.sleep(0.5)
+                found[peer.name] = nat["filtering"]
+
+    asyncio.run(learn())
+    assert found == expected
+
+
+def status(peer: Peer) -> dict[str, Any]:
+    """What `natctl status --json` tells of its NAT."""
+    command = [sys.executable, "-m", "natctl", "--socket", str(peer.socket), "status", "--json"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=True)
+    nat: dict[str, Any] = json.loads(told.stdout)["self"]["nat"]
+    return nat
+
+
 DISCOVER = python(
     "-c",
     """
@@ -227,12 +273,13 @@ asyncio.run(gather())
 
 @dataclass
 class Laboratory:
-    """One server with two addresses, one with one, an open host, and a host behind each NAT."""
+    """One server with two addresses, two with one, an open host, and a host behind each NAT."""
 
     internet: TunInternet
     first: str
     second: str
     plain: str
+    single: str
 
     def address(self, name: str) -> str:
         return self.internet.address(name)
@@ -266,12 +313,14 @@ def lab() -> Iterator[Laboratory]:
         fabric.add_host(name="open")
         server = fabric.add_host(name="server")
         second = fabric.add_address(server)
-        fabric.add_host(name="plain")
+        plain, single = fabric.add_host(name="plain"), fabric.add_host(name="single")
         internet.start()
-        laboratory = Laboratory(internet, server.address, second, internet.address("plain"))
+        hosts = (server.address, second, plain.address, single.address)
+        laboratory = Laboratory(internet, *hosts)
         with contextlib.ExitStack() as stack:
             stack.enter_context(serving(internet, "server", (server.address, second)))
             stack.enter_context(serving(internet, "plain"))
+            stack.enter_context(serving(internet, "single"))
             yield laboratory
 
 
