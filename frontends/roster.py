@@ -52,6 +52,8 @@ class Peer:
     path: Json | None = None
     verdict: str | None = None
     queued: int = 0
+    next_try_s: float | None = None
+    """Of one that is not reached: until something further is tried; None when nothing is."""
 
 
 class Roster:
@@ -80,6 +82,7 @@ class Roster:
             peer.path = row.get("path")
             peer.verdict = row.get("verdict")
             peer.queued = int(row.get("queued") or 0)
+            peer.next_try_s = row.get("next_try_s")
 
     def lose_sight(self) -> None:
         """The daemon is away, and with it whoever was connected, for all that we know."""
@@ -126,6 +129,9 @@ class Roster:
         parts = [peer.state, path_words(peer.path)]
         if peer.path:
             parts += [safe(str(peer.path.get(key) or "")) for key in ("address", "technique")]
+        elif peer.state in ("offline", "punching") and peer.next_try_s is not None:
+            wait_s = peer.next_try_s
+            parts.append("being tried" if wait_s < 1.0 else f"next try in {wait_s:.0f} s")
         parts.append(TRUST_WORDS.get(peer.trust, f"key {safe(peer.trust)}"))
         if peer.queued:
             parts.append(f"{peer.queued} waiting")

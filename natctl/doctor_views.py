@@ -19,7 +19,7 @@ import textwrap
 from collections.abc import Iterable
 
 from natctl.output import Line, Span
-from natctl.wording import Json, duration, full_name
+from natctl.wording import Json, duration, full_name, next_try_words
 
 WIDTH = 80
 
@@ -84,7 +84,8 @@ def _check_lines(check: Json) -> Iterable[Line]:
 
 
 def _peer_lines(reply: Json) -> Iterable[Line]:
-    yield [(full_name(reply["peer"]), "bold"), f"  {reply.get('state')}"]
+    states = [str(reply.get("state")), next_try_words(reply)]
+    yield [(full_name(reply["peer"]), "bold"), f"  {', '.join(filter(None, states))}"]
     nats = reply.get("nats") or {}
     for whose, key in (("your NAT", "ours"), ("its NAT", "theirs")):
         words = str((nats.get(key) or {}).get("words", "not known"))

@@ -12,6 +12,7 @@ from natctl.wording import (
     duration,
     full_name,
     milliseconds,
+    next_try_words,
     path_words,
     shortened,
     table,
@@ -163,6 +164,8 @@ def _self_rows(me: Json) -> list[list[Span]]:
         if nat.get("allocation", "unknown") != "unknown":
             words.append(f"allocation {nat['allocation']}")
         rows.append([("nat", "dim"), ", ".join(words)])
+        if words_of_lifetime := (nat.get("lifetime") or {}).get("words"):
+            rows.append(["", str(words_of_lifetime)])
     return rows
 
 
@@ -196,7 +199,8 @@ def _peer_row(peer: Json) -> list[Span]:
         words = [str(path.get("technique") or ""), duration(path.get("age_s"))]
     else:
         seen = peer.get("last_seen_s")
-        row += [state, "" if seen is None else f"heard {duration(seen)} ago"]
+        heard = "" if seen is None else f"heard {duration(seen)} ago"
+        row += [state, ", ".join(word for word in (heard, next_try_words(peer)) if word)]
     if peer.get("queued"):
         words.append(f"{peer['queued']} queued")
     words.append(TRUST_WORDS.get(str(peer.get("trust")), ""))

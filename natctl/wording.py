@@ -56,6 +56,14 @@ def path_words(path: Json | None) -> str:
     return "  ".join(words)
 
 
+def next_try_words(peer: Json) -> str:
+    """`next try in 12 s` of one that is not reached and goes on being looked for; else empty."""
+    next_try_s = peer.get("next_try_s")
+    if next_try_s is None or peer.get("state") == "online":
+        return ""
+    return f"next try in {duration(next_try_s)}" if next_try_s >= 1.0 else "being tried"
+
+
 def cells(text: str) -> int:
     """How wide a terminal shows it."""
     if text.isascii():

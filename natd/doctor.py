@@ -1,16 +1,18 @@
 """What works, what does not, why, and what would help: the answer to `doctor`.
 
     {"checks": [{"name", "ok", "text", "hint"}], "verdict", "verdict_code", "helps": [...],
-     "nat": {...}, "observed": [...], "port_mapping", "ipv6": [...]}
+     "nat": {..., "lifetime"}, "observed": [...], "port_mapping", "ipv6": [...],
+     "lan": {"listening", "heard": [ids]}}
 
 and about a peer also
 
-    {"peer", "state", "path", "technique", "why", "nats": {"ours", "theirs"},
+    {"peer", "state", "next_try_s", "path", "technique", "why", "nats": {"ours", "theirs"},
      "attempt": {"age_s", "missing", "missing_after", "steps": [{"at_s", "last_at_s", "step",
      "detail", "count", "sockets"}]}}
 
 Rules:
-- Checks go from ourselves outwards: socket, store, clock, servers, UDP, NAT, router, IPv6, path.
+- Checks go from ourselves outwards: socket, store, clock, servers, UDP, NAT, router, IPv6, LAN,
+  path.
 - A check fails only where somebody can do something about it, and then says what.
 - It changes nothing and sends nothing: everything is known already.
 """
@@ -26,6 +28,7 @@ from natd.core.candidates import is_private
 from natd.core.diagnosis import PeerDiagnosis
 from natd.core.types import SURE, Allocation, Filtering, Mapping, NatReport, PeerState
 from natd.core.verdict import Help, Verdict, VerdictCode, judge_servers
+from natd.lifetime_words import lifetime_row, lifetime_words
 from natd.network_interfaces import local_addresses
 from natd.parts import Parts
 
@@ -36,6 +39,9 @@ REGISTERED = "registered"
 
 FORBIDDING = ("EPERM", "EACCES")
 """Errors by which this system itself refuses to send."""
+
+NAMES_SHOWN = 6
+"""Of the members on our LAN: two lines of a terminal."""
 
 CLOCK_FLOOR_UNIX_S = 1_735_689_600
 """2025: a clock before this was never set.  It decides nothing but shows in every message."""
@@ -141,10 +147,18 @@ class Doctor:
         nat = parts.node.nat
         reply: Row = {
             "checks": own,
-            "nat": {**nat_row(nat), "words": nat_words(nat)},
+            "nat": {
+                **nat_row(nat),
+                "words": nat_words(nat),
+                "lifetime": lifetime_row(parts.node.nat_lifetime),
+            },
             "observed": [str(address) for address in parts.node.observed],
             "port_mapping": parts.port_map.summary(),
             "ipv6": _global_ipv6(),
+            "lan": {
+                "listening": parts.node.hears_link,
+                "heard": [known.id_text for known in self._heard_on_link()],
+            },
         }
         if target is None:
             text, found = self._own_verdict(own)
@@ -192,7 +206,7 @@ class Doctor:
         checks.append(_check("router", True, f"port mapping: {parts.port_map.summary()}"))
         addresses = _global_ipv6()
         ipv6 = f"yes: {', '.join(addresses)}" if addresses else "no: this machine has IPv4 only"
-        checks.append(_check("ipv6", True, ipv6))
+        checks += [_check("ipv6", True, ipv6), _check("lan", True, self._lan_words())]
         return checks
 
     def _server_checks(self, network: JoinedNetwork) -> list[Row]:
@@ -227,10 +241,31 @@ class Doctor:
         parts = self._parts
         seen = ", ".join(str(address) for address in parts.node.observed)
         where = f"you are seen at {seen}" if seen else "no server has seen you"
-        text = f"{nat_words(parts.node.nat)}; {where}"
+        words = [nat_words(parts.node.nat), lifetime_words(parts.node.nat_lifetime), where]
+        text = "; ".join(word for word in words if word)
         way_around = bool(_global_ipv6()) or self._has_public_port()
         hint = "port mapping on the router, a forwarded UDP port or IPv6 would help"
         return _check("nat", way_around or not parts.node.nat.is_hard, text, hint)
+
+    def _lan_words(self) -> str:
+        if not self._parts.config.paths.lan_discovery:
+            return "members are not looked for: paths.lan_discovery is false"
+        if not self._parts.node.hears_link:
+            return "members are not looked for: no link here carries multicast"
+        names = sorted({full_name(known) for known in self._heard_on_link()})
+        more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+        heard = ", ".join(names[:NAMES_SHOWN]) + more
+        return f"members are looked for by multicast; heard: {heard or 'nobody so far'}"
+
+    def _heard_on_link(self) -> list[KnownPeer]:
+        parts = self._parts
+        found = [
+            parts.book.peer(network.id, view.peer)
+            for network in self._joined()
+            for view in parts.peers(network.id)
+            if view.is_on_link
+        ]
+        return [known for known in found if known is not None]
 
     def _own_verdict(self, checks: list[Row]) -> tuple[str, Verdict | None]:
         failed = list(dict.fromkeys(check["name"] for check in checks if not check["ok"]))
@@ -289,6 +324,7 @@ class Doctor:
         return {
             "peer": {"nick": known.nick, "id": known.id_text, "tag": known.tag},
             "state": str(PeerState.BLOCKED if known.is_blocked else state),
+            "next_try_s": None if view is None else seconds_until(view.next_try_at, now),
             "path": path,
             "technique": None if path is None else path["technique"],
             "nats": None if told is None else nats_row(told.ours, told.theirs),
@@ -352,6 +388,11 @@ def _attempt_row(told: PeerDiagnosis, now: float) -> Row:
         "missing_after": HEAD,
         "steps": steps,
     }
+
+
+def seconds_until(at: float | None, now: float) -> float | None:
+    """With one decimal, 0.0 for what is overdue; None for what never comes."""
+    return None if at is None else round(max(0.0, at - now), 1)
 
 
 def _global_ipv6() -> Sequence[str]:

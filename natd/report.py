@@ -8,7 +8,8 @@ from natd.address_book import CHANGED, JoinedNetwork, KnownPeer, full_name, shel
 from natd.chronicle import ms, nat_row, path_row
 from natd.core.presence import PeerView
 from natd.core.types import PeerState, peer_id_text, peer_tag
-from natd.doctor import REGISTERED, Doctor, nats_row
+from natd.doctor import REGISTERED, Doctor, nats_row, seconds_until
+from natd.lifetime_words import lifetime_row
 from natd.networks import Networks
 from natd.parts import Parts
 from natd.version import natd_version
@@ -39,7 +40,10 @@ class Report:
                 "tag": peer_tag(parts.identity.peer),
                 "udp": self._udp(),
                 "observed": [str(address) for address in parts.node.observed],
-                "nat": nat_row(parts.node.nat),
+                "nat": {
+                    **nat_row(parts.node.nat),
+                    "lifetime": lifetime_row(parts.node.nat_lifetime),
+                },
             },
             "networks": networks,
             "problems": self.problems(),
@@ -98,7 +102,7 @@ class Report:
             states = [server.state for server in parts.servers(network.id)]
             if states and REGISTERED not in states and "starting" not in states:
                 why = self._doctor.judge_servers().why
-                text = f"no server of {network.name} answers: {why}"
+                text = f"{network.name}: {why}"
                 rows.append(_problem("server_down", text, "natctl doctor says more"))
             for known in parts.book.peers(network.id):
                 if known.trust == CHANGED:
@@ -175,6 +179,7 @@ class Report:
             "nats": None if view is None else nats_row(self._parts.node.nat, view.nat),
             "queued": self._parts.mailbox.queued(known.network, known.peer),
             "last_seen_s": seen_s,
+            "next_try_s": None if view is None else seconds_until(view.next_try_at, now),
         }
 
 

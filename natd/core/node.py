@@ -22,6 +22,7 @@ from natd.core import events, greeting, rendezvous, stun, wire
 from natd.core.candidates import LOWEST_PORT, TargetBudget
 from natd.core.card import Identity
 from natd.core.diagnosis import PeerDiagnosis
+from natd.core.lifetime import Lifetime
 from natd.core.link import LINK_SOCKET
 from natd.core.membership import Membership
 from natd.core.our_sockets import OurSockets, Outgoing
@@ -267,6 +268,15 @@ class Node:
     @property
     def nat(self) -> NatReport:
         return self._stunning.nat.report()
+
+    @property
+    def nat_lifetime(self) -> Lifetime:
+        return self._stunning.nat.lifetime
+
+    @property
+    def hears_link(self) -> bool:
+        """Whether members are looked for on our own link."""
+        return self._sockets.hears_link
 
     @property
     def observed(self) -> tuple[Address, ...]:

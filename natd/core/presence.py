@@ -35,6 +35,10 @@ class PeerView:
     path: PathReport | None
     verdict: Verdict | None
     """Why the attempt to reach it has failed; None where none has, or hope is left."""
+    next_try_at: float | None
+    """When something further is tried to reach it, whatever its state; None: nothing is."""
+    is_on_link: bool
+    """Whether it was heard on a link of ours, with no server's help."""
     last_heard_at: float | None
     candidates: tuple[Candidate, ...]
     nat: NatReport
@@ -63,6 +67,8 @@ def view_of(
         state=state,
         path=reach.path,
         verdict=verdict,
+        next_try_at=None if is_online else reach.next_try_at,
+        is_on_link=reach.is_on_link,
         last_heard_at=reach.heard_at,
         candidates=reach.targets,
         nat=card.nat,

@@ -208,6 +208,14 @@ class Punch:
         return self._attempt is not None and not self._attempt.settled
 
     @property
+    def next_try_at(self) -> float | None:
+        """When it goes on with something further than the checks under way; None: not at all."""
+        attempt = self._attempt
+        if attempt is None or attempt.settled:
+            return None
+        return earliest(attempt.escalate_at, attempt.sample_by, attempt.retry_at)
+
+    @property
     def is_alone(self) -> bool:
         """Whether this attempt goes on without a server's help."""
         return self._attempt is not None and self._attempt.is_alone

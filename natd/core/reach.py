@@ -327,6 +327,16 @@ class Reach:
     def heard_at(self) -> float | None:
         return self._heard_at
 
+    @property
+    def next_try_at(self) -> float | None:
+        """When something further is tried to reach it; None: nothing is."""
+        return self._search.next_try_at
+
+    @property
+    def is_on_link(self) -> bool:
+        """Whether the peer was heard on a link of ours."""
+        return self._search.whereabouts.is_on_link
+
     def is_trying(self, now: float) -> bool:
         """Whether an attempt runs that has not yet lasted unreasonably long."""
         return self._search.is_young(now)

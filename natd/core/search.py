@@ -184,6 +184,11 @@ class Search:
         return self._punch.active
 
     @property
+    def next_try_at(self) -> float | None:
+        """When something further is tried; None: nothing is looked for."""
+        return earliest(self._punch.next_try_at, self._escalation.get_timer())
+
+    @property
     def targets(self) -> tuple[Candidate, ...]:
         """The addresses that it is about, best first."""
         return self._punch.targets

@@ -74,6 +74,11 @@ class Whereabouts:
         """Where the peer was seen, freshest first, in the word that counts most."""
         return self._sightings.seen
 
+    @property
+    def is_on_link(self) -> bool:
+        """Whether it was ever heard on a link of ours."""
+        return bool(self._on_link)
+
     def targets(self, in_use: Address | None) -> tuple[Candidate, ...]:
         """The addresses worth a check, best first; `in_use`: where the last path leads."""
         last_good = self._last_good

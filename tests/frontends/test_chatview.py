@@ -161,6 +161,17 @@ def test_whatever_a_peer_or_a_server_says_comes_out_safe() -> None:
         assert not set(text) & {"\x1b", "\u202e", "\x9b"}, ascii(text)
 
 
+def test_peers_says_when_one_that_is_not_there_is_tried_next() -> None:
+    view = opened()
+    row = {"state": "offline", "path": None}
+    view.receive_peers([{**BOB, **row, "next_try_s": 12.3}, {**CAROL, **row, "next_try_s": None}])
+    view.show_peers(NOW)
+    assert shown(view) == [
+        "22:13 * bob#bbbb: offline, next try in 12 s, key not verified",
+        "22:13 * carol#cccc: offline, key verified",
+    ]
+
+
 def test_a_message_of_very_many_lines_leaves_room_for_others() -> None:
     view = opened()
     view.receive_event(message(BOB, "\n" * 5000), NOW)

@@ -85,6 +85,13 @@ async def meet(lab, directory, first, second):
         assert time.monotonic() - began <= LINK_LIMIT_S
         _, online = await resident.witness.wait_for("peer_online", LINK_LIMIT_S)
         assert online["path"]["kind"] == "lan"
+        for peer, other in ((resident, newcomer), (newcomer, resident)):
+            told = await peer.client.request("doctor")
+            heard = (await other.client.request("identity"))["id"]
+            assert told["lan"] == {"listening": True, "heard": [heard]}
+            (check,) = [check for check in told["checks"] if check["name"] == "lan"]
+            assert check["ok"]
+            assert f"#{heard[:4]}" in check["text"]
 
 
 async def come_back(lab, directory):

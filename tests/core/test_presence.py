@@ -1,0 +1,76 @@
+"""What is told of a peer that is not there: when it is tried next."""
+
+from natd.core.secrets import network_key
+from natd.core.types import PathKind, PeerState
+from tests.core.village import Village
+from tests.nat import PORT_RESTRICTED, SYMMETRIC_RANDOM
+
+KEY = network_key("demo", b"0123456789abcdef")
+
+
+def test_one_that_is_shown_as_offline_is_still_tried_at_the_instant_that_is_told():
+    village, alice, bob = pair(SYMMETRIC_RANDOM)
+    internet = village.internet
+    internet.run(60.0)
+    rounds = 0
+    while internet.now < 1300.0:
+        view = view_of(alice, bob)
+        assert view.state is PeerState.OFFLINE
+        assert view.next_try_at is not None
+        assert internet.now <= view.next_try_at <= internet.now + 130.0
+        internet.trace = []
+        internet.run(view.next_try_at - internet.now + 0.01)
+        assert internet.trace, "nothing happened at the instant"
+        rounds += view_of(alice, bob).next_try_at > view.next_try_at
+    assert rounds >= 3
+
+
+def test_one_that_is_here_has_left_or_is_blocked_is_not_tried():
+    village, alice, bob = pair(PORT_RESTRICTED)
+    village.internet.run(5.0)
+    view = view_of(alice, bob)
+    assert (view.state, view.next_try_at) == (PeerState.ONLINE, None)
+    bob.stop()
+    village.internet.run(5.0)
+    view = view_of(alice, bob)
+    assert (view.state, view.next_try_at) == (PeerState.OFFLINE, None)
+    alice.node.block(alice.network, bob.peer, True, village.internet.now)
+    assert view_of(alice, bob).next_try_at is None
+
+
+def test_who_was_heard_on_our_link_is_known_to_be_there():
+    village = Village()
+    village.kill_server()
+    gateway = village.internet.add_nat(PORT_RESTRICTED)
+    alice = village.member("alice", gateway)
+    bob = village.member("bob", gateway, port=40001)
+    for member in (alice, bob):
+        member.hears_link = True
+        member.start()
+    village.internet.run(3.0)
+    view = view_of(alice, bob)
+    assert view.path is not None
+    assert (view.path.kind, view.is_on_link) == (PathKind.LAN, True)
+    assert alice.node.hears_link
+
+
+def test_who_was_introduced_by_a_server_was_not_heard_on_our_link():
+    village, alice, bob = pair(PORT_RESTRICTED)
+    village.internet.run(5.0)
+    assert not view_of(alice, bob).is_on_link
+    assert not alice.node.hears_link
+
+
+def pair(policy):
+    village = Village(1)
+    alice = village.member("alice", village.internet.add_nat(policy), key=KEY)
+    bob = village.member("bob", village.internet.add_nat(policy), key=KEY, port=40001)
+    alice.start()
+    village.internet.run(3.0)
+    bob.start()
+    return village, alice, bob
+
+
+def view_of(member, other):
+    views = member.node.peers(member.network, member.internet.now)
+    return next(view for view in views if view.peer == other.peer)

@@ -1,0 +1,66 @@
+"""What `status` and `peers` show of a daemon's answer."""
+
+from typing import Any
+
+import pytest
+
+from natctl.views import peers_lines, status_lines
+from natctl.wording import next_try_words
+
+PEER: dict[str, Any] = {
+    "nick": "bob",
+    "id": "b" * 52,
+    "tag": "bbbb",
+    "trust": "new",
+    "state": "offline",
+    "path": None,
+    "verdict": None,
+    "queued": 0,
+    "last_seen_s": 125.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, ""),
+        ({"next_try_s": None}, ""),
+        ({"next_try_s": 0.0}, "being tried"),
+        ({"next_try_s": 12.4}, "next try in 12 s"),
+        ({"next_try_s": 80.0}, "next try in 1 min"),
+        ({"next_try_s": 12.4, "state": "online"}, ""),
+    ],
+)
+def test_a_peer_that_is_not_there_is_told_with_when_it_is_tried_next(
+    fields: dict[str, Any], words: str
+) -> None:
+    assert next_try_words({**PEER, **fields}) == words
+
+
+def test_peers_shows_when_each_was_heard_and_is_tried_next() -> None:
+    rows = [PEER | {"next_try_s": 12.0}, PEER | {"nick": "carol", "last_seen_s": None}]
+    lines = shown(peers_lines({"network": "demo", "peers": rows}))
+    assert lines[1:] == [
+        "○  bob#bbbb    offline  heard 2 min ago, next try in 12 s",
+        "○  carol#bbbb  offline",
+    ]
+
+
+def test_status_tells_how_long_the_nat_keeps_a_flow_where_that_is_known() -> None:
+    nat = {"mapping": "endpoint-independent", "filtering": "unknown", "allocation": "random"}
+    me = {"nick": "alice", "id": "a" * 52, "udp": "[::]:1", "observed": [], "nat": nat}
+    without = shown(status_lines({"self": me}))
+    assert "nat      mapping endpoint-independent, allocation random" in without
+    words = "forgets a flow after 25 to 32 s of silence"
+    nat["lifetime"] = {"words": words}  # type: ignore[assignment]
+    assert [line for line in shown(status_lines({"self": me})) if line not in without] == [
+        " " * 9 + words
+    ]
+
+
+def shown(lines: Any) -> list[str]:
+    """As a terminal without colours gets them."""
+    return [
+        "".join(span if isinstance(span, str) else span[0] for span in line).rstrip()
+        for line in lines
+    ]
