@@ -43,6 +43,7 @@ from natd.core.servers import (
     SomebodyIntroduced,
 )
 from natd.core.sessions import RouteAdded, RouteDropped
+from natd.core.sightings import Source
 from natd.core.types import Address, Datagram, NetworkId, PeerId, SocketId
 from natd.core.verdict import judge_servers
 
@@ -295,7 +296,7 @@ class Membership:
         while (event := self._servers.next_event()) is not None:
             match event:
                 case SomebodyIntroduced(server, introduced):
-                    if not self._introduce(introduced, f"by {server}", now):
+                    if not self._introduce(introduced, f"by {server}", server, now):
                         self._servers.suspect(server, now)
                         self._drain_servers(now)
                 case SomebodyAbsent(server, absent):
@@ -336,7 +337,7 @@ class Membership:
 
     # --- private: peers
 
-    def _introduce(self, introduced: Introduced, by: str, now: float) -> bool:
+    def _introduce(self, introduced: Introduced, by: str, source: Source, now: float) -> bool:
         """Somebody tells us of a peer.  False if that card is of nobody, or of somebody else."""
         if introduced.peer in self._roster.blocked:
             self.dropped["introduction-of-a-blocked-peer"] += 1
@@ -355,6 +356,7 @@ class Membership:
             start_in_s=introduced.start_in_s,
             now=now,
             by=by,
+            source=source,
         )
         self.drain_peer(peer, now)
         return True
@@ -414,7 +416,7 @@ class Membership:
                 self._say(self._mutual.introductions(peer, seek, self._peers, now), now)
             case IntroduceArrived(introduce):
                 if self._mutual.may_be_introduced(peer.card.peer, now):
-                    self._introduce(as_news(introduce), f"by {peer.card.nick}", now)
+                    self._introduce(as_news(introduce), f"by {peer.card.nick}", peer.card.peer, now)
             case events.PeerConnected():
                 self._greeter.met(peer.card.peer)
                 self._roster.keep(peer.card.peer)
