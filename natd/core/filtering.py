@@ -13,8 +13,8 @@ Rules:
 - What comes is a proof.  What does not may have been lost, so it takes a row of trials to be sure
   of a class that nothing comes through.
 - Where no other host can answer, independent and by address are as likely as each other.
-- A round of trials ends with the first that proves what is known, or with the second that says so
-  by silence; one that says something else begins a new picture, and the old one counts no more.
+- A round of trials ends with the first that says what is known for sure; one that says something
+  else is the first of a new picture, and the old one counts no more.
 - What is known is of the NAT that showed us at one address, and of no other.
 """
 
@@ -37,15 +37,13 @@ STRAY = 1e-6
 TRIALS = 8
 """Of a round: five, and three whose question or plain answer was lost."""
 
-SILENCES = 2
-"""That confirm what is known: one alone may be the loss of what would have told of a change."""
-
 FIRST_WAIT_S = 4.0
 """After the registration, when what it was for, and the survey of a sequence, is over: each trial's
 socket takes a port of the NAT's."""
 
 AGAIN_WAIT_S = 600.0
-"""A NAT hardly ever changes its mind; one datagram of ours in this time notices."""
+"""A NAT hardly ever changes its mind; one datagram of ours in this time notices, or the next one
+where what would have told of it was lost."""
 
 LOWEST_PORT, PORTS = 65_100, 400
 """Local ports of the sockets: above those of surveys, for a port that was asked from one of those
@@ -105,9 +103,7 @@ def are_enough(known: Known, trials: Sequence[Trial], *, asks_hosts: bool) -> bo
     to answer, which tells two classes apart."""
     needs_host = asks_hosts and known.filtering is not Filtering.DEPENDENT
     telling = [trial for trial in trials if trial.from_host is not None or not needs_host]
-    is_proved = known.filtering is Filtering.INDEPENDENT or known.confidence < SURE
-    least = 1 if is_proved else SILENCES
-    return len(telling) >= least and all(confirms(known, trial) for trial in trials)
+    return bool(telling) and all(confirms(known, trial) for trial in trials)
 
 
 def confirms(known: Known, trial: Trial) -> bool:

@@ -199,6 +199,7 @@ class Probing:
 
     def _conclude(self, current: _Round) -> None:
         """What was known is not made vaguer by less that says the same."""
-        filtering, confidence = judge(current.outcomes)
-        if not all(confirms(current.known, outcome) for outcome in current.outcomes):
+        known, (filtering, confidence) = current.known, judge(current.outcomes)
+        is_vaguer = filtering is known.filtering and confidence <= known.confidence
+        if not is_vaguer and not all(confirms(known, outcome) for outcome in current.outcomes):
             self._nat.conclude_filtering(Known(filtering, confidence, current.host))
