@@ -29,6 +29,7 @@ COMMANDS_AT = {
     "history": "natctl.talking:history",
     "ping": "natctl.probing:ping",
     "doctor": "natctl.probing:doctor",
+    "retry": "natctl.probing:retry",
     "identity": "natctl.looking:identity",
     "trust": "natctl.ruling:trust",
     "block": "natctl.ruling:block",

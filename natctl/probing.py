@@ -1,4 +1,4 @@
-"""`ping`, `doctor`, `wait`: whether peers can be reached, and what is in the way."""
+"""`ping`, `doctor`, `retry`, `wait`: whether peers can be reached, and what is in the way."""
 
 import time
 
@@ -68,6 +68,19 @@ def doctor(natctl: Invocation, peer: str | None, network: str | None) -> int:
     natctl.output.answer(reply, doctor_views.doctor_lines(reply))
     is_well = all(check.get("ok") for check in reply.get("checks", ()))
     return exit_codes.OK if is_well else exit_codes.FAILED
+
+
+@click.command()
+@click.argument("peer", required=False)
+@click.option("--network", metavar="NETWORK", help="The one to look in.")
+@pass_invocation
+def retry(natctl: Invocation, peer: str | None, network: str | None) -> None:
+    """Look for a path at once: to a peer, or to all who have none.
+
+    Attempts come ever more rarely; this begins again with the first.
+    """
+    reply = natctl.request("retry", peer=peer, network=network)
+    natctl.output.answer(reply, views.retry_lines(reply))
 
 
 @click.command()

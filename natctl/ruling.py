@@ -1,6 +1,9 @@
 """`trust`, `block`, `config`, `reload`, `shutdown`, `completion`: what the daemon is told."""
 
 import os
+import select
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -12,10 +15,13 @@ from natctl.invocation import Invocation, pass_invocation
 from natctl.launching import natd_environment
 from natctl.wording import full_name
 from natd.ipc.errors import RequestError, UnreachableError
-from natd.ipc.places import live_socket
+from natd.ipc.places import connect, live_socket
 
 STOP_LIMIT_S = 5.0
 """natd stops within 2 s."""
+
+_CREDENTIALS = struct.Struct("3i")
+"""Process, user and group at the other end, SO_PEERCRED of unix(7)."""
 
 LOOK_EVERY_S = 0.02
 
@@ -104,19 +110,17 @@ def reload(natctl: Invocation) -> None:
 @pass_invocation
 def shutdown(natctl: Invocation) -> None:
     """Stop the daemon; done once it is gone."""
-    socket_path = live_socket(natctl.socket_path)
+    with connect(natctl.socket_path) as connection:
+        socket_path = str(connection.getpeername())
+        process = _process_behind(connection)
     reply = natctl.request("shutdown")
     limit = time.monotonic() + STOP_LIMIT_S
-    while time.monotonic() < limit:
-        try:
-            live_socket(socket_path)
-        except UnreachableError:
-            natctl.output.answer(reply, [[("stopped", "good")]])
-            return
+    while not _has_ended(process) or _listens(socket_path):
+        if time.monotonic() > limit:
+            text = f"natd was told to stop and is still there after {STOP_LIMIT_S:g} s"
+            raise RequestError("stop", text, "see its log")
         time.sleep(LOOK_EVERY_S)
-    raise RequestError(
-        "stop", f"natd was told to stop and still answers after {STOP_LIMIT_S:g} s", "see its log"
-    )
+    natctl.output.answer(reply, [[("stopped", "good")]])
 
 
 @click.command()
@@ -134,6 +138,31 @@ def completion(context: click.Context, shell: str) -> None:
     root = context.find_root()
     source = found(root.command, {}, "natctl", "_NATCTL_COMPLETE").source()
     root.ensure_object(Invocation).output.bare(source)
+
+
+def _process_behind(connection: socket.socket) -> int | None:
+    """A descriptor that is readable once the daemon's process has ended: it closes its socket a
+    moment earlier.  None where it can't be had: the daemon of another container."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, _, _ = _CREDENTIALS.unpack(credentials)
+    if pid in (0, os.getpid()):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
+
+
+def _has_ended(process: int | None) -> bool:
+    return process is None or bool(select.select([process], [], [], 0.0)[0])
+
+
+def _listens(socket_path: str) -> bool:
+    try:
+        live_socket(socket_path)
+    except UnreachableError:
+        return False
+    return True
 
 
 def _named(reply: dict[str, object]) -> tuple[str, str]:

@@ -139,6 +139,18 @@ def ping_lines(reply: Json) -> list[Line]:
     ]
 
 
+def retry_lines(reply: Json) -> list[Line]:
+    number = reply.get("retrying", 0)
+    whom: Span = (
+        (full_name(reply["peer"]), "bold") if reply.get("peer") else counted(number, "peer")
+    )
+    if number:
+        return [["looking for a path to ", whom, ("  (natctl peers)", "dim")]]
+    if reply.get("peer"):
+        return [[whom, " is connected: its path is looked at"]]
+    return [["nobody to look for: whoever has been here is connected"]]
+
+
 def config_lines(reply: Json) -> list[Line]:
     sources = reply.get("sources", {})
     rows: list[list[Span]] = []

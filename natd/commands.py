@@ -263,12 +263,21 @@ class Commands:
     async def _retry(self, request: Json) -> Json:
         network = self._network(request)
         peer = request.get("peer")
-        known = None if peer is None else self._parts.book.peer_named(network.id, peer)
+        known = None if peer is None else self._parts.book.peer_to_write_to(network.id, peer)
+        if known is not None and known.is_blocked:
+            hint = f"natctl block --undo {shell_name(known)}"
+            raise CommandError("blocked", f"{full_name(known)} is blocked here", hint)
         target = None if known is None else known.peer
         self._parts.node.retry(network.id, target, time.monotonic())
         self._parts.pump()
-        everybody = len(self._parts.book.peers(network.id)) - self._connected(network)
-        return {"retrying": 1 if known is not None else max(0, everybody)}
+        online = self._parts.online.get(network.id, ())
+        asked = self._parts.book.peers(network.id) if known is None else [known]
+        without = [each for each in asked if each.peer not in online and each.may_hear_us]
+        return {
+            "network": network.name,
+            "peer": None if known is None else _reference(known),
+            "retrying": len(without),
+        }
 
     async def _trust(self, request: Json) -> Json:
         network = self._network(request)

@@ -308,7 +308,8 @@ class Doctor:
     ) -> Row:
         name = full_name(known)
         if told is None or told.path is None:
-            return _check("path", False, f"{name}: no direct path", "see below")
+            hint = f"see below; natctl retry {shell_name(known)} tries again at once"
+            return _check("path", False, f"{name}: no direct path", hint)
         path = path_row(told.path, time.monotonic())
         text = f"{name}: {path['kind']} to {path['address']}, {path['rtt_ms']} ms"
         return _check("path", True, f"{text}, by {path['technique']}")

@@ -204,6 +204,25 @@ def test_a_network_stays_joined_across_a_restart_and_messages_wait_for_the_peer(
         until(lambda: alice.request("status")["networks"][0]["queued"] == 0)
 
 
+def test_a_retry_looks_for_whoever_has_no_path_and_for_nobody_who_is_blocked(
+    tmp_path: Path,
+) -> None:
+    with pair(tmp_path) as (server, alice, bob):
+        assert alice.request("retry")["retrying"] == 0
+        assert alice.request("retry", peer="bob")["retrying"] == 0
+        server.kill()
+        bob.stop()
+        until(lambda: alice.request("networks")["networks"][0]["peers"]["connected"] == 0, 30)
+        reply = alice.request("retry", peer="bob")
+        assert (reply["network"], reply["peer"]["nick"], reply["retrying"]) == ("demo", "bob", 1)
+        assert alice.request("retry")["retrying"] == 1
+        alice.request("block", peer="bob")
+        assert alice.request("retry")["retrying"] == 0
+        with pytest.raises(RequestError) as caught:
+            alice.request("retry", peer="bob")
+        assert caught.value.code == "blocked"
+
+
 def test_leaving_ends_membership_and_a_purge_leaves_no_trace(tmp_path: Path) -> None:
     with pair(tmp_path) as (server, alice, bob):
         alice.request("send", network="demo", text="soon forgotten", wait_s=10)

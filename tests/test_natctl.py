@@ -142,6 +142,7 @@ ANSWERS: dict[str, Any] = {
         "verdict": "All is well.",
     },
     "wait": {"network": "demo", "connected": 2},
+    "retry": {"network": "demo", "peer": None, "retrying": 2},
     "leave": {"network": "demo", "left": True, "purged": False},
     "reload": {"reloaded": True, "changed": ["nick"]},
     "config_show": {"config": {"nick": "alice", "limits": {"history_days": 30}}, "sources": {}},
@@ -162,6 +163,8 @@ ONE_ANSWER_COMMANDS = (
     "ping bob",
     "doctor",
     "doctor bob",
+    "retry",
+    "retry bob --network demo",
     "wait demo --peers 2",
     "leave demo --purge",
     "reload",
@@ -332,6 +335,25 @@ def test_doctor_fails_when_a_check_fails(
     ]
 
 
+def test_retry_says_whom_it_looks_for(natd: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    """The back-off of the attempts could be ended by programs only."""
+    assert run(["retry"]) == 0
+    natd.answers["retry"] = {"network": "demo", "peer": BOB, "retrying": 1}
+    assert run(["retry", "bob", "--network", "demo"]) == 0
+    natd.answers["retry"] = {"network": "demo", "peer": BOB, "retrying": 0}
+    assert run(["retry", "bob"]) == 0
+    natd.answers["retry"] = {"network": "demo", "peer": None, "retrying": 0}
+    assert run(["retry"]) == 0
+    asked = [(each["peer"], each["network"]) for each in natd.asked("retry")]
+    assert asked == [(None, None), ("bob", "demo"), ("bob", None), (None, None)]
+    assert capsys.readouterr().out.splitlines() == [
+        "looking for a path to 2 peers  (natctl peers)",
+        "looking for a path to bob#bbbb  (natctl peers)",
+        "bob#bbbb is connected: its path is looked at",
+        "nobody to look for: whoever has been here is connected",
+    ]
+
+
 def test_ping_fails_only_if_nothing_answered(
     natd: FakeDaemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -469,6 +491,20 @@ def test_shutdown_returns_when_the_daemon_is_gone(
     assert capsys.readouterr().out == "stopped\n"
 
 
+def test_shutdown_waits_until_the_process_has_ended(natd: FakeDaemon, tmp_path: Path) -> None:
+    """It said that it had stopped while its process was still there, with the state locked."""
+    path = tmp_path / "slow" / "control.sock"
+    path.parent.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_TO_END, str(path)], stdout=subprocess.PIPE, cwd=ROOT
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    assert run(["--socket", str(path), "shutdown"]) == 0
+    assert process.poll() == 0
+    process.stdout.close()
+
+
 def test_config_check_tells_every_problem_and_its_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -547,6 +583,20 @@ def test_status_loads_nothing_that_it_does_not_need(natd: FakeDaemon) -> None:
 
 
 COMMAND = (sys.executable, "-m", "natctl")
+
+SLOW_TO_END = """
+import sys, threading, time
+from pathlib import Path
+from tests.fake_daemon import FakeDaemon
+asked = threading.Event()
+answers = {"shutdown": lambda _: asked.set() or {"stopping": True}}
+with FakeDaemon(Path(sys.argv[1]), answers=answers):
+    print("ready", flush=True)
+    asked.wait()
+    time.sleep(0.1)
+time.sleep(0.5)
+"""
+"""A daemon whose process goes on for a while after its socket is closed."""
 
 
 def natctl(*arguments: str, env: dict[str, str]) -> "subprocess.CompletedProcess[bytes]":
