@@ -31,6 +31,7 @@ CORE_ORDER = (
     "fields",
     "wire",
     "frames",
+    "nat_fields",
     "card",
     "secrets",
     "events",

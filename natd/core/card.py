@@ -18,20 +18,16 @@ Sealed, on the wire (at most 1,024 bytes; a usual card takes about 250):
 The body, integers big-endian:
 
     version = 1 (1) | peer id (32) | static (32) | prekey (32) | sequence (8)
-    mapping (1) | filtering (1) | allocation (1) | confidence * 255 (1)
-    stride (1) | lowest port (2) | highest port (2)
+    NAT report, its head: see `nat_fields`
     nick: length (1), UTF-8
     features: count (1), each length (1), ASCII
     candidates: count (1), each kind (1), family 4 or 6 (1), address (4 or 16), port (2)
-    confidence of the allocation * 255 (1) | flags (1): 1 = keeps parity | load per s * 16 (2)
-    taken ports of a block: count (1), each port (2)
-    confidence of the filtering * 255 (1)
+    NAT report, its tail
     signature (64)
 
 A reader leaves out candidates of kinds that it does not know, those after the sixteenth and
-those after the fourth of a kind, and takes unknown NAT classes as `unknown`, so that both may
-grow.  What follows the candidates may be missing; further bytes before the signature are left
-for later versions.
+those after the fourth of a kind, so that they may grow.  What follows the candidates may be
+missing; further bytes before the signature are left for later versions.
 """
 
 import hashlib
@@ -51,15 +47,13 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from natd.core.nat_fields import HEAD_BYTES, pack_nat, unpack_nat
 from natd.core.types import (
     PEER_ID_BYTES,
     Address,
-    Allocation,
     Candidate,
     CandidateKind,
     DecodeError,
-    Filtering,
-    Mapping,
     NatReport,
     PeerId,
     peer_id_text,
@@ -89,13 +83,7 @@ CARD_LABEL = b"natd/1 card"
 _VERSION = 1
 _NONCE_BYTES = 12
 _SEAL_TAG_BYTES = 16
-_HEAD = struct.Struct(">B32s32s32sQ5B2H")
-_NAT_TAIL = struct.Struct(">2BH")
-_NO_TAIL = bytes(_NAT_TAIL.size)
-TAKEN_PORTS_LIMIT = 16
-_KEEPS_PARITY = 1
-_LOAD_UNITS = 16
-_MOST_LOAD = 0xFFFF
+_HEAD = struct.Struct(">B32s32s32sQ")
 
 _KINDS = (
     CandidateKind.LAN,
@@ -105,27 +93,7 @@ _KINDS = (
     CandidateKind.PEER_REFLEXIVE,
     CandidateKind.LAST_GOOD,
 )
-_MAPPINGS = (
-    Mapping.UNKNOWN,
-    Mapping.OPEN,
-    Mapping.INDEPENDENT,
-    Mapping.DEPENDENT,
-    Mapping.ADDRESS_DEPENDENT,
-)
-_FILTERINGS = (
-    Filtering.UNKNOWN,
-    Filtering.INDEPENDENT,
-    Filtering.DEPENDENT,
-    Filtering.ADDRESS_DEPENDENT,
-)
-_ALLOCATIONS = (
-    Allocation.UNKNOWN,
-    Allocation.PRESERVING,
-    Allocation.SEQUENTIAL,
-    Allocation.RANDOM,
-    Allocation.BLOCK,
-)
-# The place of a value in these tuples is its code on the wire: append, never reorder.
+# The place of a kind in this tuple is its code on the wire: append, never reorder.
 
 _SMALL_ORDER_PEERS = frozenset(
     bytes.fromhex(point)
@@ -280,7 +248,7 @@ def _encode_body(card: Card) -> bytes:
         raise ValueError(f"a nick of more than {NICK_LIMIT_BYTES} bytes")
     if len(card.features) > FEATURES_LIMIT:
         raise ValueError(f"more than {FEATURES_LIMIT} features")
-    nat = card.nat
+    nat_head, nat_tail = pack_nat(card.nat)
     parts = [
         _HEAD.pack(
             _VERSION,
@@ -288,14 +256,8 @@ def _encode_body(card: Card) -> bytes:
             card.static_public,
             card.prekey_public,
             card.sequence,
-            _MAPPINGS.index(nat.mapping),
-            _FILTERINGS.index(nat.filtering),
-            _ALLOCATIONS.index(nat.allocation),
-            _share_byte(nat.confidence),
-            nat.stride,
-            nat.low,
-            nat.high,
         ),
+        nat_head,
         bytes((len(nick),)),
         nick,
         bytes((len(card.features),)),
@@ -311,30 +273,18 @@ def _encode_body(card: Card) -> bytes:
         ip = candidate.address.ip
         parts.append(bytes((_KINDS.index(candidate.kind), ip.version)) + ip.packed)
         parts.append(candidate.address.port.to_bytes(2, "big"))
-    parts.append(
-        _NAT_TAIL.pack(
-            _share_byte(nat.allocation_confidence),
-            _KEEPS_PARITY if nat.keeps_parity else 0,
-            round(min(_MOST_LOAD, max(0.0, nat.load_per_s * _LOAD_UNITS))),
-        )
-    )
-    taken = nat.taken_ports[-TAKEN_PORTS_LIMIT:]
-    parts.append(struct.pack(f">B{len(taken)}H", len(taken), *taken))
-    parts.append(bytes((_share_byte(nat.filtering_confidence),)))
+    parts.append(nat_tail)
     return b"".join(parts)
 
 
-def _share_byte(share: float) -> int:
-    return round(255 * min(1.0, max(0.0, share)))
-
-
 def _decode_body(body: bytes) -> Card:
-    if len(body) < _HEAD.size:
+    if len(body) < _HEAD.size + HEAD_BYTES:
         raise DecodeError(f"a card's body of {len(body)} bytes")
-    version, peer, static, prekey, sequence, *nat = _HEAD.unpack_from(body)
+    version, peer, static, prekey, sequence = _HEAD.unpack_from(body)
     if version != _VERSION:
         raise DecodeError(f"a card of version {version}")
     rest = _Reader(body, _HEAD.size)
+    nat_head = rest.take(HEAD_BYTES)
     try:
         nick = rest.take_counted(NICK_LIMIT_BYTES).decode()
         features = tuple(
@@ -344,10 +294,6 @@ def _decode_body(body: bytes) -> Card:
     except UnicodeDecodeError as error:
         raise DecodeError("a card's text that is not UTF-8") from error
     candidates = limit_candidates(_decode_candidates(rest))
-    sure, flags, load = _NAT_TAIL.unpack(rest.take_if_there(_NAT_TAIL.size) or _NO_TAIL)
-    taken = rest.take_if_there(1) or b"\0"
-    ports = rest.take_if_there(2 * min(taken[0], TAKEN_PORTS_LIMIT))
-    sure_of_filtering = rest.take_if_there(1) or b"\0"
     return Card(
         peer=PeerId(peer),
         static_public=static,
@@ -355,20 +301,7 @@ def _decode_body(body: bytes) -> Card:
         sequence=sequence,
         nick=nick,
         candidates=candidates,
-        nat=NatReport(
-            mapping=_MAPPINGS[nat[0]] if nat[0] < len(_MAPPINGS) else Mapping.UNKNOWN,
-            filtering=_FILTERINGS[nat[1]] if nat[1] < len(_FILTERINGS) else Filtering.UNKNOWN,
-            allocation=_ALLOCATIONS[nat[2]] if nat[2] < len(_ALLOCATIONS) else Allocation.UNKNOWN,
-            confidence=nat[3] / 255,
-            stride=nat[4],
-            low=min(nat[5:7]),
-            high=max(nat[5:7]),
-            allocation_confidence=sure / 255,
-            keeps_parity=bool(flags & _KEEPS_PARITY),
-            load_per_s=load / _LOAD_UNITS,
-            taken_ports=struct.unpack(f">{len(ports) // 2}H", ports),
-            filtering_confidence=sure_of_filtering[0] / 255,
-        ),
+        nat=unpack_nat(nat_head, rest.rest()),
         features=features,
     )
 
@@ -407,9 +340,8 @@ class _Reader:
         self._at = end
         return taken
 
-    def take_if_there(self, size: int) -> bytes:
-        """Empty where the card ends before."""
-        return self.take(size) if self._at + size <= len(self._data) else b""
+    def rest(self) -> bytes:
+        return self._data[self._at :]
 
     def take_count(self, limit: int) -> int:
         count = self.take(1)[0]

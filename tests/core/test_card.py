@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from natd.core import card as cards
 from natd.core.card import Card, Identity, open_card, seal_card, verify_signature
+from natd.core.nat_fields import TAKEN_PORTS_LIMIT
 from natd.core.types import (
     Address,
     Allocation,
@@ -275,7 +276,7 @@ def test_a_card_that_ends_with_its_candidates_tells_nothing_more_of_its_nat() ->
 def test_a_card_tells_the_newest_taken_ports_and_no_more_than_its_limit() -> None:
     nat = replace(CARD.nat, taken_ports=tuple(range(50000, 50040)))
     opened = open_card(seal_card(replace(CARD, nat=nat), ALICE, NETWORK_KEY), NETWORK_KEY)
-    assert opened.nat.taken_ports == tuple(range(50040 - cards.TAKEN_PORTS_LIMIT, 50040))
+    assert opened.nat.taken_ports == tuple(range(50040 - TAKEN_PORTS_LIMIT, 50040))
 
 
 def test_a_load_beyond_what_a_card_can_tell_is_the_most_that_it_can() -> None:
