@@ -136,8 +136,9 @@ def _told_usage(invocation: Invocation, error: click.UsageError) -> int:
 
 
 def _one_line(error: click.ClickException) -> str:
-    text = " ".join(error.format_message().split()).rstrip(".")
-    return text[:1].lower() + text[1:]
+    from natctl.usage_words import plain
+
+    return plain(error.format_message())
 
 
 if __name__ == "__main__":

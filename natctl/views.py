@@ -124,7 +124,7 @@ def sent_lines(reply: Json) -> list[Line]:
         return [[("kept", "good"), f", {has}on its way to {counted(queued, 'peer')}"]]
     if delivered:
         return [[("✓", "good"), f" delivered to {counted(delivered, 'peer')}"]]
-    return [[("kept", "good"), " for the peers that the server is about to name"]]
+    return [[("kept", "good"), " for the members that a server will name"]]
 
 
 def ping_lines(reply: Json) -> list[Line]:

@@ -24,6 +24,8 @@ from natd.setting import NETWORK_RULES, PEER_RULES, SERVER_RULES, Rule
 if TYPE_CHECKING:
     import yaml
 
+SERVERS_EXPECTED = f"expected servers, {NETWORK_RULES['servers'].expected}"
+
 FILE_LIMIT_BYTES = 1 << 20
 """Larger than any configuration: a file of this size is the wrong one."""
 
@@ -239,7 +241,7 @@ def _compose(origin: Origin, problems: list[ConfigError]) -> "yaml.MappingNode |
         return None
     except yaml.MarkedYAMLError as error:
         line = None if error.problem_mark is None else error.problem_mark.line + 1
-        problems.append(ConfigError(f"not YAML: {error.problem}", file=str(file), line=line))
+        problems.append(ConfigError(f"not YAML: {_yaml_words(error)}", file=str(file), line=line))
         return None
     except (yaml.YAMLError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else "odd characters"
@@ -293,6 +295,8 @@ class _Reader:
                 self._report(f"expected at most {NETWORKS_LIMIT} networks", line, key)
             elif self._is_section(child, key):
                 networks[name] = self._network(name, child)
+            elif _is_null(child):
+                self._report(SERVERS_EXPECTED, line, key)
         return networks
 
     def _network(self, name: str, node: "yaml.MappingNode") -> NetworkConfig:
@@ -308,8 +312,7 @@ class _Reader:
                     self._report(str(error), line, prefix + key)
             values[key] = value
         if "servers" not in values:
-            expected = f"expected servers, {NETWORK_RULES['servers'].expected}"
-            self._report(expected, node.start_mark.line + 1, prefix.rstrip("."))
+            self._report(SERVERS_EXPECTED, node.start_mark.line + 1, prefix.rstrip("."))
             values["servers"] = ()
         return NetworkConfig(name, **values)
 
@@ -371,6 +374,16 @@ def _plain(node: "yaml.Node", depth: int = 0) -> object:
         return yaml.SafeLoader("").construct_object(node)
     except (yaml.YAMLError, ValueError):
         raise ValueError(f"expected a plain value, got the tag {node.tag!a}") from None
+
+
+def _yaml_words(error: "yaml.MarkedYAMLError") -> str:
+    """The two mistakes that are made most, in words of those who make them."""
+    problem = str(error.problem)
+    if "'\\t'" in problem:
+        return f"{problem} (indent with spaces)"
+    if problem.startswith("mapping values"):
+        return f"{problem} (is it indented too far, or a quote missing?)"
+    return problem
 
 
 def _is_null(node: "yaml.Node") -> bool:
