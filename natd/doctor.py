@@ -26,9 +26,10 @@ from natd.chronicle import ms, nat_row, path_row
 from natd.core.attempt_log import HEAD
 from natd.core.candidates import is_private
 from natd.core.diagnosis import PeerDiagnosis
-from natd.core.types import SURE, Allocation, Filtering, Mapping, NatReport, PeerState
+from natd.core.types import PeerState
 from natd.core.verdict import Help, Verdict, VerdictCode, judge_servers
 from natd.lifetime_words import lifetime_row, lifetime_words
+from natd.nat_words import nat_words, nats_row
 from natd.network_interfaces import local_addresses
 from natd.parts import Parts
 
@@ -68,69 +69,6 @@ HARD_NAT = (
     "All works, but this NAT is of the hard kind: to a peer behind another such NAT there is no "
     "way without port mapping, a forwarded port or IPv6."
 )
-
-_MAPPING_WORDS = {
-    Mapping.UNKNOWN: "not known yet",
-    Mapping.OPEN: "none: this machine has a public address",
-    Mapping.INDEPENDENT: "the easy kind: one port towards everybody",
-    Mapping.ADDRESS_DEPENDENT: "the hard kind: another port towards every machine",
-    Mapping.DEPENDENT: "the hard kind: another port towards every destination",
-}
-
-_FILTERING_WORDS = {
-    Filtering.UNKNOWN: "",
-    Filtering.INDEPENDENT: "lets everybody in",
-    Filtering.ADDRESS_DEPENDENT: "lets in any port of whom we have sent to",
-    Filtering.DEPENDENT: "lets in only whom we have sent to",
-}
-
-
-def nat_words(report: NatReport) -> str:
-    """A NAT report in one line for people."""
-    words = [_MAPPING_WORDS[report.mapping]]
-    if report.mapping is Mapping.OPEN:
-        words.append(_firewall_words(report))
-    elif report.mapping not in (Mapping.UNKNOWN, Mapping.OPEN):
-        words += [_allocation_words(report), _filtering_words(report)]
-        words.append(f"{min(99, round(100 * report.confidence))} % sure")
-    return "; ".join(word for word in words if word)
-
-
-def _filtering_words(report: NatReport) -> str:
-    words = _FILTERING_WORDS[report.filtering]
-    if report.filtering_confidence >= SURE or not words:
-        return words
-    if report.filtering is Filtering.ADDRESS_DEPENDENT:
-        return f"{words}, perhaps everybody"
-    return f"probably {words}"
-
-
-def _firewall_words(report: NatReport) -> str:
-    """Of a machine with a public address."""
-    match report.filtering:
-        case Filtering.UNKNOWN:
-            return ""
-        case Filtering.INDEPENDENT:
-            return "no firewall"
-        case Filtering.ADDRESS_DEPENDENT if report.filtering_confidence < SURE:
-            return "no firewall, as far as a server of one address can tell"
-        case _:
-            return f"a firewall {_filtering_words(report)}"
-
-
-def _allocation_words(report: NatReport) -> str:
-    size = report.high - report.low + 1
-    match report.allocation:
-        case Allocation.PRESERVING:
-            return "keeps our port number"
-        case Allocation.SEQUENTIAL:
-            return f"counts up by {report.stride}" if report.stride else "counts up"
-        case Allocation.RANDOM:
-            return f"picked at random from {report.low}-{report.high}"
-        case Allocation.BLOCK:
-            return f"picked at random from a block of {size} ports, {report.low}-{report.high}"
-        case _:
-            return ""
 
 
 class Doctor:
@@ -361,14 +299,6 @@ class Doctor:
 
     def _joined(self) -> list[JoinedNetwork]:
         return sorted(self._parts.book.networks.values(), key=lambda network: network.name)
-
-
-def nats_row(ours: NatReport, theirs: NatReport) -> Row:
-    """The NAT reports of both ends."""
-    return {
-        "ours": {**nat_row(ours), "words": nat_words(ours)},
-        "theirs": {**nat_row(theirs), "words": nat_words(theirs)},
-    }
 
 
 def _attempt_row(told: PeerDiagnosis, now: float) -> Row:

@@ -8,8 +8,9 @@ from natd.address_book import CHANGED, JoinedNetwork, KnownPeer, full_name, shel
 from natd.chronicle import ms, nat_row, path_row
 from natd.core.presence import PeerView
 from natd.core.types import PeerState, peer_id_text, peer_tag
-from natd.doctor import REGISTERED, Doctor, nats_row, seconds_until
+from natd.doctor import REGISTERED, Doctor, seconds_until
 from natd.lifetime_words import lifetime_row
+from natd.nat_words import nats_row
 from natd.networks import Networks
 from natd.parts import Parts
 from natd.version import natd_version

@@ -9,7 +9,8 @@ import pytest
 from natctl.doctor_views import WIDTH, doctor_lines
 from natctl.wording import cells
 from natd.core.types import Allocation, Filtering, Mapping, NatReport
-from natd.doctor import HELP_TEXTS, nat_words
+from natd.doctor import HELP_TEXTS
+from natd.nat_words import THEIRS, nat_words
 from tests.processes import Daemon, free_ports, until
 
 VERDICT_LIMIT_S = 10.0
@@ -95,6 +96,25 @@ REPLY: dict[str, Any] = {
 )
 def test_a_nat_is_told_in_words(report: NatReport, words: str) -> None:
     assert nat_words(report) == words
+
+
+def test_a_peers_nat_is_told_as_its_own() -> None:
+    """Of the peer's NAT it was said that it keeps our port number."""
+    easy = NatReport(
+        Mapping.INDEPENDENT,
+        Filtering.DEPENDENT,
+        Allocation.PRESERVING,
+        0.94,
+        filtering_confidence=0.95,
+    )
+    assert nat_words(easy, THEIRS) == (
+        "the easy kind: one port towards everybody; keeps its port number; "
+        "lets in only whom it has sent to; 94 % sure"
+    )
+    open_ = NatReport(Mapping.OPEN, Filtering.ADDRESS_DEPENDENT, filtering_confidence=0.95)
+    assert nat_words(open_, THEIRS) == (
+        "none: its machine has a public address; a firewall lets in any port of whom it has sent to"
+    )
 
 
 def test_what_would_help_fits_a_line_of_the_list() -> None:
