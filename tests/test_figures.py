@@ -10,13 +10,12 @@ from tests.bench.figures import (
     line,
     load,
     load_all,
-    markdown,
     percentile,
-    report,
     save,
     summarise,
 )
 from tests.bench.rows import ROWS
+from tests.bench.tables import markdown, report
 
 CELLS = [cell for row in ROWS for cell in row.cells]
 
@@ -71,14 +70,30 @@ def test_percentiles_are_values_that_were_measured():
 
 def test_a_row_shows_its_worst_cell():
     row = next(r for r in ROWS if r.name == "two sequences")
-    good = summarise(row.cells[0], "virtual", [Run(0.2)] * 20)
-    poor = summarise(row.cells[1], "virtual", [Run(0.5)] * 18 + [Run(None)] * 2)
+    good = summarise(row.cells[0], "virtual", [Run(0.2)] * 100)
+    poor = summarise(row.cells[1], "virtual", [Run(0.5)] * 94 + [Run(None)] * 6)
     found = line([good, poor])
-    assert (found.direct, found.runs, found.median_s, found.met) == (18, 20, 0.5, False)
+    assert (found.direct, found.runs, found.median_s, found.met) == (94, 100, 0.5, False)
     assert not all_met([good, poor])
-    assert (line([good, good]).direct, line([good, good]).runs) == (40, 40)
+    assert (line([good, good]).direct, line([good, good]).runs) == (200, 200)
     assert all_met([good, good])
     assert line([]) is None
+
+
+def test_fewer_runs_than_a_hundred_miss_a_share_only_beyond_bad_luck():
+    row = next(r for r in ROWS if r.name == "two sequences")
+    came, never = [Run(0.5)], [Run(None)]
+
+    def of(missed, runs):
+        return summarise(row.cells[0], "real", came * (runs - missed) + never * missed)
+
+    assert of(1, 10).met, "of ten, 40 % of such pairs lack one and more"
+    assert not of(4, 10).met
+    assert not of(6, 100).met
+    assert (line([of(2, 25)] * 4).direct, line([of(2, 25)] * 4).runs) == (92, 100)
+    assert not line([of(2, 25)] * 4).met, "each of the four is no proof, the hundred are"
+    everyone = next(c for c in CELLS if c.target.share == 1.0)
+    assert not summarise(everyone, "real", came * 9 + never).met
 
 
 def test_cells_of_few_runs_are_taken_together_where_their_limit_is_the_same():

@@ -1,10 +1,8 @@
 """The matrix in small: every cell of the virtual internet yields what the table wants."""
 
-from math import comb
-
 import pytest
 
-from tests.bench.figures import summarise
+from tests.bench.figures import fewest, summarise
 from tests.bench.rows import ROWS
 from tests.bench.virtual_matrix import play
 
@@ -18,10 +16,6 @@ MOST_IDLE_A_MINUTE = 20
 some to learn for how much longer the NATs keep a flow."""
 
 MOST_ENTRIES = 2_048
-
-LUCK = 0.01
-"""A cell that has its share fails here with less than this probability; as the seeds are always
-the same, it then fails always."""
 
 CELLS = [cell for row in ROWS for cell in row.cells]
 
@@ -62,14 +56,3 @@ def test_a_pair_that_has_met_is_quiet(name):
 def test_the_same_seed_plays_the_same_run():
     cell = next(c for c in CELLS if c.row == "birthday")
     assert play(cell, 3) == play(cell, 3) != play(cell, 4)
-
-
-def fewest(share, runs):
-    """The number of successes that `runs` attempts fall short of with probability `LUCK`."""
-    below, count = 0.0, 0
-    while count < runs:
-        below += comb(runs, count) * share**count * (1.0 - share) ** (runs - count)
-        if below > LUCK:
-            break
-        count += 1
-    return count

@@ -1,24 +1,32 @@
-"""What the runs of a cell come to, and the tables made of that.
+"""What the runs of a cell come to, and the cells of a row.
 
 A run is what one meeting showed; `Figures` is a cell of the table.  A row shows its worst cell:
 of shares the least, of times the longest.  A cell with few runs (`FEW`) has no median worth the
-name, so those of a row with the same physical limit are taken together first.  The JSON of a
-laboratory is `{"v": 1, "cells": [...]}`, a cell as `Figures` has it; only cells that were measured
-are in it.
+name, so those of a row with the same physical limit are taken together first.  A share is asked of
+a hundred runs: fewer have missed it only if so few successes would be no bad luck (`fewest`).
+
+The JSON of a laboratory is `{"v": 1, "cells": [...]}`, a cell as `Figures` has it; only cells that
+were measured are in it.
 """
 
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from math import comb
 from pathlib import Path
 from statistics import median
 
-from tests.bench.cells import Cell, Row
-from tests.bench.rows import ROWS
+from tests.bench.cells import Cell
 
 VERSION = 1
 
 FEW = 20
+
+ENOUGH = 100
+"""Runs that tell of a share, as the table's targets ask for it."""
+
+LUCK = 0.01
+"""What has its share is said to have missed it with less than this probability."""
 
 LABS = ("virtual", "real", "kernel")
 
@@ -138,13 +146,30 @@ def _grade(
     median_s = median(times) if times else None
     p95_s = percentile(times, 0.95) if times else None
     met = (
-        runs > 0
-        and len(times) >= (1.0 if share is None else share) * runs - 1e-9
+        _has_share(len(times), runs, share)
         and _within(median_s, median_target_s)
         and _within(p95_s, p95_target_s)
     )
     worst_s = max(times, default=None)
     return _Grade(runs, len(times), _rounded(median_s), _rounded(p95_s), _rounded(worst_s), met)
+
+
+def fewest(share: float, runs: int) -> int:
+    """The number of successes that `runs` attempts fall short of with probability `LUCK`."""
+    below, count = 0.0, 0
+    while count < runs:
+        below += comb(runs, count) * share**count * (1.0 - share) ** (runs - count)
+        if below > LUCK:
+            break
+        count += 1
+    return count
+
+
+def _has_share(counted: int, runs: int, share: float | None) -> bool:
+    if share is None or share == 1.0:
+        return 0 < runs == counted
+    least = fewest(share, runs) if runs < ENOUGH else share * runs - 1e-9
+    return runs > 0 and counted >= least
 
 
 def _within(value: float | None, most: float | None) -> bool:
@@ -187,7 +212,7 @@ def load_all(paths: Iterable[Path]) -> list[Figures]:
     return list(latest.values())
 
 
-# --- tables
+# --- rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,15 +242,16 @@ def line(cells: Sequence[Figures]) -> Line | None:
         return None
     grades = [_grade_together(group) for group in _groups(cells)]
     worst = min(grades, key=lambda grade: grade.counted / max(1, grade.runs))
-    shown = [worst] if worst.counted < worst.runs else grades
+    shown = [worst] if worst.counted < worst.runs and worst.runs >= ENOUGH else grades
+    runs, counted = sum(grade.runs for grade in shown), sum(grade.counted for grade in shown)
     return Line(
-        runs=sum(grade.runs for grade in shown),
-        direct=sum(grade.counted for grade in shown),
+        runs=runs,
+        direct=counted,
         median_s=_most(grade.median_s for grade in grades),
         p95_s=_most(grade.p95_s for grade in grades),
         worst_s=_most(grade.worst_s for grade in grades),
         limits_s=tuple(sorted({f.limit_s for f in cells})),
-        met=all(grade.met for grade in grades),
+        met=all(grade.met for grade in grades) and _has_share(counted, runs, cells[0].target_share),
         entries=max(f.entries for f in cells),
         packets_a_second=max(f.packets_a_second for f in cells),
         idle_a_minute=_most(f.idle_a_minute for f in cells),
@@ -258,121 +284,3 @@ def _grade_together(cells: Sequence[Figures]) -> _Grade:
 
 def _most(values: Iterable[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
-
-
-def report(measured: Sequence[Figures]) -> str:
-    """Every row of every laboratory, for a terminal; below a row of several cells that misses its
-    target, the cells that do."""
-    lines = [
-        f"{'':8}{'direct or verdict':18}{'median':>8}{'p95':>8}{'worst':>8}{'limit':>10}"
-        f"{'entries':>9}{'packets/s':>10}{'idle/min':>9}"
-    ]
-    for row in ROWS:
-        of_row = [f for f in measured if f.row == row.name]
-        if not of_row:
-            continue
-        lines.append(f"{row.title}  (target: {_target(row)})")
-        for early in (False, True):
-            for lab in LABS:
-                cells = [f for f in of_row if f.lab == lab and f.early is early]
-                found = line(cells)
-                if found is None:
-                    continue
-                met = "early packet" if early else "ok" if found.met else "MISSED"
-                lines.append(
-                    f"  {lab:8}{_told(found):16}{_ms(found.median_s):>8}{_ms(found.p95_s):>8}"
-                    f"{_ms(found.worst_s):>8}{_limits(found):>10}{found.entries:>9}"
-                    f"{found.packets_a_second:>10}{_one(found.idle_a_minute):>9}  {met}"
-                )
-                if len(cells) > 1 and not early:
-                    lines += [
-                        f"      {f.cell}: {_count(f)} of {f.runs}, median {_ms(f.median_s)}"
-                        for f in cells
-                        if not f.met and (f.runs >= FEW or _count(f) < f.runs)
-                    ]
-    return "\n".join(lines)
-
-
-def markdown(measured: Sequence[Figures]) -> str:
-    """The README's table."""
-    lines = [
-        "Of each laboratory: direct or told the truth, then median / p95 / worst, of the worst "
-        "pair of the row.",
-        "",
-        "| pair | target | limit | real daemons | virtual internet | kernel NAT "
-        "| with one early inbound packet | entries, packets/s | |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in ROWS:
-        of_row = [f for f in measured if f.row == row.name]
-        if not of_row:
-            continue
-        by_lab = {lab: line([f for f in of_row if f.lab == lab and not f.early]) for lab in LABS}
-        early = [line([f for f in of_row if f.lab == lab and f.early]) for lab in LABS]
-        found = [one for one in by_lab.values() if one is not None]
-        columns = [row.title, _target(row), _limits(found[0]) if found else ""]
-        for lab in ("real", "virtual", "kernel"):
-            one = by_lab[lab]
-            columns.append("" if one is None else f"{_told(one)}; {_times(one)}")
-        columns.append(
-            "; ".join(
-                f"{lab} {_told(one)}, {_ms(one.median_s)}"
-                for lab, one in zip(LABS, early, strict=True)
-                if one is not None
-            )
-        )
-        columns.append(
-            f"{max(one.entries for one in found)}, {max(one.packets_a_second for one in found)}"
-            if found
-            else ""
-        )
-        columns.append("met" if found and all(one.met for one in found) else "**missed**")
-        lines.append("| " + " | ".join(columns) + " |")
-    idle = [f.idle_a_minute for f in measured if f.idle_a_minute is not None]
-    if idle:
-        lines += [
-            "",
-            f"Idle packets a minute per peer, both ways: {min(idle):.1f} to {max(idle):.1f} "
-            f"(median of the cells {median(idle):.1f}).",
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def _target(row: Row) -> str:
-    cell = row.cells[0]
-    target = cell.target
-    if target.share is None:
-        return f"verdict ≤ {target.within_s:g} s"
-    share = f"≥ {target.share * 100:g} of 100" if target.share < 1.0 else "100 of 100"
-    if not target.is_timed:
-        return share
-    share += f", ≤ {target.median_s:g} s" if target.median_s else ", ≤ limit + 40 ms"
-    return share + (f", p95 ≤ {target.p95_s:g} s" if target.p95_s else "")
-
-
-def _told(found: Line) -> str:
-    return f"verdict {found.share}" if found.wants_verdict else found.share
-
-
-def _count(figures: Figures) -> int:
-    return figures.verdicts if figures.target_share is None else figures.direct
-
-
-def _times(found: Line) -> str:
-    return " / ".join(_ms(value) for value in (found.median_s, found.p95_s, found.worst_s))
-
-
-def _limits(found: Line) -> str:
-    if found.wants_verdict:
-        return "–"
-    return " or ".join(f"{round(limit * 1000)}" for limit in found.limits_s) + " ms"
-
-
-def _ms(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    return f"{seconds * 1000:.0f} ms" if seconds < 1.0 else f"{seconds:.2f} s"
-
-
-def _one(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"

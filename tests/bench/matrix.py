@@ -33,12 +33,11 @@ from tests.bench.figures import (
     all_met,
     load,
     load_all,
-    markdown,
-    report,
     save,
     summarise,
 )
 from tests.bench.rows import ROWS
+from tests.bench.tables import markdown, report
 
 SEEDS = 1_000
 RUNS = 100

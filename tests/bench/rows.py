@@ -188,8 +188,8 @@ ROWS: tuple[Row, ...] = (
     ),
     _row(
         "block",
-        "block × port-restricted",
-        _both_ways((BLOCK,), (PORT,)),
+        "block × port-restricted or Linux",
+        _both_ways((BLOCK,), (PORT, LINUX_SIDE)),
         SOON,
     ),
     _row(
