@@ -59,6 +59,7 @@ CORE_ORDER = (
     "filtering",
     "natmodel",
     "stunning",
+    "pace",
     "turns",
     "crowd",
     "candidates",

@@ -274,10 +274,15 @@ class TargetBudget:
         if spent is None:
             return False
         if now < spent.trusted_until:
+            self.turns.pace.checked(now)
             return True
+        if not self.turns.pace.may_check(now):
+            self._forget_if_new(spent, address.host)
+            return False
         spent.age(now)
         if spent.calls:
             spent.calls -= 1
+            self.turns.pace.checked(now)
             return True
         if now >= spent.silent_until and self._is_in_pace(spent, now):
             if spent.has_room(size_bytes):
@@ -305,6 +310,9 @@ class TargetBudget:
         if now < spent.silent_until or not spent.has_room(size_bytes):
             return False
         if spent.bulk_bytes + size_bytes > most_bytes:
+            return False
+        if not self.turns.pace.may_check(now):
+            self._forget_if_new(spent, address.host)
             return False
         if not self._is_in_pace(spent, now):
             if not spent.calls:
@@ -361,11 +369,16 @@ class TargetBudget:
         self, spent: _Spent, host: str, size_bytes: int, now: float, *, is_bulk: bool = False
     ) -> bool:
         if not self._crowd.take(host, now):
-            if not spent.sent_at and not spent.silences:
-                del self._spent[host]  # nothing is to be remembered of it
+            self._forget_if_new(spent, host)
             return False
+        self.turns.pace.checked(now)
         spent.take(size_bytes, now, is_bulk=is_bulk)
         return True
+
+    def _forget_if_new(self, spent: _Spent, host: str) -> None:
+        """Nothing is to be remembered of whom nothing was sent to."""
+        if spent == _Spent():
+            del self._spent[host]
 
     def _is_in_pace(self, spent: _Spent, now: float) -> bool:
         if now < spent.burst_until:

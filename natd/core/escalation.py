@@ -236,7 +236,7 @@ class Escalation:
 
     def _fire(self, task: _Task, volley: Volley, now: float) -> None:
         assert task.plan is not None
-        volley.handle_timer(now)
+        volley.handle_timer(now, self._turns.pace.room(now))
         for address, socket, is_opener in volley.to_send():
             self._send(address, socket, is_opener, now)
         if task.situation.ours.allocation is Allocation.BLOCK:
@@ -298,6 +298,7 @@ class Escalation:
         # A card may say anything of its NAT, and anchors are the peer's word.
         if address.port >= LOWEST_PORT and self._turns.may_send(address.host, now):
             ttl = LOW_TTL if is_opener else None
+            self._turns.pace.guessed(now)
             self._datagrams.append(self._checks.request(address, socket, now, ttl))
 
 

@@ -71,7 +71,7 @@ class Membership:
         self.network: NetworkId = network_id(settings.key)
         self._identity = identity
         self._nat = nat
-        self._budget = budget
+        self._pace = budget.turns.pace
         self._profile = Profile(
             identity, settings.key, settings.nick, random, sequence=card_sequence, now=now
         )
@@ -292,7 +292,9 @@ class Membership:
         return replace(found, mapped=self._mapped, udp_works=works)
 
     def _drain_servers(self, now: float) -> None:
-        self._datagrams += self._servers.datagrams_to_send()
+        datagrams = self._servers.datagrams_to_send()
+        self._pace.checked(now, len(datagrams))
+        self._datagrams += datagrams
         while (event := self._servers.next_event()) is not None:
             match event:
                 case SomebodyIntroduced(server, introduced):
@@ -379,7 +381,8 @@ class Membership:
         return peer
 
     def _ask_introduction(self, peer: Peer, samples: tuple[Address, ...], now: float) -> None:
-        self._servers.connect(peer.card.peer, samples, now)
+        if self._pace.may_check(now):
+            self._servers.connect(peer.card.peer, samples, now)
         self._drain_servers(now)
 
     def drain_peer(self, peer: Peer, now: float) -> None:
@@ -401,7 +404,8 @@ class Membership:
                 self._servers.observe_by_peer(socket, place, observed, now)
                 self._drain_servers(now)
             case SampleWanted(socket):
-                self._servers.sample(socket, now)
+                if self._pace.may_check(now):
+                    self._servers.sample(socket, now)
                 self._drain_servers(now)
             case IntroductionWanted(samples):
                 self._ask_introduction(peer, samples, now)

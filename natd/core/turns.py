@@ -10,6 +10,7 @@ two attempts' worth of packets and then no more than plain checks would send it,
 networks; and all hosts together get what one attempt a minute takes.
 """
 
+from natd.core.pace import Pace
 from natd.core.schedule import Allowance
 from natd.core.types import SocketId
 
@@ -42,6 +43,8 @@ class Turns:
         """Whether all ports of a block of ours may be used up, which starves its other users."""
         self.spares_blocks = False
         """Whether a port block of ours may not be used up at all, not even by half."""
+        self.pace = Pace()
+        """Of guesses and checks together."""
         self._blocks: dict[object, tuple[int, float]] = {}  # ports taken, and until when
         self._holder: object | None = None  # None: free
         self._until = 0.0

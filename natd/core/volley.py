@@ -3,7 +3,8 @@
 Rules:
 - Never more than `shots.RATE` packets a second nor `shots.MOST_SHOTS` in all; what is repeated
   stays within both.
-- A tick sends what its share of the second allows, so a late timer sends no burst.
+- A tick sends what its share of the second allows, so a late timer sends no burst; and no more
+  than there is room for beside everything else: what finds none waits for the next tick.
 - What answers is not noticed here: whoever is checked and answers does it by its own check's
   transaction, and the owner stops the volley.
 """
@@ -55,7 +56,8 @@ class Volley:
         self._due_at: float | None = self._began  # None: everything is sent
         self._fired: list[Fired] = []
 
-    def handle_timer(self, now: float) -> None:
+    def handle_timer(self, now: float, room: int) -> None:
+        """`room`: how many packets may leave at this instant, whatever the plan says."""
         if self._due_at is None or self._due_at > now:
             return
         if not self._waiting:
@@ -63,7 +65,7 @@ class Volley:
             self._round += 1
         careful = self._plan.is_careful and now - self._began < SLOW_S
         rate = SLOW_RATE if careful else RATE
-        for _ in range(round(rate * TICK_S)):
+        for _ in range(min(round(rate * TICK_S), room)):
             if not self._waiting:
                 break
             self._fire(self._waiting.popleft())

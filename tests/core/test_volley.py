@@ -6,7 +6,7 @@ import pytest
 
 from natd.core.shots import MOST_SHOTS, RATE, Plan, Shot, Technique
 from natd.core.types import MAIN_SOCKET, Address, SocketId
-from natd.core.volley import SLOW_RATE, SLOW_S, Volley
+from natd.core.volley import SLOW_RATE, SLOW_S, TICK_S, Volley
 
 START = 1000.0
 TARGET = Address("198.51.100.7", 40001)
@@ -20,12 +20,12 @@ def _row(count, **rest):
     return Plan(Technique.BLOCKS, tuple(Shot(0, 2000 + n) for n in range(count)), **rest)
 
 
-def _run(volley, late_s=0.0):
+def _run(volley, late_s=0.0, room=MOST_SHOTS):
     """Everything that is sent, with its instant, when each timer comes `late_s` too late."""
     fired, now = [], START
     while (due := volley.get_timer()) is not None:
         now = max(now, due) + late_s
-        volley.handle_timer(now)
+        volley.handle_timer(now, room)
         fired += [(now, shot) for shot in volley.to_send()]
     return fired
 
@@ -77,6 +77,16 @@ def test_a_spray_waits_for_the_peers_openers():
 def test_a_later_wave_is_sent_once():
     plan = _row(10, rounds=ROUNDS)
     assert len(_run(Volley(plan, TARGET, MAIN_SOCKET, (), START, rounds=1))) == 10
+
+
+def test_what_finds_no_room_waits_and_nothing_of_the_plan_is_left_out():
+    volley = Volley(_row(100), TARGET, MAIN_SOCKET, (), START)
+    volley.handle_timer(START, 0)
+    assert volley.to_send() == []
+    assert volley.get_timer() == START + TICK_S
+    fired = _run(volley, room=3)
+    assert [shot.address.port for _, shot in fired] == list(range(2000, 2100))
+    assert max(Counter(at for at, _ in fired).values()) == 3
 
 
 def test_it_is_over_when_everything_is_sent():
