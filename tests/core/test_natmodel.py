@@ -2,6 +2,7 @@
 
 import pytest
 
+from natd.core.filtering import FIRST_WAIT_S, Known
 from natd.core.natmodel import MOST_OBSERVATIONS, OBSERVATION_LIFETIME_S, NatModel
 from natd.core.types import (
     MAIN_SOCKET,
@@ -211,6 +212,45 @@ def test_memory_is_bounded_whatever_is_observed():
     for number in range(10 * MOST_OBSERVATIONS):
         model.observe(SocketId(number), Address(SERVER, 8080), Address(OUTSIDE, 5000), START)
     assert len(model._observations) == MOST_OBSERVATIONS
+
+
+def test_whom_the_nat_lets_in_is_known_of_the_address_that_was_asked_from():
+    model = _model()
+    _see(model, 8080, (OUTSIDE, PORT))
+    model.conclude_filtering(Known(Filtering.DEPENDENT, 0.95, OUTSIDE))
+    assert model.report().filtering is Filtering.DEPENDENT
+    assert model.report().filtering_confidence == 0.95
+    _see(model, 8080, ("198.51.100.77", PORT), at=20.0)
+    assert model.report().filtering is Filtering.UNKNOWN
+
+
+def test_in_another_network_behind_the_same_address_the_filtering_is_asked_for_anew():
+    model = _model()
+    _see(model, 8080, (OUTSIDE, PORT))
+    model.conclude_filtering(Known(Filtering.DEPENDENT, 0.95, OUTSIDE))
+    model.set_local_addresses(("10.0.0.5",), PORT)
+    _see(model, 8080, (OUTSIDE, PORT), at=1.0)
+    assert model.report().filtering is Filtering.UNKNOWN
+
+
+def test_what_is_known_of_one_family_says_nothing_of_the_other():
+    model = _model()
+    model.conclude_filtering(Known(Filtering.DEPENDENT, 0.95, OUTSIDE))
+    model.conclude_filtering(Known(Filtering.INDEPENDENT, 0.99, "2001:db8::9"))
+    _see(model, 8080, (OUTSIDE, PORT))
+    assert model.report().filtering is Filtering.DEPENDENT
+
+
+def test_another_mapping_class_has_the_filtering_asked_for_soon():
+    model = _model()
+    for number in range(4):
+        _see(model, 8080 + number, (OUTSIDE, PORT))
+    assert model.report().mapping is Mapping.INDEPENDENT
+    assert model.filters.round_at is None
+    for number in range(4):
+        _see(model, 8080 + number, (OUTSIDE, 5000 + 17 * number), at=60.0)
+    assert model.report().mapping is Mapping.DEPENDENT
+    assert model.filters.round_at == START + 60.0 + FIRST_WAIT_S
 
 
 def _model():
