@@ -41,8 +41,9 @@ from natd.core.types import (
 )
 
 AGREED_ROUNDS = 6
-"""A minute in all.  No NAT remembers an early packet for so long, and sockets are not kept open
-for somebody who is away."""
+"""A minute in all.  No NAT remembers an early packet for so long, and but one socket is kept open
+for somebody who is away, and that only while no server answers: two who come back to the old
+addresses at instants of their own are each the other's early packet, every minute anew."""
 
 MOST_KEPT = 16
 """Of the targets from agreed ports, those of the last two rounds, for which an answer may be on
@@ -122,12 +123,18 @@ class Targets:
         nats: tuple[NatReport, NatReport],
         turn: int,
         now: float,
+        *,
+        is_alone: bool = False,
     ) -> None:
-        """Meet on ports that no early packet can have spoilt; one of ours in each round."""
+        """Meet on ports that no early packet can have spoilt; one of ours in each round.
+
+        `is_alone`: no server will say when to begin.
+        """
         old = [key for key, target in self._targets.items() if target.socket != self.socket]
-        for key in old[:-MOST_KEPT] if turn < AGREED_ROUNDS else old:
+        is_late = turn >= AGREED_ROUNDS
+        for key in old if is_late else old[:-MOST_KEPT]:
             del self._targets[key]
-        if turn >= AGREED_ROUNDS:
+        if is_late and not is_alone:
             return
         ours, theirs = map(keeps_ports, nats)
         for place in public_places(places):
@@ -137,7 +144,7 @@ class Targets:
             if ours:
                 call = call_from_agreed_port(place, self._checks, turn, now)
                 self._targets[call.key] = call
-            if ours and theirs:
+            if ours and theirs and not is_late:
                 meeting = meet(host, self._checks, turn, now)
                 self._targets |= {target.key: target for target in meeting}
                 self.rest(host)

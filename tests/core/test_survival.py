@@ -17,10 +17,12 @@ from dataclasses import dataclass, replace
 import pytest
 
 from tests.core.chat import NAMES, Chat
+from tests.fabric import Weather
 from tests.nat import (
     ADDRESS_RESTRICTED,
     FULL_CONE,
     LINUX,
+    LINUX_ACCEPTING,
     PORT_RESTRICTED,
     SYMMETRIC_RANDOM,
     NatPolicy,
@@ -51,6 +53,8 @@ OUTAGE_S = 5.0
 """How long a router takes to come back."""
 
 IMPATIENT_S = 0.5
+LONG_OUTAGE_S = 60.0
+AFTER_LONG_OUTAGE_S = 60.0
 AGE_S = 60.0
 IDLE_S = 30.0
 
@@ -81,12 +85,12 @@ def renumbering_of_both(chat: Chat) -> None:
         chat.internet.renumber(chat.gateway(name))
 
 
-def reboot(chat: Chat) -> None:
+def reboot(chat: Chat, outage_s: float = OUTAGE_S) -> None:
     """Alice's router is gone for a while, and comes back with an empty table."""
     router = chat.gateway("alice")
     router.connected = False
     router.reboot()
-    chat.internet.at(chat.internet.now + OUTAGE_S, lambda: setattr(router, "connected", True))
+    chat.internet.at(chat.internet.now + outage_s, lambda: setattr(router, "connected", True))
 
 
 def filter_narrows(chat: Chat) -> None:
@@ -151,6 +155,25 @@ def test_what_strikes_a_chat_is_mended_in_time_and_nothing_is_lost(cell, server)
             assert chat.wrong() == [], f"seed {seed}"
             limit_s = cell.limit_s if server == "server alive" else cell.alone_s or cell.limit_s
             assert chat.latest_s(since) <= limit_s, f"seed {seed}, {speakers}"
+
+
+def test_after_a_minute_without_its_router_a_peer_is_found_again_though_early_packets_spoil_ports():
+    """Each tries at instants of its own, and what comes first spoils the other's port: only fresh
+    ones, in every round, get two out of that."""
+    for seed in range(6):
+        chat = Chat(seed, (LINUX_ACCEPTING, LINUX_ACCEPTING))
+        chat.internet.weather = Weather(loss=0.05, jitter_s=0.002)
+        chat.begin()
+        chat.run(20.0)
+        chat.kill_server()
+        chat.run(chat.random.uniform(5.0, 15.0))
+        reboot(chat, LONG_OUTAGE_S)
+        chat.run(LONG_OUTAGE_S)
+        assert not any(map(chat.is_online_for, NAMES))
+        back_again = chat.internet.run_until(chat.are_online, AFTER_LONG_OUTAGE_S)
+        assert back_again, f"seed {seed}"
+        chat.end()
+        assert chat.wrong() == []
 
 
 @pytest.mark.parametrize("has_server", [True, False])
