@@ -129,6 +129,7 @@ class Roster:
         parts = [peer.state, path_words(peer.path)]
         if peer.path:
             parts += [safe(str(peer.path.get(key) or "")) for key in ("address", "technique")]
+            parts.append("helper socket" if peer.path.get("socket") == "helper" else "")
         elif peer.state in ("offline", "punching") and peer.next_try_s is not None:
             wait_s = peer.next_try_s
             parts.append("being tried" if wait_s < 1.0 else f"next try in {wait_s:.0f} s")

@@ -16,6 +16,7 @@ from natctl.wording import (
     path_words,
     shortened,
     table,
+    technique_words,
 )
 
 SURE = 0.9
@@ -208,7 +209,7 @@ def _peer_row(peer: Json) -> list[Span]:
     words = []
     if path is not None:
         row += [milliseconds(path.get("rtt_ms")), f"{path.get('kind')} {path.get('address')}"]
-        words = [str(path.get("technique") or ""), duration(path.get("age_s"))]
+        words = [technique_words(path), duration(path.get("age_s"))]
     else:
         seen = peer.get("last_seen_s")
         heard = "" if seen is None else f"heard {duration(seen)} ago"

@@ -51,9 +51,15 @@ def path_words(path: Json | None) -> str:
     if path is None:
         return "no path"
     words = [f"{path.get('kind')} {path.get('address')}", milliseconds(path.get("rtt_ms"))]
-    if technique := path.get("technique"):
-        words.append(str(technique))
+    if technique := technique_words(path):
+        words.append(technique)
     return "  ".join(words)
+
+
+def technique_words(path: Json) -> str:
+    """What opened a path, and whether that was a helper socket: `birthday, helper socket`."""
+    helper = "helper socket" if path.get("socket") == "helper" else ""
+    return ", ".join(word for word in (str(path.get("technique") or ""), helper) if word)
 
 
 def next_try_words(peer: Json) -> str:

@@ -17,7 +17,15 @@ from typing import Any
 
 from natd.address_book import NEW, KnownPeer
 from natd.core import events
-from natd.core.types import NatReport, NetworkId, PathReport, PeerId, peer_id_text, peer_tag
+from natd.core.types import (
+    MAIN_SOCKET,
+    NatReport,
+    NetworkId,
+    PathReport,
+    PeerId,
+    peer_id_text,
+    peer_tag,
+)
 from natd.parts import Parts
 
 OUTBOX_PAGE = 128
@@ -273,6 +281,7 @@ def path_row(path: PathReport, now: float) -> dict[str, Any]:
         "address": str(path.address),
         "rtt_ms": ms(path.rtt_s),
         "technique": path.technique,
+        "socket": "main" if path.socket == MAIN_SOCKET else "helper",
         "age_s": round(max(0.0, now - path.since), 1),
     }
 

@@ -250,7 +250,8 @@ class Doctor:
             return _check("path", False, f"{name}: no direct path", hint)
         path = path_row(told.path, time.monotonic())
         text = f"{name}: {path['kind']} to {path['address']}, {path['rtt_ms']} ms"
-        return _check("path", True, f"{text}, by {path['technique']}")
+        helper = ", from a helper socket" if path["socket"] == "helper" else ""
+        return _check("path", True, f"{text}, by {path['technique']}{helper}")
 
     def _peer_rows(
         self, network: JoinedNetwork, known: KnownPeer, told: PeerDiagnosis | None

@@ -8,7 +8,18 @@ import pytest
 
 from natctl.doctor_views import WIDTH, doctor_lines
 from natctl.wording import cells
-from natd.core.types import Allocation, Filtering, Mapping, NatReport
+from natd.chronicle import path_row
+from natd.core.types import (
+    MAIN_SOCKET,
+    Address,
+    Allocation,
+    Filtering,
+    Mapping,
+    NatReport,
+    PathKind,
+    PathReport,
+    SocketId,
+)
 from natd.doctor import HELP_TEXTS
 from natd.nat_words import THEIRS, nat_words
 from tests.processes import Daemon, free_ports, until
@@ -115,6 +126,14 @@ def test_a_peers_nat_is_told_as_its_own() -> None:
     assert nat_words(open_, THEIRS) == (
         "none: its machine has a public address; a firewall lets in any port of whom it has sent to"
     )
+
+
+@pytest.mark.parametrize(("socket", "told"), [(MAIN_SOCKET, "main"), (SocketId(7), "helper")])
+def test_of_a_path_programs_are_told_which_socket_it_is_from(socket: SocketId, told: str) -> None:
+    path = PathReport(
+        PathKind.DIRECT, Address("192.0.2.7", 1), 0.03, "birthday", 1000.0, socket=socket
+    )
+    assert path_row(path, 1002.0)["socket"] == told
 
 
 def test_what_would_help_fits_a_line_of_the_list() -> None:

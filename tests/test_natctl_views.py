@@ -46,6 +46,17 @@ def test_peers_shows_when_each_was_heard_and_is_tried_next() -> None:
     ]
 
 
+def test_a_path_that_a_helper_socket_has_won_is_told_as_that() -> None:
+    path = {"kind": "direct", "address": "192.0.2.7:1", "rtt_ms": 31.0, "age_s": 2.0}
+    rows = [
+        PEER | {"state": "online", "path": {**path, "technique": "birthday", "socket": "helper"}},
+        PEER | {"state": "online", "path": {**path, "technique": "last-good", "socket": "main"}},
+    ]
+    lines = shown(peers_lines({"network": "demo", "peers": rows}))
+    assert lines[1].endswith("direct 192.0.2.7:1  birthday, helper socket 2.0 s")
+    assert lines[2].endswith("direct 192.0.2.7:1  last-good 2.0 s")
+
+
 def test_status_tells_how_long_the_nat_keeps_a_flow_where_that_is_known() -> None:
     nat = {"mapping": "endpoint-independent", "filtering": "unknown", "allocation": "random"}
     me = {"nick": "alice", "id": "a" * 52, "udp": "[::]:1", "observed": [], "nat": nat}

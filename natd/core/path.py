@@ -152,7 +152,9 @@ class Path:
         self.probes = 0
 
     def report(self) -> PathReport:
-        return PathReport(self.kind, self.address, self.rtt_s, self.technique, self.since)
+        return PathReport(
+            self.kind, self.address, self.rtt_s, self.technique, self.since, self.socket
+        )
 
 
 def cost(path: Path) -> tuple[bool, bool, int, float]:

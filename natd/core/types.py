@@ -187,6 +187,8 @@ class PathReport:
     """What opened it: `simultaneous-open`, `re-roll`, `last-good`, ..."""
     since: float
     """Instant on the monotonic clock at which it became the path in use."""
+    socket: SocketId = MAIN_SOCKET
+    """Ours; another than the main one is a helper's, whose guess was right."""
 
 
 class PeerState(StrEnum):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from natd.core.secrets import network_key
+from natd.core.types import MAIN_SOCKET
 from tests.core.village import Village
 from tests.nat import (
     ADDRESS_DEPENDENT,
@@ -116,6 +117,15 @@ def test_a_hard_side_and_an_easy_one_always_meet(hard, easy):
         pair = Pair(*((hard, easy) if seed % 2 else (easy, hard)), seed)
         assert pair.meet() is not None, seed
         pair.assert_within_budget()
+
+
+def test_of_a_path_it_is_told_that_a_helper_socket_has_won_it():
+    pair = Pair(SYMMETRIC_RANDOM, PORT_RESTRICTED, 1)
+    assert pair.meet() is not None
+    [alices], [bobs] = (m.node.peers(m.network, pair.internet.now) for m in (pair.alice, pair.bob))
+    assert alices.path.technique == "birthday"
+    assert alices.path.socket != MAIN_SOCKET
+    assert bobs.path.socket == MAIN_SOCKET
 
 
 def test_two_sequences_with_other_users_meet():
