@@ -308,7 +308,7 @@ def _usual(found: Findings) -> tuple[Help, ...]:
     """What helps two sides whom only their NATs keep apart."""
     carrier = (Help.PUBLIC_ADDRESS,) if found.behind_carrier else ()
     mapping = () if found.we_are_mapped and found.they_are_mapped else (Help.PORT_MAPPING,)
-    return (*mapping, Help.FORWARDED_PORT, *carrier, *_ipv6(found))
+    return (*mapping, Help.FORWARDED_PORT, *carrier, *_ipv6(found), Help.SAME_LAN)
 
 
 def _ipv6(found: Findings) -> tuple[Help, ...]:

@@ -19,10 +19,17 @@ SEEN, OURS = Address("203.0.113.5", 5000), Address("198.51.100.9", 5000)
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("who", ["resident", "newcomer"])
-@pytest.mark.parametrize("help_", [Help.PORT_MAPPING, Help.FORWARDED_PORT, Help.IPV6])
+@pytest.mark.parametrize(
+    "help_", [Help.PORT_MAPPING, Help.FORWARDED_PORT, Help.IPV6, Help.SAME_LAN]
+)
 def test_each_help_that_is_named_for_two_random_nats_connects_them(help_, who, seed):
     assert help_ in judge(Findings(ours=HARD, theirs=HARD)).helps
-    alice, bob = members(Village(seed), SYMMETRIC_RANDOM, ipv6=help_ is Help.IPV6)
+    alice, bob = members(
+        Village(seed),
+        SYMMETRIC_RANDOM,
+        ipv6=help_ is Help.IPV6,
+        is_one_lan=help_ is Help.SAME_LAN,
+    )
     helped = alice if who == "resident" else bob
     if help_ is Help.FORWARDED_PORT:
         forward(helped)
@@ -78,8 +85,10 @@ def test_a_forwarded_port_behind_an_easy_nat_changes_nothing():
     assert alice.internet.run_until(lambda: alice.texts() == ["hi"], LIMIT_S)
 
 
-def members(village, policy, *, ipv6=False):
+def members(village, policy, *, ipv6=False, is_one_lan=False):
     gateways = [village.internet.add_nat(policy) for _ in range(2)]
+    if is_one_lan:
+        gateways[1] = gateways[0]
     alice = village.member("alice", gateways[0], key=SECRET, ipv6=ipv6)
     bob = village.member("bob", gateways[1], key=SECRET, port=40001, ipv6=ipv6)
     return alice, bob
