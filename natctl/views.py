@@ -8,6 +8,7 @@ from natctl.output import Line, Span
 from natctl.wording import (
     NAME_CELLS,
     Json,
+    cells,
     counted,
     duration,
     full_name,
@@ -21,6 +22,11 @@ from natctl.wording import (
 
 SURE = 0.9
 """A confidence below it is worth a word."""
+
+WIDTH = 80
+
+SELF_INDENT = 9
+"""Of what is said of ourselves: `seen at  `."""
 
 STATE_SIGNS: dict[str, Span] = {
     "online": ("●", "good"),
@@ -67,7 +73,10 @@ def peers_lines(reply: Json, *, with_nats: bool = False) -> list[Line]:
     rows = sorted(peers, key=lambda peer: (_rank(order, peer), str(peer.get("nick"))))
     online = sum(peer.get("state") == "online" for peer in peers)
     lines: list[Line] = [[(name, "bold"), f"  {online} of {counted(len(peers), 'peer')} online"]]
-    for row, peer in zip(table([_peer_row(peer) for peer in rows]), rows, strict=True):
+    shown = table([_peer_row(peer) for peer in rows])
+    if any(_width(line) > WIDTH for line in shown):
+        shown = table([_peer_row(_without_technique(peer)) for peer in rows])
+    for row, peer in zip(shown, rows, strict=True):
         lines.append(row)
         if peer.get("state") != "online" and peer.get("verdict"):
             lines += [[(f"   {line}", "dim")] for line in _wrapped(str(peer["verdict"]), 3)]
@@ -176,7 +185,11 @@ def _self_rows(me: Json) -> list[list[Span]]:
             words.append(f"filtering {'' if is_sure else 'probably '}{nat['filtering']}")
         if nat.get("allocation", "unknown") != "unknown":
             words.append(f"allocation {nat['allocation']}")
-        rows.append([("nat", "dim"), ", ".join(words)])
+        whole = ", ".join(words)
+        fits = len(whole) <= WIDTH - SELF_INDENT
+        first, *others = [whole] if fits else [words[0], ", ".join(words[1:])]
+        rows.append([("nat", "dim"), first])
+        rows += [["", other] for other in others]
         if words_of_lifetime := (nat.get("lifetime") or {}).get("words"):
             rows.append(["", str(words_of_lifetime)])
     return rows
@@ -219,6 +232,17 @@ def _peer_row(peer: Json) -> list[Span]:
     words.append(TRUST_WORDS.get(str(peer.get("trust")), ""))
     row.append((" ".join(word for word in words if word), "dim"))
     return row
+
+
+def _without_technique(peer: Json) -> Json:
+    """An IPv6 address leaves no room for it, and `doctor` tells it, too."""
+    path = peer.get("path")
+    return peer if path is None else {**peer, "path": {**path, "technique": None}}
+
+
+def _width(line: Line) -> int:
+    text = "".join(span if isinstance(span, str) else span[0] for span in line)
+    return cells(text.rstrip(" "))
 
 
 def _wrapped(text: str, indent: int) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from natctl.views import peers_lines, status_lines
-from natctl.wording import next_try_words
+from natctl.wording import cells, next_try_words
 
 PEER: dict[str, Any] = {
     "nick": "bob",
@@ -55,6 +55,28 @@ def test_a_path_that_a_helper_socket_has_won_is_told_as_that() -> None:
     lines = shown(peers_lines({"network": "demo", "peers": rows}))
     assert lines[1].endswith("direct 192.0.2.7:1  birthday, helper socket 2.0 s")
     assert lines[2].endswith("direct 192.0.2.7:1  last-good 2.0 s")
+
+
+def test_a_long_address_takes_the_place_of_the_technique() -> None:
+    path = {"kind": "lan", "address": "192.0.2.1:5", "rtt_ms": 1.0, "age_s": 12.0}
+    short = PEER | {"state": "online", "path": {**path, "technique": "simultaneous-open"}}
+    (_, row) = shown(peers_lines({"network": "demo", "peers": [short]}))
+    assert row == "●  bob#bbbb  1.0 ms  lan 192.0.2.1:5  simultaneous-open 12 s"
+    long = {**short, "path": {**short["path"], "address": "[fe80::849b:13ff:fe5c:d451]:46259"}}
+    (_, *rows) = shown(peers_lines({"network": "demo", "peers": [short, long]}))
+    assert all(cells(row) <= 80 for row in rows)
+    assert rows[1].endswith("]:46259  12 s")
+
+
+def test_the_words_for_the_worst_nat_fit_a_terminal() -> None:
+    hard = "address-and-port-dependent"
+    nat = {"mapping": hard, "filtering": hard, "allocation": "preserving"}
+    nat["filtering_confidence"] = 0.5  # type: ignore[assignment]
+    me = {"nick": "alice", "id": "a" * 52, "udp": "[::]:1", "observed": [], "nat": nat}
+    rows = shown(status_lines({"self": me}))
+    assert all(cells(row) <= 80 for row in rows)
+    assert f"nat      mapping {hard}" in rows
+    assert f"         filtering probably {hard}, allocation preserving" in rows
 
 
 def test_status_tells_how_long_the_nat_keeps_a_flow_where_that_is_known() -> None:
