@@ -24,7 +24,8 @@ Rules:
   was taken just now: each round has a fresh socket, sampled before anything else is sent from it,
   and at once where the peer has just been sampled (`ways`).
 - What is checked, and from where, is kept in `targets`; here is when, and what for.
-- After `VERDICT_AFTER_S` without a path the attempt says so, once, and goes on quietly.
+- After `VERDICT_AFTER_S` without a path, or sooner where both NATs leave no hope, the attempt says
+  so, once, and goes on quietly.
 """
 
 from collections import deque
@@ -33,6 +34,7 @@ from random import Random
 
 from natd.core.candidates import TargetBudget, path_kind
 from natd.core.checks import Answered, Checks
+from natd.core.plans import Situation
 from natd.core.punch_events import (
     AttemptFailed,
     FreshSocketWanted,
@@ -69,6 +71,7 @@ class Punch:
         self._places: tuple[Candidate, ...] = ()
         self._attempt: Attempt | None = None  # None: nothing is being tried
         self._nats = (NatReport(), NatReport())
+        self._is_hopeless = False  # whether nothing but help from outside connects these two
         self._ours: tuple[Address, ...] = ()
         self._rtt_s = UNKNOWN_RTT_S
         self._events: deque[PunchEvent] = deque()
@@ -92,7 +95,7 @@ class Punch:
         """
         before = self._attempt if self.active else None
         if before is not None and not fresh and self._awaits_fresh_socket(before):
-            self._places, self._nats, self._ours = tuple(targets), nats, ours
+            self._suppose(targets, nats, ours)
             return
         self._attempt = attempt = Attempt(began=now, full_ttl_at=now + start_in_s)
         if before is not None:
@@ -102,7 +105,7 @@ class Punch:
             attempt.round = before.round + before.asked
         else:
             self._targets.forget_tried()
-        self._places, self._nats, self._ours = tuple(targets), nats, ours
+        self._suppose(targets, nats, ours)
         self._rtt_s = rtt_s or UNKNOWN_RTT_S
         self._targets.full_ttl_at = attempt.full_ttl_at
         if before is None:
@@ -261,7 +264,8 @@ class Punch:
             attempt.sample_by = None
             attempt.unanswered += 1
             self._introduce((), now)
-        if attempt.judge_at is not None and attempt.judge_at <= now:
+        judge_at = attempt.judge_at(is_hopeless=self._is_hopeless)
+        if judge_at is not None and judge_at <= now:
             attempt.judged = True
             self._events.append(AttemptFailed(attempt.heard))
 
@@ -281,11 +285,20 @@ class Punch:
             attempt.escalate_at,
             attempt.sample_by,
             attempt.retry_at,
-            attempt.judge_at,
+            attempt.judge_at(is_hopeless=self._is_hopeless),
             self._targets.get_timer(),
         )
 
     # --- private
+
+    def _suppose(
+        self,
+        targets: Iterable[Candidate],
+        nats: tuple[NatReport, NatReport],
+        ours: tuple[Address, ...],
+    ) -> None:
+        self._places, self._nats, self._ours = tuple(targets), nats, ours
+        self._is_hopeless = Situation(*nats, have_checks_failed=True).is_hopeless
 
     def _awaits_fresh_socket(self, attempt: Attempt) -> bool:
         """Whether a socket is about to be sampled from which nothing else may be sent before:

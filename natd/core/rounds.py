@@ -5,7 +5,8 @@ Rules:
   slow.  The waits of further rounds grow: 1, 2, 4 … 60 s.  Only news begin them anew: another
   card of the peer's, the user, a change of our network.  An introduction alone does not, for
   either side asks for one in each round.
-- The verdict comes once, and not when a path stands.
+- The verdict comes once, and not when a path stands; not before what may still come has had its
+  time to come.
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,12 @@ FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
 RETRY_JITTER = 0.2
 VERDICT_AFTER_S = 10.0
+
+HOPELESS_AFTER_S = 5.0
+"""The same where the two NAT reports leave nothing to be tried.  They tell it after a few tenths of
+a second; but a router that is asked to map a port may take three seconds to be found, and the
+peer has to be told of the port before it is of use."""
+
 ALONE_AFTER = 2
 """Unanswered samples, one for each round: about five seconds, in which a known address, the peer's
 own checks or a mutual peer are the likelier help."""
@@ -47,10 +54,11 @@ class Attempt:
     def is_alone(self) -> bool:
         return self.unanswered >= ALONE_AFTER
 
-    @property
-    def judge_at(self) -> float | None:
+    def judge_at(self, *, is_hopeless: bool) -> float | None:
         """When it is time to say why there is no path; None: no more."""
-        return None if self.judged or self.settled else self.began + VERDICT_AFTER_S
+        if self.judged or self.settled:
+            return None
+        return self.began + (HOPELESS_AFTER_S if is_hopeless else VERDICT_AFTER_S)
 
 
 def wait_s(round_number: int, rtt_s: float, random: Random) -> float:

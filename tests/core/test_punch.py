@@ -16,7 +16,7 @@ from natd.core.punch_events import (
     PathFound,
     SampleWanted,
 )
-from natd.core.rounds import SILENCE_S, VERDICT_AFTER_S
+from natd.core.rounds import HOPELESS_AFTER_S, SILENCE_S, VERDICT_AFTER_S
 from natd.core.targets import TRIGGER_SPACING_S
 from natd.core.types import (
     MAIN_SOCKET,
@@ -39,6 +39,11 @@ from tests.core.punch_lab import (
     Lab,
     candidate,
 )
+
+RANDOM = NatReport(Mapping.DEPENDENT, allocation=Allocation.RANDOM, confidence=1.0)
+SEQUENTIAL = replace(RANDOM, allocation=Allocation.SEQUENTIAL, stride=1)
+BY_ADDRESS = replace(RANDOM, mapping=Mapping.ADDRESS_DEPENDENT, confidence=SURE / 2)
+"""As far as peers say."""
 
 SILENT_UNTIL = START + 2 * RTT_S + SILENCE_S
 
@@ -330,6 +335,36 @@ def test_after_ten_seconds_without_a_path_the_attempt_is_said_to_have_failed_onc
     lab.start()
     lab.run(100.0)
     assert lab.take(AttemptFailed) == []
+
+
+@pytest.mark.parametrize("other", [RANDOM, SEQUENTIAL, replace(BY_ADDRESS, confidence=SURE)])
+def test_where_both_nats_leave_no_hope_it_is_said_sooner(other):
+    for nats in ((RANDOM, other), (other, RANDOM)):
+        lab = Lab()
+        lab.start(nats=nats)
+        lab.run(HOPELESS_AFTER_S - 0.01)
+        assert lab.event(AttemptFailed) is None
+        lab.run(0.02)
+        assert len(lab.take(AttemptFailed)) == 1
+
+
+@pytest.mark.parametrize("other", [MIXES, SEQUENTIAL, NatReport(), BY_ADDRESS])
+def test_where_a_report_leaves_hope_it_is_waited_for(other):
+    lab = Lab()
+    lab.start(nats=(RANDOM, other) if other is not SEQUENTIAL else (SEQUENTIAL, SEQUENTIAL))
+    lab.run(VERDICT_AFTER_S - 0.01)
+    assert lab.event(AttemptFailed) is None
+
+
+def test_hope_that_ends_while_the_attempt_runs_shortens_the_wait():
+    lab = Lab()
+    lab.start(nats=(RANDOM, NatReport()))
+    lab.run(0.2)
+    lab.start(nats=(RANDOM, RANDOM))
+    lab.run(HOPELESS_AFTER_S - 0.21)
+    assert lab.event(AttemptFailed) is None
+    lab.run(0.02)
+    assert len(lab.take(AttemptFailed)) == 1
 
 
 def test_a_timer_that_was_handled_is_later_whatever_the_rounding():

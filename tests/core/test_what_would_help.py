@@ -12,6 +12,10 @@ from tests.nat import PORT_RESTRICTED, SYMMETRIC_RANDOM, ForwardingNat
 
 SECRET = network_key("demo", b"0123456789abcdef")
 LIMIT_S = 1.0
+
+ROUTER_FOUND_S = 4.0
+"""After the newcomer's start: UPnP routers answer within three seconds, and then have to be
+asked."""
 HARD = NatReport(Mapping.DEPENDENT, confidence=1.0)
 OWN_PORT = Candidate(CandidateKind.LAN, Address("192.168.1.2", 40000))
 SEEN, OURS = Address("203.0.113.5", 5000), Address("198.51.100.9", 5000)
@@ -42,6 +46,23 @@ def test_each_help_that_is_named_for_two_random_nats_connects_them(help_, who, s
         bob.map_port()
     bob.send("hi")
     assert alice.internet.run_until(lambda: alice.texts() == ["hi"], LIMIT_S)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("who", ["resident", "newcomer"])
+def test_a_router_that_is_found_late_is_waited_for_before_anybody_is_told_that_there_is_no_way(
+    who, seed
+):
+    alice, bob = members(Village(seed), SYMMETRIC_RANDOM)
+    alice.start()
+    alice.internet.run(3.0)
+    bob.start()
+    bob.send("hi")
+    alice.internet.run(ROUTER_FOUND_S)
+    (alice if who == "resident" else bob).map_port()
+    assert alice.internet.run_until(lambda: alice.texts() == ["hi"], LIMIT_S)
+    assert not alice.verdicts
+    assert not bob.verdicts
 
 
 @pytest.mark.parametrize("seed", range(3))
