@@ -20,9 +20,9 @@ Rules:
   main socket towards the other's agreed ports as the attempt begins: a check that came before
   them would spoil those, too.  Elsewhere nothing is sent to the peer from the fresh socket
   until a server has seen it and has introduced both sides again.
-- Behind a NAT that counts its ports up, the peer can only guess the next one from a sample that
-  was taken just now: each round has a fresh socket, sampled before anything else is sent from it,
-  and at once where the peer has just been sampled (`ways`).
+- Behind a hard NAT that counts its ports up, the peer can only guess the next one from a sample
+  that was taken just now: each round has a fresh socket, sampled before anything else is sent from
+  it, and at once where the peer has just been sampled (`ways`).
 - What is checked, and from where, is kept in `targets`; here is when, and what for.
 - After `VERDICT_AFTER_S` without a path, or sooner where both NATs leave no hope, the attempt says
   so, once, and goes on quietly.
@@ -71,6 +71,7 @@ class Punch:
         self._places: tuple[Candidate, ...] = ()
         self._attempt: Attempt | None = None  # None: nothing is being tried
         self._nats = (NatReport(), NatReport())
+        self._needs_fresh_sockets = False  # whether the peer can but guess our next port
         self._is_hopeless = False  # whether nothing but help from outside connects these two
         self._ours: tuple[Address, ...] = ()
         self._rtt_s = UNKNOWN_RTT_S
@@ -252,14 +253,13 @@ class Punch:
         if attempt.escalate_at is not None and attempt.escalate_at <= now:
             attempt.escalate_at = None
             attempt.sample_by = now + SAMPLE_PATIENCE_S
-            if self._nats[0].allocation is Allocation.SEQUENTIAL:
+            if self._needs_fresh_sockets:
                 self._targets.pause()
                 self._events.append(FreshSocketWanted())
             else:
                 self._events.append(SampleWanted(self._targets.socket))
-                self._targets.use_agreed_ports(
-                    self._places, self._nats, attempt.round, now, is_alone=attempt.is_alone
-                )
+                turn = attempt.round
+                self._targets.use_agreed_ports(self._places, self._nats, turn, now)
         if attempt.sample_by is not None and attempt.sample_by <= now:
             attempt.sample_by = None
             attempt.unanswered += 1
@@ -298,12 +298,16 @@ class Punch:
         ours: tuple[Address, ...],
     ) -> None:
         self._places, self._nats, self._ours = tuple(targets), nats, ours
-        self._is_hopeless = Situation(*nats, have_checks_failed=True).is_hopeless
+        situation = Situation(*nats, have_checks_failed=True)
+        may_be_guessed = situation.we_are_hard or situation.is_doubtful
+        is_sequence = nats[0].allocation is Allocation.SEQUENTIAL
+        self._needs_fresh_sockets = is_sequence and may_be_guessed
+        self._is_hopeless = situation.is_hopeless
 
     def _awaits_fresh_socket(self, attempt: Attempt) -> bool:
         """Whether a socket is about to be sampled from which nothing else may be sent before:
         the introduction that follows begins the round."""
-        return attempt.sample_by is not None and self._nats[0].allocation is Allocation.SEQUENTIAL
+        return attempt.sample_by is not None and self._needs_fresh_sockets
 
     def _introduce(self, samples: tuple[Address, ...], now: float) -> None:
         """Ask for another introduction; without one the ladder is climbed again by itself."""

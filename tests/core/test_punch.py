@@ -367,6 +367,19 @@ def test_hope_that_ends_while_the_attempt_runs_shortens_the_wait():
     assert len(lab.take(AttemptFailed)) == 1
 
 
+@pytest.mark.parametrize("ours", [BY_ADDRESS, replace(BY_ADDRESS, mapping=Mapping.INDEPENDENT)])
+@pytest.mark.parametrize("confidence", [SURE / 2, SURE])
+def test_who_counts_as_easy_keeps_the_socket_that_the_peer_opens_its_nat_for(ours, confidence):
+    """Its next ports do not matter: a fresh socket would be where the peer does not look."""
+    is_easy = ours.mapping is Mapping.INDEPENDENT or confidence < SURE
+    lab = Lab()
+    counting = replace(ours, allocation=Allocation.SEQUENTIAL, stride=1, confidence=confidence)
+    lab.start(nats=(counting, RANDOM))
+    lab.run(SAMPLE_PATIENCE_S)
+    assert (lab.event(FreshSocketWanted) is None) is is_easy
+    assert (lab.event(SampleWanted) == SampleWanted(MAIN_SOCKET)) is is_easy
+
+
 def test_a_timer_that_was_handled_is_later_whatever_the_rounding():
     random = Random(4)
     for _ in range(100):
