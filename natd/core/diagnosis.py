@@ -7,7 +7,8 @@
 Rules:
 - It watches and never acts: nothing that is sent depends on it.
 - A verdict is told when an attempt has failed and no path is left; another one replaces it when
-  what is known has changed, but none is told twice in one attempt.
+  what is known has changed, but none is told twice until the peer was here, has left, or our own
+  network is another one: attempts that fail alike are no news.
 - Asked at any time, it judges by what is known then (`report`).
 """
 
@@ -57,6 +58,10 @@ HOPE_S = 4.0
 """After an introduction or a first sign of the peer a path is likely, and a reason why there is
 none would be wrong a moment later.  The first verdict of an attempt waits for nothing."""
 
+LISTED_AGAIN_S = 30.0
+"""A server that has been started again has everybody on its list by then (`registration`): whom it
+misses before that may be there."""
+
 MOST_ADDRESSES = 3
 """Named in one step of the log."""
 
@@ -90,23 +95,28 @@ class Diagnosis:
         self._awaits_sample: SocketId | None = None  # None: no sample was asked for
         self._introduced_at: float | None = None  # None: no server has named the peer
         self._absent_at: float | None = None  # None: no server has said that it is absent
+        self._server_back_at = float("-inf")  # when one answered again after all were silent
         self._needs_server = False  # whether nobody has introduced it since all fell silent
         self._heard = False
         self._has_left = False
         self._is_blocked = False
         self._has_failed = False
         self._told: Verdict | None = None  # None: no attempt has failed
-        self._codes: set[VerdictCode] = set()  # told in this attempt
+        self._codes: set[VerdictCode] = set()  # told since the peer was here
         self._is_news = False  # whether something was learned since the last look
         self._hope_until = float("-inf")  # until when another verdict may prove premature
 
     # --- inputs
 
-    def set_surroundings(self, surroundings: Surroundings) -> None:
-        self._is_news = self._is_news or surroundings != self._surroundings
-        if surroundings.servers_are_silent and not self._surroundings.servers_are_silent:
+    def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
+        before, self._surroundings = self._surroundings, surroundings
+        self._is_news = self._is_news or surroundings != before
+        if surroundings.servers_are_silent and not before.servers_are_silent:
             self._needs_server = True
-        self._surroundings = surroundings
+        elif before.servers_are_silent and not surroundings.servers_are_silent:
+            self._server_back_at = now
+        if before.ours and surroundings.ours and _hosts(before.ours) != _hosts(surroundings.ours):
+            self._codes.clear()
 
     def card_changed(self) -> None:
         self._is_news = True
@@ -125,7 +135,8 @@ class Diagnosis:
 
     def absent(self, server: str, now: float) -> None:
         """A server does not have the peer on its list."""
-        self._absent_at, self._is_news = now, True
+        if now >= self._server_back_at + LISTED_AGAIN_S:
+            self._absent_at, self._is_news = now, True
         if self._watches:
             self._log.note(Step.ABSENT, server, now)
 
@@ -159,7 +170,6 @@ class Diagnosis:
             case AttemptFailed(heard):
                 self._has_failed = self._is_news = True
                 self._heard = self._heard or heard
-                self._codes.clear()
             case _:
                 pass
 
@@ -188,12 +198,17 @@ class Diagnosis:
             else:
                 self._log.note(Step.HANDSHAKE, f"to {address}", now)
 
+    def is_here(self) -> None:
+        """The peer is online: what parts us after that is news."""
+        self._codes.clear()
+
     def session_confirmed(self, now: float) -> None:
         self._log.note(Step.SESSION, "keys agreed, messages flow", now)
 
     def left(self, now: float) -> None:
         """The peer has said goodbye."""
         self._has_left, self._path = True, None
+        self._codes.clear()
         self._watches = self._has_failed = False
         self._log.note(Step.LEFT, "the peer has said goodbye", now)
 
@@ -201,6 +216,7 @@ class Diagnosis:
         self._is_blocked = is_blocked
         if is_blocked:
             self._path, self._watches, self._has_failed = None, False, False
+            self._codes.clear()
 
     # --- outputs
 
@@ -249,8 +265,8 @@ class Diagnosis:
         return Findings(
             ours=surroundings.nat,
             theirs=card.nat,
-            our_hosts=frozenset(address.host for address in surroundings.ours),
-            their_hosts=frozenset(address.host for address in self._seen),
+            our_hosts=_hosts(surroundings.ours),
+            their_hosts=_hosts(self._seen),
             heard=self._heard,
             we_are_mapped=bool(mapped),
             they_are_mapped=any(c.kind is CandidateKind.MAPPED for c in candidates),
@@ -285,6 +301,10 @@ def _step(
     if socket != MAIN_SOCKET:
         return Step.CHECKS, "its public address, from another port of ours"
     return Step.CHECKS, _PLACES[kind] if kind is not None else "where it may be"
+
+
+def _hosts(addresses: Iterable[Address]) -> frozenset[str]:
+    return frozenset(address.host for address in addresses)
 
 
 def _name(socket: SocketId) -> str:

@@ -191,7 +191,7 @@ class Peer:
 
     def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
         """What servers say of our own side has changed."""
-        self._diagnosis.set_surroundings(surroundings)
+        self._diagnosis.set_surroundings(surroundings, now)
         self.reach.set_surroundings(surroundings, now)
         self._settle(now)
 
@@ -403,6 +403,7 @@ class Peer:
             path, is_open=sessions.is_open, is_confirmed=sessions.is_confirmed, now=now
         )
         if path is not None and took_s is not None:
+            self._diagnosis.is_here()
             self._events.append(
                 events.PeerConnected(self._network, self.card.peer, self.card.nick, path, took_s)
             )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from natd.core.attempt_log import Step
 from natd.core.card import Card
 from natd.core.checks import LOW_TTL
-from natd.core.diagnosis import HOPE_S, Diagnosis
+from natd.core.diagnosis import HOPE_S, LISTED_AGAIN_S, Diagnosis
 from natd.core.punch_events import AttemptFailed, IntroductionWanted, SampleWanted
 from natd.core.reach_events import PathDown, PathMoved, PathUp, Surroundings
 from natd.core.turns import Turns
@@ -46,8 +46,39 @@ def test_a_verdict_is_told_once_after_an_attempt_has_failed():
     assert verdict(diagnosis).code is VerdictCode.BOTH_RANDOM
     assert diagnosis.told.code is VerdictCode.BOTH_RANDOM
     assert verdict(diagnosis) is None
-    diagnosis.set_surroundings(replace(SURROUNDINGS, rtt_s=0.2))
+    diagnosis.set_surroundings(replace(SURROUNDINGS, rtt_s=0.2), BEGAN)
     assert verdict(diagnosis) is None, "what was learned gives no other reason"
+
+
+def test_attempts_that_fail_alike_are_told_of_once_until_the_peer_was_here_or_we_are_elsewhere():
+    diagnosis = introduced()
+    told = []
+    for number in range(6):
+        at = BEGAN + 100.0 * number
+        if number == 2:
+            diagnosis.take(PathUp(PATH), at)
+            diagnosis.take(PathDown(), at + 1.0)  # keys were never agreed on
+        if number == 3:
+            diagnosis.is_here()
+        if number == 5:
+            elsewhere = (Address("198.51.100.77", 40000),)
+            diagnosis.set_surroundings(replace(SURROUNDINGS, ours=elsewhere), at)
+        diagnosis.take(AttemptFailed(heard=False), at + 10.0)
+        if verdict(diagnosis, 100.0 * number + 10.0) is not None:
+            told.append(number)
+        assert diagnosis.told is not None, "and whoever asks is told at any time"
+    assert told == [0, 3, 5]
+
+
+def test_whom_a_server_misses_that_was_just_started_again_may_yet_return():
+    diagnosis = introduced()
+    diagnosis.set_surroundings(replace(SURROUNDINGS, servers_are_silent=True), BEGAN + 60.0)
+    diagnosis.set_surroundings(SURROUNDINGS, BEGAN + 90.0)
+    codes = []
+    for after_s in (95.0, 90.0 + LISTED_AGAIN_S):
+        diagnosis.absent(SERVER, BEGAN + after_s)
+        codes.append(diagnosis.report(CARD, may_guess=True).verdict.code)
+    assert codes == [VerdictCode.BOTH_RANDOM, VerdictCode.NOT_REGISTERED]
 
 
 def test_a_better_verdict_follows_when_something_was_learned_and_each_only_once():
@@ -64,7 +95,7 @@ def test_a_better_verdict_follows_when_something_was_learned_and_each_only_once(
 def test_after_a_first_sign_of_the_peer_another_verdict_waits_whether_a_path_follows():
     easy = replace(SURROUNDINGS, nat=EASY)
     diagnosis = introduced()
-    diagnosis.set_surroundings(easy)
+    diagnosis.set_surroundings(easy, BEGAN)
     diagnosis.take(AttemptFailed(heard=False), BEGAN + 10.0)
     first = diagnosis.next_verdict(EASY_CARD, may_guess=True, now=BEGAN + 10.0)
     diagnosis.sent([Datagram(ANSWER, THEIRS)], TARGETS, None, BEGAN + 20.0)
@@ -84,7 +115,7 @@ def test_a_server_that_has_not_heard_of_the_peer_yet_does_not_contradict_one_tha
 
 def test_silent_servers_are_blamed_only_where_nobody_else_has_introduced_the_two():
     diagnosis = introduced()
-    diagnosis.set_surroundings(replace(SURROUNDINGS, servers_are_silent=True))
+    diagnosis.set_surroundings(replace(SURROUNDINGS, servers_are_silent=True), BEGAN)
     assert diagnosis.report(CARD, may_guess=True).verdict.code is VerdictCode.NO_SERVER
     diagnosis.introduced("by carol", (THEIRS,), BEGAN + 60.0)
     assert diagnosis.report(CARD, may_guess=True).verdict.code is VerdictCode.BOTH_RANDOM
@@ -166,14 +197,14 @@ def test_another_path_ends_what_is_looked_for():
 
 def test_guessing_is_not_blamed_where_it_is_allowed():
     diagnosis = introduced()
-    diagnosis.set_surroundings(replace(SURROUNDINGS, nat=EASY))
+    diagnosis.set_surroundings(replace(SURROUNDINGS, nat=EASY), BEGAN)
     codes = [diagnosis.report(CARD, may_guess=may).verdict.code for may in (True, False)]
     assert codes == [VerdictCode.GUESS_MISSED, VerdictCode.GUESSING_NOT_ALLOWED]
 
 
 def introduced():
     diagnosis = Diagnosis(Turns())
-    diagnosis.set_surroundings(SURROUNDINGS)
+    diagnosis.set_surroundings(SURROUNDINGS, BEGAN)
     diagnosis.introduced(f"by {SERVER}", (THEIRS,), BEGAN)
     return diagnosis
 
