@@ -1,6 +1,7 @@
 """What `natctl doctor` shows to people: the daemon's answer in, lines out.  Pure.
 
     ok    server  ...                       checks, from ourselves outwards
+    note  server  ...                       fails, but a live path does without it
     FAIL  path    ...
 
     your NAT      ...                       about a peer: both NATs, then what was tried
@@ -54,7 +55,7 @@ def doctor_lines(reply: Json) -> list[Line]:
     """All of it."""
     lines: list[Line] = []
     for check in reply.get("checks", []):
-        lines += _check_lines(check)
+        lines += _check_lines(check, is_noted=check.get("name") in reply.get("notes", ()))
     if reply.get("peer"):
         lines += [[], *_peer_lines(reply)]
         lines.append([])
@@ -71,8 +72,9 @@ def doctor_lines(reply: Json) -> list[Line]:
     return lines
 
 
-def _check_lines(check: Json) -> Iterable[Line]:
-    sign: Span = ("ok    ", "good") if check.get("ok") else ("FAIL  ", "bad")
+def _check_lines(check: Json, *, is_noted: bool) -> Iterable[Line]:
+    failed: Span = ("note  ", "warn") if is_noted else ("FAIL  ", "bad")
+    sign: Span = ("ok    ", "good") if check.get("ok") else failed
     indent = " " * CHECK_INDENT
     first, *others = wrapped(str(check.get("text", "")), CHECK_INDENT)
     yield [sign, (f"{check.get('name')!s:<8}", "bold"), first]

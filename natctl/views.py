@@ -68,7 +68,7 @@ def peers_lines(reply: Json, *, with_nats: bool = False) -> list[Line]:
     peers = reply.get("peers", [])
     name = str(reply.get("network", ""))
     if not peers:
-        return [[(name, "bold"), "  nobody else has been here yet"]]
+        return [[(name, "bold"), "  nobody else has been here yet"], *_problem_lines(reply)]
     order = list(STATE_SIGNS)
     rows = sorted(peers, key=lambda peer: (_rank(order, peer), str(peer.get("nick"))))
     online = sum(peer.get("state") == "online" for peer in peers)
@@ -84,6 +84,16 @@ def peers_lines(reply: Json, *, with_nats: bool = False) -> list[Line]:
             words = f"NAT, {whose}: {report.get('words')}"
             lines += [[(f"   {line}", "dim")] for line in _wrapped(words, 3)]
     return lines
+
+
+def _problem_lines(reply: Json) -> list[Line]:
+    """Why nobody may be heard of."""
+    problem = reply.get("problem")
+    if problem is None:
+        return []
+    first, *others = _wrapped(str(problem.get("text", "")), 2)
+    lines: list[Line] = [[("! ", "bad"), first], *(["  ", line] for line in others)]
+    return [*lines, [("  " + str(problem.get("hint")), "dim")]]
 
 
 def networks_lines(reply: Json) -> list[Line]:

@@ -315,7 +315,16 @@ class Commands:
                 self._network(request)  # A name that is wrong is told.
             return self._report.doctor(None)
         network = self._network(request)
-        return self._report.doctor((network, self._parts.book.peer_named(network.id, peer)))
+        try:
+            known = self._parts.book.peer_named(network.id, peer)
+        except CommandError as error:
+            if error.code != "unknown_peer":
+                raise
+            of_ourselves = self._report.doctor_of_unmet(network, error.text)
+            if of_ourselves is None:
+                raise
+            return of_ourselves
+        return self._report.doctor((network, known))
 
     async def _identity(self, request: Json) -> Json:
         return self._report.identity()

@@ -6,7 +6,7 @@
 
 and about a peer also
 
-    {"peer", "state", "next_try_s", "path", "technique", "why", "nats": {"ours", "theirs"},
+    {"peer", "state", "next_try_s", "path", "notes", "technique", "why", "nats": {"ours", "theirs"},
      "attempt": {"age_s", "missing", "missing_after", "steps": [{"at_s", "last_at_s", "step",
      "detail", "count", "sockets"}]}}
 
@@ -14,6 +14,8 @@ Rules:
 - Checks go from ourselves outwards: socket, store, clock, servers, UDP, NAT, router, IPv6, LAN,
   path.
 - A check fails only where somebody can do something about it, and then says what.
+- Asked about a peer with a live path, the verdict is about that path: checks that fail all the
+  same are named in `notes`, and stand in nobody's way.
 - It changes nothing and sends nothing: everything is known already.
 """
 
@@ -37,6 +39,9 @@ Row = dict[str, Any]
 
 REGISTERED = "registered"
 """The state of a server that has us on its list."""
+
+STARTING = "starting"
+"""Of one that has been asked, and has not had the time to answer."""
 
 FORBIDDING = ("EPERM", "EACCES")
 """Errors by which this system itself refuses to send."""
@@ -104,19 +109,42 @@ class Doctor:
             reply["checks"] = [*own, self._path_check(*target, told)]
             reply |= self._peer_rows(*target, told)
             text, found = self._peer_verdict(*target, told, own)
-        helps = () if found is None else found.helps
+            if reply["path"] is not None:
+                reply["notes"] = _failed(own)
         return {
             **reply,
             "verdict": text,
             "verdict_code": None if found is None else str(found.code),
             "why": None if found is None else found.why,
-            "helps": [{"code": str(each), "text": self._help(each, target)} for each in helps],
+            "helps": self._help_rows(found, target),
+        }
+
+    def examine_unmet(self, network: JoinedNetwork, text: str) -> Row | None:
+        """Ourselves, where somebody is asked about whom this network's silent servers never told
+        us of: that is why.  None while a server answers or may still; `text` is for people."""
+        found = self.judge_servers(network)
+        if found is None:
+            return None
+        own = self.examine(None)
+        hint = "see below: without a server nobody is heard of, unless on this LAN"
+        return {
+            **own,
+            "checks": [*own["checks"], _check("peer", False, text, hint)],
+            "peer": None,
+            "path": None,
+            "verdict": _sentence(f"{text}: {found.why}"),
+            "verdict_code": str(found.code),
+            "why": found.why,
+            "helps": self._help_rows(found, None),
         }
 
     # --- ourselves
 
-    def judge_servers(self) -> Verdict:
-        """Why no server of a network answers."""
+    def judge_servers(self, network: JoinedNetwork) -> Verdict | None:
+        """Why no server of this network answers; None while one does, or may still."""
+        states = {server.state for server in self._parts.servers(network.id)}
+        if not states or states & {REGISTERED, STARTING}:
+            return None
         return judge_servers(udp_works=self._udp_works())
 
     def socket_check(self) -> Row:
@@ -170,7 +198,7 @@ class Doctor:
             return _check("udp", True, "gets through, though no server answers")
         if not states:
             return _check("udp", True, "not tried: there is no server to ask")
-        if "starting" in states:
+        if STARTING in states:
             return _check("udp", True, "asked, no answer yet")
         hint = "let UDP out in this machine's firewall and the router, or try another network"
         return _check("udp", False, "nothing has answered: it looks blocked", hint)
@@ -206,7 +234,7 @@ class Doctor:
         return [known for known in found if known is not None]
 
     def _own_verdict(self, checks: list[Row]) -> tuple[str, Verdict | None]:
-        failed = list(dict.fromkeys(check["name"] for check in checks if not check["ok"]))
+        failed = _failed(checks)
         if not self._parts.book.networks:
             return (
                 "This daemon has joined no network: natctl join NETWORK --server HOST:PORT.",
@@ -216,7 +244,7 @@ class Doctor:
             return "This machine itself forbids natd to send: look at its firewall.", None
         states = self._server_states()
         if states and set(states) == {"lost"}:
-            found = self.judge_servers()
+            found = judge_servers(udp_works=self._udp_works())
             near = ""
             if found.code is VerdictCode.UDP_BLOCKED and self._router_answers():
                 near = " (the router here does answer, so it is beyond it)"
@@ -283,10 +311,7 @@ class Doctor:
             return f"Nothing has been heard of {name} since natd was started.", None
         if told.verdict is None:
             if known.peer in self._parts.online.get(network.id, ()):
-                text, found = self._own_verdict(checks)
-                if text == HARD_NAT:
-                    text = f"{name} is connected directly, although this NAT is of the hard kind."
-                return text, found
+                return _connected_words(name, _failed(checks)), None
             return f"There is a direct path to {name}, and keys are being agreed on.", None
         views = self._parts.peers(network.id)
         trying = any(v.peer == known.peer and v.state is PeerState.PUNCHING for v in views)
@@ -294,9 +319,15 @@ class Doctor:
             return f"The way to {name} is being looked for; ask again in ten seconds.", None
         return f"No path to {name}: {told.verdict.text}.", told.verdict
 
-    def _help(self, help_: Help, target: tuple[JoinedNetwork, KnownPeer] | None) -> str:
+    def _help_rows(
+        self, found: Verdict | None, target: tuple[JoinedNetwork, KnownPeer] | None
+    ) -> list[Row]:
         peer = "PEER" if target is None else shell_name(target[1])
-        return HELP_TEXTS[help_].format(port=self._parts.sockets.port, peer=peer)
+        port = self._parts.sockets.port
+        return [
+            {"code": str(each), "text": HELP_TEXTS[each].format(port=port, peer=peer)}
+            for each in (() if found is None else found.helps)
+        ]
 
     def _joined(self) -> list[JoinedNetwork]:
         return sorted(self._parts.book.networks.values(), key=lambda network: network.name)
@@ -329,6 +360,19 @@ def seconds_until(at: float | None, now: float) -> float | None:
 
 def _global_ipv6() -> Sequence[str]:
     return [host for host in local_addresses() if ":" in host and not is_private(host)]
+
+
+def _failed(checks: list[Row]) -> list[str]:
+    return list(dict.fromkeys(check["name"] for check in checks if not check["ok"]))
+
+
+def _connected_words(name: str, failed: list[str]) -> str:
+    """Of a peer with a live path: what fails besides is none of its concern."""
+    if not failed:
+        return "All is well."
+    if failed == ["nat"]:
+        return f"{name} is connected directly, although this NAT is of the hard kind."
+    return f"{name} is connected directly; to look at, though not for this: {', '.join(failed)}."
 
 
 def _sentence(text: str) -> str:

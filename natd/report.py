@@ -8,7 +8,7 @@ from natd.address_book import CHANGED, JoinedNetwork, KnownPeer, full_name, shel
 from natd.chronicle import ms, nat_row, path_row
 from natd.core.presence import PeerView
 from natd.core.types import PeerState, peer_id_text, peer_tag
-from natd.doctor import REGISTERED, Doctor, seconds_until
+from natd.doctor import Doctor, seconds_until
 from natd.lifetime_words import lifetime_row
 from natd.nat_words import nats_row
 from natd.networks import Networks
@@ -75,7 +75,7 @@ class Report:
 
     def peers(self, network: JoinedNetwork) -> Row:
         rows = [self._peer_row(known, view) for known, view in self._views(network)]
-        return {"network": network.name, "peers": rows}
+        return {"network": network.name, "peers": rows, "problem": self._server_problem(network)}
 
     def identity(self) -> Row:
         peer = self._parts.identity.peer
@@ -100,11 +100,8 @@ class Report:
         for text in parts.names.problems.values():
             rows.append(_problem("unresolvable", text, "check the name and this machine's DNS"))
         for network in self._joined():
-            states = [server.state for server in parts.servers(network.id)]
-            if states and REGISTERED not in states and "starting" not in states:
-                why = self._doctor.judge_servers().why
-                text = f"{network.name}: {why}"
-                rows.append(_problem("server_down", text, "natctl doctor says more"))
+            if (silent := self._server_problem(network)) is not None:
+                rows.append(silent)
             for known in parts.book.peers(network.id):
                 if known.trust == CHANGED:
                     text = f"{full_name(known)} in {network.name} has another key than before"
@@ -115,6 +112,16 @@ class Report:
     def doctor(self, target: tuple[JoinedNetwork, KnownPeer] | None) -> Row:
         """See `natd.doctor`; `target` is the peer in question."""
         return self._doctor.examine(target)
+
+    def doctor_of_unmet(self, network: JoinedNetwork, text: str) -> Row | None:
+        """Why somebody was never heard of, as `text` says, where that is our servers' silence."""
+        return self._doctor.examine_unmet(network, text)
+
+    def _server_problem(self, network: JoinedNetwork) -> Row | None:
+        found = self._doctor.judge_servers(network)
+        if found is None:
+            return None
+        return _problem("server_down", f"{network.name}: {found.why}", "natctl doctor says more")
 
     def _joined(self) -> list[JoinedNetwork]:
         return sorted(self._parts.book.networks.values(), key=lambda network: network.name)

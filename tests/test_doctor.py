@@ -180,6 +180,12 @@ def test_a_peer_with_a_path_is_not_said_to_have_none_because_a_server_is_lost() 
     assert not [line for line in lines if line.startswith("No path")]
 
 
+def test_what_fails_beside_a_live_path_is_a_note() -> None:
+    reply = {**REPLY, "state": "online", "path": {"kind": "direct"}, "notes": ["nat"], "helps": []}
+    assert [line[:10] for line in shown(reply)[:2]] == ["ok    sock", "note  nat "]
+    assert not [line for line in shown(reply) if line.startswith("FAIL")]
+
+
 def test_an_answer_of_an_older_daemon_is_shown_too() -> None:
     older = {"checks": [{"name": "path", "ok": True, "text": "fine"}], "verdict": "All is well."}
     assert shown(older) == ["ok    path    fine", "All is well."]
@@ -208,6 +214,15 @@ def test_without_an_answer_of_any_server_the_verdict_comes_within_ten_seconds(
         (problem,) = alice.request("status")["problems"]
         assert problem["code"] == "server_down"
         assert problem["text"] == f"demo: {report['why']}"
+
+        # Of a peer nothing could be heard: that was all that was said.
+        about_bob = alice.request("doctor", peer="bob")
+        assert (about_bob["verdict_code"], about_bob["peer"]) == ("udp-blocked", None)
+        assert about_bob["helps"] == report["helps"] != []
+        assert about_bob["verdict"] == f"No peer 'bob' here (known: nobody yet): {report['why']}."
+        failed = [check["name"] for check in about_bob["checks"] if not check["ok"]]
+        assert failed == ["server", "udp", "peer"]
+        assert alice.request("peers")["problem"] == problem
 
 
 def shown(reply: dict[str, Any]) -> list[str]:

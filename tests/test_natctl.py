@@ -336,6 +336,22 @@ def test_doctor_fails_when_a_check_fails(
     ]
 
 
+def test_doctor_of_a_peer_with_a_live_path_does_not_fail_for_what_else_fails(
+    natd: FakeDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = {"name": "server", "ok": False, "text": "no answer", "hint": "start it"}
+    path = {"name": "path", "ok": True, "text": "direct", "hint": None}
+    words = "bob#bbbb is connected directly; to look at, though not for this: server."
+    live = {"checks": [server, path], "peer": BOB, "path": PATH, "notes": ["server"]}
+    natd.answers["doctor"] = {**live, "verdict": words}
+    assert run(["doctor", "bob"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "note  server  no answer"
+    assert shown[-1] == words
+    natd.answers["doctor"] = {**live, "path": None, "notes": [], "verdict": "No path."}
+    assert run(["doctor", "bob"]) == 1
+
+
 def test_retry_says_whom_it_looks_for(natd: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
     """The back-off of the attempts could be ended by programs only."""
     assert run(["retry"]) == 0

@@ -200,3 +200,20 @@ def test_the_daemon_answers_while_its_server_is_dead(pair: Pair) -> None:
     sent = pair.json("alice", "send", "demo", "still there?", "--wait", "20")
     assert len(sent["delivered"]) == 1
     assert time.monotonic() - began < 5.0
+
+
+def test_doctor_of_a_connected_peer_is_content_although_every_server_is_lost(pair: Pair) -> None:
+    """It failed, with the verdict of a machine that reaches nobody and with what would help."""
+    limit = time.monotonic() + 60.0
+    while pair.json("alice", "status")["networks"][0]["servers"][0]["state"] != "lost":
+        assert time.monotonic() < limit
+        time.sleep(0.2)
+    reply = pair.json("alice", "doctor", "bob")
+    assert (reply["notes"], reply["helps"], reply["verdict_code"]) == (["server"], [], None)
+    shown = pair.natctl("alice", "doctor", "bob")
+    tag = reply["peer"]["tag"]
+    assert shown.splitlines()[-1] == (
+        f"bob#{tag} is connected directly; to look at, though not for this: server."
+    )
+    assert "note  server" in shown
+    pair.natctl("alice", "doctor", code=1)

@@ -79,6 +79,18 @@ def test_the_words_for_the_worst_nat_fit_a_terminal() -> None:
     assert f"         filtering probably {hard}, allocation preserving" in rows
 
 
+def test_where_nobody_has_been_heard_of_it_is_told_that_no_server_answers() -> None:
+    """Behind a firewall without UDP that nobody has been here yet was all that was said."""
+    problem = {"code": "server_down", "text": "demo: nothing answers", "hint": "natctl doctor"}
+    lines = shown(peers_lines({"network": "demo", "peers": [], "problem": problem}))
+    assert lines == [
+        "demo  nobody else has been here yet",
+        "! demo: nothing answers",
+        "  natctl doctor",
+    ]
+    assert len(shown(peers_lines({"network": "demo", "peers": [], "problem": None}))) == 1
+
+
 def test_status_tells_how_long_the_nat_keeps_a_flow_where_that_is_known() -> None:
     nat = {"mapping": "endpoint-independent", "filtering": "unknown", "allocation": "random"}
     me = {"nick": "alice", "id": "a" * 52, "udp": "[::]:1", "observed": [], "nat": nat}
