@@ -214,10 +214,24 @@ def _judge_nats(found: Findings) -> Verdict:
         return _judge_guess(found)
     return Verdict(
         VerdictCode.SILENT,
-        "no packet of the peer's arrives here: it has gone, or a firewall between the two blocks "
-        "UDP",
+        f"no packet of the peer's arrives here: it has gone, {_unknown_nat(found)}or a firewall "
+        "between the two blocks UDP",
         (Help.START_PEER, Help.FIREWALL, *_usual(found)),
     )
+
+
+def _unknown_nat(found: Findings) -> str:
+    """Where one NAT is of the hard kind and the other is not known, that may be all there is."""
+    for hard, other, whose, others in (
+        (found.ours, found.theirs, "our NAT", "the peer's"),
+        (found.theirs, found.ours, "the peer's NAT", "ours"),
+    ):
+        if hard.is_hard and other.mapping is Mapping.UNKNOWN:
+            return (
+                f"or {whose}, which uses another port for every destination, can't meet "
+                f"{others}, of which nothing is known yet, "
+            )
+    return ""
 
 
 def _judge_two_hard(found: Findings) -> Verdict:

@@ -38,6 +38,15 @@ def test_two_nats_are_judged_the_same_from_either_side(ours, theirs, code):
     assert judge(replace(APART, ours=theirs, theirs=ours)).code is code
 
 
+def test_of_a_hard_nat_and_an_unknown_one_what_is_known_is_said():
+    ours = judge(replace(APART, ours=RANDOM))
+    theirs = judge(replace(APART, theirs=COUNTING))
+    assert (ours.code, theirs.code) == (VerdictCode.SILENT, VerdictCode.SILENT)
+    assert "our NAT, which uses another port" in ours.why
+    assert "the peer's NAT, which uses another port" in theirs.why
+    assert "NAT" not in judge(APART).why
+
+
 @pytest.mark.parametrize("hard", [RANDOM, COUNTING, BLOCK, UNSURE])
 def test_where_guessing_is_not_allowed_a_secret_is_what_would_help(hard):
     stranger = replace(APART, ours=hard, theirs=EASY, may_guess=False)
