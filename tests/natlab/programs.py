@@ -55,6 +55,11 @@ class Peer:
         await self.client.open()
         self._listening = await self.witness.start(self.client)
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether its events still come."""
+        return self._listening is not None and not self._listening.done()
+
     async def close(self) -> None:
         if self._listening is not None:
             self._listening.cancel()

@@ -8,9 +8,11 @@ README; CI has less time, and the bulk of the runs in virtual time, `tests/test_
 import asyncio
 import os
 import time
+from pathlib import Path
 
 import pytest
 
+from natd.ipc import IpcError
 from tests.fabric import Weather
 from tests.nat import ADDRESS_RESTRICTED, FULL_CONE, LINUX, PORT_RESTRICTED
 from tests.natlab.kernel_internet import KernelInternet
@@ -26,6 +28,9 @@ MEET_LIMIT_S = 25.0
 """For all pairs at once, on a machine that does other things, too."""
 
 CHAT_LIMIT_S = 10.0
+
+MOST_TOLD = 6
+"""Pairs of which everything is told where a run has failed."""
 
 EASY = {
     "open": None,
@@ -162,10 +167,12 @@ async def everybody_meets(peers, network, server):
     deadline = time.monotonic() + MEET_LIMIT_S
     while (missing := not_online(peers, network)) and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
-    assert not missing, f"{network}: {missing}; {[p.witness.all_of('verdict') for p in peers]}"
+    assert not missing, await what_is_known(peers, network, missing)
     sent = await peers[0].client.send(network, f"hello {network}")
-    for peer in peers[1:]:
-        await peer.witness.wait_for("message", CHAT_LIMIT_S, message=sent["message"])
+    deadline = time.monotonic() + CHAT_LIMIT_S
+    while (deaf := not_told(peers, sent["message"])) and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    assert not deaf, await what_is_known(peers, network, deaf)
     for peer in peers:
         await peer.client.request("leave", network=network, purge=True)
 
@@ -185,6 +192,45 @@ def not_online(peers, network):
             if other is not peer and other.name not in online
         ]
     return missing
+
+
+def not_told(peers, message):
+    """Of the first one's message: who has not heard it."""
+    return [
+        (peers[0].name, peer.name)
+        for peer in peers[1:]
+        if peer.witness.first("message", message=message) is None
+    ]
+
+
+async def what_is_known(peers, network, missing):
+    """What each side of the pairs that are missing says of the other, what each daemon has used
+    of the machine, and how loaded that is."""
+    by_name = {peer.name: peer for peer in peers}
+    lines = [f"{network}, of {len(peers)} peers {len(missing)} words are missing: {missing}"]
+    lines.append(f"load {os.getloadavg()}, CPU seconds { ({p.name: cpu_s(p) for p in peers}) }")
+    for name, other in missing[:MOST_TOLD]:
+        for asked, about in ((name, other), (other, name)):
+            try:
+                reply = await by_name[asked].client.request("doctor", network=network, peer=about)
+            except IpcError as error:
+                lines.append(f"{asked} of {about}: {error}")
+                continue
+            lines.append(f"{asked} of {about}: {reply['state']}, {reply['verdict']}")
+            lines += [f"    {step}" for step in (reply["attempt"] or {}).get("steps", [])]
+            lines += [f"    {check}" for check in reply["checks"] if not check["ok"]]
+            if not by_name[asked].is_heard:
+                lines.append("    its events are not heard any more")
+    return "\n".join(lines)
+
+
+def cpu_s(peer):
+    """What a daemon has used so far; 0 where it has ended."""
+    try:
+        fields = Path(f"/proc/{peer.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def chat(one, other, limit_s=CHAT_LIMIT_S):
