@@ -1,6 +1,7 @@
 """`join` and `leave`."""
 
 import os
+import shlex
 import time
 
 import click
@@ -264,7 +265,9 @@ class Arrival:
     def _failed(self, wait_s: float) -> bool:
         if not self._online:
             self._output.error(
-                "no_path", f"no peer connected within {wait_s:g} s", "`natctl peers` says more"
+                "no_path",
+                f"no peer connected within {wait_s:g} s",
+                f"`natctl peers --network {shlex.quote(self._network)}` says more",
             )
         return bool(self._online)
 
