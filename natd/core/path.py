@@ -2,17 +2,32 @@
 
     quiet ──(silence for as long as its keepalive, or data unanswered)──► probing ──► over
       ▲                                                                     │
-      └────────────────── anything authentic heard on it ───────────────────┘
+      └───────── anything authentic heard on it; an answer, once in doubt ──┘
 
 Rules:
 - Anything authentic that is heard on a path proves it; checks fill in where data is silent.
+- A path in doubt is proved by an answer alone: that we hear the peer is not that it hears us.
 - The ladder of probes is dense at first, as in QUIC, and stretched where the round trip is long:
   before two round trips no silence means anything.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from random import Random
 
+from natd.core.schedule import jittered
 from natd.core.types import Address, PathKind, PathReport, SocketId
+
+KEEPALIVE_S = 15.0
+"""RFC 8445, section 11, and shorter than the 30 s that the stingiest common NATs keep a flow."""
+
+KEEPALIVE_JITTER = 0.1
+STANDBY_S = 25.0
+"""Short of those 30 s, jitter and a repetition included: a standby is warm or it is none."""
+
+BUSY_CHECK_S = 1.5
+"""While somebody says something every few seconds, silence is filled with checks: whose NAT has
+forgotten its mapping can't be told by anybody else, and mends it by sending anything."""
 
 YOUNG_S = 2.0
 CONFIRM_AFTER_S = 3.0
@@ -116,6 +131,10 @@ class Path:
         since = self.probing_since
         return since is not None and now >= since + GAP_ROUND_TRIPS * self.rtt_s
 
+    def wants_answer(self, now: float) -> bool:
+        """Whether what is heard on it does not prove that we are heard there, too."""
+        return self.suspected or self.is_in_doubt(now)
+
     def due(self, *, in_use: bool) -> float:
         """When something is to be done about it."""
         if self.probing_since is None:
@@ -134,6 +153,12 @@ class Path:
         """When it is given up, once it is probed."""
         assert self.probing_since is not None
         return self.probing_since + (LOST_AFTER_S if in_use else STANDBY_LOST_AFTER_S)
+
+    def arm(self, wait_s: float, random: Random, now: float) -> None:
+        """It may be silent for about so long from here on."""
+        self.keepalive_at = now + jittered(wait_s, KEEPALIVE_JITTER, random)
+        if now < self.since + YOUNG_S:
+            self.keepalive_at = min(self.keepalive_at, self.since + CONFIRM_AFTER_S)
 
     def timed(self, rtt_s: float) -> None:
         """A check on it was answered."""
@@ -174,3 +199,12 @@ def is_better(path: Path, current: Path, in_use_s: float) -> bool:
         return False
     gain_s = current.rtt_s - path.rtt_s
     return gain_s > BETTER_RTT_S and gain_s > BETTER_RTT_SHARE * current.rtt_s
+
+
+def in_place_of(current: Path, paths: Iterable[Path], now: float) -> Path | None:
+    """The best of those heard since the path in use has been asked in vain, if any."""
+    since = current.probing_since
+    if since is None or not current.is_in_doubt(now):
+        return None
+    heard = (path for path in paths if path is not current and path.heard_at > since)
+    return min(heard, key=cost, default=None)

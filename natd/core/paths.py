@@ -10,6 +10,8 @@ through both ways (`path`).  Of all there are, two are looked after:
 Rules:
 - A path is only ever added by an answer to a check of ours, so nobody can move a session by
   replaying its datagrams from elsewhere.
+- A path in doubt is cleared by an answer alone: a NAT that has become another one lets the peer's
+  checks in by the mapping that it gives us no more, and ours arrive no more.
 - A better path replaces the one in use at once when it is of a better kind, and a suspected one
   is replaced by any that answers.  What was true of a path a while ago counts for nothing: only
   one that was heard within `FRESH_S` is taken into use.
@@ -25,7 +27,16 @@ from random import Random
 
 from natd.core.candidates import TargetBudget
 from natd.core.checks import Answered, Checks
-from natd.core.path import CONFIRM_AFTER_S, YOUNG_S, Path, cost, is_better
+from natd.core.path import (
+    BUSY_CHECK_S,
+    CONFIRM_AFTER_S,
+    KEEPALIVE_S,
+    STANDBY_S,
+    Path,
+    cost,
+    in_place_of,
+    is_better,
+)
 from natd.core.path_events import (
     GapClosed,
     PathChosen,
@@ -35,20 +46,11 @@ from natd.core.path_events import (
     PathSuspected,
 )
 from natd.core.roaming import Roaming
-from natd.core.schedule import earliest, jittered
+from natd.core.schedule import earliest
 from natd.core.types import Address, Datagram, PathKind, PathReport, SocketId
 
-KEEPALIVE_S = 15.0
-"""RFC 8445, section 11, and shorter than the 30 s that the stingiest common NATs keep a flow."""
-
-KEEPALIVE_JITTER = 0.1
-STANDBY_S = 25.0
-"""Short of those 30 s, jitter and a repetition included: a standby is warm or it is none."""
-
-BUSY_CHECK_S = 1.5
 BUSY_FOR_S = 15.0
-"""While somebody says something every few seconds, silence is filled with checks: whose NAT has
-forgotten its mapping can't be told by anybody else, and mends it by sending anything."""
+"""For how long somebody counts as speaking after what was said last."""
 
 MOST_PATHS = 4
 FORGET_AFTER_S = 60.0
@@ -74,6 +76,7 @@ class Paths:
         self._busy_until = 0.0
         self._roaming = Roaming(checks, budget)
         self._told_suspected = False
+        self._asked_back_at = float("-inf")
         self._datagrams: list[Datagram] = []
         self._events: deque[PathsEvent] = deque()
 
@@ -110,7 +113,7 @@ class Paths:
         """Use this path from here on: the mapping of the one in use is about to end, and it is
         kept only until it does."""
         old, new = self._in_use, self._paths.get((address, socket))
-        if new is not None and old is not None and new is not old:
+        if new and old and new is not old:
             old.retired, new.retired = True, False
             self._take(new, now)
             self._prune(now)
@@ -138,7 +141,9 @@ class Paths:
         if is_data and not is_nomination:
             self._busy_until = now + BUSY_FOR_S
         path = self._paths.get((address, socket))
-        if path is not None:
+        if path is not None and path.wants_answer(now):
+            self._ask_back(path, now)
+        elif path is not None:
             self._close_gap(path, now, by_peer=True)
             self._prove(path, now)
             if path is not self._in_use:
@@ -199,9 +204,7 @@ class Paths:
 
     def handle_timer(self, now: float) -> None:
         path = self._in_use
-        if path is None:
-            return
-        if now >= path.due(in_use=True):
+        if path is not None and now >= path.due(in_use=True):
             self._look_after(path, now)
         standby = self._standby
         if standby is not None and now >= standby.due(in_use=False):
@@ -282,6 +285,13 @@ class Paths:
         path.probes += 1
         self._datagrams.append(self._checks.request(path.address, path.socket, now))
 
+    def _ask_back(self, path: Path, now: float) -> None:
+        """The peer is heard on a path in doubt: whether we are heard, too, its answer tells."""
+        if now - self._asked_back_at >= path.doubt_s:
+            self._asked_back_at = now
+            self._close_gap(path, now, by_peer=True)
+            self._datagrams.append(self._checks.request(path.address, path.socket, now))
+
     def _ask_others(self, now: float) -> None:
         for other in self._paths.values():
             if other is not self._in_use:
@@ -308,9 +318,7 @@ class Paths:
             wait_s = max(STANDBY_S, wait_s)
         elif now < self._busy_until:
             wait_s = BUSY_CHECK_S
-        path.keepalive_at = now + jittered(wait_s, KEEPALIVE_JITTER, self._random)
-        if now < path.since + YOUNG_S:
-            path.keepalive_at = min(path.keepalive_at, path.since + CONFIRM_AFTER_S)
+        path.arm(wait_s, self._random, now)
 
     # --- private: which one
 
@@ -321,7 +329,7 @@ class Paths:
         best = min(fit, key=cost, default=None)
         if current is not None and best is not None:
             stays = best is current or not is_better(best, current, now - self._chosen_at)
-            best = self._in_place_of(current, now) if stays else best
+            best = in_place_of(current, self._paths.values(), now) if stays else best
         if best is not None:
             self._take(best, now)
         else:
@@ -357,14 +365,6 @@ class Paths:
         if is_told or now - current.heard_at >= current.doubt_s:
             path.retired = False
             self._take(path, now)
-
-    def _in_place_of(self, current: Path, now: float) -> Path | None:
-        """The best of those heard since the path in use has been asked in vain, if any."""
-        since = current.probing_since
-        if since is None or not current.is_in_doubt(now):
-            return None
-        heard = (p for p in self._paths.values() if p is not current and p.heard_at > since)
-        return min(heard, key=cost, default=None)
 
     def _elect(self) -> None:
         """The standby is the best of those that are not in use and did not fail to answer."""

@@ -11,9 +11,12 @@ from natd.core.checks import Checks, answer
 from natd.core.path import (
     BETTER_RTT_AFTER_S,
     BETTER_RTT_SAMPLES,
+    BUSY_CHECK_S,
     CONFIRM_AFTER_S,
+    KEEPALIVE_S,
     LEAST_PATIENCE_S,
     LOST_AFTER_S,
+    STANDBY_S,
 )
 from natd.core.path_events import (
     GapClosed,
@@ -23,13 +26,10 @@ from natd.core.path_events import (
     PathSuspected,
 )
 from natd.core.paths import (
-    BUSY_CHECK_S,
     BUSY_FOR_S,
     FORGET_AFTER_S,
-    KEEPALIVE_S,
     MOST_PATHS,
     MOVED_HOLD_OF_ONE_S,
-    STANDBY_S,
     Paths,
 )
 from natd.core.types import MAIN_SOCKET, Address, PathKind, SocketId
@@ -165,19 +165,40 @@ def test_a_timer_that_was_handled_is_later_whatever_the_rounding():
             assert after is None or after > timer
 
 
-def test_a_suspected_path_stays_in_use_and_recovers_by_anything_authentic():
+def test_a_suspected_path_stays_in_use_and_recovers_by_an_answer():
+    """What the peer sends shows that we may be reached there; not that we reach it."""
     lab = Lab(answers=False)
     lab.add(THEIRS)
     lab.paths.probe(lab.now)
     lab.run(5.0)
+    lab.sent.clear()
+    lab.hear(THEIRS)
     assert not lab.paths.healthy
     assert lab.paths.in_use == (THEIRS, MAIN_SOCKET)
-    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=False)
-    lab.drain()
+    assert [check.address for _, check in lab.sent] == [THEIRS], "it is asked at once"
+    lab.hear(THEIRS)
+    assert len(lab.sent) == 1, "and not by every packet"
+    lab.answers = True
+    lab.run(1.0)
+    lab.hear(THEIRS)
+    lab.run(0.1)
     assert lab.paths.healthy
     assert len(lab.take(PathRecovered)) == 1
+    lab.answers = False
     lab.run(60.0)
     assert len(lab.take(PathSuspected)) == 2, "it may be suspected again"
+
+
+def test_a_suspected_path_that_was_left_is_not_come_back_to_by_what_is_heard_there():
+    lab = Lab(answers=False)
+    lab.add(LAN, PathKind.LAN)
+    lab.add(THEIRS)
+    lab.answers = {THEIRS}
+    lab.paths.probe(lab.now)
+    lab.run(3.0)
+    assert lab.paths.in_use == (THEIRS, MAIN_SOCKET)
+    lab.hear(LAN)
+    assert lab.paths.in_use == (THEIRS, MAIN_SOCKET)
 
 
 def test_a_suspected_path_is_replaced_by_any_that_answers_whatever_its_kind():
@@ -501,6 +522,10 @@ class Lab:
 
     def add(self, address, kind=PathKind.DIRECT, rtt_s=0.05):
         self.paths.add(address, MAIN_SOCKET, kind, "simultaneous-open", rtt_s, self.now)
+        self.drain()
+
+    def hear(self, address, *, is_data=False):
+        self.paths.heard(address, MAIN_SOCKET, PathKind.DIRECT, self.now, is_data=is_data)
         self.drain()
 
     def time(self, address, rtt_s, count):

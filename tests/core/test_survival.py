@@ -138,6 +138,7 @@ CELLS = (
     Cell(mapping_becomes_random, (PORT_RESTRICTED, ADDRESS_RESTRICTED), REPAIRED_S),
     Cell(mapping_becomes_random, (FULL_CONE, None), REPAIRED_S),
     Cell(mapping_becomes_random, (FULL_CONE, PORT_RESTRICTED), BACK_S, alone_s=GUESSED_S),
+    Cell(mapping_becomes_random, (PORT_RESTRICTED, PORT_RESTRICTED), BACK_S, alone_s=GUESSED_S),
 )
 
 
