@@ -258,8 +258,9 @@ class Punch:
                 self._events.append(FreshSocketWanted())
             else:
                 self._events.append(SampleWanted(self._targets.socket))
-                turn = attempt.round
-                self._targets.use_agreed_ports(self._places, self._nats, turn, now)
+                self._targets.use_agreed_ports(
+                    self._places, self._nats, attempt.round, now, is_alone=attempt.is_alone
+                )
         if attempt.sample_by is not None and attempt.sample_by <= now:
             attempt.sample_by = None
             attempt.unanswered += 1
