@@ -213,7 +213,8 @@ class Punch:
 
     @property
     def next_try_at(self) -> float | None:
-        """When it goes on with something further than the checks under way; None: not at all."""
+        """When something further than the checks under way is tried, or what is being tried ends
+        for want of an answer; None: nothing is tried."""
         attempt = self._attempt
         if attempt is None or attempt.settled:
             return None

@@ -14,6 +14,7 @@ from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 
 from frontends.chat import ChatScreen
+from frontends.chatroom import REFRESH_S
 from natd.ipc import RequestError, UnreachableError
 
 Json = dict[str, Any]
@@ -128,6 +129,17 @@ def test_a_daemon_that_goes_away_and_comes_back_loses_nothing() -> None:
         await chat.shows("● bob direct")
         assert "away" not in chat.row(-2)
         assert chat.natd.texts == ["meanwhile"]
+
+    with_chat(scenario)
+
+
+def test_who_is_here_is_shown_as_soon_as_a_daemon_that_is_back_has_told() -> None:
+    async def scenario(chat: "Chat") -> None:
+        chat.natd.report("daemon_lost")
+        await chat.shows("? bob")
+        chat.natd.takes_s = 0.2
+        chat.natd.report("daemon_back")
+        await chat.shows("● bob direct", REFRESH_S / 2)
 
     with_chat(scenario)
 
@@ -344,6 +356,8 @@ class Daemon:
 
     def __init__(self) -> None:
         self.is_away = False
+        self.takes_s = 0.0
+        """A request."""
         self.refuses: RequestError | None = None
         self.rows: list[Json] = []
         self._ids = itertools.count(101)
@@ -367,6 +381,8 @@ class Daemon:
     async def request(self, do: str, *, waiting_s: float = 0.0, **fields: Any) -> Json:
         if self.is_away:
             raise UnreachableError("natd went away")
+        if self.takes_s:
+            await asyncio.sleep(self.takes_s)
         peer = {**BOB, "state": "online", "path": PATH, "verdict": None, "queued": 0}
         network = {"name": "demo", "nick": "alice", "servers": []}
         answers: dict[str, Json] = {
