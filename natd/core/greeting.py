@@ -15,7 +15,8 @@ Rules:
 - Who was lost is greeted as well: if it was started again it does not know our checks any more,
   and has no other way to learn where we are.
 - In an open network everybody knows the tag and can seal a card.  Opening one costs up to half a
-  millisecond, so no more are opened than `OPENED_RATE` a second, whoever sends them.
+  millisecond, so no more are opened than `OPENED_RATE` a second, and of one host a part of those.
+  What is sealed with another key costs next to nothing and leaves room for what is not.
 """
 
 import struct
@@ -24,7 +25,7 @@ from hashlib import blake2s
 from random import Random
 
 from natd.core.card import SEALED_CARD_LIMIT_BYTES
-from natd.core.schedule import Allowance, backed_off, earliest, jittered
+from natd.core.schedule import Allowance, Shares, backed_off, earliest, jittered
 from natd.core.types import Address, DecodeError, PeerId
 
 MAGIC = 0x06
@@ -46,6 +47,16 @@ greeted again a second later."""
 
 STRANGERS_RATE, STRANGERS_BURST = 4.0, 16.0
 """Whoever greets has mostly been met before, and a stranger costs a handshake."""
+
+LOOKED_AT_RATE, LOOKED_AT_BURST = 1_024.0, 1_024.0
+"""Whether they are sealed with our key at all: 23 us each, so 2 % of a core."""
+
+OPENED_OF_HOST_RATE, OPENED_OF_HOST_BURST = 8.0, 32.0
+STRANGERS_OF_HOST_RATE, STRANGERS_OF_HOST_BURST = 1.0, 8.0
+"""Of one host: a household behind one address, that comes back at once."""
+
+MOST_HOSTS = 256
+"""Those heard from in the last seconds; more than a link has."""
 
 _HEAD = struct.Struct(">BBB4sH")
 _WANTS_ANSWER = 0x01
@@ -112,14 +123,21 @@ class Greetings:
         self._absent: dict[PeerId, _Absent] = {}
         self._openings = Allowance(OPENED_RATE, OPENED_BURST)
         self._strangers = Allowance(STRANGERS_RATE, STRANGERS_BURST)
+        self._looks = Allowance(LOOKED_AT_RATE, LOOKED_AT_BURST)
+        self._openings_of = Shares(OPENED_OF_HOST_RATE, OPENED_OF_HOST_BURST, MOST_HOSTS)
+        self._strangers_of = Shares(STRANGERS_OF_HOST_RATE, STRANGERS_OF_HOST_BURST, MOST_HOSTS)
 
-    def may_open(self, now: float) -> bool:
-        """Whether one more card may be opened; takes it if so."""
-        return self._openings.take(now)
+    def may_look(self, now: float) -> bool:
+        """Whether it may be found out that one more card is sealed with our key."""
+        return self._looks.take(now)
 
-    def may_meet(self, now: float) -> bool:
+    def may_open(self, host: str, now: float) -> bool:
+        """Whether one more card from this host may be opened; takes it if so."""
+        return self._openings_of.take(host, now) and self._openings.take(now)
+
+    def may_meet(self, host: str, now: float) -> bool:
         """The same for being met by someone we have never heard of."""
-        return self._strangers.take(now)
+        return self._strangers_of.take(host, now) and self._strangers.take(now)
 
     def expect(self, peer: PeerId, addresses: tuple[Address, ...], now: float) -> None:
         if addresses:

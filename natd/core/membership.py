@@ -206,6 +206,9 @@ class Membership:
             self._greeter.answer(ours, address, now)
             self._datagrams += self._greeter.datagrams_to_send()
         peer.set_surroundings(self._surroundings(), now)
+        if not greeted.is_there:
+            self.drain_peer(peer, now)
+            return
         we_dial = self._identity.peer < greeted.card.peer
         if greeted.is_on_link:
             peer.found_on_link(address, we_dial=we_dial, now=now)

@@ -79,6 +79,27 @@ class Allowance:
         self._left = min(self._burst, self._left + since_s * self._rate)
 
 
+class Shares:
+    """An allowance for each of many, so that none of them takes it all from the others."""
+
+    def __init__(self, rate: float, burst: float, most: int) -> None:
+        """`most`: of those that are remembered; when so many have taken something lately, nobody
+        else gets anything."""
+        self._rate, self._burst, self._most = rate, burst, most
+        self._of: dict[str, Allowance] = {}
+
+    def take(self, key: str, now: float) -> bool:
+        """Whether there is one left for `key`; takes it if so."""
+        allowance = self._of.get(key)
+        if allowance is None:
+            if len(self._of) >= self._most:
+                self._of = {k: a for k, a in self._of.items() if not a.is_full(now)}
+            if len(self._of) >= self._most:
+                return False
+            allowance = self._of[key] = Allowance(self._rate, self._burst)
+        return allowance.take(now)
+
+
 class Timetable(Generic[_Key]):
     """The timers of many, of which one changes at a time: costs log n, not n."""
 

@@ -20,8 +20,9 @@ from tests.core.village import Village
 START = 1000.0
 FULL_AT = START + PEERS_LIMIT
 OPEN = network_key("demo", b"")
+SERVER = Address("203.0.113.1", 8080)
 THERE = Address("198.51.100.7", 40001)
-EVERY_S = 0.26
+EVERY_S = 1.0
 """As fast as strangers are met."""
 
 STATE = events.ConversationState(7, 1, None, 0)
@@ -96,9 +97,7 @@ def test_who_was_connected_once_keeps_its_place():
 def test_places_do_not_change_hands_faster_than_their_owners_can_be_reached():
     membership = _full()
     for number in range(3 * int(GIVING_WAY_BURST)):
-        peer, sealed = _identity(f"newcomer {number}").peer, _sealed(f"newcomer {number}")
-        membership._introduce(Introduced(peer, sealed, (THERE,), (), False, 0.0), "", None, FULL_AT)
-        _open(membership, f"newcomer {number}", FULL_AT)
+        _introduce(membership, f"newcomer {number}", FULL_AT)
     forgotten = [e for e in _drain(membership) if isinstance(e, events.PeerForgotten)]
     assert len(forgotten) == GIVING_WAY_BURST
 
@@ -147,8 +146,7 @@ def _full():
     """A network of made-up members, with whom nothing was ever said."""
     membership = _member()
     for number in range(PEERS_LIMIT):
-        _greet(membership, f"member {number}", START + number)
-        _open(membership, f"member {number}", START + number)
+        _introduce(membership, f"member {number}", START + number)
     assert len(membership.peers(START)) == PEERS_LIMIT
     return membership
 
@@ -156,6 +154,14 @@ def _full():
 def _greet(membership, name, now):
     data = encode_greeting(Greeting(network_tag(OPEN), _sealed(name), False))
     membership.receive_greeting(data, THERE, MAIN_SOCKET, now)
+
+
+def _introduce(membership, name, now):
+    """A server does, and the shell has nothing for this peer."""
+    peer = _identity(name).peer
+    news = Introduced(peer, _sealed(name), (THERE,), (), True, 0.0)
+    membership._introduce(news, "", SERVER, now)
+    _open(membership, name, now)
 
 
 def _open(membership, name, now):
