@@ -11,7 +11,7 @@ from natctl.invocation import Invocation, pass_invocation
 from natctl.network_choice import network_argument
 from natctl.wording import Json
 from natd.ipc.connection import Connection, EventStream
-from natd.ipc.errors import UnreachableError
+from natd.ipc.errors import RequestError, UnreachableError
 
 SERVER_LIMIT_S = 5.0
 """An answer takes a round trip; after this many the server is not there, and we say so."""
@@ -27,12 +27,21 @@ comes in a second or needs more than one cares to look at."""
 INTRODUCTIONS_S = 0.5
 """After a server's first answer: its introductions come in the same breath."""
 
+LAN_LIMIT_S = 3.0
+"""Without any server: whoever is on our LAN answers within two seconds."""
+
 ARRIVAL_TYPES = ("server_up", "server_down", "peer_online", "verdict", "peer_changed")
 
 
 @click.command()
 @click.argument("network")
-@click.option("--server", "servers", multiple=True, metavar="HOST:PORT", help="May be repeated.")
+@click.option(
+    "--server",
+    "servers",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="May be repeated; none: this LAN only.",
+)
 @click.option("--name", "nick", metavar="NICK", help="What the others call you.")
 @click.option("--secret-file", metavar="FILE|-", help="Only who has this secret is in.")
 @click.option("--interactive", is_flag=True, help="Then open the chat.")
@@ -55,7 +64,10 @@ def join(
     wait_s: float | None,
     no_start: bool,
 ) -> int:
-    """Join a network, and stay in it across restarts."""
+    """Join a network, and stay in it across restarts.
+
+    Without --server only peers on the same LAN are found, or where they were met before.
+    """
     if network == "-":
         raise click.UsageError("this version reads no invites; expected NETWORK --server HOST:PORT")
     secret = None
@@ -63,11 +75,18 @@ def join(
         from natctl.secret import read_secret
 
         secret = read_secret(secret_file)
-    with _connect(natctl, may_start=not no_start) as connection:
+    connection, is_ours = _connect(natctl, may_start=not no_start)
+    with connection:
         stream = connection.events(types=ARRIVAL_TYPES)
-        reply = connection.request(
-            "join", network=network, servers=list(servers), nick=nick, secret=secret
-        )
+        try:
+            reply = connection.request(
+                "join", network=network, servers=list(servers), nick=nick, secret=secret
+            )
+        except RequestError:
+            if is_ours:
+                connection.request("shutdown")
+                natctl.output.note("the natd that was started for it is stopped again")
+            raise
         natctl.output.answer(reply, () if natctl.output.is_quiet else views.joined_lines(reply))
         if wait_s is not None or not (natctl.output.as_json or natctl.output.is_quiet):
             arrival = Arrival(natctl, connection, stream, reply)
@@ -108,6 +127,7 @@ class Arrival:
         self._stream = stream
         self._network = str(joined.get("network"))
         self._is_open = bool(joined.get("open"))
+        self._has_server = bool(joined.get("servers"))
         self._server_is_up = False
         self._server_is_known_down = False
         self._settled: set[str] = set()
@@ -118,6 +138,10 @@ class Arrival:
         """Tell what comes; False when `wait_s` was given and no peer came by then."""
         began = time.monotonic()
         self._look()
+        if not self._has_server and wait_s is None:
+            if not stop_at_server:
+                self._watch_lan(began + LAN_LIMIT_S)
+            return True
         limit = began + (SERVER_LIMIT_S if wait_s is None else wait_s)
         while not self._server_is_up or wait_s is not None:
             if self._online and wait_s is not None:
@@ -126,13 +150,19 @@ class Arrival:
                 limit = min(limit, began + COMPANY_LIMIT_S)
             if not self._take(limit):
                 break
-        if not self._server_is_up and not self._server_is_known_down:
+        if self._has_server and not (self._server_is_up or self._server_is_known_down):
             self._complain(time.monotonic() - began)
         if wait_s is not None:
             return self._failed(wait_s)
         if self._server_is_up and not stop_at_server:
             self._watch_peers()
         return True
+
+    def _watch_lan(self, limit: float) -> None:
+        """Until somebody is here, and whoever comes in the same breath."""
+        while not self._settled and self._take(limit):
+            pass
+        self._watch_peers()
 
     def _watch_peers(self) -> None:
         """Until each known peer has a path or a verdict, or it takes too long."""
@@ -146,7 +176,10 @@ class Arrival:
                 [[("still on the way: ", "dim"), names, ("  (natctl peers)", "dim")]]
             )
         elif not self._settled:
-            what = "name and server" if self._is_open else "name, server and secret"
+            needed = ["name", *(["server"] if self._has_server else [])]
+            needed += [] if self._is_open else ["secret"]
+            *others, last = needed
+            what = f"{', '.join(others)} and {last}" if others else last
             self._output.lines(
                 [[("nobody else is here yet", "dim"), f": others join with the same {what}"]]
             )
@@ -277,9 +310,10 @@ class Arrival:
         )
 
 
-def _connect(natctl: Invocation, *, may_start: bool) -> Connection:
+def _connect(natctl: Invocation, *, may_start: bool) -> tuple[Connection, bool]:
+    """A connection, and whether the daemon was started for it."""
     try:
-        return natctl.connect()
+        return natctl.connect(), False
     except UnreachableError:
         if not may_start:
             raise
@@ -290,7 +324,7 @@ def _connect(natctl: Invocation, *, may_start: bool) -> Connection:
         natctl.output.note(
             f"no natd was running: started one for you (pid {started.pid}, log {started.log})"
         )
-    return natctl.connect()
+    return natctl.connect(), started is not None
 
 
 def _host(server: str) -> str:

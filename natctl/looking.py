@@ -62,8 +62,9 @@ def _watch(natctl: Invocation) -> int:
 
 
 def _is_healthy(reply: Json) -> bool:
-    """No problem is told, and each network has a server that has us on its list."""
+    """No problem is told, and each network with servers has one that has us on its list."""
     return not reply.get("problems") and all(
-        any(server.get("state") == HEALTHY_STATE for server in network.get("servers", ()))
+        not (servers := network.get("servers"))
+        or any(server.get("state") == HEALTHY_STATE for server in servers)
         for network in reply.get("networks", ())
     )

@@ -35,6 +35,8 @@ STATE_SIGNS: dict[str, Span] = {
     "blocked": ("✗", "bad"),
 }
 
+NO_SERVER_WORDS = "no server: only peers on this LAN can be found, or where they were before"
+
 TRUST_WORDS = {"verified": "verified", "invited": "invited", "changed": "KEY CHANGED"}
 """`new` is not mentioned: it is what a peer is until somebody compared keys."""
 
@@ -103,7 +105,7 @@ def networks_lines(reply: Json) -> list[Line]:
             f"as {network.get('nick')}",
             _connected(network.get("peers", {})),
             ("open", "warn") if network.get("open") else ("secret", "good"),
-            ", ".join(map(str, network.get("servers", []))),
+            ", ".join(map(str, network.get("servers", []))) or ("LAN only", "dim"),
         ]
         for network in reply.get("networks", [])
     ]
@@ -132,8 +134,19 @@ def joined_lines(reply: Json) -> list[Line]:
             (full_name(reply), "bold"),
         ]
     ]
+    servers = reply.get("servers")
     if reply.get("open"):
-        lines.append([("open network: whoever knows its name and server can be in it", "dim")])
+        whoever = "whoever knows its name and server"
+        if not servers:
+            whoever = "whoever knows its name and is on this LAN"
+        lines.append([(f"open network: {whoever} can be in it", "dim")])
+    if not servers:
+        lines.append(
+            [
+                "no server: only peers on this LAN can be found",
+                ("; --server HOST:PORT adds one", "dim"),
+            ]
+        )
     return lines
 
 
@@ -144,7 +157,7 @@ def sent_lines(reply: Json) -> list[Line]:
         return [[("kept", "good"), f", {has}on its way to {counted(queued, 'peer')}"]]
     if delivered:
         return [[("✓", "good"), f" delivered to {counted(delivered, 'peer')}"]]
-    return [[("kept", "good"), " for the members that a server will name"]]
+    return [[("kept", "good"), " for the members that are yet to be found"]]
 
 
 def ping_lines(reply: Json) -> list[Line]:
@@ -219,6 +232,8 @@ def _network_lines(network: Json) -> list[Line]:
         if server.get("state") in ("starting", "resolving"):
             sign = ("◌", "warn")
         rows.append([sign, f"server {server.get('address')}", words])
+    if not rows:
+        rows.append([("○", "dim"), NO_SERVER_WORDS])
     return [*lines, *table(rows)]
 
 

@@ -24,7 +24,8 @@ from natd.setting import NETWORK_RULES, PEER_RULES, SERVER_RULES, Rule
 if TYPE_CHECKING:
     import yaml
 
-SERVERS_EXPECTED = f"expected servers, {NETWORK_RULES['servers'].expected}"
+UNFINDABLE = "expected servers, or paths.lan_discovery: true: without either nobody can be found"
+"""Of a network that has neither."""
 
 FILE_LIMIT_BYTES = 1 << 20
 """Larger than any configuration: a file of this size is the wrong one."""
@@ -39,11 +40,14 @@ class NetworkConfig:
 
     name: str
     servers: tuple[str, ...] = ()
-    """`HOST:PORT` each, checked by `natd.names.parse_server`."""
+    """`HOST:PORT` each, checked by `natd.names.parse_server`; none: members are found on the
+    LAN and where they were met before."""
     secret_file: Path | None = None
     """None: an open network."""
     nick: str | None = None
     """None: the daemon's own nick."""
+    line: int | None = field(default=None, compare=False, repr=False)
+    """Of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +126,16 @@ def load_config(
     problems: list[ConfigError] = []
     origin = Origin(file, is_required, flags or {}, environ or {})
     found = _found_values(PEER_RULES, origin, problems)
-    networks = found.pop("networks", _Found({}, "default")).value
+    networks: dict[str, NetworkConfig] = found.pop("networks", _Found({}, "default")).value
+    values = {key: item.value for key, item in found.items()}
+    if not values.get("paths.lan_discovery", Paths().lan_discovery):
+        problems += [
+            ConfigError(UNFINDABLE, file=str(file), line=network.line, key=f"networks.{name}")
+            for name, network in networks.items()
+            if not network.servers
+        ]
     if problems:
         raise CombinedConfigError(problems)
-    values = {key: item.value for key, item in found.items()}
     return Config(
         **{key: value for key, value in values.items() if "." not in key},
         networks=networks,
@@ -294,27 +304,24 @@ class _Reader:
             elif len(networks) == NETWORKS_LIMIT:
                 self._report(f"expected at most {NETWORKS_LIMIT} networks", line, key)
             elif self._is_section(child, key):
-                networks[name] = self._network(name, child)
+                networks[name] = self._network(name, child, line)
             elif _is_null(child):
-                self._report(SERVERS_EXPECTED, line, key)
+                networks[name] = NetworkConfig(name, line=line)
         return networks
 
-    def _network(self, name: str, node: "yaml.MappingNode") -> NetworkConfig:
+    def _network(self, name: str, node: "yaml.MappingNode", line: int) -> NetworkConfig:
         prefix = f"networks.{name}."
         values: dict[str, Any] = {}
-        for key, child, line in self._entries(node, prefix, set(NETWORK_RULES)):
+        for key, child, line_of_key in self._entries(node, prefix, set(NETWORK_RULES)):
             value = self._value(NETWORK_RULES[key], child, prefix + key)
             if key == "secret_file" and isinstance(value, str):
                 value = self._file.parent / Path(value).expanduser()
                 try:
                     read_secret_file(value)
                 except ConfigError as error:
-                    self._report(str(error), line, prefix + key)
+                    self._report(str(error), line_of_key, prefix + key)
             values[key] = value
-        if "servers" not in values:
-            self._report(SERVERS_EXPECTED, node.start_mark.line + 1, prefix.rstrip("."))
-            values["servers"] = ()
-        return NetworkConfig(name, **values)
+        return NetworkConfig(name, **values, line=line)
 
     def _entries(
         self, section: "yaml.MappingNode", prefix: str, names: set[str] | None

@@ -176,6 +176,11 @@ class Doctor:
         return checks
 
     def _server_checks(self, network: JoinedNetwork) -> list[Row]:
+        if not network.servers:
+            lan = self._parts.config.paths.lan_discovery
+            text = "who is on this LAN is found" if lan else "nobody new is found without the LAN"
+            hint = f"natctl join {network.name} --server HOST:PORT"
+            return [_check("server", lan, f"{network.name} has none: {text}", hint)]
         rows = []
         for server in self._parts.servers(network.id):
             good = server.state == REGISTERED

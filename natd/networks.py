@@ -1,7 +1,8 @@
 """Joining networks, staying in them across restarts, and leaving.
 
 A network comes from a request (`natctl join`: kept in the store) or from the configuration
-file (kept there).  Where both name one, the file is right, at start and at each reload.
+file (kept there).  Where both name one, the file is right, at start and at each reload.  One
+without servers is for whoever is on our LAN, or was met before.
 """
 
 import asyncio
@@ -30,6 +31,10 @@ NETWORKS_LIMIT = 64
 
 SERVERS_LIMIT = 8
 """Of one network."""
+
+LAN_ANSWERS_S = 3.0
+"""After joining without a server: whoever is on the LAN has been met by then.  The calls take
+1.3 s, their answers leave within 2 s more at most, and mostly at once."""
 
 
 class Networks:
@@ -73,9 +78,12 @@ class Networks:
         before = self._parts.book.networks.get(name)
         if not servers and before is not None:
             servers = before.servers
-        if not servers:
+        if not servers and not self._parts.config.paths.lan_discovery:
             raise CommandError(
-                "usage", f"no server to join {name} at", f"natctl join {name} --server HOST:PORT"
+                "usage",
+                f"no server to join {name} at, and paths.lan_discovery is false: nobody could "
+                "be found",
+                f"natctl join {name} --server HOST:PORT",
             )
         if before is None and len(self._parts.book.networks) >= NETWORKS_LIMIT:
             raise CommandError(
@@ -178,6 +186,16 @@ class Networks:
                 self._chronicle.open_conversation(known, now)
             else:
                 parts.node.block(network.id, known.peer, True, now)
+        if not network.servers:
+            loop = asyncio.get_running_loop()
+            loop.call_later(LAN_ANSWERS_S, self._list_met, network)
+
+    def _list_met(self, network: JoinedNetwork) -> None:
+        """No server will list the members: those that were met are all, for as much as is known,
+        and a message to everybody waits for nobody else."""
+        if self._parts.book.networks.get(network.name) == network:
+            self._parts.listed.add(network.id)
+            self._parts.mailbox.close_open(network.id)
 
 
 async def derive_key(name: str, secret: str) -> bytes:

@@ -41,7 +41,8 @@ class Parts:
     online: dict[NetworkId, set[PeerId]] = field(default_factory=dict)
     """Peers with a session on a direct path."""
     listed: set[NetworkId] = field(default_factory=set)
-    """Networks whose members a server has listed since the start."""
+    """Networks whose members a server has listed since the start, or that have no server and
+    have had the time to hear who is on the LAN."""
 
     entered: set[NetworkId] = field(default_factory=set)
     """Networks that the node is a member of; at a start others are joined and not yet entered."""

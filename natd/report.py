@@ -118,6 +118,10 @@ class Report:
         return self._doctor.examine_unmet(network, text)
 
     def _server_problem(self, network: JoinedNetwork) -> Row | None:
+        if not (network.servers or self._parts.config.paths.lan_discovery):
+            text = f"{network.name} has no server, and paths.lan_discovery is false"
+            hint = f"natctl join {network.name} --server HOST:PORT"
+            return _problem("no_server", text, hint)
         found = self._doctor.judge_servers(network)
         if found is None:
             return None

@@ -190,7 +190,7 @@ def _shown(value: object) -> str:
 
 _NICK = Text(NICK_RULE, nick_problem, optional=True)
 _SERVER = Text(SERVER_RULE, server_problem)
-_SERVERS = Texts(_SERVER, SERVERS_LIMIT, least=1)
+_SERVERS = Texts(_SERVER, SERVERS_LIMIT)
 _PATH = Text(PATH_RULE, lambda text: None if text.strip() else PATH_RULE, optional=True)
 _ADDRESS = Text(ADDRESS_RULE, address_problem)
 

@@ -96,7 +96,9 @@ def test_a_flag_wins_over_the_environment_over_the_file_over_the_default(tmp_pat
 
 
 def test_all_problems_are_told_at_once_each_with_its_line(tmp_path: Path) -> None:
-    text = "nick: 7\nprot: 1\nport: 70000\nlimits: {x: 1}\nnetworks:\n  demo: {}\nnick: b\n"
+    text = (
+        "nick: 7\nprot: 1\nport: 70000\nlimits: {x: 1}\nnetworks:\n  demo: {servers: 7}\nnick: b\n"
+    )
     file = write(tmp_path, text)
     assert problems(file, environ={"NATD_PORT": "x"}) == [
         f"{file}:1: nick: expected a nick of 1 to 64 bytes without spaces, control characters "
@@ -105,11 +107,20 @@ def test_all_problems_are_told_at_once_each_with_its_line(tmp_path: Path) -> Non
         f"{file}:3: port: expected a whole number from 0 to 65535, got 70000",
         f"{file}:4: limits.x: unknown key (expected one of history_days, message_bytes, "
         "outbox_messages, peers_per_network)",
-        f"{file}:6: networks.demo: expected servers, a list of 1 to 16 entries, each a server as "
-        "HOST:PORT, like chat.example.net:8080 or [2001:db8::1]:8080",
+        f"{file}:6: networks.demo.servers: expected a list of 0 to 16 entries, each a server as "
+        "HOST:PORT, like chat.example.net:8080 or [2001:db8::1]:8080, got 7",
         f"{file}:7: nick: is there already, in line 1",
         "NATD_PORT: expected a whole number from 0 to 65535, got 'x'",
     ]
+
+
+@pytest.mark.parametrize("text", ["", " {}", " {servers: []}", "\n    secret_file: null"])
+def test_a_network_without_servers_is_one_for_the_lan(tmp_path: Path, text: str) -> None:
+    """It was refused, although members on one LAN find each other with no server at all."""
+    file = write(tmp_path, f"networks:\n  demo:{text}\n")
+    assert load_config(file).networks == {"demo": NetworkConfig("demo")}
+    (problem,) = problems(file, environ={"NATD_PATHS_LAN_DISCOVERY": "no"})
+    assert problem.startswith(f"{file}:2: networks.demo: expected servers, or paths.lan_discovery")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +163,15 @@ def test_all_problems_are_told_at_once_each_with_its_line(tmp_path: Path) -> Non
         ("? [1]\n: 2", "1: expected a plain key"),
         ("- 1", "1: expected `key: value` lines"),
         ("just text", "1: expected `key: value` lines"),
-        ("networks:\n  demo:\n", "2: networks.demo: expected servers, a list"),
+        (
+            "paths: {lan_discovery: false}\nnetworks:\n  demo:\n",
+            "3: networks.demo: expected servers, or paths.lan_discovery: true: without either "
+            "nobody can be found",
+        ),
+        (
+            "networks:\n  demo: {servers: []}\npaths: {lan_discovery: false}\n",
+            "2: networks.demo: expected servers, or paths.lan_discovery: true",
+        ),
         ("a: b: c", "1: not YAML: mapping values are not allowed here (is it indented too far"),
         ("a: 1\n\tb: 2", "(indent with spaces)"),
         ("a: [1", "not YAML"),

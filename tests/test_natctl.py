@@ -323,6 +323,16 @@ def test_status_check_fails_while_a_network_has_no_server(natd: FakeDaemon) -> N
     assert run(["status", "--check"]) == 1
 
 
+def test_status_check_is_content_with_a_network_that_is_to_have_no_server(
+    natd: FakeDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = json.loads(json.dumps(STATUS))
+    alone["networks"][0]["servers"] = []
+    natd.answers["status"] = alone
+    assert run(["status", "--check"]) == 0
+    assert "no server: only peers on this LAN can be found" in capsys.readouterr().out
+
+
 def test_doctor_fails_when_a_check_fails(
     natd: FakeDaemon, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -127,6 +127,45 @@ def test_who_finds_a_peer_without_a_server_does_not_wait_for_it(
     assert "natctl status" in hint
 
 
+def test_a_join_without_a_server_says_that_it_is_for_this_lan(
+    natd: FakeDaemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("natctl.joining.LAN_LIMIT_S", 0.3)
+    alone = status("registered")
+    alone["networks"][0]["servers"] = []
+    natd.answers |= {"join": JOINED | {"servers": []}, "status": alone}
+    assert run(["join", "demo", "--name", "alice"]) == 0
+    shown = capsys.readouterr()
+    assert natd.asked("join")[0]["servers"] == []
+    assert shown.out.splitlines() == [
+        "joined demo as alice#aaaa",
+        "open network: whoever knows its name and is on this LAN can be in it",
+        "no server: only peers on this LAN can be found; --server HOST:PORT adds one",
+        "nobody else is here yet: others join with the same name",
+    ]
+    assert shown.err == ""
+
+
+def test_a_join_without_a_server_ends_with_who_is_found_on_the_lan(
+    natd: FakeDaemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("natctl.joining.LAN_LIMIT_S", 20.0)
+    alone = status("registered")
+    alone["networks"][0]["servers"] = []
+
+    def come(_: Any) -> Any:
+        natd.publish("peer_online", network="demo", peer=BOB, path=PATH, connect_ms=24.0)
+        return JOINED | {"servers": []}
+
+    natd.answers |= {"join": come, "status": alone}
+    began = time.monotonic()
+    assert run(["join", "demo", "--name", "alice"]) == 0
+    assert time.monotonic() - began < 5.0
+    shown = capsys.readouterr()
+    assert "bob#bbbb" in shown.out.splitlines()[-1]
+    assert shown.err == ""
+
+
 def test_a_join_names_those_who_are_still_on_the_way(
     natd: FakeDaemon, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -317,6 +356,20 @@ def test_a_join_starts_a_daemon_that_outlives_it(home: dict[str, str], tmp_path:
 
     assert natctl(home, "shutdown").stdout == "stopped\n"
     assert natctl(home, "status").returncode == 3
+
+
+def test_a_join_without_server_and_lan_is_refused_and_leaves_no_daemon(
+    home: dict[str, str],
+) -> None:
+    """It was refused, and the daemon that had been started for it stayed."""
+    alone = home | {"NATD_PATHS_LAN_DISCOVERY": "false"}
+    refused = natctl(alone, "join", "demo")
+    assert refused.returncode == 2
+    assert "no server to join demo at, and paths.lan_discovery is false" in refused.stderr
+    assert "the natd that was started for it is stopped again" in refused.stderr
+    limit = time.monotonic() + 10.0
+    while natctl(home, "status").returncode != 3:
+        assert time.monotonic() < limit
 
 
 def test_two_joins_at_once_end_up_with_one_daemon(home: dict[str, str]) -> None:

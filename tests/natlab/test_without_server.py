@@ -17,6 +17,9 @@ NOBODY = "45.9.9.9:8080"
 
 LINK_LIMIT_S = 3.0
 
+START_S = 2.0
+"""Between the starts of two daemons; who comes first calls before the second is there."""
+
 MEET_LIMIT_S = 20.0
 """For three at once, on a machine that does other things, too."""
 
@@ -29,6 +32,22 @@ MEMBERS = ("alice", "bob", "carol")
 def test_two_daemons_on_one_lan_meet_and_chat_without_any_server(tmp_path):
     with lan_of_two() as lab:
         asyncio.run(meet(lab, tmp_path, "alice", "bob"))
+
+
+@requires_nat
+def test_two_daemons_in_a_network_that_has_no_server_meet_and_chat(tmp_path):
+    """A server had to be named, though nobody was to ask it."""
+    with lan_of_two() as lab:
+        asyncio.run(meet(lab, tmp_path, "alice", "bob", servers=[]))
+
+
+@requires_nat
+def test_two_daemons_meet_in_a_configured_network_that_has_no_server(tmp_path):
+    with lan_of_two() as lab:
+        settings = tmp_path / "config" / "natd" / "natd.yaml"
+        settings.parent.mkdir(parents=True)
+        settings.write_text("networks: {home: {}}\n")
+        asyncio.run(see_each_other(lab, tmp_path))
 
 
 @requires_nat
@@ -70,16 +89,17 @@ def test_who_is_restarted_while_every_server_is_dead_finds_the_others_by_a_mutua
         asyncio.run(come_back(lab, tmp_path))
 
 
-async def meet(lab, directory, first, second):
+async def meet(lab, directory, first, second, servers=(NOBODY,)):
     """Both are there; from the second one's joining on they have three seconds."""
     # Each has programs of its own, since two of them may be on one host.
     async with Programs(lab, directory) as here, Programs(lab, directory) as there:
         resident = await here.start_peer(first, "resident")
         newcomer = await there.start_peer(second, "newcomer")
-        await resident.client.request("join", network="demo", servers=[NOBODY], nick="resident")
+        asked = {"network": "demo", "servers": list(servers)}
+        await resident.client.request("join", **asked, nick="resident")
         await asyncio.sleep(1.0)
         began = time.monotonic()
-        await newcomer.client.request("join", network="demo", servers=[NOBODY], nick="newcomer")
+        await newcomer.client.request("join", **asked, nick="newcomer")
         sent = await newcomer.client.send("demo", "hello")
         await resident.witness.wait_for("message", LINK_LIMIT_S, message=sent["message"])
         assert time.monotonic() - began <= LINK_LIMIT_S
@@ -92,6 +112,22 @@ async def meet(lab, directory, first, second):
             (check,) = [check for check in told["checks"] if check["name"] == "lan"]
             assert check["ok"]
             assert f"#{heard[:4]}" in check["text"]
+
+
+async def see_each_other(lab, directory):
+    """Nothing is wrong there, and a message to everybody is delivered to who is there."""
+    async with Programs(lab, directory) as programs:
+        alice = await programs.start_peer("alice")
+        bob = await programs.start_peer("bob")
+        for peer in (alice, bob):
+            await peer.witness.wait_for("peer_online", LINK_LIMIT_S + START_S)
+        sent = await alice.client.send("home", "hello", wait_s=LINK_LIMIT_S)
+        assert len(sent["delivered"]) == 1
+        status = await bob.client.request("status")
+        assert status["problems"] == []
+        assert status["networks"][0]["servers"] == []
+        report = await bob.client.request("doctor")
+        assert [check for check in report["checks"] if not check["ok"]] == []
 
 
 async def come_back(lab, directory):
