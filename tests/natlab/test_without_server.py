@@ -6,6 +6,8 @@ import time
 import pytest
 
 from natctl.witness import NotToldError
+from natd.ipc import RequestError
+from natd.networks import LAN_ANSWERS_S
 from tests.natlab.kernel_internet import KernelInternet
 from tests.natlab.programs import Programs
 from tests.requirements import requires, requires_nat
@@ -115,9 +117,13 @@ async def meet(lab, directory, first, second, servers=(NOBODY,)):
 
 
 async def see_each_other(lab, directory):
-    """Nothing is wrong there, and a message to everybody is delivered to who is there."""
+    """Nothing is wrong there; a message to everybody is for who is there, not for who may come."""
     async with Programs(lab, directory) as programs:
         alice = await programs.start_peer("alice")
+        await asyncio.sleep(LAN_ANSWERS_S + 0.5)
+        with pytest.raises(RequestError) as alone:
+            await alice.client.send("home", "anybody?")
+        assert alone.value.code == "nobody_here"
         bob = await programs.start_peer("bob")
         for peer in (alice, bob):
             await peer.witness.wait_for("peer_online", LINK_LIMIT_S + START_S)
