@@ -28,9 +28,9 @@ from natd.core.types import DecodeError, NetworkId, PeerId, SocketId
 
 PEERS_LIMIT = 256
 
-GIVING_WAY_RATE, GIVING_WAY_BURST = 4.0, 32.0
-"""Places a second, and at once, that change hands when all are taken: each costs a write to the
-disk, and whoever gets one is to have a minute in which it may be reached."""
+GIVING_WAY_RATE, GIVING_WAY_BURST = 1.0, 32.0
+"""Places a second, and at once, that change hands when all are taken: each costs rows on the disk,
+and whoever gets one is to have minutes in which it may be reached."""
 
 RosterEvent = events.PeerMet | events.PeerForgotten | Routed | Unrouted
 
