@@ -10,6 +10,7 @@ from natd.core.pace import MOST, MOST_CHECKS, MOST_WITH_A_GUESS, SECOND_S, Pace
 from natd.core.secrets import Prekey
 from natd.core.types import Address
 from tests.core.test_hard_pairs import MOST_PACKETS, Pair
+from tests.core.village import Village
 from tests.nat import PORT_RESTRICTED, SYMMETRIC_RANDOM
 
 START = 1000.0
@@ -39,6 +40,16 @@ def test_without_guesses_no_check_is_held_back():
     pace.room(START)
     assert _checks(pace, START) == 0
     assert _checks(pace, START + SECOND_S) == 1000
+
+
+def test_words_to_servers_count_like_checks():
+    village = Village()
+    alice = village.member("alice")
+    alice.start()
+    village.internet.trace = []
+    village.internet.run(0.2)
+    pace = alice.node._memberships[alice.network]._pace
+    assert pace.room(village.internet.now) < MOST_WITH_A_GUESS - len(village.internet.trace) // 4
 
 
 @pytest.mark.parametrize("we_are_hard", [False, True])
