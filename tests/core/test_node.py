@@ -186,7 +186,7 @@ def test_a_peer_restarted_while_the_server_is_dead_finds_the_others(policy, gone
 def test_two_restarted_while_the_server_is_dead_find_each_other_where_packets_are_lost():
     """Once a word lost each way was all there was to say for a minute."""
     for seed in range(40):
-        village = Village(seed, Weather(loss=0.25, jitter_s=0.002))
+        village = Village(seed, Weather(loss=0.15, jitter_s=0.002))
         alice = village.member("alice", village.internet.add_nat(PORT_RESTRICTED))
         bob = village.member("bob", village.internet.add_nat(PORT_RESTRICTED), port=40001)
         for member in (alice, bob):
