@@ -15,6 +15,7 @@ Rules:
 - Where no other host can answer, independent and by address are as likely as each other.
 - A round of trials ends with the first that says what is known for sure; one that says something
   else is the first of a new picture, and the old one counts no more.
+- While ports are guessed, and each of ours counts, none is taken for it.
 - What is known is of the NAT that showed us at one address, and of no other.
 """
 
@@ -44,6 +45,9 @@ socket takes a port of the NAT's."""
 AGAIN_WAIT_S = 600.0
 """A NAT hardly ever changes its mind; one datagram of ours in this time notices, or the next one
 where what would have told of it was lost."""
+
+PUT_OFF_S = 2.0
+"""After an attempt that counts on each port of our NAT's has last been seen to run."""
 
 LOWEST_PORT, PORTS = 65_100, 400
 """Local ports of the sockets: above those of surveys, for a port that was asked from one of those
@@ -132,6 +136,11 @@ class FilterWatch:
         """A server has just seen us, elsewhere or otherwise than before: ask soon."""
         soon = now + FIRST_WAIT_S
         self.round_at = soon if self.round_at is None else min(soon, self.round_at)
+
+    def put_off(self, now: float) -> None:
+        """An attempt runs that counts on each port of ours: a round would take one."""
+        if self.round_at is not None:
+            self.round_at = max(self.round_at, now + PUT_OFF_S)
 
     def take_round(self, main_port: int, now: float) -> SocketId | None:
         """The socket for a round of trials, as an id that names a local port; None: not yet.

@@ -71,7 +71,7 @@ class Membership:
         self.network: NetworkId = network_id(settings.key)
         self._identity = identity
         self._nat = nat
-        self._pace = budget.turns.pace
+        self._turns, self._pace = budget.turns, budget.turns.pace
         self._profile = Profile(
             identity, settings.key, settings.nick, random, sequence=card_sequence, now=now
         )
@@ -240,6 +240,8 @@ class Membership:
         )
         self._datagrams += self._greeter.datagrams_to_send()
         self._say(self._mutual.look_around(self._peers.values(), now), now)
+        if not self._turns.is_free(self, now):
+            self._nat.filters.put_off(now)
         self._servers.handle_timer(now)
         self._drain_servers(now)
         for peer in self._roster.due(now):

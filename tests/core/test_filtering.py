@@ -7,7 +7,7 @@ from typing import TypeGuard
 
 import pytest
 
-from natd.core import events, survey, wire
+from natd.core import events, survey, turns, wire
 from natd.core.coordinator import Coordinator
 from natd.core.filtering import (
     AGAIN_WAIT_S,
@@ -23,6 +23,7 @@ from natd.core.filtering import (
     judge,
 )
 from natd.core.rendezvous import Connect, Elsewhere, Message, Register, Sample
+from natd.core.secrets import network_key
 from natd.core.types import MAIN_SOCKET, SURE, Address, Filtering, Mapping
 from tests.core.two_addresses import TwoAddresses, open_doors
 from tests.core.village import SERVER_PORT, Member, Village
@@ -224,6 +225,29 @@ def test_the_first_seconds_are_for_what_we_came_for() -> None:
         assert len(fresh) == 1
         assert LOWEST_PORT <= fresh.pop() < LOWEST_PORT + PORTS
         assert set(alice.attached.ports) == {MAIN_SOCKET}, "the fresh one is closed"
+
+
+def test_while_ports_are_guessed_none_is_taken_for_it() -> None:
+    """Two blocks: what either opens may be where they would meet."""
+    village = Village(3)
+    trace = village.internet.trace = []
+    names = ("alice", "bob")
+    gateways = [village.internet.add_nat(SYMMETRIC_BLOCK) for _ in names]
+    key = network_key("demo", b"0123456789abcdef")
+    alice, bob = (
+        village.member(name, gateway, key=key)
+        for name, gateway in zip(names, gateways, strict=True)
+    )
+    began = village.internet.now
+    alice.start()
+    village.internet.run(FIRST_WAIT_S - 1.0)
+    bob.start()
+    village.internet.run(3 * TOLD_S)
+    guessing = [s.at for s in trace if s.socket >= turns.FIRST_HELPER]
+    probing = [s.at for s in trace if is_probing(s.datagram.data)]
+    assert min(guessing) < began + FIRST_WAIT_S, "or this test tells nothing"
+    assert not any(abs(a - p) < 1.0 for a in guessing for p in probing)
+    assert probing, "afterwards it is asked"
 
 
 @pytest.mark.parametrize("servers", SERVERS)
