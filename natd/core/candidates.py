@@ -338,6 +338,7 @@ class TargetBudget:
         if spent is not None:
             spent.trusted_until = now + TRUSTED_FOR_S
             spent.silences, spent.silent_until = 0, 0.0
+            self.turns.answered(address.host, spent.trusted_until, now)
 
     def called(self, address: Address, now: float) -> None:
         """A check that only a peer can make came from there, for the first time.  It pays for

@@ -1,33 +1,34 @@
 """One escalation against one peer: a plan, its volleys, and the daemon's turn for them.
 
     begin ─► (enclosing ─► anchors told) ─► wave ─► linger ─► pause ─► wave … ─► end
-                 has the turn               has the turn      has not
+    waits        has the turn               has it   has not
 
 Rules:
 - It begins when plain checks have failed or both NATs are known to defeat them, and only where
   the larger budget is allowed: under a secret network, or towards a peer known from before.
 - Another report of either NAT ends it, too: its plan follows from the reports alone.
 - It goes to an address that plain checks may go to, too, and no further than `turns` lets it.
-- It ends by itself when its packets are spent; a path ends it at once.
+- It ends by itself when its packets are spent; a path ends it at once.  Where there was a sign of
+  the peer meanwhile, it begins anew: what was guessed before may have been too early.
 - What is repeated goes out from the same sockets, which stay open between waves for that.
 - An answer to one of its checks is a path like any other, and names the technique.
 """
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 
 from natd.core import stun
-from natd.core.anchors import MOST_ANCHORS, Anchor, Enclosing, sampling_places, sockets_wanted
+from natd.core.anchors import Anchor, Enclosing, sampling_places, sockets_wanted
 from natd.core.blocks import meeting_ports
 from natd.core.candidates import LOWEST_PORT
 from natd.core.checks import LOW_TTL, Checks
-from natd.core.plans import Situation, make_plan
+from natd.core.plans import Situation, essence, make_plan
 from natd.core.schedule import Ladder, earliest
 from natd.core.shots import Plan, Shot, Technique
-from natd.core.turns import Turns
-from natd.core.types import SURE, Address, Allocation, Datagram, NatReport, SocketId
+from natd.core.turns import Claim, Turns
+from natd.core.types import Address, Allocation, Datagram, NatReport, SocketId
 from natd.core.volley import Volley
 from natd.core.ways import Way
 
@@ -45,7 +46,8 @@ ANCHORS_PAUSE_S = 12.0
 ANCHORS_ROUNDS = 32
 """Anchors are kept open for as long as the peer's waves may come."""
 
-TURN_RETRY_S = 1.0
+LOOK_S = 1.0
+"""How often whoever has sockets open looks whether another one needs them."""
 
 MOST_KNOWN = 32
 """Addresses of the peer's that are remembered as taken: of those that servers have named."""
@@ -59,8 +61,10 @@ class _Task:
     way: Way
     known: tuple[int, ...]
     """Ports that the peer's block is known to use for others."""
+    waits_until: float | None = None
+    """When to ask for the turn; None: there is no need to."""
     plan: Plan | None = None
-    """None: which ports the plan is about is being found out."""
+    """None: it waits for the turn, or which ports the plan is about is being found out."""
     helpers: tuple[SocketId, ...] = ()
     enclosing: Enclosing | None = None
     """None: not wanted, or answered."""
@@ -73,6 +77,14 @@ class _Task:
     wave_at: float | None = None
     linger_until: float | None = None
     """None: packets are still to be sent."""
+    looks_at: float | None = None
+    """When to look whether its sockets are needed elsewhere; None: it has none."""
+    was_signed: bool = False
+    """Whether there was a sign of the peer since the wave began."""
+
+    @property
+    def has_begun(self) -> bool:
+        return self.plan is not None or self.enclosing is not None
 
     @property
     def host(self) -> str:
@@ -89,6 +101,7 @@ class Escalation:
         """Whether the larger budget may be spent on this peer."""
         self._checks = checks
         self._turns = turns
+        self._claim = Claim()
         self._prefix = prefix
         self._random = random
         self._task: _Task | None = None  # None: nothing is under way
@@ -99,39 +112,39 @@ class Escalation:
     # --- inputs
 
     def begin(self, situation: Situation, way: Way, now: float) -> bool:
-        """Carry out our half of what the situation demands; False where that is nothing."""
+        """Carry out our half of what the situation demands, once it is our turn; False where it
+        has not begun, or is nothing."""
         is_premature = situation.is_premature and not situation.wants_anchors
+        is_wanted = situation.wants_plan and not is_premature and bool(way.places)
         known = self._known_ports(situation.theirs, way)
-        situation = _essence(situation)
-        if self._task is not None and _is_outdated(self._task, situation, way, known):
+        situation = essence(situation)
+        task = self._task
+        if task is not None and task.has_begun:
+            if not _is_outdated(task, situation, way, known):
+                return False
             self.stop()
-        if not self.allowed or self._task is not None or not way.places or is_premature:
+        if not self.allowed or not is_wanted:
+            self.stop()
             return False
-        if not situation.wants_plan or not self._turns.is_free(self, now):
+        if situation.wants_samples and not self._has_turn(now):
+            self.stop()  # a sample is too old when somebody else has had a turn
             return False
-        task = _Task(situation, way, known)
-        if situation.wants_anchors:
-            if not self._enclose(task, now):
-                return False
-        else:
-            task.plan = make_plan(
-                situation,
-                their_ports=[place.port for place in way.places],
-                known_ports=task.known,
-                anchors=way.anchors,
-                we_are_lower=self._checks.we_open,
-                turns=self._turns,
-                random=self._random,
-                now=now,
-            )
-            if task.plan is None:
-                return False
-            task.helpers = self._turns.fresh_sockets(task.plan.helpers)
-            task.wave_at = now
-        self._turns.take(self, now)
-        self._task = task
+        self._task = _Task(situation, way, known, waits_until=now)
         self.handle_timer(now)
-        return True
+        return self._task is not None and self._task.has_begun
+
+    def sign(self) -> None:
+        """The peer is there: it was seen elsewhere than before, or heard."""
+        self._claim.sign()
+        if self._task is not None:
+            self._task.was_signed = True
+
+    def introduced(self, now: float) -> None:
+        """Both are told of each other at this instant.  What has opened our NAT a while ago may
+        have been lost: a router that starts again has forgotten it."""
+        task = self._task
+        if task is not None and task.volley is not None and not task.anchors:
+            task.volley.hurry(now)
 
     def receive_answer(
         self, message: stun.StunMessage, address: Address, socket: SocketId, now: float
@@ -147,25 +160,34 @@ class Escalation:
 
     def found(self, address: Address) -> None:
         """A path stands to there."""
-        self._turns.found(address.host)
+        self._turns.found(self._claim, address.host)
 
     def stop(self) -> None:
         """A path stands, or the peer is gone."""
         self._task = None
         self._news = ()
-        self._turns.give_back(self)
+        self._turns.end(self._claim)
 
     def handle_timer(self, now: float) -> None:
         task = self._task
         if task is None:
             return
+        if self._claim.must_end:
+            self.stop()
+            return
+        task.looks_at = now + LOOK_S if task.helpers else None
+        if task.waits_until is not None:
+            if task.waits_until > now or not self._has_turn(now):
+                return
+            if not task.has_begun and not self._start(task, now):
+                return
         if task.enclosing is not None and task.enclosing.is_over(now):
             self._open_anchors(task, task.enclosing, now)
         if task.tell.is_due(now):
             task.tell.climb(now)
             self._news = self.anchors
         if task.linger_until is not None and task.linger_until <= now:
-            self._end_wave(task)
+            self._end_wave(task, now)
         if task.wave_at is not None and task.wave_at <= now:
             self._begin_wave(task, now)
         if task.volley is not None:
@@ -183,9 +205,15 @@ class Escalation:
         return news
 
     def get_timer(self) -> float | None:
+        looks_at = None if self._task is None else self._task.looks_at
+        return earliest(looks_at, self.next_try_at)
+
+    @property
+    def next_try_at(self) -> float | None:
+        """When it goes on, or may if it is its turn; None: nothing is under way."""
         task = self._task
-        if task is None:
-            return None
+        if task is None or task.waits_until is not None:
+            return None if task is None else task.waits_until
         return earliest(
             None if task.enclosing is None else task.enclosing.ends_at,
             None if task.volley is None else task.volley.get_timer(),
@@ -207,7 +235,7 @@ class Escalation:
     @property
     def technique(self) -> str | None:
         """What a path found now owes to it; None when nothing is under way."""
-        if self._task is None:
+        if self._task is None or not self._task.has_begun:
             return None
         return Technique.BLOCKS if self._task.plan is None else self._task.plan.technique
 
@@ -224,42 +252,83 @@ class Escalation:
         named = [a.port for a in self._known if way.places and a.host == way.places[0].host]
         return tuple(dict.fromkeys((*named, *theirs.taken_ports)))
 
+    def _has_turn(self, now: float) -> bool:
+        """Else it is asked for again."""
+        has_it = self._turns.take(self._claim, now)
+        if self._task is not None:
+            self._task.waits_until = None if has_it else now + self._turns.ask_in_s()
+        return has_it
+
+    def _start(self, task: _Task, now: float) -> bool:
+        """It is our turn: make the plan, which costs 5 ms; False where there is nothing to do."""
+        if task.situation.wants_anchors:
+            if self._enclose(task, now):
+                return True
+        else:
+            task.plan = make_plan(
+                task.situation,
+                their_ports=[place.port for place in task.way.places],
+                known_ports=task.known,
+                anchors=task.way.anchors,
+                we_are_lower=self._checks.we_open,
+                turns=self._turns,
+                random=self._random,
+                now=now,
+            )
+            if task.plan is not None:
+                task.helpers = self._turns.fresh_sockets(self._claim, task.plan.helpers)
+                task.wave_at = now
+                return True
+        self.stop()
+        return False
+
     def _begin_wave(self, task: _Task, now: float) -> None:
         assert task.plan is not None
-        if not self._turns.take(self, now):
-            task.wave_at = now + TURN_RETRY_S
+        if not self._has_turn(now):
             return
         rounds = task.plan.rounds if task.wave == 0 else 1
         task.wave, task.wave_began, task.wave_at = task.wave + 1, now, None
         target = task.way.places[0]
         task.volley = Volley(task.plan, target, task.way.socket, task.helpers, now, rounds)
+        if task.plan.begins_after_s:
+            self._turns.give_back(self._claim)
 
     def _fire(self, task: _Task, volley: Volley, now: float) -> None:
         assert task.plan is not None
-        volley.handle_timer(now, self._turns.pace.room(now))
-        for address, socket, is_opener in volley.to_send():
-            self._send(address, socket, is_opener, now)
-        if task.situation.ours.allocation is Allocation.BLOCK:
-            sent = volley.sent if task.wave == 1 else len(task.plan.shots)
-            self._turns.take_ports(task, min(sent, len(task.plan.shots)), now)
+        due_at = volley.get_timer()
+        if due_at is not None and due_at <= now:
+            # What keeps anchors open is two packets a round.
+            if not task.anchors and not self._has_turn(now):
+                return
+            volley.handle_timer(now, self._turns.pace.room(now))
+            for address, socket, is_opener in volley.to_send():
+                if not self._send(address, socket, is_opener, now):
+                    volley.cut(now)
+            if not task.anchors and (volley.is_over or volley.is_resting):
+                self._turns.give_back(self._claim)
+            if task.situation.ours.allocation is Allocation.BLOCK:
+                sent = volley.sent if task.wave == 1 else len(task.plan.shots)
+                self._turns.take_ports(task, min(sent, len(task.plan.shots)), now)
         if volley.is_over and task.linger_until is None:
             task.linger_until = now + LINGER_S
 
-    def _end_wave(self, task: _Task) -> None:
+    def _end_wave(self, task: _Task, now: float) -> None:
         assert task.plan is not None
         if task.plan.waves_s is None or task.wave >= MOST_WAVES:
             self.stop()
+            # What rests on where the peer was seen waits for where it is seen now.
+            if task.was_signed and task.plan.technique is Technique.BIRTHDAY:
+                self.begin(task.situation, task.way, now)
             return
         task.volley = task.linger_until = None
         task.wave_at = task.wave_began + task.plan.waves_s
-        self._turns.give_back(self)
 
     def _enclose(self, task: _Task, now: float) -> bool:
         """Send the burst that shows what ports our NAT gives us towards the peer's block."""
         places = sampling_places(task.way.servers)
         if not places:
             return False
-        task.helpers = self._turns.fresh_sockets(sockets_wanted(places))
+        task.helpers = self._turns.fresh_sockets(self._claim, sockets_wanted(places))
         task.enclosing = Enclosing(
             stride=task.situation.ours.stride,
             places=places,
@@ -292,24 +361,21 @@ class Escalation:
         task.volley = Volley(task.plan, target, task.way.socket, task.helpers, now)
         task.tell.start(now)
         self._news = self.anchors
-        self._turns.give_back(self)
+        self._turns.give_back(self._claim)
 
-    def _send(self, address: Address, socket: SocketId, is_opener: bool, now: float) -> None:
+    def _send(self, address: Address, socket: SocketId, is_opener: bool, now: float) -> bool:
+        """Whether there is room for more."""
         # A card may say anything of its NAT, and anchors are the peer's word.
-        if address.port >= LOWEST_PORT and self._turns.may_send(address.host, now):
-            ttl = LOW_TTL if is_opener else None
-            self._turns.pace.guessed(now)
-            self._datagrams.append(self._checks.request(address, socket, now, ttl))
-
-
-def anchors_in(seen: tuple[Address, ...], mark: int | None) -> tuple[tuple[int, ...], int]:
-    """The ports in an introduction that a peer says it has opened for us, and how many of the
-    addresses that it begins with are none to be checked."""
-    ports = [address.port for address in seen[: MOST_ANCHORS + 1]]
-    if mark is None or mark not in ports:
-        return (), 0
-    marked_at = ports.index(mark)
-    return tuple(ports[:marked_at]), marked_at + 1
+        if address.port < LOWEST_PORT:
+            return True
+        claim = self._claim
+        if not self._turns.may_send(address.host, now, is_signed=claim.signed > 0):
+            return False
+        claim.signed -= 1
+        ttl = LOW_TTL if is_opener else None
+        self._turns.pace.guessed(now)
+        self._datagrams.append(self._checks.request(address, socket, now, ttl))
+        return True
 
 
 def _anchored(task: _Task) -> Address:
@@ -331,27 +397,3 @@ def _is_outdated(task: _Task, situation: Situation, way: Way, known: Sequence[in
     if task.situation != situation or (way.anchors and way.anchors != task.way.anchors):
         return True
     return situation.wants_samples and task.way != way
-
-
-def _essence(situation: Situation) -> Situation:
-    """Without what makes no difference to a plan, so that no news of it begins one anew."""
-    is_hearsay = situation.is_hearsay
-    doubt_matters = is_hearsay or not (situation.ours.is_hard or situation.theirs.is_hard)
-    ours = _essence_of(situation.ours, is_hearsay)
-    if ours.allocation is not Allocation.BLOCK:
-        nothing_known = NatReport()
-        ours = replace(ours, low=nothing_known.low, high=nothing_known.high)
-    theirs = _essence_of(situation.theirs, is_hearsay)
-    return Situation(ours, theirs, situation.have_checks_failed and doubt_matters)
-
-
-def _essence_of(report: NatReport, is_hearsay: bool) -> NatReport:
-    is_sure = report.confidence >= SURE if is_hearsay else report.is_hard or not report.may_be_hard
-    return NatReport(
-        report.mapping,
-        allocation=report.allocation,
-        confidence=1.0 if is_sure else 0.0,
-        stride=report.stride,
-        low=report.low,
-        high=report.high,
-    )

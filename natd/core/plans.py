@@ -135,6 +135,18 @@ class Situation:
         )
 
 
+def essence(situation: Situation) -> Situation:
+    """Without what makes no difference to a plan, so that no news of it begins one anew."""
+    is_hearsay = situation.is_hearsay
+    doubt_matters = is_hearsay or not (situation.ours.is_hard or situation.theirs.is_hard)
+    ours = _essence_of(situation.ours, is_hearsay)
+    if ours.allocation is not Allocation.BLOCK:
+        nothing_known = NatReport()
+        ours = replace(ours, low=nothing_known.low, high=nothing_known.high)
+    theirs = _essence_of(situation.theirs, is_hearsay)
+    return Situation(ours, theirs, situation.have_checks_failed and doubt_matters)
+
+
 def make_plan(
     situation: Situation,
     *,
@@ -171,6 +183,18 @@ def make_plan(
     if situation.we_are_hard:
         return _open_to_easy(ours, theirs, turns)
     return None
+
+
+def _essence_of(report: NatReport, is_hearsay: bool) -> NatReport:
+    is_sure = report.confidence >= SURE if is_hearsay else report.is_hard or not report.may_be_hard
+    return NatReport(
+        report.mapping,
+        allocation=report.allocation,
+        confidence=1.0 if is_sure else 0.0,
+        stride=report.stride,
+        low=report.low,
+        high=report.high,
+    )
 
 
 def _open_to_easy(ours: NatReport, theirs: NatReport, turns: Turns) -> Plan | None:

@@ -69,6 +69,10 @@ class Allowance:
         self._left -= 1.0
         return True
 
+    def left(self, now: float) -> float:
+        self._count(now)
+        return self._left
+
     def is_full(self, now: float) -> bool:
         """Whether nothing was taken for so long that there might as well be none."""
         self._count(now)

@@ -13,9 +13,10 @@ from collections import deque
 from random import Random
 
 from natd.core import stun
+from natd.core.anchors import anchors_in
 from natd.core.candidates import TargetBudget
 from natd.core.checks import Answered, Checks
-from natd.core.escalation import Escalation, anchors_in
+from natd.core.escalation import Escalation
 from natd.core.first_flight import worth_checking
 from natd.core.plans import Situation
 from natd.core.punch import Punch
@@ -58,7 +59,9 @@ class Search:
     ) -> tuple[Address, ...]:
         """Somebody names the peer's addresses; gives those that it was seen at."""
         anchors, count = anchors_in(seen, self._checks.their_mark)
-        self.whereabouts.introduce(source, seen[count:], anchors, now)
+        if self.whereabouts.introduce(source, seen[count:], anchors, now):
+            self._escalation.sign()
+        self._escalation.introduced(now)
         return seen[count:]
 
     def allow_escalation(self) -> None:
@@ -100,6 +103,7 @@ class Search:
 
     def check_received(self, address: Address, socket: SocketId, now: float) -> None:
         """A valid check of the peer's came from `address`."""
+        self._escalation.sign()
         self._punch.check_received(address, socket, now)
 
     def receive_answer(
@@ -186,7 +190,7 @@ class Search:
     @property
     def next_try_at(self) -> float | None:
         """When something further is tried; None: nothing is looked for."""
-        return earliest(self._punch.next_try_at, self._escalation.get_timer())
+        return earliest(self._punch.next_try_at, self._escalation.next_try_at)
 
     @property
     def targets(self) -> tuple[Candidate, ...]:

@@ -40,15 +40,25 @@ class Sightings:
 
     def __init__(self) -> None:
         self._words: dict[Source, _Word] = {}  # the freshest last
+        self._said: dict[Source, tuple[Address, ...]] = {}
         self._turn = 0
 
-    def tell(self, source: Source, addresses: tuple[Address, ...], now: float) -> None:
-        """The peer was seen there, freshest first."""
+    def tell(self, source: Source, addresses: tuple[Address, ...], now: float) -> bool:
+        """The peer was seen there, freshest first; gives whether `source` has said otherwise
+        since the peer was last reached: then it lives."""
         self._words.pop(source, None)
         self._words = {s: word for s, word in self._words.items() if now - word.said_at < WORD_S}
         self._words[source] = _Word(addresses[:MOST_OF_A_WORD], now)
         if len(self._words) > MOST_SOURCES:
             del self._words[min(self._words, key=_is_first_hand)]
+        before = self._said.get(source)
+        self._said = {s: said for s, said in self._said.items() if s in self._words}
+        self._said[source] = addresses[:MOST_OF_A_WORD]
+        return before is not None and before != self._said[source]
+
+    def reached(self) -> None:
+        """A path stands."""
+        self._said.clear()
 
     def take_turns(self) -> None:
         """Another attempt begins."""

@@ -17,6 +17,10 @@ from natd.core.shots import MOST_SHOTS, RATE, Plan, Shot
 from natd.core.types import Address, SocketId
 
 TICK_S = 0.02
+AGAIN_S = 3.0
+"""How old a round has to be before it is repeated without its pause: older than what two
+introductions of the same moment may be apart."""
+
 SLOW_S = 0.3
 SLOW_RATE = 200
 """Packets a second at first, where they come unasked: a NAT that takes them for an attack has seen
@@ -52,7 +56,7 @@ class Volley:
         self._rounds = plan.rounds if rounds is None else rounds
         self._began = now + plan.begins_after_s
         self._waiting: deque[Shot] = deque(plan.shots)
-        self._round = 1
+        self._round, self._began_round = 1, self._began
         self._due_at: float | None = self._began  # None: everything is sent
         self._fired: list[Fired] = []
 
@@ -63,18 +67,25 @@ class Volley:
         if not self._waiting:
             self._waiting.extend(self._plan.shots)
             self._round += 1
+            self._began_round = now
         careful = self._plan.is_careful and now - self._began < SLOW_S
         rate = SLOW_RATE if careful else RATE
         for _ in range(min(round(rate * TICK_S), room)):
             if not self._waiting:
                 break
             self._fire(self._waiting.popleft())
-        if self._waiting:
-            self._due_at = now + TICK_S
-        elif self._may_repeat:
-            self._due_at = now + max(TICK_S, self._plan.pause_s)
-        else:
-            self._due_at = None
+        self._go_on(now)
+
+    def cut(self, now: float) -> None:
+        """Leave out the rest of this round."""
+        self._waiting.clear()
+        self._go_on(now)
+
+    def hurry(self, now: float) -> None:
+        """The round that has gone out may be in vain: the same once more, and now."""
+        if self.is_resting and self._began_round <= now - AGAIN_S and self._has_room:
+            self._rounds += 1
+            self._due_at = now
 
     def to_send(self) -> list[Fired]:
         """Drain."""
@@ -89,8 +100,22 @@ class Volley:
         return self._due_at is None
 
     @property
-    def _may_repeat(self) -> bool:
-        return self._round < self._rounds and self.sent + len(self._plan.shots) <= MOST_SHOTS
+    def is_resting(self) -> bool:
+        """Whether a round has gone out, and the next one is not due for a while."""
+        return self._due_at is not None and not self._waiting
+
+    def _go_on(self, now: float) -> None:
+        if self._waiting:
+            self._due_at = now + TICK_S
+        elif self._round < self._rounds and self._has_room:
+            self._due_at = now + max(TICK_S, self._plan.pause_s)
+        else:
+            self._due_at = None
+
+    @property
+    def _has_room(self) -> bool:
+        """For one more round."""
+        return self.sent + len(self._plan.shots) <= MOST_SHOTS
 
     def _fire(self, shot: Shot) -> None:
         port = self._target.port if shot.port is None else shot.port

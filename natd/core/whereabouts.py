@@ -48,10 +48,10 @@ class Whereabouts:
 
     def introduce(
         self, source: Source, seen: tuple[Address, ...], anchors: tuple[int, ...], now: float
-    ) -> None:
-        """Somebody names its addresses, freshest first."""
+    ) -> bool:
+        """Somebody names its addresses, freshest first; gives whether it named others before."""
         self.anchors = anchors or self.anchors
-        self._sightings.tell(source, seen, now)
+        return self._sightings.tell(source, seen, now)
 
     def take_turns(self) -> None:
         """Another attempt begins: where those who say where the peer is differ, another one's
@@ -64,6 +64,7 @@ class Whereabouts:
 
     def reached(self, address: Address) -> None:
         """A path stands to there."""
+        self._sightings.reached()
         self._last_good = _first(address, self._last_good)
 
     def found_on_link(self, address: Address) -> None:

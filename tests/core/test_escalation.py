@@ -7,20 +7,21 @@ from time import perf_counter
 import pytest
 
 from natd.core import stun
-from natd.core.anchors import MOST_ANCHORS
+from natd.core.anchors import MOST_ANCHORS, anchors_in
 from natd.core.blocks import meeting_ports
 from natd.core.checks import LOW_TTL, Checks
 from natd.core.escalation import (
     LINGER_S,
+    LOOK_S,
     MOST_WAVES,
     TELL_LADDER_S,
     Escalation,
-    anchors_in,
 )
 from natd.core.plans import RANDOM_HELPERS, Situation
 from natd.core.shots import MOST_SHOTS
-from natd.core.turns import Turns
+from natd.core.turns import ALL_RATE, MOST_SOCKETS, RESERVED, SLICE_S, Turns
 from natd.core.types import MAIN_SOCKET, Address, Allocation, Filtering, Mapping, NatReport
+from natd.core.volley import AGAIN_S
 from natd.core.ways import Way
 from tests.core.lossy_link import pair_of_secrets
 
@@ -125,6 +126,112 @@ def test_only_one_of_a_daemon_runs_at_a_time():
     assert not _begin(second, EASY, RANDOM)
     first.stop()
     assert _begin(second, EASY, RANDOM)
+
+
+def _run_all(escalations, since, until):
+    """What each sends, with its instant, when all of their timers are kept."""
+    sent = {escalation: [] for escalation in escalations}
+    now = since
+    while True:
+        for escalation in escalations:
+            sent[escalation] += [(now, d) for d in escalation.datagrams_to_send()]
+        due = [(e.get_timer(), n) for n, e in enumerate(escalations) if e.get_timer() is not None]
+        if not due or min(due)[0] > until:
+            return sent
+        now, number = min(due)
+        escalations[number].handle_timer(now)
+
+
+def test_one_that_waits_begins_by_itself_when_the_other_rests():
+    turns = Turns()
+    first, second = _escalation(turns), _escalation(turns)
+    assert _begin(first, RANDOM, EASY)
+    assert not _begin(second, RANDOM, EASY)
+    assert second.technique is None
+    sent = _run_all([first, second], START, START + 3.0)
+    assert len(sent[first]) == len(sent[second]) == RANDOM_HELPERS
+    assert sent[first][-1][0] < sent[second][0][0] < sent[first][-1][0] + 0.2
+    assert second.technique == "birthday"
+
+
+def test_a_newcomer_interrupts_one_that_has_guessed_for_a_while():
+    turns = Turns()
+    first, newcomer = _escalation(turns), _escalation(turns)
+    _begin(first, EASY, RANDOM)
+    _run_all([first], START, START + 0.8)
+    _begin(newcomer, EASY, SEQUENTIAL, START + 0.8)
+    sent = _run_all([first, newcomer], START + 0.8, START + 10.0)
+    assert sent[newcomer][0][0] < START + SLICE_S + 0.2
+    within = [at for at, _ in sent[first] if sent[newcomer][0][0] <= at <= sent[newcomer][-1][0]]
+    assert within == []
+    assert sent[first][-1][0] > sent[newcomer][-1][0]
+
+
+def test_one_that_may_not_send_any_more_keeps_nobody_waiting():
+    turns = Turns()
+    first, second = _escalation(turns), _escalation(turns)
+    while turns.may_send(SEEN[0].host, START, is_signed=True):
+        pass
+    assert _begin(first, EASY, RANDOM)
+    assert _begin(second, EASY, RANDOM, START + 0.1)
+
+
+def test_a_sign_of_the_peer_begins_what_has_missed_anew_and_nothing_else_does():
+    for gives_sign in (True, False):
+        escalation = _escalation()
+        _begin(escalation, EASY, RANDOM)
+        first = _run_out(escalation, START + 2.0)
+        if gives_sign:
+            escalation.sign()
+        rest = _run_out(escalation, START + 30.0)
+        assert len(first) + len(rest) == MOST_SHOTS * (2 if gives_sign else 1)
+
+
+def test_a_peer_that_has_vanished_is_guessed_at_within_its_half_of_the_budget():
+    turns = Turns()
+    escalation = _escalation(turns)
+    escalation.found(SEEN[0])
+    turns.answered(SEEN[0].host, START + 600.0, START)
+    sent, now = 0, START
+    for _ in range(20):
+        _begin(escalation, EASY, RANDOM, now)
+        sent += len(_run_out(escalation, now + 6.0))
+        now += 6.0
+    assert 2 * MOST_SHOTS < sent <= RESERVED + 120 * ALL_RATE
+    escalation.sign()
+    _begin(escalation, EASY, RANDOM, now)
+    assert len(_run_out(escalation, now + 6.0)) == MOST_SHOTS
+
+
+def test_what_has_opened_our_nat_a_while_ago_goes_out_again_when_both_are_introduced():
+    escalation = _escalation()
+    _begin(escalation, RANDOM, EASY)
+    _run_out(escalation, START + 2.0)
+    escalation.introduced(START + 2.0)
+    assert _run_out(escalation, START + 3.0) == []
+    escalation.introduced(START + AGAIN_S)
+    again = _run_out(escalation, START + AGAIN_S + 1.0)
+    assert len({datagram.socket for datagram in again}) == len(again) == RANDOM_HELPERS
+    sent = RANDOM_HELPERS * 2
+    for number in range(2, 20):
+        escalation.introduced(START + AGAIN_S * number)
+        sent += len(_run_out(escalation, START + AGAIN_S * number + 1.0))
+    assert sent <= MOST_SHOTS
+
+
+def test_an_attempt_whose_sockets_others_need_ends_and_closes_them():
+    turns = Turns()
+    first, *others = [_escalation(turns) for _ in range(1 + MOST_SOCKETS // RANDOM_HELPERS)]
+    _begin(first, RANDOM, EASY)
+    first.found(SEEN[0])
+    for number, other in enumerate(others):
+        _run_all([first, *others], START + number, START + number + 1.0)
+        assert first.sockets
+        _begin(other, RANDOM, EASY, START + number + 1.0)
+    _run_all([first, *others], START + len(others), START + len(others) + LOOK_S)
+    assert first.sockets == frozenset()
+    assert first.technique is None
+    assert all(other.technique == "birthday" for other in others)
 
 
 def test_one_that_has_run_out_gives_its_turn_back():
@@ -261,12 +368,13 @@ def test_a_wave_waits_for_its_turn():
     turns = Turns()
     first, second = _escalation(turns), _escalation(turns)
     _begin(first, BLOCK, BLOCK)
-    _run_out(first, START + 30.0)
-    _begin(second, RANDOM, EASY, START + 30.0)
-    second.datagrams_to_send()
-    assert _run_out(first, START + 50.0) == []
+    _run_out(first, START + 10.0)
+    wave_at = first.next_try_at
+    _run_out(first, wave_at - 0.2)
+    assert _begin(second, EASY, RANDOM, wave_at - 0.1)
+    assert _run_out(first, wave_at + SLICE_S - 0.2) == []
     second.stop()
-    assert len(_run_out(first, START + 60.0)) == 256
+    assert len(_run_out(first, wave_at + 3.0)) == 256
 
 
 def test_half_a_block_is_half_a_block_whatever_changes_meanwhile():
