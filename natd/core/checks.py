@@ -43,6 +43,9 @@ OPEN_TO = 0xC0A2
 WAS_SILENT = 0xC0A3
 """2 bytes, seconds: nothing came through until you sent something, after so long a silence."""
 
+GUESS_US = 0xC0A4
+"""No bytes: another flow of ours is open to you at some port of this host, and is to be guessed."""
+
 MOST_DELAYED = 32
 """Checks whose answer was asked for later and may never come: spare flows send a handful each."""
 

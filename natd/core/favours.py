@@ -1,12 +1,15 @@
 """What a check of the peer's asks for besides its answer, and when it is granted.
 
     ANSWER-AFTER n   the answer, n seconds later: does the asker's NAT still let it in by then?
+    GUESS-US         probes over the range of the asker's NAT, for a flow to take the place of one
     OPEN-TO port     a low-TTL opener to that port of the asker's host, which it is to send from
 
 Rules:
 - A favour is worth one small packet, as large as the one that asked for it, to the host that asked.
 - An opener goes only where the path in use shows that host to be the peer's, and each one to
   another port is another entry in our NAT's table: no more go out than spare flows ask for.
+- Guesses go to the host of the path in use, within the budgets of an escalation (`turns`), and a
+  wave of them is not granted again before its allowance is back.
 - A check that was here before buys nothing.
 - Answers that wait are few; beyond `MOST_LATER` the asker gets none.
 """
@@ -15,7 +18,7 @@ from collections import deque
 
 from natd.core import stun
 from natd.core.candidates import LOWEST_PORT
-from natd.core.checks import ANSWER_AFTER, LOW_TTL, OPEN_TO, Checks
+from natd.core.checks import ANSWER_AFTER, GUESS_US, LOW_TTL, OPEN_TO, Checks
 from natd.core.schedule import Allowance, earliest
 from natd.core.types import Address, Datagram, SocketId
 
@@ -26,6 +29,9 @@ LONGEST_LATER_S = 300
 
 OPENERS_RATE, OPENERS_BURST = 1.0, 8.0
 """A second and at once: a spare flow asks three times, and another one seconds later."""
+
+GUESSES_RATE, GUESSES_BURST = 1.0 / 15.0, 3.0
+"""A second and at once: who needs it does so twice a minute, and asks again if that was lost."""
 
 RECENT_CHECKS = 256
 """How many checks of the peer's are remembered."""
@@ -42,6 +48,7 @@ class Favours:
     def __init__(self, checks: Checks) -> None:
         self._checks = checks
         self._openers = Allowance(OPENERS_RATE, OPENERS_BURST)
+        self._guesses = Allowance(GUESSES_RATE, GUESSES_BURST)
         self._later: list[tuple[float, Datagram]] = []
         self._recent: deque[bytes] = deque(maxlen=RECENT_CHECKS)  # their transactions
         self._datagrams: list[Datagram] = []
@@ -69,6 +76,10 @@ class Favours:
         if port is not None and port >= LOWEST_PORT and self._openers.take(now):
             address = in_use[0]._replace(port=port)
             self._datagrams.append(self._checks.request(address, in_use[1], now, LOW_TTL))
+
+    def grants_guesses(self, message: stun.StunMessage, now: float) -> bool:
+        """The path in use brought this check: whether it asks us to guess, and may."""
+        return message.get(GUESS_US) is not None and self._guesses.take(now)
 
     def clear(self) -> None:
         self._later.clear()

@@ -17,7 +17,15 @@ from natd.core import stun
 from natd.core.candidates import TargetBudget
 from natd.core.checks import WAS_SILENT, Answered, Checks
 from natd.core.favours import Favours, number
-from natd.core.path_events import GapClosed, PathChosen, PathsEvent, PathsLost, PathSuspected
+from natd.core.path_events import (
+    GapClosed,
+    PathChosen,
+    PathsEvent,
+    PathsLost,
+    PathSuspected,
+    SuccessorOffered,
+    SuccessorWanted,
+)
 from natd.core.paths import Paths
 from natd.core.punch_events import SampleWanted
 from natd.core.schedule import earliest
@@ -25,6 +33,8 @@ from natd.core.types import Address, Datagram, PathKind, PathReport, SocketId
 from natd.core.upkeep import Replaced, Retired, Upkeep, UpkeepEvent
 
 RENEWED = "renewed"
+
+KeptPathsEvent = PathsEvent | SampleWanted | SuccessorWanted | SuccessorOffered
 
 
 class KeptPaths:
@@ -34,7 +44,7 @@ class KeptPaths:
         self._paths = Paths(checks, budget, random)
         self._upkeep = Upkeep(checks, random)
         self._favours = Favours(checks)
-        self._events: deque[PathsEvent | SampleWanted] = deque()
+        self._events: deque[KeptPathsEvent] = deque()
 
     # --- inputs
 
@@ -70,6 +80,8 @@ class KeptPaths:
             quiet_s = number(message, WAS_SILENT)
             if quiet_s is not None:
                 self._upkeep.missed_by_peer(quiet_s, now)
+            if self._favours.grants_guesses(message, now):
+                self._events.append(SuccessorOffered())
         self._settle(now)
         return True
 
@@ -101,6 +113,11 @@ class KeptPaths:
         self._paths.handle_timer(now)
         self._settle(now)
 
+    def seek_successor(self, now: float) -> None:
+        """Flows that may take the place of the path in use are being opened: ask the peer to
+        guess one."""
+        self._upkeep.seek(now)
+
     def drop(self) -> None:
         self._paths.drop()
         self._upkeep.drop()
@@ -125,7 +142,7 @@ class KeptPaths:
             *self._paths.datagrams_to_send(),
         ]
 
-    def next_event(self) -> PathsEvent | SampleWanted | None:
+    def next_event(self) -> KeptPathsEvent | None:
         return self._events.popleft() if self._events else None
 
     def get_timer(self) -> float | None:
@@ -191,5 +208,5 @@ class KeptPaths:
                 self._paths.replace(address, socket, now)
             case Retired(address, socket):
                 self._paths.forget(address, socket)
-            case SampleWanted():
+            case SampleWanted() | SuccessorWanted():
                 self._events.append(event)

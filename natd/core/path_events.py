@@ -51,4 +51,18 @@ class PathsLost:
     """No path is left."""
 
 
+@dataclass(frozen=True, slots=True)
+class SuccessorWanted:
+    """The mapping of the path in use will end, and no flow that could take its place opens by
+    itself: it would have to be guessed."""
+
+    failures: int
+    """How many attempts to open one had failed before."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuccessorOffered:
+    """The peer's will end, and it asks us to guess where another flow of its own is."""
+
+
 PathsEvent = PathChosen | PathSuspected | PathRecovered | GapClosed | PathsLost

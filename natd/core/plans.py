@@ -53,6 +53,17 @@ OPENERS_PAUSE_S = 12.0
 """Less than the shortest time for which a NAT remembers a flow that nobody answered (15 s)."""
 
 
+FOUND = NatReport(Mapping.INDEPENDENT, confidence=1.0)
+"""Of the end of a path that stands: its address is known."""
+
+
+def hard_to_find(report: NatReport) -> NatReport:
+    """The same NAT where nobody can tell the port that it gives to a new flow."""
+    is_known = report.allocation in (Allocation.RANDOM, Allocation.BLOCK)
+    ranged = report if is_known else NatReport(allocation=Allocation.RANDOM)
+    return replace(ranged, mapping=Mapping.DEPENDENT, confidence=1.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Situation:
     """What both halves of a plan follow from."""

@@ -20,14 +20,15 @@ from natd.core import stun
 from natd.core.candidates import TargetBudget
 from natd.core.checks import PREFIX_BYTES, Checks, answer
 from natd.core.first_flight import FLIGHT_WINDOW_S, Unsent, flight_places
-from natd.core.kept_paths import KeptPaths
+from natd.core.kept_paths import KeptPaths, KeptPathsEvent
 from natd.core.path_events import (
     GapClosed,
     PathChosen,
     PathRecovered,
-    PathsEvent,
     PathsLost,
     PathSuspected,
+    SuccessorOffered,
+    SuccessorWanted,
 )
 from natd.core.punch_events import IntroductionWanted, PathFound, PunchEvent
 from natd.core.reach_events import (
@@ -417,12 +418,26 @@ class Reach:
                 case PathSuspected():
                     self._attempt(0.0, now)
                     self._events.append(IntroductionWanted(()))
+                case SuccessorWanted(failures):
+                    self._seek_successor(failures, now)
+                case SuccessorOffered() if (in_use := self._paths.in_use) is not None:
+                    self._search.succeed(in_use, now, by_peer=True)
+                case SuccessorOffered():
+                    pass
                 case PathsLost():
                     self._heard_from = None
                     self._up = False
                     self._events.append(PathDown())
                 case _:
                     self._events.append(event)
+
+    def _seek_successor(self, failures: int, now: float) -> None:
+        """The mapping of the path in use will end, and another flow did not open by itself."""
+        in_use = self._paths.in_use
+        if in_use is None or not self._search.is_successor_hidden(failures):
+            return
+        if self._search.succeed(in_use, now, by_peer=False):
+            self._paths.seek_successor(now)
 
     def _reached(self, path: PathReport, *, is_seamless: bool) -> None:
         """A path is in use from here on: the last attempt has done its work."""
@@ -432,6 +447,6 @@ class Reach:
         self._up = True
         self._tell_search()
 
-    def _next_of_children(self, now: float) -> PathsEvent | PunchEvent | None:
+    def _next_of_children(self, now: float) -> KeptPathsEvent | PunchEvent | None:
         self._tell_search()
         return self._search.next_event(now) or self._paths.next_event()

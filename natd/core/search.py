@@ -5,7 +5,8 @@
     escalation    guesses within a larger budget, when checks have failed
 
 Rules:
-- Nothing is guessed while a path stands that answers.
+- Nothing is guessed while a path stands that answers, but for its successor, when the mapping of
+  one end will end (`succeed`): for what must be found then, less is left to chance.
 - What a search finds names the technique that it owes to; whoever owns the search keeps the path.
 """
 
@@ -18,13 +19,13 @@ from natd.core.candidates import TargetBudget
 from natd.core.checks import Answered, Checks
 from natd.core.escalation import Escalation
 from natd.core.first_flight import worth_checking
-from natd.core.plans import Situation
+from natd.core.plans import FOUND, Situation, hard_to_find
 from natd.core.punch import Punch
 from natd.core.punch_events import IntroductionWanted, PathFound, PunchEvent, SampleWanted
 from natd.core.reach_events import Surroundings
 from natd.core.schedule import earliest
 from natd.core.sightings import Source
-from natd.core.types import Address, Candidate, Datagram, SocketId
+from natd.core.types import Address, Allocation, Candidate, Datagram, SocketId
 from natd.core.ways import Guesses, Step, Way
 from natd.core.whereabouts import Whereabouts
 
@@ -47,6 +48,7 @@ class Search:
         self._budget = budget
         self._punch = Punch(checks, budget, random)
         self._escalation = Escalation(checks, budget.turns, transaction_prefix, random)
+        self._succession = Escalation(checks, budget.turns, transaction_prefix, random)
         self._guesses = Guesses()
         # When the attempt to reach the peer began; None: reached, or never tried.
         self._since: float | None = None
@@ -66,7 +68,7 @@ class Search:
 
     def allow_escalation(self) -> None:
         """The peer is known from before, or its network has a secret."""
-        self._escalation.allowed = True
+        self._escalation.allowed = self._succession.allowed = True
 
     def begin(self, start_in_s: float, now: float, *, fresh: bool) -> None:
         """Try every address that we have heard of."""
@@ -116,7 +118,7 @@ class Search:
         address, socket = answered.address, answered.socket
         if self._punch.is_checking(address, socket):
             self._punch.check_answered(answered, now)
-        elif (technique := self._escalation.technique) is not None:
+        elif (technique := self._escalation.technique or self._succession.technique) is not None:
             kind = self.whereabouts.kind_of(address)
             found = PathFound(address, socket, kind, technique, answered.rtt_s, answered.mapped)
             self._events.append(found)
@@ -128,6 +130,24 @@ class Search:
         """The owner's answer to `FreshSocketWanted`."""
         self._punch.use_socket(socket, now)
 
+    def succeed(self, in_use: tuple[Address, SocketId], now: float, *, by_peer: bool) -> bool:
+        """Guess at another flow beside the path in use: one of the peer's, from our end of the
+        path, or one of ours, many of which are opened for it.  Whether that is under way."""
+        known = self.whereabouts
+        hard = hard_to_find(known.their_nat if by_peer else known.surroundings.nat)
+        nats = (FOUND, hard) if by_peer else (hard, FOUND)
+        way = Way(in_use[:1], (), in_use[1], known.surroundings.servers)
+        is_under_way = self._succession.technique is not None
+        return is_under_way or self._succession.begin(Situation(*nats), way, now)
+
+    def is_successor_hidden(self, failures: int) -> bool:
+        """Whether our NAT gives each flow a port that nobody can tell, or keeps none and a server
+        could not tell it twice, while the peer's end stays where it is."""
+        ours, theirs = self.whereabouts.surroundings.nat, self.whereabouts.their_nat
+        is_told_once = failures > 0 and ours.allocation is not Allocation.PRESERVING
+        is_hidden = ours.is_hard or is_told_once
+        return is_hidden and not theirs.is_hard
+
     def settle(self) -> None:
         """A path stands and works: whatever was looked for need not be found."""
         self._punch.settle()
@@ -137,6 +157,7 @@ class Search:
     def reached(self, address: Address) -> None:
         """A path to there is in use from here on."""
         self.settle()
+        self._succession.stop()
         self._escalation.found(address)
         self.whereabouts.reached(address)
 
@@ -144,16 +165,22 @@ class Search:
         """The peer is gone or not wanted: nothing more is sent to it."""
         self._punch.stop()
         self._escalation.stop()
+        self._succession.stop()
         self._since = None
 
     def handle_timer(self, now: float) -> None:
         self._punch.handle_timer(now)
         self._escalation.handle_timer(now)
+        self._succession.handle_timer(now)
 
     # --- outputs
 
     def datagrams_to_send(self) -> list[Datagram]:
-        return self._punch.datagrams_to_send() + self._escalation.datagrams_to_send()
+        return [
+            *self._punch.datagrams_to_send(),
+            *self._escalation.datagrams_to_send(),
+            *self._succession.datagrams_to_send(),
+        ]
 
     def next_event(self, now: float) -> PunchEvent | None:
         if anchors := self._escalation.new_anchors():
@@ -180,7 +207,9 @@ class Search:
         return event
 
     def get_timer(self) -> float | None:
-        return earliest(self._punch.get_timer(), self._escalation.get_timer())
+        return earliest(
+            self._punch.get_timer(), self._escalation.get_timer(), self._succession.get_timer()
+        )
 
     @property
     def active(self) -> bool:
@@ -206,7 +235,7 @@ class Search:
     def sockets(self) -> frozenset[SocketId]:
         """All that it needs."""
         trying = self._punch.sockets if self._punch.active else frozenset()
-        return trying | self._escalation.sockets
+        return trying | self._escalation.sockets | self._succession.sockets
 
     @property
     def technique(self) -> str | None:
@@ -231,6 +260,7 @@ class Search:
         """Plain checks have failed, or can't but fail."""
         if self.has_path:
             return
+        self._succession.stop()
         known = self.whereabouts
         sound = {target.address for target in known.targets(self.last)}
         seen = tuple(address for address in known.seen if address in sound)

@@ -2,7 +2,8 @@
 
     lesson        a spare flow, silent for longer and longer (`keepalive`)
     replacement   a spare flow that takes the path's place before its mapping ends (`mapping_age`);
-                  the peer is told so, and the old mapping is watched until it has ended
+                  the peer is told, and the old one is watched until it has ended; where none
+                  opens by itself the owner may open many, and the peer is asked to guess one
 
 Rules:
 - One spare flow at a time; a replacement does not wait for a lesson.
@@ -16,12 +17,13 @@ from dataclasses import dataclass
 from random import Random
 
 from natd.core import stun
-from natd.core.checks import AGREED_RANGE, ANSWER_AFTER, WAS_SILENT, Answered, Checks
+from natd.core.checks import AGREED_RANGE, ANSWER_AFTER, GUESS_US, WAS_SILENT, Answered, Checks
 from natd.core.checks import LATE_S as ANSWER_LATE_S
 from natd.core.favours import seconds
 from natd.core.keepalive import FIRST_S, Keepalive
 from natd.core.mapping_age import SURVIVED_S, MappingAge
 from natd.core.path import Path
+from natd.core.path_events import SuccessorWanted
 from natd.core.punch_events import SampleWanted
 from natd.core.schedule import backed_off, earliest
 from natd.core.spare import SpareFlow
@@ -64,7 +66,7 @@ class Retired:
     socket: SocketId
 
 
-UpkeepEvent = Replaced | Retired | SampleWanted
+UpkeepEvent = Replaced | Retired | SampleWanted | SuccessorWanted
 
 
 @dataclass(slots=True)
@@ -98,6 +100,7 @@ class Upkeep:
         self._spare: SpareFlow | None = None  # None: no lesson, no replacement
         self._is_lesson = False
         self._asked_at: float | None = None  # None: no lesson's answer is awaited
+        self._sought_at: float | None = None  # None: nobody guesses a successor
         self._renew_after = 0.0
         self._failures = 0
         self._old: list[_Old] = []
@@ -120,14 +123,18 @@ class Upkeep:
             self._of = (path.address.host, path.kind)
             self._keepalive = Keepalive(now)
         self._born.setdefault(path.socket, now)
+        self._sought_at = None
         kept = {MAIN_SOCKET, path.socket, *self.sockets}
         self._mapped = {s: seen for s, seen in self._mapped.items() if s in kept}
         self._born = {s: born for s, born in self._born.items() if s in kept}
         self._old = [old for old in self._old if old.key != path.key]
+        is_there = before is not None and before.address == path.address
+        if is_there and before is not path and now - self._broken[0] <= BROKEN_S:
+            self.missed_by_peer(self._broken[1], now)  # only another mapping of ours leads there
 
     def drop(self) -> None:
         """There is no path any more."""
-        self._path = None
+        self._path = self._sought_at = None
         self._old.clear()
         self._nominate.clear()
         self._drop_spare()
@@ -144,6 +151,9 @@ class Upkeep:
                     self._go_on_watching(old, now)
                     return True
         spare = self._spare
+        if self._sought_at is not None and self._is_successor(answered):
+            self._replace(answered.socket, self._sought_at, answered.rtt_s, now)
+            return True
         if spare is None or not spare.answered(answered):
             return False
         if self._asked_at is not None:
@@ -151,12 +161,18 @@ class Upkeep:
         elif self._is_lesson:
             self._ask_silence(spare, now)
         else:
-            self._replace(spare, now)
+            self._replace(spare.socket, spare.begun_at, answered.rtt_s, now)
         return True
 
     def sampled(self, socket: SocketId, observed: Address, now: float) -> None:
         if self._spare is not None and self._spare.socket == socket:
             self._spare.sampled(observed.port, now)
+
+    def seek(self, now: float) -> None:
+        """Many flows to the peer are being opened; the one that it guesses is the successor."""
+        if self._path is not None:
+            self._sought_at = now
+            self._ask(self._path.key, (GUESS_US, b""), now)
 
     def missed_by_peer(self, quiet_s: float, now: float) -> None:
         """Nothing of the peer's came through until we sent something: our mapping had ended,
@@ -276,6 +292,7 @@ class Upkeep:
             self._keepalive.put_off(now)
         else:
             self._renew_after = now + backed_off(self._failures, RETRY_S, LONGEST_RETRY_S)
+            self._events.append(SuccessorWanted(self._failures))
             self._failures += 1
         self._drop_spare()
 
@@ -337,22 +354,25 @@ class Upkeep:
         elif to_tell is not None and self._path is not None:
             self._ask(self._path.key, (WAS_SILENT, seconds(to_tell)), now)
 
-    def _replace(self, spare: SpareFlow, now: float) -> None:
+    def _is_successor(self, answered: Answered) -> bool:
+        """Whether a flow that the peer has guessed has answered."""
+        is_there = self._path is not None and answered.address == self._path.address
+        return is_there and not answered.is_delayed and answered.socket not in self._born
+
+    def _replace(self, socket: SocketId, born: float, rtt_s: float, now: float) -> None:
         old = self._path
         assert old is not None
-        born = self._born.get(old.socket, now)
-        retired = _Old(old.key, born, until=now + OVERLAP_S)
-        is_watching = any(each.asked_at is not None for each in self._old)
-        if self._age.is_to_be_watched and not is_watching:
+        retired = _Old(old.key, self._born.get(old.socket, now), until=now + OVERLAP_S)
+        if self._age.is_to_be_watched and all(other.asked_at is None for other in self._old):
             self._ask_old(retired, now)
         self._old.append(retired)
         self._age.renewed()
         self._failures = 0
-        self._born[spare.socket] = spare.begun_at
+        self._born[socket] = born
         self._renew_after = now + RETRY_S
         self._nominate = [now + wait_s for wait_s in NOMINATE_S]
         self._drop_spare()
-        self._events.append(Replaced(spare.address, spare.socket, spare.rtt_s))
+        self._events.append(Replaced(old.address, socket, rtt_s))
 
     def _ask_old(self, old: _Old, now: float) -> None:
         old.asked_at = now

@@ -5,8 +5,16 @@ from random import Random
 import pytest
 
 from natd.core import stun
-from natd.core.checks import ANSWER_AFTER, LOW_TTL, OPEN_TO, Checks, answer
-from natd.core.favours import LONGEST_LATER_S, MOST_LATER, OPENERS_BURST, Favours, seconds
+from natd.core.checks import ANSWER_AFTER, GUESS_US, LOW_TTL, OPEN_TO, Checks, answer
+from natd.core.favours import (
+    GUESSES_BURST,
+    GUESSES_RATE,
+    LONGEST_LATER_S,
+    MOST_LATER,
+    OPENERS_BURST,
+    Favours,
+    seconds,
+)
 from natd.core.types import MAIN_SOCKET, Address, SocketId
 from tests.core.lossy_link import pair_of_secrets
 
@@ -74,6 +82,16 @@ def test_whatever_is_asked_for_is_no_larger_than_what_asks():
     lab.favours.open(stun.decode(asked), (ASKER, MAIN_SOCKET), START)
     [opener] = lab.sent()
     assert len(opener.data) <= len(asked)
+
+
+def test_guesses_are_granted_to_whoever_asks_for_them_and_not_without_end():
+    lab = Lab()
+    plain = stun.decode(lab.check((ANSWER_AFTER, seconds(1))))
+    assert not lab.favours.grants_guesses(plain, START)
+    asking = stun.decode(lab.check((GUESS_US, b"")))
+    granted = [lab.favours.grants_guesses(asking, START + second) for second in range(600)]
+    assert granted[0]
+    assert sum(granted) <= GUESSES_BURST + 600 * GUESSES_RATE
 
 
 def test_nothing_is_owed_to_a_peer_that_has_left():

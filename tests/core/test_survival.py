@@ -58,6 +58,9 @@ AFTER_LONG_OUTAGE_S = 60.0
 AGE_S = 60.0
 IDLE_S = 30.0
 
+AGING_RANDOM = replace(SYMMETRIC_RANDOM, absolute_age_s=AGE_S)
+AGING_CARRIER = replace(RANDOM_PORTS, absolute_age_s=AGE_S)
+
 BOTH, ALICE, BOB = NAMES, NAMES[:1], NAMES[1:]
 
 Strike = Callable[[Chat], None]
@@ -200,6 +203,29 @@ def test_a_mapping_of_another_port_is_replaced_before_its_age_with_a_servers_hel
         assert chat.wrong() == []
         assert chat.latest_s() <= REPAIRED_S
         assert len(_losses(chat)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "has_server"),
+    [
+        (AGING_RANDOM, True),
+        (AGING_RANDOM, False),
+        (AGING_CARRIER, False),
+    ],
+    ids=["random", "random, server dead", "random ports, server dead"],
+)
+def test_a_mapping_whose_next_port_nobody_knows_is_succeeded_by_one_that_is_guessed(
+    policy, has_server
+):
+    """The first loss teaches it; from then on many flows are opened before the age is reached,
+    and the peer, asked over the path that still stands, guesses one of them."""
+    for seed in range(SEEDS):
+        chat = Chat(seed, (policy, PORT_RESTRICTED), speakers=(BOTH, BOB)[seed % 2])
+        begun_at = chat.internet.now
+        _age(chat, has_server=has_server)
+        assert chat.wrong() == []
+        assert chat.latest_s() <= (GUESSED_S if policy is AGING_CARRIER else REPAIRED_S)
+        assert all(at - begun_at < 2 * AGE_S for at in _losses(chat)), f"seed {seed}"
 
 
 @pytest.mark.parametrize("has_server", [True, False])

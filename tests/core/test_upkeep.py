@@ -6,14 +6,15 @@ from random import Random
 import pytest
 
 from natd.core import stun
-from natd.core.checks import ANSWER_AFTER, WAS_SILENT, Answered, Checks
+from natd.core.checks import ANSWER_AFTER, GUESS_US, WAS_SILENT, Answered, Checks
 from natd.core.checks import LATE_S as ANSWER_LATE_S
 from natd.core.keepalive import BEGIN_AFTER_S, FIRST_S, SHARE, SILENCES_S
 from natd.core.mapping_age import SHARE as SHARE_OF_AGE
 from natd.core.mapping_age import SURVIVED_S, YOUNGEST_S
 from natd.core.path import Path
+from natd.core.path_events import SuccessorWanted
 from natd.core.spare import LADDER
-from natd.core.types import MAIN_SOCKET, Address, PathKind
+from natd.core.types import MAIN_SOCKET, Address, PathKind, SocketId
 from natd.core.upkeep import (
     LONGEST_RETRY_S,
     NOMINATE_S,
@@ -150,6 +151,42 @@ def test_a_replacement_that_fails_is_tried_again_ever_more_rarely():
     assert len(lab.sent) <= len(LADDER) * (3600.0 / LONGEST_RETRY_S + 10)
 
 
+def test_where_no_flow_opens_by_itself_the_peer_is_asked_to_guess_one_of_many():
+    lab = Lab()
+    lab.upkeep.missed_by_peer(1.0, lab.now)
+    lab.run(SHARE_OF_AGE * YOUNGEST_S + 5.0)
+    assert lab.take(SuccessorWanted)[0] == SuccessorWanted(failures=0)
+    lab.sent.clear()
+    lab.upkeep.seek(lab.now)
+    [check] = lab.drain()
+    assert (check.address, check.socket) == (THEIRS, MAIN_SOCKET)
+    assert stun.decode(check.data).get(GUESS_US) is not None
+    lab.answer(SocketId(0x100007), RTT_S)
+    assert lab.take(Replaced) == [Replaced(THEIRS, SocketId(0x100007), RTT_S)]
+
+
+def test_what_answers_from_elsewhere_or_unsought_is_no_successor():
+    lab = Lab()
+    lab.answer(SocketId(0x100007), RTT_S)
+    lab.upkeep.seek(lab.now)
+    elsewhere = Answered(OURS, SocketId(0x100007), RTT_S, None)
+    assert not lab.upkeep.check_answered(elsewhere, 0.5, lab.now)
+    lab.answer(MAIN_SOCKET, RTT_S)
+    assert lab.take(Replaced) == []
+
+
+@pytest.mark.parametrize(("same_place", "age_s"), [(True, YOUNGEST_S), (False, None)])
+def test_after_a_break_another_socket_to_the_same_place_shows_that_our_mapping_had_ended(
+    same_place, age_s
+):
+    lab = Lab()
+    lab.upkeep.found_dead(1.0, lab.now)
+    lab.run(2.0)
+    address = THEIRS if same_place else THEIRS._replace(port=50000)
+    lab.use(Replaced(address, SocketId(0x100007), RTT_S))
+    assert lab.upkeep._age.age_s == age_s
+
+
 def test_the_peer_is_told_of_its_lost_mapping_once_and_only_if_ours_is_the_same():
     lab = Lab()
     lab.answer(MAIN_SOCKET, RTT_S)
@@ -250,7 +287,7 @@ class Lab:
         self.use(replaced)
 
     def use(self, replaced):
-        self.path = self._path(replaced.socket, self.path.kind)
+        self.path = self._path(replaced.socket, self.path.kind, replaced.address)
         self.upkeep.use(self.path, self.now)
 
     def asked(self, attribute):
@@ -264,5 +301,5 @@ class Lab:
         self.events = [event for event in self.events if not isinstance(event, kind)]
         return taken
 
-    def _path(self, socket, kind):
-        return Path(THEIRS, socket, kind, "test", RTT_S, self.now, self.now, self.now + 15.0)
+    def _path(self, socket, kind, address=THEIRS):
+        return Path(address, socket, kind, "test", RTT_S, self.now, self.now, self.now + 15.0)
