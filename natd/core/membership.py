@@ -240,7 +240,7 @@ class Membership:
         )
         self._datagrams += self._greeter.datagrams_to_send()
         self._say(self._mutual.look_around(self._peers.values(), now), now)
-        if not self._turns.is_free(self, now):
+        if not self._turns.is_free(now):
             self._nat.filters.put_off(now)
         self._servers.handle_timer(now)
         self._drain_servers(now)

@@ -132,6 +132,11 @@ class Turns:
         self._stop_waiting(claim)
         return True
 
+    def is_free(self, now: float) -> bool:
+        """Whether nobody has the turn or waits for it."""
+        is_wanted = any(claim.asks_until > now for claim in self._waiting)
+        return not is_wanted and (self._holder is None or now >= self._until)
+
     def ask_in_s(self) -> float:
         """After what wait one that was refused should ask again."""
         return min(ASK_LONGEST_S, ASK_AGAIN_S * (1 + len(self._waiting) // MANY))

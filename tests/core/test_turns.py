@@ -75,6 +75,20 @@ def test_a_turn_that_nobody_asks_for_any_more_ends_by_itself():
     assert turns.take(second, START + KEPT_S)
 
 
+def test_it_is_free_when_nobody_has_it_and_nobody_waits():
+    turns = Turns()
+    first, second = _claims(2)
+    assert turns.is_free(START)
+    turns.take(first, START)
+    assert not turns.is_free(START + KEPT_S - 0.1)
+    assert turns.is_free(START + KEPT_S)
+    turns.take(second, START)
+    turns.give_back(first)
+    assert not turns.is_free(START + 0.1)
+    turns.end(second)
+    assert turns.is_free(START + 0.1)
+
+
 def test_whoever_is_alone_keeps_the_turn_for_as_long_as_it_asks():
     turns, [only] = Turns(), _claims(1)
     assert set(_share(turns, [only], START + 60.0)) == {only}
