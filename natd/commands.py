@@ -320,10 +320,7 @@ class Commands:
         except CommandError as error:
             if error.code != "unknown_peer":
                 raise
-            of_ourselves = self._report.doctor_of_unmet(network, error.text)
-            if of_ourselves is None:
-                raise
-            return of_ourselves
+            return self._report.doctor_of_unmet(network, error)
         return self._report.doctor((network, known))
 
     async def _identity(self, request: Json) -> Json:

@@ -30,6 +30,7 @@ from natd.core.candidates import is_private
 from natd.core.diagnosis import PeerDiagnosis
 from natd.core.types import PeerState
 from natd.core.verdict import Help, Verdict, VerdictCode, judge_servers
+from natd.errors import CommandError
 from natd.lifetime_words import lifetime_row, lifetime_words
 from natd.nat_words import nat_words, nats_row
 from natd.network_interfaces import local_addresses
@@ -119,13 +120,17 @@ class Doctor:
             "helps": self._help_rows(found, target),
         }
 
-    def examine_unmet(self, network: JoinedNetwork, text: str) -> Row | None:
+    def examine_unmet(self, network: JoinedNetwork, refusal: CommandError) -> Row:
         """Ourselves, where somebody is asked about whom this network's silent servers never told
-        us of: that is why.  None while a server answers or may still; `text` is for people."""
+        us of: that is why.  The refusal is raised while a server answers, or may still."""
         found = self.judge_servers(network)
+        states = {server.state for server in self._parts.servers(network.id)}
+        if found is None and STARTING in states and REGISTERED not in states:
+            hint = "no server has answered yet, so ask again in ten seconds"
+            raise CommandError(refusal.code, refusal.text, hint)
         if found is None:
-            return None
-        own = self.examine(None)
+            raise refusal
+        own, text = self.examine(None), refusal.text
         hint = "see below: without a server nobody is heard of, unless on this LAN"
         return {
             **own,

@@ -9,6 +9,7 @@ from natd.chronicle import ms, nat_row, path_row
 from natd.core.presence import PeerView
 from natd.core.types import PeerState, peer_id_text, peer_tag
 from natd.doctor import Doctor, seconds_until
+from natd.errors import CommandError
 from natd.lifetime_words import lifetime_row
 from natd.nat_words import nats_row
 from natd.networks import Networks
@@ -113,9 +114,10 @@ class Report:
         """See `natd.doctor`; `target` is the peer in question."""
         return self._doctor.examine(target)
 
-    def doctor_of_unmet(self, network: JoinedNetwork, text: str) -> Row | None:
-        """Why somebody was never heard of, as `text` says, where that is our servers' silence."""
-        return self._doctor.examine_unmet(network, text)
+    def doctor_of_unmet(self, network: JoinedNetwork, refusal: CommandError) -> Row:
+        """Why somebody was never heard of, where our servers' silence is the reason; else the
+        refusal is raised."""
+        return self._doctor.examine_unmet(network, refusal)
 
     def _server_problem(self, network: JoinedNetwork) -> Row | None:
         if not (network.servers or self._parts.config.paths.lan_discovery):

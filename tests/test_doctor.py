@@ -21,6 +21,7 @@ from natd.core.types import (
     SocketId,
 )
 from natd.doctor import HELP_TEXTS
+from natd.ipc import RequestError
 from natd.nat_words import THEIRS, nat_words
 from tests.processes import Daemon, free_ports, until
 
@@ -197,6 +198,9 @@ def test_without_an_answer_of_any_server_the_verdict_comes_within_ten_seconds(
     with Daemon(tmp_path) as alice:
         alice.join("demo", f"127.0.0.1:{free_ports(1)}", "alice")
         began = time.monotonic()
+        with pytest.raises(RequestError) as early:
+            alice.request("doctor", peer="bob")
+        assert (early.value.code, "ten seconds" in str(early.value.hint)) == ("unknown_peer", True)
         until(lambda: alice.request("doctor")["verdict_code"] is not None, VERDICT_LIMIT_S)
         assert time.monotonic() - began <= VERDICT_LIMIT_S
         report = alice.request("doctor")

@@ -53,6 +53,12 @@ def test_two_daemons_meet_in_a_configured_network_that_has_no_server(tmp_path):
 
 
 @requires_nat
+def test_a_network_without_a_server_is_a_problem_once_the_lan_is_not_searched(tmp_path):
+    with lan_of_two() as lab:
+        asyncio.run(switch_off(lab, tmp_path))
+
+
+@requires_nat
 def test_two_daemons_of_one_machine_meet_without_any_server(tmp_path):
     with lan_of_two() as lab:
         asyncio.run(meet(lab, tmp_path, "alice", "alice"))
@@ -134,6 +140,24 @@ async def see_each_other(lab, directory):
         assert status["networks"][0]["servers"] == []
         report = await bob.client.request("doctor")
         assert [check for check in report["checks"] if not check["ok"]] == []
+
+
+async def switch_off(lab, directory):
+    async with Programs(lab, directory) as programs:
+        alice = await programs.start_peer("alice")
+        await alice.join("home", [])
+        assert (await alice.client.request("status"))["problems"] == []
+        settings = directory / "config" / "natd" / "natd.yaml"
+        settings.parent.mkdir(parents=True)
+        settings.write_text("paths: {lan_discovery: false}\n")
+        await alice.client.request("reload")
+        (problem,) = (await alice.client.request("status"))["problems"]
+        assert problem["code"] == "no_server"
+        report = await alice.client.request("doctor")
+        assert [check["name"] for check in report["checks"] if not check["ok"]] == ["server"]
+        with pytest.raises(RequestError) as refused:
+            await alice.join("other", [])
+        assert refused.value.code == "usage"
 
 
 async def come_back(lab, directory):
