@@ -137,8 +137,10 @@ class Search:
         hard = hard_to_find(known.their_nat if by_peer else known.surroundings.nat)
         nats = (FOUND, hard) if by_peer else (hard, FOUND)
         way = Way(in_use[:1], (), in_use[1], known.surroundings.servers)
-        is_under_way = self._succession.technique is not None
-        return is_under_way or self._succession.begin(Situation(*nats), way, now)
+        if self._succession.technique is not None:
+            return True
+        self._succession.sign()  # there is none better than a path
+        return self._succession.begin(Situation(*nats), way, now)
 
     def is_successor_hidden(self, failures: int) -> bool:
         """Whether our NAT gives each flow a port that nobody can tell, or keeps none and a server
