@@ -7,7 +7,9 @@ on the other's disk; on these NATs that takes 56 ms.
     python -m tests.core.test_survival 20      every cell from so many seeds, as a table
 
 What nobody can survive stands here, too: behind filters that let in only what has been sent to,
-somebody has to tell each side where the other is, and with every server dead there is nobody.
+somebody has to tell each side where the other is, and with every server dead there is nobody.  A
+NAT of blocks or one that counts up begins elsewhere when it has forgotten, and only a server sees
+where; among all ports a peer can be guessed without one.
 """
 
 import sys
@@ -24,7 +26,9 @@ from tests.nat import (
     LINUX,
     LINUX_ACCEPTING,
     PORT_RESTRICTED,
+    SYMMETRIC_BLOCK,
     SYMMETRIC_RANDOM,
+    SYMMETRIC_SEQUENTIAL,
     NatPolicy,
     Ports,
 )
@@ -35,11 +39,18 @@ SEEDS = 2
 RANDOM_PORTS = replace(PORT_RESTRICTED, ports=Ports.RANDOM)
 """Endpoint-independent, but a mapping that is made again has another port."""
 
+SEQUENTIAL = replace(SYMMETRIC_SEQUENTIAL, taken_share=0.3)
+"""Others take ports, too."""
+
 REPAIRED_S = 3.0
 GUESSED_S = 15.0
 """Two rounds of checks, and then a birthday attempt by both sides against all ports."""
 
 BACK_S = 15.0
+
+RETURNED_S = 8.0
+"""After the end of an outage: introduced anew, and then a birthday attempt."""
+
 _NAMES = {
     None: "open",
     FULL_CONE: "full-cone",
@@ -47,6 +58,9 @@ _NAMES = {
     PORT_RESTRICTED: "port-restricted",
     LINUX: "Linux",
     RANDOM_PORTS: "random ports",
+    SYMMETRIC_RANDOM: "random",
+    SYMMETRIC_BLOCK: "block",
+    SEQUENTIAL: "sequential",
 }
 
 OUTAGE_S = 5.0
@@ -136,6 +150,13 @@ CELLS = (
     Cell(renumbering_of_both, (PORT_RESTRICTED, PORT_RESTRICTED), BACK_S, needs_server=True),
     Cell(reboot, (PORT_RESTRICTED, PORT_RESTRICTED), OUTAGE_S + REPAIRED_S),
     Cell(reboot, (LINUX, LINUX), OUTAGE_S + REPAIRED_S),
+    Cell(rebinding, (SYMMETRIC_RANDOM, PORT_RESTRICTED), RETURNED_S),
+    Cell(rebinding, (SYMMETRIC_BLOCK, PORT_RESTRICTED), REPAIRED_S, needs_server=True),
+    Cell(rebinding, (SEQUENTIAL, PORT_RESTRICTED), REPAIRED_S, needs_server=True),
+    Cell(reboot, (SYMMETRIC_RANDOM, PORT_RESTRICTED), OUTAGE_S + RETURNED_S),
+    Cell(reboot, (PORT_RESTRICTED, SYMMETRIC_RANDOM), OUTAGE_S + RETURNED_S),
+    Cell(reboot, (SYMMETRIC_BLOCK, PORT_RESTRICTED), OUTAGE_S + REPAIRED_S, needs_server=True),
+    Cell(reboot, (SEQUENTIAL, PORT_RESTRICTED), OUTAGE_S + REPAIRED_S, needs_server=True),
     Cell(filter_narrows, (FULL_CONE, PORT_RESTRICTED), REPAIRED_S),
     Cell(mapping_becomes_random, (PORT_RESTRICTED, FULL_CONE), REPAIRED_S),
     Cell(mapping_becomes_random, (PORT_RESTRICTED, ADDRESS_RESTRICTED), REPAIRED_S),
