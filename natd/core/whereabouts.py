@@ -16,7 +16,15 @@ from natd.core.candidates import LOWEST_PORT, path_kind, targets
 from natd.core.plans import Situation
 from natd.core.reach_events import Surroundings
 from natd.core.sightings import Sightings, Source
-from natd.core.types import SURE, Address, Candidate, CandidateKind, NatReport, PathKind
+from natd.core.types import (
+    SURE,
+    Address,
+    Allocation,
+    Candidate,
+    CandidateKind,
+    NatReport,
+    PathKind,
+)
 
 LAST_GOOD_LIMIT = 4
 
@@ -108,10 +116,13 @@ class Whereabouts:
 
     def situation(self, *, have_checks_failed: bool, is_alone: bool = False) -> Situation:
         """`is_alone`: no server answers.  Then nobody can tell that a NAT has become another one
-        since, or has moved us to another port: what it was is no more than a guess."""
+        since, or has moved us to another port: what it was is no more than a guess, and where its
+        next ports were expected none was found before."""
         ours, theirs = self.surroundings.nat, self.their_nat
         if is_alone:
             ours, theirs = _doubted(ours), _doubted(theirs)
+            if ours.is_hard != theirs.is_hard:
+                ours, theirs = _anywhere(ours), _anywhere(theirs)
         return Situation(ours, theirs, have_checks_failed)
 
     def kind_of(self, address: Address) -> PathKind:
@@ -122,6 +133,21 @@ class Whereabouts:
 
 def _doubted(report: NatReport) -> NatReport:
     return replace(report, confidence=min(report.confidence, SURE / 2))
+
+
+def _anywhere(report: NatReport) -> NatReport:
+    """Where the ports that follow are known, but the NAT has gone on elsewhere: a single other
+    side can still guess."""
+    if not report.is_hard or report.allocation not in (Allocation.SEQUENTIAL, Allocation.BLOCK):
+        return report
+    nothing_known = NatReport()
+    return replace(
+        report,
+        allocation=Allocation.RANDOM,
+        stride=0,
+        low=nothing_known.low,
+        high=nothing_known.high,
+    )
 
 
 def _first(address: Address, others: tuple[Address, ...]) -> tuple[Address, ...]:

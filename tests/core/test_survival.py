@@ -151,12 +151,19 @@ CELLS = (
     Cell(reboot, (PORT_RESTRICTED, PORT_RESTRICTED), OUTAGE_S + REPAIRED_S),
     Cell(reboot, (LINUX, LINUX), OUTAGE_S + REPAIRED_S),
     Cell(rebinding, (SYMMETRIC_RANDOM, PORT_RESTRICTED), RETURNED_S),
-    Cell(rebinding, (SYMMETRIC_BLOCK, PORT_RESTRICTED), REPAIRED_S, needs_server=True),
-    Cell(rebinding, (SEQUENTIAL, PORT_RESTRICTED), REPAIRED_S, needs_server=True),
+    Cell(rebinding, (SYMMETRIC_BLOCK, PORT_RESTRICTED), REPAIRED_S, alone_s=GUESSED_S),
+    Cell(rebinding, (SEQUENTIAL, PORT_RESTRICTED), REPAIRED_S, alone_s=GUESSED_S),
     Cell(reboot, (SYMMETRIC_RANDOM, PORT_RESTRICTED), OUTAGE_S + RETURNED_S),
     Cell(reboot, (PORT_RESTRICTED, SYMMETRIC_RANDOM), OUTAGE_S + RETURNED_S),
-    Cell(reboot, (SYMMETRIC_BLOCK, PORT_RESTRICTED), OUTAGE_S + REPAIRED_S, needs_server=True),
-    Cell(reboot, (SEQUENTIAL, PORT_RESTRICTED), OUTAGE_S + REPAIRED_S, needs_server=True),
+    Cell(
+        reboot,
+        (SYMMETRIC_BLOCK, PORT_RESTRICTED),
+        OUTAGE_S + REPAIRED_S,
+        alone_s=OUTAGE_S + GUESSED_S,
+    ),
+    Cell(
+        reboot, (SEQUENTIAL, PORT_RESTRICTED), OUTAGE_S + REPAIRED_S, alone_s=OUTAGE_S + GUESSED_S
+    ),
     Cell(filter_narrows, (FULL_CONE, PORT_RESTRICTED), REPAIRED_S),
     Cell(mapping_becomes_random, (PORT_RESTRICTED, FULL_CONE), REPAIRED_S),
     Cell(mapping_becomes_random, (PORT_RESTRICTED, ADDRESS_RESTRICTED), REPAIRED_S),
