@@ -20,15 +20,13 @@ from natd.errors import CombinedConfigError, ConfigError
 from natd.names import network_name_problem
 from natd.secret_file import read_secret_file
 from natd.setting import NETWORK_RULES, PEER_RULES, SERVER_RULES, Rule
+from natd.yaml_tree import is_mapping, is_null, plain, read_tree
 
 if TYPE_CHECKING:
-    import yaml
+    from yaml import MappingNode, Node
 
 UNFINDABLE = "expected servers, or paths.lan_discovery: true: without either nobody can be found"
 """Of a network that has neither."""
-
-FILE_LIMIT_BYTES = 1 << 20
-"""Larger than any configuration: a file of this size is the wrong one."""
 
 NETWORKS_LIMIT = 64
 """Networks in the file: a bound, not a goal."""
@@ -205,7 +203,7 @@ def _found_values(
     """Every setting that is not left at its default; what is wrong goes into `problems`."""
     found: dict[str, _Found] = {}
     if origin.file is not None:
-        root = _compose(origin, problems)
+        root = read_tree(origin.file, problems, is_required=origin.is_required)
         if root is not None:
             _Reader(origin.file, rules, problems).read_section(root, "", found)
     for key, rule in rules.items():
@@ -226,45 +224,6 @@ def _found_values(
     return found
 
 
-def _compose(origin: Origin, problems: list[ConfigError]) -> "yaml.MappingNode | None":
-    """The file's tree with its line numbers; None when it is empty, absent or unusable."""
-    import yaml
-
-    file = origin.file
-    assert file is not None
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(FILE_LIMIT_BYTES + 1)
-        if len(data) > FILE_LIMIT_BYTES:
-            problems.append(ConfigError("expected a file of at most 1 MiB", file=str(file)))
-            return None
-        root = yaml.compose(data.decode("utf-8"), Loader=yaml.SafeLoader)
-    except FileNotFoundError:
-        if origin.is_required:
-            problems.append(ConfigError("there is no such file", file=str(file)))
-        return None
-    except OSError as error:
-        problems.append(ConfigError(f"can't be read: {error.strerror}", file=str(file)))
-        return None
-    except UnicodeDecodeError:
-        problems.append(ConfigError("expected UTF-8 text", file=str(file)))
-        return None
-    except yaml.MarkedYAMLError as error:
-        line = None if error.problem_mark is None else error.problem_mark.line + 1
-        problems.append(ConfigError(f"not YAML: {_yaml_words(error)}", file=str(file), line=line))
-        return None
-    except (yaml.YAMLError, RecursionError) as error:
-        reason = "nested too deep" if isinstance(error, RecursionError) else "odd characters"
-        problems.append(ConfigError(f"not YAML: {reason}", file=str(file)))
-        return None
-    if root is None or _is_null(root):
-        return None
-    if not isinstance(root, yaml.MappingNode):
-        problems.append(ConfigError("expected `key: value` lines", file=str(file), line=1))
-        return None
-    return root
-
-
 class _Reader:
     """Walks one YAML tree along the rules.  Depth is the rules', whatever the file nests."""
 
@@ -273,9 +232,7 @@ class _Reader:
         self._rules = rules
         self._problems = problems
 
-    def read_section(
-        self, section: "yaml.MappingNode", prefix: str, found: dict[str, _Found]
-    ) -> None:
+    def read_section(self, section: "MappingNode", prefix: str, found: dict[str, _Found]) -> None:
         names = {
             key.removeprefix(prefix).split(".")[0] for key in self._rules if key.startswith(prefix)
         }
@@ -292,7 +249,7 @@ class _Reader:
             elif self._is_section(node, key):
                 self.read_section(node, key + ".", found)
 
-    def _networks(self, node: "yaml.Node") -> dict[str, NetworkConfig]:
+    def _networks(self, node: "Node") -> dict[str, NetworkConfig]:
         networks: dict[str, NetworkConfig] = {}
         if not self._is_section(node, "networks"):
             return networks
@@ -305,11 +262,11 @@ class _Reader:
                 self._report(f"expected at most {NETWORKS_LIMIT} networks", line, key)
             elif self._is_section(child, key):
                 networks[name] = self._network(name, child, line)
-            elif _is_null(child):
+            elif is_null(child):
                 networks[name] = NetworkConfig(name, line=line)
         return networks
 
-    def _network(self, name: str, node: "yaml.MappingNode", line: int) -> NetworkConfig:
+    def _network(self, name: str, node: "MappingNode", line: int) -> NetworkConfig:
         prefix = f"networks.{name}."
         values: dict[str, Any] = {}
         for key, child, line_of_key in self._entries(node, prefix, set(NETWORK_RULES)):
@@ -324,8 +281,8 @@ class _Reader:
         return NetworkConfig(name, **values, line=line)
 
     def _entries(
-        self, section: "yaml.MappingNode", prefix: str, names: set[str] | None
-    ) -> "Iterator[tuple[str, yaml.Node, int]]":
+        self, section: "MappingNode", prefix: str, names: set[str] | None
+    ) -> "Iterator[tuple[str, Node, int]]":
         """Name, value and line of each entry; duplicates and unknown names are reported.
 
         `names` None: any name will do."""
@@ -343,19 +300,17 @@ class _Reader:
                 lines[name] = line
                 yield name, node, line
 
-    def _is_section(self, node: "yaml.Node", key: str) -> "TypeGuard[yaml.MappingNode]":
+    def _is_section(self, node: "Node", key: str) -> "TypeGuard[MappingNode]":
         """An empty section counts as none, silently: `limits:` with all its lines out."""
-        import yaml
-
-        if isinstance(node, yaml.MappingNode):
+        if is_mapping(node):
             return True
-        if not _is_null(node):
+        if not is_null(node):
             self._report("expected indented `key: value` lines", node.start_mark.line + 1, key)
         return False
 
-    def _value(self, rule: Rule, node: "yaml.Node", key: str) -> Any:
+    def _value(self, rule: Rule, node: "Node", key: str) -> Any:
         try:
-            return rule.read(_plain(node))
+            return rule.read(plain(node))
         except ValueError as error:
             self._report(str(error), node.start_mark.line + 1, key)
             return _UNUSABLE
@@ -367,34 +322,6 @@ class _Reader:
 
 _UNUSABLE: Final = object()
 """Stands for a value that was reported: None is a value of its own."""
-
-
-def _plain(node: "yaml.Node", depth: int = 0) -> object:
-    """A scalar or a list of scalars as `yaml.safe_load` would give it; a mapping as {}."""
-    import yaml
-
-    if isinstance(node, yaml.SequenceNode) and depth == 0:
-        return [_plain(item, 1) for item in node.value]
-    if not isinstance(node, yaml.ScalarNode):
-        return {}
-    try:
-        return yaml.SafeLoader("").construct_object(node)
-    except (yaml.YAMLError, ValueError):
-        raise ValueError(f"expected a plain value, got the tag {node.tag!a}") from None
-
-
-def _yaml_words(error: "yaml.MarkedYAMLError") -> str:
-    """The two mistakes that are made most, in words of those who make them."""
-    problem = str(error.problem)
-    if "'\\t'" in problem:
-        return f"{problem} (indent with spaces)"
-    if problem.startswith("mapping values"):
-        return f"{problem} (is it indented too far, or a quote missing?)"
-    return problem
-
-
-def _is_null(node: "yaml.Node") -> bool:
-    return bool(node.tag == "tag:yaml.org,2002:null")
 
 
 def _did_you_mean(name: str, names: set[str]) -> str:

@@ -136,7 +136,7 @@ DOORS = {
     "qh3": ("natd/core/quic.py",),
     "sdnotify": ("natd/notify.py",),
     "sqlite3": ("natd/store.py",),
-    "yaml": ("natd/config.py",),
+    "yaml": ("natd/yaml_tree.py", "natd/config.py"),
     "zmq": ("natd/control_link.py", "natd/ipc/client.py"),
 }
 """One library, one door: what changes with the library's next version stands in one place."""

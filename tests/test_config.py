@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from natd.config import (
-    FILE_LIMIT_BYTES,
     Config,
     Limits,
     NetworkConfig,
@@ -26,6 +25,7 @@ from natd.config import (
 from natd.errors import ConfigError
 from natd.secret_file import read_secret_file
 from natd.setting import PEER_RULES, SERVER_RULES
+from natd.yaml_tree import FILE_LIMIT_BYTES
 
 CONFIG = Path(__file__).parent.parent / "config"
 
