@@ -18,6 +18,7 @@ from natd.core.candidates import (
 )
 from natd.core.crowd import ALL_BURST, ALL_RATE, NETWORK_BURST, NETWORK_RATE
 from natd.core.greeting import PADDED_BYTES
+from natd.core.turns import HOST_BURST
 from natd.core.types import Address, Candidate, CandidateKind
 
 START = 1000.0
@@ -427,3 +428,12 @@ def _most_in(window_s, sent, *, bytes_too=False):
             recent.popleft()
         most = max(most, sum(amount for _, amount in recent))
     return most
+
+
+def test_whoever_has_answered_is_guessed_at_beyond_the_budget_of_a_stranger_for_as_long():
+    """Its router may start again, and what is guessed meanwhile is lost."""
+    budget = TargetBudget()
+    budget.answered(VICTIM, START)
+    for at, is_more in ((START + 599.9, True), (START + 1200.0, False)):
+        guesses = [budget.turns.may_send(VICTIM.host, at, is_signed=False) for _ in range(6_000)]
+        assert (sum(guesses) > HOST_BURST) is is_more

@@ -91,3 +91,21 @@ def test_what_was_said_before_does_not_bring_a_hold_of_its_own():
     full = [at for at, datagram in lab.sent if datagram.ttl is None]
     assert full[0] == pytest.approx(START + 0.5)
     assert max(later - at for at, later in pairwise(full)) < 1.0
+
+
+def test_whoever_is_seen_elsewhere_than_before_lives_and_nobody_else_need():
+    sightings = Sightings()
+    assert not sightings.tell(SERVER, (THERE,), START)
+    assert not sightings.tell(SERVER, (THERE,), START + 1.0)
+    assert not sightings.tell(OTHER_SERVER, (ELSEWHERE,), START + 2.0)
+    assert sightings.tell(SERVER, (NOWHERE, THERE), START + 3.0)
+    assert not sightings.tell(SERVER, (NOWHERE, THERE), START + 4.0)
+
+
+def test_what_a_server_has_learned_while_there_was_a_path_is_no_sign_of_life():
+    sightings = Sightings()
+    sightings.tell(SERVER, (THERE,), START)
+    sightings.reached()
+    assert not sightings.tell(SERVER, (ELSEWHERE,), START + 60.0)
+    assert sightings.seen == (ELSEWHERE,)
+    assert sightings.tell(SERVER, (NOWHERE,), START + 61.0)

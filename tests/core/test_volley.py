@@ -6,7 +6,7 @@ import pytest
 
 from natd.core.shots import MOST_SHOTS, RATE, Plan, Shot, Technique
 from natd.core.types import MAIN_SOCKET, Address, SocketId
-from natd.core.volley import SLOW_RATE, SLOW_S, TICK_S, Volley
+from natd.core.volley import AGAIN_S, SLOW_RATE, SLOW_S, TICK_S, Volley
 
 START = 1000.0
 TARGET = Address("198.51.100.7", 40001)
@@ -99,3 +99,49 @@ def test_it_is_over_when_everything_is_sent():
 def test_the_budgets_are_what_was_promised():
     assert RATE < 500
     assert MOST_SHOTS < 2048
+
+
+def _opened(rounds=ROUNDS):
+    """A volley whose first round has gone out, and when that was."""
+    shots = (Shot(1, None, True), Shot(2, None, True))
+    volley = Volley(
+        Plan(Technique.BIRTHDAY, shots, rounds=rounds, pause_s=12.0),
+        TARGET,
+        MAIN_SOCKET,
+        HELPERS,
+        START,
+    )
+    assert not volley.is_resting
+    volley.handle_timer(START, MOST_SHOTS)
+    assert volley.is_resting
+    assert len(volley.to_send()) == 2
+    return volley
+
+
+def test_a_round_that_may_be_in_vain_goes_out_again_and_costs_none_of_the_others():
+    volley = _opened()
+    volley.hurry(START + AGAIN_S - 0.1)
+    assert volley.get_timer() == START + 12.0
+    volley.hurry(START + AGAIN_S)
+    assert volley.get_timer() == START + AGAIN_S
+    assert len(_run(volley)) == 2 * ROUNDS
+
+
+def test_what_goes_out_again_stays_within_the_budget():
+    volley, now = _opened(), START
+    for _ in range(MOST_SHOTS):
+        now += AGAIN_S
+        volley.hurry(now)
+        volley.handle_timer(now, MOST_SHOTS)
+    assert volley.sent == MOST_SHOTS
+    assert volley.is_over
+
+
+def test_what_is_left_of_a_round_that_may_not_be_sent_is_left_out():
+    volley = Volley(_row(600, rounds=2, pause_s=12.0), TARGET, MAIN_SOCKET, (), START)
+    volley.handle_timer(START, MOST_SHOTS)
+    volley.cut(START)
+    assert volley.get_timer() == START + 12.0
+    volley.handle_timer(START + 12.0, MOST_SHOTS)
+    volley.cut(START + 12.0)
+    assert volley.is_over
