@@ -162,6 +162,7 @@ class Search:
         self._succession.stop()
         self._escalation.found(address)
         self.whereabouts.reached(address)
+        self._guesses.are_known(self._way())
 
     def stop(self) -> None:
         """The peer is gone or not wanted: nothing more is sent to it."""
@@ -258,15 +259,18 @@ class Search:
         known = self.whereabouts
         return worth_checking(known.targets(self.last), known.their_nat)
 
+    def _way(self) -> Way:
+        known = self.whereabouts
+        sound = {target.address for target in known.targets(self.last)}
+        seen = tuple(address for address in known.seen if address in sound)
+        return Way(seen, known.anchors, self._punch.socket, known.surroundings.servers)
+
     def _escalate(self, situation: Situation, now: float) -> None:
         """Plain checks have failed, or can't but fail."""
         if self.has_path:
             return
         self._succession.stop()
-        known = self.whereabouts
-        sound = {target.address for target in known.targets(self.last)}
-        seen = tuple(address for address in known.seen if address in sound)
-        way = Way(seen, known.anchors, self._punch.socket, known.surroundings.servers)
+        way = self._way()
         if situation.wants_samples:
             match self._guesses.next_step(way, now):
                 case Step.WAIT:

@@ -9,7 +9,8 @@ introduction that tells of that is where both begin:
     B                 └─► sample ─► introduce(a, b) ────► begin
 
 Rules:
-- A sample of either side is good for one guess.
+- A sample of either side is good for one guess.  Whatever is at or just behind one that was known
+  before is as old as that; what was known when a path was found counts, too.
 - A guess is left alone until it may have met; nothing that is heard meanwhile begins another.
 """
 
@@ -17,8 +18,12 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from natd.core.candidates import is_private
-from natd.core.sequences import newest
 from natd.core.types import MAIN_SOCKET, Address, SocketId
+
+PORTS = 0x10000
+BEHIND = 1_024
+"""More ports than are taken in the minutes for which a server remembers a sample.  Whatever is
+further away is a sequence that has been started anew."""
 
 GUESS_S = 0.9
 """Two hundred packets, and a round trip."""
@@ -64,11 +69,29 @@ class Guesses:
         """Whether the samples of both sides are new."""
         if not way.places or (self._at is not None and now - self._at < GUESS_S):
             return Step.WAIT
-        if newest([place.port for place in way.places]) == self._port:
+        if self._port is not None and _is_old(_freshest(way), self._port):
             return Step.WAIT
         return Step.SAMPLE if way.socket in (MAIN_SOCKET, self._socket) else Step.GUESS
 
     def spent(self, way: Way, now: float) -> None:
         """They were guessed from."""
         self._socket, self._at = way.socket, now
-        self._port = newest([place.port for place in way.places])
+        self.are_known(way)
+
+    def are_known(self, way: Way) -> None:
+        """What the peer has been sampled at so far is of no use any more."""
+        if way.places:
+            self._port = _freshest(way)
+
+
+def _freshest(way: Way) -> int:
+    """The port that the peer's sequence had reached, of the last word of it.  It ends with where
+    a server is spoken to from, and that may be of another time."""
+    first, *others = (place.port for place in way.places)
+    ahead = [port for port in others if 0 < (port - first) % PORTS < BEHIND]
+    return max(ahead, key=lambda port: (port - first) % PORTS, default=first)
+
+
+def _is_old(port: int, known: int) -> bool:
+    """Whether a sequence that had reached `known` was at `port` before, or still is there."""
+    return (known - port) % PORTS < BEHIND

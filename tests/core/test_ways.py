@@ -33,6 +33,22 @@ def test_an_older_port_of_the_peers_is_no_news():
     assert guesses.next_step(_way(SECOND, 30_004, 30_010), START + 5.0) is Step.WAIT
 
 
+def test_what_was_known_when_a_path_was_found_and_what_lies_behind_it_is_no_news():
+    """A server remembers for minutes what was sampled before the NAT has lost its table."""
+    guesses = Guesses()
+    guesses.are_known(_way(FIRST, 53_943, 53_932))
+    assert guesses.next_step(_way(SECOND, 53_930, 53_927), START) is Step.WAIT
+    assert guesses.next_step(_way(SECOND, 53_930, 8_478), START) is Step.WAIT, "not a sample"
+    assert guesses.next_step(_way(SECOND, 26_411, 26_409), START) is Step.GUESS
+
+
+def test_a_sequence_that_wraps_around_goes_on():
+    guesses = Guesses()
+    guesses.are_known(_way(FIRST, 65_530, 65_533))
+    assert guesses.next_step(_way(SECOND, 65_530), START) is Step.WAIT
+    assert guesses.next_step(_way(SECOND, 1_030, 65_534), START) is Step.GUESS
+
+
 def test_a_guess_is_left_alone_until_it_may_have_met():
     guesses = Guesses()
     guesses.spent(_way(FIRST, 30_000), START)
