@@ -58,6 +58,23 @@ def test_the_tun_internet_translates_by_the_policy_of_its_nats():
 
 
 @requires_tun
+def test_a_nat_of_the_tun_internet_can_change_its_class_and_its_address():
+    with TunInternet(seed=1) as lab:
+        nat = lab.fabric.add_nat(PORT_RESTRICTED, name="nat")
+        lab.fabric.add_host(nat, name="alice")
+        lab.fabric.add_host(name="server")
+        lab.start()
+        serve(lab, "server", 7000)
+        before, after = nat.addresses[0], lab.renumber(nat)[0]
+        assert before != after
+        assert ask(lab, "alice", lab.address("server"), 7000, 5555)[0][:2] == (after, 5555)
+        lab.change_policy(nat, SYMMETRIC_RANDOM)
+        host, port, _ = ask(lab, "alice", lab.address("server"), 7000, 5555)[0]
+        assert host == after
+        assert port != 5555
+
+
+@requires_tun
 def test_the_tun_internet_can_lose_everything_and_pull_a_cable():
     with TunInternet(seed=1) as lab:
         lab.fabric.add_host(name="alice")

@@ -22,6 +22,7 @@ from typing import Any, Self
 from natctl.namespaces import Topology
 from natctl.own_world import Namespaces, WorldError
 from tests.fabric import Fabric, Gateway, Host, Packet, Weather
+from tests.nat import NatPolicy
 from tests.natlab.interpreter import python
 from tests.natlab.tun_process import DEVICE, read_pickle, write_pickle
 
@@ -129,6 +130,10 @@ class TunInternet:
     def renumber(self, gateway: Gateway) -> tuple[str, ...]:
         addresses: tuple[str, ...] = self._ask("renumber", gateway.name)
         return addresses
+
+    def change_policy(self, gateway: Gateway, policy: NatPolicy) -> None:
+        """From the next packet on.  Linux stays Linux, and another NAT another."""
+        self._ask("policy", gateway.name, policy)
 
     def change_weather(self, weather: Weather) -> None:
         self._ask("weather", weather)

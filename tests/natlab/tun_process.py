@@ -21,6 +21,7 @@ from collections import defaultdict, deque
 from typing import IO, Any
 
 from tests.fabric import Fabric, Host, Packet, Weather
+from tests.nat import NatPolicy
 from tests.natlab.ip import build, parse
 
 DEVICE = "wan"
@@ -154,6 +155,9 @@ class TunProcess:
     def do_renumber(self, gateway: str) -> tuple[str, ...]:
         self._fabric.renumber(self._gateways[gateway])
         return self._gateways[gateway].addresses
+
+    def do_policy(self, gateway: str, policy: NatPolicy) -> None:
+        self._gateways[gateway].nat.policy = policy
 
     def do_weather(self, weather: Weather) -> None:
         self._fabric.weather = weather
