@@ -1,11 +1,9 @@
 """Where datagrams to one peer go: its attempts and its paths, and what to do with neither.
 
-Owner of `search`, which finds paths, and `kept_paths`, which keeps them.  While there is no path,
-what a session wants to send goes to where the peer was last heard, else to the two best
-candidates, always within the budget of an unproved address.
+Owner of `search`, which finds paths, `kept_paths`, which keeps them, and `first_flight`, for what a
+session wants to send in between.
 
 Rules:
-- While `start_in` runs nothing leaves but low-TTL openers.
 - Whatever only the peer could have written makes its source a place to check, never a path; a
   check that was seen before is a replay, and makes nothing.
 - Who has left is not looked for until a server or a card of theirs says that they are back.
@@ -19,7 +17,7 @@ from random import Random
 from natd.core import stun
 from natd.core.candidates import TargetBudget
 from natd.core.checks import PREFIX_BYTES, Checks, answer
-from natd.core.first_flight import FLIGHT_WINDOW_S, Unsent, flight_places
+from natd.core.first_flight import FirstFlight, flight_places
 from natd.core.kept_paths import KeptPaths, KeptPathsEvent
 from natd.core.path_events import (
     GapClosed,
@@ -58,9 +56,6 @@ from natd.core.types import (
 
 MOST_PINGS = 64
 
-HOLD_AGAIN_S = 0.7
-"""From one restraint to the next: rounds are a second apart, but whoever introduces us can lie."""
-
 RESTARTS_RATE, RESTARTS_BURST = 1.0, 16.0
 """Introductions that begin a round of their own, a second and at once: an honest one comes with
 each round of either side, and one too many only adds what it says to the round that runs."""
@@ -76,16 +71,9 @@ class Reach:
         self._checks = Checks(self.transaction_prefix, random)
         self._search = Search(self._checks, budget, self.transaction_prefix, random)
         self._paths = KeptPaths(self._checks, budget, random)
-        # Where the peer was last heard while there was no path; None: nowhere yet.
-        self._heard_from: tuple[Address, SocketId] | None = None
+        self._flight = FirstFlight(budget)
         self._heard_at: float | None = None
-        # Until when only openers may leave; None: no restraint.
-        self._hold_until: float | None = None
-        self._may_hold_at = 0.0
         self._restarts = Allowance(RESTARTS_RATE, RESTARTS_BURST)
-        # Until when a first flight is worth its share of the budget without a sign of the peer.
-        self._flight_until = 0.0
-        self._unsent = Unsent()
         self._up = False  # whether the owner was told of a path
         self._has_left = False
         self._pings: list[int] = []  # tokens that wait for an answer
@@ -131,7 +119,7 @@ class Reach:
             if self._search.active and not self._restarts.take(now):
                 self._search.widen(now)
             else:
-                self._attempt(self._restraint_s(start_in_s, now), now)
+                self._attempt(self._flight.restraint_s(start_in_s, now), now)
         self._settle(now)
 
     def found_on_link(self, address: Address, now: float) -> None:
@@ -166,7 +154,7 @@ class Reach:
         self._paths.drop()
         self._up = False
         self._has_left = True
-        self._hold_until = self._heard_from = None
+        self._flight.stop()
 
     def carry(self, data: Iterable[bytes], now: float, *, awaiting: bool) -> None:
         """Send a session's datagrams; `awaiting` when they ask for an answer."""
@@ -175,7 +163,7 @@ class Reach:
             if in_use is not None and self._paths.healthy:
                 self._datagrams.append(Datagram(datagram, in_use[0], None, in_use[1]))
                 self._paths.sent(now, awaiting=awaiting)
-            elif self._hold_until is None or self._hold_until <= now:
+            elif not self._flight.is_held(now):
                 self._send_anywhere(datagram, now)
 
     # --- datagrams
@@ -259,8 +247,7 @@ class Reach:
     def handle_timer(self, now: float) -> None:
         self._search.handle_timer(now)
         self._paths.handle_timer(now)
-        if self._hold_until is not None and self._hold_until <= now:
-            self._hold_until = None
+        if self._flight.take_due(now):
             self._events.append(FlightDue())
         self._settle(now)
 
@@ -279,7 +266,7 @@ class Reach:
         return earliest(
             self._search.get_timer(),
             self._paths.get_timer(),
-            self._hold_until,
+            self._flight.held_until,
         )
 
     @property
@@ -303,7 +290,7 @@ class Reach:
     @property
     def address(self) -> Address | None:
         """Where the peer is, as far as anything shows; None: no idea."""
-        place = self._paths.in_use or self._heard_from
+        place = self._paths.in_use or self._flight.heard_from
         return None if place is None else place[0]
 
     @property
@@ -348,39 +335,27 @@ class Reach:
         """The peer is at `address`, at this instant."""
         self._heard_at = now
         if not self._paths.healthy:
-            news = self._heard_from != (address, socket)
-            self._heard_from = (address, socket)
+            is_news = self._flight.heard((address, socket))
             if not self._search.active:
                 self._attempt(0.0, now)
-            if news:
+            if is_news:
                 self._events.append(FlightDue())
-            for data in self._unsent.take():
+            for data in self._flight.take_unsent():
                 self._send_anywhere(data, now)
             self._search.check_received(address, socket, now)
-
-    def _restraint_s(self, start_in_s: float, now: float) -> float:
-        """How long only openers leave: whoever says it again and again does not silence us."""
-        if self._hold_until is not None and self._hold_until > now:
-            return self._hold_until - now
-        if now < self._may_hold_at or start_in_s <= 0.0:
-            return 0.0
-        self._may_hold_at = now + start_in_s + HOLD_AGAIN_S
-        return start_in_s
 
     def _attempt(self, start_in_s: float, now: float, *, fresh: bool = False) -> None:
         """Begin to punch, on every address that we have heard of."""
         if not self._checks.ready:
             return
-        self._hold_until = now + start_in_s if start_in_s > 0.0 else None
-        self._flight_until = now + start_in_s + FLIGHT_WINDOW_S
+        self._flight.begin(start_in_s, now)
         self._tell_search()
         self._search.begin(start_in_s, now, fresh=fresh)
 
     def _give_up_trying(self) -> None:
         """A path stands and works: whatever was looked for need not be found."""
         self._search.settle()
-        self._unsent.take()
-        self._hold_until = self._heard_from = None
+        self._flight.reached()
 
     def _tell_search(self) -> None:
         """Whether there is need of it."""
@@ -389,17 +364,9 @@ class Reach:
         self._search.has_path = self._paths.healthy
 
     def _send_anywhere(self, data: bytes, now: float) -> None:
-        """Without a path: to where the peer was heard, else to the best candidates."""
-        known = (self._paths.in_use, self._heard_from)
-        places = list(dict.fromkeys(place for place in known if place is not None))
-        if not places and now <= self._flight_until:
-            theirs = self._search.whereabouts.their_nat
-            places = flight_places(self._search.targets, self._search.socket, theirs)
-        for address, socket in places:
-            if self._budget.allow_bulk(address, len(data), now):
-                self._datagrams.append(Datagram(data, address, None, socket))
-            elif (address, socket) == self._heard_from:
-                self._unsent.keep(data)
+        search = self._search
+        guesses = flight_places(search.targets, search.socket, search.whereabouts.their_nat)
+        self._datagrams += self._flight.send(data, self._paths.in_use, guesses, now)
 
     def _settle(self, now: float) -> None:
         """Turn the children's events into each other's inputs and into ours."""
@@ -425,7 +392,7 @@ class Reach:
                 case SuccessorOffered():
                     pass
                 case PathsLost():
-                    self._heard_from = None
+                    self._flight.heard_from = None
                     self._up = False
                     self._events.append(PathDown())
                 case _:
