@@ -119,6 +119,7 @@ CORE_ORDER = (
     "roster",
     "greeter",
     "mutual",
+    "announcement",
     "membership",
     "our_sockets",
     "node",

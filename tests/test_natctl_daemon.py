@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from natd.core.membership import CARD_RENEWAL_S
+from natd.core.announcement import SETTLES_S
 from tests.processes import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -154,8 +154,8 @@ def test_ping_doctor_history_and_the_rest_answer(pair: Pair) -> None:
     doctor = pair.natctl("alice", "doctor", "bob")
     assert "path found: lan " in doctor
     assert doctor.splitlines()[-1] == "All is well."
-    # What bob's NAT does he tells in a further card, CARD_RENEWAL_S after he has learned it.
-    until = time.monotonic() + 4 * CARD_RENEWAL_S
+    # What bob's NAT does he tells in a further card, SETTLES_S after he has learned it.
+    until = time.monotonic() + 4 * SETTLES_S
     while "NAT, theirs: none: " not in (shown := pair.natctl("alice", "peers", "-v")):
         assert time.monotonic() < until, shown
     pair.natctl("bob", "send", "--to", "alice", "for you", "--wait", "20")

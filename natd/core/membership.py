@@ -13,6 +13,7 @@ from dataclasses import replace
 from random import Random
 
 from natd.core import events
+from natd.core.announcement import Announcement
 from natd.core.candidates import TargetBudget
 from natd.core.card import Card, Identity
 from natd.core.conversation import IntroduceArrived, SeekArrived
@@ -47,10 +48,6 @@ from natd.core.sightings import Source
 from natd.core.types import Address, Datagram, NetworkId, PeerId, SocketId
 from natd.core.verdict import judge_servers
 
-CARD_RENEWAL_S = 2.0
-"""How long a change of ours settles before servers and peers are told: changes come in rows."""
-
-
 MembershipEvent = events.Event | Routed | Unrouted | SocketFor
 
 
@@ -76,9 +73,7 @@ class Membership:
             identity, settings.key, settings.nick, random, sequence=card_sequence, now=now
         )
         self._profile.set_nat(nat.report())  # known already where another network was joined first
-        self._tell_at: float | None = None  # None: everyone has our newest card
-        self._is_aside = False  # whether it tells nothing that an attempt under way would use
-        self._untold: set[PeerId] = set()  # but those, who had no session when it was told
+        self._announcement = Announcement()
         self._servers = Servers(self.network, identity, nat, random, now)
         self._roster = Roster(settings, identity, budget, random)
         self._peers = self._roster.peers
@@ -93,7 +88,7 @@ class Membership:
 
     def set_nick(self, nick: str, now: float) -> None:
         if self._profile.set_nick(nick):
-            self._tell_at = now
+            self._announcement.hurry(now)
 
     def set_local_addresses(self, addresses: tuple[str, ...], port: int, now: float) -> None:
         """Our interfaces have changed (or are known for the first time)."""
@@ -116,7 +111,6 @@ class Membership:
         self._mapped = addresses
         if not self._profile.set_mapped(addresses):
             return
-        self._tell_at = None
         self._tell_card(now)
         if addresses:
             self.retry(None, now)
@@ -221,8 +215,7 @@ class Membership:
         report = self._nat.report()
         hurries = self._profile.is_urgent(report)
         if self._profile.set_nat(report):
-            self._tell_at = now if hurries else earliest(self._tell_at, now + CARD_RENEWAL_S)
-            self._is_aside = not hurries
+            self._announcement.changed(now, hurries=hurries)
         self._tell_surroundings(now)
 
     def handle_timer(self, now: float) -> None:
@@ -230,9 +223,8 @@ class Membership:
             for peer in tuple(self._peers.values()):
                 peer.use_prekeys(self._profile.prekeys)
                 self.drain_peer(peer, now)
-            self._tell_at = now
-        if self._tell_at is not None and self._tell_at <= now:
-            self._tell_at = None
+            self._announcement.hurry(now)
+        if self._announcement.take_due(now):
             self._profile.refresh()
             self._tell_card(now)
         self._greeter.handle_timer(
@@ -259,7 +251,7 @@ class Membership:
 
     def get_timer(self) -> float | None:
         return earliest(
-            self._tell_at,
+            self._announcement.due_at,
             self._profile.get_timer(),
             self._greeter.get_timer(),
             self._mutual.get_timer(),
@@ -332,11 +324,10 @@ class Membership:
     def _tell_card(self, now: float) -> None:
         self._servers.renew_card(self._profile.sealed, self._profile.sequence, now)
         self._drain_servers(now)
-        hard = self._nat.report().may_be_hard and not self._is_aside
-        self._is_aside = False
+        hard = self._announcement.take_help() and self._nat.report().may_be_hard
         for peer in tuple(self._peers.values()):
             if not peer.is_online:
-                self._untold.add(peer.card.peer)
+                self._announcement.missed(peer.card.peer)
             peer.say(CardFrame(self._profile.sealed), now)
             self.drain_peer(peer, now)
             if hard and peer.reach.is_trying(now):
@@ -380,7 +371,7 @@ class Membership:
                 self.drain_peer(leaving, now)
                 self._roster.forget(leaving)
                 self._greeter.met(leaving.card.peer)
-                self._untold.discard(leaving.card.peer)
+                self._announcement.take_missed(leaving.card.peer)
         peer = self._roster.take(card, sealed, self._profile.prekeys)
         self._events += self._roster.changes()
         return peer
@@ -433,8 +424,7 @@ class Membership:
                 self._mutual.connected(peer.card.peer, has_server=has_server, now=now)
                 peer.reach.allow_escalation()
                 self._events.append(event)
-                if peer.card.peer in self._untold:
-                    self._untold.discard(peer.card.peer)
+                if self._announcement.take_missed(peer.card.peer):
                     peer.say(CardFrame(self._profile.sealed), now)
             case events.PeerDisconnected():
                 if peer.is_lost:

@@ -5,10 +5,11 @@ from random import Random
 import pytest
 
 from natd.core import events, wire
+from natd.core.announcement import SETTLES_S
 from natd.core.candidates import TargetBudget
 from natd.core.card import Card, Identity, seal_card
 from natd.core.greeting import MAGIC, Greeting, encode_greeting, network_tag
-from natd.core.membership import CARD_RENEWAL_S, Membership
+from natd.core.membership import Membership
 from natd.core.natmodel import NatModel
 from natd.core.profile import PREKEY_LIFETIME_S
 from natd.core.rendezvous import Bye, Register, Sample
@@ -123,9 +124,9 @@ def test_another_nick_is_told_at_once_and_another_nat_report_when_it_has_settled
     membership._nat.set_local_addresses(("192.168.1.4",), 40000)
     membership._nat.observe(MAIN_SOCKET, SERVER, Address("203.0.113.20", 40000), START)
     membership.observed_changed(START)
-    membership.handle_timer(START + CARD_RENEWAL_S - 0.1)
+    membership.handle_timer(START + SETTLES_S - 0.1)
     assert _registered_sequence(membership) in (None, first)
-    membership.handle_timer(START + CARD_RENEWAL_S)
+    membership.handle_timer(START + SETTLES_S)
     assert _registered_sequence(membership) == first + 1
 
 
