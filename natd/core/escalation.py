@@ -270,13 +270,15 @@ class Escalation:
                 their_ports=[place.port for place in task.way.places],
                 known_ports=task.known,
                 anchors=task.way.anchors,
+                drift=task.way.drift,
                 we_are_lower=self._checks.we_open,
                 turns=self._turns,
                 random=self._random,
                 now=now,
             )
             if task.plan is not None:
-                task.helpers = self._turns.fresh_sockets(self._claim, task.plan.helpers)
+                like = task.way.our_port if task.situation.wants_samples else None
+                task.helpers = self._turns.fresh_sockets(self._claim, task.plan.helpers, like)
                 task.wave_at = now
                 return True
         self.stop()
@@ -396,4 +398,5 @@ def _is_outdated(task: _Task, situation: Situation, way: Way, known: Sequence[in
         return is_taken or not theirs.low <= port <= theirs.high
     if task.situation != situation or (way.anchors and way.anchors != task.way.anchors):
         return True
-    return situation.wants_samples and task.way != way
+    is_newer = situation.predicts and way.newest != task.way.newest
+    return is_newer or (situation.wants_samples and task.way != way)

@@ -410,8 +410,8 @@ class Membership:
                     self._mutual.missed(peer.card.peer, everybody, has_server=has_server, now=now),
                     now,
                 )
-            case FreshSocketWanted():
-                self._events.append(SocketFor(peer))
+            case FreshSocketWanted(is_alike):
+                self._events.append(SocketFor(peer, is_alike))
             case SeekArrived(seek):
                 self._say(self._mutual.introductions(peer, seek, self._peers, now), now)
             case IntroduceArrived(introduce):

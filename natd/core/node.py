@@ -382,8 +382,8 @@ class Node:
                     self._routes[key] = _Route(membership, owner)
                 case Unrouted(key):
                     self._routes.pop(key, None)
-                case SocketFor(peer):
-                    membership.use_socket(peer, self._sockets.fresh(), now)
+                case SocketFor(peer, is_alike):
+                    membership.use_socket(peer, self._sockets.fresh(is_alike=is_alike), now)
                 case events.NatObserved():
                     outgoing.events.append(event)
                     for each in tuple(self._memberships.values()):

@@ -9,6 +9,10 @@ from collections import deque
 from natd.core import events
 from natd.core.types import LOWEST_ANY_PORT_SOCKET, Address, Datagram, SocketId
 
+ALIKE_LOW, ALIKE_PORTS = 60_000, 1_000
+"""Above those that peers agree on, below those of surveys: a round of an attempt takes one of them,
+and a NAT has forgotten it when it is its turn again."""
+
 
 class Outgoing:
     """What waits to be drained."""
@@ -28,10 +32,16 @@ class OurSockets:
         self.mapped: tuple[Address, ...] = ()
         self.hears_link = False
         self._last = LOWEST_ANY_PORT_SOCKET
+        self._alike = 0
 
-    def fresh(self) -> SocketId:
-        """The id of a socket of ours that did not exist yet."""
-        self._last += 1
-        socket = SocketId(self._last)
+    def fresh(self, *, is_alike: bool = False) -> SocketId:
+        """The id of a socket of ours that did not exist yet; `is_alike`: on a port of the main
+        one's parity that has not been used for a while."""
+        if is_alike:
+            self._alike = (self._alike + 2) % ALIKE_PORTS
+            socket = SocketId(ALIKE_LOW + self._alike + self.local[1] % 2)
+        if not is_alike or socket in self.live:
+            self._last += 1
+            socket = SocketId(self._last)
         self.live.add(socket)
         return socket

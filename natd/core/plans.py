@@ -40,7 +40,7 @@ from natd.core.blocks import (
     reach_anchors,
     spray_block,
 )
-from natd.core.sequences import reach_sequence, step_towards
+from natd.core.sequences import reach_sequence, step_towards, stride_of
 from natd.core.shots import MOST_SHOTS, Plan, Shot, Technique
 from natd.core.turns import Turns
 from natd.core.types import SURE, Allocation, Mapping, NatReport
@@ -110,6 +110,12 @@ class Situation:
         return self.are_both_hard and kinds == {Allocation.SEQUENTIAL}
 
     @property
+    def predicts(self) -> bool:
+        """Whether ours, an easy side, guesses the next port of a sequence."""
+        is_sequence = self.theirs.allocation is Allocation.SEQUENTIAL
+        return is_sequence and self.theirs.is_hard and not self.are_both_hard
+
+    @property
     def wants_anchors(self) -> bool:
         """Whether our half is to open anchors for the peer's block (see `anchors`)."""
         kinds = (self.ours.allocation, self.theirs.allocation)
@@ -155,6 +161,7 @@ def essence(situation: Situation) -> Situation:
         nothing_known = NatReport()
         ours = replace(ours, low=nothing_known.low, high=nothing_known.high)
     theirs = _essence_of(situation.theirs, is_hearsay)
+    theirs = replace(theirs, stride=stride_of(situation.theirs))
     return Situation(ours, theirs, situation.have_checks_failed and doubt_matters)
 
 
@@ -164,6 +171,7 @@ def make_plan(
     their_ports: Sequence[int],
     known_ports: Sequence[int],
     anchors: Sequence[int] = (),
+    drift: float = 0.0,
     we_are_lower: bool,
     turns: Turns,
     random: Random,
@@ -173,12 +181,13 @@ def make_plan(
 
     `turns` says what the user allows it to cost; `their_ports` are the peer's external ports as
     servers see them, `known_ports` all that they ever saw, `anchors` those that it has opened for
-    us; `we_are_lower` is true on one side of the two, where the halves differ for no other reason.
+    us, `drift` how many steps others have taken of its sequence since; `we_are_lower` is true on
+    one side of the two, where the halves differ for no other reason.
     """
     ours, theirs = situation.ours, situation.theirs
     if situation.are_both_hard:
         plan = _both_hard(
-            situation, their_ports, known_ports, anchors, we_are_lower, turns, random, now
+            situation, their_ports, known_ports, anchors, drift, we_are_lower, turns, random, now
         )
         if plan is not None and ours.mapping is Mapping.ADDRESS_DEPENDENT:
             return _from_own_sockets(plan, turns)
@@ -188,8 +197,8 @@ def make_plan(
         probes = _probe(theirs, MOST_SHOTS - len(openings), random)
         return Plan(Technique.BIRTHDAY, openings + probes, is_careful=True)
     if situation.they_are_hard:
-        if theirs.is_hard and theirs.allocation is Allocation.SEQUENTIAL and their_ports:
-            return reach_sequence(theirs, their_ports)
+        if situation.predicts and their_ports:
+            return reach_sequence(theirs, their_ports, drift)
         return Plan(Technique.BIRTHDAY, _probe(theirs, MOST_SHOTS, random), is_careful=True)
     if situation.we_are_hard:
         return _open_to_easy(ours, theirs, turns)
@@ -225,6 +234,7 @@ def _both_hard(
     their_ports: Sequence[int],
     known_ports: Sequence[int],
     anchors: Sequence[int],
+    drift: float,
     we_are_lower: bool,
     turns: Turns,
     random: Random,
@@ -239,6 +249,7 @@ def _both_hard(
         return step_towards(
             theirs,
             their_ports,
+            drift,
             we_are_lower=we_are_lower,
             most_helpers=turns.helper_sockets,
         )

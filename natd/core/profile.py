@@ -21,6 +21,10 @@ PREKEY_GRACE_S = 7200.0
 
 PREKEY_BYTES = 32
 
+LOAD_RATIO, LOAD_NEWS_PER_S = 2.0, 16.0
+"""In the time of an introduction others take one or two ports at less than that, which every guess
+is wide enough for; and what is measured wavers, for our own flows are part of it."""
+
 
 class Profile:
     """What we tell others about ourselves, and the keys behind it."""
@@ -80,7 +84,7 @@ class Profile:
     def set_nat(self, report: NatReport) -> bool:
         """A report that differs in how sure it is is no news, unless others act upon that."""
         self._newest_nat = report
-        if _what_counts(self._nat) == _what_counts(report):
+        if _what_counts(self._nat) == _what_counts(report) and not _is_busier(self._nat, report):
             return False
         return self._renew()
 
@@ -142,6 +146,13 @@ class Profile:
 def _what_counts(report: NatReport) -> tuple[object, ...]:
     is_sure_of_filtering = report.filtering_confidence >= SURE
     return (*_what_is_acted_upon(report), report.filtering, is_sure_of_filtering)
+
+
+def _is_busier(told: NatReport, report: NatReport) -> bool:
+    """Whether others take twice as many ports as we have told, or half as many: a guess that is
+    centred on the one misses the other."""
+    less, more = sorted((told.load_per_s, report.load_per_s))
+    return more - less >= LOAD_NEWS_PER_S and more >= LOAD_RATIO * less
 
 
 def _what_is_acted_upon(report: NatReport) -> tuple[object, ...]:

@@ -256,7 +256,7 @@ class Punch:
             attempt.sample_by = now + SAMPLE_PATIENCE_S
             if self._needs_fresh_sockets:
                 self._targets.pause()
-                self._events.append(FreshSocketWanted())
+                self._events.append(FreshSocketWanted(is_alike=True))
             else:
                 self._events.append(SampleWanted(self._targets.socket))
                 self._targets.use_agreed_ports(

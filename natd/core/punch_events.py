@@ -41,6 +41,9 @@ class IntroductionWanted:
 class FreshSocketWanted:
     """This attempt needs a socket of its own: the owner answers with `use_socket`."""
 
+    is_alike: bool = False
+    """On a port of the main socket's parity, so that a NAT that keeps it counts on from there."""
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:

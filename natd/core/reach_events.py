@@ -100,3 +100,5 @@ class Surroundings:
     """Whether there are servers, and all have been asked for long enough in vain."""
     udp_works: bool = True
     """Whether anybody has answered us by UDP."""
+    sampled_at: float | None = None
+    """When the ports of ours were new that servers tell peers of at first; None: they know none."""

@@ -100,6 +100,11 @@ class Registration:
         """The server's second address; None while we know none."""
         return self._sampling.other
 
+    @property
+    def sampled_at(self) -> float | None:
+        """When the ports were new that the server tells others of; None: it knows none."""
+        return self._sampling.began_at
+
     # --- commands ---
 
     def start(self, sealed_card: bytes, sequence: int, now: float) -> None:

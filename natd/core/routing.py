@@ -44,6 +44,7 @@ class SocketFor:
     """A peer needs a socket of its own: the owner answers with `Membership.use_socket`."""
 
     peer: Peer
+    is_alike: bool = False
 
 
 PeerKey = TagAdded | TagDropped | RouteAdded | RouteDropped

@@ -36,6 +36,8 @@ class Sampling:
         self.ladder = Ladder(SAMPLE_LADDER_S)
         self._unanswered: set[Address] = set()
         self._turn = 0
+        self.began_at: float | None = None
+        """When what the server tells others of us was sampled; None: never."""
         self._seen: dict[Address, Address] = {}
 
     @property
@@ -45,6 +47,7 @@ class Sampling:
 
     def begin(self, now: float) -> tuple[Address, ...]:
         """Forget what was seen; the places to ask at once."""
+        self.began_at = now
         self._seen.clear()
         self._unanswered = {*self._own, *self._others}
         if self._unanswered:

@@ -50,6 +50,7 @@ class Search:
         self._escalation = Escalation(checks, budget.turns, transaction_prefix, random)
         self._succession = Escalation(checks, budget.turns, transaction_prefix, random)
         self._guesses = Guesses()
+        self._began = 0.0  # when the round did in which the peer opens its NAT to us
         # When the attempt to reach the peer began; None: reached, or never tried.
         self._since: float | None = None
         self._events: deque[PunchEvent] = deque()
@@ -73,6 +74,7 @@ class Search:
     def begin(self, start_in_s: float, now: float, *, fresh: bool) -> None:
         """Try every address that we have heard of."""
         known = self.whereabouts
+        self._began = now
         known.take_turns()
         chosen = self._worth_checking()
         if known.has_news:
@@ -90,7 +92,11 @@ class Search:
             now=now,
         )
         known.has_news = False
-        self._escalate(known.situation(have_checks_failed=self._punch.has_failed_before), now)
+        situation = known.situation(have_checks_failed=self._punch.has_failed_before)
+        self._escalate(situation, now)
+        is_first = not (self._punch.has_failed_before or situation.are_both_hard)
+        if is_first and known.is_far_off(now):
+            self._punch.sample_now(now)
 
     def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
         """What servers say of our own side; while we search, it may open further candidates."""
@@ -263,7 +269,15 @@ class Search:
         known = self.whereabouts
         sound = {target.address for target in known.targets(self.last)}
         seen = tuple(address for address in known.seen if address in sound)
-        return Way(seen, known.anchors, self._punch.socket, known.surroundings.servers)
+        our_ports = [address.port for address in known.surroundings.ours if not address.is_ipv6]
+        return Way(
+            seen,
+            known.anchors,
+            self._punch.socket,
+            known.surroundings.servers,
+            known.drift(self._began),
+            our_ports[0] if our_ports else None,
+        )
 
     def _escalate(self, situation: Situation, now: float) -> None:
         """Plain checks have failed, or can't but fail."""

@@ -271,7 +271,9 @@ class Servers:
             if address is not None
             for offset in range(SAMPLE_PORTS + 1)
         }
-        rtts_s = [r.rtt_s for r in self._registrations.values() if r.rtt_s is not None]
+        everyone = self._registrations.values()
+        rtts_s = [r.rtt_s for r in everyone if r.rtt_s is not None]
+        sampled_at = [r.sampled_at for r in everyone if r.sampled_at is not None]
         return Surroundings(
             self._nat.observed(),
             frozenset(servers),
@@ -280,6 +282,7 @@ class Servers:
             is_registered=self.is_registered,
             servers_are_silent=self.are_silent,
             udp_works=self.is_registered or self.somebody_answers,
+            sampled_at=max(sampled_at, default=None),
         )
 
     # --- private

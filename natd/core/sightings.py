@@ -33,6 +33,8 @@ MOST_OF_A_WORD = 8
 class _Word:
     addresses: tuple[Address, ...]
     said_at: float
+    since: float
+    """When the same was said first."""
 
 
 class Sightings:
@@ -46,14 +48,16 @@ class Sightings:
     def tell(self, source: Source, addresses: tuple[Address, ...], now: float) -> bool:
         """The peer was seen there, freshest first; gives whether `source` has said otherwise
         since the peer was last reached: then it lives."""
-        self._words.pop(source, None)
+        addresses = addresses[:MOST_OF_A_WORD]
+        last = self._words.pop(source, None)
+        since = now if last is None or last.addresses != addresses else last.since
         self._words = {s: word for s, word in self._words.items() if now - word.said_at < WORD_S}
-        self._words[source] = _Word(addresses[:MOST_OF_A_WORD], now)
+        self._words[source] = _Word(addresses, now, since)
         if len(self._words) > MOST_SOURCES:
             del self._words[min(self._words, key=_is_first_hand)]
         before = self._said.get(source)
         self._said = {s: said for s, said in self._said.items() if s in self._words}
-        self._said[source] = addresses[:MOST_OF_A_WORD]
+        self._said[source] = addresses
         return before is not None and before != self._said[source]
 
     def reached(self) -> None:
@@ -68,19 +72,25 @@ class Sightings:
     def seen(self) -> tuple[Address, ...]:
         """What leads, freshest first."""
         ranked = self._ranked()
-        return ranked[0] if ranked else ()
+        return ranked[0].addresses if ranked else ()
+
+    @property
+    def seen_since(self) -> float | None:
+        """When that was heard first; None: nothing was."""
+        ranked = self._ranked()
+        return ranked[0].since if ranked else None
 
     def in_turn(self) -> tuple[Address, ...]:
         """What everybody says, likeliest first, each address once."""
-        leading, *others = self._ranked() or [()]
+        leading, *others = [word.addresses for word in self._ranked()] or [()]
         at = self._turn % len(others) if others else 0
         rows = zip_longest(leading, *others[at:], *others[:at])
         return tuple(dict.fromkeys(a for row in rows for a in row if a is not None))
 
-    def _ranked(self) -> list[tuple[Address, ...]]:
+    def _ranked(self) -> list[_Word]:
         freshest_first = reversed(self._words)
         ranked = sorted(freshest_first, key=_is_first_hand, reverse=True)
-        return [self._words[source].addresses for source in ranked]
+        return [self._words[source] for source in ranked]
 
 
 def _is_first_hand(source: Source) -> bool:

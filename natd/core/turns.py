@@ -44,6 +44,13 @@ MOST_SOCKETS = 768
 FIRST_HELPER = 0x100000
 """Above every socket id that asks for a port, and above those of single fresh sockets."""
 
+ALIKE_LOW, ALIKE_PORTS = 65_000, 268
+"""Of either parity.  Above Linux's ephemeral ports and those of surveys and agreements."""
+
+MOST_ALIKE = 16
+"""At once: it takes as many attempts until one of the ports is used again, by when a NAT has
+forgotten it."""
+
 HOST_RATE, HOST_BURST = 1.0, 2.0 * MOST_SHOTS
 """Packets a second to a host that has not answered, and at once: twice what one wave may send."""
 
@@ -111,6 +118,7 @@ class Turns:
         self._since = self._until = 0.0
         self._waiting: list[Claim] = []
         self._last_socket = FIRST_HELPER
+        self._alike = 0
         self._sockets: dict[Claim, int] = {}
         self._hosts: dict[str, Allowance] = {}
         self._all = Allowance(ALL_RATE, ALL_BURST)
@@ -221,14 +229,21 @@ class Turns:
             self._hosts[host] = Allowance(HOST_RATE, HOST_BURST)
         return self._hosts.get(host)
 
-    def fresh_sockets(self, claim: Claim, count: int) -> tuple[SocketId, ...]:
-        """Ids that nobody has used, of sockets on any port, which are open until its end."""
+    def fresh_sockets(
+        self, claim: Claim, count: int, like: int | None = None
+    ) -> tuple[SocketId, ...]:
+        """Ids that nobody has used, of sockets on any port, which are open until its end; a few of
+        them on ports of the parity of `like`, which have not been used for a while."""
         self._sockets[claim] = count
         others = [other for other in self._sockets if other is not claim]
         others.sort(key=lambda other: other.rank)
         while others and sum(self._sockets.values()) > MOST_SOCKETS:
             others[-1].must_end = True
             del self._sockets[others.pop()]
+        if like is not None and count <= MOST_ALIKE:
+            turns = range(self._alike, self._alike + count)
+            self._alike += count
+            return tuple(SocketId(ALIKE_LOW + 2 * (n % ALIKE_PORTS) + like % 2) for n in turns)
         first = self._last_socket + 1
         self._last_socket += count
         return tuple(SocketId(number) for number in range(first, first + count))

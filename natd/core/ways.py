@@ -14,10 +14,11 @@ Rules:
 - A guess is left alone until it may have met; nothing that is heard meanwhile begins another.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from natd.core.candidates import is_private
+from natd.core.sequences import newest
 from natd.core.types import MAIN_SOCKET, Address, SocketId
 
 PORTS = 0x10000
@@ -39,12 +40,22 @@ class Way:
     """Those of its ports that it has opened for us."""
     socket: SocketId
     servers: frozenset[Address] = frozenset()
+    drift: float = field(default=0.0, compare=False)
+    """How many steps of its sequence others have likely taken since the peer was sampled."""
+    our_port: int | None = field(default=None, compare=False)
+    """Where our main socket is seen, whose parity all that the peer guesses at should have; None:
+    nowhere."""
 
     @property
     def places(self) -> tuple[Address, ...]:
         """Those of one host that a NAT is known of."""
         public = [a for a in self.seen if not a.is_ipv6 and not is_private(a.host)]
         return tuple(address for address in public if address.host == public[0].host)
+
+    @property
+    def newest(self) -> int:
+        """Of the places, which there must be, the port that the peer's sequence had reached."""
+        return newest([place.port for place in self.places])
 
 
 class Step(Enum):
@@ -69,7 +80,7 @@ class Guesses:
         """Whether the samples of both sides are new."""
         if not way.places or (self._at is not None and now - self._at < GUESS_S):
             return Step.WAIT
-        if self._port is not None and _is_old(_freshest(way), self._port):
+        if self._port is not None and _is_old(way.newest, self._port):
             return Step.WAIT
         return Step.SAMPLE if way.socket in (MAIN_SOCKET, self._socket) else Step.GUESS
 
@@ -81,15 +92,7 @@ class Guesses:
     def are_known(self, way: Way) -> None:
         """What the peer has been sampled at so far is of no use any more."""
         if way.places:
-            self._port = _freshest(way)
-
-
-def _freshest(way: Way) -> int:
-    """The port that the peer's sequence had reached, of the last word of it.  It ends with where
-    a server is spoken to from, and that may be of another time."""
-    first, *others = (place.port for place in way.places)
-    ahead = [port for port in others if 0 < (port - first) % PORTS < BEHIND]
-    return max(ahead, key=lambda port: (port - first) % PORTS, default=first)
+            self._port = way.newest
 
 
 def _is_old(port: int, known: int) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from natd.core.candidates import LOWEST_PORT, path_kind, targets
 from natd.core.plans import Situation
 from natd.core.reach_events import Surroundings
+from natd.core.sequences import PREDICTED_PORTS
 from natd.core.sightings import Sightings, Source
 from natd.core.types import (
     SURE,
@@ -27,6 +28,14 @@ from natd.core.types import (
 )
 
 LAST_GOOD_LIMIT = 4
+
+LEAST_LOAD_PER_S = 1.0
+"""Of a sequence, where little or nothing was measured: a household opens that many flows, and a
+sample too many costs a packet."""
+
+TRAVEL_RTTS = 1.5
+"""From a sample's leaving to the check that leaves after it: the answer, and half or all of the
+introduction that tells of it, by a way that is about as long as ours."""
 
 
 class Whereabouts:
@@ -82,6 +91,24 @@ class Whereabouts:
     def seen(self) -> tuple[Address, ...]:
         """Where the peer was seen, freshest first, in the word that counts most."""
         return self._sightings.seen
+
+    def is_far_off(self, now: float) -> bool:
+        """Whether our sequence has run so far since servers saw us that nobody finds our next port
+        by what they tell of us."""
+        ours, sampled_at = self.surroundings.nat, self.surroundings.sampled_at
+        if sampled_at is None or not ours.is_hard or ours.allocation is not Allocation.SEQUENTIAL:
+            return False
+        load_per_s = max(ours.load_per_s, LEAST_LOAD_PER_S)
+        return load_per_s * (now - sampled_at) > PREDICTED_PORTS / 2
+
+    def drift(self, now: float) -> float:
+        """How many steps of the peer's sequence others have likely taken since it was seen there:
+        as we were told, and as that was on its way."""
+        seen_since = self._sightings.seen_since
+        if seen_since is None:
+            return 0.0
+        on_its_way_s = TRAVEL_RTTS * (self.surroundings.rtt_s or 0.0)
+        return self.their_nat.load_per_s * (now - seen_since + on_its_way_s)
 
     @property
     def is_on_link(self) -> bool:

@@ -20,7 +20,15 @@ from natd.core.escalation import (
 from natd.core.plans import RANDOM_HELPERS, Situation
 from natd.core.shots import MOST_SHOTS
 from natd.core.turns import ALL_RATE, MOST_SOCKETS, RESERVED, SLICE_S, Turns
-from natd.core.types import MAIN_SOCKET, Address, Allocation, Filtering, Mapping, NatReport
+from natd.core.types import (
+    MAIN_SOCKET,
+    Address,
+    Allocation,
+    Filtering,
+    Mapping,
+    NatReport,
+    SocketId,
+)
 from natd.core.volley import AGAIN_S
 from natd.core.ways import Way
 from tests.core.lossy_link import pair_of_secrets
@@ -255,6 +263,27 @@ def test_a_changed_report_replaces_the_plan():
     assert _begin(escalation, EASY, SEQUENTIAL, START + 0.1)
     assert escalation.technique == "prediction"
     assert _run_out(escalation)[0].address == Address(SEEN[0].host, 40_002)
+
+
+def test_a_fresher_sample_of_a_sequence_begins_the_guess_anew_and_the_same_does_not():
+    escalation = _escalation()
+    assert _begin(escalation, EASY, SEQUENTIAL)
+    first = escalation.datagrams_to_send()[0].address.port
+    assert not _begin(escalation, EASY, SEQUENTIAL, START + 0.1)
+    fresher = (Address(SEEN[0].host, 45_000), *SEEN)
+    assert _begin(escalation, EASY, SEQUENTIAL, START + 0.2, seen=fresher)
+    assert first == 40_002
+    assert escalation.datagrams_to_send()[0].address.port == 45_001
+
+
+def test_between_two_sequences_all_our_sockets_have_the_parity_of_the_main_one():
+    for our_port in (50_000, 50_001):
+        escalation = _escalation(lower=False)
+        way = Way(SEEN, (), SocketId(60_001), SERVERS, our_port=our_port)
+        assert escalation.begin(Situation(SEQUENTIAL, SEQUENTIAL), way, START)
+        helpers = escalation.sockets - {60_001}
+        assert {socket % 2 for socket in helpers} == {our_port % 2}
+        assert max(helpers) < 0x10000
 
 
 def test_a_path_ends_it_at_once():

@@ -38,7 +38,7 @@ RANDOM_CONE = replace(PORT_RESTRICTED, ports=Ports.RANDOM)
 class Pair:
     """Two members behind NATs of their own; Bob comes when Alice has settled."""
 
-    def __init__(self, left, right, seed, key=KEY, fill_blocks="half"):
+    def __init__(self, left, right, seed, key=KEY, fill_blocks="half", settled_s=3.0):
         village = Village(seed)
         self.internet = village.internet
         self.gateways = [self.internet.add_nat(policy) for policy in (left, right)]
@@ -47,7 +47,7 @@ class Pair:
         self.internet.trace = []
         self.alice.start()
         self.alice.node.set_limits(helper_sockets=256, fill_blocks=fill_blocks)
-        self.internet.run(3.0)
+        self.internet.run(settled_s)
         self.began = self.internet.now
         self.bob.start()
         self.bob.node.set_limits(helper_sockets=256, fill_blocks=fill_blocks)
@@ -139,6 +139,25 @@ def test_two_sequences_meet_although_others_take_twenty_ports_a_second():
     busy = replace(SEQUENTIAL, load_per_s=20.0)
     pairs = [Pair(busy, (busy, EVEN)[seed % 2], seed) for seed in range(SEEDS)]
     assert sum(pair.meet() is not None for pair in pairs) >= SEEDS - 2
+
+
+@pytest.mark.parametrize("load_per_s", [5.0, 20.0, 60.0, 200.0])
+@pytest.mark.parametrize("settled_s", [3.0, 100.0, 300.0])
+def test_a_newcomer_finds_a_sequence_that_has_run_on_for_long_as_soon_as_any(load_per_s, settled_s):
+    busy = replace(SYMMETRIC_SEQUENTIAL, load_per_s=load_per_s)
+    pairs = [Pair(busy, PORT_RESTRICTED, seed, settled_s=settled_s) for seed in range(5)]
+    times = sorted(pair.meet() or ALLOWANCE_S for pair in pairs)
+    assert times[2] <= (1.0 if settled_s < 10.0 else 0.65)
+
+
+def test_two_sequences_that_keep_parity_meet_like_any_two():
+    even = replace(SEQUENTIAL, keeps_parity=True)
+    pairs = [Pair(even, (even, SEQUENTIAL)[seed % 2], seed) for seed in range(SEEDS)]
+    times = sorted(pair.meet() or ALLOWANCE_S for pair in pairs)
+    assert times[SEEDS // 2] <= 1.0
+    assert times[-2] < ALLOWANCE_S
+    for pair in pairs:
+        pair.assert_within_budget()
 
 
 def test_a_block_and_a_sequence_meet_where_the_block_may_be_filled():

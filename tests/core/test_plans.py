@@ -7,8 +7,17 @@ from random import Random
 import pytest
 
 from natd.core.blocks import EASY_HELPERS, SCOUTS, meeting_ports
-from natd.core.plans import RANDOM_HELPERS, Situation, make_plan
-from natd.core.sequences import GIANT_STEP, GIANT_WIDTH, SMALL_STEP, STEPS, newest
+from natd.core.plans import RANDOM_HELPERS, Situation, essence, make_plan
+from natd.core.sequences import (
+    GIANT_STEP,
+    GIANT_WIDTH,
+    MOST_DRIFT,
+    MOST_PREDICTED,
+    PREDICTED_PORTS,
+    SMALL_STEP,
+    STEPS,
+    newest,
+)
 from natd.core.shots import MOST_SHOTS, RATE, Technique
 from natd.core.turns import REMEMBERED_S, Turns
 from natd.core.types import SURE, Allocation, Mapping, NatReport
@@ -29,7 +38,9 @@ PORTS = (30_000, 29_998)
 ANCHORS = (30_010, 30_012)
 
 
-def _plan(ours, theirs, *, failed=False, lower=True, ports=PORTS, anchors=(), taken=0, **limits):
+def _plan(
+    ours, theirs, *, failed=False, lower=True, ports=PORTS, anchors=(), drift=0.0, taken=0, **limits
+):
     turns = Turns()
     for name, value in limits.items():
         setattr(turns, name, value)
@@ -39,6 +50,7 @@ def _plan(ours, theirs, *, failed=False, lower=True, ports=PORTS, anchors=(), ta
         their_ports=ports,
         known_ports=ports,
         anchors=anchors,
+        drift=drift,
         we_are_lower=lower,
         turns=turns,
         random=Random(1),
@@ -59,6 +71,44 @@ def test_an_easy_side_sends_to_the_next_ports_of_a_sequence_in_order():
     assert plan.technique is Technique.PREDICTION
     assert _ports(plan)[:3] == [30_002, 30_004, 30_006]
     assert _plan(EVEN, EASY) is None
+
+
+def test_what_others_take_of_a_sequence_moves_the_guess_and_widens_it():
+    for stride, theirs in ((1, SEQUENTIAL), (2, EVEN)):
+        ports = _ports(_plan(EASY, theirs, drift=100.0))
+        assert ports[0] == 30_000 + 101 * stride
+        nearest = {30_000 + (101 + step) * stride for step in range(-10, 11)}
+        assert set(ports[:21]) == nearest
+        assert len(ports) > len(_ports(_plan(EASY, theirs, drift=25.0))) > PREDICTED_PORTS
+        steps = [(port - 30_000) // stride for port in ports]
+        assert min(steps) < 100 - 2 * 10
+        assert max(steps) > 100 + 2 * 10
+
+
+def test_a_card_that_lies_of_its_load_makes_no_endless_guess():
+    for drift in (1e9, -5.0):
+        ports = _ports(_plan(EASY, SEQUENTIAL, drift=drift))
+        assert PREDICTED_PORTS <= len(ports) <= MOST_PREDICTED
+        assert max(ports) - 30_000 <= 2 * MOST_DRIFT
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_two_sequences_begin_where_each_has_come_to_by_now(lower):
+    first = _ports(_plan(SEQUENTIAL, SEQUENTIAL, lower=lower, drift=100.0))[0]
+    assert 30_001 < first <= 30_101
+
+
+def test_a_nat_that_keeps_parity_is_guessed_at_every_second_port():
+    even = replace(SEQUENTIAL, keeps_parity=True)
+    assert _ports(_plan(EASY, even))[:3] == [30_002, 30_004, 30_006]
+    assert _ports(_plan(EASY, replace(EVEN, keeps_parity=True)))[:2] == [30_002, 30_004]
+    small, giant = (_ports(_plan(EVEN, even, lower=lower)) for lower in (True, False))
+    assert {port % 2 for port in small + giant} == {0}
+    assert _ports(_plan(*_nats_of(essence(Situation(EASY, even)))))[:2] == [30_002, 30_004]
+
+
+def _nats_of(situation):
+    return situation.ours, situation.theirs
 
 
 def test_an_easy_side_probes_all_of_a_block_once():
@@ -277,3 +327,8 @@ def test_no_plan_has_more_packets_than_the_budget_or_is_empty(ours, theirs, lowe
 def test_the_newest_port_of_a_sequence_is_found_past_a_wrap_around():
     assert newest((30_000, 29_998, 29_999)) == 30_000
     assert newest((65_535, 1024, 1025)) == 1025
+
+
+def test_a_port_far_from_the_freshest_is_older_even_if_it_is_higher():
+    assert newest((34_163, 38_573)) == 34_163
+    assert newest((1202, 38_571, 38_570)) == 1202

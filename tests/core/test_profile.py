@@ -61,6 +61,19 @@ def test_what_changed_stands_in_the_card():
     assert card.nat.mapping is Mapping.DEPENDENT
 
 
+def test_the_load_of_a_sequence_is_news_when_it_has_doubled_or_halved():
+    profile = _profile()
+    report = NatReport(Mapping.DEPENDENT, allocation=Allocation.SEQUENTIAL, stride=1)
+    profile.set_nat(report)
+    assert not profile.set_nat(replace(report, load_per_s=0.5))
+    assert profile.set_nat(replace(report, load_per_s=20.0))
+    assert _card(profile).nat.load_per_s == 20.0
+    assert not profile.set_nat(replace(report, load_per_s=30.0))
+    assert not profile.set_nat(replace(report, load_per_s=15.0))
+    assert profile.set_nat(replace(report, load_per_s=60.0))
+    assert profile.set_nat(replace(report, load_per_s=5.0))
+
+
 def test_more_confidence_is_news_only_where_others_act_upon_it():
     profile = _profile()
     profile.set_nat(NatReport(Mapping.INDEPENDENT, confidence=0.75))

@@ -142,6 +142,18 @@ def test_whoever_has_stopped_waiting_keeps_nobody_from_the_turn():
     assert turns.take(second, later)
 
 
+def test_a_few_fresh_sockets_may_be_of_a_given_parity_and_none_comes_again_soon():
+    turns = Turns()
+    [claim] = _claims(1)
+    for like in (40_001, 40_000):
+        sockets = [s for _ in range(16) for s in turns.fresh_sockets(claim, 8, like)]
+        assert len(set(sockets)) == 16 * 8
+        assert {socket % 2 for socket in sockets} == {like % 2}
+        assert min(sockets) > 64_999
+        assert max(sockets) < 0x10000
+    assert min(turns.fresh_sockets(claim, 256, 40_001)) > 0xFFFF
+
+
 def test_fresh_sockets_are_never_given_out_twice_and_ask_for_no_port():
     turns = Turns()
     first, second = _claims(2)
