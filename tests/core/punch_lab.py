@@ -6,6 +6,7 @@ from natd.core import stun
 from natd.core.candidates import TargetBudget
 from natd.core.checks import Checks, answer
 from natd.core.punch import Punch
+from natd.core.punch_events import SampleWanted
 from natd.core.types import (
     MAIN_SOCKET,
     SURE,
@@ -38,6 +39,8 @@ class Lab:
         self.checks.use(ours)
         self.budget = TargetBudget()
         self.punch = Punch(self.checks, self.budget, Random(2))
+        self.has_server = False
+        """Whether samples are answered."""
         self.sent = []
         self.events = []
 
@@ -65,6 +68,8 @@ class Lab:
         self.sent += [(self.now, datagram) for datagram in self.punch.datagrams_to_send()]
         while (event := self.punch.next_event()) is not None:
             self.events.append((self.now, event))
+            if self.has_server and isinstance(event, SampleWanted):
+                self.punch.sampled(event.socket, OURS, poisoned=False, now=self.now)
 
     def answer(self, check):
         """The peer has received this check, and its answer arrives now."""

@@ -83,9 +83,20 @@ def test_the_sockets_of_an_attempt_are_bounded_however_long_it_lasts_and_keys_ch
 def test_no_socket_is_kept_open_for_a_peer_who_stays_away():
     """With a few hundred of them a daemon would run out of files."""
     lab = Lab()
+    lab.has_server = True
     lab.start(nats=(KEEPS, KEEPS))
     lab.run(300.0)
     assert lab.punch.sockets == {MAIN_SOCKET}
     lab.start(nats=(KEEPS, KEEPS), fresh=True)
     lab.run(1.0)
     assert len(lab.punch.sockets) > 1, "and news make it worth trying again"
+
+
+def test_with_no_server_to_say_when_one_is_kept_open_that_the_peer_may_call():
+    lab = Lab()
+    lab.start(nats=(KEEPS, KEEPS))
+    lab.run(300.0)
+    for _ in range(10):
+        lab.run(60.0)
+        (fresh,) = lab.punch.sockets - {MAIN_SOCKET}
+        assert fresh in lab.checks.our_ports
