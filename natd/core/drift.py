@@ -4,7 +4,9 @@ Between two samples of a sequence lie the ports that others took, and our own fl
 not known here: so the load is rather too high than too low.
 
 Rules:
-- Samples of one burst tell the stride, not the load: only pauses are measured.
+- Only pauses are measured: in a burst, or while ports are guessed, our own flows are all there is.
+- A NAT that has forgotten everything counts on from elsewhere, which looks like any load: what is
+  measured counts only as far as the pause before bears it out.
 - The estimate follows what is measured with a time constant, because load comes and goes.
 """
 
@@ -13,8 +15,8 @@ import math
 from natd.core.allocation import HIGHEST_PORT, LOWEST_PORT, PortRule
 from natd.core.types import Allocation
 
-LEAST_PAUSE_S = 1.0
-"""Below this a port or two of our own are most of what is measured."""
+LEAST_PAUSE_S = 10.0
+"""A guess takes two hundred ports in a second, and is followed by a sample."""
 
 SMOOTHING_S = 60.0
 """Pauses add up to this before the estimate has moved by two thirds of a change."""
@@ -27,7 +29,8 @@ class Drift:
 
     def __init__(self) -> None:
         self._last: tuple[int, float] | None = None  # port and instant; None: no port yet
-        self._per_s: float | None = None  # None: no pause has been measured
+        self._measured: float | None = None  # in the last pause; None: in none
+        self._per_s: float | None = None  # None: no two pauses have been measured
 
     def add(self, port: int, rule: PortRule, now: float) -> None:
         """A new mapping got `port`."""
@@ -38,11 +41,14 @@ class Drift:
         if pause_s < LEAST_PAUSE_S:
             return
         steps = (port - last[0]) % _PORTS / rule.stride
-        measured = max(0.0, steps - 1.0) / pause_s
+        before, self._measured = self._measured, max(0.0, steps - 1.0) / pause_s
+        if before is None:
+            return
+        borne_out = min(before, self._measured)
         if self._per_s is None:
-            self._per_s = measured
+            self._per_s = borne_out
         else:
-            self._per_s += (measured - self._per_s) * (1.0 - math.exp(-pause_s / SMOOTHING_S))
+            self._per_s += (borne_out - self._per_s) * (1.0 - math.exp(-pause_s / SMOOTHING_S))
 
     @property
     def per_s(self) -> float:

@@ -20,17 +20,37 @@ def test_nothing_is_measured_before_two_samples_with_a_pause_between_them():
     assert drift.per_s == 0.0, "a burst tells the stride, not the load"
 
 
-def test_the_load_is_what_others_took_in_the_pause():
+def test_the_load_is_what_others_took_in_two_pauses():
     drift = Drift()
     drift.add(5000, BY_TWO, START)
     drift.add(5000 + 2 * 101, BY_TWO, START + 50.0)
+    assert drift.per_s == 0.0, "the NAT may have begun to count anew"
+    drift.add(5000 + 2 * 202, BY_TWO, START + 100.0)
     assert drift.per_s == pytest.approx(100 / 50)
+
+
+def test_a_sequence_that_begins_anew_elsewhere_is_no_load():
+    drift = Drift()
+    for number in range(4):
+        drift.add(5000 + 2 * 51 * number, BY_TWO, START + 50.0 * number)
+    drift.add(40_000, BY_TWO, START + 200.0)
+    assert drift.per_s == pytest.approx(1.0)
+    drift.add(40_000 + 2 * 51, BY_TWO, START + 250.0)
+    assert drift.per_s == pytest.approx(1.0)
+
+
+def test_our_own_guesses_between_two_samples_are_no_load():
+    drift = Drift()
+    for number in range(10):
+        drift.add(5000 + 400 * number, BY_TWO, START + 2.0 * number)
+    assert drift.per_s == 0.0
 
 
 def test_a_sequence_that_wrapped_around_has_not_run_backwards():
     drift = Drift()
-    drift.add(HIGHEST_PORT - 9, BY_TWO, START)
-    drift.add(LOWEST_PORT + 10, BY_TWO, START + 10.0)
+    drift.add(HIGHEST_PORT - 29, BY_TWO, START)
+    drift.add(HIGHEST_PORT - 9, BY_TWO, START + 10.0)
+    drift.add(LOWEST_PORT + 10, BY_TWO, START + 20.0)
     assert drift.per_s == pytest.approx(9 / 10)
 
 
