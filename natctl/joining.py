@@ -1,5 +1,6 @@
 """`join` and `leave`."""
 
+import contextlib
 import os
 import shlex
 import time
@@ -11,7 +12,7 @@ from natctl.invocation import Invocation, pass_invocation
 from natctl.network_choice import network_argument
 from natctl.wording import Json
 from natd.ipc.connection import Connection, EventStream
-from natd.ipc.errors import RequestError, UnreachableError
+from natd.ipc.errors import IpcError, RequestError, UnreachableError
 
 SERVER_LIMIT_S = 5.0
 """An answer takes a round trip; after this many the server is not there, and we say so."""
@@ -40,8 +41,9 @@ ARRIVAL_TYPES = ("server_up", "server_down", "peer_online", "verdict", "peer_cha
     "servers",
     multiple=True,
     metavar="HOST:PORT",
-    help="May be repeated; none: this LAN only.",
+    help="May be repeated.",
 )
+@click.option("--lan", "is_for_lan", is_flag=True, help="Without a server, for this LAN only.")
 @click.option("--name", "nick", metavar="NICK", help="What the others call you.")
 @click.option("--secret-file", metavar="FILE|-", help="Only who has this secret is in.")
 @click.option("--interactive", is_flag=True, help="Then open the chat.")
@@ -58,6 +60,7 @@ def join(
     natctl: Invocation,
     network: str,
     servers: tuple[str, ...],
+    is_for_lan: bool,
     nick: str | None,
     secret_file: str | None,
     interactive: bool,
@@ -66,10 +69,12 @@ def join(
 ) -> int:
     """Join a network, and stay in it across restarts.
 
-    Without --server only peers on the same LAN are found, or where they were met before.
+    With --lan, and no server, only peers on the same LAN are found, or where they were met before.
     """
     if network == "-":
         raise click.UsageError("this version reads no invites; expected NETWORK --server HOST:PORT")
+    if servers and is_for_lan:
+        raise click.UsageError("expected --server HOST:PORT or --lan, not both")
     secret = None
     if secret_file is not None:
         from natctl.secret import read_secret
@@ -80,12 +85,18 @@ def join(
         stream = connection.events(types=ARRIVAL_TYPES)
         try:
             reply = connection.request(
-                "join", network=network, servers=list(servers), nick=nick, secret=secret
+                "join",
+                network=network,
+                servers=list(servers),
+                lan=is_for_lan,
+                nick=nick,
+                secret=secret,
             )
         except RequestError:
             if is_ours:
-                connection.request("shutdown")
-                natctl.output.note("the natd that was started for it is stopped again")
+                with contextlib.suppress(IpcError):
+                    connection.request("shutdown")
+                    natctl.output.note("the natd that was started for it is stopped again")
             raise
         natctl.output.answer(reply, () if natctl.output.is_quiet else views.joined_lines(reply))
         if wait_s is not None or not (natctl.output.as_json or natctl.output.is_quiet):

@@ -181,7 +181,7 @@ def retry_lines(reply: Json) -> list[Line]:
         return [["looking for a path to ", whom, ("  (natctl peers)", "dim")]]
     if reply.get("peer"):
         return [[whom, " is connected: its path is looked at"]]
-    return [["nobody to look for: whoever has been here is connected"]]
+    return [["nobody to look for"]]
 
 
 def config_lines(reply: Json) -> list[Line]:

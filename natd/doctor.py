@@ -284,7 +284,9 @@ class Doctor:
     ) -> Row:
         name = full_name(known)
         if told is None or told.path is None:
-            hint = f"see below; natctl retry {shell_name(known)} tries again at once"
+            hint = "see below"
+            if known.may_hear_us:
+                hint += f"; natctl retry {shell_name(known)} tries again at once"
             return _check("path", False, f"{name}: no direct path", hint)
         path = path_row(told.path, time.monotonic())
         text = f"{name}: {path['kind']} to {path['address']}, {path['rtt_ms']} ms"

@@ -76,15 +76,8 @@ class Networks:
         """The request `join`."""
         name, servers, nick, secret = _checked_join(request)
         before = self._parts.book.networks.get(name)
-        if not servers and before is not None:
-            servers = before.servers
-        if not servers and not self._parts.config.paths.lan_discovery:
-            raise CommandError(
-                "usage",
-                f"no server to join {name} at, and paths.lan_discovery is false: nobody could "
-                "be found",
-                f"natctl join {name} --server HOST:PORT",
-            )
+        if not servers:
+            servers = self._servers_of(name, before, is_for_lan=request.get("lan") is True)
         if before is None and len(self._parts.book.networks) >= NETWORKS_LIMIT:
             raise CommandError(
                 "too_many_networks", f"at most {NETWORKS_LIMIT} networks", "natctl leave NETWORK"
@@ -161,10 +154,27 @@ class Networks:
         if before is not None and before.id != network.id:
             await self.leave(before, purge=False)
         await self._parts.book.keep_network(network)
+        if before is not None and network.servers and not before.servers:
+            self._parts.listed.discard(network.id)  # who was met on the LAN is not everybody
         self._enter(network)
         if before is None or before.id != network.id:
             self._parts.log.append("joined", {"network": network.name})
         self._parts.pump()
+
+    def _servers_of(
+        self, name: str, before: JoinedNetwork | None, *, is_for_lan: bool
+    ) -> tuple[str, ...]:
+        """Where nobody names a server: those it has, or none where it is for the LAN."""
+        if before is not None and before.servers and not is_for_lan:
+            return before.servers
+        hint = f"natctl join {name} --server HOST:PORT"
+        if before is None and not is_for_lan:
+            hint += f"; for peers on this LAN alone natctl join {name} --lan"
+            raise CommandError("usage", f"no server to join {name} at", hint)
+        if not self._parts.config.paths.lan_discovery:
+            what = "paths.lan_discovery is false: nobody could be found"
+            raise CommandError("usage", f"no server to join {name} at, and {what}", hint)
+        return ()
 
     def _enter(self, network: JoinedNetwork) -> None:
         parts, now = self._parts, time.monotonic()
@@ -193,7 +203,8 @@ class Networks:
     def _list_met(self, network: JoinedNetwork) -> None:
         """No server will list the members: those that were met are all, for as much as is known,
         and a message to everybody waits for nobody else."""
-        if self._parts.book.networks.get(network.name) == network:
+        current = self._parts.book.networks.get(network.name)
+        if current is not None and current.id == network.id and not current.servers:
             self._parts.listed.add(network.id)
             self._parts.mailbox.close_open(network.id)
 

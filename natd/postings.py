@@ -62,6 +62,8 @@ class Conversation:
     """Highest number that the peer has acknowledged, on disk or on its way there."""
     in_flight: list[tuple[int, str]] = field(default_factory=list)
     """(seq, message id) of what the node has and the peer has not acknowledged."""
+    pending: int = 0
+    """Writes about it that are on their way to the disk."""
 
     def __post_init__(self) -> None:
         self.acknowledged_seq = self.given_seq = self.first_unacknowledged - 1
@@ -78,7 +80,8 @@ class Conversation:
     @property
     def is_untouched(self) -> bool:
         """Whether it is on disk and nobody has said a word in it."""
-        return self.is_stored and self.next_seq == 1 and self.inbound_epoch is None
+        is_idle = self.is_stored and not self.pending
+        return is_idle and self.next_seq == 1 and self.inbound_epoch is None
 
     def state(self) -> ConversationState:
         """What a node must know to go on from here."""
@@ -119,6 +122,7 @@ class Beginning:
         self._released = released
         self._conversation = conversation
         self._outbound: list[Outbound] = []
+        conversation.pending += 1
 
     def apply(self, transaction: Transaction) -> None:
         conversation = self._conversation
@@ -133,6 +137,7 @@ class Beginning:
 
     def committed(self) -> None:
         self._conversation.is_stored = True
+        self._conversation.pending -= 1
         self._released.begun.append(self._conversation)
         _release(self._released, self._outbound)
 
@@ -158,6 +163,8 @@ class Acceptance:
         self._entry = entry
         self._future = future
         self._outbound: list[Outbound] = []
+        for conversation in recipients:
+            conversation.pending += 1
 
     def apply(self, transaction: Transaction) -> None:
         network, message, at, nick, kind, text, is_open = self._message
@@ -174,12 +181,18 @@ class Acceptance:
         self._entry.apply(transaction)
 
     def committed(self) -> None:
+        self._settle()
         self._entry.committed()
         _release(self._released, self._outbound)
         if not self._future.done():
             self._future.set_result(self._message[1])
 
+    def _settle(self) -> None:
+        for conversation in self._recipients:
+            conversation.pending -= 1
+
     def failed(self, error: StoreError) -> bool:
+        self._settle()
         if not self._future.done():
             self._future.set_exception(error)
         return False
@@ -201,6 +214,7 @@ class Arrival:
         self._arrived = arrived
         self._trust = trust
         self._entry = entry
+        conversation.pending += 1
 
     def apply(self, transaction: Transaction) -> None:
         conversation, arrived = self._conversation, self._arrived
@@ -232,6 +246,7 @@ class Arrival:
     def committed(self) -> None:
         conversation = self._conversation
         conversation.is_stored = True
+        conversation.pending -= 1
         conversation.inbound_epoch = signed(self._arrived.epoch)
         conversation.inbound_seq = self._arrived.seq
         self._entry.committed()

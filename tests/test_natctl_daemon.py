@@ -180,6 +180,8 @@ def test_ping_doctor_history_and_the_rest_answer(pair: Pair) -> None:
         (("join", "demo", "--server", "no port"), 2),
         (("join", "de mo\n", "--server", "127.0.0.1:9"), 2),
         (("join", "demo", "--server", "127.0.0.1:9", "--name", "\x1b[31m"), 2),
+        (("join", "fresh"), 2),
+        (("join", "fresh", "--lan", "--server", "127.0.0.1:9"), 2),
         (("wait", "demo", "--peers", "5", "--timeout", "0.2"), 5),
         (("trust", "nobody", "--accept-new-key"), 1),
         (("history", "--peer", "nobody"), 1),

@@ -134,9 +134,10 @@ def test_a_join_without_a_server_says_that_it_is_for_this_lan(
     alone = status("registered")
     alone["networks"][0]["servers"] = []
     natd.answers |= {"join": JOINED | {"servers": []}, "status": alone}
-    assert run(["join", "demo", "--name", "alice"]) == 0
+    assert run(["join", "demo", "--lan", "--name", "alice"]) == 0
     shown = capsys.readouterr()
-    assert natd.asked("join")[0]["servers"] == []
+    (asked,) = natd.asked("join")
+    assert (asked["servers"], asked["lan"]) == ([], True)
     assert shown.out.splitlines() == [
         "joined demo as alice#aaaa",
         "open network: whoever knows its name and is on this LAN can be in it",
@@ -159,7 +160,7 @@ def test_a_join_without_a_server_ends_with_who_is_found_on_the_lan(
 
     natd.answers |= {"join": come, "status": alone}
     began = time.monotonic()
-    assert run(["join", "demo", "--name", "alice"]) == 0
+    assert run(["join", "demo", "--lan", "--name", "alice"]) == 0
     assert time.monotonic() - began < 5.0
     shown = capsys.readouterr()
     assert "bob#bbbb" in shown.out.splitlines()[-1]
@@ -363,7 +364,7 @@ def test_a_join_without_server_and_lan_is_refused_and_leaves_no_daemon(
 ) -> None:
     """It was refused, and the daemon that had been started for it stayed."""
     alone = home | {"NATD_PATHS_LAN_DISCOVERY": "false"}
-    refused = natctl(alone, "join", "demo")
+    refused = natctl(alone, "join", "demo", "--lan")
     assert refused.returncode == 2
     assert "no server to join demo at, and paths.lan_discovery is false" in refused.stderr
     assert "the natd that was started for it is stopped again" in refused.stderr

@@ -80,7 +80,7 @@ class _Task:
     looks_at: float | None = None
     """When to look whether its sockets are needed elsewhere; None: it has none."""
     was_signed: bool = False
-    """Whether there was a sign of the peer since the wave began."""
+    """Whether there was a sign of the peer since it was begun."""
 
     @property
     def has_begun(self) -> bool:

@@ -113,10 +113,10 @@ class KeptPaths:
         self._paths.handle_timer(now)
         self._settle(now)
 
-    def seek_successor(self, now: float) -> None:
+    def seek_successor(self, now: float, *, is_new: bool) -> None:
         """Flows that may take the place of the path in use are being opened: ask the peer to
         guess one."""
-        self._upkeep.seek(now)
+        self._upkeep.seek(now, is_new=is_new)
 
     def drop(self) -> None:
         self._paths.drop()

@@ -9,8 +9,8 @@ has sent nothing to that host either.
 Rules:
 - The main socket gets nothing but what it has asked for.  A packet that nobody asked for would
   spoil its mappings on a router whose INPUT accepts (early-inbound poisoning).
-- One round at a time, for all networks together; none is begun before a server has us on its list,
-  and none in the first seconds after that, which are for what we came for.
+- One round at a time in a network; none is begun before a server has us on its list, and none in
+  the first seconds after that, which are for what we came for.
 - A server counts as silent only if it says that it has answered from there.
 - What the fresh socket is seen at is no sample of the allocation.
 """
@@ -127,6 +127,10 @@ class Probing:
         elif told.socket == current.socket:
             return self._heard_server(current, trial, told)
         return ()
+
+    def clear(self) -> None:
+        """Another network: what was asked by the last one tells nothing of this one."""
+        self._round = None
 
     # --- outputs
 

@@ -403,8 +403,9 @@ class Reach:
         in_use = self._paths.in_use
         if in_use is None or not self._search.is_successor_hidden(failures):
             return
+        is_new = not self._search.is_succeeding
         if self._search.succeed(in_use, now, by_peer=False):
-            self._paths.seek_successor(now)
+            self._paths.seek_successor(now, is_new=is_new)
 
     def _reached(self, path: PathReport, *, is_seamless: bool) -> None:
         """A path is in use from here on: the last attempt has done its work."""

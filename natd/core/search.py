@@ -143,7 +143,7 @@ class Search:
         hard = hard_to_find(known.their_nat if by_peer else known.surroundings.nat)
         nats = (FOUND, hard) if by_peer else (hard, FOUND)
         way = Way(in_use[:1], (), in_use[1], known.surroundings.servers)
-        if self._succession.technique is not None:
+        if self.is_succeeding:
             return True
         self._succession.sign()  # there is none better than a path
         return self._succession.begin(Situation(*nats), way, now)
@@ -250,6 +250,11 @@ class Search:
     def technique(self) -> str | None:
         """Of the escalation that is under way; None: none is."""
         return self._escalation.technique
+
+    @property
+    def is_succeeding(self) -> bool:
+        """Whether another flow is guessed at beside a path that stands."""
+        return self._succession.technique is not None
 
     @property
     def may_escalate(self) -> bool:

@@ -151,6 +151,7 @@ class Servers:
 
     def network_changed(self, sealed_card: bytes, sequence: int, now: float) -> None:
         """Our interfaces have changed, and our card with them."""
+        self._probing.clear()
         for registration in self._registrations.values():
             registration.renew_card(sealed_card, sequence, now)
             registration.network_changed(now)

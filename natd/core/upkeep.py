@@ -168,10 +168,12 @@ class Upkeep:
         if self._spare is not None and self._spare.socket == socket:
             self._spare.sampled(observed.port, now)
 
-    def seek(self, now: float) -> None:
-        """Many flows to the peer are being opened; the one that it guesses is the successor."""
+    def seek(self, now: float, *, is_new: bool) -> None:
+        """Many flows to the peer are being opened; the one that it guesses is the successor.
+        `is_new`: none of them is older."""
         if self._path is not None:
-            self._sought_at = now
+            if is_new or self._sought_at is None:
+                self._sought_at = now
             self._ask(self._path.key, (GUESS_US, b""), now)
 
     def missed_by_peer(self, quiet_s: float, now: float) -> None:
@@ -189,6 +191,7 @@ class Upkeep:
     def found_dead(self, quiet_s: float, now: float) -> None:
         """The path in use no longer answered, after a silence of `quiet_s`."""
         self._broken = (now, quiet_s)
+        self._sought_at = None  # what is found from here on is not what was opened for that
         if quiet_s >= IDLE_S:
             self._forget_lesson(now, is_certain=False)
 

@@ -157,7 +157,7 @@ def test_where_no_flow_opens_by_itself_the_peer_is_asked_to_guess_one_of_many():
     lab.run(SHARE_OF_AGE * YOUNGEST_S + 5.0)
     assert lab.take(SuccessorWanted)[0] == SuccessorWanted(failures=0)
     lab.sent.clear()
-    lab.upkeep.seek(lab.now)
+    lab.upkeep.seek(lab.now, is_new=True)
     [check] = lab.drain()
     assert (check.address, check.socket) == (THEIRS, MAIN_SOCKET)
     assert stun.decode(check.data).get(GUESS_US) is not None
@@ -168,10 +168,29 @@ def test_where_no_flow_opens_by_itself_the_peer_is_asked_to_guess_one_of_many():
 def test_what_answers_from_elsewhere_or_unsought_is_no_successor():
     lab = Lab()
     lab.answer(SocketId(0x100007), RTT_S)
-    lab.upkeep.seek(lab.now)
+    lab.upkeep.seek(lab.now, is_new=True)
     elsewhere = Answered(OURS, SocketId(0x100007), RTT_S, None)
     assert not lab.upkeep.check_answered(elsewhere, 0.5, lab.now)
     lab.answer(MAIN_SOCKET, RTT_S)
+    assert lab.take(Replaced) == []
+
+
+def test_a_successor_is_as_old_as_the_flows_that_were_opened_for_it():
+    """Asked for again, it would seem younger, and be replaced too late."""
+    lab = Lab()
+    opened_at = lab.now
+    lab.upkeep.seek(lab.now, is_new=True)
+    lab.run(20.0)
+    lab.upkeep.seek(lab.now, is_new=False)
+    lab.answer(SocketId(0x100007), RTT_S)
+    assert lab.upkeep._born[SocketId(0x100007)] == opened_at
+
+
+def test_once_the_path_is_in_doubt_what_answers_is_no_successor_of_it():
+    lab = Lab()
+    lab.upkeep.seek(lab.now, is_new=True)
+    lab.upkeep.found_dead(1.0, lab.now)
+    lab.answer(SocketId(0x100007), RTT_S)
     assert lab.take(Replaced) == []
 
 

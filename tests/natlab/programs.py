@@ -73,7 +73,12 @@ class Peer:
 
     async def join(self, network: str, servers: list[str], secret: str | None = None) -> None:
         await self.client.request(
-            "join", network=network, servers=servers, nick=self.name, secret=secret
+            "join",
+            network=network,
+            servers=servers,
+            lan=not servers,
+            nick=self.name,
+            secret=secret,
         )
 
 

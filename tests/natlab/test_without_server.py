@@ -103,7 +103,7 @@ async def meet(lab, directory, first, second, servers=(NOBODY,)):
     async with Programs(lab, directory) as here, Programs(lab, directory) as there:
         resident = await here.start_peer(first, "resident")
         newcomer = await there.start_peer(second, "newcomer")
-        asked = {"network": "demo", "servers": list(servers)}
+        asked = {"network": "demo", "servers": list(servers), "lan": not servers}
         await resident.client.request("join", **asked, nick="resident")
         await asyncio.sleep(1.0)
         began = time.monotonic()
