@@ -17,28 +17,28 @@ from natctl.lazy_group import LazyGroup
 from natd.ipc.errors import IpcError
 
 COMMANDS_AT = {
-    "join": "natctl.joining:join",
-    "leave": "natctl.joining:leave",
-    "status": "natctl.looking:status",
-    "peers": "natctl.looking:peers",
-    "networks": "natctl.looking:networks",
-    "chat": "natctl.talking:chat",
-    "send": "natctl.talking:send",
-    "tail": "natctl.listening:tail",
-    "events": "natctl.listening:events",
-    "history": "natctl.talking:history",
-    "ping": "natctl.probing:ping",
-    "doctor": "natctl.probing:doctor",
-    "retry": "natctl.probing:retry",
-    "identity": "natctl.looking:identity",
-    "trust": "natctl.ruling:trust",
-    "block": "natctl.ruling:block",
-    "wait": "natctl.probing:wait",
-    "config": "natctl.ruling:config",
-    "reload": "natctl.ruling:reload",
-    "shutdown": "natctl.ruling:shutdown",
-    "completion": "natctl.ruling:completion",
-    "demo": "natctl.demo:demo",
+    "join": "natctl.commands.join:join",
+    "leave": "natctl.commands.join:leave",
+    "status": "natctl.commands.status:status",
+    "peers": "natctl.commands.status:peers",
+    "networks": "natctl.commands.status:networks",
+    "chat": "natctl.commands.chat:chat",
+    "send": "natctl.commands.chat:send",
+    "tail": "natctl.commands.events:tail",
+    "events": "natctl.commands.events:events",
+    "history": "natctl.commands.chat:history",
+    "ping": "natctl.commands.doctor:ping",
+    "doctor": "natctl.commands.doctor:doctor",
+    "retry": "natctl.commands.doctor:retry",
+    "identity": "natctl.commands.status:identity",
+    "trust": "natctl.commands.admin:trust",
+    "block": "natctl.commands.admin:block",
+    "wait": "natctl.commands.doctor:wait",
+    "config": "natctl.commands.admin:config",
+    "reload": "natctl.commands.admin:reload",
+    "shutdown": "natctl.commands.admin:shutdown",
+    "completion": "natctl.commands.admin:completion",
+    "demo": "natctl.commands.demo:demo",
 }
 
 COMPLETION_VARIABLE = "_NATCTL_COMPLETE"
@@ -136,7 +136,7 @@ def _told_usage(invocation: Invocation, error: click.UsageError) -> int:
 
 
 def _one_line(error: click.ClickException) -> str:
-    from natctl.usage_words import plain
+    from natctl.words.usage_words import plain
 
     return plain(error.format_message())
 

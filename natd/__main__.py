@@ -21,9 +21,8 @@ from typing import Any, NoReturn
 
 import click
 
-from natd.config import Config, ServerConfig, load_config, load_server_config
-from natd.directories import STATE_LOCK_NAME, Directories, DirectoryLock, find_directories
-from natd.errors import (
+from natd.host.directories import STATE_LOCK_NAME, Directories, DirectoryLock, find_directories
+from natd.host.errors import (
     EXIT_CANNOT_RUN,
     EXIT_CONFIG,
     EXIT_OK,
@@ -31,10 +30,11 @@ from natd.errors import (
     ConfigError,
     NatdError,
 )
-from natd.journal import start_logging
-from natd.names import PORT_LIMIT
-from natd.setting import PEER_RULES, SERVER_RULES, Whole
-from natd.version import natd_version
+from natd.host.journal import start_logging
+from natd.host.version import natd_version
+from natd.settings.config import Config, ServerConfig, load_config, load_server_config
+from natd.settings.names import PORT_LIMIT
+from natd.settings.setting import PEER_RULES, SERVER_RULES, Whole
 
 _logger = logging.getLogger("natd")
 
@@ -135,7 +135,7 @@ def _run_daemon(config: Config, directories: Directories) -> int:
     lock = DirectoryLock(directories.state / STATE_LOCK_NAME)
     lock.acquire()
     try:
-        from natd.daemon import run_daemon
+        from natd.daemon.daemon import run_daemon
 
         return run_daemon(config, directories)
     finally:

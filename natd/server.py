@@ -15,10 +15,10 @@ import signal
 from collections import Counter
 from random import SystemRandom
 
-from natd.core.coordinator import Coordinator
-from natd.core.types import Address
-from natd.listeners import Listeners
-from natd.notify import Notifier
+from natd.core.base.types import Address
+from natd.core.coordinator.coordinator import Coordinator
+from natd.host.notify import Notifier
+from natd.net.listeners import Listeners
 
 REGISTRATIONS_PER_LINE = 100
 REPORT_S = 60.0

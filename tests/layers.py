@@ -5,7 +5,7 @@
 
 Nothing is imported to be checked: the files are parsed, so a forbidden import is found even
 where it would never run.  Each rule is a function from the root of a source tree to its
-violations, a line each: `natd/core/stun.py:12: imports natd.core.punch, no earlier core`.
+violations, a line each: `natd/core/codec/stun.py:12: imports natd.core.punch, no earlier core`.
 """
 
 import ast
@@ -17,128 +17,80 @@ from pathlib import Path
 
 PACKAGES = ("natd", "natctl", "frontends")
 
-CORE_ORDER = (
-    "types",
-    "verdict",
-    "schedule",
-    "natpmp",
-    "pcp",
-    "ssdp",
-    "grant",
-    "portmapping",
-    "stun",
-    "rendezvous",
-    "fields",
-    "wire",
-    "frames",
-    "nat_fields",
-    "card",
-    "secrets",
-    "events",
-    "admission",
-    "registry",
-    "introduction",
-    "reflector",
-    "flow_watch",
-    "probes",
-    "news",
-    "listing",
-    "sampling",
-    "questions",
-    "attempts",
-    "tenure",
-    "reasons",
-    "registration",
-    "allocation",
-    "port_history",
-    "drift",
-    "lifetime",
-    "mapping_class",
-    "survey",
-    "port_watch",
-    "filtering",
-    "natmodel",
-    "stunning",
-    "pace",
-    "shots",
-    "turns",
-    "crowd",
-    "candidates",
-    "checks",
-    "sequences",
-    "blocks",
-    "plans",
-    "volley",
-    "ways",
-    "anchors",
-    "escalation",
-    "rounds",
-    "ladder",
-    "agreed",
-    "targets",
-    "punch_events",
-    "punch",
-    "path",
-    "path_events",
-    "roaming",
-    "paths",
-    "favours",
-    "spare",
-    "keepalive",
-    "mapping_age",
-    "upkeep",
-    "kept_paths",
-    "reach_events",
-    "sightings",
-    "whereabouts",
-    "first_flight",
-    "search",
-    "reach",
-    "quic",
-    "quic_header",
-    "flight",
-    "session_events",
-    "session",
-    "sessions",
-    "inbox",
-    "outbox",
-    "conversation",
-    "dialogue",
-    "attempt_log",
-    "diagnosis",
-    "profile",
-    "greeting",
-    "link",
-    "keyring",
-    "presence",
-    "peer_events",
-    "peer",
-    "routing",
-    "probing",
-    "servers",
-    "roster",
-    "greeter",
-    "mutual",
-    "announcement",
-    "membership",
-    "our_sockets",
-    "node",
+CORE_WINGS = (
+    "base",
+    "",
+    "codec",
+    "keys",
+    "portmap",
     "coordinator",
+    "nat",
+    "checks",
+    "prediction",
+    "punch",
+    "paths",
+    "session",
+    "chat",
+    "peer",
+    "registration",
+    "network",
+    "node",
 )
-"""A core imports only those before it: so there is no cycle, and a reading order."""
+"""A wing of the core imports only those before it, so there is no circle, and a reading order;
+"" is the house's own `__init__.py`: the contract of a core."""
+
+SHELL_WINGS = (
+    "",
+    "core",
+    "ipc",
+    "host",
+    "settings",
+    "storage",
+    "net",
+    "members",
+    "control",
+    "doctor",
+    "daemon",
+    "server",
+    "__main__",
+)
+"""The same for the daemon around it."""
+
+NATCTL_WINGS = (
+    "",
+    "exit_codes",
+    "secret",
+    "since",
+    "output",
+    "invocation",
+    "lazy_group",
+    "network_choice",
+    "launching",
+    "words",
+    "demo",
+    "commands",
+    "__main__",
+)
+"""The same for the command line."""
+
+HOUSES = {"natd.core": CORE_WINGS, "natd": SHELL_WINGS, "natctl": NATCTL_WINGS}
 
 DOORS = {
     "click": ("natctl/", "natd/__main__.py"),
-    "cryptography": ("natd/core/card.py", "natd/core/secrets.py", "natd/core/quic.py"),
-    "miniupnpc": ("natd/upnp.py",),
-    "msgspec": ("natd/core/frames.py", "natd/command_table.py"),
+    "cryptography": (
+        "natd/core/keys/card.py",
+        "natd/core/keys/secrets.py",
+        "natd/core/session/quic.py",
+    ),
+    "miniupnpc": ("natd/net/upnp.py",),
+    "msgspec": ("natd/core/codec/frames.py", "natd/control/command_table.py"),
     "prompt_toolkit": ("frontends/chat.py",),
-    "psutil": ("natd/network_interfaces.py",),
-    "qh3": ("natd/core/quic.py",),
-    "sdnotify": ("natd/notify.py",),
-    "sqlite3": ("natd/store.py",),
-    "yaml": ("natd/yaml_tree.py", "natd/config.py"),
-    "zmq": ("natd/control_link.py", "natd/ipc/client.py"),
+    "psutil": ("natd/net/network_interfaces.py",),
+    "qh3": ("natd/core/session/quic.py",),
+    "sdnotify": ("natd/host/notify.py",),
+    "sqlite3": ("natd/storage/store.py",),
+    "yaml": ("natd/settings/yaml_tree.py", "natd/settings/config.py"),
+    "zmq": ("natd/control/control_link.py", "natd/ipc/client.py"),
 }
 """One library, one door: what changes with the library's next version stands in one place."""
 
@@ -157,14 +109,14 @@ EAGER_FRONTENDS = ("frontends.safe",)
 WALL_CLOCK = frozenset(("now", "utcnow", "today"))
 """Methods of datetime and date that read a clock."""
 
-CATCHES_ALL = ("natd/command_table.py", "natd/__main__.py", "natctl/__main__.py")
+CATCHES_ALL = ("natd/control/command_table.py", "natd/__main__.py", "natctl/__main__.py")
 """The command table and a process' top: the two places for `except Exception`."""
 
 NODE_ATTRIBUTES_LIMIT = 10
 """The root of the cores grows unless it is kept from it: what is about one peer or one network
 has a room of its own."""
 
-NO_ROOMS = frozenset(("utils", "util", "helpers", "helper", "common", "base", "manager", "misc"))
+NO_ROOMS = frozenset(("utils", "util", "helpers", "helper", "common", "manager", "misc"))
 """Names of files that say nothing about what lives there."""
 
 
@@ -173,7 +125,7 @@ class Import:
     """One module that a file imports."""
 
     module: str
-    """Dotted, as far as it names files of ours: `natd.core.stun`, `os.path`."""
+    """Dotted, as far as it names files of ours: `natd.core.codec.stun`, `os.path`."""
     name: str | None
     """What is taken out of it; None for the module as such."""
     line: int
@@ -204,7 +156,7 @@ class File:
 
 def all_violations(root: Path) -> list[str]:
     return [
-        *violations_of_core_order(root),
+        *violations_of_wings(root),
         *violations_of_doors(root),
         *violations_of_layers(root),
         *violations_of_purity(root),
@@ -215,26 +167,56 @@ def all_violations(root: Path) -> list[str]:
     ]
 
 
-def violations_of_core_order(root: Path) -> list[str]:
-    found = [
-        file.at(one.line, "relative import: say which package")
-        for file in read_source(root)
-        for one in file.imports
-        if one.module.startswith(".")
-    ]
-    for file in core_files(root):
-        own = file.name.removeprefix("natd/core/").removesuffix(".py")
-        # What the package itself imports is loaded before any core: the contract's types.
-        place = CORE_ORDER.index(own) if own in CORE_ORDER else 1 if own == "__init__" else None
-        if place is None:
-            found.append(file.at(1, "has no place in the order of cores"))
-            continue
+def violations_of_wings(root: Path) -> list[str]:
+    """An import that runs up or in a circle, from wing to wing or within one."""
+    found = []
+    files = read_source(root)
+    for file in files:
+        own = module_of(file)
+        house = next((house for house in HOUSES if is_within(own, house)), None)
+        if house is not None and wing_of(own, house) not in HOUSES[house]:
+            found.append(file.at(1, "has no place in the order of wings"))
         for one in file.imports:
-            if one.top == "natd" and one.module != "natd.core":
-                other = one.module.removeprefix("natd.core.")
-                if other not in CORE_ORDER[:place]:
-                    found.append(file.at(one.line, f"imports {one.module}, no earlier core"))
+            if one.module.startswith("."):
+                found.append(file.at(one.line, "relative import: say which package"))
+            elif (
+                house is not None
+                and is_within(one.module, house)
+                and wing_of(one.module, house) not in wings_up_to(wing_of(own, house), house)
+            ):
+                found.append(file.at(one.line, f"imports {one.module}, no earlier wing"))
+    return found + violations_of_circles(files)
+
+
+def violations_of_circles(files: list[File]) -> list[str]:
+    """Each file that its own imports lead back to."""
+    imported = {
+        module_of(file): {one.module: one.line for one in file.imports if one.top in PACKAGES}
+        for file in files
+    }
+    found = []
+    for file in files:
+        own = module_of(file)
+        for first, line in imported[own].items():
+            reached, waiting = {first}, [first]
+            while waiting:
+                for further in imported.get(waiting.pop(), ()):
+                    if further not in reached:
+                        reached.add(further)
+                        waiting.append(further)
+            if own in reached:
+                found.append(file.at(line, f"imports {first}, which leads back here"))
     return found
+
+
+def wings_up_to(wing: str, house: str) -> tuple[str, ...]:
+    wings = HOUSES[house]
+    return wings[: wings.index(wing) + 1] if wing in wings else ()
+
+
+def wing_of(module: str, house: str) -> str:
+    """The package or the file of a house in which a module is; "" for the house itself."""
+    return module.removeprefix(house).removeprefix(".").partition(".")[0]
 
 
 def violations_of_doors(root: Path) -> list[str]:
@@ -266,6 +248,8 @@ def violations_of_layers(root: Path) -> list[str]:
                 continue
             if file.name.startswith("natd/ipc/"):
                 allowed = is_within(one.module, "natd.ipc")
+            elif file.name.startswith("natd/core/"):
+                allowed = is_within(one.module, "natd.core")
             elif file.package == "natd":
                 allowed = one.top == "natd"
             elif file.package == "frontends":
@@ -323,6 +307,7 @@ def violations_of_naming(root: Path) -> list[str]:
         file.at(1, "a name that says nothing")
         for file in read_source(root)
         if not NO_ROOMS.isdisjoint(file.name.removesuffix(".py").split("/"))
+        or file.name.endswith("/base.py")
     ]
 
 
@@ -387,7 +372,7 @@ def find_imports(root: Path, node: ast.AST, lazy: bool) -> Iterator[Import]:
 
 
 def imported_by_name(call: ast.Call) -> str | None:
-    """The module of `import_module("natd.store")` and the like, when it is written out."""
+    """The module of `import_module("natd.storage.store")` and the like, when it is written out."""
     called = call.func
     name = called.id if isinstance(called, ast.Name) else getattr(called, "attr", None)
     if name in ("import_module", "__import__") and call.args:

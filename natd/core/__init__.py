@@ -20,7 +20,7 @@ owner calls down, drains up, and turns a child's event into the next child's inp
 
 from typing import Any, Protocol
 
-from natd.core.types import Address, Datagram
+from natd.core.base.types import Address, Datagram
 
 
 class Core(Protocol):

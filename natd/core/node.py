@@ -18,34 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from natd.core import events, greeting, rendezvous, stun, wire
-from natd.core.candidates import LOWEST_PORT, TargetBudget
-from natd.core.card import Identity
-from natd.core.diagnosis import PeerDiagnosis
-from natd.core.lifetime import Lifetime
-from natd.core.link import LINK_SOCKET
-from natd.core.membership import Membership
-from natd.core.our_sockets import OurSockets, Outgoing
-from natd.core.peer import Peer
-from natd.core.presence import PeerView
-from natd.core.quic_header import destination_connection_id
-from natd.core.registration import Registration
-from natd.core.roster import NetworkSettings
-from natd.core.routing import (
-    CHECK,
-    CONNECTION_ID,
-    GREETING,
-    RENDEZVOUS,
-    TAG,
-    Routed,
-    SocketFor,
-    Unrouted,
-)
-from natd.core.schedule import earliest
-from natd.core.secrets import CHECK_TAG_BYTES, network_id
-from natd.core.servers import ServerReport
-from natd.core.stunning import Stunning
-from natd.core.types import (
+from natd.core.base import events
+from natd.core.base.routes import CHECK, CONNECTION_ID, GREETING, RENDEZVOUS, TAG, Routed, Unrouted
+from natd.core.base.timers import earliest
+from natd.core.base.types import (
     MAIN_SOCKET,
     Address,
     Datagram,
@@ -55,12 +31,31 @@ from natd.core.types import (
     PeerId,
     SocketId,
 )
+from natd.core.checks.budget import TargetBudget
+from natd.core.checks.candidates import LOWEST_PORT
+from natd.core.codec import rendezvous, rendezvous_codec, stun
+from natd.core.keys.card import Identity
+from natd.core.keys.secrets import CHECK_TAG_BYTES, network_id
+from natd.core.nat.lifetime import Lifetime
+from natd.core.nat.stun_client import Stunning
+from natd.core.network import greeting
+from natd.core.network.local_sockets import OurSockets, Outgoing
+from natd.core.network.membership import Membership
+from natd.core.network.multicast import LINK_SOCKET
+from natd.core.network.roster import NetworkSettings
+from natd.core.network.routing import SocketFor
+from natd.core.peer.diagnosis import PeerDiagnosis
+from natd.core.peer.peer import Peer
+from natd.core.peer.presence import PeerView
+from natd.core.registration.registration import Registration
+from natd.core.registration.servers import ServerReport
+from natd.core.session.quic_header import destination_connection_id
 
 
 @dataclass(frozen=True, slots=True)
 class _Route:
     membership: Membership
-    owner: Peer | Registration | None
+    owner: object | None
 
 
 class Node:
@@ -228,14 +223,14 @@ class Node:
         first = data[0] if data else None
         if first is None:
             self.dropped["empty"] += 1
-        elif first != wire.MAGIC and address.port < LOWEST_PORT:
+        elif first != rendezvous_codec.MAGIC and address.port < LOWEST_PORT:
             # Of a service: no NAT maps there, and whatever we answered would go to it.
             self.dropped["source-of-a-service"] += 1
         elif socket == LINK_SOCKET and first != greeting.MAGIC:
             self.dropped["no-greeting-to-the-group"] += 1
         elif first < 0x04:
             self._receive_stun(data, address, socket, now)
-        elif first == wire.MAGIC:
+        elif first == rendezvous_codec.MAGIC:
             self._receive_rendezvous(data, address, socket, now)
         elif first == greeting.MAGIC:
             self._receive_greeting(data, address, socket, now)

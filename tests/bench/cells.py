@@ -31,9 +31,9 @@ Physical limits, for 25 ms one way at each access, so that a round trip between 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from natd.core.verdict import VerdictCode
-from tests.fabric import ACCESS_DELAY_S, LAN_DELAY_S, Weather
-from tests.nat import PORT_RESTRICTED, Dependence, NatPolicy, Ports
+from natd.core.base.verdict import VerdictCode
+from tests.internet.fabric import ACCESS_DELAY_S, LAN_DELAY_S, Weather
+from tests.internet.nat import PORT_RESTRICTED, Dependence, NatPolicy, Ports
 
 INTRODUCED_S = 4 * ACCESS_DELAY_S
 CROSSING_S = 2 * ACCESS_DELAY_S

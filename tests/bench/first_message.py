@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.nat import PORT_RESTRICTED
+from tests.internet.nat import PORT_RESTRICTED
 from tests.natlab.programs import Peer, Programs
 from tests.natlab.tun_internet import TunInternet
 

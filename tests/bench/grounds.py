@@ -1,8 +1,8 @@
 """A cell's NATs, laid out on a fabric: the same for virtual and for real time."""
 
 from tests.bench.cells import Cell, Place, Side
-from tests.fabric import Fabric, Gateway, Host
-from tests.nat import LINUX_ACCEPTING, NatPolicy
+from tests.internet.fabric import Fabric, Gateway, Host
+from tests.internet.nat import LINUX_ACCEPTING, NatPolicy
 
 CARRIERS_LAN = "100.64"
 """RFC 6598: what a carrier numbers its subscribers from."""

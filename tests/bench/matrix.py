@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from natctl.own_world import WorldError
+from natctl.demo.own_world import WorldError
 from tests.bench import real_grounds, real_matrix, virtual_matrix
 from tests.bench.cells import Cell
 from tests.bench.figures import (

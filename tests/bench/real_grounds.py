@@ -1,4 +1,4 @@
-"""A cell's NATs in the TUN internet: those of `tests/nat.py`, or the kernel's own.
+"""A cell's NATs in the TUN internet: those of `tests/internet/nat.py`, or the kernel's own.
 
 The kernel plays what it can: no NAT, plain masquerade, with and without an accepting INPUT, one
 that gives every destination a random port (`fully-random`), the same within a range, two layers,
@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from natd.core.types import Address
+from natd.core.base.types import Address
 from tests.bench.cells import Cell, Place, Side
 from tests.bench.grounds import CARRIERS_LAN, hit_by_early, lay_out, policy_of, way_out
 from tests.bench.rows import BLOCK
-from tests.fabric import Host, Packet
-from tests.nat import Dependence, Hairpin, NatPolicy, Ports
+from tests.internet.fabric import Host, Packet
+from tests.internet.nat import Dependence, Hairpin, NatPolicy, Ports
 from tests.natlab.port_mapper import PortMapper
 from tests.natlab.tun_internet import TunInternet
 
@@ -122,7 +122,7 @@ def needs_miniupnpd(cell: Cell) -> bool:
 
 
 def userspace(lab: TunInternet, cell: Cell) -> Ground:
-    """NATs of `tests/nat.py`, but for sides whose ports have to be mapped."""
+    """NATs of `tests/internet/nat.py`, but for sides whose ports have to be mapped."""
     if needs_miniupnpd(cell):
         return kernel(lab, cell)
     ground = Ground(lab, cell)
@@ -146,7 +146,7 @@ def userspace(lab: TunInternet, cell: Cell) -> Ground:
 
 
 def kernel(lab: TunInternet, cell: Cell) -> Ground:
-    """The kernel's NATs; a side that they can't play is behind one of `tests/nat.py`."""
+    """The kernel's NATs; a side that they can't play is behind one of `tests/internet/nat.py`."""
     ground = Ground(lab, cell)
     sides = (cell.resident, cell.newcomer)
     if cell.place is Place.CARRIER:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from natctl.witness import NotToldError
+from natctl.demo.witness import NotToldError
 from tests.bench.cells import Cell
 from tests.bench.figures import Run
 from tests.bench.real_grounds import NAMES, PORTS, Ground, kernel, userspace

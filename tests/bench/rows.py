@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import product
 
 from tests.bench.cells import Cell, Place, Row, Side, Target
-from tests.nat import (
+from tests.internet.nat import (
     ADDRESS_DEPENDENT,
     ADDRESS_RESTRICTED,
     FULL_CONE,

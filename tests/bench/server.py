@@ -21,12 +21,12 @@ from typing import Any
 
 import psutil
 
-from natd.core import wire
-from natd.core.card import Identity
-from natd.core.coordinator import Coordinator
-from natd.core.rendezvous import REGISTER_LABEL, Challenge, Refresh, Register, Registered
-from natd.core.types import Address, NetworkId
-from tests.test_server import running
+from natd.core.base.types import Address, NetworkId
+from natd.core.codec import rendezvous_codec
+from natd.core.codec.rendezvous import REGISTER_LABEL, Challenge, Refresh, Register, Registered
+from natd.core.coordinator.coordinator import Coordinator
+from natd.core.keys.card import Identity
+from tests.daemon.test_server import running
 
 NETWORK_SIZE = 10
 CARD = bytes(300)
@@ -62,7 +62,7 @@ def measure_core(peers: int) -> dict[str, float]:
     began = time.perf_counter()
     for number, data in enumerate(first):
         coordinator.receive_datagram(data, _address(number), 1000.0 + number / 1500)
-        answer = wire.decode(coordinator.datagrams_to_send()[-1].data)
+        answer = rendezvous_codec.decode(coordinator.datagrams_to_send()[-1].data)
         assert isinstance(answer, Challenge)
         tokens.append(answer.token)
     spent_s = time.perf_counter() - began
@@ -72,7 +72,9 @@ def measure_core(peers: int) -> dict[str, float]:
     began = time.perf_counter()
     for number, data in enumerate(second):
         coordinator.receive_datagram(data, _address(number), now)
-        assert isinstance(wire.decode(coordinator.datagrams_to_send()[-1].data), Registered)
+        assert isinstance(
+            rendezvous_codec.decode(coordinator.datagrams_to_send()[-1].data), Registered
+        )
     spent_s += time.perf_counter() - began
     assert coordinator.lease_count == peers
     return {
@@ -111,7 +113,7 @@ def measure_process() -> dict[str, float]:
         token = _answer(sock, Challenge).token
         sock.send(_register(0, token))
         lease_id = _answer(sock, Registered).lease_id
-        refresh = wire.encode(Refresh(bytes(12), lease_id))
+        refresh = rendezvous_codec.encode(Refresh(bytes(12), lease_id))
         count, began = 0, time.perf_counter()
         for _ in range(WINDOW):
             sock.send(refresh)
@@ -125,7 +127,7 @@ def measure_process() -> dict[str, float]:
 
 
 def _answer(sock: socket.socket, kind: type) -> Any:
-    while not isinstance(message := wire.decode(sock.recv(2048)), kind):
+    while not isinstance(message := rendezvous_codec.decode(sock.recv(2048)), kind):
         pass
     return message
 
@@ -140,7 +142,9 @@ def _register(number: int, token: bytes) -> bytes:
         CARD,
         token,
     )
-    return wire.encode_register(register, lambda part: identity.sign(REGISTER_LABEL, part))
+    return rendezvous_codec.encode_register(
+        register, lambda part: identity.sign(REGISTER_LABEL, part)
+    )
 
 
 def _address(number: int) -> Address:

@@ -6,9 +6,9 @@ ends together, so one end can do about twice as much.
 
 from time import process_time
 
-from natd.core.session import prepare_sessions
-from tests.core.lossy_link import START, LossyLink, Party, Weather, pair_of_secrets
-from tests.core.talker import OUTBOUND_EPOCHS, Talker
+from natd.core.session.session import prepare_sessions
+from tests.core.world.lossy_link import START, LossyLink, Party, Weather, pair_of_secrets
+from tests.core.world.talker import OUTBOUND_EPOCHS, Talker
 
 HANDSHAKES = 200
 MESSAGES = 20_000

@@ -8,16 +8,16 @@ After the message a second more is watched, for an escalation has to stop when a
 from collections.abc import Sequence
 from dataclasses import replace
 
-from natd.core import events
-from natd.core.secrets import network_key
-from natd.core.types import Address
-from natd.core.verdict import VerdictCode
+from natd.core.base import events
+from natd.core.base.types import Address
+from natd.core.base.verdict import VerdictCode
+from natd.core.keys.secrets import network_key
 from tests.bench.cells import Cell, Side
 from tests.bench.figures import Run
 from tests.bench.grounds import hit_by_early, lay_out, way_out
-from tests.core.village import Member, Village
-from tests.fabric import Gateway, Host, Packet
-from tests.net import Internet, Sent
+from tests.core.world.village import Member, Village
+from tests.internet.fabric import Gateway, Host, Packet
+from tests.internet.net import Internet, Sent
 
 KEY = network_key("demo", b"0123456789abcdef")
 """Of a secret network: under an open one nothing is spent on a stranger."""

@@ -9,23 +9,23 @@ from random import Random
 
 import pytest
 
-from natd.core import events
-from natd.core.candidates import TargetBudget
-from natd.core.card import Card, Identity
-from natd.core.checks import Checks
-from natd.core.coordinator import Coordinator
+from natd.core.base import events
+from natd.core.base.types import Address
+from natd.core.checks.budget import TargetBudget
+from natd.core.checks.checks import Checks
+from natd.core.coordinator.coordinator import Coordinator
+from natd.core.keys.card import Card, Identity
+from natd.core.keys.secrets import Prekey, network_id, network_key
+from natd.core.network.roster import NetworkSettings
 from natd.core.node import Node
-from natd.core.paths import Paths
-from natd.core.peer import Peer
-from natd.core.portmapping import PortMapping
-from natd.core.punch import Punch
-from natd.core.registration import Registration
-from natd.core.roster import NetworkSettings
-from natd.core.secrets import Prekey, network_id, network_key
-from natd.core.session import Session
-from natd.core.types import Address
-from tests.core.village import Village
-from tests.nat import PORT_RESTRICTED
+from natd.core.paths.paths import Paths
+from natd.core.peer.peer import Peer
+from natd.core.portmap.client import PortMapping
+from natd.core.punch.punch import Punch
+from natd.core.registration.registration import Registration
+from natd.core.session.session import Session
+from tests.core.world.village import Village
+from tests.internet.nat import PORT_RESTRICTED
 
 START = 1000.0
 KEY = network_key("demo", b"")

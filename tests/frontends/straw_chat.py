@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tests.fake_daemon import FakeDaemon, Json, Refusal
+from tests.ipc.fake_daemon import FakeDaemon, Json, Refusal
 
 OWN_ID = "alic" + "a" * 48
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.fake_daemon import Refusal
 from tests.frontends.straw_chat import StrawChat
+from tests.ipc.fake_daemon import Refusal
 
 PLAIN = "from frontends.chat import run; sys.exit(run(None, sys.argv[1], True))"
 DRAWN = "from frontends.chat import run; sys.exit(run(None, sys.argv[1], False))"

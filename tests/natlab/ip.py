@@ -10,8 +10,8 @@ import struct
 import sys
 from socket import AF_INET6, inet_ntoa, inet_ntop, inet_pton
 
-from natd.core.types import Address
-from tests.fabric import Packet
+from natd.core.base.types import Address
+from tests.internet.fabric import Packet
 
 UDP = 17
 

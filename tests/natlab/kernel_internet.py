@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from natctl.namespaces import Topology
-from natctl.own_world import Namespaces
+from natctl.demo.namespaces import Topology
+from natctl.demo.own_world import Namespaces
 
 EXCHANGE = "exchange"
 

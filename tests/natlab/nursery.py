@@ -111,10 +111,10 @@ def serve(orders: IO[bytes], answers: IO[bytes]) -> None:
     import psutil  # noqa: F401
     import zmq.asyncio  # noqa: F401
 
-    import natd.daemon
-    import natd.engine  # noqa: F401
+    import natd.daemon.daemon
+    import natd.daemon.engine  # noqa: F401
     from natd.__main__ import run
-    from natd.core.session import prepare_sessions
+    from natd.core.session.session import prepare_sessions
 
     prepare_sessions()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from natctl.ready_call import ReadyCall
-from natctl.witness import Witness
+from natctl.demo.ready_call import ReadyCall
+from natctl.demo.witness import Witness
 from natd.ipc import Client
 from tests.natlab.interpreter import python
 

@@ -2,7 +2,8 @@
 
 All pairs of a laboratory meet at once, in one network; then they all leave, the NATs forget,
 and they meet again in another.  `NATLAB_RUNS` says how often (20 for the figures of the
-README; CI has less time, and the bulk of the runs in virtual time, `tests/test_pairs.py`).
+README; CI has less time, and the bulk of the runs in virtual time,
+`tests/core/node/test_pairs.py`).
 """
 
 import asyncio
@@ -13,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from natd.ipc import IpcError
-from tests.fabric import Weather
-from tests.nat import ADDRESS_RESTRICTED, FULL_CONE, LINUX, PORT_RESTRICTED
+from tests.internet.fabric import Weather
+from tests.internet.nat import ADDRESS_RESTRICTED, FULL_CONE, LINUX, PORT_RESTRICTED
 from tests.natlab.kernel_internet import KernelInternet
 from tests.natlab.programs import Programs
 from tests.natlab.tun_internet import TunInternet

@@ -1,7 +1,7 @@
 """Hard cells of the matrix with real daemons, once each: the figures have a hundred runs.
 
-Which cells meet how often is held in virtual time (`tests/test_matrix.py`); this holds that the
-daemon's sockets, TTLs and helper ports do what the nodes of the virtual internet do.
+Which cells meet how often is held in virtual time (`tests/bench/test_matrix.py`); this holds that
+the daemon's sockets, TTLs and helper ports do what the nodes of the virtual internet do.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""The kernel's NAT is the truth for `tests/conntrack.py`: the same packets, the same facts."""
+"""The kernel's NAT is the truth for `tests/internet/conntrack.py`: same packets, same facts."""
 
 import subprocess
 from dataclasses import dataclass, replace
@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 
-from natd.core.types import Address
-from tests.conntrack import ConntrackNat
-from tests.nat import LINUX, LINUX_RANDOM
+from natd.core.base.types import Address
+from tests.internet.conntrack import ConntrackNat
+from tests.internet.nat import LINUX, LINUX_RANDOM
 from tests.natlab import mirror
 from tests.natlab.interpreter import python
 from tests.natlab.kernel_internet import KernelInternet

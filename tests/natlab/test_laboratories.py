@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from natctl.own_world import Namespaces
-from tests.fabric import Weather
-from tests.nat import LINUX, PORT_RESTRICTED, SYMMETRIC_RANDOM
+from natctl.demo.own_world import Namespaces
+from tests.internet.fabric import Weather
+from tests.internet.nat import LINUX, PORT_RESTRICTED, SYMMETRIC_RANDOM
 from tests.natlab import mirror
 from tests.natlab.interpreter import python
 from tests.natlab.kernel_internet import KernelInternet
@@ -165,8 +165,8 @@ def test_an_early_packet_poisons_the_kernel_as_it_does_the_model(accepts_input, 
 @requires_namespaces
 def test_a_laboratory_leaves_nothing_behind_even_when_its_test_is_killed():
     script = (
-        "import time; from natctl.own_world import Namespaces\n"
-        "from natctl.namespaces import Topology\n"
+        "import time; from natctl.demo.own_world import Namespaces\n"
+        "from natctl.demo.namespaces import Topology\n"
         "t = Topology(); t.namespace('x'); n = Namespaces(); n.build(t)\n"
         "p = n.popen('x', ['sleep', '1000']); print(n._pid, p.pid, flush=True); time.sleep(1000)\n"
     )

@@ -5,7 +5,7 @@ the next when the last is mended.  Half of them have lost their server before.  
 line's being said to its being in the other's event log; `pytest -s` prints how late lines were.
 
 How late they are at worst, in many more cells, is held in virtual time by
-`tests/core/test_survival.py`; the limits here are for a machine that does other things.
+`tests/core/node/test_survival.py`; the limits here are for a machine that does other things.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from natctl.witness import NotToldError
-from tests.fabric import Gateway
-from tests.nat import (
+from natctl.demo.witness import NotToldError
+from tests.internet.fabric import Gateway
+from tests.internet.nat import (
     ADDRESS_RESTRICTED,
     FULL_CONE,
     LINUX,

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from natctl.namespaces import Topology
-from natctl.own_world import Namespaces
-from natd.core.types import SURE
-from tests.nat import (
+from natctl.demo.namespaces import Topology
+from natctl.demo.own_world import Namespaces
+from natd.core.base.types import SURE
+from tests.internet.nat import (
     ADDRESS_DEPENDENT,
     ADDRESS_RESTRICTED,
     FULL_CONE,
@@ -236,7 +236,7 @@ DISCOVER = python(
     "-c",
     """
 import ipaddress, socket, sys
-from natd.core import stun
+from natd.core.codec import stun
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 udp.settimeout(5.0)
 

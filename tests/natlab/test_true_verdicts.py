@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from natd.core.verdict import Help, VerdictCode
+from natd.core.base.verdict import Help, VerdictCode
 from tests.bench.cells import Cell
 from tests.bench.grounds import lay_out, way_out
 from tests.bench.rows import BLOCK, PORT, ROWS, VERDICT

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from natctl.witness import NotToldError
+from natctl.demo.witness import NotToldError
 from natd.ipc import RequestError
-from natd.networks import LAN_ANSWERS_S
+from natd.members.networks import LAN_ANSWERS_S
 from tests.natlab.kernel_internet import KernelInternet
 from tests.natlab.programs import Programs
 from tests.requirements import requires, requires_nat

@@ -1,4 +1,4 @@
-"""The internet of `tests/fabric.py` in real time, between real programs.
+"""The internet of `tests/internet/fabric.py` in real time, between real programs.
 
     with TunInternet(seed=1, weather=Weather(loss=0.05)) as lab:
         nat = lab.fabric.add_nat(PORT_RESTRICTED, name="nat")
@@ -19,10 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from natctl.namespaces import Topology
-from natctl.own_world import Namespaces, WorldError
-from tests.fabric import Fabric, Gateway, Host, Packet, Weather
-from tests.nat import NatPolicy
+from natctl.demo.namespaces import Topology
+from natctl.demo.own_world import Namespaces, WorldError
+from tests.internet.fabric import Fabric, Gateway, Host, Packet, Weather
+from tests.internet.nat import NatPolicy
 from tests.natlab.interpreter import python
 from tests.natlab.tun_process import DEVICE, read_pickle, write_pickle
 

@@ -20,8 +20,8 @@ import time
 from collections import defaultdict, deque
 from typing import IO, Any
 
-from tests.fabric import Fabric, Host, Packet, Weather
-from tests.nat import NatPolicy
+from tests.internet.fabric import Fabric, Host, Packet, Weather
+from tests.internet.nat import NatPolicy
 from tests.natlab.ip import build, parse
 
 DEVICE = "wan"

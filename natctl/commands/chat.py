@@ -1,0 +1,117 @@
+"""`send`, `history` and `chat`."""
+
+import sys
+
+import click
+
+from natctl.invocation import Invocation, pass_invocation
+from natctl.network_choice import network_argument
+from natctl.since import SinceType
+from natctl.words import views
+from natd.ipc.errors import RequestError
+
+STDIN_LIMIT_BYTES = 256 * 1024
+"""More than a message may ever have, less than a request may: the daemon says what is possible."""
+
+HISTORY_LIMIT = 50
+
+
+@click.command()
+@click.argument("words", metavar="[NETWORK] TEXT|-", nargs=-1, required=True)
+@click.option("--network", metavar="NETWORK", help="The same as the argument.")
+@click.option("--to", metavar="PEER", help="Only to this peer.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Exit 5 unless everybody has it by then.",
+)
+@pass_invocation
+def send(
+    natctl: Invocation,
+    words: tuple[str, ...],
+    network: str | None,
+    to: str | None,
+    wait_s: float | None,
+) -> None:
+    """Send a message; done once it is on disk here.
+
+    With - as text, standard input is sent.
+    """
+    expected, most = ("[NETWORK] TEXT", 2) if network is None else ("TEXT", 1)
+    if len(words) > most:
+        raise click.UsageError(f"expected {expected}, got {len(words)} words: quote the text")
+    if len(words) == 2:
+        network = words[0]
+    text = _standard_input() if words[-1] == "-" else _argument(words[-1])
+    reply = natctl.request(
+        "send", network=network, text=text, to=to, wait_s=wait_s, waiting_s=wait_s or 0.0
+    )
+    natctl.output.answer(reply, () if natctl.output.is_quiet else views.sent_lines(reply))
+
+
+@click.command()
+@network_argument
+@click.option("--peer", metavar="PEER", help="Only what was said with this peer.")
+@click.option("--search", metavar="TEXT", help="Only messages that hold this text.")
+@click.option("--since", type=SinceType(), help="From then on: 2h, 7d, 2026-11-22, 09:30.")
+@click.option("-n", "limit", type=click.IntRange(1, 1000), default=HISTORY_LIMIT, metavar="N")
+@pass_invocation
+def history(
+    natctl: Invocation,
+    network: str | None,
+    peer: str | None,
+    search: str | None,
+    since: float | None,
+    limit: int,
+) -> None:
+    """What was said, oldest first."""
+    from datetime import datetime
+
+    from natctl.words.event_views import message_lines
+
+    reply = natctl.request(
+        "history", network=network, peer=peer, search=search, since_unix_s=since, limit=limit
+    )
+    now = datetime.now().astimezone()
+    messages = reply.get("messages", [])
+    shown = [line for each in messages for line in message_lines(each, now, with_network=False)]
+    natctl.output.answer(reply, shown)
+
+
+@click.command()
+@network_argument
+@click.option("--plain", is_flag=True, help="Lines only: for pipes and screen readers.")
+@pass_invocation
+def chat(natctl: Invocation, network: str | None, plain: bool) -> int:
+    """Talk, in full screen."""
+    from frontends.chat import run
+
+    return run(network, natctl.socket_path, plain)
+
+
+def _argument(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise click.UsageError("the text is not UTF-8") from None
+    return text
+
+
+def _standard_input() -> str:
+    data = sys.stdin.buffer.read(STDIN_LIMIT_BYTES + 1)
+    if len(data) > STDIN_LIMIT_BYTES:
+        raise RequestError(
+            "too_long",
+            f"standard input has more than {STDIN_LIMIT_BYTES} bytes, too many for a message",
+            "send it in parts",
+        )
+    try:
+        return data.decode("utf-8").removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise RequestError(
+            "not_utf8",
+            f"standard input is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}",
+            "convert it first, for example with iconv -t utf-8",
+        ) from None

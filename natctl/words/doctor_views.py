@@ -1,0 +1,132 @@
+"""What `natctl doctor` shows to people: the daemon's answer in, lines out.  Pure.
+
+    ok    server  ...                       checks, from ourselves outwards
+    note  server  ...                       fails, but a live path does without it
+    FAIL  path    ...
+
+    your NAT      ...                       about a peer: both NATs, then what was tried
+    its NAT       ...
+    what was tried, in seconds since it began
+      0.00  introduced by ...
+
+    No path to bob#9x2c: ...                the verdict, always
+    What would help, any one of:
+      - ...
+
+Eighty columns: long texts are wrapped under their beginning.
+"""
+
+import textwrap
+from collections.abc import Iterable
+
+from natctl.output import Line, Span
+from natctl.words.wording import Json, duration, full_name, next_try_words
+
+WIDTH = 80
+
+CHECK_INDENT = 14
+"""Of what is said of a check: `FAIL  server  `."""
+
+STEP_INDENT = 9
+
+NOTICEABLE_S = 0.05
+"""A row of packets that took no longer left at once."""
+
+STEP_WORDS = {
+    "introduced": "introduced {detail}",
+    "absent": "not on the list of server {detail}",
+    "checks": "{count} x checked {detail}",
+    "openers": "{count} x {detail}",
+    "guesses": "{count} x {detail}",
+    "handshake": "{count} x sent the handshake {detail}",
+    "sampled": "a server sees {detail}",
+    "fresh-socket": "took a fresh socket: {detail}",
+    "asked-introduction": "asked the servers for an introduction {detail}",
+    "heard": "heard {count} x {detail}",
+    "path": "path found: {detail}",
+    "path-lost": "path lost: {detail}",
+    "session": "connected: {detail}",
+    "left": "{detail}",
+    "verdict": "verdict: {detail}",
+}
+
+
+def doctor_lines(reply: Json) -> list[Line]:
+    """All of it."""
+    lines: list[Line] = []
+    for check in reply.get("checks", []):
+        lines += _check_lines(check, is_noted=check.get("name") in reply.get("notes", ()))
+    if reply.get("peer"):
+        lines += [[], *_peer_lines(reply)]
+        lines.append([])
+    helps = reply.get("helps") or []
+    verdict = str(reply.get("verdict", ""))
+    if helps and reply.get("peer") and not reply.get("path"):
+        verdict = f"No path to {full_name(reply['peer'])}: {reply.get('why')}."
+    lines += [[(line, "bold")] for line in wrapped(verdict, 0)]
+    if helps:
+        lines.append([("What would help, any one of:", "dim")])
+    for each in helps:
+        first, *others = wrapped(str(each.get("text", "")), 4)
+        lines += [["  - ", first], *(["    ", line] for line in others)]
+    return lines
+
+
+def _check_lines(check: Json, *, is_noted: bool) -> Iterable[Line]:
+    failed: Span = ("note  ", "warn") if is_noted else ("FAIL  ", "bad")
+    sign: Span = ("ok    ", "good") if check.get("ok") else failed
+    indent = " " * CHECK_INDENT
+    first, *others = wrapped(str(check.get("text", "")), CHECK_INDENT)
+    yield [sign, (f"{check.get('name')!s:<8}", "bold"), first]
+    for line in others:
+        yield [indent, line]
+    if not check.get("ok") and check.get("hint"):
+        for line in wrapped(str(check["hint"]), CHECK_INDENT):
+            yield [indent, (line, "dim")]
+
+
+def _peer_lines(reply: Json) -> Iterable[Line]:
+    states = [str(reply.get("state")), next_try_words(reply)]
+    yield [(full_name(reply["peer"]), "bold"), f"  {', '.join(filter(None, states))}"]
+    nats = reply.get("nats") or {}
+    for whose, key in (("your NAT", "ours"), ("its NAT", "theirs")):
+        words = str((nats.get(key) or {}).get("words", "not known"))
+        first, *others = wrapped(words, 10)
+        yield [(f"{whose:<10}", "dim"), first]
+        for line in others:
+            yield [" " * 10, line]
+    attempt = reply.get("attempt") or {}
+    steps = attempt.get("steps") or []
+    if not steps:
+        yield [("nothing was tried yet", "dim")]
+        return
+    began = duration(attempt.get("age_s"))
+    yield [(f"what was tried, in seconds since it began {began} ago", "dim")]
+    missing = attempt.get("missing") or 0
+    for number, step in enumerate(steps):
+        if missing and number == attempt.get("missing_after"):
+            yield [" " * STEP_INDENT, (f"... {missing} steps are not kept ...", "dim")]
+        first, *others = wrapped(_step_words(step), STEP_INDENT)
+        yield [(f"{step.get('at_s', 0.0):7.2f}  ", "dim"), first]
+        for line in others:
+            yield [" " * STEP_INDENT, line]
+
+
+def _step_words(step: Json) -> str:
+    sockets = step.get("sockets") or 0
+    words = STEP_WORDS.get(str(step.get("step")), "{step} {detail}").format(
+        step=step.get("step"),
+        detail=step.get("detail", ""),
+        count=step.get("count", 1),
+    )
+    if sockets > 1:
+        words += f" from {sockets} sockets"
+    if step.get("count") == 1:
+        return words.replace("1 x ", "", 1)
+    took_s = step.get("last_at_s", 0.0) - step.get("at_s", 0.0)
+    return f"{words}, within {duration(took_s)}" if took_s >= NOTICEABLE_S else words
+
+
+def wrapped(text: str, indent: int) -> list[str]:
+    """`text` in lines of what `indent` leaves of the width; at least one."""
+    return textwrap.wrap(text, WIDTH - indent, break_on_hyphens=False) or [""]

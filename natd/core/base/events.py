@@ -1,0 +1,244 @@
+"""What a node tells the world: the events that `Node.next_event` gives.
+
+Each is a fact in the past.  Those that carry something which must be on disk before the
+protocol goes on say so, and name the input that tells the node that it is.
+"""
+
+from dataclasses import dataclass
+
+from natd.core.base.types import Address, NatReport, NetworkId, PathReport, PeerId, SocketId
+from natd.core.base.verdict import VerdictCode
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundMessage:
+    """A message that is on our disk, addressed to one peer, with its place in that order."""
+
+    message_id: str
+    """The same for every recipient: 26 characters or fewer of ASCII."""
+    epoch: int
+    """64 bits, drawn when this conversation's outbox began; never reused by the sender."""
+    seq: int
+    """1, 2, 3, ... within the epoch, without gaps."""
+    sent_at_unix_ms: int
+    kind: str
+    """`text`."""
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationState:
+    """What the store remembers of one conversation across restarts."""
+
+    outbound_epoch: int
+    first_unacknowledged: int
+    """Sequence number of the oldest message that the peer has not acknowledged (or the next
+    one to be given out when all are)."""
+    inbound_epoch: int | None = None
+    """None until the peer's first message."""
+    inbound_seq: int = 0
+    """Highest sequence number committed to disk in that epoch; all below it are, too."""
+
+
+# --- servers ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAnswered:
+    """First answer of a server after silence: `server_up`."""
+
+    network: NetworkId
+    server: Address
+    observed: Address
+    rtt_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLost:
+    """A server stopped answering, refused us, or speaks another protocol: `server_down`."""
+
+    network: NetworkId
+    server: Address
+    reason: str
+    """For people: what happened and what to do, in one sentence."""
+    code: VerdictCode | None = None
+    """What the silence of all servers means; None where another one answers, or this one
+    does, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSuspected:
+    """A server hands out cards that no member can have made: worth a warning."""
+
+    network: NetworkId
+    server: Address
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MembersListed:
+    """A server's first answer is complete: all members it had then have been introduced.
+
+    A message given to the network before this is addressed to every member met until now.
+    """
+
+    network: NetworkId
+
+
+@dataclass(frozen=True, slots=True)
+class NatObserved:
+    """Our picture of our own NAT has changed."""
+
+    report: NatReport
+    observed: tuple[Address, ...]
+
+
+# --- peers -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PeerMet:
+    """A verified card of a peer, new or newer than the last: worth keeping on disk.
+
+    `first_contact` says that the node did not know this peer.  The shell answers with
+    `Node.open_conversation` once it knows the conversation's state, and until then the
+    peer is punched for but nothing is said to it.
+    """
+
+    network: NetworkId
+    peer: PeerId
+    nick: str
+    sealed_card: bytes
+    first_contact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PeerForgotten:
+    """A peer that was never reached has given its place to another: it need not be kept on disk,
+    unless a message waits for it."""
+
+    network: NetworkId
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConnected:
+    """A session stands and a direct path carries it: `peer_online`."""
+
+    network: NetworkId
+    peer: PeerId
+    nick: str
+    path: PathReport
+    connect_s: float
+    """From the introduction (or the first attempt) to now."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDisconnected:
+    """`peer_offline`."""
+
+    network: NetworkId
+    peer: PeerId
+    nick: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathChanged:
+    """The path in use is another one: worth keeping on disk as last-good address."""
+
+    network: NetworkId
+    peer: PeerId
+    path: PathReport
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictReached:
+    """An attempt ended without a path: one sentence that says why and what would help.
+
+    Another follows when something was learned that gives another reason.
+    """
+
+    network: NetworkId
+    peer: PeerId
+    verdict: str
+    code: VerdictCode
+
+
+@dataclass(frozen=True, slots=True)
+class PingAnswered:
+    """The answer to `Node.ping`."""
+
+    network: NetworkId
+    peer: PeerId
+    token: int
+    rtt_s: float
+
+
+# --- messages --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MessageArrived:
+    """A message, new and in order.  The shell commits it, then calls
+    `Node.message_committed(network, peer, epoch, seq, now)`; only then it is acknowledged."""
+
+    network: NetworkId
+    peer: PeerId
+    nick: str
+    message_id: str
+    epoch: int
+    seq: int
+    sent_at_unix_ms: int
+    kind: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesAcknowledged:
+    """The peer has everything up to `seq` of `epoch` on its disk (cumulative)."""
+
+    network: NetworkId
+    peer: PeerId
+    epoch: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxWanted:
+    """The conversation has room: give it messages after `after_seq` by `Node.send_message`."""
+
+    network: NetworkId
+    peer: PeerId
+    after_seq: int
+    count: int
+
+
+# --- sockets ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SocketDropped:
+    """The node will not use this socket any more; the shell closes it."""
+
+    socket: SocketId
+
+
+Event = (
+    ServerAnswered
+    | ServerLost
+    | ServerSuspected
+    | MembersListed
+    | NatObserved
+    | PeerMet
+    | PeerForgotten
+    | PeerConnected
+    | PeerDisconnected
+    | PathChanged
+    | VerdictReached
+    | PingAnswered
+    | MessageArrived
+    | MessagesAcknowledged
+    | OutboxWanted
+    | SocketDropped
+)

@@ -1,0 +1,31 @@
+"""The keys by which the node finds the owner of a datagram.
+
+    t + check tag           first bytes of a check's username or of a first flight: a peer
+    c + connection id       a session's datagram: a peer
+    x + transaction prefix  an answer to a check: a peer
+    r + transaction prefix  a server's answer: a registration
+    g + network tag         a greeting: the membership itself
+
+Rules:
+- A letter stands before each key, so that keys of two kinds are never taken for each other.
+"""
+
+from dataclasses import dataclass
+
+TAG, CONNECTION_ID, CHECK, RENDEZVOUS, GREETING = b"t", b"c", b"x", b"r", b"g"
+"""What a routing key is made of: a check tag, a connection id, the first bytes of a check's
+transaction or of a rendezvous transaction, a network tag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """From here on datagrams with this key are for this peer or registration; or, with no
+    owner, for the membership itself."""
+
+    key: bytes
+    owner: object | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unrouted:
+    key: bytes

@@ -1,0 +1,27 @@
+"""What an attempt to reach a peer needs to know of our own side."""
+
+from dataclasses import dataclass, field
+
+from natd.core.base.types import Address, NatReport
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an attempt needs to know of our own side."""
+
+    ours: tuple[Address, ...] = ()
+    """Our addresses as servers see them."""
+    servers: frozenset[Address] = frozenset()
+    nat: NatReport = field(default_factory=NatReport)
+    rtt_s: float | None = None
+    """Round trip to the nearest server; None when unknown."""
+    mapped: tuple[Address, ...] = ()
+    """Where a router maps our port."""
+    is_registered: bool = True
+    """Whether a server has us on its list."""
+    servers_are_silent: bool = False
+    """Whether there are servers, and all have been asked for long enough in vain."""
+    udp_works: bool = True
+    """Whether anybody has answered us by UDP."""
+    sampled_at: float | None = None
+    """When the ports of ours were new that servers tell peers of at first; None: they know none."""

@@ -1,0 +1,333 @@
+"""Why there is no path, and what would help: a code for programs and one sentence for people.
+
+    findings ─► judge ─► Verdict(code, text, helps)
+
+Rules:
+- What is true of the peer comes first (blocked, gone, not registered), then what is true of our
+  own side (no server answers), then what was heard, then what the two NATs do: the first that
+  explains the failure is told, so nobody turns a router over for a peer who is switched off.
+- Only what was seen is claimed; what follows from the word of one server is told as *seems*.
+- A code is never renamed or reused: tests and programs compare it.
+- Help is named only where it would help: no port mapping to one who has it, no IPv6 to two who
+  have it and fail all the same.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from natd.core.base.types import Allocation, Mapping, NatReport
+
+
+class VerdictCode(StrEnum):
+    """What is in the way."""
+
+    BLOCKED_HERE = "blocked-here"
+    """We do not want to speak with this peer."""
+    LEFT = "left"
+    """It said goodbye."""
+    NOT_REGISTERED = "not-registered"
+    """Our servers answer, and none has the peer on its list."""
+    UDP_BLOCKED = "udp-blocked"
+    """Nothing at all has answered us by UDP."""
+    NO_SERVER = "no-server"
+    """No server answers, though others do."""
+    NO_COMMON_FAMILY = "no-common-family"
+    """One side has IPv4 only, the other IPv6 only."""
+    PEER_FIREWALL = "peer-firewall"
+    """The peer's packets arrive here, and ours do not get through to it."""
+    NO_HAIRPIN = "no-hairpin"
+    """Both are seen at one public address, which does not send back inside."""
+    BOTH_RANDOM = "both-random"
+    SEQUENTIAL_RANDOM = "sequential-random"
+    BLOCK_RANDOM = "block-random"
+    """Two NATs that nobody can connect: the ports of one, or both, are drawn from all."""
+    PERHAPS_BOTH_RANDOM = "perhaps-both-random"
+    """The same, as far as a single server can tell."""
+    BLOCKS_SPARED = "blocks-spared"
+    """Two NATs that meet only if one fills its block of ports, which it may not."""
+    GUESSING_NOT_ALLOWED = "guessing-not-allowed"
+    """A NAT whose port must be guessed, in an open network, towards a stranger."""
+    GUESS_MISSED = "guess-missed"
+    """Ports were guessed, and none was the right one yet."""
+    SILENT = "silent"
+    """Nothing of the peer's arrives, and neither NAT explains it."""
+
+
+class Help(StrEnum):
+    """What would help; a word for programs."""
+
+    PORT_MAPPING = "port-mapping"
+    INNER_PORT_MAPPING = "inner-port-mapping"
+    FORWARDED_PORT = "forwarded-port"
+    IPV6 = "ipv6"
+    SAME_LAN = "same-lan"
+    PUBLIC_ADDRESS = "public-address"
+    NETWORK_SECRET = "network-secret"
+    FILL_BLOCKS = "fill-blocks"
+    FIREWALL = "firewall"
+    SERVER = "server"
+    START_PEER = "start-peer"
+    UNBLOCK = "unblock"
+
+
+_HELP_WORDS = {
+    Help.PORT_MAPPING: "port mapping (UPnP, NAT-PMP or PCP) on one of the routers",
+    Help.INNER_PORT_MAPPING: "port mapping (UPnP, NAT-PMP or PCP) on the home router of one side",
+    Help.FORWARDED_PORT: "a UDP port forwarded to one of the machines",
+    Help.IPV6: "IPv6 on both sides",
+    Help.SAME_LAN: "being in the same LAN",
+    Help.PUBLIC_ADDRESS: "a public IPv4 address from the provider",
+    Help.NETWORK_SECRET: "a network with a secret",
+    Help.FILL_BLOCKS: "paths.fill_blocks: full on both sides",
+    Help.FIREWALL: "letting UDP through",
+    Help.SERVER: "a server that runs",
+    Help.START_PEER: "starting natd there",
+    Help.UNBLOCK: "taking back the block",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why there is no path."""
+
+    code: VerdictCode
+    why: str
+    """For people, without what would help; no full stop."""
+    helps: tuple[Help, ...] = ()
+    """Most likely first."""
+
+    @property
+    def text(self) -> str:
+        """One sentence for people: why, and what would help."""
+        if not self.helps:
+            return self.why
+        *others, last = [_HELP_WORDS[each] for each in self.helps]
+        listed = f"{', '.join(others)} or {last}" if others else last
+        return f"{self.why}; {listed} would help"
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What is known of both ends when there is no path between them."""
+
+    ours: NatReport = field(default_factory=NatReport)
+    theirs: NatReport = field(default_factory=NatReport)
+    our_hosts: frozenset[str] = frozenset()
+    """Where servers see us, and the peer."""
+    their_hosts: frozenset[str] = frozenset()
+    heard: bool = False
+    """Whether anything of the peer's has arrived in this attempt."""
+    we_are_mapped: bool = False
+    """Whether a router maps a port to us, or to the peer."""
+    they_are_mapped: bool = False
+    behind_carrier: bool = False
+    """Whether the router that maps our port has no public address itself."""
+    both_have_ipv6: bool = False
+    may_guess: bool = True
+    """Whether the network's secret, or an earlier meeting, allows more than plain checks."""
+    spares_blocks: bool = False
+    """Whether our own block of ports may not be filled."""
+    servers_are_silent: bool = False
+    """Whether all servers have been asked for long enough, none answers, and nobody else has
+    introduced the peer since."""
+    udp_works: bool = True
+    """Whether anybody else, a server or another peer, has answered us lately."""
+    is_listed: bool = True
+    """False: our server answers, and does not have the peer on its list."""
+    has_left: bool = False
+    is_blocked: bool = False
+
+
+def judge(found: Findings) -> Verdict:
+    """The first thing that explains why there is no path."""
+    if found.is_blocked:
+        return Verdict(VerdictCode.BLOCKED_HERE, "you have blocked this peer", (Help.UNBLOCK,))
+    if found.servers_are_silent:
+        return judge_servers(udp_works=found.udp_works)
+    if found.has_left:
+        return Verdict(VerdictCode.LEFT, "the peer has said goodbye", (Help.START_PEER,))
+    if not found.is_listed:
+        return Verdict(
+            VerdictCode.NOT_REGISTERED,
+            "no server has the peer on its list: its natd is not running, or UDP is blocked on "
+            "its side",
+            (Help.START_PEER, Help.FIREWALL),
+        )
+    if found.heard:
+        return Verdict(
+            VerdictCode.PEER_FIREWALL,
+            "the peer's packets arrive here but ours do not get through to it: its router or a "
+            "firewall there refuses them",
+            (Help.FIREWALL, *_usual(found)),
+        )
+    if found.our_hosts and found.their_hosts:
+        if found.our_hosts & found.their_hosts:
+            return _judge_neighbours(found)
+        if not _families(found.our_hosts) & _families(found.their_hosts):
+            return Verdict(
+                VerdictCode.NO_COMMON_FAMILY,
+                "one side has only IPv4 and the other only IPv6",
+                (Help.IPV6,),
+            )
+    return _judge_nats(found)
+
+
+def judge_servers(*, udp_works: bool) -> Verdict:
+    """Why no server has us on its list; `udp_works`: whether anybody else answers."""
+    if udp_works:
+        return Verdict(
+            VerdictCode.NO_SERVER,
+            "no server answers, though others do: the servers are down, or their address is wrong",
+            (Help.SERVER,),
+        )
+    return Verdict(
+        VerdictCode.UDP_BLOCKED,
+        "nothing answers by UDP: a firewall here or this network blocks it, or all servers are "
+        "down",
+        (Help.FIREWALL, Help.SERVER),
+    )
+
+
+def _judge_neighbours(found: Findings) -> Verdict:
+    [host, *_] = sorted(found.our_hosts & found.their_hosts)
+    return Verdict(
+        VerdictCode.NO_HAIRPIN,
+        f"both sides are seen at {host}, but that NAT does not send packets back inside (no "
+        "hairpin), and no local address answers",
+        (Help.INNER_PORT_MAPPING, Help.SAME_LAN, *_ipv6(found)),
+    )
+
+
+def _judge_nats(found: Findings) -> Verdict:
+    ours, theirs = found.ours, found.theirs
+    if ours.is_hard and theirs.is_hard:
+        return _judge_two_hard(found)
+    if (ours.is_hard and theirs.may_be_hard) or (ours.may_be_hard and theirs.is_hard):
+        if found.may_guess and Allocation.SEQUENTIAL not in (ours.allocation, theirs.allocation):
+            return _perhaps_both_random(found)
+        return _judge_guess(found)
+    if ours.may_be_hard and theirs.may_be_hard:
+        return _perhaps_both_random(found)
+    either_is_hard = ours.is_hard or theirs.is_hard
+    either_may_be = not found.may_guess and (ours.may_be_hard or theirs.may_be_hard)
+    if Mapping.INDEPENDENT in (ours.mapping, theirs.mapping) and (either_is_hard or either_may_be):
+        return _judge_guess(found)
+    return Verdict(
+        VerdictCode.SILENT,
+        f"no packet of the peer's arrives here: it has gone, {_unknown_nat(found)}or a firewall "
+        "between the two blocks UDP",
+        (Help.START_PEER, Help.FIREWALL, *_usual(found)),
+    )
+
+
+def _unknown_nat(found: Findings) -> str:
+    """Where one NAT is of the hard kind and the other is not known, that may be all there is."""
+    for hard, other, whose, others in (
+        (found.ours, found.theirs, "our NAT", "the peer's"),
+        (found.theirs, found.ours, "the peer's NAT", "ours"),
+    ):
+        if hard.is_hard and other.mapping is Mapping.UNKNOWN:
+            return (
+                f"or {whose}, which uses another port for every destination, can't meet "
+                f"{others}, of which nothing is known yet, "
+            )
+    return ""
+
+
+def _judge_two_hard(found: Findings) -> Verdict:
+    kinds = {_kind(found.ours), _kind(found.theirs)}
+    if Allocation.RANDOM in kinds:
+        return _judge_hopeless(found, kinds)
+    if not found.may_guess:
+        return _judge_guess(found)
+    if found.spares_blocks and _kind(found.ours) is Allocation.BLOCK:
+        return Verdict(
+            VerdictCode.BLOCKS_SPARED,
+            "both NATs use another port for every destination, and the two can meet only if our "
+            "block of ports may be filled, which paths.fill_blocks: none forbids",
+            (Help.FILL_BLOCKS, *_usual(found)),
+        )
+    more = (Help.FILL_BLOCKS,) if Allocation.BLOCK in kinds else ()
+    return Verdict(
+        VerdictCode.GUESS_MISSED,
+        "both NATs use another port for every destination, and the ports guessed so far were not "
+        "the right ones: that is luck, and is tried again from time to time",
+        (*more, *_usual(found)),
+    )
+
+
+def _judge_hopeless(found: Findings, kinds: set[Allocation]) -> Verdict:
+    if kinds == {Allocation.RANDOM}:
+        return Verdict(
+            VerdictCode.BOTH_RANDOM,
+            "both NATs use another port for every destination, picked at random, so neither side "
+            "can tell the other where to send",
+            _usual(found),
+        )
+    other, code = "counts its ports up", VerdictCode.SEQUENTIAL_RANDOM
+    if Allocation.BLOCK in kinds:
+        other, code = "picks them from a small block", VerdictCode.BLOCK_RANDOM
+    ours_are_random = _kind(found.ours) is Allocation.RANDOM
+    random, counted = ("ours", "the peer's") if ours_are_random else ("the peer's", "ours")
+    return Verdict(
+        code,
+        f"both NATs use another port for every destination: {counted} {other}, but {random} picks "
+        "at random from all, too many to guess",
+        _usual(found),
+    )
+
+
+def _perhaps_both_random(found: Findings) -> Verdict:
+    return Verdict(
+        VerdictCode.PERHAPS_BOTH_RANDOM,
+        "both NATs seem to use another port for every other machine, so neither side can tell "
+        "the other where to send; or the peer has just gone",
+        _usual(found),
+    )
+
+
+def _judge_guess(found: Findings) -> Verdict:
+    if found.ours.is_hard and found.theirs.is_hard:
+        whose = "both NATs use another port for every destination"
+    elif found.ours.is_hard:
+        whose = "our NAT uses another port for every destination"
+    elif found.theirs.is_hard:
+        whose = "the peer's NAT uses another port for every destination"
+    else:
+        name = "our NAT" if found.ours.may_be_hard else "the peer's NAT"
+        whose = f"{name} seems to use another port for every other machine"
+    if not found.may_guess:
+        return Verdict(
+            VerdictCode.GUESSING_NOT_ALLOWED,
+            f"{whose}, and guessing it takes more packets than natd sends to somebody it has never "
+            "met in a network without a secret",
+            (Help.NETWORK_SECRET, *_usual(found)),
+        )
+    return Verdict(
+        VerdictCode.GUESS_MISSED,
+        f"{whose}, and the ports guessed so far were not the right ones: that is luck, and is "
+        "tried again from time to time; or the peer has just gone",
+        _usual(found),
+    )
+
+
+def _kind(report: NatReport) -> Allocation:
+    """How a hard NAT picks ports, as far as guessing them is concerned."""
+    if report.allocation in (Allocation.SEQUENTIAL, Allocation.BLOCK):
+        return report.allocation
+    return Allocation.RANDOM
+
+
+def _usual(found: Findings) -> tuple[Help, ...]:
+    """What helps two sides whom only their NATs keep apart."""
+    carrier = (Help.PUBLIC_ADDRESS,) if found.behind_carrier else ()
+    mapping = () if found.we_are_mapped and found.they_are_mapped else (Help.PORT_MAPPING,)
+    return (*mapping, Help.FORWARDED_PORT, *carrier, *_ipv6(found), Help.SAME_LAN)
+
+
+def _ipv6(found: Findings) -> tuple[Help, ...]:
+    return () if found.both_have_ipv6 else (Help.IPV6,)
+
+
+def _families(hosts: frozenset[str]) -> set[bool]:
+    return {":" in host for host in hosts}

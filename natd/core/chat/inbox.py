@@ -1,0 +1,91 @@
+"""What one peer has sent: each message once, in order, and what of it is on disk.
+
+seq   1 2 3 | 4 5 | 6 | . 8 9
+ committed  delivered  held back for 7
+"""
+
+from collections import deque
+
+from natd.core.codec.frames import Ack, Message
+
+UNCOMMITTED_MESSAGES = 2 * 1024
+UNCOMMITTED_BYTES = 2 * 1024 * 1024
+"""How much may be delivered and not yet committed, or held back for an earlier message: twice
+what a sender that keeps the rule may have on its way."""
+
+
+class Inbox:
+    """See the top of this file."""
+
+    def __init__(self, epoch: int | None, committed: int) -> None:
+        self.epoch = epoch
+        self.committed = committed
+        self.is_ack_due = False
+        self._delivered = committed
+        self._has_left_an_epoch = False
+        self._uncommitted: deque[tuple[int, int]] = deque()
+        # Messages by seq that are new and not delivered yet.
+        self._held: dict[int, Message] = {}
+        # Of both.
+        self._bytes = 0
+
+    def begin(self, epoch: int, first_seq: int) -> None:
+        """What the sender's hello says."""
+        if epoch != self.epoch:
+            self._has_left_an_epoch = self.epoch is not None
+            self.epoch = epoch
+            self.committed = self._delivered = first_seq - 1
+            self.is_ack_due = False
+            self._held.clear()
+            self._uncommitted.clear()
+            self._bytes = 0
+            return
+        if self._delivered < first_seq - 1:
+            self._delivered = self.committed = first_seq - 1
+            self._uncommitted.clear()
+            self._held = {seq: held for seq, held in self._held.items() if seq >= first_seq}
+            self._bytes = sum(len(held.body) for held in self._held.values())
+
+    def receive(self, message: Message) -> str | None:
+        """Why the message is dropped, if it is."""
+        seq = message.seq
+        if message.epoch != self.epoch:
+            return "message-of-unknown-epoch"
+        if seq <= self._delivered or seq in self._held:
+            if seq <= self.committed:
+                self.is_ack_due = True
+            return "message-again"
+        if (
+            seq > self.committed + UNCOMMITTED_MESSAGES
+            or self._bytes + len(message.body) > UNCOMMITTED_BYTES
+        ):
+            return "message-beyond-window"
+        self._held[seq] = message
+        self._bytes += len(message.body)
+        return None
+
+    def next_message(self) -> Message | None:
+        message = self._held.pop(self._delivered + 1, None) if self._held else None
+        if message is not None:
+            self._delivered = message.seq
+            self._uncommitted.append((message.seq, len(message.body)))
+        return message
+
+    def commit(self, epoch: int, seq: int) -> None:
+        if epoch != self.epoch or seq <= self.committed:
+            return
+        if seq > self._delivered and self._has_left_an_epoch:
+            # The sender has come back to an epoch and begun it anew: this was on its way to the
+            # disk before.  It comes again, and then it is acknowledged.
+            return
+        if seq > self._delivered:
+            raise ValueError(f"message {seq} was committed, {self._delivered} was the last")
+        self.committed = seq
+        self.is_ack_due = True
+        while self._uncommitted and self._uncommitted[0][0] <= seq:
+            self._bytes -= self._uncommitted.popleft()[1]
+
+    def ack(self) -> Ack:
+        if self.epoch is None:
+            raise ValueError("nothing has come that could be acknowledged")
+        return Ack(self.epoch, self.committed)

@@ -1,0 +1,140 @@
+"""A window onto the messages for one peer that are on our disk and not acknowledged.
+
+    on disk    1 2 3 | 4 5 6 7 8 | 9 10 11 ...
+          acknowledged  window     asked for when half the window is free
+                       sent | not yet in this session
+
+The rest stays on disk: memory is bounded however long the outbox is.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+from natd.core.base.events import OutboundMessage
+from natd.core.codec.frames import MESSAGE_ID_LIMIT, Message, encode_frame
+
+WINDOW_MESSAGES = 1024
+WINDOW_BYTES = 1024 * 1024
+"""How much may be on its way.  At 100 ms of round trip and commit: 10,000 messages a second."""
+
+WAITING_MESSAGES = 32
+"""How many messages are kept ready while there is no session: enough to fill a first flight.
+With 256 absent peers the rest had better stay on disk."""
+
+
+class _Outgoing(NamedTuple):
+    seq: int
+    frame: bytes
+
+
+class Outbox:
+    """See the top of this file."""
+
+    def __init__(self, epoch: int, first_unacknowledged: int) -> None:
+        self.epoch = epoch
+        self.acknowledged = first_unacknowledged - 1
+        self.loaded_to = self.acknowledged
+        self.known_to = self.acknowledged
+        """The highest seq that is known to exist."""
+        self._window: deque[_Outgoing] = deque()
+        self._bytes = 0
+        # How many of the window, from its beginning, are in this session already.
+        self._sent = 0
+        # Whether there may be more on disk: at first nobody knows.
+        self._may_be_more = True
+        # Up to where messages were asked for; None: nothing that was asked for is to come.
+        self._asked_to: int | None = None
+        self._came_since_asked = False
+
+    def add(self, message: OutboundMessage, *, is_open: bool) -> bool:
+        """Take the next message; False when it has to wait on disk."""
+        if message.epoch != self.epoch:
+            raise ValueError(f"a message of epoch {message.epoch} in that of {self.epoch}")
+        if message.seq <= self.loaded_to:
+            return True
+        self.known_to = max(self.known_to, message.seq)
+        limit = WINDOW_MESSAGES if is_open else WAITING_MESSAGES
+        if (
+            message.seq != self.loaded_to + 1
+            or len(self._window) >= limit
+            or self._bytes >= WINDOW_BYTES
+        ):
+            self._may_be_more = True
+            return False
+        frame = _encoded(message)
+        self._window.append(_Outgoing(message.seq, frame))
+        self._bytes += len(frame)
+        self.loaded_to = message.seq
+        self._came_since_asked = True
+        if self._asked_to is not None and self.loaded_to >= self._asked_to:
+            self._asked_to = None
+            self._may_be_more = True
+        return True
+
+    def acknowledge(self, seq: int) -> bool:
+        """Whether anything new was acknowledged."""
+        if seq <= self.acknowledged:
+            return False
+        self.acknowledged = seq
+        while self._window and self._window[0].seq <= seq:
+            self._bytes -= len(self._window.popleft().frame)
+            self._sent = max(0, self._sent - 1)
+        self.loaded_to = max(self.loaded_to, seq)
+        if self._came_since_asked:
+            # What was asked for had fewer messages than it might have had.
+            self._asked_to = None
+        return True
+
+    def room_to_ask_for(self) -> int:
+        """How many messages to ask for at this moment: none while less than half is free, so
+        that a long outbox is read in long runs."""
+        free = WINDOW_MESSAGES - len(self._window)
+        if (
+            not self._may_be_more
+            or self._asked_to is not None
+            or free < WINDOW_MESSAGES // 2
+            or self._bytes > WINDOW_BYTES // 2
+        ):
+            return 0
+        self._may_be_more = self._came_since_asked = False
+        self._asked_to = self.loaded_to + free
+        return free
+
+    def take(self, room: int, frames: list[bytes]) -> None:
+        """Append the frames that come next in this session."""
+        while self._sent < len(self._window):
+            frame = self._window[self._sent].frame
+            if len(frame) > room:
+                return
+            room -= len(frame)
+            frames.append(frame)
+            self._sent += 1
+
+    def rewind(self) -> None:
+        """Another session: everything is to be sent again, and asked for again."""
+        self._sent = 0
+        if self._asked_to is not None:
+            self._asked_to = None
+            self._may_be_more = True
+
+    def shrink(self) -> None:
+        """There is no session: leave all but the first messages to the disk."""
+        while len(self._window) > WAITING_MESSAGES:
+            self._bytes -= len(self._window.pop().frame)
+            self._may_be_more = True
+        self.loaded_to = self._window[-1].seq if self._window else self.acknowledged
+
+
+def _encoded(message: OutboundMessage) -> bytes:
+    if not 0 < len(message.message_id) <= MESSAGE_ID_LIMIT:
+        raise ValueError(f"a message id of {len(message.message_id)} characters")
+    return encode_frame(
+        Message(
+            message.message_id,
+            message.epoch,
+            message.seq,
+            message.sent_at_unix_ms,
+            message.kind,
+            message.body,
+        )
+    )

@@ -1,0 +1,234 @@
+"""What may be sent to addresses that have not answered yet.
+
+A card and an introduction are claims of somebody else, so they could make us a weapon against a
+third party.  `TargetBudget` limits packets and bytes for each IP address, over all peers and
+networks, in every minute there is, not only in those of a clock; and packets to all of them
+(`crowd`).
+"""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+
+from natd.core.base.types import Address
+from natd.core.checks.crowd import Crowd
+from natd.core.checks.turns import Turns
+
+BURST_PACKETS = 10
+BURST_S = 0.1
+PACKETS_A_SECOND = 10
+PACKETS_A_MINUTE = 60
+BYTES_A_MINUTE = 6_000
+MINUTE_S = 60.0
+RESERVED_PACKETS = 10
+RESERVED_BYTES = 1_000
+"""Kept back by those who can wait, for whoever is introduced or calls in the same minute: one
+dense ladder of checks."""
+
+BULK_BYTES_A_MINUTE = 3_000
+"""One first flight with a message in it: what it leaves is for 35 checks, without which it would
+be for nothing."""
+
+CALLED_BULK_BYTES_A_MINUTE = 5_500
+"""Where a check of the peer's has come from in this minute there is somebody to read a flight, and
+the first copy went to a port that its NAT does not use for us: the second one may follow."""
+
+CARD_BYTES_A_MINUTE = 4_500
+"""For a card, whatever else was sent: four greetings, or our answer, a first flight and a greeting
+of our own.  A peer that was started again can read neither flights nor checks before it has one,
+and with a word lost each way two would be without each other for the rest of the minute."""
+
+SILENCES_S = (30.0, 60.0, 300.0)
+"""After a minute's budget went unanswered: each silence longer, so that a victim who never
+answers sees us less and less."""
+
+RETURN_EVERY_S = 300.0
+"""How often a newer card may end a silence: as rarely as the longest one ends by itself."""
+
+MOST_IPS = 12_288
+"""More than can be begun in a minute (`crowd`), so that nobody fills the table."""
+
+SWEEP_S = 1.0
+"""How often a full table is looked through for addresses that need not be counted any more."""
+
+MOST_CALLS = 10
+"""How many checks of a peer's may wait for ours; without a limit they could be saved up."""
+
+TRUSTED_FOR_S = 600.0
+"""How long an authenticated answer lifts the budget.  Where a peer was a moment ago lives nobody
+else, and whoever is restarted a few times must not find that we have spent ourselves on it."""
+
+
+@dataclass(slots=True)
+class _Spent:
+    sent_at: "array[float]" = field(default_factory=lambda: array("d"))  # of the last minute
+    sizes: "array[int]" = field(default_factory=lambda: array("H"))
+    bulk: "array[int]" = field(default_factory=lambda: array("H"))  # sizes of what is no check
+    burst_until: float = 0.0
+    silent_until: float = 0.0
+    silences: int = 0
+    trusted_until: float = 0.0
+    may_return_at: float = 0.0
+    calls: int = 0
+    """Checks from there that we may still send one packet of ours for."""
+    called_at: float = -MINUTE_S
+
+    def age(self, now: float) -> None:
+        """Forget what is more than a minute old."""
+        old = bisect_right(self.sent_at, now - MINUTE_S)
+        if old:
+            del self.sent_at[:old], self.sizes[:old], self.bulk[:old]
+
+    def has_room(self, size_bytes: int) -> bool:
+        return (
+            len(self.sent_at) < PACKETS_A_MINUTE and sum(self.sizes) + size_bytes <= BYTES_A_MINUTE
+        )
+
+    def take(self, size_bytes: int, now: float, *, is_bulk: bool = False) -> None:
+        if not self.sent_at:
+            self.burst_until = now + BURST_S
+        self.sent_at.append(now)
+        self.sizes.append(size_bytes)
+        self.bulk.append(size_bytes if is_bulk else 0)
+
+    @property
+    def bulk_bytes(self) -> int:
+        return sum(self.bulk)
+
+
+@dataclass(slots=True)
+class TargetBudget:
+    """What may still be sent to an IP address that has not authenticated itself."""
+
+    turns: Turns = field(default_factory=Turns)
+    """For what costs more than this budget: a turn of the daemon's, one at a time."""
+    _crowd: Crowd = field(default_factory=Crowd)
+    _spent: dict[str, _Spent] = field(default_factory=dict)
+    _swept_at: float = 0.0
+
+    def allow(self, address: Address, size_bytes: int, now: float) -> bool:
+        """Take one check of `size_bytes` from the address' budget; False if it is spent, which
+        begins a silence."""
+        spent = self._of(address, now)
+        if spent is None:
+            return False
+        if now < spent.trusted_until:
+            self.turns.pace.checked(now)
+            return True
+        if not self.turns.pace.may_check(now):
+            self._forget_if_new(spent, address.host)
+            return False
+        spent.age(now)
+        if spent.calls:
+            spent.calls -= 1
+            self.turns.pace.checked(now)
+            return True
+        if now >= spent.silent_until and self._is_in_pace(spent, now):
+            if spent.has_room(size_bytes):
+                return self._take(spent, address.host, size_bytes, now)
+            if spent.sent_at[0] >= spent.silent_until:
+                spent.silent_until = now + SILENCES_S[min(spent.silences, len(SILENCES_S) - 1)]
+                spent.silences += 1
+        return False
+
+    def allow_bulk(
+        self, address: Address, size_bytes: int, now: float, *, is_card: bool = False
+    ) -> bool:
+        """The same for what is no check: part of a first flight, or a card.  What does not fit
+        is left out, and the checks go on."""
+        spent = self._of(address, now)
+        if spent is None:
+            return False
+        if now < spent.trusted_until:
+            return True
+        spent.age(now)
+        is_called = now - spent.called_at < MINUTE_S
+        most_bytes = CARD_BYTES_A_MINUTE if is_card else BULK_BYTES_A_MINUTE
+        if is_called:
+            most_bytes = CALLED_BULK_BYTES_A_MINUTE
+        if now < spent.silent_until or not spent.has_room(size_bytes):
+            return False
+        if spent.bulk_bytes + size_bytes > most_bytes:
+            return False
+        if not self.turns.pace.may_check(now):
+            self._forget_if_new(spent, address.host)
+            return False
+        if not self._is_in_pace(spent, now):
+            if not spent.calls:
+                return False
+            spent.calls -= 1
+        return self._take(spent, address.host, size_bytes, now, is_bulk=True)
+
+    def can_spare(self, address: Address, now: float) -> bool:
+        """Whether one more check would leave the reserve alone: asked before `allow` for what
+        is not urgent, so that it never brings about a silence."""
+        spent = self._spent.get(address.host)
+        if spent is None or now < spent.trusted_until:
+            return True
+        spent.age(now)
+        return (
+            len(spent.sent_at) < PACKETS_A_MINUTE - RESERVED_PACKETS
+            and sum(spent.sizes) < BYTES_A_MINUTE - RESERVED_BYTES
+        )
+
+    def answered(self, address: Address, now: float) -> None:
+        """An authenticated datagram came from there: it is a peer, and wants our packets."""
+        spent = self._of(address, now)
+        if spent is not None:
+            spent.trusted_until = now + TRUSTED_FOR_S
+            spent.silences, spent.silent_until = 0, 0.0
+            self.turns.answered(address.host, spent.trusted_until, now)
+
+    def called(self, address: Address, now: float) -> None:
+        """A check that only a peer can make came from there, for the first time.  It pays for
+        one check of ours, whatever was spent: never for more than it brought, since the peer
+        may have forged where it came from."""
+        spent = self._of(address, now)
+        if spent is not None:
+            spent.calls = min(spent.calls + 1, MOST_CALLS)
+            spent.called_at = now
+
+    def returned(self, address: Address, now: float) -> None:
+        """A peer that is said to be there has made a newer card, so it lives: the silence ends,
+        if not too often, but the minute goes on."""
+        spent = self._spent.get(address.host)
+        if spent is not None and spent.may_return_at <= now < spent.silent_until:
+            spent.may_return_at = now + RETURN_EVERY_S
+            spent.silent_until = now
+
+    def _of(self, address: Address, now: float) -> _Spent | None:
+        """None when too many addresses are being counted already."""
+        spent = self._spent.get(address.host)
+        if spent is None and len(self._spent) >= MOST_IPS and now >= self._swept_at + SWEEP_S:
+            self._sweep(now)
+        if spent is None and len(self._spent) < MOST_IPS:
+            spent = self._spent[address.host] = _Spent()
+        return spent
+
+    def _take(
+        self, spent: _Spent, host: str, size_bytes: int, now: float, *, is_bulk: bool = False
+    ) -> bool:
+        if not self._crowd.take(host, now):
+            self._forget_if_new(spent, host)
+            return False
+        self.turns.pace.checked(now)
+        spent.take(size_bytes, now, is_bulk=is_bulk)
+        return True
+
+    def _forget_if_new(self, spent: _Spent, host: str) -> None:
+        """Nothing is to be remembered of whom nothing was sent to."""
+        if spent == _Spent():
+            del self._spent[host]
+
+    def _is_in_pace(self, spent: _Spent, now: float) -> bool:
+        if now < spent.burst_until:
+            return len(spent.sent_at) < BURST_PACKETS
+        since = max(now - 1.0, spent.burst_until)
+        return len(spent.sent_at) - bisect_left(spent.sent_at, since) < PACKETS_A_SECOND
+
+    def _sweep(self, now: float) -> None:
+        self._swept_at = now
+        for host, spent in list(self._spent.items()):
+            spent.age(now)
+            if not spent.sent_at and now >= max(spent.silent_until, spent.trusted_until):
+                del self._spent[host]

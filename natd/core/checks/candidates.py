@@ -1,0 +1,180 @@
+"""Which addresses of a peer to try, in what order, and how much an address may cost.
+
+A card and an introduction are claims of somebody else, so they could make us a weapon against
+a third party.  Two defences stand here, and everything that is sent to an address that has not
+yet answered passes both:
+
+- `targets()` keeps only addresses that can be a peer: never multicast, broadcast, unspecified,
+  a port below 1024 or a server of ours; a private one only where the peer is in our own realm or
+  was heard there on our own link; loopback only where a server of ours is there, too.
+- `TargetBudget` limits packets and bytes for each IP address, over all peers and networks, in
+  every minute there is, not only in those of a clock; and packets to all of them (`crowd`).
+"""
+
+import ipaddress
+from collections.abc import Iterable
+
+from natd.core.base.types import Address, Candidate, CandidateKind, PathKind
+
+MOST_TARGETS = 16
+MOST_OF_A_KIND = 4
+
+LOWEST_PORT = 1024
+"""Below are the well-known services: no NAT maps there, and reflecting into them is an attack."""
+
+_PRIVATE = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",
+        "100.64.0.0/10",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
+"""RFC 1918, RFC 3927, RFC 6598, RFC 4193, RFC 4291: addresses that mean something else in
+another realm.  (`ipaddress.is_private` would also count documentation ranges.)"""
+
+_ORDER = (
+    CandidateKind.LAN,
+    CandidateKind.IPV6,
+    CandidateKind.MAPPED,
+    CandidateKind.SERVER_REFLEXIVE,
+    CandidateKind.PEER_REFLEXIVE,
+    CandidateKind.LAST_GOOD,
+    CandidateKind.FORWARDED,
+)
+"""A mapped port takes packets from anybody, so the first flight should go there, while of a NAT
+that maps each destination anew what servers saw may be of no use, and more than one address."""
+
+_VIRTUAL_BRIDGES = tuple(
+    ipaddress.ip_network(text) for text in ("172.17.0.0/16", "172.18.0.0/15", "192.168.122.0/24")
+)
+"""Where container and virtual-machine bridges live by default: real LANs go first."""
+
+
+def is_private(host: str) -> bool:
+    """Whether an address is only meaningful inside some realm (see `_PRIVATE`)."""
+    ip = ipaddress.ip_address(host)
+    return any(ip.version == network.version and ip in network for network in _PRIVATE)
+
+
+def is_loopback(host: str) -> bool:
+    return ipaddress.ip_address(host).is_loopback
+
+
+def local_candidates(addresses: Iterable[str], port: int) -> tuple[Candidate, ...]:
+    """What our own card says of our interfaces: LAN and global IPv6, four of each at most.
+
+    Loopback and link-local addresses mean nothing to another host and stay out.
+    """
+    lan, ipv6 = [], []
+    for host in addresses:
+        ip = ipaddress.ip_address(host)
+        if ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast:
+            continue
+        if ip.version == 6 and not is_private(host):
+            ipv6.append(host)
+        else:
+            lan.append(host)
+    lan.sort(key=lambda host: any(_within(host, network) for network in _VIRTUAL_BRIDGES))
+    return tuple(
+        [Candidate(CandidateKind.LAN, Address(host, port)) for host in lan[:MOST_OF_A_KIND]]
+        + [Candidate(CandidateKind.IPV6, Address(host, port)) for host in ipv6[:MOST_OF_A_KIND]]
+    )
+
+
+def targets(
+    claimed: Iterable[Candidate],
+    *,
+    seen: Iterable[Address],
+    last_good: Iterable[Address] = (),
+    on_link: Iterable[Address] = (),
+    ours: Iterable[Address],
+    servers: Iterable[Address],
+) -> tuple[Candidate, ...]:
+    """The addresses worth a check, best first, each once, 16 at most and 4 of a kind.
+
+    `claimed` come from the peer's card; `seen` are its addresses as a server saw them, freshest
+    first; `last_good` those that carried a path before; `on_link` where it was heard on a link of
+    ours; `ours` our own as servers see us.  A server that we reach at a private address, or that
+    sees us at one, is in our own realm, and so is whom it introduces.
+    """
+    claimed, seen = tuple(claimed), tuple(seen)
+    ours, on_link = tuple(ours), tuple(on_link)
+    same_site = bool({a.host for a in seen} & {a.host for a in ours})
+    forbidden = frozenset(servers)
+    realm = [address.host for address in (*ours, *forbidden)]
+    # Whoever is elsewhere may say that we are at loopback, and have us knock at our own services.
+    loopback = any(is_loopback(address.host) for address in forbidden)
+    private_realm = loopback or any(is_private(host) for host in realm)
+    offered = [
+        *(Candidate(CandidateKind.LAN, address) for address in on_link),
+        *(c for c in claimed if c.kind is not CandidateKind.LAST_GOOD),
+        *(Candidate(CandidateKind.SERVER_REFLEXIVE, address) for address in seen),
+        *(Candidate(CandidateKind.LAST_GOOD, address) for address in last_good),
+        *_forwarded(claimed, seen),
+    ]
+    offered.sort(key=lambda candidate: _ORDER.index(candidate.kind))
+    chosen: dict[Address, Candidate] = {}
+    of_kind: dict[CandidateKind, int] = {}
+    for candidate in offered:
+        address = candidate.address
+        if address in chosen or address in forbidden or not _may_be_a_peer(address):
+            continue
+        if is_loopback(address.host) and not loopback:
+            continue
+        known = candidate.kind is CandidateKind.LAST_GOOD or address in on_link
+        if is_private(address.host) and not (same_site or private_realm or known):
+            continue
+        if of_kind.get(candidate.kind, 0) >= MOST_OF_A_KIND or len(chosen) >= MOST_TARGETS:
+            continue
+        chosen[address] = candidate
+        of_kind[candidate.kind] = of_kind.get(candidate.kind, 0) + 1
+    return tuple(chosen.values())
+
+
+def path_kind(candidate: Candidate, ours: tuple[Address, ...]) -> PathKind:
+    """What a path to this candidate is called."""
+    host = candidate.address.host
+    if candidate.kind is CandidateKind.MAPPED:
+        return PathKind.MAPPED
+    if is_private(host) or is_loopback(host):
+        return PathKind.LAN
+    if candidate.address.is_ipv6:
+        return PathKind.IPV6
+    if any(address.host == host for address in ours):
+        return PathKind.LAN if candidate.kind is CandidateKind.LAN else PathKind.HAIRPIN
+    return PathKind.DIRECT
+
+
+def _forwarded(claimed: tuple[Candidate, ...], seen: tuple[Address, ...]) -> Iterable[Candidate]:
+    """Where the peer's own port would be if its router forwarded it, unless it appears there."""
+    port = next((c.address.port for c in claimed if c.kind is CandidateKind.LAN), None)
+    if port is None:
+        return
+    for host in dict.fromkeys(address.host for address in seen if not address.is_ipv6):
+        if not is_private(host) and not is_loopback(host):
+            yield Candidate(CandidateKind.FORWARDED, Address(host, port))
+
+
+def _may_be_a_peer(address: Address) -> bool:
+    if not LOWEST_PORT <= address.port <= 0xFFFF:
+        return False
+    ip = address.ip
+    return not (
+        ip.is_multicast
+        or ip.is_unspecified
+        or ip in ipaddress.ip_network("0.0.0.0/8")
+        or ip == ipaddress.ip_address("255.255.255.255")
+    )
+
+
+def _within(host: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    ip = ipaddress.ip_address(host)
+    return ip.version == network.version and ip in network
+
+
+# --- the budget --------------------------------------------------------------------------

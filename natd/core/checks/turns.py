@@ -1,0 +1,254 @@
+"""One expensive attempt at a time for the whole daemon, and the sockets that it may open.
+
+An attempt that opens hundreds of flows would fill the table of a home router if several ran side
+by side.  So they have turns, and each asks with every packet whether it still has its own:
+
+- Whoever only waits, for answers or until the same goes out again, has no turn meanwhile.
+- A turn is a slice of `SLICE_S`, and goes on until somebody waits who comes before.  First come
+  those that there was a sign of since (`Claim`), then those that had fewer slices, then the
+  earliest.  So a newcomer waits no longer than a slice, however many have vanished.
+- Whoever does not ask any more has no turn, and no place among those that wait.
+- Where all of them have too many sockets open for one more, the last in that order ends.
+
+What an attempt has taken of our block of ports counts for all of them until it is surely forgotten.
+
+Where to guess is a server's word, and it may name anybody.  So a host that has not answered for
+long gets two attempts' worth of packets and then no more than plain checks would send it, over all
+peers and networks; and all hosts together get what one attempt a minute takes.  One that has
+answered may be a peer whose router starts again, so it may be guessed at for longer; but half of
+what all of them get is for those that there was a sign of.
+"""
+
+from dataclasses import dataclass
+
+from natd.core.base.timers import Allowance
+from natd.core.base.types import SocketId
+from natd.core.checks.limits import MOST_SHOTS
+from natd.core.checks.pace import Pace
+
+SLICE_S = 1.0
+"""Four of five birthday attempts have met by then."""
+
+KEPT_S = 1.0
+"""Whoever has the turn sends every 20 ms, or waits for answers of a server's for 0.6 s."""
+
+ASK_AGAIN_S = 0.1
+ASK_LONGEST_S = 1.0
+MANY = 8
+"""Where so many wait, each asks later by `ASK_AGAIN_S`."""
+
+HELPER_SOCKETS = 256
+MOST_SOCKETS = 768
+"""Of all attempts, those included that only wait: a process may have 1,024 files open."""
+
+FIRST_HELPER = 0x100000
+"""Above every socket id that asks for a port, and above those of single fresh sockets."""
+
+ALIKE_LOW, ALIKE_PORTS = 65_000, 268
+"""Of either parity.  Above Linux's ephemeral ports and those of surveys and agreements."""
+
+MOST_ALIKE = 16
+"""At once: it takes as many attempts until one of the ports is used again, by when a NAT has
+forgotten it."""
+
+HOST_RATE, HOST_BURST = 1.0, 2.0 * MOST_SHOTS
+"""Packets a second to a host that has not answered, and at once: twice what one wave may send."""
+
+ALL_RATE, ALL_BURST = 34.0, 8_192.0
+"""The same to all of them: what a NAT remembers of it for half a minute fills half of a home
+router's table of 16,384."""
+
+RESERVED = ALL_BURST / 2
+"""Kept back for those that there was a sign of."""
+
+MOST_HOSTS = 1_024
+
+REMEMBERED_S = 125.0
+"""How long a port of our block counts as taken after our last packet from it: a NAT is asked to
+remember a flow for two minutes at least (RFC 4787, section 4.3)."""
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """What one peer's attempts may ask for.
+
+    A sign is what a peer that has vanished can't give: a server sees it elsewhere than before, or
+    a check of its own has come.  Each is good for one wave, and so is being new.
+    """
+
+    signed: int = MOST_SHOTS
+    """Packets that may still be sent on the strength of the last sign."""
+    slices: int = 0
+    """Had since that sign."""
+    asked_at: float = 0.0
+    """Since when it waits, if it does."""
+    asks_until: float = 0.0
+    """When it counts as gone unless it asks again."""
+
+    must_end: bool = False
+    """Whether its sockets are needed for another one."""
+
+    def sign(self) -> None:
+        self.signed, self.slices = MOST_SHOTS, 0
+
+    def found(self) -> None:
+        """A path stands; should it fall silent, that alone is no sign."""
+        self.signed = self.slices = 0
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """The lower, the sooner."""
+        return self.signed <= 0, self.slices
+
+
+class Turns:
+    """Shared by all attempts of a daemon."""
+
+    def __init__(self) -> None:
+        self.helper_sockets = HELPER_SOCKETS
+        """How many fresh sockets an attempt may open; twice as many where a block is filled."""
+        self.fills_whole_blocks = False
+        """Whether all ports of a block of ours may be used up, which starves its other users."""
+        self.spares_blocks = False
+        """Whether a port block of ours may not be used up at all, not even by half."""
+        self.pace = Pace()
+        """Of guesses and checks together."""
+        self._blocks: dict[object, tuple[int, float]] = {}  # ports taken, and until when
+        self._holder: Claim | None = None  # None: free
+        self._since = self._until = 0.0
+        self._waiting: list[Claim] = []
+        self._last_socket = FIRST_HELPER
+        self._alike = 0
+        self._sockets: dict[Claim, int] = {}
+        self._hosts: dict[str, Allowance] = {}
+        self._all = Allowance(ALL_RATE, ALL_BURST)
+        self._answered: dict[str, float] = {}  # hosts, and until when that counts
+
+    def take(self, claim: Claim, now: float) -> bool:
+        """Whether it is this claim's turn now; if not, it waits from here on."""
+        self._waiting = [other for other in self._waiting if other.asks_until > now]
+        has_it = self._holder is claim and now < self._until
+        if not (has_it and now < self._since + SLICE_S) and not self._is_next(claim, now):
+            if has_it:
+                self._holder = None
+            self._wait(claim, now)
+            return False
+        if not has_it or now >= self._since + SLICE_S:
+            self._holder, self._since = claim, now
+            claim.slices += 1
+        self._until = now + KEPT_S
+        self._stop_waiting(claim)
+        return True
+
+    def is_free(self, now: float) -> bool:
+        """Whether nobody has the turn or waits for it."""
+        is_wanted = any(claim.asks_until > now for claim in self._waiting)
+        return not is_wanted and (self._holder is None or now >= self._until)
+
+    def ask_in_s(self) -> float:
+        """After what wait one that was refused should ask again."""
+        return min(ASK_LONGEST_S, ASK_AGAIN_S * (1 + len(self._waiting) // MANY))
+
+    def give_back(self, claim: Claim) -> None:
+        """It neither has the turn nor waits for it."""
+        self._stop_waiting(claim)
+        if self._holder is claim:
+            self._holder = None
+
+    def end(self, claim: Claim) -> None:
+        """Its sockets are closed, too."""
+        self.give_back(claim)
+        self._sockets.pop(claim, None)
+        claim.must_end = False
+
+    def _is_next(self, claim: Claim, now: float) -> bool:
+        """Whether nobody comes before."""
+        holder = self._holder if self._holder is not None and now < self._until else claim
+        is_slice_over = now >= self._since + SLICE_S
+        if holder is not claim and not (is_slice_over and claim.rank < holder.rank):
+            return False
+        others = [other for other in self._waiting if other is not claim]
+        if claim not in self._waiting:
+            return all(claim.rank < other.rank for other in others)
+        return all(_place(claim) <= _place(other) for other in others)
+
+    def _wait(self, claim: Claim, now: float) -> None:
+        if claim not in self._waiting:
+            claim.asked_at = now
+            self._waiting.append(claim)
+        claim.asks_until = now + 2.0 * self.ask_in_s()
+
+    def _stop_waiting(self, claim: Claim) -> None:
+        self._waiting = [other for other in self._waiting if other is not claim]
+
+    @property
+    def block_sockets(self) -> int:
+        """How many fresh sockets may open from a block of ours: one is one port of it."""
+        return self.helper_sockets * (2 if self.fills_whole_blocks else 1)
+
+    def take_ports(self, who: object, count: int, now: float) -> None:
+        """This attempt has sent from `count` ports of our block, the last of them now."""
+        self._blocks[who] = (count, now + REMEMBERED_S)
+
+    def ports_taken(self, now: float) -> int:
+        """How many ports of our block some attempt or other may still hold."""
+        self._blocks = {who: taken for who, taken in self._blocks.items() if taken[1] > now}
+        return sum(count for count, _ in self._blocks.values())
+
+    def may_send(self, host: str, now: float, *, is_signed: bool) -> bool:
+        """Whether one more packet may go to this host; takes it if so.  `is_signed`: there was a
+        sign of the peer that is said to be there."""
+        has_answered = now < self._answered.get(host, now)
+        has_spare = self._all.left(now) > RESERVED
+        if not is_signed and not has_spare:
+            return False
+        if is_signed or not has_answered:
+            allowance = self._allowance(host, now)
+            is_new = allowance is not None and allowance.take(now)
+            if not is_new and not (has_answered and has_spare):
+                return False
+        return self._all.take(now)
+
+    def answered(self, host: str, until: float, now: float) -> None:
+        """Somebody there has proved to be a peer, which counts until that instant."""
+        if host not in self._answered and len(self._answered) >= MOST_HOSTS:
+            self._answered = {h: end for h, end in self._answered.items() if end > now}
+        if host in self._answered or len(self._answered) < MOST_HOSTS:
+            self._answered[host] = until
+
+    def found(self, claim: Claim, host: str) -> None:
+        """A path stands to this host: there is a peer, and it wants our packets."""
+        claim.found()
+        self._hosts.pop(host, None)
+
+    def _allowance(self, host: str, now: float) -> Allowance | None:
+        """None when too many hosts are being counted already."""
+        if host not in self._hosts and len(self._hosts) >= MOST_HOSTS:
+            self._hosts = {h: left for h, left in self._hosts.items() if not left.is_full(now)}
+        if host not in self._hosts and len(self._hosts) < MOST_HOSTS:
+            self._hosts[host] = Allowance(HOST_RATE, HOST_BURST)
+        return self._hosts.get(host)
+
+    def fresh_sockets(
+        self, claim: Claim, count: int, like: int | None = None
+    ) -> tuple[SocketId, ...]:
+        """Ids that nobody has used, of sockets on any port, which are open until its end; a few of
+        them on ports of the parity of `like`, which have not been used for a while."""
+        self._sockets[claim] = count
+        others = [other for other in self._sockets if other is not claim]
+        others.sort(key=lambda other: other.rank)
+        while others and sum(self._sockets.values()) > MOST_SOCKETS:
+            others[-1].must_end = True
+            del self._sockets[others.pop()]
+        if like is not None and count <= MOST_ALIKE:
+            turns = range(self._alike, self._alike + count)
+            self._alike += count
+            return tuple(SocketId(ALIKE_LOW + 2 * (n % ALIKE_PORTS) + like % 2) for n in turns)
+        first = self._last_socket + 1
+        self._last_socket += count
+        return tuple(SocketId(number) for number in range(first, first + count))
+
+
+def _place(claim: Claim) -> tuple[tuple[bool, int], float]:
+    """Among those that wait."""
+    return claim.rank, claim.asked_at

@@ -1,0 +1,211 @@
+"""What a peer and a coordination server say to each other: the messages and their limits.
+
+    peer    REGISTER ----------> server     a card is deposited; the address is not proved yet
+    peer    <--------- CHALLENGE            a token that only this address sees
+    peer    REGISTER, token ---> server     a lease begins
+    both    <--------- INTRODUCE            to both peers at the same instant
+    peer    REFRESH -----------> server     every 20 s; answered by REFRESHED
+
+Their bytes are the business of `wire`.  The messages are facts without behaviour.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+
+from natd.core.base.types import Address, NetworkId, PeerId
+
+TRANSACTION_AT = 3
+TRANSACTION_BYTES = 12
+PREFIX_BYTES = 4
+"""Of a transaction: chosen by the peer for each of its registrations."""
+
+LEASE_ID_BYTES = 8
+SIGNATURE_BYTES = 64
+HAVE_BYTES = 4
+"""Of a peer id: two members of one network that share these would need 2^32 key pairs."""
+
+CARD_LIMIT_BYTES = 1024
+TOKEN_LIMIT_BYTES = 32
+SAMPLES_LIMIT = 3
+"""As many as there are sampling ports."""
+
+OBSERVED_LIMIT = 2
+"""One per address family."""
+
+PORTS_LIMIT = 16
+TEXT_LIMIT_BYTES = 100
+
+REGISTER_MINIMUM_BYTES = 1000
+PADDED_BYTES = 1200
+"""Passes every path that IPv6 promises (1,280 with headers); pays for the largest
+introduction together with a CHALLENGE, or for two usual ones."""
+
+SMALL_BYTES = 64
+"""SAMPLE and REFRESH: at least as long as SAMPLED, REFRESHED and CHALLENGE."""
+
+PROBING_SAMPLE_BYTES = 160
+"""A SAMPLE that wants to be answered from elsewhere, too: pays for four of the longest SAMPLED."""
+
+LOWEST_ASKER_PORT = 1024
+"""Below are services: nobody's NAT maps there, and a SAMPLE's answers are sent to none of them."""
+
+ASK_LIMIT = 256
+"""Entries of `have` in a REFRESH: as many as a network has members, and they fit."""
+
+CONNECT_BYTES = 800
+"""A third of two of the largest introductions."""
+
+REGISTER_LABEL = b"natd/1 register"
+"""Domain of the signature in a REGISTER."""
+
+
+class ChallengeReason(IntEnum):
+    FIRST = 0
+    """The address has not been proved."""
+    MOVED = 1
+    """The lease is known, at another address: register again at once."""
+    UNKNOWN = 2
+    """No such lease (expired, or the server is a new one): register again, not all at once."""
+
+
+class Elsewhere(IntFlag):
+    """How a SAMPLE is answered besides from where it was asked to where it came from."""
+
+    PORT = 1
+    """From another port of the same address."""
+    HOST = 2
+    """From the server's other address."""
+    ASKER_PORT = 4
+    """To another port of the asker's host, which has asked this server nothing."""
+
+
+NOWHERE_ELSE = Elsewhere(0)
+
+
+class ErrorCode(IntEnum):
+    VERSION = 1
+    FULL = 2
+    STALE = 3
+    """A newer card of this peer is registered."""
+    ABSENT = 4
+    """The peer that CONNECT asks for is not registered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    transaction: bytes
+    network: NetworkId
+    peer: PeerId
+    sequence: int
+    card: bytes
+    """Sealed: opaque here and at the server."""
+    token: bytes = b""
+    samples: tuple[Address, ...] = ()
+    have: tuple[bytes, ...] = ()
+    signature: bytes = b""
+    signed: bytes = b""
+    """The bytes that the signature covers; filled in by `decode`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    transaction: bytes
+    reason: ChallengeReason
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    transaction: bytes
+    lease_id: bytes
+    length_s: int
+    observed: Address
+    token: bytes
+    rtt_ms: int
+    members: int
+    """Other peers in the network."""
+    missing: int
+    """Those of them that the question's `have` did not name."""
+    sample_ports: tuple[int, ...]
+    other: Address | None = None
+    """Of the server, in the same family, with the same ports; None when it has but one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Introduce:
+    transaction: bytes
+    you_dial: bool
+    start_in_ms: int
+    peer: PeerId
+    observed: tuple[Address, ...]
+    samples: tuple[Address, ...]
+    card: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    transaction: bytes
+    lease_id: bytes
+    asks: bool = False
+    """Wants to be introduced to the members that `have` does not name."""
+    have: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    transaction: bytes
+    observed: Address
+    members: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    transaction: bytes
+    elsewhere: Elsewhere = NOWHERE_ELSE
+    asker_port: int = 0
+    """With ASKER_PORT: which; else 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    transaction: bytes
+    observed: Address
+    elsewhere: Elsewhere = NOWHERE_ELSE
+    """What else has been sent: the asker must know what can have been lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    transaction: bytes
+    lease_id: bytes
+    peer: PeerId
+    samples: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    transaction: bytes
+    lease_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    transaction: bytes
+    code: int
+    text: str
+
+
+Message = (
+    Register
+    | Challenge
+    | Registered
+    | Introduce
+    | Refresh
+    | Refreshed
+    | Sample
+    | Sampled
+    | Connect
+    | Bye
+    | Error
+)

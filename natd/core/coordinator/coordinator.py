@@ -1,0 +1,398 @@
+"""The coordination server's core: leases for those who proved their address, introductions
+to both sides at the same instant, and nothing else.  It opens no card and relays nothing.
+
+    REGISTER, no token   verify, INTRODUCE to the newcomer and to residents, CHALLENGE
+    REGISTER, token      verify, lease, INTRODUCE to and of the rest, REGISTERED
+    REFRESH              REFRESHED, and more introductions when it asks for them;
+                         from a strange address or with a strange lease: CHALLENGE
+    CONNECT              INTRODUCE to both, or ERROR
+    SAMPLE, STUN Binding where the question came from; on every port.  A SAMPLE may want to be
+                         answered from elsewhere, too, or to another port of the asker's host
+
+Rules that a change must not break:
+
+- No state before the address is proved, not even a counter per sender.
+- Towards an unproved address: no more bytes out than the datagram had.  Towards everyone
+  together: no more than three times as many.  The budget is the single datagram's, so no
+  sequence of datagrams can save up for more.  The one exception is the answer to a STUN
+  Binding request, which any client may send with no attributes, so that any answer is longer:
+  `reflector` bounds it, and a sender gets few of them.
+- Answers about networks that don't exist look like answers about empty ones.
+- Cheap checks come first: length, bucket, token, and the signature last.
+- An introduction leaves to both sides in the same drain: neither NAT then sees the other's
+  packet before its own peer has sent one (see traversal, early-inbound poisoning).
+- Introductions leave before the answer that tells how many there should have been.
+"""
+
+from collections import Counter
+from random import Random
+from typing import NamedTuple
+
+from natd.core.base.types import Address, Datagram, DecodeError, SocketId
+from natd.core.codec import rendezvous_codec, stun
+from natd.core.codec.rendezvous import (
+    LEASE_ID_BYTES,
+    REGISTER_LABEL,
+    REGISTER_MINIMUM_BYTES,
+    Bye,
+    Challenge,
+    ChallengeReason,
+    Connect,
+    Error,
+    ErrorCode,
+    Message,
+    Refresh,
+    Refreshed,
+    Register,
+    Registered,
+    Sample,
+)
+from natd.core.coordinator.admission import AddressTokens, Buckets, TokenKind
+from natd.core.coordinator.introduction import (
+    Budget,
+    Party,
+    introduction,
+    newcomer,
+    party_of,
+    telling,
+    unmet_first,
+)
+from natd.core.coordinator.registry import LEASE_S, Lease, Member, Refusal, Registry, source_of
+from natd.core.coordinator.stun_server import Reflector
+from natd.core.keys.card import verify_signature
+
+SOURCE_RATE, SOURCE_BURST = 128.0, 512.0
+"""Questions a second of one IPv4 address or IPv6 /64 that cost us more than a look-up: a
+carrier's NAT may stand before a thousand peers that all come back after our restart."""
+
+VERIFY_RATE, VERIFY_BURST = 2_000.0, 4_000.0
+"""Signatures of unproved senders, from everyone together: a fifth of a core.  Beyond it they
+are challenged first, and introduced only when their token comes back."""
+
+UNPROVED_RATE, UNPROVED_BURST = 16.0, 64.0
+"""Introductions to one lease that unproved senders may cause."""
+
+INTRODUCED_RATE, INTRODUCED_BURST = 64.0, 512.0
+"""Introductions to one lease that proved senders may cause: a full network, twice."""
+
+LONGER_ANSWER_UNITS = 8.0
+"""What a STUN answer costs that is longer than its question: 16 a second for one source."""
+
+RTT_LIMIT_S = 3.0
+"""A challenge answered later than this was answered to a retransmission."""
+
+
+class _Origin(NamedTuple):
+    """Where and when a datagram came in."""
+
+    address: Address
+    socket: SocketId
+    size_bytes: int
+    now: float
+
+
+class Coordinator:
+    """One coordination server, whatever the number of its sockets.
+
+    `ports` are those that every bound address listens on, the main one first; `hosts` are the
+    bound addresses, `::` and `0.0.0.0` for all of a family.  Sockets are numbered: port 0 of
+    the first address, its port 1, ..., port 0 of the second address, ...; there may be more
+    rows of them than `hosts`.  `secret` has 16 random bytes or more; a new one with every start.
+    """
+
+    def __init__(
+        self,
+        secret: bytes,
+        random: Random,
+        *,
+        ports: tuple[int, ...] = (8080, 8081, 8082, 8083),
+        hosts: tuple[str, ...] = (),
+    ) -> None:
+        self._ports = ports
+        self._random = random
+        self._reflector = Reflector(hosts, ports)
+        self._registry = Registry()
+        self._tokens = AddressTokens(secret)
+        self._sources = Buckets(secret, rate=SOURCE_RATE, burst=SOURCE_BURST)
+        self._verifications = Buckets(secret, rate=VERIFY_RATE, burst=VERIFY_BURST, size=1)
+        self._unproved = Buckets(secret, rate=UNPROVED_RATE, burst=UNPROVED_BURST)
+        self._introduced = Buckets(secret, rate=INTRODUCED_RATE, burst=INTRODUCED_BURST)
+        self._outgoing: list[Datagram] = []
+        self.counts: Counter[str] = Counter()
+        """`registered`, `renewed`, `introduced`, `expired`, `left`, `refused` since the start."""
+        self.dropped: Counter[str] = Counter()
+
+    @property
+    def lease_count(self) -> int:
+        return len(self._registry)
+
+    @property
+    def network_count(self) -> int:
+        return self._registry.network_count
+
+    def receive_datagram(
+        self, data: bytes, address: Address, now: float, port_index: int = 0
+    ) -> None:
+        """Take one datagram that came in on socket number `port_index`."""
+        origin = _Origin(address, SocketId(port_index), len(data), now)
+        if stun.is_stun(data):
+            self._receive_stun(data, origin)
+            return
+        try:
+            message = rendezvous_codec.decode(data)
+        except rendezvous_codec.ForeignVersionError as foreign:
+            self._refuse_version(foreign, origin)
+        except DecodeError:
+            self.dropped["malformed"] += 1
+        else:
+            self._receive_message(message, origin)
+
+    def handle_timer(self, now: float) -> None:
+        self.counts["expired"] += self._registry.expire(now)
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def next_event(self) -> None:
+        """A coordinator tells nothing but its counts."""
+        return
+
+    def get_timer(self) -> float | None:
+        return self._registry.next_expiry()
+
+    def _receive_message(self, message: Message, origin: _Origin) -> None:
+        if origin.socket % len(self._ports) and not isinstance(message, Sample):
+            self.dropped["not for a sampling port"] += 1
+            return
+        match message:
+            case Register():
+                self._receive_register(message, origin)
+            case Refresh():
+                self._receive_refresh(message, origin)
+            case Sample():
+                if self._admit(origin):
+                    self._receive_sample(message, origin)
+            case Connect():
+                self._receive_connect(message, origin)
+            case Bye(_, lease_id):
+                self._receive_bye(lease_id, origin)
+            case _:
+                self.dropped["not a question"] += 1
+
+    # --- registering ---
+
+    def _receive_register(self, register: Register, origin: _Origin) -> None:
+        if origin.size_bytes < REGISTER_MINIMUM_BYTES:
+            self.dropped["not padded"] += 1
+        elif self._admit(origin):
+            proof = self._tokens.check(register.token, origin.address, origin.now)
+            if proof is None:
+                self._challenge_newcomer(register, origin)
+            elif self._is_signed(register):
+                kind, age_s = proof
+                timed = kind is TokenKind.CHALLENGE and age_s <= RTT_LIMIT_S
+                self._grant(register, origin, age_s if timed else None)
+
+    def _challenge_newcomer(self, register: Register, origin: _Origin) -> None:
+        """Introduce at once as far as the padding pays for it; the rest waits for the token."""
+        introduces = self._verifications.take(b"", 1.0, origin.now)
+        if introduces and not self._is_signed(register):
+            return
+        token = self._tokens.issue(TokenKind.CHALLENGE, origin.address, origin.now)
+        answer = rendezvous_codec.encode(
+            Challenge(register.transaction, ChallengeReason.FIRST, token)
+        )
+        budget = Budget(origin.size_bytes, proved=False)
+        budget.spend(len(answer))
+        known = self._registry.member(register.network, register.peer)
+        if not introduces:
+            self.dropped["introductions put off until proved"] += 1
+        elif known is None or register.sequence >= known.sequence:
+            caller = newcomer(register, known, origin.address, origin.socket)
+            others = self._registry.others(register.network, register.peer)
+            unmet, count = unmet_first(others, register.have)
+            self._introduce(caller, unmet[:count], budget, self._unproved, origin.now)
+        self._send(answer, origin.address, origin.socket)
+
+    def _grant(self, register: Register, origin: _Origin, rtt_s: float | None) -> None:
+        lease_id = self._random.randbytes(LEASE_ID_BYTES)
+        lease = self._registry.register(
+            register.network,
+            register.peer,
+            origin.address,
+            lease_id=lease_id,
+            socket=origin.socket,
+            sequence=register.sequence,
+            card=register.card,
+            transaction=register.transaction,
+            rtt_s=rtt_s,
+            now=origin.now,
+        )
+        if isinstance(lease, Refusal):
+            self.counts["refused"] += 1
+            code = ErrorCode.STALE if lease is Refusal.STALE else ErrorCode.FULL
+            self._answer(Error(register.transaction, code, lease.value), origin)
+            return
+        member, is_new = lease.member, lease.lease_id == lease_id
+        member.samples = telling(register.samples, member.observed)
+        self.counts["registered" if is_new else "renewed"] += 1
+        others, unmet_count = unmet_first(
+            self._registry.others(member.network, member.peer), register.have
+        )
+        answer = Registered(
+            register.transaction,
+            lease.lease_id,
+            int(LEASE_S),
+            origin.address,
+            self._tokens.issue(TokenKind.LEASE, origin.address, origin.now),
+            0 if lease.rtt_s is None else max(1, round(lease.rtt_s * 1000)),
+            len(others),
+            unmet_count,
+            self._ports[1:],
+            self._other_address(lease.socket),
+        )
+        # What a newcomer has seen before its address was proved, its residents may not have:
+        # what is left of the budget says it again.
+        wanted = others if is_new else others[:unmet_count]
+        self._introduce_and_answer(lease, wanted, answer, origin)
+
+    def _other_address(self, socket: SocketId) -> Address | None:
+        host = self._reflector.other_host(socket)
+        return None if host is None else Address(host, self._ports[0])
+
+    # --- staying registered ---
+
+    def _receive_refresh(self, refresh: Refresh, origin: _Origin) -> None:
+        lease = self._lease_at(refresh.lease_id, refresh.transaction, origin)
+        if lease is None or (refresh.asks and not self._admit(origin)):
+            return
+        self._registry.renew(lease, origin.now)
+        others, unmet_count = unmet_first(
+            self._registry.others(lease.member.network, lease.member.peer), refresh.have
+        )
+        answer = Refreshed(refresh.transaction, origin.address, len(others), unmet_count)
+        wanted = others[:unmet_count] if refresh.asks else []
+        self._introduce_and_answer(lease, wanted, answer, origin)
+
+    def _receive_connect(self, connect: Connect, origin: _Origin) -> None:
+        if not self._admit(origin):
+            return
+        lease = self._lease_at(connect.lease_id, connect.transaction, origin)
+        if lease is None:
+            return
+        member = lease.member
+        member.samples = telling(connect.samples, member.observed) or member.samples
+        other = self._registry.member(member.network, connect.peer)
+        if other is None or other is member:
+            absent = Error(connect.transaction, ErrorCode.ABSENT, "that peer is not registered")
+            self._answer(absent, origin)
+            return
+        budget = Budget(origin.size_bytes, proved=True)
+        self._introduce(party_of(lease), [other], budget, self._introduced, origin.now)
+
+    def _receive_bye(self, lease_id: bytes, origin: _Origin) -> None:
+        lease = self._registry.lease(lease_id)
+        if lease is None or lease.address != origin.address:
+            self.dropped["strange lease"] += 1
+            return
+        self._registry.release(lease)
+        self.counts["left"] += 1
+
+    def _lease_at(self, lease_id: bytes, transaction: bytes, origin: _Origin) -> Lease | None:
+        """The lease, if the question came from where it was granted; else a challenge."""
+        lease = self._registry.lease(lease_id)
+        if lease is not None and lease.address == origin.address:
+            return lease
+        if self._admit(origin):
+            reason = ChallengeReason.UNKNOWN if lease is None else ChallengeReason.MOVED
+            token = self._tokens.issue(TokenKind.CHALLENGE, origin.address, origin.now)
+            self._answer(Challenge(transaction, reason, token), origin)
+        return None
+
+    # --- introducing ---
+
+    def _introduce_and_answer(
+        self, lease: Lease, others: list[Member], message: Message, origin: _Origin
+    ) -> None:
+        answer = rendezvous_codec.encode(message)
+        budget = Budget(origin.size_bytes, proved=True)
+        if not budget.spend(len(answer)):
+            self.dropped["answer over budget"] += 1
+            return
+        self._introduce(party_of(lease), others, budget, self._introduced, origin.now)
+        self._send(answer, lease.address, lease.socket)
+
+    def _introduce(
+        self, caller: Party, others: list[Member], budget: Budget, buckets: Buckets, now: float
+    ) -> None:
+        """Introduce `caller`, who shall dial, to as many as the budget pays for."""
+        for member in others:
+            lease = member.lease_towards(caller.address)
+            other = party_of(lease)
+            to_caller, to_other = introduction(caller, other)
+            if not budget.spend(len(to_caller), len(to_other)):
+                break
+            if not buckets.take(lease.lease_id, 1.0, now):
+                self.dropped["introductions to one peer"] += 1
+                continue
+            self._send(to_other, other.address, other.socket)
+            self._send(to_caller, caller.address, caller.socket)
+            self.counts["introduced"] += 1
+
+    # --- answering without state ---
+
+    def _receive_sample(self, sample: Sample, origin: _Origin) -> None:
+        """All answers together are not longer than the question."""
+        answers = self._reflector.sampled(sample, origin.address, origin.socket)
+        if sum(len(answer.data) for answer in answers) > origin.size_bytes:
+            self.dropped["answer over budget"] += 1
+        else:
+            self._outgoing += answers
+
+    def _receive_stun(self, data: bytes, origin: _Origin) -> None:
+        try:
+            request = stun.decode(data)
+        except DecodeError:
+            self.dropped["malformed"] += 1
+            return
+        is_request = request.message_class is stun.MessageClass.REQUEST
+        if request.method != stun.BINDING or not is_request:
+            self.dropped["not a question"] += 1
+            return
+        answer = self._reflector.answer(request, len(data), origin.address, origin.socket)
+        units = 1.0 if len(answer.data) <= len(data) else LONGER_ANSWER_UNITS
+        if self._admit(origin, units):
+            self._outgoing.append(answer)
+
+    def _refuse_version(
+        self, foreign: rendezvous_codec.ForeignVersionError, origin: _Origin
+    ) -> None:
+        """Never an ERROR for an ERROR: two servers would keep at it for ever."""
+        self.dropped["foreign version"] += 1
+        if foreign.kind != rendezvous_codec.ERROR_TYPE and self._admit(origin):
+            text = f"this server speaks version {rendezvous_codec.VERSION}"
+            self._answer(Error(foreign.transaction, ErrorCode.VERSION, text), origin)
+
+    def _admit(self, origin: _Origin, units: float = 1.0) -> bool:
+        admitted = self._sources.take(source_of(origin.address).encode(), units, origin.now)
+        if not admitted:
+            self.dropped["too many from one source"] += 1
+        return admitted
+
+    def _is_signed(self, register: Register) -> bool:
+        if verify_signature(register.peer, REGISTER_LABEL, register.signed, register.signature):
+            return True
+        self.dropped["wrong signature"] += 1
+        return False
+
+    def _answer(self, message: Message, origin: _Origin) -> None:
+        """Answer a question, unless the answer is the longer of the two."""
+        data = rendezvous_codec.encode(message)
+        if len(data) > origin.size_bytes:
+            self.dropped["answer over budget"] += 1
+            return
+        self._send(data, origin.address, origin.socket)
+
+    def _send(self, data: bytes, address: Address, socket: SocketId) -> None:
+        self._outgoing.append(Datagram(data, address, None, socket))

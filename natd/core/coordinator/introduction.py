@@ -1,0 +1,129 @@
+"""Two peers told about each other: what each is told, and what it may cost.
+
+    caller    you dial; the other's card, addresses, samples
+    other     the same of the caller
+
+Rules that a change must not break:
+
+- Each side learns only addresses that we have seen the other at ourselves, or other ports of
+  those hosts.
+- The side with the shorter way to us is told to wait for the difference, so that both begin at
+  the same instant.
+- A datagram pays for all that is sent because of it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from natd.core.base.types import Address, PeerId, SocketId
+from natd.core.codec import rendezvous_codec
+from natd.core.codec.rendezvous import HAVE_BYTES, Introduce, Register
+from natd.core.coordinator.registry import Lease, Member
+
+AMPLIFICATION_LIMIT = 3
+"""Bytes out to everyone per byte in: an introduction tells two about each other."""
+
+START_IN_LIMIT_S = 0.5
+"""No pair of peers on Earth differs by more; a lie must not hold the other side up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """One side of an introduction."""
+
+    peer: PeerId
+    card: bytes
+    address: Address
+    socket: SocketId
+    transaction: bytes
+    observed: tuple[Address, ...]
+    samples: tuple[Address, ...]
+    rtt_s: float | None
+
+
+class Budget:
+    """What may be sent because of one datagram."""
+
+    def __init__(self, size_bytes: int, *, proved: bool) -> None:
+        self._total = size_bytes * AMPLIFICATION_LIMIT
+        self._to_sender = self._total if proved else size_bytes
+
+    def spend(self, to_sender_bytes: int, to_others_bytes: int = 0) -> bool:
+        if to_sender_bytes > self._to_sender or to_sender_bytes + to_others_bytes > self._total:
+            return False
+        self._to_sender -= to_sender_bytes
+        self._total -= to_sender_bytes + to_others_bytes
+        return True
+
+
+def party_of(lease: Lease) -> Party:
+    member = lease.member
+    return Party(
+        member.peer,
+        member.card,
+        lease.address,
+        lease.socket,
+        lease.transaction,
+        member.observed,
+        member.samples,
+        lease.rtt_s,
+    )
+
+
+def newcomer(register: Register, known: Member | None, address: Address, socket: SocketId) -> Party:
+    """One that has not proved its address; what is proved of its other family stands."""
+    proved = () if known is None else known.observed
+    other_family = tuple(seen for seen in proved if seen.is_ipv6 != address.is_ipv6)
+    return Party(
+        register.peer,
+        register.card,
+        address,
+        socket,
+        register.transaction,
+        (address, *other_family),
+        telling(register.samples, (address,)),
+        None,
+    )
+
+
+def introduction(caller: Party, other: Party) -> tuple[bytes, bytes]:
+    """What the caller and what the other is told."""
+    later_s = 0.0
+    if caller.rtt_s is not None and other.rtt_s is not None:
+        later_s = (other.rtt_s - caller.rtt_s) / 2
+    return (
+        _told(caller, other, you_dial=True, start_in_s=later_s),
+        _told(other, caller, you_dial=False, start_in_s=-later_s),
+    )
+
+
+def _told(reader: Party, subject: Party, *, you_dial: bool, start_in_s: float) -> bytes:
+    start_in_ms = round(1000 * min(START_IN_LIMIT_S, max(0.0, start_in_s)))
+    return rendezvous_codec.encode(
+        Introduce(
+            reader.transaction,
+            you_dial,
+            start_in_ms,
+            subject.peer,
+            subject.observed,
+            subject.samples,
+            subject.card,
+        )
+    )
+
+
+def unmet_first(others: Iterable[Member], have: Iterable[bytes]) -> tuple[list[Member], int]:
+    """Those that `have` does not name before those that it does, and how many they are."""
+    known = frozenset(have)
+    unmet: list[Member] = []
+    met: list[Member] = []
+    for member in others:
+        (met if member.peer[:HAVE_BYTES] in known else unmet).append(member)
+    return unmet + met, len(unmet)
+
+
+def telling(samples: tuple[Address, ...], observed: tuple[Address, ...]) -> tuple[Address, ...]:
+    """The samples that tell more than what we saw ourselves, and only at the hosts where we
+    saw the peer: nobody else is pointed at."""
+    hosts = {address.host for address in observed}
+    return tuple(sample for sample in samples if sample.host in hosts and sample not in observed)

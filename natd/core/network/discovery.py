@@ -1,0 +1,207 @@
+"""Whom of one network we greet, and whose greetings we look at.
+
+    absent since an earlier run ─► greeted where they were, while no server answers
+    our own link                ─► called out on, rarely (`natd/core/network/multicast.py`)
+    a greeting comes            ─► opened ─► Greeted ─► answered with our own card
+
+Rules:
+- What can be told without a key is told before a card is opened: our own call that comes back,
+  one too many, what is malformed.
+- An answer goes to where the greeting came from, within the budget of an unproved address; it is
+  never longer than the greeting.
+- Anybody who has recorded a greeting can send it again under any address.  So nothing but that
+  answer goes to an address which nothing speaks for: the card's own word, an earlier path, a
+  greeting of ours that went there, a hop that nobody else is on.  Whoever is there has our card by
+  the answer, and checks us.
+- A card that was opened a moment ago costs nothing when it comes again.
+- Neither who is blocked nor who is here already, with no newer card, gets a word.
+"""
+
+from dataclasses import dataclass
+from random import Random
+
+from natd.core.base.timers import earliest
+from natd.core.base.types import Address, Datagram, DecodeError, PeerId, SocketId
+from natd.core.checks.budget import TargetBudget
+from natd.core.checks.candidates import is_private
+from natd.core.keys.card import Card, is_sealed_for
+from natd.core.network.greeting import (
+    Greeting,
+    Greetings,
+    decode_greeting,
+    encode_greeting,
+    network_tag,
+)
+from natd.core.network.multicast import GROUP, GROUP_TTL, LINK_SOCKET, Calls
+from natd.core.network.roster import Roster
+
+MOST_OPENED = 64
+"""Cards that are remembered as opened: of a link, and of those who come back together."""
+
+MOST_GREETED = 512
+GREETED_WITHIN_S = 10.0
+"""No answer takes longer (`checks`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greeted:
+    """Somebody has sent its card straight to us."""
+
+    card: Card
+    sealed: bytes
+    wants_answer: bool
+    is_on_link: bool
+    """Whether it came over a link of ours, on which private addresses mean the same to both."""
+    is_there: bool
+    """Whether something speaks for the peer's being where it seems to come from."""
+
+
+class Greeter:
+    """See the top of this file."""
+
+    def __init__(self, network_key: bytes, budget: TargetBudget, random: Random) -> None:
+        self.tag = network_tag(network_key)
+        self._network_key = network_key
+        self._budget = budget
+        self._absent = Greetings(random)
+        self._calls = Calls(random)
+        self._has_link = False
+        self._opened: dict[bytes, Card] = {}  # sealed -> what it says, oldest first
+        self._greeted: dict[Address, float] = {}  # when greeted, oldest first
+        self._datagrams: list[Datagram] = []
+
+    # --- inputs
+
+    def use_link(self, wanted: bool, now: float) -> None:
+        """Whether there is a link to call out on, and the user wants it."""
+        if wanted != self._has_link:
+            self._has_link = wanted
+            self.call(now)
+
+    def call(self, now: float) -> None:
+        """We have joined, or our link is another one."""
+        if self._has_link:
+            self._calls.start(now)
+        else:
+            self._calls.stop()
+
+    def hurry(self, now: float) -> None:
+        """Our network has changed: whoever is missed is greeted at once, from the new place."""
+        self._absent.hurry(now)
+        self.call(now)
+
+    def expect(self, peer: PeerId, addresses: tuple[Address, ...], now: float) -> None:
+        """One of an earlier run, that was at these addresses."""
+        self._absent.expect(peer, addresses, now)
+
+    def met(self, peer: PeerId) -> None:
+        """Here, or not wanted: no word to it any more."""
+        self._absent.met(peer)
+
+    def open(
+        self,
+        data: bytes,
+        address: Address,
+        socket: SocketId,
+        roster: Roster,
+        our_card: bytes,
+        now: float,
+    ) -> Greeted | None:
+        """What a greeting says, if it is worth an answer; else the roster counts why not."""
+        try:
+            greeting = decode_greeting(data)
+        except DecodeError:
+            roster.dropped["greeting-malformed"] += 1
+            return None
+        if greeting.sealed_card == our_card:
+            roster.dropped["greeting-of-our-own"] += 1
+            return None
+        card = self._open_card(greeting.sealed_card, address, roster, now)
+        if card is None or card.peer in roster.blocked:
+            return None
+        known = roster.peers.get(card.peer)
+        if known is not None and known.is_online and card.sequence <= known.card.sequence:
+            roster.dropped["greeting-of-one-who-is-here"] += 1
+            return None
+        if known is None and not self._absent.may_meet(address.host, now):
+            roster.dropped["greetings-of-strangers"] += 1
+            return None
+        # An answer from the internet is one to a greeting that was sent there.
+        may_answer_call = not greeting.wants_answer and is_private(address.host)
+        answers_call = may_answer_call and self._calls.expects_answers(now)
+        places = () if known is None else known.reach.places
+        return Greeted(
+            card,
+            greeting.sealed_card,
+            greeting.wants_answer,
+            is_on_link=self._has_link and (socket == LINK_SOCKET or answers_call),
+            is_there=address.ip.is_link_local
+            or address.host in {c.address.host for c in card.candidates}
+            or address.host in {place.host for place in places}
+            or self._was_greeted(address, now),
+        )
+
+    def answer(self, our_card: bytes, address: Address, now: float) -> None:
+        """Our card, to whoever has sent theirs."""
+        if self._calls.may_answer(address, now):
+            self._greet(our_card, address, wants_answer=False, now=now)
+
+    def handle_timer(
+        self, our_card: bytes, roster: Roster, is_introduced: bool, now: float
+    ) -> None:
+        """`is_introduced` while a server introduces whoever is there, so that nobody far away
+        need be greeted."""
+        for address in self._absent.due(now):
+            if not is_introduced:
+                self._greet(our_card, address, wants_answer=True, now=now)
+        if self._calls.is_due(now):
+            self._calls.call(now, is_complete=roster.is_complete)
+            data = encode_greeting(Greeting(self.tag, our_card, wants_answer=True))
+            self._datagrams.append(Datagram(data, GROUP, GROUP_TTL))
+
+    # --- outputs
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        datagrams, self._datagrams = self._datagrams, []
+        return datagrams
+
+    def get_timer(self) -> float | None:
+        return earliest(self._absent.get_timer(), self._calls.due_at)
+
+    # --- private
+
+    def _greet(self, our_card: bytes, address: Address, *, wants_answer: bool, now: float) -> None:
+        data = encode_greeting(Greeting(self.tag, our_card, wants_answer))
+        if self._budget.allow_bulk(address, len(data), now, is_card=True):
+            self._datagrams.append(Datagram(data, address))
+            if wants_answer:
+                self._greeted.pop(address, None)
+                self._greeted[address] = now
+                if len(self._greeted) > MOST_GREETED:
+                    del self._greeted[next(iter(self._greeted))]
+
+    def _was_greeted(self, address: Address, now: float) -> bool:
+        at = self._greeted.get(address)
+        return at is not None and now - at <= GREETED_WITHIN_S
+
+    def _open_card(
+        self, sealed: bytes, address: Address, roster: Roster, now: float
+    ) -> Card | None:
+        if (card := self._opened.get(sealed)) is not None:
+            return card
+        if not self._absent.may_look(now):
+            roster.dropped["greetings-too-many"] += 1
+            return None
+        if not is_sealed_for(sealed, self._network_key):
+            roster.dropped["greeting-of-another-key"] += 1
+            return None
+        if not self._absent.may_open(address.host, now):
+            roster.dropped["greetings-too-many"] += 1
+            return None
+        card = roster.open(sealed)
+        if card is None:
+            return None
+        self._opened[sealed] = card
+        if len(self._opened) > MOST_OPENED:
+            del self._opened[next(iter(self._opened))]
+        return card

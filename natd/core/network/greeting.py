@@ -1,0 +1,166 @@
+"""A card sent straight to its reader, with no server in between.
+
+Used where a peer's address is known from before, as after a restart while every server is dead.
+The card is sealed and signed as ever, so the way it came by gives it no other meaning.
+
+    0x06 | version 1 | flags | 4 network tag | sealed card | padding
+                        bit 0: an answer is wanted
+
+Rules:
+- A greeting that wants an answer is padded to the size of the largest card, so that an answer
+  to a forged source is never longer than what caused it.
+- The network tag only finds the key to try; a card that does not open causes no packet.
+- Who is connected is not greeted any more, and says nothing by a greeting with the card that we
+  have: it is a recorded one.
+- Who was lost is greeted as well: if it was started again it does not know our checks any more,
+  and has no other way to learn where we are.
+- In an open network everybody knows the tag and can seal a card.  Opening one costs up to half a
+  millisecond, so no more are opened than `OPENED_RATE` a second, and of one host a part of those.
+  What is sealed with another key costs next to nothing and leaves room for what is not.
+"""
+
+import struct
+from dataclasses import dataclass
+from hashlib import blake2s
+from random import Random
+
+from natd.core.base.timers import Allowance, Shares, backed_off, earliest, jittered
+from natd.core.base.types import Address, DecodeError, PeerId
+from natd.core.keys.card import SEALED_CARD_LIMIT_BYTES
+
+MAGIC = 0x06
+VERSION = 1
+TAG_AT = 3
+NETWORK_TAG_BYTES = 4
+PADDED_BYTES = 9 + SEALED_CARD_LIMIT_BYTES
+
+FIRST_S = 0.5
+"""A server that lives has introduced us by then, and nothing need be greeted."""
+
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 60.0
+JITTER = 0.2
+
+OPENED_RATE, OPENED_BURST = 32.0, 64.0
+"""Cards a second, and at once: where a whole network comes back to a dead server, the rest is
+greeted again a second later."""
+
+STRANGERS_RATE, STRANGERS_BURST = 4.0, 16.0
+"""Whoever greets has mostly been met before, and a stranger costs a handshake."""
+
+LOOKED_AT_RATE, LOOKED_AT_BURST = 1_024.0, 1_024.0
+"""Whether they are sealed with our key at all: 23 us each, so 2 % of a core."""
+
+OPENED_OF_HOST_RATE, OPENED_OF_HOST_BURST = 8.0, 32.0
+STRANGERS_OF_HOST_RATE, STRANGERS_OF_HOST_BURST = 1.0, 8.0
+"""Of one host: a household behind one address, that comes back at once."""
+
+MOST_HOSTS = 256
+"""Those heard from in the last seconds; more than a link has."""
+
+_HEAD = struct.Struct(">BBB4sH")
+_WANTS_ANSWER = 0x01
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a greeting says."""
+
+    network_tag: bytes
+    sealed_card: bytes
+    wants_answer: bool
+
+
+def network_tag(network_key: bytes) -> bytes:
+    """4 bytes by which members find their network; tells others nothing."""
+    return blake2s(network_key, digest_size=NETWORK_TAG_BYTES, person=b"greeting").digest()
+
+
+def encode_greeting(greeting: Greeting) -> bytes:
+    flags = _WANTS_ANSWER if greeting.wants_answer else 0
+    size = len(greeting.sealed_card)
+    data = _HEAD.pack(MAGIC, VERSION, flags, greeting.network_tag, size) + greeting.sealed_card
+    return data.ljust(PADDED_BYTES, b"\x00") if greeting.wants_answer else data
+
+
+def decode_greeting(data: bytes) -> Greeting:
+    """DecodeError for anything that `encode_greeting` does not make."""
+    if len(data) < _HEAD.size:
+        raise DecodeError("a greeting is longer")
+    magic, version, flags, tag, size = _HEAD.unpack_from(data)
+    sealed = data[_HEAD.size : _HEAD.size + size]
+    if magic != MAGIC or version != VERSION or flags & ~_WANTS_ANSWER:
+        raise DecodeError("not a greeting of this version")
+    if len(sealed) != size or size > SEALED_CARD_LIMIT_BYTES:
+        raise DecodeError("a greeting with less card than it says")
+    wants_answer = bool(flags)
+    if len(data) != (PADDED_BYTES if wants_answer else _HEAD.size + size):
+        raise DecodeError("a greeting of another length")
+    if data[_HEAD.size + size :].strip(b"\x00"):
+        raise DecodeError("a greeting padded with something")
+    return Greeting(tag, sealed, wants_answer)
+
+
+@dataclass(slots=True)
+class _Absent:
+    addresses: tuple[Address, ...]
+    attempt: int
+    due_at: float
+
+    def turn(self) -> list[Address]:
+        """One address of each host: its ports take turns, for a host has one budget."""
+        of_host: dict[str, list[Address]] = {}
+        for address in self.addresses:
+            of_host.setdefault(address.host, []).append(address)
+        return [ports[self.attempt % len(ports)] for ports in of_host.values()]
+
+
+class Greetings:
+    """When to greet whom of those known from before."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._absent: dict[PeerId, _Absent] = {}
+        self._openings = Allowance(OPENED_RATE, OPENED_BURST)
+        self._strangers = Allowance(STRANGERS_RATE, STRANGERS_BURST)
+        self._looks = Allowance(LOOKED_AT_RATE, LOOKED_AT_BURST)
+        self._openings_of = Shares(OPENED_OF_HOST_RATE, OPENED_OF_HOST_BURST, MOST_HOSTS)
+        self._strangers_of = Shares(STRANGERS_OF_HOST_RATE, STRANGERS_OF_HOST_BURST, MOST_HOSTS)
+
+    def may_look(self, now: float) -> bool:
+        """Whether it may be found out that one more card is sealed with our key."""
+        return self._looks.take(now)
+
+    def may_open(self, host: str, now: float) -> bool:
+        """Whether one more card from this host may be opened; takes it if so."""
+        return self._openings_of.take(host, now) and self._openings.take(now)
+
+    def may_meet(self, host: str, now: float) -> bool:
+        """The same for being met by someone we have never heard of."""
+        return self._strangers_of.take(host, now) and self._strangers.take(now)
+
+    def expect(self, peer: PeerId, addresses: tuple[Address, ...], now: float) -> None:
+        if addresses:
+            self._absent[peer] = _Absent(addresses, 0, now + FIRST_S)
+
+    def met(self, peer: PeerId) -> None:
+        self._absent.pop(peer, None)
+
+    def hurry(self, now: float) -> None:
+        """Our network has changed: whoever is still missed is greeted now."""
+        for absent in self._absent.values():
+            absent.attempt, absent.due_at = 0, now
+
+    def due(self, now: float) -> list[Address]:
+        """The addresses to greet at this instant; each peer's next turn is set."""
+        addresses: list[Address] = []
+        for absent in self._absent.values():
+            if absent.due_at <= now:
+                addresses += absent.turn()
+                wait_s = backed_off(absent.attempt, FIRST_WAIT_S, LONGEST_WAIT_S)
+                absent.attempt += 1
+                absent.due_at = now + jittered(wait_s, JITTER, self._random)
+        return addresses
+
+    def get_timer(self) -> float | None:
+        return earliest(*(absent.due_at for absent in self._absent.values()))

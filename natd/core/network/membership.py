@@ -1,0 +1,436 @@
+"""One network that we are a member of: its servers, its peers, and our card there.
+
+Rules:
+- A card counts if the roster takes it and it belongs to whom the server says; whatever else a
+  server says about a peer is a hint.
+- Only the peer that an input was for is drained, and only its timer is looked at again, so an
+  idle network of many costs nothing.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
+from random import Random
+
+from natd.core.base import events
+from natd.core.base.routes import GREETING, Routed, Unrouted
+from natd.core.base.surroundings import Surroundings
+from natd.core.base.timers import earliest
+from natd.core.base.types import Address, Datagram, NetworkId, PeerId, SocketId
+from natd.core.base.verdict import judge_servers
+from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
+from natd.core.chat.conversation import IntroduceArrived, SeekArrived
+from natd.core.checks.budget import TargetBudget
+from natd.core.codec.frames import CardFrame, Frame
+from natd.core.keys.card import Card, Identity
+from natd.core.keys.keyring import TagAdded, TagDropped
+from natd.core.keys.secrets import network_id
+from natd.core.nat.model import NatModel
+from natd.core.network.announcement import Announcement
+from natd.core.network.discovery import Greeter
+from natd.core.network.own_card import Profile
+from natd.core.network.peer_introduction import Mutual, as_news
+from natd.core.network.roster import NetworkSettings, Roster
+from natd.core.network.routing import SocketFor, routing_of
+from natd.core.peer.events import NewerCard, PeerEvent
+from natd.core.peer.peer import Peer
+from natd.core.peer.presence import PeerView
+from natd.core.peer.reach_events import PeerSawUs
+from natd.core.punch.reported_addresses import Source
+from natd.core.registration.events import Introduced
+from natd.core.registration.registration import Registration
+from natd.core.registration.servers import (
+    OurAddressMoved,
+    ServerReport,
+    Servers,
+    ServersSilent,
+    SocketSampled,
+    SomebodyAbsent,
+    SomebodyIntroduced,
+)
+from natd.core.session.sessions import RouteAdded, RouteDropped
+
+MembershipEvent = events.Event | Routed | Unrouted | SocketFor
+
+
+class Membership:
+    """See the top of this file."""
+
+    def __init__(
+        self,
+        settings: NetworkSettings,
+        identity: Identity,
+        nat: NatModel,
+        budget: TargetBudget,
+        random: Random,
+        *,
+        card_sequence: int,
+        now: float,
+    ) -> None:
+        self.network: NetworkId = network_id(settings.key)
+        self._identity = identity
+        self._nat = nat
+        self._turns, self._pace = budget.turns, budget.turns.pace
+        self._profile = Profile(
+            identity, settings.key, settings.nick, random, sequence=card_sequence, now=now
+        )
+        self._profile.set_nat(nat.report())  # known already where another network was joined first
+        self._announcement = Announcement()
+        self._servers = Servers(self.network, identity, nat, random, now)
+        self._roster = Roster(settings, identity, budget, random)
+        self._peers = self._roster.peers
+        self.dropped = self._roster.dropped
+        self._greeter = Greeter(settings.key, budget, random)
+        self._mutual = Mutual(random)
+        self._mapped: tuple[Address, ...] = ()  # where the router maps our port
+        self._datagrams: list[Datagram] = []
+        self._events: deque[MembershipEvent] = deque([Routed(GREETING + self._greeter.tag, None)])
+
+    # --- commands
+
+    def set_nick(self, nick: str, now: float) -> None:
+        if self._profile.set_nick(nick):
+            self._announcement.hurry(now)
+
+    def set_local_addresses(self, addresses: tuple[str, ...], port: int, now: float) -> None:
+        """Our interfaces have changed (or are known for the first time)."""
+        if not self._profile.set_addresses(addresses, port):
+            return
+        self._servers.network_changed(self._profile.sealed, self._profile.sequence, now)
+        self._drain_servers(now)
+        self._greeter.hurry(now)
+        for peer in tuple(self._peers.values()):
+            peer.say(CardFrame(self._profile.sealed), now)
+            peer.retry(now)
+            self.drain_peer(peer, now)
+
+    def use_link(self, wanted: bool, now: float) -> None:
+        """Whether to call out for members on our own link."""
+        self._greeter.use_link(wanted, now)
+
+    def set_mapped(self, addresses: tuple[Address, ...], now: float) -> None:
+        """The router maps our port to these; an address more is worth another introduction."""
+        self._mapped = addresses
+        if not self._profile.set_mapped(addresses):
+            return
+        self._tell_card(now)
+        if addresses:
+            self.retry(None, now)
+
+    def set_servers(self, servers: Iterable[Address], now: float) -> None:
+        """Register with exactly these."""
+        self._servers.use(servers, self._profile.sealed, self._profile.sequence, now)
+        self._drain_servers(now)
+
+    def remember_peer(
+        self, sealed_card: bytes, last_good: tuple[Address, ...], now: float
+    ) -> PeerId | None:
+        """A peer of an earlier run; None if its card is of no use any more."""
+        peer = self._roster.remember(sealed_card, self._profile.prekeys)
+        if peer is None:
+            return None
+        self._events += self._roster.changes()
+        peer.reach.remember(last_good)
+        if last_good:
+            self._roster.keep(peer.card.peer)
+        if peer.card.peer in self._roster.blocked:
+            peer.block(now)
+        else:
+            peer.reach.allow_escalation()
+            self._greeter.expect(peer.card.peer, peer.reach.places, now)
+        self.drain_peer(peer, now)
+        return peer.card.peer
+
+    def keep_peer(self, peer: PeerId) -> None:
+        """A message is for this peer: its place is not given to another."""
+        self._roster.keep(peer)
+
+    def block(self, peer: PeerId, blocked: bool, now: float) -> None:
+        if blocked:
+            self._roster.blocked.add(peer)
+            self._greeter.met(peer)
+        else:
+            self._roster.blocked.discard(peer)
+        if (known := self._peers.get(peer)) is not None:
+            if blocked:
+                known.block(now)
+            else:
+                known.unblock(self._profile.prekeys, now)
+            self.drain_peer(known, now)
+
+    def retry(self, peer: PeerId | None, now: float) -> None:
+        for each in tuple(self._peers.values()):
+            if peer is None or each.card.peer == peer:
+                each.retry(now)
+                self.drain_peer(each, now)
+
+    def use_socket(self, peer: Peer, socket: SocketId, now: float) -> None:
+        peer.use_socket(socket, now)
+        self.drain_peer(peer, now)
+
+    def stop(self, now: float) -> None:
+        """Say goodbye to everybody."""
+        for peer in self._peers.values():
+            peer.say_bye(now)
+            self.drain_peer(peer, now)
+        self._servers.stop(now)
+        self._drain_servers(now)
+
+    def peer(self, peer: PeerId) -> Peer | None:
+        """The peer of this id, if we ever met it; whoever acts on it calls `drain_peer`."""
+        return self._peers.get(peer)
+
+    def receive_rendezvous(
+        self,
+        registration: Registration,
+        data: bytes,
+        address: Address,
+        socket: SocketId,
+        now: float,
+    ) -> None:
+        self._servers.receive_datagram(registration, data, address, socket, now)
+        self._drain_servers(now)
+
+    def receive_greeting(self, data: bytes, address: Address, socket: SocketId, now: float) -> None:
+        """A card that came straight from its owner, who is where it came from."""
+        ours = self._profile.sealed
+        greeted = self._greeter.open(data, address, socket, self._roster, ours, now)
+        peer = None if greeted is None else self._take_card(greeted.card, greeted.sealed, now)
+        if greeted is None or peer is None:
+            return
+        if greeted.wants_answer:
+            self._greeter.answer(ours, address, now)
+            self._datagrams += self._greeter.datagrams_to_send()
+        peer.set_surroundings(self._surroundings(), now)
+        if not greeted.is_there:
+            self.drain_peer(peer, now)
+            return
+        we_dial = self._identity.peer < greeted.card.peer
+        if greeted.is_on_link:
+            peer.found_on_link(address, we_dial=we_dial, now=now)
+        else:
+            peer.introduced((address,), we_dial=we_dial, start_in_s=0.0, now=now)
+        self.drain_peer(peer, now)
+
+    def observed_changed(self, now: float) -> None:
+        """Our picture of our own side has changed: attempts that run may use it."""
+        report = self._nat.report()
+        hurries = self._profile.is_urgent(report)
+        if self._profile.set_nat(report):
+            self._announcement.changed(now, hurries=hurries)
+        self._tell_surroundings(now)
+
+    def handle_timer(self, now: float) -> None:
+        if self._profile.handle_timer(now):
+            for peer in tuple(self._peers.values()):
+                peer.use_prekeys(self._profile.prekeys)
+                self.drain_peer(peer, now)
+            self._announcement.hurry(now)
+        if self._announcement.take_due(now):
+            self._profile.refresh()
+            self._tell_card(now)
+        self._greeter.handle_timer(
+            self._profile.sealed, self._roster, self._servers.is_registered, now
+        )
+        self._datagrams += self._greeter.datagrams_to_send()
+        self._say(self._mutual.look_around(self._peers.values(), now), now)
+        if not self._turns.is_free(now):
+            self._nat.filters.put_off(now)
+        self._servers.handle_timer(now)
+        self._drain_servers(now)
+        for peer in self._roster.due(now):
+            peer.handle_timer(now)
+            self.drain_peer(peer, now)
+
+    # --- outputs
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        datagrams, self._datagrams = self._datagrams, []
+        return datagrams
+
+    def next_event(self) -> MembershipEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        return earliest(
+            self._announcement.due_at,
+            self._profile.get_timer(),
+            self._greeter.get_timer(),
+            self._mutual.get_timer(),
+            self._servers.get_timer(),
+            self._roster.get_timer(),
+        )
+
+    def servers(self) -> tuple[ServerReport, ...]:
+        return self._servers.reports()
+
+    def peers(self, now: float) -> tuple[PeerView, ...]:
+        return tuple(peer.view(now) for peer in self._peers.values())
+
+    @property
+    def card_sequence(self) -> int:
+        """Of our newest card here: whoever joins again must begin above it."""
+        return self._profile.sequence
+
+    @property
+    def sockets(self) -> frozenset[SocketId]:
+        """The sockets besides the main one that some peer or server is spoken to from."""
+        return self._servers.sockets | self._roster.sockets
+
+    # --- private: servers
+
+    def _tell_surroundings(self, now: float) -> None:
+        surroundings = self._surroundings()
+        for peer in tuple(self._peers.values()):
+            peer.set_surroundings(surroundings, now)
+            self.drain_peer(peer, now)
+
+    def _surroundings(self) -> Surroundings:
+        found = self._servers.surroundings()
+        works = found.udp_works or any(peer.is_online for peer in self._peers.values())
+        return replace(found, mapped=self._mapped, udp_works=works)
+
+    def _drain_servers(self, now: float) -> None:
+        datagrams = self._servers.datagrams_to_send()
+        self._pace.checked(now, len(datagrams))
+        self._datagrams += datagrams
+        while (event := self._servers.next_event()) is not None:
+            match event:
+                case SomebodyIntroduced(server, introduced):
+                    if not self._introduce(introduced, f"by {server}", server, now):
+                        self._servers.suspect(server, now)
+                        self._drain_servers(now)
+                case SomebodyAbsent(server, absent):
+                    if absent in self._peers:
+                        self._peers[absent].absent(server, now)
+                        self.drain_peer(self._peers[absent], now)
+                case ServersSilent(lost):
+                    verdict = judge_servers(udp_works=self._surroundings().udp_works)
+                    self._mutual.left_alone(self._peers.values(), now)
+                    somebody_is_here = any(peer.is_online for peer in self._peers.values())
+                    reason = lost.reason if somebody_is_here else f"{lost.reason}: {verdict.text}"
+                    self._events.append(replace(lost, reason=reason, code=verdict.code))
+                    self._tell_surroundings(now)
+                case events.ServerAnswered() | events.ServerLost():
+                    self._events.append(event)
+                    self._tell_surroundings(now)
+                case SocketSampled(socket, observed, poisoned):
+                    for peer in tuple(self._peers.values()):
+                        peer.sampled(socket, observed, poisoned=poisoned, now=now)
+                        self.drain_peer(peer, now)
+                case OurAddressMoved():
+                    self.retry(None, now)
+                case _:
+                    self._events.append(event)
+
+    def _tell_card(self, now: float) -> None:
+        self._servers.renew_card(self._profile.sealed, self._profile.sequence, now)
+        self._drain_servers(now)
+        hard = self._announcement.take_help() and self._nat.report().may_be_hard
+        for peer in tuple(self._peers.values()):
+            if not peer.is_online:
+                self._announcement.missed(peer.card.peer)
+            peer.say(CardFrame(self._profile.sealed), now)
+            self.drain_peer(peer, now)
+            if hard and peer.reach.is_trying(now):
+                self._ask_introduction(peer, (), now)
+
+    # --- private: peers
+
+    def _introduce(self, introduced: Introduced, by: str, source: Source, now: float) -> bool:
+        """Somebody tells us of a peer.  False if that card is of nobody, or of somebody else."""
+        if introduced.peer in self._roster.blocked:
+            self.dropped["introduction-of-a-blocked-peer"] += 1
+            return True
+        card = self._roster.open(introduced.sealed_card)
+        if card is None or card.peer != introduced.peer:
+            self.dropped["introduction-of-another-card"] += 1
+            return False
+        peer = self._take_card(card, introduced.sealed_card, now)
+        if peer is None:
+            return True
+        peer.set_surroundings(self._surroundings(), now)
+        peer.introduced(
+            tuple(dict.fromkeys((*introduced.samples, *introduced.observed))),
+            we_dial=introduced.we_dial,
+            start_in_s=introduced.start_in_s,
+            now=now,
+            by=by,
+            source=source,
+        )
+        self.drain_peer(peer, now)
+        return True
+
+    def _say(self, words: Iterable[tuple[Peer, Frame]], now: float) -> None:
+        for peer, frame in words:
+            peer.say(frame, now)
+            self.drain_peer(peer, now)
+
+    def _take_card(self, card: Card, sealed: bytes, now: float) -> Peer | None:
+        if self._roster.is_full and card.peer not in self._peers:
+            leaving = self._roster.give_way(now)
+            if leaving is not None:
+                self.drain_peer(leaving, now)
+                self._roster.forget(leaving)
+                self._greeter.met(leaving.card.peer)
+                self._announcement.take_missed(leaving.card.peer)
+        peer = self._roster.take(card, sealed, self._profile.prekeys)
+        self._events += self._roster.changes()
+        return peer
+
+    def _ask_introduction(self, peer: Peer, samples: tuple[Address, ...], now: float) -> None:
+        if self._pace.may_check(now):
+            self._servers.connect(peer.card.peer, samples, now)
+        self._drain_servers(now)
+
+    def drain_peer(self, peer: Peer, now: float) -> None:
+        """Take over what a peer has to say; called after every input to it."""
+        while (event := peer.next_event()) is not None:
+            self._take_peer_event(peer, event, now)
+        self._datagrams += peer.datagrams_to_send()
+        self._roster.note(peer)
+
+    def _take_peer_event(self, peer: Peer, event: PeerEvent, now: float) -> None:
+        match event:
+            case TagAdded() | TagDropped() | RouteAdded() | RouteDropped():
+                self._events.append(routing_of(peer, event))
+            case NewerCard(sealed):
+                card = self._roster.open(sealed)
+                if card is not None and card.peer == peer.card.peer:
+                    self._take_card(card, sealed, now)
+            case PeerSawUs(socket, place, observed):
+                self._servers.observe_by_peer(socket, place, observed, now)
+                self._drain_servers(now)
+            case SampleWanted(socket):
+                if self._pace.may_check(now):
+                    self._servers.sample(socket, now)
+                self._drain_servers(now)
+            case IntroductionWanted(samples):
+                self._ask_introduction(peer, samples, now)
+                everybody, has_server = self._peers.values(), self._servers.is_registered
+                self._say(
+                    self._mutual.missed(peer.card.peer, everybody, has_server=has_server, now=now),
+                    now,
+                )
+            case FreshSocketWanted(is_alike):
+                self._events.append(SocketFor(peer, is_alike))
+            case SeekArrived(seek):
+                self._say(self._mutual.introductions(peer, seek, self._peers, now), now)
+            case IntroduceArrived(introduce):
+                if self._mutual.may_be_introduced(peer.card.peer, now):
+                    self._introduce(as_news(introduce), f"by {peer.card.nick}", peer.card.peer, now)
+            case events.PeerConnected():
+                self._greeter.met(peer.card.peer)
+                self._roster.keep(peer.card.peer)
+                has_server = self._servers.is_registered
+                self._mutual.connected(peer.card.peer, has_server=has_server, now=now)
+                peer.reach.allow_escalation()
+                self._events.append(event)
+                if self._announcement.take_missed(peer.card.peer):
+                    peer.say(CardFrame(self._profile.sealed), now)
+            case events.PeerDisconnected():
+                if peer.is_lost:
+                    self._greeter.expect(peer.card.peer, peer.reach.places, now)
+                self._events.append(event)
+            case _:
+                self._events.append(event)

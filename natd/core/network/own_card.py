@@ -1,0 +1,168 @@
+"""Our own card in one network, as it changes: prekeys, addresses, NAT report.
+
+Rules:
+- A fresh prekey at each start and each hour; the one before it stays usable for two hours, so
+  that an introduction that is under way still finds its secrets, and is then gone for good.
+- Each change makes a new card with the next sequence number, which never goes back: it begins
+  above every number of an earlier run.
+"""
+
+from random import Random
+
+from natd.core.base.timers import earliest
+from natd.core.base.types import SURE, Address, Candidate, CandidateKind, NatReport
+from natd.core.checks.candidates import local_candidates
+from natd.core.keys.card import Card, Identity, seal_card
+from natd.core.keys.secrets import Prekey
+
+PREKEY_LIFETIME_S = 3600.0
+PREKEY_GRACE_S = 7200.0
+"""From its making: an hour in cards, and one more for those who still hold the old card."""
+
+PREKEY_BYTES = 32
+
+LOAD_RATIO, LOAD_NEWS_PER_S = 2.0, 16.0
+"""In the time of an introduction others take one or two ports at less than that, which every guess
+is wide enough for; and what is measured wavers, for our own flows are part of it."""
+
+
+class Profile:
+    """What we tell others about ourselves, and the keys behind it."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        network_key: bytes,
+        nick: str,
+        random: Random,
+        *,
+        sequence: int,
+        now: float,
+    ) -> None:
+        """`random` makes prekeys: nothing less than the system's will do for a daemon."""
+        self._random = random
+        self._identity = identity
+        self._network_key = network_key
+        self._nick = nick
+        self._candidates: tuple[Candidate, ...] = ()
+        self._mapped: tuple[Candidate, ...] = ()
+        self._nat = self._newest_nat = NatReport()
+        self._prekey = self._fresh_prekey()
+        self._rotate_at = now + PREKEY_LIFETIME_S
+        self._previous: tuple[Prekey, float] | None = None  # with the instant of its end
+        self.sequence = sequence
+        self.sealed = self._seal()
+
+    # --- inputs
+
+    def set_nick(self, nick: str) -> bool:
+        """True if there is a new card."""
+        if nick == self._nick:
+            return False
+        self._nick = nick
+        return self._renew()
+
+    def set_addresses(self, addresses: tuple[str, ...], port: int) -> bool:
+        candidates = local_candidates(addresses, port)
+        if candidates == self._candidates:
+            return False
+        self._candidates = candidates
+        return self._renew()
+
+    def set_mapped(self, addresses: tuple[Address, ...]) -> bool:
+        mapped = tuple(Candidate(CandidateKind.MAPPED, address) for address in addresses)
+        if mapped == self._mapped:
+            return False
+        self._mapped = mapped
+        return self._renew()
+
+    def is_urgent(self, report: NatReport) -> bool:
+        """Whether peers that try to reach us would act otherwise if they knew of this report."""
+        concerns_them = report.may_be_hard or self._nat.is_hard
+        return concerns_them and _what_is_acted_upon(self._nat) != _what_is_acted_upon(report)
+
+    def set_nat(self, report: NatReport) -> bool:
+        """A report that differs in how sure it is is no news, unless others act upon that."""
+        self._newest_nat = report
+        if _what_counts(self._nat) == _what_counts(report) and not _is_busier(self._nat, report):
+            return False
+        return self._renew()
+
+    def refresh(self) -> None:
+        """Before a new card is told: it may as well tell what was no news by itself."""
+        if self._nat != self._newest_nat:
+            self._renew()
+
+    def handle_timer(self, now: float) -> bool:
+        """Rotate what is due; True if there is a new card."""
+        if self._previous is not None and self._previous[1] <= now:
+            self._previous = None
+        if self._rotate_at > now:
+            return False
+        self._previous = (self._prekey, self._rotate_at - PREKEY_LIFETIME_S + PREKEY_GRACE_S)
+        self._prekey = self._fresh_prekey()
+        self._rotate_at = now + PREKEY_LIFETIME_S
+        return self._renew()
+
+    # --- outputs
+
+    def get_timer(self) -> float | None:
+        return earliest(self._rotate_at, None if self._previous is None else self._previous[1])
+
+    @property
+    def nat(self) -> NatReport:
+        """What our newest card says of our NAT."""
+        return self._nat
+
+    @property
+    def prekeys(self) -> tuple[Prekey, ...]:
+        """The live ones, newest last."""
+        return ((self._previous[0],) if self._previous is not None else ()) + (self._prekey,)
+
+    # --- private
+
+    def _fresh_prekey(self) -> Prekey:
+        return Prekey(self._random.randbytes(PREKEY_BYTES))
+
+    def _renew(self) -> bool:
+        self._nat = self._newest_nat
+        self.sequence += 1
+        self.sealed = self._seal()
+        return True
+
+    def _seal(self) -> bytes:
+        card = Card(
+            peer=self._identity.peer,
+            static_public=self._identity.static_public,
+            prekey_public=self._prekey.public,
+            sequence=self.sequence,
+            nick=self._nick,
+            candidates=self._candidates + self._mapped,
+            nat=self._nat,
+        )
+        return seal_card(card, self._identity, self._network_key)
+
+
+def _what_counts(report: NatReport) -> tuple[object, ...]:
+    is_sure_of_filtering = report.filtering_confidence >= SURE
+    return (*_what_is_acted_upon(report), report.filtering, is_sure_of_filtering)
+
+
+def _is_busier(told: NatReport, report: NatReport) -> bool:
+    """Whether others take twice as many ports as we have told, or half as many: a guess that is
+    centred on the one misses the other."""
+    less, more = sorted((told.load_per_s, report.load_per_s))
+    return more - less >= LOAD_NEWS_PER_S and more >= LOAD_RATIO * less
+
+
+def _what_is_acted_upon(report: NatReport) -> tuple[object, ...]:
+    return (
+        report.mapping,
+        report.allocation,
+        report.stride,
+        report.low,
+        report.high,
+        report.keeps_parity,
+        report.may_be_hard,
+        report.allocation_confidence >= SURE,
+    )

@@ -1,0 +1,217 @@
+"""Introductions by a mutual peer, where no server gives them: signalling, and nothing else.
+
+    A ──Seek──► C      whom you are connected with and I am not
+    A ◄─Introduce── C ──Introduce─► B      each other's card, and where C sees it, at one instant
+
+What a server would do for A and B is done by C, which has a session with both; what it says is
+worth no more than what a server says.  C passes cards on and never a message.
+
+Rules:
+- A server that answers is asked first.  Mutual peers are asked where there is none, and for
+  whoever is still missed one round of attempts later: a server may have died a moment ago, and
+  the other may be registered elsewhere.
+- At most `ASKED_AT_ONCE` mutual peers are asked for the same peer, by lot: among many members
+  nobody is asked by all.
+- A mutual peer introduces to each other only those that it is connected with; the same two once
+  a second, and for one that asks no more than its allowance.  Nobody asks for more than that.
+- The side with the shorter way to the mutual peer waits for the difference, so that both begin
+  at the same instant.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from random import Random
+
+from natd.core.base.timers import Allowance, earliest
+from natd.core.base.types import PeerId
+from natd.core.codec.frames import (
+    HAVE_PREFIX_BYTES,
+    OTHERS_LIMIT,
+    START_IN_LIMIT_MS,
+    Introduce,
+    Seek,
+)
+from natd.core.peer.peer import Peer
+from natd.core.registration.events import Introduced
+
+ASKED_AT_ONCE = 3
+"""One that is asked may be as lost as we are; three hardly ever."""
+
+SETTLE_S = 0.1
+"""Sessions come in rows, and who has just come need not be asked for."""
+
+STILL_MISSED_S = (0.5, 60.0)
+"""Missed again after the first and before the second: an attempt had its round, and failed."""
+
+INTRODUCED_AT_ONCE = 64
+"""Of all that a mutual peer is connected with, by lot: whoever is met may know the rest."""
+
+SEEKS_RATE, SEEKS_BURST = 1.0, 8.0
+"""Of one peer: a round of attempts for each of a few missed ones, and a look around."""
+
+INTRODUCTIONS_RATE, INTRODUCTIONS_BURST = 16.0, 128.0
+"""A second and at once, that we take and that we give: each costs a card to be opened, up to two
+milliseconds, and checks."""
+
+TOLD_RATE, TOLD_BURST = 4.0, float(INTRODUCED_AT_ONCE)
+"""Of those that we take, from one peer: who tells of more than it may leaves room for others."""
+
+PAIR_AGAIN_S = 1.0
+"""Both look for each other in the same moment, and one introduction serves the two."""
+
+MOST_MISSED = 256
+
+
+class Mutual:
+    """Whom to ask, and whom to introduce, in one network."""
+
+    def __init__(self, random: Random) -> None:
+        self.dropped: Counter[str] = Counter()
+        self._random = random
+        self._missed_at: dict[PeerId, float] = {}  # oldest first
+        self._newly_met: set[PeerId] = set()  # who has not been asked for the others
+        self._look_around_at: float | None = None  # None: nobody is to be asked
+        self._seeks: dict[PeerId, Allowance] = {}
+        self._asking = Allowance(SEEKS_RATE, SEEKS_BURST)
+        self._given = Allowance(INTRODUCTIONS_RATE, INTRODUCTIONS_BURST)
+        self._taken = Allowance(INTRODUCTIONS_RATE, INTRODUCTIONS_BURST)
+        self._told_by: dict[PeerId, Allowance] = {}
+        self._pairs: dict[frozenset[PeerId], float] = {}  # when introduced, oldest first
+
+    # --- as one who seeks
+
+    def missed(
+        self, peer: PeerId, peers: Iterable[Peer], *, has_server: bool, now: float
+    ) -> list[tuple[Peer, Seek]]:
+        """An attempt to reach `peer` begins: what is to be said to whom."""
+        soonest_s, latest_s = STILL_MISSED_S
+        since_s = now - self._missed_at.get(peer, -latest_s)
+        if since_s >= latest_s:
+            self._missed_at.pop(peer, None)
+            self._missed_at[peer] = now
+            if len(self._missed_at) > MOST_MISSED:
+                del self._missed_at[next(iter(self._missed_at))]
+        if has_server and not soonest_s <= since_s < latest_s:
+            return []
+        able = [other for other in peers if other.is_online and other.card.peer != peer]
+        if not able or not self._asking.take(now):
+            return []
+        asked = self._random.sample(able, min(ASKED_AT_ONCE, len(able)))
+        return [(other, Seek(peer)) for other in asked]
+
+    def connected(self, peer: PeerId, *, has_server: bool, now: float) -> None:
+        """A session with this one stands: without a server it is asked whom else it knows."""
+        self._missed_at.pop(peer, None)
+        if not has_server:
+            self._newly_met.add(peer)
+            self._look_around_at = earliest(self._look_around_at, now + SETTLE_S)
+
+    def left_alone(self, peers: Iterable[Peer], now: float) -> None:
+        """No server answers any more: whoever is here may know those that are not."""
+        self._newly_met.update(peer.card.peer for peer in peers if peer.is_online)
+        if self._newly_met:
+            self._look_around_at = earliest(self._look_around_at, now + SETTLE_S)
+
+    def look_around(self, peers: Iterable[Peer], now: float) -> list[tuple[Peer, Seek]]:
+        """What is to be said at this instant to those who have just come, or were here when the
+        last server was lost."""
+        if self._look_around_at is None or self._look_around_at > now:
+            return []
+        self._look_around_at = None
+        here = [peer for peer in peers if peer.is_online]
+        seek = Seek(None, tuple(peer.card.peer[:HAVE_PREFIX_BYTES] for peer in here))
+        asked = [(peer, seek) for peer in here if peer.card.peer in self._newly_met]
+        self._newly_met.clear()
+        return asked
+
+    # --- as the mutual peer
+
+    def introductions(
+        self, seeker: Peer, seek: Seek, peers: dict[PeerId, Peer], now: float
+    ) -> list[tuple[Peer, Introduce]]:
+        """What is to be said to whom because of a `Seek`."""
+        allowance = self._seeks.setdefault(seeker.card.peer, Allowance(SEEKS_RATE, SEEKS_BURST))
+        if not allowance.take(now):
+            self.dropped["seeks-too-many"] += 1
+            return []
+        have = frozenset(seek.have)
+        if seek.peer is not None:
+            wanted = peers.get(PeerId(seek.peer))
+            others = [] if wanted is None else [wanted]
+        else:
+            others = [p for p in peers.values() if p.card.peer[:HAVE_PREFIX_BYTES] not in have]
+        others = [other for other in others if other.is_online and other is not seeker]
+        if len(others) > INTRODUCED_AT_ONCE:
+            others = self._random.sample(others, INTRODUCED_AT_ONCE)
+        told: list[tuple[Peer, Introduce]] = []
+        for other in others:
+            if self._may_introduce(seeker, other, now):
+                told += _introduction(seeker, other)
+        return told
+
+    # --- as one who is introduced
+
+    def may_be_introduced(self, by: PeerId, now: float) -> bool:
+        """Whether one more introduction by this peer is looked at; takes it if so."""
+        told = self._told_by.setdefault(by, Allowance(TOLD_RATE, TOLD_BURST))
+        if told.take(now) and self._taken.take(now):
+            return True
+        self.dropped["introductions-too-many"] += 1
+        return False
+
+    # --- outputs
+
+    def get_timer(self) -> float | None:
+        return self._look_around_at
+
+    # --- private
+
+    def _may_introduce(self, one: Peer, other: Peer, now: float) -> bool:
+        while self._pairs and now - next(iter(self._pairs.values())) >= PAIR_AGAIN_S:
+            del self._pairs[next(iter(self._pairs))]
+        pair = frozenset((one.card.peer, other.card.peer))
+        if pair in self._pairs or not self._given.take(now):
+            self.dropped["introductions-not-given"] += 1
+            return False
+        self._pairs[pair] = now
+        return True
+
+
+def as_news(introduce: Introduce) -> Introduced:
+    """What a mutual peer says, as a server would have said it."""
+    observed = () if introduce.observed is None else (introduce.observed,)
+    return Introduced(
+        PeerId(introduce.peer),
+        introduce.sealed,
+        (*observed, *introduce.others),
+        (),
+        introduce.you_dial,
+        introduce.start_in_ms / 1000,
+    )
+
+
+def _introduction(caller: Peer, other: Peer) -> list[tuple[Peer, Introduce]]:
+    """The one who asked dials."""
+    later_ms = round(500 * (_rtt_s(other) - _rtt_s(caller)))
+    return [
+        (caller, _told(other, you_dial=True, start_in_ms=later_ms)),
+        (other, _told(caller, you_dial=False, start_in_ms=-later_ms)),
+    ]
+
+
+def _told(subject: Peer, *, you_dial: bool, start_in_ms: int) -> Introduce:
+    # A scope is a name of our own machine's, and nothing to anybody else.
+    places = [address for address in subject.reach.places if "%" not in address.host]
+    return Introduce(
+        subject.card.peer,
+        subject.sealed_card,
+        next(iter(places), None),
+        you_dial,
+        min(START_IN_LIMIT_MS, max(0, start_in_ms)),
+        tuple(places[1 : 1 + OTHERS_LIMIT]),
+    )
+
+
+def _rtt_s(peer: Peer) -> float:
+    path = peer.reach.path
+    return 0.0 if path is None or path.rtt_s is None else path.rtt_s

@@ -1,0 +1,200 @@
+"""The members of one network: a card and a peer for each, and who of them is not wanted.
+
+    sealed card ─► open ─► take ─► Peer
+                    │       └── older than ours, or one too many: nobody
+                    └── not made with the network's key, or our own: no card
+
+Rules:
+- A card counts if it opens under the network key and is not older than the one we have.
+- A peer once reached stays for as long as we are a member: whoever is gone may come back.
+- In an open network anybody can make up members.  So when all places are taken, one that was never
+  reached gives way to one that introduces itself at this moment: the oldest, those first that
+  never gave a sign.  Never one for whom a message waits, or of whom that is not known.
+- Ports are guessed at for those known from before, and where a secret keeps strangers out.
+"""
+
+from collections import Counter, deque
+from dataclasses import dataclass
+from random import Random
+
+from natd.core.base import events
+from natd.core.base.routes import CHECK, Routed, Unrouted
+from natd.core.base.timers import Allowance, Timetable
+from natd.core.base.types import DecodeError, NetworkId, PeerId, SocketId
+from natd.core.checks.budget import TargetBudget
+from natd.core.keys.card import Card, Identity, open_card
+from natd.core.keys.secrets import Prekey, network_id, network_key
+from natd.core.peer.peer import Peer
+
+PEERS_LIMIT = 256
+
+GIVING_WAY_RATE, GIVING_WAY_BURST = 1.0, 32.0
+"""Places a second, and at once, that change hands when all are taken: each costs rows on the disk,
+and whoever gets one is to have minutes in which it may be reached."""
+
+RosterEvent = events.PeerMet | events.PeerForgotten | Routed | Unrouted
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """What the user chose for a network."""
+
+    name: str
+    key: bytes
+    """The network key (`secrets.network_key`)."""
+    nick: str
+
+
+class Roster:
+    """See the top of this file."""
+
+    def __init__(
+        self, settings: NetworkSettings, identity: Identity, budget: TargetBudget, random: Random
+    ) -> None:
+        self.dropped: Counter[str] = Counter()
+        self.peers: dict[PeerId, Peer] = {}
+        self.blocked: set[PeerId] = set()
+        self._network: NetworkId = network_id(settings.key)
+        self._settings = settings
+        self._identity = identity
+        self._budget = budget
+        self._random = random
+        self._has_secret = settings.key != network_key(settings.name, b"")
+        self._kept: set[PeerId] = set()  # those that never give way
+        self._giving_way = Allowance(GIVING_WAY_RATE, GIVING_WAY_BURST)
+        self._timers: Timetable[Peer] = Timetable()
+        self._sockets: dict[Peer, frozenset[SocketId]] = {}  # of those that need any
+        self._changes: deque[RosterEvent] = deque()
+
+    # --- inputs
+
+    def open(self, sealed: bytes) -> Card | None:
+        """The card, if it was made with this network's key by somebody else."""
+        try:
+            card = open_card(sealed, self._settings.key)
+        except DecodeError:
+            self.dropped["card-does-not-open"] += 1
+            return None
+        if card.peer == self._identity.peer:
+            self.dropped["card-is-our-own"] += 1
+            return None
+        return card
+
+    def take(self, card: Card, sealed: bytes, prekeys: tuple[Prekey, ...]) -> Peer | None:
+        """The peer that this card is of; None if the card is older than the one we have.
+
+        `prekeys` are ours, newest last.
+        """
+        peer = self.peers.get(card.peer)
+        first_contact = peer is None
+        if peer is None:
+            if self.is_full:
+                self.dropped["network-is-full"] += 1
+                return None
+            peer = self.add(card, prekeys)
+            if self._has_secret:
+                peer.reach.allow_escalation()
+        elif card.sequence < peer.card.sequence:
+            self.dropped["card-is-older"] += 1
+            return None
+        elif card.sequence == peer.card.sequence:
+            return peer
+        else:
+            peer.update_card(card, prekeys)
+        peer.sealed_card = sealed
+        self._changes.append(
+            events.PeerMet(self._network, card.peer, card.nick, sealed, first_contact)
+        )
+        return peer
+
+    def remember(self, sealed: bytes, prekeys: tuple[Prekey, ...]) -> Peer | None:
+        """A peer of an earlier run; None if its card is of no use any more."""
+        card = self.open(sealed)
+        if card is None or card.peer in self.peers or self.is_full:
+            return None
+        peer = self.add(card, prekeys)
+        peer.sealed_card = sealed
+        return peer
+
+    def add(self, card: Card, prekeys: tuple[Prekey, ...]) -> Peer:
+        """One more; the caller has looked whether there is room."""
+        peer = Peer(
+            self._network,
+            self._settings.key,
+            card,
+            self._identity,
+            self._settings.nick,
+            self._budget,
+            self._random,
+        )
+        self.peers[card.peer] = peer
+        self._changes.append(Routed(CHECK + peer.reach.transaction_prefix, peer))
+        peer.use_prekeys(prekeys)
+        return peer
+
+    def keep(self, peer: PeerId) -> None:
+        """It was reached once, or a message is for it: it never gives way to another."""
+        if peer in self.peers:
+            self._kept.add(peer)
+
+    def give_way(self, now: float) -> Peer | None:
+        """One that was never reached makes room; None where everybody stays.  The owner drains it
+        once more."""
+        free = [
+            peer
+            for known, peer in self.peers.items()
+            if known not in self._kept and known not in self.blocked and peer.is_unheld
+        ]
+        if not free or not self._giving_way.take(now):
+            return None
+        leaving = min(free, key=lambda peer: peer.reach.heard_at is not None)
+        leaving.block(now)
+        return leaving
+
+    def forget(self, peer: Peer) -> None:
+        """It has given way, and was drained."""
+        del self.peers[peer.card.peer]
+        self._timers.set(peer, None)
+        self._sockets.pop(peer, None)
+        self._changes.append(Unrouted(CHECK + peer.reach.transaction_prefix))
+        self._changes.append(events.PeerForgotten(self._network, peer.card.peer))
+
+    def note(self, peer: Peer) -> None:
+        """Something was said to this peer: its timer and its sockets may be others."""
+        if self.peers.get(peer.card.peer) is not peer:
+            return
+        self._timers.set(peer, peer.get_timer())
+        if sockets := peer.reach.sockets:
+            self._sockets[peer] = sockets
+        else:
+            self._sockets.pop(peer, None)
+
+    def due(self, now: float) -> list[Peer]:
+        """Whose timers are due; each counts as fired."""
+        return self._timers.due(now)
+
+    # --- outputs
+
+    def changes(self) -> list[RosterEvent]:
+        """Since the last call."""
+        changes = list(self._changes)
+        self._changes.clear()
+        return changes
+
+    def get_timer(self) -> float | None:
+        return self._timers.get_timer()
+
+    @property
+    def sockets(self) -> frozenset[SocketId]:
+        """The sockets besides the main one that some peer needs."""
+        return frozenset().union(*self._sockets.values())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether we know anybody, and every member that we know, and want, is connected."""
+        wanted = [peer for known, peer in self.peers.items() if known not in self.blocked]
+        return bool(wanted) and all(peer.is_online for peer in wanted)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.peers) >= PEERS_LIMIT

@@ -1,0 +1,409 @@
+"""What is done for the path in use beside asking whether it lives: lessons and replacements.
+
+    lesson        a spare flow, silent for longer and longer (`keepalive`)
+    replacement   a spare flow that takes the path's place before its mapping ends (`mapping_age`);
+                  the peer is told, and the old one is watched until it has ended; where none
+                  opens by itself the owner may open many, and the peer is asked to guess one
+
+Rules:
+- One spare flow at a time; a replacement does not wait for a lesson.
+- Nothing of this is urgent: without an answer it is put off, and the path in use stays as it is.
+- Whoever watches a mapping sends through it only to ask for a later answer: anything sent makes
+  a mapping anew where ports are kept, and then it never seems to end.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from random import Random
+
+from natd.core.base.timers import backed_off, earliest
+from natd.core.base.types import MAIN_SOCKET, Address, Datagram, PathKind, SocketId
+from natd.core.base.wishes import SampleWanted
+from natd.core.checks.checks import (
+    AGREED_RANGE,
+    ANSWER_AFTER,
+    GUESS_US,
+    WAS_SILENT,
+    Answered,
+    Checks,
+)
+from natd.core.checks.checks import LATE_S as ANSWER_LATE_S
+from natd.core.codec import stun
+from natd.core.paths.events import SuccessorWanted
+from natd.core.paths.keepalive import FIRST_S, Keepalive
+from natd.core.paths.mapping_age import SURVIVED_S, MappingAge
+from natd.core.paths.path import Path
+from natd.core.paths.requests_of_peer import seconds
+from natd.core.paths.spare_flow import SpareFlow
+
+IDLE_S = 5.0
+"""A mapping that ended after a longer silence than this did so for the silence."""
+
+BROKEN_S = 20.0
+"""How long after a break what is found differs because of it."""
+
+WATCH_S = 8
+"""For how long a watched mapping is silent at a time: the error of the age that is learned."""
+
+NOMINATE_S = (0.0, 0.3, 1.0)
+"""When the peer is told that another path is in use.  It also follows our data, and the old path
+lives on for a while."""
+
+OVERLAP_S = 15.0
+"""For how long the old path still takes what comes: the peer follows within `NOMINATE_S`."""
+
+RETRY_S, LONGEST_RETRY_S = 3.0, 60.0
+TELL_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """This path is to be used from here on."""
+
+    address: Address
+    socket: SocketId
+    rtt_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """Nothing more is expected of this path."""
+
+    address: Address
+    socket: SocketId
+
+
+UpkeepEvent = Replaced | Retired | SampleWanted | SuccessorWanted
+
+
+@dataclass(slots=True)
+class _Old:
+    """A path that was replaced: kept for a while, and perhaps watched until its mapping ends."""
+
+    key: tuple[Address, SocketId]
+    born: float
+    until: float
+    asked_at: float | None = None  # None: it is only kept
+
+    @property
+    def at(self) -> float:
+        return self.until if self.asked_at is None else self.asked_at + WATCH_S + ANSWER_LATE_S
+
+
+class Upkeep:
+    """See the top of this file."""
+
+    def __init__(self, checks: Checks, random: Random) -> None:
+        self._checks = checks
+        self._random = random
+        self._path: Path | None = None  # None: there is none to care for
+        self._keepalive: Keepalive | None = None  # None: there was no path yet
+        self._of: tuple[str, PathKind] | None = None  # what that is about
+        self._age = MappingAge()
+        self._born: dict[SocketId, float] = {}  # when their mappings were made, at the latest
+        # How the peer sees each of our sockets, from where it was when it told so.
+        self._mapped: dict[SocketId, tuple[Address, Address]] = {}
+        self._broken = (float("-inf"), 0.0)  # when the path was, and after what silence
+        self._spare: SpareFlow | None = None  # None: no lesson, no replacement
+        self._is_lesson = False
+        self._asked_at: float | None = None  # None: no lesson's answer is awaited
+        self._sought_at: float | None = None  # None: nobody guesses a successor
+        self._renew_after = 0.0
+        self._failures = 0
+        self._old: list[_Old] = []
+        self._nominate: list[float] = []
+        self._told_at = float("-inf")
+        self._to_tell: int | None = None  # None: no gap is to be explained
+        self._datagrams: list[Datagram] = []
+        self._events: deque[UpkeepEvent] = deque()
+
+    # --- inputs
+
+    def use(self, path: Path, now: float) -> None:
+        """This path is in use from here on."""
+        before, self._path = self._path, path
+        if before is None or before.address != path.address:
+            if self._is_lesson and self._keepalive is not None:
+                self._keepalive.put_off(now)
+            self._drop_spare()
+        if self._of != (path.address.host, path.kind):
+            self._of = (path.address.host, path.kind)
+            self._keepalive = Keepalive(now)
+        self._born.setdefault(path.socket, now)
+        self._sought_at = None
+        kept = {MAIN_SOCKET, path.socket, *self.sockets}
+        self._mapped = {s: seen for s, seen in self._mapped.items() if s in kept}
+        self._born = {s: born for s, born in self._born.items() if s in kept}
+        self._old = [old for old in self._old if old.key != path.key]
+        is_there = before is not None and before.address == path.address
+        if is_there and before is not path and now - self._broken[0] <= BROKEN_S:
+            self.missed_by_peer(self._broken[1], now)  # only another mapping of ours leads there
+
+    def drop(self) -> None:
+        """There is no path any more."""
+        self._path = self._sought_at = None
+        self._old.clear()
+        self._nominate.clear()
+        self._drop_spare()
+
+    def check_answered(self, answered: Answered, quiet_s: float, now: float) -> bool:
+        """Whether the answered check was one of ours; `quiet_s`: how long the peer was not heard
+        before."""
+        key = (answered.address, answered.socket)
+        if self._path is not None and key == self._path.key:
+            self._take_mapped(answered, quiet_s, now)
+        if answered.rtt_s >= WATCH_S - 1.0:
+            for old in self._old:
+                if old.key == key and old.asked_at is not None:
+                    self._go_on_watching(old, now)
+                    return True
+        spare = self._spare
+        if self._sought_at is not None and self._is_successor(answered):
+            self._replace(answered.socket, self._sought_at, answered.rtt_s, now)
+            return True
+        if spare is None or not spare.answered(answered):
+            return False
+        if self._asked_at is not None:
+            self._take_lesson(answered.rtt_s, now)
+        elif self._is_lesson:
+            self._ask_silence(spare, now)
+        else:
+            self._replace(spare.socket, spare.begun_at, answered.rtt_s, now)
+        return True
+
+    def sampled(self, socket: SocketId, observed: Address, now: float) -> None:
+        if self._spare is not None and self._spare.socket == socket:
+            self._spare.sampled(observed.port, now)
+
+    def seek(self, now: float, *, is_new: bool) -> None:
+        """Many flows to the peer are being opened; the one that it guesses is the successor.
+        `is_new`: none of them is older."""
+        if self._path is not None:
+            if is_new or self._sought_at is None:
+                self._sought_at = now
+            self._ask(self._path.key, (GUESS_US, b""), now)
+
+    def missed_by_peer(self, quiet_s: float, now: float) -> None:
+        """Nothing of the peer's came through until we sent something: our mapping had ended,
+        after a silence of `quiet_s`."""
+        path = self._path
+        if path is None:
+            return
+        if quiet_s >= IDLE_S:
+            self._forget_lesson(now, is_certain=True)
+        elif path.kind not in (PathKind.LAN, PathKind.IPV6):
+            self._age.busy_mapping_ended()
+        self._born[path.socket] = now
+
+    def found_dead(self, quiet_s: float, now: float) -> None:
+        """The path in use no longer answered, after a silence of `quiet_s`."""
+        self._broken = (now, quiet_s)
+        self._sought_at = None  # what is found from here on is not what was opened for that
+        if quiet_s >= IDLE_S:
+            self._forget_lesson(now, is_certain=False)
+
+    def heard_at_last(self, quiet_s: float, now: float) -> None:
+        """The peer's own sending ended a gap: its mapping had ended, and it can't know, unless
+        it was ours that came back as another one.  A check tells the two apart."""
+        if self._path is not None and now - self._told_at >= TELL_EVERY_S:
+            self._told_at = now
+            self._to_tell = min(int(quiet_s), 0xFFFF)
+            self._datagrams.append(self._checks.request(*self._path.key, now))
+
+    def handle_timer(self, now: float) -> None:
+        if self._path is None:
+            return
+        self._drive_spare(now)
+        self._drive_old(now)
+        while self._nominate and self._nominate[0] <= now:
+            self._nominate.pop(0)
+            self._ask(self._path.key, (stun.USE_CANDIDATE, b""), now)
+        if self._path.probing_since is None:
+            self._begin(now)
+
+    # --- outputs
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        datagrams, self._datagrams = self._datagrams, []
+        return datagrams
+
+    def next_event(self) -> UpkeepEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        if self._path is None:
+            return None
+        return earliest(
+            None if self._spare is None else self._spare.get_timer(),
+            None if self._asked_at is None else self._answer_due_at(),
+            *(old.at for old in self._old),
+            self._nominate[0] if self._nominate else None,
+            *(() if self._path.probing_since is not None else self._begins_at()),
+        )
+
+    @property
+    def keepalive_s(self) -> float:
+        return FIRST_S if self._keepalive is None else self._keepalive.wait_s
+
+    @property
+    def sockets(self) -> frozenset[SocketId]:
+        spare = () if self._spare is None else (self._spare.socket,)
+        return frozenset((*spare, *(old.key[1] for old in self._old)))
+
+    # --- private: the spare flow
+
+    def _renew_at(self) -> float | None:
+        path, after_s = self._path, self._age.renew_after_s
+        if path is None or after_s is None or path.kind in (PathKind.LAN, PathKind.IPV6):
+            return None
+        return max(self._born[path.socket] + after_s, self._renew_after)
+
+    def _begins_at(self) -> tuple[float | None, float | None]:
+        """When a replacement, and when a lesson is due."""
+        renew_at = self._renew_at() if self._spare is None or self._is_lesson else None
+        lesson_at = None if self._keepalive is None else self._keepalive.begin_at
+        # A spare flow that ends of age teaches nothing about silence.
+        can_learn = self._spare is None and self._age.age_s is None
+        return renew_at, lesson_at if can_learn else None
+
+    def _begin(self, now: float) -> None:
+        renew_at, lesson_at = self._begins_at()
+        if renew_at is not None and renew_at <= now:
+            self._drop_spare()
+            self._open_spare(now, is_lesson=False)
+        elif lesson_at is not None and lesson_at <= now:
+            self._open_spare(now, is_lesson=True)
+
+    def _open_spare(self, now: float, *, is_lesson: bool) -> None:
+        path = self._path
+        assert path is not None
+        port = self._random.randrange(*AGREED_RANGE)
+        self._spare = SpareFlow(SocketId(port), port, path.key, path.rtt_s, now)
+        self._is_lesson = is_lesson
+        self._drive_spare(now)
+
+    def _drive_spare(self, now: float) -> None:
+        spare = self._spare
+        if spare is None:
+            return
+        self._datagrams += spare.due(self._checks, now)
+        if spare.take_sample_wish():
+            self._events.append(SampleWanted(spare.socket))
+        if self._asked_at is not None and self._answer_due_at() <= now:
+            assert self._keepalive is not None
+            self._keepalive.missed(now)
+            self._drop_spare()
+        elif spare.failed:
+            self._fail(now)
+
+    def _fail(self, now: float) -> None:
+        """The spare flow can't be opened, as where the peer can't know its port."""
+        if self._is_lesson and self._keepalive is not None:
+            self._keepalive.put_off(now)
+        else:
+            self._renew_after = now + backed_off(self._failures, RETRY_S, LONGEST_RETRY_S)
+            self._events.append(SuccessorWanted(self._failures))
+            self._failures += 1
+        self._drop_spare()
+
+    def _drop_spare(self) -> None:
+        self._spare = self._asked_at = None
+        self._is_lesson = False
+
+    # --- private: lessons
+
+    def _forget_lesson(self, now: float, *, is_certain: bool) -> None:
+        if self._keepalive is not None:
+            self._keepalive.gone(now, is_certain=is_certain)
+            if self._is_lesson:
+                self._drop_spare()
+
+    def _ask_silence(self, spare: SpareFlow, now: float) -> None:
+        assert self._keepalive is not None
+        silence_s = self._keepalive.silence_s
+        if silence_s is None:
+            self._drop_spare()
+            return
+        self._asked_at = now
+        self._ask((spare.address, spare.socket), (ANSWER_AFTER, seconds(silence_s)), now)
+
+    def _answer_due_at(self) -> float:
+        silence_s = None if self._keepalive is None else self._keepalive.silence_s
+        assert self._asked_at is not None
+        return self._asked_at + (silence_s or 0) + ANSWER_LATE_S
+
+    def _take_lesson(self, took_s: float, now: float) -> None:
+        keepalive, spare = self._keepalive, self._spare
+        assert keepalive is not None
+        assert spare is not None
+        silence_s = keepalive.silence_s
+        if silence_s is None or took_s < silence_s - 1.0:
+            return
+        keepalive.answered(now)
+        self._ask_silence(spare, now)
+
+    # --- private: replacements
+
+    def _take_mapped(self, answered: Answered, quiet_s: float, now: float) -> None:
+        """The peer says how it sees the path in use: another port is another mapping."""
+        mapped, to_tell = answered.mapped, self._to_tell
+        if mapped is None:
+            return
+        self._to_tell = None
+        there, before = self._mapped.get(answered.socket, (answered.address, mapped))
+        self._mapped[answered.socket] = (answered.address, mapped)
+        broken_at, broken_quiet_s = self._broken
+        if mapped.host != before.host:
+            self._keepalive = Keepalive(now)
+            self._drop_spare()
+        elif mapped != before and there == answered.address:
+            self.missed_by_peer(quiet_s, now)
+        elif mapped != before and now - broken_at <= BROKEN_S:
+            # Elsewhere it may have another port for that reason alone, but not after a break.
+            self.missed_by_peer(broken_quiet_s, now)
+        elif to_tell is not None and self._path is not None:
+            self._ask(self._path.key, (WAS_SILENT, seconds(to_tell)), now)
+
+    def _is_successor(self, answered: Answered) -> bool:
+        """Whether a flow that the peer has guessed has answered."""
+        is_there = self._path is not None and answered.address == self._path.address
+        return is_there and not answered.is_delayed and answered.socket not in self._born
+
+    def _replace(self, socket: SocketId, born: float, rtt_s: float, now: float) -> None:
+        old = self._path
+        assert old is not None
+        retired = _Old(old.key, self._born.get(old.socket, now), until=now + OVERLAP_S)
+        if self._age.is_to_be_watched and all(other.asked_at is None for other in self._old):
+            self._ask_old(retired, now)
+        self._old.append(retired)
+        self._age.renewed()
+        self._failures = 0
+        self._born[socket] = born
+        self._renew_after = now + RETRY_S
+        self._nominate = [now + wait_s for wait_s in NOMINATE_S]
+        self._drop_spare()
+        self._events.append(Replaced(old.address, socket, rtt_s))
+
+    def _ask_old(self, old: _Old, now: float) -> None:
+        old.asked_at = now
+        self._ask(old.key, (ANSWER_AFTER, seconds(WATCH_S)), now)
+
+    def _go_on_watching(self, old: _Old, now: float) -> None:
+        if now - old.born >= SURVIVED_S:
+            self._age.survived()
+            self._retire(old)
+        else:
+            self._ask_old(old, now)
+
+    def _drive_old(self, now: float) -> None:
+        for old in [old for old in self._old if old.at <= now]:
+            if old.asked_at is not None:
+                self._age.ended(old.asked_at - old.born)
+            self._retire(old)
+
+    def _retire(self, old: _Old) -> None:
+        self._old.remove(old)
+        self._events.append(Retired(*old.key))
+
+    def _ask(self, key: tuple[Address, SocketId], asks: tuple[int, bytes], now: float) -> None:
+        self._datagrams.append(self._checks.request(*key, now, asks=asks))

@@ -1,0 +1,210 @@
+"""One path to a peer: an address of theirs and a socket of ours, and whether it still works.
+
+    quiet ──(silence for as long as its keepalive, or data unanswered)──► probing ──► over
+      ▲                                                                     │
+      └───────── anything authentic heard on it; an answer, once in doubt ──┘
+
+Rules:
+- Anything authentic that is heard on a path proves it; checks fill in where data is silent.
+- A path in doubt is proved by an answer alone: that we hear the peer is not that it hears us.
+- The ladder of probes is dense at first, as in QUIC, and stretched where the round trip is long:
+  before two round trips no silence means anything.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from random import Random
+
+from natd.core.base.timers import jittered
+from natd.core.base.types import Address, PathKind, PathReport, SocketId
+
+KEEPALIVE_S = 15.0
+"""RFC 8445, section 11, and shorter than the 30 s that the stingiest common NATs keep a flow."""
+
+KEEPALIVE_JITTER = 0.1
+STANDBY_S = 25.0
+"""Short of those 30 s, jitter and a repetition included: a standby is warm or it is none."""
+
+BUSY_CHECK_S = 1.5
+"""While somebody says something every few seconds, silence is filled with checks: whose NAT has
+forgotten its mapping can't be told by anybody else, and mends it by sending anything."""
+
+YOUNG_S = 2.0
+CONFIRM_AFTER_S = 3.0
+"""Linux keeps a flow for 120 s instead of 30 only if it is still used 2 s after its start: who
+has heard nothing on it since then sends a check."""
+
+LEAST_PATIENCE_S = 0.25
+PATIENCE_ROUND_TRIPS = 2.5
+"""Unanswered data is suspicious after that: QUIC's own probe comes after two round trips."""
+
+DOUBT_ROUND_TRIPS = 2.0
+LEAST_DOUBT_S = 0.15
+"""A check that is not answered for so long is probably lost: any other path that has been heard
+since is the better one, and it costs nothing to come back."""
+
+PROBE_LADDER_S = (0.0, 0.2, 0.4, 0.6, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0)
+"""Instants of the checks on a path in doubt, where a round trip is no longer than
+`LADDER_ROUND_TRIP_S`."""
+
+LADDER_ROUND_TRIP_S = 0.3
+SUSPECT_AFTER_PROBES = 3
+LOST_AFTER_S = 14.0
+
+STANDBY_LADDER_S = (0.0, 1.0, 2.5)
+STANDBY_LOST_AFTER_S = 4.0
+"""Nothing hangs on a standby, so it is asked less often, and given up sooner."""
+
+GAP_ROUND_TRIPS = 1.25
+"""A probe that is not answered by then, when the peer's own packet comes, was not let through."""
+
+BETTER_RTT_S = 0.005
+BETTER_RTT_SHARE = 0.1
+BETTER_RTT_SAMPLES = 3
+BETTER_RTT_AFTER_S = 5.0
+"""One quick answer is chance."""
+
+FRESH_S = 5.0
+"""A path at rest may have died unnoticed: no NAT need keep it open without keepalives."""
+
+_RANK = {kind: rank for rank, kind in enumerate(PathKind)}
+
+
+@dataclass(slots=True, eq=False)
+class Path:
+    """See the top of this file."""
+
+    address: Address
+    socket: SocketId
+    kind: PathKind
+    technique: str
+    rtt_s: float
+    since: float
+    heard_at: float
+    keepalive_at: float
+    samples: int = 1
+    """How many round trips were timed."""
+    retired: bool = False
+    """Whether another path has taken its place before its mapping would end."""
+    awaiting_since: float | None = None  # None: nothing that we sent asks for an answer
+    probing_since: float | None = None  # None: quiet
+    probes: int = 0
+
+    @property
+    def key(self) -> tuple[Address, SocketId]:
+        return self.address, self.socket
+
+    @property
+    def rank(self) -> int:
+        """0 for the best kind."""
+        return _RANK[self.kind]
+
+    @property
+    def suspected(self) -> bool:
+        return self.probing_since is not None and self.probes > SUSPECT_AFTER_PROBES
+
+    @property
+    def doubt_s(self) -> float:
+        """How long the answer to a probe takes at most, if none is lost."""
+        return max(LEAST_DOUBT_S, DOUBT_ROUND_TRIPS * self.rtt_s)
+
+    @property
+    def quiet_s(self) -> float:
+        """How long it had been silent before it was found broken; 0 while it is not."""
+        return 0.0 if self.probing_since is None else self.probing_since - self.heard_at
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is asked of it that has not been answered."""
+        return self.probing_since is None and self.awaiting_since is None
+
+    def is_fit(self, now: float) -> bool:
+        """Whether it would work if it were taken into use at this moment."""
+        return self.probing_since is None and now - self.heard_at <= FRESH_S
+
+    def is_in_doubt(self, now: float) -> bool:
+        """Whether it was asked, and the answer would have come by now."""
+        return self.probing_since is not None and now >= self.probing_since + self.doubt_s
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether the answer to the first probe should have come."""
+        since = self.probing_since
+        return since is not None and now >= since + GAP_ROUND_TRIPS * self.rtt_s
+
+    def wants_answer(self, now: float) -> bool:
+        """Whether what is heard on it does not prove that we are heard there, too."""
+        return self.suspected or self.is_in_doubt(now)
+
+    def due(self, *, in_use: bool) -> float:
+        """When something is to be done about it."""
+        if self.probing_since is None:
+            if self.awaiting_since is None:
+                return self.keepalive_at
+            patience_s = max(LEAST_PATIENCE_S, PATIENCE_ROUND_TRIPS * self.rtt_s)
+            return min(self.keepalive_at, self.awaiting_since + patience_s)
+        ladder = PROBE_LADDER_S if in_use else STANDBY_LADDER_S
+        lost_at = self.lost_at(in_use=in_use)
+        if self.probes >= len(ladder):
+            return lost_at
+        stretch = max(1.0, self.rtt_s / LADDER_ROUND_TRIP_S)
+        return min(self.probing_since + ladder[self.probes] * stretch, lost_at)
+
+    def lost_at(self, *, in_use: bool) -> float:
+        """When it is given up, once it is probed."""
+        assert self.probing_since is not None
+        return self.probing_since + (LOST_AFTER_S if in_use else STANDBY_LOST_AFTER_S)
+
+    def arm(self, wait_s: float, random: Random, now: float) -> None:
+        """It may be silent for about so long from here on."""
+        self.keepalive_at = now + jittered(wait_s, KEEPALIVE_JITTER, random)
+        if now < self.since + YOUNG_S:
+            self.keepalive_at = min(self.keepalive_at, self.since + CONFIRM_AFTER_S)
+
+    def timed(self, rtt_s: float) -> None:
+        """A check on it was answered."""
+        self.rtt_s += (rtt_s - self.rtt_s) / 8.0
+        self.samples += 1
+
+    def begin_probing(self, now: float) -> None:
+        if self.probing_since is None:
+            self.probing_since = now
+            self.probes = 0
+
+    def prove(self, now: float) -> None:
+        """Something authentic was heard on it."""
+        self.heard_at = now
+        self.awaiting_since = self.probing_since = None
+        self.probes = 0
+
+    def report(self) -> PathReport:
+        return PathReport(
+            self.kind, self.address, self.rtt_s, self.technique, self.since, self.socket
+        )
+
+
+def cost(path: Path) -> tuple[bool, bool, int, float]:
+    """By which paths are ordered, the best first."""
+    return (path.suspected, path.retired, path.rank, path.rtt_s)
+
+
+def is_better(path: Path, current: Path, in_use_s: float) -> bool:
+    """Whether to leave `current`, which has been in use for `in_use_s`, for `path`."""
+    if path.suspected != current.suspected:
+        return current.suspected
+    if path.retired != current.retired:
+        return current.retired
+    if path.rank != current.rank:
+        return path.rank < current.rank
+    if min(path.samples, current.samples) < BETTER_RTT_SAMPLES or in_use_s < BETTER_RTT_AFTER_S:
+        return False
+    gain_s = current.rtt_s - path.rtt_s
+    return gain_s > BETTER_RTT_S and gain_s > BETTER_RTT_SHARE * current.rtt_s
+
+
+def in_place_of(current: Path, paths: Iterable[Path], now: float) -> Path | None:
+    """The best of those heard since the path in use has been asked in vain, if any."""
+    since = current.probing_since
+    if since is None or not current.is_in_doubt(now):
+        return None
+    heard = (path for path in paths if path is not current and path.heard_at > since)
+    return min(heard, key=cost, default=None)

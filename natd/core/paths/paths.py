@@ -1,0 +1,398 @@
+"""The live paths of one peer: which one to use, whether it still works, keeping it open.
+
+A path is an address of the peer's and a socket of ours that an authenticated check has gone
+through both ways (`path`).  Of all there are, two are looked after:
+
+    in use      checked when it was silent for its keepalive; every `BUSY_CHECK_S` while data flows
+    standby     the best of the others, at a slow pace of its own; asked as soon as the first is
+                in doubt, and in its place one round trip later
+
+Rules:
+- A path is only ever added by an answer to a check of ours, so nobody can move a session by
+  replaying its datagrams from elsewhere.
+- A path in doubt is cleared by an answer alone: a NAT that has become another one lets the peer's
+  checks in by the mapping that it gives us no more, and ours arrive no more.
+- A better path replaces the one in use at once when it is of a better kind, and a suspected one
+  is replaced by any that answers.  What was true of a path a while ago counts for nothing: only
+  one that was heard within `FRESH_S` is taken into use.
+- Where the peer's data comes by another path of no worse kind, and nothing by the one in use, we
+  follow: its own end of the old one may be gone.  Who has just moved follows later, and one of
+  the two much later, so that they don't change places.
+- A check to where an authentic datagram merely came from is paid for like one to a stranger.
+- At rest a path costs one check and its answer in a keepalive, whichever side's timer is first.
+"""
+
+from collections import deque
+from random import Random
+
+from natd.core.base.timers import earliest
+from natd.core.base.types import Address, Datagram, PathKind, PathReport, SocketId
+from natd.core.checks.budget import TargetBudget
+from natd.core.checks.checks import Answered, Checks
+from natd.core.paths.events import (
+    GapClosed,
+    PathChosen,
+    PathRecovered,
+    PathsEvent,
+    PathsLost,
+    PathSuspected,
+)
+from natd.core.paths.path import (
+    BUSY_CHECK_S,
+    CONFIRM_AFTER_S,
+    KEEPALIVE_S,
+    STANDBY_S,
+    Path,
+    cost,
+    in_place_of,
+    is_better,
+)
+from natd.core.paths.roaming import Roaming
+
+BUSY_FOR_S = 15.0
+"""For how long somebody counts as speaking after what was said last."""
+
+MOST_PATHS = 4
+FORGET_AFTER_S = 60.0
+MOVED_HOLD_S = 1.0
+MOVED_HOLD_OF_ONE_S = 3.0
+"""For how long whoever has moved does not follow: what was under way still comes by the old path.
+Longer at one of the two ends (`Checks.we_open`)."""
+
+
+class Paths:
+    """Every live path of one peer."""
+
+    def __init__(self, checks: Checks, budget: TargetBudget, random: Random) -> None:
+        self.keepalive_s = KEEPALIVE_S
+        """How long the path in use may be silent."""
+        self._checks = checks
+        self._random = random
+        self._paths: dict[tuple[Address, SocketId], Path] = {}
+        self._in_use: Path | None = None
+        self._standby: Path | None = None  # None: there is no other, or none worth it
+        self._chosen_at = 0.0
+        self._hold_until = 0.0  # until when the peer is not followed
+        self._busy_until = 0.0
+        self._roaming = Roaming(checks, budget)
+        self._told_suspected = False
+        self._asked_back_at = float("-inf")
+        self._datagrams: list[Datagram] = []
+        self._events: deque[PathsEvent] = deque()
+
+    # --- inputs
+
+    def add(
+        self,
+        address: Address,
+        socket: SocketId,
+        kind: PathKind,
+        technique: str,
+        rtt_s: float,
+        now: float,
+    ) -> None:
+        """A check of ours was answered from `address`."""
+        path = self._paths.get((address, socket))
+        if path is None:
+            path = Path(
+                address,
+                socket,
+                kind,
+                technique,
+                rtt_s,
+                since=now,
+                heard_at=now,
+                keepalive_at=now + CONFIRM_AFTER_S,
+            )
+            self._paths[path.key] = path
+        self._prove(path, now)
+        self._choose(now)
+        self._prune(now)
+
+    def replace(self, address: Address, socket: SocketId, now: float) -> None:
+        """Use this path from here on: the mapping of the one in use is about to end, and it is
+        kept only until it does."""
+        old, new = self._in_use, self._paths.get((address, socket))
+        if new and old and new is not old:
+            old.retired, new.retired = True, False
+            self._take(new, now)
+            self._prune(now)
+
+    def forget(self, address: Address, socket: SocketId) -> None:
+        """A path that is not in use is of no use any more."""
+        path = self._paths.get((address, socket))
+        if path is not None and path is not self._in_use:
+            self._remove(path)
+
+    def heard(
+        self,
+        address: Address,
+        socket: SocketId,
+        kind: PathKind,
+        now: float,
+        *,
+        is_data: bool,
+        is_nomination: bool = False,
+    ) -> None:
+        """Something authentic came from `address`; if that is no path, a check goes there.
+
+        `is_nomination`: the peer says that it has moved there.
+        """
+        if is_data and not is_nomination:
+            self._busy_until = now + BUSY_FOR_S
+        path = self._paths.get((address, socket))
+        if path is not None and path.wants_answer(now):
+            self._ask_back(path, now)
+        elif path is not None:
+            self._close_gap(path, now, by_peer=True)
+            self._prove(path, now)
+            if path is not self._in_use:
+                self._choose(now)
+                if is_data:
+                    self._answered_elsewhere()
+                    self._follow(path, now, is_told=is_nomination)
+        elif self._paths:
+            check = self._roaming.heard(address, socket, kind, now, is_data=is_data)
+            self._datagrams += [check] if check is not None else []
+
+    def check_answered(self, answered: Answered, now: float) -> bool:
+        """Whether the answered check was one of a path's, or of a roaming address'."""
+        key = (answered.address, answered.socket)
+        path = self._paths.get(key)
+        if path is not None:
+            path.timed(answered.rtt_s)
+            self._close_gap(path, now, by_peer=False)
+            self._prove(path, now)
+            self._choose(now)
+            return True
+        place = self._roaming.proved(*key)
+        if place is None:
+            return False
+        self.add(*key, place.kind, "roaming", answered.rtt_s, now)
+        path, current = self._paths.get(key), self._in_use
+        if path is not None and current is not None and path is not current:
+            if place.by_data:
+                self._follow(path, now)
+            elif current.heard_at < place.since:
+                # Perhaps the peer is there instead: whoever does not answer gives way.
+                current.begin_probing(now)
+        return True
+
+    def sent(self, now: float, *, awaiting: bool) -> None:
+        """Session data went out on the path in use; `awaiting` when it asks for an answer."""
+        path = self._in_use
+        if path is not None and awaiting:
+            self._busy_until = now + BUSY_FOR_S
+            path.keepalive_at = min(path.keepalive_at, now + BUSY_CHECK_S)
+            if path.awaiting_since is None:
+                path.awaiting_since = now
+
+    def probe(self, now: float) -> None:
+        """Ask for an answer at once: the user pinged, or the network below us changed."""
+        for path in self._paths.values():
+            if path.probing_since is None:
+                path.begin_probing(now)
+                if path is not self._in_use:
+                    self._probe(path, now)
+
+    def drop(self) -> None:
+        """The peer is gone, or everything that was known of our network is void."""
+        self._paths.clear()
+        self._roaming.clear()
+        self._in_use = self._standby = None
+        self._told_suspected = False
+
+    def handle_timer(self, now: float) -> None:
+        path = self._in_use
+        if path is not None and now >= path.due(in_use=True):
+            self._look_after(path, now)
+        standby = self._standby
+        if standby is not None and now >= standby.due(in_use=False):
+            self._look_after(standby, now)
+
+    # --- outputs
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        datagrams, self._datagrams = self._datagrams, []
+        return datagrams
+
+    def next_event(self) -> PathsEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        return earliest(
+            None if self._in_use is None else self._in_use.due(in_use=True),
+            None if self._standby is None else self._standby.due(in_use=False),
+        )
+
+    @property
+    def in_use(self) -> tuple[Address, SocketId] | None:
+        return None if self._in_use is None else self._in_use.key
+
+    @property
+    def current(self) -> Path | None:
+        """The path in use, to look at."""
+        return self._in_use
+
+    @property
+    def standby(self) -> tuple[Address, SocketId] | None:
+        """The path that is kept warm beside the one in use."""
+        return None if self._standby is None else self._standby.key
+
+    @property
+    def sockets(self) -> frozenset[SocketId]:
+        """Those of the path in use and of its standbys."""
+        return frozenset(path.socket for path in self._paths.values())
+
+    @property
+    def healthy(self) -> bool:
+        """Whether a path stands that is not suspected."""
+        return self._in_use is not None and not self._in_use.suspected
+
+    @property
+    def heard_at(self) -> float | None:
+        return max((path.heard_at for path in self._paths.values()), default=None)
+
+    @property
+    def report(self) -> PathReport | None:
+        return None if self._in_use is None else self._in_use.report()
+
+    # --- private: is it alive
+
+    def _look_after(self, path: Path, now: float) -> None:
+        """What is due on the path in use or on its standby."""
+        in_use = path is self._in_use
+        if path.probing_since is None:
+            path.begin_probing(now)
+            self._prune(now)
+        elif now >= path.lost_at(in_use=in_use):
+            self._lose(path, now)
+            return
+        if now < path.due(in_use=in_use):
+            return
+        self._probe(path, now)
+        if not in_use:
+            return
+        if path.probes == 2 or (path.suspected and not self._told_suspected):
+            self._ask_others(now)
+        if path.suspected and not self._told_suspected:
+            self._told_suspected = True
+            self._events.append(PathSuspected())
+        if path.is_in_doubt(now):
+            self._choose(now)
+
+    def _probe(self, path: Path, now: float) -> None:
+        path.probes += 1
+        self._datagrams.append(self._checks.request(path.address, path.socket, now))
+
+    def _ask_back(self, path: Path, now: float) -> None:
+        """The peer is heard on a path in doubt: whether we are heard, too, its answer tells."""
+        if now - self._asked_back_at >= path.doubt_s:
+            self._asked_back_at = now
+            self._close_gap(path, now, by_peer=True)
+            self._datagrams.append(self._checks.request(path.address, path.socket, now))
+
+    def _ask_others(self, now: float) -> None:
+        for other in self._paths.values():
+            if other is not self._in_use:
+                self._datagrams.append(self._checks.request(other.address, other.socket, now))
+
+    def _close_gap(self, path: Path, now: float, *, by_peer: bool) -> None:
+        if path is not self._in_use or not path.probes:
+            return
+        is_certain = path.is_overdue(now)
+        if is_certain or path.awaiting_since is not None:
+            self._events.append(GapClosed(by_peer, path.quiet_s, is_certain))
+
+    def _prove(self, path: Path, now: float) -> None:
+        path.prove(now)
+        self._arm(path, now)
+        if path is self._in_use and self._told_suspected:
+            self._told_suspected = False
+            self._events.append(PathRecovered())
+
+    def _arm(self, path: Path, now: float) -> None:
+        """Set the instant after which silence is too long."""
+        wait_s = self.keepalive_s
+        if path is not self._in_use:
+            wait_s = max(STANDBY_S, wait_s)
+        elif now < self._busy_until:
+            wait_s = BUSY_CHECK_S
+        path.arm(wait_s, self._random, now)
+
+    # --- private: which one
+
+    def _choose(self, now: float) -> None:
+        """Take the best path into use, if it is another one."""
+        current = self._in_use
+        fit = (p for p in self._paths.values() if p is current or p.is_fit(now))
+        best = min(fit, key=cost, default=None)
+        if current is not None and best is not None:
+            stays = best is current or not is_better(best, current, now - self._chosen_at)
+            best = in_place_of(current, self._paths.values(), now) if stays else best
+        if best is not None:
+            self._take(best, now)
+        else:
+            self._elect()
+
+    def _take(self, path: Path, now: float) -> None:
+        before, self._in_use = self._in_use, path
+        self._chosen_at = now
+        hold_s = MOVED_HOLD_OF_ONE_S if self._checks.we_open else MOVED_HOLD_S
+        self._hold_until = now + max(hold_s, 4.0 * path.rtt_s)
+        self._arm(path, now)
+        if self._told_suspected:
+            self._told_suspected = False
+            self._events.append(PathRecovered())
+        self._elect()
+        is_seamless = before is not None and before.is_quiet
+        self._events.append(PathChosen(path.report(), path.socket, is_seamless))
+
+    def _answered_elsewhere(self) -> None:
+        """The peer's data comes by another path than ours goes: whether ours still works is for
+        the checks to tell, or we would suspect and clear it with every answer."""
+        current = self._in_use
+        if current is not None and current.probing_since is None:
+            current.awaiting_since = None
+
+    def _follow(self, path: Path, now: float, *, is_told: bool = False) -> None:
+        """The peer's data comes by this path, or we are told that it will."""
+        current = self._in_use
+        if current is None or path is current or now < self._hold_until:
+            return
+        if path.rank > current.rank and not current.suspected:
+            return
+        if is_told or now - current.heard_at >= current.doubt_s:
+            path.retired = False
+            self._take(path, now)
+
+    def _elect(self) -> None:
+        """The standby is the best of those that are not in use and did not fail to answer."""
+        others = (
+            path for path in self._paths.values() if path is not self._in_use and not path.retired
+        )
+        self._standby = min(others, key=cost, default=None)
+
+    def _lose(self, path: Path, now: float) -> None:
+        was_in_use = path is self._in_use
+        self._remove(path)
+        if not was_in_use:
+            return
+        self._in_use = None
+        self._told_suspected = False
+        self._choose(now)
+        if self._in_use is None:
+            self._paths.clear()
+            self._standby = None
+            self._events.append(PathsLost())
+
+    def _remove(self, path: Path) -> None:
+        del self._paths[path.key]
+        self._elect()
+
+    def _prune(self, now: float) -> None:
+        kept = (self._in_use, self._standby)
+        for path in list(self._paths.values()):
+            old = now - path.heard_at > FORGET_AFTER_S
+            if path not in kept and (old or len(self._paths) > MOST_PATHS):
+                del self._paths[path.key]

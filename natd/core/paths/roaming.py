@@ -1,0 +1,62 @@
+"""Where authentic datagrams of a peer came from that is no path yet.
+
+Rules:
+- What was heard may be a replay with a forged source, so each such address is sent checks only,
+  few, and out of the budget of a stranger.
+- Few are remembered, the oldest forgotten first.
+"""
+
+from dataclasses import dataclass
+
+from natd.core.base.types import Address, Datagram, PathKind, SocketId
+from natd.core.checks.budget import TargetBudget
+from natd.core.checks.checks import Checks
+
+MOST_ROAMING = 8
+ROAMING_SPACING_S = 0.05
+
+
+@dataclass(slots=True)
+class Place:
+    """An address that authentic datagrams came from, and that a check of ours has not proved."""
+
+    kind: PathKind
+    since: float
+    checked_at: float | None = None  # None: not yet
+    by_data: bool = False
+    """Whether session data came from there: the peer uses that way."""
+
+
+class Roaming:
+    """See the top of this file."""
+
+    def __init__(self, checks: Checks, budget: TargetBudget) -> None:
+        self._checks = checks
+        self._budget = budget
+        self._places: dict[tuple[Address, SocketId], Place] = {}
+
+    def heard(
+        self, address: Address, socket: SocketId, kind: PathKind, now: float, *, is_data: bool
+    ) -> Datagram | None:
+        """Something authentic came from there; gives the check that is due, if one is."""
+        place = self._places.get((address, socket))
+        if place is None:
+            if len(self._places) >= MOST_ROAMING:
+                self._places.pop(next(iter(self._places)))
+            place = self._places[address, socket] = Place(kind, now)
+        place.by_data = place.by_data or is_data
+        if place.checked_at is not None and now - place.checked_at < ROAMING_SPACING_S:
+            return None
+        place.checked_at = now
+        check = self._checks.request(address, socket, now)
+        return check if self._budget.allow(address, len(check.data), now) else None
+
+    def proved(self, address: Address, socket: SocketId) -> Place | None:
+        """A check of ours was answered from there: it is a path from here on."""
+        return self._places.pop((address, socket), None)
+
+    def clear(self) -> None:
+        self._places.clear()
+
+    def __len__(self) -> int:
+        return len(self._places)

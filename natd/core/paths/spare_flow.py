@@ -1,0 +1,96 @@
+"""A second flow to a peer beside the path in use: another socket of ours, the same address.
+
+    opening ──an answer──► open
+       └──the ladder has ended──► failed
+
+A filter on the other side lets in only what has been sent to, and the peer does not know the
+spare socket.  So it is asked on the path in use to open its NAT to a port of ours: the socket's
+own, which most NATs keep, and then the one that a server has seen.
+
+Rules:
+- The peer makes no path of a spare flow: its checks ask for an answer and nothing else.
+- All checks go to an address that the path in use has proved, and they are few.
+- A server is asked once.  Behind a NAT that gives each destination another port its word is of no
+  use, and asking again would go on for ever.
+"""
+
+from natd.core.base.types import Address, Datagram, SocketId
+from natd.core.checks.checks import ANSWER_AFTER, OPEN_TO, Answered, Checks
+from natd.core.paths.requests_of_peer import seconds
+
+LADDER = ("check", "ask", "check", "check", "ask", "check", "check")
+"""What is sent at each step.  Where the peer's side filters nothing, the first is enough."""
+
+PAUSE_S = 0.06
+"""Between the steps, beside half a round trip or a whole one: what was asked is done by then."""
+
+SAMPLED_AT_STEP = 3
+"""Without an answer so far the port is not ours to know: a server is asked."""
+
+NO_DELAY = (ANSWER_AFTER, seconds(0))
+
+
+class SpareFlow:
+    """See the top of this file."""
+
+    def __init__(
+        self, socket: SocketId, port: int, live: tuple[Address, SocketId], rtt_s: float, now: float
+    ) -> None:
+        """`port`: what `socket` is bound to; `live` is the path in use."""
+        self.socket = socket
+        self.address = live[0]
+        self.begun_at = now
+        self.is_open = False
+        self.rtt_s = rtt_s
+        self._live = live
+        self._port = port
+        self._step = 0
+        self._at: float | None = now  # None: nothing more is due
+        self._wants_sample = False
+        self._was_sampled = False
+
+    @property
+    def failed(self) -> bool:
+        return not self.is_open and self._at is None
+
+    def due(self, checks: Checks, now: float) -> list[Datagram]:
+        """What to send at this instant."""
+        if self._at is None or self._at > now:
+            return []
+        if self._step == len(LADDER):
+            self._at = None
+            return []
+        step = LADDER[self._step]
+        self._step += 1
+        self._wants_sample = self._wants_sample or self._step == SAMPLED_AT_STEP
+        self._at = now + PAUSE_S + (self.rtt_s if step == "check" else self.rtt_s / 2)
+        if self._step == len(LADDER) - 1:
+            self._at += self.rtt_s
+        if step == "ask":
+            asks = (OPEN_TO, seconds(self._port))
+            return [checks.request(*self._live, now, asks=asks)]
+        return [checks.request(self.address, self.socket, now, asks=NO_DELAY)]
+
+    def answered(self, answered: Answered) -> bool:
+        """Whether this answer is one to a check from the spare socket; if so, it is open."""
+        if (answered.address, answered.socket) != (self.address, self.socket):
+            return False
+        self.is_open, self._at, self.rtt_s = True, None, answered.rtt_s
+        return True
+
+    def take_sample_wish(self) -> bool:
+        """Whether a server is to be asked how the socket appears; once."""
+        wants, self._wants_sample = self._wants_sample, False
+        return wants and not self.is_open and not self._was_sampled
+
+    def sampled(self, port: int, now: float) -> None:
+        """A server sees the spare socket at this port."""
+        if self.is_open or self._at is None or self._was_sampled:
+            return
+        self._was_sampled = True
+        if port != self._port:
+            self._port = port
+            self._step, self._at = LADDER.index("ask"), now
+
+    def get_timer(self) -> float | None:
+        return self._at

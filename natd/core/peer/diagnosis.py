@@ -1,0 +1,308 @@
+"""What is known of the way to one peer: what was tried, and why there is no path.
+
+    inputs of the peer ─┐
+    events of its reach ├─► log      for `natctl doctor PEER`
+    datagrams that left ┘    └──► findings ─► verdict, told once for each code
+
+Rules:
+- It watches and never acts: nothing that is sent depends on it.
+- A verdict is told when an attempt has failed and no path is left; another one replaces it when
+  what is known has changed, but none is told twice until the peer was here, has left, or our own
+  network is another one: attempts that fail alike are no news.
+- Asked at any time, it judges by what is known then (`report`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from natd.core.base.surroundings import Surroundings
+from natd.core.base.types import (
+    MAIN_SOCKET,
+    Address,
+    Candidate,
+    CandidateKind,
+    Datagram,
+    NatReport,
+    PathReport,
+    SocketId,
+)
+from natd.core.base.verdict import Findings, Verdict, VerdictCode, judge
+from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
+from natd.core.checks.candidates import is_private
+from natd.core.checks.turns import Turns
+from natd.core.keys.card import Card
+from natd.core.peer.attempt_log import AttemptLog, LogEntry, Step
+from natd.core.peer.reach_events import PathDown, PathMoved, PathUp, ReachEvent
+from natd.core.punch.events import AttemptFailed
+
+ABSENCE_LAG_S = 1.0
+"""A server that says *absent* within this time of another's introduction has but not heard yet."""
+
+_REQUEST, _RESPONSE = b"\x00\x01", b"\x01\x01"
+"""How a Binding request and its success response begin (RFC 8489, section 5)."""
+
+_PLACES = {
+    CandidateKind.LAN: "its LAN address",
+    CandidateKind.IPV6: "its IPv6 address",
+    CandidateKind.MAPPED: "the port that its router maps",
+    CandidateKind.SERVER_REFLEXIVE: "its public address",
+    CandidateKind.PEER_REFLEXIVE: "where it was heard",
+    CandidateKind.LAST_GOOD: "where it was before",
+    CandidateKind.FORWARDED: "its own port, as if somebody had forwarded it",
+}
+
+HOPE_S = 4.0
+"""After an introduction or a first sign of the peer a path is likely, and a reason why there is
+none would be wrong a moment later.  The first verdict of an attempt waits for nothing."""
+
+LISTED_AGAIN_S = 30.0
+"""A server that has been started again has everybody on its list by then (`registration`): whom it
+misses before that may be there."""
+
+MOST_ADDRESSES = 3
+"""Named in one step of the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDiagnosis:
+    """What `natctl doctor PEER` is told."""
+
+    ours: NatReport
+    theirs: NatReport
+    verdict: Verdict | None
+    """None while a path stands."""
+    path: PathReport | None
+    began: float | None
+    """When the attempt that the log tells of began; None: there was none."""
+    log: tuple[LogEntry, ...]
+    missing: int
+    """Steps that the log had no room for, after its first ones."""
+
+
+class Diagnosis:
+    """See the top of this file."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._log = AttemptLog()
+        self._surroundings = Surroundings()
+        self._seen: tuple[Address, ...] = ()
+        self._path: PathReport | None = None
+        self._watches = False  # whether what is sent belongs to an attempt
+        self._awaits_sample: SocketId | None = None  # None: no sample was asked for
+        self._introduced_at: float | None = None  # None: no server has named the peer
+        self._absent_at: float | None = None  # None: no server has said that it is absent
+        self._server_back_at = float("-inf")  # when one answered again after all were silent
+        self._needs_server = False  # whether nobody has introduced it since all fell silent
+        self._heard = False
+        self._has_left = False
+        self._is_blocked = False
+        self._has_failed = False
+        self._told: Verdict | None = None  # None: no attempt has failed
+        self._codes: set[VerdictCode] = set()  # told since the peer was here
+        self._is_news = False  # whether something was learned since the last look
+        self._hope_until = float("-inf")  # until when another verdict may prove premature
+
+    # --- inputs
+
+    def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
+        before, self._surroundings = self._surroundings, surroundings
+        self._is_news = self._is_news or surroundings != before
+        if surroundings.servers_are_silent and not before.servers_are_silent:
+            self._needs_server = True
+        elif before.servers_are_silent and not surroundings.servers_are_silent:
+            self._server_back_at = now
+        if before.ours and surroundings.ours and _hosts(before.ours) != _hosts(surroundings.ours):
+            self._codes.clear()
+
+    def card_changed(self) -> None:
+        self._is_news = True
+
+    def introduced(self, by: str, seen: tuple[Address, ...], now: float) -> None:
+        """Somebody has told where the peer is; `by` is for people."""
+        self._introduced_at, self._has_left, self._needs_server = now, False, False
+        self._seen = seen
+        self._hope_until = now + HOPE_S
+        if self._path is None and not self._watches:
+            self._begin(now)
+        if self._watches:
+            places = ", ".join(map(str, seen[:MOST_ADDRESSES])) or "nowhere"
+            self._log.note(Step.INTRODUCED, f"{by}, seen at {places}", now)
+        self._is_news = True
+
+    def absent(self, server: str, now: float) -> None:
+        """A server does not have the peer on its list."""
+        if now >= self._server_back_at + LISTED_AGAIN_S:
+            self._absent_at, self._is_news = now, True
+        if self._watches:
+            self._log.note(Step.ABSENT, server, now)
+
+    def sampled(self, socket: SocketId, observed: Address, poisoned: bool, now: float) -> None:
+        """A server port saw `socket` there."""
+        if self._awaits_sample == socket:
+            self._awaits_sample = None
+            spoilt = ", spoilt by an early packet" if poisoned else ""
+            self._log.note(Step.SAMPLED, f"{_name(socket)} at {observed}{spoilt}", now)
+
+    def take(self, event: ReachEvent, now: float) -> None:
+        """What reach has told its peer."""
+        match event:
+            case SampleWanted(socket):
+                self._awaits_sample = socket
+            case IntroductionWanted():
+                self._watches = True
+                self._log.note(Step.ASKED_INTRODUCTION, "of both sides, again", now)
+            case FreshSocketWanted():
+                self._log.note(Step.FRESH_SOCKET, "the attempt goes on from another port", now)
+            case PathUp(path) | PathMoved(path):
+                self._path = path
+                self._watches = self._has_failed = self._heard = False
+                self._told = self._awaits_sample = None
+                self._log.note(Step.PATH, f"{path.kind} {path.address}, by {path.technique}", now)
+            case PathDown():
+                self._path = None
+                self._watches = self._is_news = True
+                self._log.begin(now)
+                self._log.note(Step.PATH_LOST, "no answer on any path", now)
+            case AttemptFailed(heard):
+                self._has_failed = self._is_news = True
+                self._heard = self._heard or heard
+            case _:
+                pass
+
+    def sent(
+        self,
+        datagrams: Iterable[Datagram],
+        targets: tuple[Candidate, ...],
+        technique: str | None,
+        now: float,
+    ) -> None:
+        """What has left for the peer; `technique` is the escalation's that is under way."""
+        if not self._watches:
+            return
+        kinds = {target.address: target.kind for target in targets}
+        for data, address, ttl, socket in datagrams:
+            head = data[:2]
+            if head == _REQUEST:
+                step, detail = _step(kinds.get(address), ttl, socket, technique)
+                is_counted = technique is not None and step is not Step.CHECKS
+                self._log.note(step, detail, now, socket if is_counted else None)
+            elif head == _RESPONSE:
+                if not self._heard:
+                    self._is_news, self._hope_until = True, now + HOPE_S
+                self._heard = True
+                self._log.note(Step.HEARD, f"a check of the peer's from {address}", now)
+            else:
+                self._log.note(Step.HANDSHAKE, f"to {address}", now)
+
+    def is_here(self) -> None:
+        """The peer is online: what parts us after that is news."""
+        self._codes.clear()
+
+    def session_confirmed(self, now: float) -> None:
+        self._log.note(Step.SESSION, "keys agreed, messages flow", now)
+
+    def left(self, now: float) -> None:
+        """The peer has said goodbye."""
+        self._has_left, self._path = True, None
+        self._codes.clear()
+        self._watches = self._has_failed = False
+        self._log.note(Step.LEFT, "the peer has said goodbye", now)
+
+    def blocked(self, is_blocked: bool) -> None:
+        self._is_blocked = is_blocked
+        if is_blocked:
+            self._path, self._watches, self._has_failed = None, False, False
+            self._codes.clear()
+
+    # --- outputs
+
+    def next_verdict(self, card: Card, *, may_guess: bool, now: float) -> Verdict | None:
+        """Drain: what is to be told, once, after an attempt has failed.  `may_guess`: whether
+        more than plain checks may be spent on this peer."""
+        if not (self._has_failed and self._is_news) or self._path is not None:
+            return None
+        if self._told is not None and now < self._hope_until:
+            return None
+        self._is_news = False
+        self._told = verdict = judge(self._findings(card, may_guess))
+        if verdict.code in self._codes:
+            return None
+        self._codes.add(verdict.code)
+        self._log.note(Step.VERDICT, str(verdict.code), now)
+        return verdict
+
+    @property
+    def told(self) -> Verdict | None:
+        """The verdict of the attempt that has failed; None while there is hope."""
+        return self._told
+
+    def report(self, card: Card, *, may_guess: bool) -> PeerDiagnosis:
+        return PeerDiagnosis(
+            ours=self._surroundings.nat,
+            theirs=card.nat,
+            verdict=None if self._path is not None else judge(self._findings(card, may_guess)),
+            path=self._path,
+            began=self._log.began,
+            log=self._log.entries,
+            missing=self._log.missing,
+        )
+
+    # --- private
+
+    def _begin(self, now: float) -> None:
+        self._watches, self._heard, self._has_failed = True, False, False
+        self._log.begin(now)
+
+    def _findings(self, card: Card, may_guess: bool) -> Findings:
+        surroundings = self._surroundings
+        candidates = card.candidates
+        mapped = surroundings.mapped
+        they_have_ipv6 = any(c.kind is CandidateKind.IPV6 for c in candidates)
+        return Findings(
+            ours=surroundings.nat,
+            theirs=card.nat,
+            our_hosts=_hosts(surroundings.ours),
+            their_hosts=_hosts(self._seen),
+            heard=self._heard,
+            we_are_mapped=bool(mapped),
+            they_are_mapped=any(c.kind is CandidateKind.MAPPED for c in candidates),
+            behind_carrier=bool(mapped) and all(is_private(a.host) for a in mapped),
+            both_have_ipv6=they_have_ipv6 and any(a.is_ipv6 for a in surroundings.ours),
+            may_guess=may_guess,
+            spares_blocks=self._turns.spares_blocks,
+            servers_are_silent=surroundings.servers_are_silent and self._needs_server,
+            udp_works=surroundings.udp_works,
+            is_listed=self._is_listed or not surroundings.is_registered,
+            has_left=self._has_left,
+            is_blocked=self._is_blocked,
+        )
+
+    @property
+    def _is_listed(self) -> bool:
+        if self._introduced_at is None:
+            return False
+        return self._absent_at is None or self._absent_at < self._introduced_at + ABSENCE_LAG_S
+
+
+def _step(
+    kind: CandidateKind | None, ttl: int | None, socket: SocketId, technique: str | None
+) -> tuple[Step, str]:
+    """What one check was for."""
+    if technique is not None and (kind is None or socket != MAIN_SOCKET):
+        if ttl is not None:
+            return Step.OPENERS, f"opened a port of our NAT towards it ({technique})"
+        return Step.GUESSES, f"guessed where it is ({technique})"
+    if ttl is not None:
+        return Step.OPENERS, "opened our own NAT towards it"
+    if socket != MAIN_SOCKET:
+        return Step.CHECKS, "its public address, from another port of ours"
+    return Step.CHECKS, _PLACES[kind] if kind is not None else "where it may be"
+
+
+def _hosts(addresses: Iterable[Address]) -> frozenset[str]:
+    return frozenset(address.host for address in addresses)
+
+
+def _name(socket: SocketId) -> str:
+    return "our socket" if socket == MAIN_SOCKET else "a fresh socket"

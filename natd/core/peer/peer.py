@@ -1,0 +1,412 @@
+"""One remote peer in one network: its card, the pair's secrets, its reach and its dialogue.
+
+    introduction ─► reach ─────────── finds and keeps paths, carries datagrams
+         └────────► dialogue ──────── sessions and messages, knows no address
+
+The owner of the two: a session's datagrams are handed to `reach`, an authentic one tells it
+where the peer is, and a path that comes up makes the dialogue send again what was lost.
+
+Rules:
+- A peer is online when its session is confirmed and a path carries it.  A lost path leaves the
+  session as it is, and the next path takes it up again.
+- A blocked peer has no tag: nothing of it is routed here, and nothing is sent to it.
+"""
+
+from collections import Counter, deque
+from random import Random
+
+from natd.core.base import events
+from natd.core.base.surroundings import Surroundings
+from natd.core.base.timers import Allowance, earliest
+from natd.core.base.types import Address, Datagram, NetworkId, SocketId
+from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
+from natd.core.chat.conversation import (
+    Acknowledged,
+    Arrived,
+    CardArrived,
+    IntroduceArrived,
+    PeerBye,
+    PeerHello,
+    SeekArrived,
+    Wanted,
+)
+from natd.core.chat.dialogue import Dialogue, DialogueEvent
+from natd.core.checks.budget import TargetBudget
+from natd.core.codec import stun
+from natd.core.codec.frames import Frame
+from natd.core.keys.card import Card, Identity
+from natd.core.keys.keyring import Keyring
+from natd.core.keys.secrets import CHECK_TAG_BYTES, Prekey
+from natd.core.peer.diagnosis import Diagnosis, PeerDiagnosis
+from natd.core.peer.events import NewerCard, PeerEvent, news_of_messages
+from natd.core.peer.presence import PeerView, Presence, view_of
+from natd.core.peer.reach import Reach
+from natd.core.peer.reach_events import (
+    FlightDue,
+    PathDown,
+    PathMoved,
+    PathResumed,
+    PathUp,
+    PeerSawUs,
+    Ponged,
+    ReachEvent,
+)
+from natd.core.punch.events import AttemptFailed
+from natd.core.punch.reported_addresses import Source
+from natd.core.session.sessions import RouteAdded, RouteDropped, SessionConfirmed, SessionEnded
+
+CARDS_RATE, CARDS_BURST = 1.0, 16.0
+"""Cards over the session: a change of network makes a few, a prekey one an hour, and each costs
+up to two milliseconds and a write to the disk."""
+
+
+class Peer:
+    """See the top of this file."""
+
+    def __init__(
+        self,
+        network: NetworkId,
+        network_key: bytes,
+        card: Card,
+        identity: Identity,
+        nick: str,
+        budget: TargetBudget,
+        random: Random,
+    ) -> None:
+        self.card = card
+        self.sealed_card = b""
+        """As it came, for whoever is to be introduced to the peer."""
+        self.reach = Reach(budget, random)
+        self._network = network
+        self._keyring = Keyring(identity, network_key, card)
+        self._dialogue = Dialogue(random, nick=nick, ours_stay=identity.peer < card.peer)
+        self._is_blocked = False
+        self._cards = Allowance(CARDS_RATE, CARDS_BURST)
+        self._presence = Presence()
+        self._diagnosis = Diagnosis(budget.turns)
+        self._datagrams: list[Datagram] = []
+        self._events: deque[PeerEvent] = deque()
+        self.reach.describe_peer(card.candidates, card.nat)
+
+    # --- commands
+
+    def open_conversation(self, state: events.ConversationState, now: float) -> None:
+        self._dialogue.open_conversation(state, now)
+        self._settle(now)
+
+    def send_message(self, message: events.OutboundMessage, now: float) -> bool:
+        taken = self._dialogue.send_message(message, now)
+        self._settle(now)
+        return taken
+
+    def message_committed(self, epoch: int, seq: int, now: float) -> None:
+        self._dialogue.message_committed(epoch, seq, now)
+        self._settle(now)
+
+    def say(self, frame: Frame, now: float) -> None:
+        """Something besides messages, where a session stands; nobody repeats it if it is lost."""
+        self._dialogue.send_frame(frame, now)
+        self._settle(now)
+
+    def ping(self, token: int, now: float) -> None:
+        self.reach.ping(token, now)
+        self._settle(now)
+
+    def retry(self, now: float) -> None:
+        """The user asks, or our network has changed: try at once, on every address known."""
+        self.reach.retry(now)
+        self._settle(now)
+
+    def say_bye(self, now: float) -> None:
+        """We are leaving: tell the peer, so that it need not find out."""
+        self._dialogue.say_bye(now)
+        self._settle(now)
+        self.reach.stop()
+
+    def block(self, now: float) -> None:
+        """We don't want this peer (any more)."""
+        self._is_blocked = True
+        self._diagnosis.blocked(True)
+        self._dialogue.hang_up(now)
+        self._settle(now)
+        self._keyring.clear()
+        self.reach.stop()
+        self._go_offline("blocked here", now)
+
+    def unblock(self, prekeys: tuple[Prekey, ...], now: float) -> None:
+        """We do want it, after all; `prekeys` are ours, newest last."""
+        if self._is_blocked:
+            self._is_blocked = False
+            self._diagnosis.blocked(False)
+            self.use_prekeys(prekeys)
+            self.reach.expect()
+            self.retry(now)
+
+    # --- what servers and others tell
+
+    def update_card(self, card: Card, prekeys: tuple[Prekey, ...]) -> None:
+        """Take a verified card, a newer one or the first; `prekeys` are ours, newest last."""
+        if card.prekey_public != self.card.prekey_public:
+            self.reach.expect()
+        self.card = card
+        self._diagnosis.card_changed()
+        self._keyring.take_card(card)
+        self.reach.describe_peer(card.candidates, card.nat)
+        self.use_prekeys(prekeys)
+
+    def use_prekeys(self, prekeys: tuple[Prekey, ...]) -> None:
+        """Ours have changed: what we share with the peer follows from both sides' prekeys."""
+        if not self._is_blocked:
+            self._keyring.renew(prekeys)
+            self._use_secrets()
+
+    def introduced(
+        self,
+        seen: tuple[Address, ...],
+        *,
+        we_dial: bool,
+        start_in_s: float,
+        now: float,
+        by: str = "by a card of its own",
+        source: Source = None,
+    ) -> None:
+        """Somebody names the peer's addresses, freshest first, to both of us at this instant.
+
+        `by`: who does, for people; `source`: who does, None where it is the peer itself.
+        """
+        self._diagnosis.introduced(by, seen, now)
+        if self._meet(we_dial, now):
+            self.reach.introduced(seen, start_in_s, now, source)
+            self._settle(now)
+
+    def found_on_link(self, address: Address, *, we_dial: bool, now: float) -> None:
+        """The peer was heard at this address, on a link of ours."""
+        self._diagnosis.introduced("by a call on this link", (address,), now)
+        if self._meet(we_dial, now):
+            self.reach.found_on_link(address, now)
+            self._settle(now)
+
+    def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
+        """What servers say of our own side has changed."""
+        self._diagnosis.set_surroundings(surroundings, now)
+        self.reach.set_surroundings(surroundings, now)
+        self._settle(now)
+
+    def absent(self, server: Address, now: float) -> None:
+        """A server does not have the peer on its list."""
+        self._diagnosis.absent(str(server), now)
+        self._settle(now)
+
+    def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
+        self._diagnosis.sampled(socket, observed, poisoned, now)
+        self.reach.sampled(socket, observed, poisoned=poisoned, now=now)
+        self._settle(now)
+
+    def use_socket(self, socket: SocketId, now: float) -> None:
+        self.reach.use_socket(socket, now)
+        self._settle(now)
+
+    # --- datagrams
+
+    def receive_check(
+        self, message: stun.StunMessage, data: bytes, address: Address, socket: SocketId, now: float
+    ) -> None:
+        """A Binding request that carries one of our tags."""
+        username = message.get(stun.USERNAME) or b""
+        secrets = self._keyring.by_tag(username[:CHECK_TAG_BYTES])
+        if secrets is not None:
+            self.reach.receive_check(message, data, secrets, address, socket, now)
+            self._settle(now)
+
+    def receive_check_answer(
+        self, message: stun.StunMessage, data: bytes, address: Address, socket: SocketId, now: float
+    ) -> None:
+        """A Binding response under our transaction prefix."""
+        self.reach.receive_check_answer(message, data, address, socket, now)
+        self._settle(now)
+
+    def receive_session_datagram(
+        self, data: bytes, connection_id: bytes, address: Address, socket: SocketId, now: float
+    ) -> None:
+        secrets = self._keyring.by_tag(connection_id[:CHECK_TAG_BYTES])
+        if self._dialogue.receive_datagram(data, connection_id, secrets, address, now):
+            self.reach.heard(address, socket, now)
+        self._settle(now)
+
+    def handle_timer(self, now: float) -> None:
+        self.reach.handle_timer(now)
+        self._dialogue.handle_timer(now)
+        if self._presence.is_redial_due(self._dialogue.sessions.is_open, now):
+            newest = self._keyring.newest
+            if newest is not None:
+                self._dialogue.redial(newest, now)
+        self._settle(now)
+
+    # --- outputs
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        datagrams, self._datagrams = self._datagrams, []
+        return datagrams
+
+    def next_event(self) -> PeerEvent | None:
+        self._events += self._keyring.changes()
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        return earliest(
+            self.reach.get_timer(), self._dialogue.get_timer(), self._presence.redial_at
+        )
+
+    @property
+    def is_online(self) -> bool:
+        return self._presence.online
+
+    @property
+    def is_unheld(self) -> bool:
+        """Whether nothing would be lost with this peer: it is not here, nothing waits for it."""
+        return not self.is_online and self._dialogue.has_said_all
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it fell silent, and neither left nor ended its session."""
+        has_gone = self.reach.has_left or not self._dialogue.sessions.is_open
+        return self.reach.path is None and not has_gone
+
+    def view(self, now: float) -> PeerView:
+        return view_of(
+            self.card,
+            self.reach,
+            self._diagnosis.told,
+            is_online=self._presence.online,
+            is_blocked=self._is_blocked,
+            now=now,
+        )
+
+    def diagnose(self) -> PeerDiagnosis:
+        """What was tried, and why there is no path if there is none."""
+        return self._diagnosis.report(self.card, may_guess=self.reach.may_escalate)
+
+    @property
+    def dropped(self) -> Counter[str]:
+        weak = Counter({"card-with-weak-keys": self._keyring.weak})
+        return self.reach.dropped + self._dialogue.dropped + self._dialogue.sessions.dropped + weak
+
+    # --- private
+
+    def _meet(self, we_dial: bool, now: float) -> bool:
+        """We have heard where the peer is.  False when there is nothing to say to it."""
+        newest = self._keyring.newest
+        if newest is None:
+            return False
+        sessions = self._dialogue.sessions
+        self._presence.begin(now)
+        self._presence.we_dial = we_dial
+        if we_dial and (sessions.psk != newest.psk or not sessions.is_confirmed):
+            self._dialogue.dial(newest, now)
+        return True
+
+    def _settle(self, now: float) -> None:
+        """Drain the two, each into the other, until both are quiet."""
+        while True:
+            self._carry(now)
+            if (reach_event := self.reach.next_event()) is not None:
+                self._take_reach_event(reach_event, now)
+            elif (dialogue_event := self._dialogue.next_event()) is not None:
+                self._take_dialogue_event(dialogue_event, now)
+            else:
+                break
+        datagrams = self.reach.datagrams_to_send()
+        self._diagnosis.sent(datagrams, self.reach.targets, self.reach.technique, now)
+        self._datagrams += datagrams
+        self._notice_presence(now)
+        self._tell_verdict(now)
+
+    def _carry(self, now: float) -> None:
+        data = self._dialogue.datagrams_to_send()
+        if data:
+            self.reach.carry(data, now, awaiting=self._dialogue.sessions.is_awaiting(now))
+
+    def _take_reach_event(self, event: ReachEvent, now: float) -> None:
+        self._diagnosis.take(event, now)
+        match event:
+            case FlightDue():
+                self._dialogue.renew(now)
+                self.reach.carry(self._dialogue.sessions.flight, now, awaiting=True)
+            case PathResumed():
+                self._dialogue.path_changed(now)
+            case PathUp():
+                self._dialogue.path_changed(now)
+            case PathMoved(path, is_seamless):
+                if not is_seamless:
+                    self._dialogue.path_changed(now)
+                if self._presence.online:
+                    self._events.append(events.PathChanged(self._network, self.card.peer, path))
+            case PathDown():
+                self._go_offline("no answer on any path", now)
+            case AttemptFailed():
+                pass
+            case Ponged(token, rtt_s):
+                self._events.append(
+                    events.PingAnswered(self._network, self.card.peer, token, rtt_s)
+                )
+            case SampleWanted() | IntroductionWanted() | FreshSocketWanted() | PeerSawUs():
+                self._events.append(event)
+
+    def _take_dialogue_event(self, event: DialogueEvent, now: float) -> None:
+        match event:
+            case Arrived() | Acknowledged() | Wanted():
+                self._events.append(news_of_messages(self._network, self.card, event))
+            case CardArrived(sealed):
+                if self._cards.take(now):
+                    self._events.append(NewerCard(sealed))
+            case PeerBye():
+                self.reach.stop()
+                self._diagnosis.left(now)
+                self._go_offline("left", now)
+            case SessionEnded(reason):
+                self._keep_secrets()
+                self._go_offline(f"session ended: {reason}", now)
+            case SessionConfirmed():
+                self._diagnosis.session_confirmed(now)
+                self._keep_secrets()
+            case RouteAdded() | RouteDropped() | IntroduceArrived() | SeekArrived():
+                self._events.append(event)
+            case PeerHello():
+                pass
+
+    def _keep_secrets(self) -> None:
+        sessions = self._dialogue.sessions
+        self._keyring.keep(sessions.psk if sessions.is_confirmed else None)
+        self._use_secrets()
+
+    def _use_secrets(self) -> None:
+        """Without any, after cards with weak keys, there is nothing to be said to the peer."""
+        if secrets := self._keyring.for_checks:
+            self.reach.use(*secrets)
+        else:
+            self.reach.stop()
+
+    def _tell_verdict(self, now: float) -> None:
+        may_guess = self.reach.may_escalate
+        verdict = self._diagnosis.next_verdict(self.card, may_guess=may_guess, now=now)
+        if verdict is not None:
+            network, peer = self._network, self.card.peer
+            self._events.append(events.VerdictReached(network, peer, verdict.text, verdict.code))
+
+    def _notice_presence(self, now: float) -> None:
+        """Say that the peer is online once its session is confirmed and a path carries it."""
+        path, sessions = self.reach.path, self._dialogue.sessions
+        took_s = self._presence.notice(
+            path, is_open=sessions.is_open, is_confirmed=sessions.is_confirmed, now=now
+        )
+        if path is not None and took_s is not None:
+            self._diagnosis.is_here()
+            self._events.append(
+                events.PeerConnected(self._network, self.card.peer, self.card.nick, path, took_s)
+            )
+
+    def _go_offline(self, reason: str, now: float) -> None:
+        if self._presence.go(now):
+            self._events.append(
+                events.PeerDisconnected(self._network, self.card.peer, self.card.nick, reason)
+            )

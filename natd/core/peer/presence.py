@@ -1,0 +1,131 @@
+"""Whether one peer is there, as far as the world has been told, and when a handshake is overdue.
+
+    away ─► path ─► handshake ─► online ─► away
+              └─ redial_at ─┘
+
+Rules:
+- An attempt is timed from its first introduction; one long ago was another attempt.
+- Only on a path can a handshake be overdue: without one there is nothing to blame it on.
+"""
+
+from dataclasses import dataclass
+
+from natd.core.base.types import Candidate, NatReport, PathReport, PeerId, PeerState
+from natd.core.base.verdict import Verdict
+from natd.core.keys.card import Card
+from natd.core.peer.reach import Reach
+from natd.core.punch.search import LATE_S
+
+HANDSHAKE_PATIENCE_S = 4.0
+"""On a path that answers checks, a handshake that takes longer is stuck: dial anew.  The side
+that was to be dialled waits twice as long before it dials itself."""
+
+UNDIALLED_S = 0.25
+"""With a path and no first flight after this long, the introduction that named us as the dialler
+was lost: either side dials, and if both do, one session stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """What people and programs are told of a peer."""
+
+    peer: PeerId
+    nick: str
+    state: PeerState
+    path: PathReport | None
+    verdict: Verdict | None
+    """Why the attempt to reach it has failed; None where none has, or hope is left."""
+    next_try_at: float | None
+    """When something further is tried to reach it, whatever its state; None: nothing is."""
+    is_on_link: bool
+    """Whether it was heard on a link of ours, with no server's help."""
+    last_heard_at: float | None
+    candidates: tuple[Candidate, ...]
+    nat: NatReport
+
+
+def view_of(
+    card: Card,
+    reach: Reach,
+    verdict: Verdict | None,
+    *,
+    is_online: bool,
+    is_blocked: bool,
+    now: float,
+) -> PeerView:
+    """`verdict`: why the last attempt has failed, if it has."""
+    state = PeerState.OFFLINE
+    if is_blocked:
+        state = PeerState.BLOCKED
+    elif is_online:
+        state = PeerState.ONLINE
+    elif reach.is_trying(now):
+        state = PeerState.PUNCHING
+    return PeerView(
+        peer=card.peer,
+        nick=card.nick,
+        state=state,
+        path=reach.path,
+        verdict=verdict,
+        next_try_at=None if is_online else reach.next_try_at,
+        is_on_link=reach.is_on_link,
+        last_heard_at=reach.heard_at,
+        candidates=reach.targets,
+        nat=card.nat,
+    )
+
+
+@dataclass(slots=True)
+class Presence:
+    """Whether the peer is there, as far as the world has been told."""
+
+    online: bool = False
+    we_dial: bool = False
+    tried_since: float | None = None  # None: reached, or never introduced
+    redial_at: float | None = None  # None: no handshake is overdue
+    is_undialled: bool = False  # nobody had dialled when the path came up
+
+    def begin(self, now: float) -> None:
+        """What follows is an attempt; an introduction long ago was another one."""
+        if not self.online and (self.tried_since is None or now - self.tried_since > LATE_S):
+            self.tried_since = now
+
+    def is_redial_due(self, is_open: bool, now: float) -> bool:
+        """Whether to dial anew at this instant; the next turn is set."""
+        if self.redial_at is None or self.redial_at > now:
+            return False
+        self.redial_at = now + 2 * HANDSHAKE_PATIENCE_S
+        is_under_way = self.is_undialled and is_open
+        self.is_undialled = False
+        return not is_under_way
+
+    def notice(
+        self, path: PathReport | None, *, is_open: bool, is_confirmed: bool, now: float
+    ) -> float | None:
+        """A path or a session may have come: the seconds that it took if the peer is online from
+        here on.  `is_open` when a handshake has begun, `is_confirmed` when it is complete."""
+        if path is not None and not is_confirmed:
+            self._expect_handshake(is_open, now)
+            return None
+        self.redial_at = None
+        if path is None or self.online:
+            return None
+        since = self.tried_since if self.tried_since is not None else now
+        self.online, self.tried_since = True, None
+        return now - since
+
+    def go(self, now: float) -> bool:
+        """The peer is not there any more; False if it was not, anyway."""
+        was_online, self.online = self.online, False
+        if was_online:
+            self.begin(now)
+        return was_online
+
+    # --- private
+
+    def _expect_handshake(self, is_open: bool, now: float) -> None:
+        """A path stands, and no session is confirmed: when that has taken too long."""
+        if self.redial_at is None:
+            self.is_undialled = not is_open
+            patience_s = HANDSHAKE_PATIENCE_S * (1.0 if self.we_dial else 2.0)
+            self.redial_at = now + (UNDIALLED_S if self.is_undialled else patience_s)

@@ -1,0 +1,130 @@
+"""Anchors: ports of a sequential NAT that we know to be ours, opened to one port of a peer's block.
+
+Where a NAT counts its ports up, two samples enclose whatever was sent between them.  So samples
+and openers leave in turn, in one burst:
+
+    sample   opener   sample   opener   sample          to the server, to the peer, ...
+    40,000      ?     40,002      ?     40,005
+             40,001            40,003 or 40,004         the first is known, the second is not
+
+An opener between two samples that are two strides apart has the port between them.  The peer is
+told such ports, and sends all that it has to them; see `blocks`.
+
+Rules:
+- All openers lead to one port of the peer's, each from a socket of its own; they are not meant to
+  arrive.
+- An answer counts only from where was asked, on the socket that asked, by its transaction.
+- Only what is certain is told, unless nothing is: then the likeliest.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from math import gcd
+from random import Random
+from typing import NamedTuple
+
+from natd.core.base.types import Address, Datagram, SocketId
+from natd.core.codec import stun
+
+OPENERS = 13
+"""Where others hold 30 % of the ports, half of them are enclosed tightly: two and more of 13
+almost always (99.8 %)."""
+
+MOST_ANCHORS = 2
+"""What fits into an introduction beside the pair's mark.  Each halves the sockets that the peer
+has to open."""
+
+PATIENCE_S = 0.6
+"""For the answers: longer than a round trip to a server that is worth having."""
+
+MOST_PLACES = 4
+
+
+class Anchor(NamedTuple):
+    """A socket of ours that is open to the peer, and where it is seen."""
+
+    socket: SocketId
+    address: Address
+
+
+class Enclosing:
+    """One burst of samples and openers, and what its answers tell."""
+
+    def __init__(
+        self,
+        *,
+        stride: int,
+        places: Sequence[Address],
+        sockets: Sequence[SocketId],
+        prefix: bytes,
+        random: Random,
+        now: float,
+    ) -> None:
+        """`stride` is what a few samples have told; `places` are ports of one server; `sockets`
+        are `sockets_wanted(places)` fresh ones."""
+        self.openers = tuple(sockets[:OPENERS])
+        self.ends_at = now + PATIENCE_S
+        self._stride = stride
+        self._seen: list[Address | None] = [None] * (OPENERS + 1)  # None: not answered yet
+        self._asked: dict[bytes, tuple[int, Address, SocketId]] = {}
+        for number in range(OPENERS + 1):
+            transaction = prefix + random.randbytes(stun.TRANSACTION_BYTES - len(prefix))
+            asker = sockets[OPENERS + number // len(places)]
+            self._asked[transaction] = (number, places[number % len(places)], asker)
+
+    def samples(self) -> list[Datagram]:
+        """One to send before each opener, and one after the last."""
+        return [
+            Datagram(stun.encode_binding_request(transaction), place, None, socket)
+            for transaction, (_, place, socket) in self._asked.items()
+        ]
+
+    def answered(self, message: stun.StunMessage, address: Address, socket: SocketId) -> bool:
+        """Whether the message answers a sample."""
+        number, place, asker = self._asked.get(message.transaction, (0, None, None))
+        if (place, asker) != (address, socket):
+            return False
+        observed = message.mapped_address()
+        if observed is not None:
+            self._seen[number] = observed
+        return True
+
+    def is_over(self, now: float) -> bool:
+        """Whether there is nothing more to wait for."""
+        return None not in self._seen or self.ends_at <= now
+
+    def anchors(self) -> tuple[Anchor, ...]:
+        """The best of them, as far as they are known by now."""
+        seen = [address for address in self._seen if address is not None]
+        steps = [after.port - before.port for before, after in pairwise(seen)]
+        # Few samples make a stride look too long; these alone would, where every gap is tight.
+        stride = gcd(self._stride, *(step for step in steps if step > 0)) or 1
+        by_gap: dict[int, list[Anchor]] = {}
+        for socket, (before, after) in zip(self.openers, pairwise(self._seen), strict=True):
+            if before is None or after is None or before.port >= after.port:
+                continue
+            address = Address(before.host, before.port + stride)
+            by_gap.setdefault(after.port - before.port, []).append(Anchor(socket, address))
+        tight = [gap for gap in by_gap if gap >= 2 * stride]
+        return tuple(by_gap[min(tight)][:MOST_ANCHORS]) if tight else ()
+
+
+def anchors_in(seen: tuple[Address, ...], mark: int | None) -> tuple[tuple[int, ...], int]:
+    """The ports in an introduction that a peer says it has opened for us, and how many of the
+    addresses that it begins with are none to be checked."""
+    ports = [address.port for address in seen[: MOST_ANCHORS + 1]]
+    if mark is None or mark not in ports:
+        return (), 0
+    marked_at = ports.index(mark)
+    return tuple(ports[:marked_at]), marked_at + 1
+
+
+def sampling_places(servers: Iterable[Address]) -> tuple[Address, ...]:
+    """The ports of one host that are asked, in their order; empty where no server is known."""
+    ipv4 = sorted(server for server in servers if not server.is_ipv6)
+    return tuple(server for server in ipv4 if server.host == ipv4[0].host)[:MOST_PLACES]
+
+
+def sockets_wanted(places: Sequence[Address]) -> int:
+    """For each opener one, and as few for the samples as places allow."""
+    return OPENERS + -(-(OPENERS + 1) // len(places))

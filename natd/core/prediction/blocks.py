@@ -1,0 +1,140 @@
+"""Meeting behind NATs that give each subscriber a block of ports, and draw from it at random.
+
+Between two blocks the attempt is *concentrated*: one side opens from as much of its block as it
+may towards one port of the other's, the other side sprays the first one's block, one packet from
+each of its own ports, until it owns that one:
+
+    P = share opened x share taken          against 1 - e^(-product) for random pairing
+
+Towards a sequence only the block has to be filled.  The sequential side can tell exactly which
+ports it has opened towards one port of the block (`anchors`), and all that the block's side sends
+goes to these; whatever comes from that one port of its block is let in:
+
+    P = share of the block that is taken
+
+Rules:
+- Half a block is for its other users, unless we may fill it; and all that we take stays the same
+  as long as it may be remembered (see `shots`).
+- The meeting port, and what is sprayed, leave out the ports that the other side is known to use.
+- Openers come first: a packet that came to a NAT before it had opened could spoil the port for it.
+"""
+
+from collections.abc import Sequence
+from itertools import chain, islice
+from random import Random
+
+from natd.core.base.types import NatReport
+from natd.core.checks.limits import MOST_SHOTS, RATE
+from natd.core.checks.turns import Turns
+from natd.core.prediction.plan import Plan, Shot, Technique
+
+SCOUTS = 6
+"""Of openers while nobody knows yet whether the peer is easy: ports of a block are few."""
+
+EASY_HELPERS = 32
+"""Against an easy peer, who probes the whole block: one opening would do, many are quicker."""
+
+ROUNDS = 2
+PAUSE_S = 0.3
+"""Everything is sent twice: a packet that is lost costs its share of the block."""
+
+LEAD_S = 0.3
+"""How much earlier than the peer we may begin: two that were introduced by one word of a server's
+differ by a round trip at most."""
+
+FORGOTTEN_AFTER_S = 32.0
+"""Most NATs remember an entry for 30 s that nobody has answered (Linux, and the initial timeout of
+carriers' NATs).  Those that remember longer give a later wave the same ports as before."""
+
+
+def open_blocks(
+    entries: int, ours: NatReport, theirs: NatReport, known: Sequence[int], turns: Turns
+) -> Plan:
+    """From so many ports of our block to one port of theirs, or to as few as our sockets allow."""
+    sockets = _sockets(min(entries, turns.block_sockets))
+    ports = meeting_ports(theirs, known, -(-entries // len(sockets)))
+    shots = [Shot(socket, port, is_opener=True) for port in ports for socket in sockets]
+    return Plan(
+        Technique.BLOCKS,
+        tuple(shots[:entries]),
+        rounds=_rounds(entries),
+        pause_s=PAUSE_S,
+        waves_s=_period_s(ours, theirs),
+    )
+
+
+def spray_block(
+    entries: int,
+    ours: NatReport,
+    theirs: NatReport,
+    known: Sequence[int],
+    turns: Turns,
+    random: Random,
+) -> Plan:
+    """From so many ports of our block, each to another of theirs."""
+    in_use = frozenset(known)
+    span = [port for port in range(theirs.low, theirs.high + 1) if port not in in_use]
+    shots: list[Shot] = []
+    for socket in range(turns.helper_sockets + 1):
+        # A block that is larger than theirs goes over it again, from another socket.
+        row = random.sample(span, min(len(span), entries - len(shots)))
+        shots += (Shot(socket, port) for port in row)
+        if len(shots) == entries:
+            break
+    return Plan(
+        Technique.BLOCKS,
+        tuple(shots),
+        begins_after_s=allowance(theirs, turns) / RATE + LEAD_S,
+        rounds=_rounds(len(shots)),
+        pause_s=PAUSE_S,
+        waves_s=_period_s(ours, theirs),
+    )
+
+
+def reach_anchors(entries: int, anchors: Sequence[int], turns: Turns) -> Plan:
+    """From so many ports of our block to those that a sequential peer has opened to one of them."""
+    sockets = _sockets(min(-(-entries // len(anchors)), turns.block_sockets))
+    shots = [Shot(socket, port) for socket in sockets for port in anchors]
+    return Plan(
+        Technique.BLOCKS,
+        tuple(shots[:entries]),
+        rounds=_rounds(entries),
+        pause_s=PAUSE_S,
+        waves_s=FORGOTTEN_AFTER_S + _rounds(entries) * entries / RATE + PAUSE_S,
+    )
+
+
+def meeting_ports(report: NatReport, known: Sequence[int], count: int) -> tuple[int, ...]:
+    """The ports of a block that its peer opens to: from its middle on, but none that is in use,
+    unless all are."""
+    middle = (report.low + report.high + 1) // 2
+    in_use = frozenset(known)
+    ports = chain(range(middle, report.high + 1), range(report.low, middle))
+    free = (port for port in ports if port not in in_use)
+    return tuple(islice(free, count)) or (middle,)
+
+
+def allowance(report: NatReport, turns: Turns) -> int:
+    """How many ports of a block an attempt may take."""
+    size = _size(report)
+    return min(size if turns.fills_whole_blocks else size // 2, MOST_SHOTS)
+
+
+def _rounds(entries: int) -> int:
+    return min(ROUNDS, MOST_SHOTS // max(1, entries))
+
+
+def _sockets(helpers: int) -> Sequence[int]:
+    """That many fresh ones; the attempt's own where there may be none."""
+    return range(1, helpers + 1) if helpers else (0,)
+
+
+def _period_s(ours: NatReport, theirs: NatReport) -> float:
+    """From wave to wave, the same for both sides whatever either may fill: all packets of a wave,
+    and then silence."""
+    sizes = sum(min(_size(report), MOST_SHOTS) for report in (ours, theirs))
+    return FORGOTTEN_AFTER_S + LEAD_S + sizes / RATE
+
+
+def _size(report: NatReport) -> int:
+    return report.high - report.low + 1

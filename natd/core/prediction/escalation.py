@@ -1,0 +1,402 @@
+"""One escalation against one peer: a plan, its volleys, and the daemon's turn for them.
+
+    begin ─► (enclosing ─► anchors told) ─► wave ─► linger ─► pause ─► wave … ─► end
+    waits        has the turn               has it   has not
+
+Rules:
+- It begins when plain checks have failed or both NATs are known to defeat them, and only where
+  the larger budget is allowed: under a secret network, or towards a peer known from before.
+- Another report of either NAT ends it, too: its plan follows from the reports alone.
+- It goes to an address that plain checks may go to, too, and no further than `turns` lets it.
+- It ends by itself when its packets are spent; a path ends it at once.  Where there was a sign of
+  the peer meanwhile, it begins anew: what was guessed before may have been too early.
+- What is repeated goes out from the same sockets, which stay open between waves for that.
+- An answer to one of its checks is a path like any other, and names the technique.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from natd.core.base.timers import Ladder, earliest
+from natd.core.base.types import Address, Allocation, Datagram, NatReport, SocketId
+from natd.core.checks.candidates import LOWEST_PORT
+from natd.core.checks.checks import LOW_TTL, Checks
+from natd.core.checks.turns import Claim, Turns
+from natd.core.codec import stun
+from natd.core.prediction.anchors import Anchor, Enclosing, sampling_places, sockets_wanted
+from natd.core.prediction.blocks import meeting_ports
+from natd.core.prediction.paced_sender import Volley
+from natd.core.prediction.plan import Plan, Shot, Technique
+from natd.core.prediction.samples import Way
+from natd.core.prediction.strategy import Situation, essence, make_plan
+
+LINGER_S = 1.0
+"""After the last packet: answers and the peer's own packets may still be under way."""
+
+MOST_WAVES = 11
+"""Six minutes of them.  Who is still not reached by then is hardly there."""
+
+TELL_LADDER_S = (0.2, 0.4, 0.8, 1.6)
+"""Waits between telling of anchors: nobody says whether an introduction has arrived, and a
+newcomer's server has to know it first."""
+
+ANCHORS_PAUSE_S = 12.0
+ANCHORS_ROUNDS = 32
+"""Anchors are kept open for as long as the peer's waves may come."""
+
+LOOK_S = 1.0
+"""How often whoever has sockets open looks whether another one needs them."""
+
+MOST_KNOWN = 32
+"""Addresses of the peer's that are remembered as taken: of those that servers have named."""
+
+
+@dataclass(slots=True, eq=False)
+class _Task:
+    """What is being carried out."""
+
+    situation: Situation
+    way: Way
+    known: tuple[int, ...]
+    """Ports that the peer's block is known to use for others."""
+    waits_until: float | None = None
+    """When to ask for the turn; None: there is no need to."""
+    plan: Plan | None = None
+    """None: it waits for the turn, or which ports the plan is about is being found out."""
+    helpers: tuple[SocketId, ...] = ()
+    enclosing: Enclosing | None = None
+    """None: not wanted, or answered."""
+    anchors: tuple[Anchor, ...] = ()
+    tell: Ladder = field(default_factory=lambda: Ladder(TELL_LADDER_S))
+    volley: Volley | None = None
+    """None: between two waves."""
+    wave: int = 0
+    wave_began: float = 0.0
+    wave_at: float | None = None
+    linger_until: float | None = None
+    """None: packets are still to be sent."""
+    looks_at: float | None = None
+    """When to look whether its sockets are needed elsewhere; None: it has none."""
+    was_signed: bool = False
+    """Whether there was a sign of the peer since it was begun."""
+
+    @property
+    def has_begun(self) -> bool:
+        return self.plan is not None or self.enclosing is not None
+
+    @property
+    def host(self) -> str:
+        """Of the peer."""
+        return self.way.places[0].host
+
+
+class Escalation:
+    """See the top of this file."""
+
+    def __init__(self, checks: Checks, turns: Turns, prefix: bytes, random: Random) -> None:
+        """`prefix` begins every transaction by which answers find their way to us."""
+        self.allowed = False
+        """Whether the larger budget may be spent on this peer."""
+        self._checks = checks
+        self._turns = turns
+        self._claim = Claim()
+        self._prefix = prefix
+        self._random = random
+        self._task: _Task | None = None  # None: nothing is under way
+        self._known: deque[Address] = deque(maxlen=MOST_KNOWN)
+        self._news: tuple[Address, ...] = ()  # of anchors, until they are drained
+        self._datagrams: list[Datagram] = []
+
+    # --- inputs
+
+    def begin(self, situation: Situation, way: Way, now: float) -> bool:
+        """Carry out our half of what the situation demands, once it is our turn; False where it
+        has not begun, or is nothing."""
+        is_premature = situation.is_premature and not situation.wants_anchors
+        is_wanted = situation.wants_plan and not is_premature and bool(way.places)
+        known = self._known_ports(situation.theirs, way)
+        situation = essence(situation)
+        task = self._task
+        if task is not None and task.has_begun:
+            if not _is_outdated(task, situation, way, known):
+                return False
+            self.stop()
+        if not self.allowed or not is_wanted:
+            self.stop()
+            return False
+        if situation.wants_samples and not self._has_turn(now):
+            self.stop()  # a sample is too old when somebody else has had a turn
+            return False
+        self._task = _Task(situation, way, known, waits_until=now)
+        self.handle_timer(now)
+        return self._task is not None and self._task.has_begun
+
+    def sign(self) -> None:
+        """The peer is there: it was seen elsewhere than before, or heard."""
+        self._claim.sign()
+        if self._task is not None:
+            self._task.was_signed = True
+
+    def introduced(self, now: float) -> None:
+        """Both are told of each other at this instant.  What has opened our NAT a while ago may
+        have been lost: a router that starts again has forgotten it."""
+        task = self._task
+        if task is not None and task.volley is not None and not task.anchors:
+            task.volley.hurry(now)
+
+    def receive_answer(
+        self, message: stun.StunMessage, address: Address, socket: SocketId, now: float
+    ) -> bool:
+        """Whether this is a server's answer to a sample of ours."""
+        task = self._task
+        if task is None or task.enclosing is None:
+            return False
+        if not task.enclosing.answered(message, address, socket):
+            return False
+        self.handle_timer(now)
+        return True
+
+    def found(self, address: Address) -> None:
+        """A path stands to there."""
+        self._turns.found(self._claim, address.host)
+
+    def stop(self) -> None:
+        """A path stands, or the peer is gone."""
+        self._task = None
+        self._news = ()
+        self._turns.end(self._claim)
+
+    def handle_timer(self, now: float) -> None:
+        task = self._task
+        if task is None:
+            return
+        if self._claim.must_end:
+            self.stop()
+            return
+        task.looks_at = now + LOOK_S if task.helpers else None
+        if task.waits_until is not None:
+            if task.waits_until > now or not self._has_turn(now):
+                return
+            if not task.has_begun and not self._start(task, now):
+                return
+        if task.enclosing is not None and task.enclosing.is_over(now):
+            self._open_anchors(task, task.enclosing, now)
+        if task.tell.is_due(now):
+            task.tell.climb(now)
+            self._news = self.anchors
+        if task.linger_until is not None and task.linger_until <= now:
+            self._end_wave(task, now)
+        if task.wave_at is not None and task.wave_at <= now:
+            self._begin_wave(task, now)
+        if task.volley is not None:
+            self._fire(task, task.volley, now)
+
+    # --- outputs
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        datagrams, self._datagrams = self._datagrams, []
+        return datagrams
+
+    def new_anchors(self) -> tuple[Address, ...]:
+        """Drain: `anchors`, whenever it is time to tell the peer of them."""
+        news, self._news = self._news, ()
+        return news
+
+    def get_timer(self) -> float | None:
+        looks_at = None if self._task is None else self._task.looks_at
+        return earliest(looks_at, self.next_try_at)
+
+    @property
+    def next_try_at(self) -> float | None:
+        """When it goes on, or may if it is its turn; None: nothing is under way."""
+        task = self._task
+        if task is None or task.waits_until is not None:
+            return None if task is None else task.waits_until
+        return earliest(
+            None if task.enclosing is None else task.enclosing.ends_at,
+            None if task.volley is None else task.volley.get_timer(),
+            task.tell.due_at,
+            task.linger_until,
+            task.wave_at,
+        )
+
+    @property
+    def anchors(self) -> tuple[Address, ...]:
+        """What an introduction is to tell the peer: the ports that we have opened for it, and
+        the pair's mark; empty where there is none."""
+        task, mark = self._task, self._checks.our_mark
+        if task is None or not task.anchors or mark is None:
+            return ()
+        host = task.anchors[0].address.host
+        return (*(anchor.address for anchor in task.anchors), Address(host, mark))
+
+    @property
+    def technique(self) -> str | None:
+        """What a path found now owes to it; None when nothing is under way."""
+        if self._task is None or not self._task.has_begun:
+            return None
+        return Technique.BLOCKS if self._task.plan is None else self._task.plan.technique
+
+    @property
+    def sockets(self) -> frozenset[SocketId]:
+        task = self._task
+        return frozenset() if task is None else frozenset((task.way.socket, *task.helpers))
+
+    # --- private
+
+    def _known_ports(self, theirs: NatReport, way: Way) -> tuple[int, ...]:
+        """Of the peer's, those that are in use for others."""
+        self._known += [place for place in way.places if place not in self._known]
+        named = [a.port for a in self._known if way.places and a.host == way.places[0].host]
+        return tuple(dict.fromkeys((*named, *theirs.taken_ports)))
+
+    def _has_turn(self, now: float) -> bool:
+        """Else it is asked for again."""
+        has_it = self._turns.take(self._claim, now)
+        if self._task is not None:
+            self._task.waits_until = None if has_it else now + self._turns.ask_in_s()
+        return has_it
+
+    def _start(self, task: _Task, now: float) -> bool:
+        """It is our turn: make the plan, which costs 5 ms; False where there is nothing to do."""
+        if task.situation.wants_anchors:
+            if self._enclose(task, now):
+                return True
+        else:
+            task.plan = make_plan(
+                task.situation,
+                their_ports=[place.port for place in task.way.places],
+                known_ports=task.known,
+                anchors=task.way.anchors,
+                drift=task.way.drift,
+                we_are_lower=self._checks.we_open,
+                turns=self._turns,
+                random=self._random,
+                now=now,
+            )
+            if task.plan is not None:
+                like = task.way.our_port if task.situation.wants_samples else None
+                task.helpers = self._turns.fresh_sockets(self._claim, task.plan.helpers, like)
+                task.wave_at = now
+                return True
+        self.stop()
+        return False
+
+    def _begin_wave(self, task: _Task, now: float) -> None:
+        assert task.plan is not None
+        if not self._has_turn(now):
+            return
+        rounds = task.plan.rounds if task.wave == 0 else 1
+        task.wave, task.wave_began, task.wave_at = task.wave + 1, now, None
+        target = task.way.places[0]
+        task.volley = Volley(task.plan, target, task.way.socket, task.helpers, now, rounds)
+        if task.plan.begins_after_s:
+            self._turns.give_back(self._claim)
+
+    def _fire(self, task: _Task, volley: Volley, now: float) -> None:
+        assert task.plan is not None
+        due_at = volley.get_timer()
+        if due_at is not None and due_at <= now:
+            # What keeps anchors open is two packets a round.
+            if not task.anchors and not self._has_turn(now):
+                return
+            volley.handle_timer(now, self._turns.pace.room(now))
+            for address, socket, is_opener in volley.to_send():
+                if not self._send(address, socket, is_opener, now):
+                    volley.cut(now)
+            if not task.anchors and (volley.is_over or volley.is_resting):
+                self._turns.give_back(self._claim)
+            if task.situation.ours.allocation is Allocation.BLOCK:
+                sent = volley.sent if task.wave == 1 else len(task.plan.shots)
+                self._turns.take_ports(task, min(sent, len(task.plan.shots)), now)
+        if volley.is_over and task.linger_until is None:
+            task.linger_until = now + LINGER_S
+
+    def _end_wave(self, task: _Task, now: float) -> None:
+        assert task.plan is not None
+        if task.plan.waves_s is None or task.wave >= MOST_WAVES:
+            self.stop()
+            # What rests on where the peer was seen waits for where it is seen now.
+            if task.was_signed and task.plan.technique is Technique.BIRTHDAY:
+                self.begin(task.situation, task.way, now)
+            return
+        task.volley = task.linger_until = None
+        task.wave_at = task.wave_began + task.plan.waves_s
+
+    def _enclose(self, task: _Task, now: float) -> bool:
+        """Send the burst that shows what ports our NAT gives us towards the peer's block."""
+        places = sampling_places(task.way.servers)
+        if not places:
+            return False
+        task.helpers = self._turns.fresh_sockets(self._claim, sockets_wanted(places))
+        task.enclosing = Enclosing(
+            stride=task.situation.ours.stride,
+            places=places,
+            sockets=task.helpers,
+            prefix=self._prefix,
+            random=self._random,
+            now=now,
+        )
+        first, *samples = task.enclosing.samples()
+        self._datagrams.append(first)
+        for opener, sample in zip(task.enclosing.openers, samples, strict=True):
+            self._send(_anchored(task), opener, True, now)
+            self._datagrams.append(sample)
+        return True
+
+    def _open_anchors(self, task: _Task, enclosing: Enclosing, now: float) -> None:
+        """Keep those of the burst whose ports are known; the peer's side does the rest."""
+        task.enclosing, task.anchors = None, enclosing.anchors()
+        if not task.anchors:
+            self.stop()
+            return
+        task.helpers = tuple(anchor.socket for anchor in task.anchors)
+        port = _anchored(task).port
+        shots = tuple(Shot(number + 1, port, True) for number in range(len(task.helpers)))
+        task.plan = Plan(
+            Technique.BLOCKS, shots, ANCHORS_PAUSE_S, rounds=ANCHORS_ROUNDS, pause_s=ANCHORS_PAUSE_S
+        )
+        task.wave = 1
+        target = task.way.places[0]
+        task.volley = Volley(task.plan, target, task.way.socket, task.helpers, now)
+        task.tell.start(now)
+        self._news = self.anchors
+        self._turns.give_back(self._claim)
+
+    def _send(self, address: Address, socket: SocketId, is_opener: bool, now: float) -> bool:
+        """Whether there is room for more."""
+        # A card may say anything of its NAT, and anchors are the peer's word.
+        if address.port < LOWEST_PORT:
+            return True
+        claim = self._claim
+        if not self._turns.may_send(address.host, now, is_signed=claim.signed > 0):
+            return False
+        claim.signed -= 1
+        ttl = LOW_TTL if is_opener else None
+        self._turns.pace.guessed(now)
+        self._datagrams.append(self._checks.request(address, socket, now, ttl))
+        return True
+
+
+def _anchored(task: _Task) -> Address:
+    """The one port of the peer's block that all anchors are open to."""
+    return Address(task.host, meeting_ports(task.situation.theirs, task.known, 1)[0])
+
+
+def _is_outdated(task: _Task, situation: Situation, way: Way, known: Sequence[int]) -> bool:
+    """Whether what is under way should make room for what is known by now; `known` are ports that
+    the peer's block uses for others."""
+    if not way.places or task.host != way.places[0].host:
+        return True
+    if situation.wants_anchors and task.situation.wants_anchors:
+        # A block that proves larger than it seemed still has the port that anchors are open to,
+        # unless a survey that was under way has taken it.
+        port, theirs = _anchored(task).port, situation.theirs
+        is_taken = port in known and port not in meeting_ports(theirs, known, 1)
+        return is_taken or not theirs.low <= port <= theirs.high
+    if task.situation != situation or (way.anchors and way.anchors != task.way.anchors):
+        return True
+    is_newer = situation.predicts and way.newest != task.way.newest
+    return is_newer or (situation.wants_samples and task.way != way)

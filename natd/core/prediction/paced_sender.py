@@ -1,0 +1,125 @@
+"""Carrying out one wave of a plan: many packets at a bounded rate, from few sockets or from many.
+
+Rules:
+- Never more than `shots.RATE` packets a second nor `shots.MOST_SHOTS` in all; what is repeated
+  stays within both.
+- A tick sends what its share of the second allows, so a late timer sends no burst; and no more
+  than there is room for beside everything else: what finds none waits for the next tick.
+- What answers is not noticed here: whoever is checked and answers does it by its own check's
+  transaction, and the owner stops the volley.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from natd.core.base.types import Address, SocketId
+from natd.core.checks.limits import MOST_SHOTS, RATE
+from natd.core.prediction.plan import Plan, Shot
+
+TICK_S = 0.02
+AGAIN_S = 3.0
+"""How old a round has to be before it is repeated without its pause: older than what two
+introductions of the same moment may be apart."""
+
+SLOW_S = 0.3
+SLOW_RATE = 200
+"""Packets a second at first, where they come unasked: a NAT that takes them for an attack has seen
+little of it when the first answer ends it."""
+
+
+class Fired(NamedTuple):
+    """One packet to send, as a check."""
+
+    address: Address
+    socket: SocketId
+    is_opener: bool
+
+
+class Volley:
+    """One wave under way."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        target: Address,
+        main: SocketId,
+        helpers: Sequence[SocketId],
+        now: float,
+        rounds: int | None = None,
+    ) -> None:
+        """`target` is where the peer is seen; `helpers` are `plan.helpers` fresh sockets;
+        `rounds`: where not those of the plan."""
+        self.sent = 0
+        self._plan = plan
+        self._target = target
+        self._places = (main, *helpers)
+        self._rounds = plan.rounds if rounds is None else rounds
+        self._began = now + plan.begins_after_s
+        self._waiting: deque[Shot] = deque(plan.shots)
+        self._round, self._began_round = 1, self._began
+        self._due_at: float | None = self._began  # None: everything is sent
+        self._fired: list[Fired] = []
+
+    def handle_timer(self, now: float, room: int) -> None:
+        """`room`: how many packets may leave at this instant, whatever the plan says."""
+        if self._due_at is None or self._due_at > now:
+            return
+        if not self._waiting:
+            self._waiting.extend(self._plan.shots)
+            self._round += 1
+            self._began_round = now
+        careful = self._plan.is_careful and now - self._began < SLOW_S
+        rate = SLOW_RATE if careful else RATE
+        for _ in range(min(round(rate * TICK_S), room)):
+            if not self._waiting:
+                break
+            self._fire(self._waiting.popleft())
+        self._go_on(now)
+
+    def cut(self, now: float) -> None:
+        """Leave out the rest of this round."""
+        self._waiting.clear()
+        self._go_on(now)
+
+    def hurry(self, now: float) -> None:
+        """The round that has gone out may be in vain: the same once more, and now."""
+        if self.is_resting and self._began_round <= now - AGAIN_S and self._has_room:
+            self._rounds += 1
+            self._due_at = now
+
+    def to_send(self) -> list[Fired]:
+        """Drain."""
+        fired, self._fired = self._fired, []
+        return fired
+
+    def get_timer(self) -> float | None:
+        return self._due_at
+
+    @property
+    def is_over(self) -> bool:
+        return self._due_at is None
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether a round has gone out, and the next one is not due for a while."""
+        return self._due_at is not None and not self._waiting
+
+    def _go_on(self, now: float) -> None:
+        if self._waiting:
+            self._due_at = now + TICK_S
+        elif self._round < self._rounds and self._has_room:
+            self._due_at = now + max(TICK_S, self._plan.pause_s)
+        else:
+            self._due_at = None
+
+    @property
+    def _has_room(self) -> bool:
+        """For one more round."""
+        return self.sent + len(self._plan.shots) <= MOST_SHOTS
+
+    def _fire(self, shot: Shot) -> None:
+        port = self._target.port if shot.port is None else shot.port
+        address = Address(self._target.host, port)
+        self._fired.append(Fired(address, self._places[shot.helper], shot.is_opener))
+        self.sent += 1

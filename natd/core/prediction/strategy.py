@@ -1,0 +1,291 @@
+"""What to do when plain checks cannot meet: a plan that follows from the two NAT reports alone.
+
+"Easy" is a mapping that does not depend on the destination, "hard" one that does (RFC 4787,
+section 4.1).  Each side makes its own half of the plan and needs no word of the other's:
+
+    we \\ peer        easy            sequential        block             random
+    easy             (ladder)        predict           probe its block   probe its range
+    sequential       (ladder)        steps             anchors           nothing
+    block            open helpers    all to anchors    open | spray      nothing
+    random           open helpers    nothing           nothing           nothing
+
+- *probe*: ports of the peer's, in random order, from our one socket: a birthday attempt against
+  the many openings that the peer's helper sockets make.
+- *open helpers*: one low-TTL opener from each of many fresh sockets, so that many of our ports
+  let the peer in.  They must not arrive: an easy NAT that accepts them would record the flows
+  and then map the peer's own probes to other ports.
+- *predict*, *steps*: see `sequences`; *open*, *spray*, *all to anchors*: see `blocks`.
+
+A side that only seems easy, because a single server was all that saw it or none answers who could
+say that it still is, counts as easy until the
+first round of checks has failed, and as random after that, unless the other side is hard.  Where
+both only seem easy, each opens helpers and probes: one of the two may be what it seems.
+
+A side that only seems to map by address, because peers say so and no second server has, counts as
+hard until the first round of checks has failed.  After that, where two hard sides would be given
+up, it counts as easy: whoever says of us what is not so does not part us from a third.
+
+Sources: RFC 5128 section 3.6, Guha and Francis 2005 (prediction), Ford et al. 2005.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from natd.core.base.types import SURE, Allocation, Mapping, NatReport
+from natd.core.checks.limits import MOST_SHOTS
+from natd.core.checks.turns import Turns
+from natd.core.prediction.blocks import (
+    EASY_HELPERS,
+    SCOUTS,
+    allowance,
+    open_blocks,
+    reach_anchors,
+    spray_block,
+)
+from natd.core.prediction.plan import Plan, Shot, Technique
+from natd.core.prediction.sequences import reach_sequence, step_towards, stride_of
+
+RANDOM_HELPERS = 256
+"""With 1,000 probes over the full range: 98 %."""
+
+OPENERS_ROUNDS = 3
+OPENERS_PAUSE_S = 12.0
+"""Less than the shortest time for which a NAT remembers a flow that nobody answered (15 s)."""
+
+
+FOUND = NatReport(Mapping.INDEPENDENT, confidence=1.0)
+"""Of the end of a path that stands: its address is known."""
+
+
+def hard_to_find(report: NatReport) -> NatReport:
+    """The same NAT where nobody can tell the port that it gives to a new flow."""
+    is_known = report.allocation in (Allocation.RANDOM, Allocation.BLOCK)
+    ranged = report if is_known else NatReport(allocation=Allocation.RANDOM)
+    return replace(ranged, mapping=Mapping.DEPENDENT, confidence=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What both halves of a plan follow from."""
+
+    ours: NatReport
+    theirs: NatReport
+    have_checks_failed: bool = False
+    """Whether a round of plain checks has found no path between two that seemed easy."""
+
+    @property
+    def is_hearsay(self) -> bool:
+        """Whether the two would be given up, and a side is hard only as far as peers say."""
+        would_be_given_up = self._are_hard_by_report and self._has_no_plan
+        rests_on_peers = _seems_hard(self.ours) or _seems_hard(self.theirs)
+        return would_be_given_up and rests_on_peers and self.have_checks_failed
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether neither side is known to be hard, and both may be."""
+        if self.is_hearsay:
+            return _seems_hard(self.ours) and _seems_hard(self.theirs)
+        return _seems_easy(self.ours) and _seems_easy(self.theirs) and self.have_checks_failed
+
+    @property
+    def we_are_hard(self) -> bool:
+        return self._counts_as_hard(self.ours, self.theirs)
+
+    @property
+    def they_are_hard(self) -> bool:
+        return self._counts_as_hard(self.theirs, self.ours)
+
+    @property
+    def are_both_hard(self) -> bool:
+        return self._are_hard_by_report and not self.is_hearsay
+
+    @property
+    def wants_plan(self) -> bool:
+        return self.is_doubtful or self.we_are_hard or self.they_are_hard
+
+    @property
+    def wants_samples(self) -> bool:
+        """Whether both ports have to be guessed, each from a sample that was taken just now."""
+        kinds = {self.ours.allocation, self.theirs.allocation}
+        return self.are_both_hard and kinds == {Allocation.SEQUENTIAL}
+
+    @property
+    def predicts(self) -> bool:
+        """Whether ours, an easy side, guesses the next port of a sequence."""
+        is_sequence = self.theirs.allocation is Allocation.SEQUENTIAL
+        return is_sequence and self.theirs.is_hard and not self.are_both_hard
+
+    @property
+    def wants_anchors(self) -> bool:
+        """Whether our half is to open anchors for the peer's block (see `anchors`)."""
+        kinds = (self.ours.allocation, self.theirs.allocation)
+        return self.are_both_hard and kinds == (Allocation.SEQUENTIAL, Allocation.BLOCK)
+
+    @property
+    def is_premature(self) -> bool:
+        """Whether blocks are not yet known well enough to be filled for it: ports that were
+        spent in half a block can't be spent again."""
+        blocks = [r for r in (self.ours, self.theirs) if r.allocation is Allocation.BLOCK]
+        are_sure = all(report.allocation_confidence >= SURE for report in blocks)
+        return self.are_both_hard and not (are_sure or self.have_checks_failed)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether no plan is known: nothing short of a relay, a mapped port or IPv6 connects."""
+        return self.are_both_hard and self._has_no_plan
+
+    @property
+    def _are_hard_by_report(self) -> bool:
+        return self.ours.is_hard and self.theirs.is_hard
+
+    @property
+    def _has_no_plan(self) -> bool:
+        """Whether two such sides, if both are hard, can't guess one another's ports."""
+        kinds = {self.ours.allocation, self.theirs.allocation}
+        return not kinds <= {Allocation.SEQUENTIAL, Allocation.BLOCK}
+
+    def _counts_as_hard(self, one: NatReport, other: NatReport) -> bool:
+        if self.is_hearsay:
+            return not _seems_hard(one)
+        return one.is_hard or (
+            self.have_checks_failed and one.may_be_hard and not other.may_be_hard
+        )
+
+
+def essence(situation: Situation) -> Situation:
+    """Without what makes no difference to a plan, so that no news of it begins one anew."""
+    is_hearsay = situation.is_hearsay
+    doubt_matters = is_hearsay or not (situation.ours.is_hard or situation.theirs.is_hard)
+    ours = _essence_of(situation.ours, is_hearsay)
+    if ours.allocation is not Allocation.BLOCK:
+        nothing_known = NatReport()
+        ours = replace(ours, low=nothing_known.low, high=nothing_known.high)
+    theirs = _essence_of(situation.theirs, is_hearsay)
+    theirs = replace(theirs, stride=stride_of(situation.theirs))
+    return Situation(ours, theirs, situation.have_checks_failed and doubt_matters)
+
+
+def make_plan(
+    situation: Situation,
+    *,
+    their_ports: Sequence[int],
+    known_ports: Sequence[int],
+    anchors: Sequence[int] = (),
+    drift: float = 0.0,
+    we_are_lower: bool,
+    turns: Turns,
+    random: Random,
+    now: float,
+) -> Plan | None:
+    """Our half, or None where waiting for the peer's half, or giving up, is all there is.
+
+    `turns` says what the user allows it to cost; `their_ports` are the peer's external ports as
+    servers see them, `known_ports` all that they ever saw, `anchors` those that it has opened for
+    us, `drift` how many steps others have taken of its sequence since; `we_are_lower` is true on
+    one side of the two, where the halves differ for no other reason.
+    """
+    ours, theirs = situation.ours, situation.theirs
+    if situation.are_both_hard:
+        plan = _both_hard(
+            situation, their_ports, known_ports, anchors, drift, we_are_lower, turns, random, now
+        )
+        if plan is not None and ours.mapping is Mapping.ADDRESS_DEPENDENT:
+            return _from_own_sockets(plan, turns)
+        return plan
+    if situation.is_doubtful:
+        openings = _openings(min(RANDOM_HELPERS, turns.helper_sockets))
+        probes = _probe(theirs, MOST_SHOTS - len(openings), random)
+        return Plan(Technique.BIRTHDAY, openings + probes, is_careful=True)
+    if situation.they_are_hard:
+        if situation.predicts and their_ports:
+            return reach_sequence(theirs, their_ports, drift)
+        return Plan(Technique.BIRTHDAY, _probe(theirs, MOST_SHOTS, random), is_careful=True)
+    if situation.we_are_hard:
+        return _open_to_easy(ours, theirs, turns)
+    return None
+
+
+def _essence_of(report: NatReport, is_hearsay: bool) -> NatReport:
+    is_sure = report.confidence >= SURE if is_hearsay else report.is_hard or not report.may_be_hard
+    return NatReport(
+        report.mapping,
+        allocation=report.allocation,
+        confidence=1.0 if is_sure else 0.0,
+        stride=report.stride,
+        low=report.low,
+        high=report.high,
+    )
+
+
+def _open_to_easy(ours: NatReport, theirs: NatReport, turns: Turns) -> Plan | None:
+    if ours.is_hard and ours.allocation is Allocation.SEQUENTIAL:
+        return None  # the ladder's own mapping is the one that the peer predicts
+    wanted = RANDOM_HELPERS
+    if ours.allocation is Allocation.BLOCK:
+        wanted = SCOUTS if theirs.mapping is Mapping.UNKNOWN else EASY_HELPERS
+    openings = _openings(min(wanted, turns.helper_sockets))
+    if not openings:
+        return None
+    return Plan(Technique.BIRTHDAY, openings, rounds=OPENERS_ROUNDS, pause_s=OPENERS_PAUSE_S)
+
+
+def _both_hard(
+    situation: Situation,
+    their_ports: Sequence[int],
+    known_ports: Sequence[int],
+    anchors: Sequence[int],
+    drift: float,
+    we_are_lower: bool,
+    turns: Turns,
+    random: Random,
+    now: float,
+) -> Plan | None:
+    ours, theirs = situation.ours, situation.theirs
+    if situation.is_hopeless or not their_ports:
+        return None
+    if ours.allocation is Allocation.SEQUENTIAL:
+        if theirs.allocation is Allocation.BLOCK:
+            return None  # its anchors are not a plan: they are measured
+        return step_towards(
+            theirs,
+            their_ports,
+            drift,
+            we_are_lower=we_are_lower,
+            most_helpers=turns.helper_sockets,
+        )
+    entries = allowance(ours, turns) - turns.ports_taken(now)
+    if turns.spares_blocks or entries <= 0:
+        return None
+    if theirs.allocation is Allocation.SEQUENTIAL:
+        return reach_anchors(entries, anchors, turns) if anchors else None
+    if we_are_lower:
+        return open_blocks(entries, ours, theirs, known_ports, turns)
+    return spray_block(entries, ours, theirs, known_ports, turns, random)
+
+
+def _probe(theirs: NatReport, most: int, random: Random) -> tuple[Shot, ...]:
+    """Random ports of the peer's, each once, from our one socket."""
+    span = range(theirs.low, theirs.high + 1)
+    return tuple(Shot(0, port) for port in random.sample(span, min(most, len(span))))
+
+
+def _openings(helpers: int) -> tuple[Shot, ...]:
+    return tuple(Shot(helper, None, is_opener=True) for helper in range(1, helpers + 1))
+
+
+def _from_own_sockets(plan: Plan, turns: Turns) -> Plan:
+    """A NAT that maps by address gives one socket one port towards all of the peer's: another
+    port takes another socket."""
+    shots = plan.shots[: turns.block_sockets]
+    return replace(
+        plan, shots=tuple(replace(shot, helper=number + 1) for number, shot in enumerate(shots))
+    )
+
+
+def _seems_easy(report: NatReport) -> bool:
+    return report.may_be_hard and not report.is_hard
+
+
+def _seems_hard(report: NatReport) -> bool:
+    return report.mapping is Mapping.ADDRESS_DEPENDENT and report.confidence < SURE

@@ -1,0 +1,70 @@
+"""The rounds of an attempt to reach a peer: what is known of the one that runs, and its waits.
+
+Rules:
+- The first wait is two round trips and 100 ms: beyond that checks die on the way, they are not
+  slow.  The waits of further rounds grow: 1, 2, 4 … 60 s.  Only news begin them anew: another
+  card of the peer's, the user, a change of our network.  An introduction alone does not, for
+  either side asks for one in each round.
+- The verdict comes once, and not when a path stands; not before what may still come has had its
+  time to come.
+"""
+
+from dataclasses import dataclass
+from random import Random
+
+from natd.core.base.timers import backed_off, jittered
+
+SILENCE_S = 0.1
+"""Beyond two round trips, silence means that checks die on the way, not that they are slow."""
+
+FIRST_RETRY_S = 1.0
+LONGEST_RETRY_S = 60.0
+RETRY_JITTER = 0.2
+VERDICT_AFTER_S = 10.0
+
+HOPELESS_AFTER_S = 5.0
+"""The same where the two NAT reports leave nothing to be tried.  They tell it after a few tenths of
+a second; but a router that is asked to map a port may take three seconds to be found, and the
+peer has to be told of the port before it is of use."""
+
+ALONE_AFTER = 2
+"""Unanswered samples, one for each round: about five seconds, in which a known address, the peer's
+own checks or a mutual peer are the likelier help."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What belongs to the attempt that is running."""
+
+    began: float
+    full_ttl_at: float
+    escalate_at: float | None = None
+    sample_by: float | None = None
+    retry_at: float | None = None
+    round: int = 0
+    asked: bool = False
+    """Whether an introduction was asked for that has not come yet."""
+    judged: bool = False
+    heard: bool = False
+    settled: bool = False
+    unanswered: int = 0
+    """Samples that no server has answered, one after the other."""
+
+    @property
+    def is_alone(self) -> bool:
+        return self.unanswered >= ALONE_AFTER
+
+    def judge_at(self, *, is_hopeless: bool) -> float | None:
+        """When it is time to say why there is no path; None: no more."""
+        if self.judged or self.settled:
+            return None
+        return self.began + (HOPELESS_AFTER_S if is_hopeless else VERDICT_AFTER_S)
+
+
+def wait_s(round_number: int, rtt_s: float, random: Random) -> float:
+    """From the first full check of a round to its escalation."""
+    silence_s = 2 * rtt_s + SILENCE_S
+    if round_number == 0:
+        return silence_s
+    backed_off_s = backed_off(round_number - 1, FIRST_RETRY_S, LONGEST_RETRY_S)
+    return max(silence_s, jittered(backed_off_s, RETRY_JITTER, random))

@@ -1,0 +1,35 @@
+"""What the attempts to reach one peer tell their owner.
+
+Rules:
+- `PathFound` comes once for each address and socket that answered; none takes another back.
+- The three wishes are passed up to whoever can grant them: servers for a sample or another
+  introduction, the node for a socket.  An attempt goes on without an answer.
+"""
+
+from dataclasses import dataclass
+
+from natd.core.base.types import Address, PathKind, SocketId
+from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
+
+
+@dataclass(frozen=True, slots=True)
+class PathFound:
+    """A check was answered: this address works, both ways."""
+
+    address: Address
+    socket: SocketId
+    kind: PathKind
+    technique: str
+    rtt_s: float
+    mapped: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """No path so far.  Why is judged by those who know both ends (`diagnosis`)."""
+
+    heard: bool
+    """Whether anything of the peer's has arrived in this attempt."""
+
+
+PunchEvent = PathFound | SampleWanted | IntroductionWanted | FreshSocketWanted | AttemptFailed

@@ -1,0 +1,323 @@
+"""Opening a direct path to one peer.
+
+Both sides are introduced at the same instant and check every address the other may have, on a
+ladder that is dense at first, so that each NAT sees an outgoing datagram before the other
+side's arrives.  The first authenticated answer decides; a later one only ever adds a path.
+
+An attempt is a row of rounds:
+
+    start ─► ladder ─► wait ─► sample ─► introduce again ─► ladder ─► wait ─► …
+                                 │
+                                 └─ poisoned: fresh socket, sample it
+
+Rules:
+- While `start_in` runs, the nearer side sends low-TTL openers only: they open its own NAT and
+  do not reach the other, whose NAT would record the early packet as a flow of its own and then
+  map the real one to another port (*early-inbound poisoning*).
+- A poisoned socket is not repaired but replaced.  Behind a NAT that keeps ports both sides know
+  the other's next ones from the pair's keys, so no server is needed: each sends checks from its
+  own agreed port to the other's old address, and low-TTL openers, earlier and alone, from its
+  main socket towards the other's agreed ports as the attempt begins: a check that came before
+  them would spoil those, too.  Elsewhere nothing is sent to the peer from the fresh socket
+  until a server has seen it and has introduced both sides again.
+- Behind a hard NAT that counts its ports up, the peer can only guess the next one from a sample
+  that was taken just now: each round has a fresh socket, sampled before anything else is sent from
+  it, and at once where the peer has just been sampled (`ways`).
+- What is checked, and from where, is kept in `targets`; here is when, and what for.
+- After `VERDICT_AFTER_S` without a path, or sooner where both NATs leave no hope, the attempt says
+  so, once, and goes on quietly.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from random import Random
+
+from natd.core.base.timers import earliest
+from natd.core.base.types import (
+    MAIN_SOCKET,
+    Address,
+    Allocation,
+    Candidate,
+    Datagram,
+    NatReport,
+    SocketId,
+)
+from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
+from natd.core.checks.budget import TargetBudget
+from natd.core.checks.candidates import path_kind
+from natd.core.checks.checks import Answered, Checks
+from natd.core.prediction.strategy import Situation
+from natd.core.punch.attempt import Attempt, wait_s
+from natd.core.punch.events import AttemptFailed, PathFound, PunchEvent
+from natd.core.punch.targets import Targets
+
+UNKNOWN_RTT_S = 0.2
+SAMPLE_PATIENCE_S = 1.0
+INTRODUCTION_PATIENCE_S = 0.5
+"""How long a server may take before the round goes on without its help."""
+
+
+class Punch:
+    """One peer's attempts, one after the other."""
+
+    def __init__(self, checks: Checks, budget: TargetBudget, random: Random) -> None:
+        self._random = random
+        self._targets = Targets(checks, budget)
+        self._places: tuple[Candidate, ...] = ()
+        self._attempt: Attempt | None = None  # None: nothing is being tried
+        self._nats = (NatReport(), NatReport())
+        self._needs_fresh_sockets = False  # whether the peer can but guess our next port
+        self._is_hopeless = False  # whether nothing but help from outside connects these two
+        self._ours: tuple[Address, ...] = ()
+        self._rtt_s = UNKNOWN_RTT_S
+        self._events: deque[PunchEvent] = deque()
+
+    # --- inputs
+
+    def start(
+        self,
+        targets: Iterable[Candidate],
+        *,
+        ours: tuple[Address, ...],
+        nats: tuple[NatReport, NatReport],
+        start_in_s: float,
+        rtt_s: float | None,
+        fresh: bool,
+        now: float,
+    ) -> None:
+        """Begin a round towards `targets`, best first; `nats` are our report and the peer's.
+
+        `fresh`: something has changed, so that what failed before may succeed at once.
+        """
+        before = self._attempt if self.active else None
+        if before is not None and not fresh and self._awaits_fresh_socket(before):
+            self._suppose(targets, nats, ours)
+            return
+        self._attempt = attempt = Attempt(began=now, full_ttl_at=now + start_in_s)
+        if before is not None:
+            attempt.began, attempt.judged = before.began, before.judged
+            attempt.heard = before.heard
+        if before is not None and not fresh:
+            attempt.round = before.round + before.asked
+        else:
+            self._targets.forget_tried()
+        self._suppose(targets, nats, ours)
+        self._rtt_s = rtt_s or UNKNOWN_RTT_S
+        self._targets.full_ttl_at = attempt.full_ttl_at
+        if before is None:
+            self._targets.open_to_agreed_ports(self._places, nats, now)
+        meetings = self._targets.begin(self._places, nats[1], now)
+        attempt.escalate_at = attempt.full_ttl_at + wait_s(attempt.round, self._rtt_s, self._random)
+        if before is not None and not fresh and not before.asked:
+            # Introduced twice in one round: the other side may count from the first word.
+            attempt.escalate_at = earliest(attempt.escalate_at, before.escalate_at)
+        if meetings and before is not None and not fresh:
+            last_at = max(meetings.values())
+            attempt.escalate_at = last_at + wait_s(attempt.round, self._rtt_s, self._random)
+            for host in meetings:
+                self._targets.rest(host)
+        self.handle_timer(now)
+
+    def add(self, targets: Iterable[Candidate], now: float) -> None:
+        """Further addresses have become known while the attempt runs."""
+        self._places = tuple(dict.fromkeys((*self._places, *targets)))
+        self._targets.add(self._places, self._nats[1], now)
+        self.handle_timer(now)
+
+    def sample_now(self, now: float) -> None:
+        """The peer has just been sampled: the round waits for nothing any more."""
+        if self._attempt is not None and self._attempt.escalate_at is not None:
+            self._attempt.escalate_at = now
+            self.handle_timer(now)
+
+    def learn_rtt(self, rtt_s: float | None) -> None:
+        """What a newcomer learns of its server while its first checks are on their way."""
+        attempt = self._attempt
+        if rtt_s is None or attempt is None or attempt.round or attempt.escalate_at is None:
+            return
+        self._rtt_s = rtt_s
+        sooner = attempt.full_ttl_at + wait_s(0, rtt_s, self._random)
+        attempt.escalate_at = min(attempt.escalate_at, sooner)
+
+    def check_received(self, address: Address, socket: SocketId, now: float) -> None:
+        """A valid check of the peer's came from `address`: worth one of ours at once."""
+        if self._attempt is not None:
+            self._attempt.heard = True
+            self._targets.check_received(address, socket, now)
+
+    def check_answered(self, answered: Answered, now: float) -> None:
+        if self._attempt is None:
+            return
+        candidate = self._targets.prove(answered.address, answered.socket)
+        if candidate is None:
+            return
+        technique = "re-roll" if answered.socket != MAIN_SOCKET else "simultaneous-open"
+        self._events.append(
+            PathFound(
+                answered.address,
+                answered.socket,
+                path_kind(candidate, self._ours),
+                technique,
+                answered.rtt_s,
+                answered.mapped,
+            )
+        )
+        self.settle()
+
+    def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
+        """A server port without a flow saw `socket` as `observed`."""
+        attempt = self._attempt
+        if attempt is None or attempt.sample_by is None or socket != self._targets.socket:
+            return
+        attempt.sample_by = None
+        attempt.unanswered = 0
+        if poisoned:
+            self._targets.pause()
+            self._events.append(FreshSocketWanted())
+        else:
+            self._introduce((observed,), now)
+
+    def use_socket(self, socket: SocketId, now: float) -> None:
+        """The owner's answer to `FreshSocketWanted`."""
+        if self._attempt is not None and self.active:
+            self._targets.socket = socket
+            self._attempt.sample_by = now + SAMPLE_PATIENCE_S
+            self._events.append(SampleWanted(socket))
+
+    def is_checking(self, address: Address, socket: SocketId) -> bool:
+        """Whether this is a target of the attempt's own."""
+        return (address, socket) in self._targets
+
+    def settle(self) -> None:
+        """A path stands: the ladder that is being climbed may still find a better one, but
+        nothing further is tried."""
+        if self._attempt is not None:
+            self._attempt.settled = True
+            self._attempt.escalate_at = self._attempt.sample_by = self._attempt.retry_at = None
+
+    def stop(self) -> None:
+        """The peer is gone, or not wanted: nothing more is sent to it."""
+        self._attempt = None
+        self._places = ()
+        self._targets.clear()
+
+    @property
+    def active(self) -> bool:
+        """Whether a path is still being looked for."""
+        return self._attempt is not None and not self._attempt.settled
+
+    @property
+    def next_try_at(self) -> float | None:
+        """When something further than the checks under way is tried, or what is being tried ends
+        for want of an answer; None: nothing is tried."""
+        attempt = self._attempt
+        if attempt is None or attempt.settled:
+            return None
+        return earliest(attempt.escalate_at, attempt.sample_by, attempt.retry_at)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether this attempt goes on without a server's help."""
+        return self._attempt is not None and self._attempt.is_alone
+
+    @property
+    def has_failed_before(self) -> bool:
+        """Whether a whole round of this attempt has found no path."""
+        return self._attempt is not None and self._attempt.round > 0
+
+    @property
+    def socket(self) -> SocketId:
+        return self._targets.socket
+
+    @property
+    def sockets(self) -> frozenset[SocketId]:
+        """All that the attempt uses."""
+        return self._targets.sockets
+
+    @property
+    def targets(self) -> tuple[Candidate, ...]:
+        """The addresses that the attempt is about, best first."""
+        return self._places
+
+    def handle_timer(self, now: float) -> None:
+        attempt = self._attempt
+        if attempt is None:
+            return
+        if attempt.retry_at is not None and attempt.retry_at <= now:
+            self._begin_round(now)
+        self._targets.handle_timer(now)
+        if attempt.escalate_at is not None and attempt.escalate_at <= now:
+            attempt.escalate_at = None
+            attempt.sample_by = now + SAMPLE_PATIENCE_S
+            if self._needs_fresh_sockets:
+                self._targets.pause()
+                self._events.append(FreshSocketWanted(is_alike=True))
+            else:
+                self._events.append(SampleWanted(self._targets.socket))
+                self._targets.use_agreed_ports(
+                    self._places, self._nats, attempt.round, now, is_alone=attempt.is_alone
+                )
+        if attempt.sample_by is not None and attempt.sample_by <= now:
+            attempt.sample_by = None
+            attempt.unanswered += 1
+            self._introduce((), now)
+        judge_at = attempt.judge_at(is_hopeless=self._is_hopeless)
+        if judge_at is not None and judge_at <= now:
+            attempt.judged = True
+            self._events.append(AttemptFailed(attempt.heard))
+
+    # --- outputs
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        return self._targets.datagrams_to_send()
+
+    def next_event(self) -> PunchEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        attempt = self._attempt
+        if attempt is None:
+            return None
+        return earliest(
+            attempt.escalate_at,
+            attempt.sample_by,
+            attempt.retry_at,
+            attempt.judge_at(is_hopeless=self._is_hopeless),
+            self._targets.get_timer(),
+        )
+
+    # --- private
+
+    def _suppose(
+        self,
+        targets: Iterable[Candidate],
+        nats: tuple[NatReport, NatReport],
+        ours: tuple[Address, ...],
+    ) -> None:
+        self._places, self._nats, self._ours = tuple(targets), nats, ours
+        situation = Situation(*nats, have_checks_failed=True)
+        may_be_guessed = situation.we_are_hard or situation.is_doubtful
+        is_sequence = nats[0].allocation is Allocation.SEQUENTIAL
+        self._needs_fresh_sockets = is_sequence and may_be_guessed
+        self._is_hopeless = situation.is_hopeless
+
+    def _awaits_fresh_socket(self, attempt: Attempt) -> bool:
+        """Whether a socket is about to be sampled from which nothing else may be sent before:
+        the introduction that follows begins the round."""
+        return attempt.sample_by is not None and self._needs_fresh_sockets
+
+    def _introduce(self, samples: tuple[Address, ...], now: float) -> None:
+        """Ask for another introduction; without one the ladder is climbed again by itself."""
+        assert self._attempt is not None
+        self._attempt.asked = True
+        self._attempt.retry_at = now + INTRODUCTION_PATIENCE_S
+        self._events.append(IntroductionWanted(samples))
+
+    def _begin_round(self, now: float) -> None:
+        attempt = self._attempt
+        assert attempt is not None
+        attempt.round += 1
+        attempt.asked, attempt.retry_at = False, None
+        attempt.escalate_at = now + wait_s(attempt.round, self._rtt_s, self._random)
+        self._targets.add(self._places, self._nats[1], now)
+        self._targets.climb_again(now)

@@ -1,0 +1,415 @@
+"""Staying registered: one network at one address of one coordination server.
+
+    starting --REGISTERED--> registered --silence, ERROR--> lost --REGISTERED--> registered
+
+Rules that a change must not break:
+
+- In one breath: the card to the server's port and a SAMPLE to each port after it, so that one
+  round trip tells our address, our NAT's mapping, and introduces us to the first peers.
+- Only what comes from where we asked and repeats that transaction of ours is looked at; an
+  INTRODUCE comes from the server's host and repeats one of our REGISTERs.
+- Every question that expects an answer is asked again on a ladder; every transmission has a
+  transaction of its own, so every answer gives an honest round-trip time.
+- The server tells how many members our `have` did not name.  While we saw fewer, we ask again:
+  a lost introduction, and a network too large for one datagram's budget, end the same way.
+- A server that comes back empty is met by all of its peers at once: each waits for a moment.
+- Lost is never the end: it goes on trying, every 15 s at least.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from random import Random
+
+from natd.core.base.timers import Ladder, earliest
+from natd.core.base.types import (
+    MAIN_SOCKET,
+    Address,
+    Datagram,
+    DecodeError,
+    NetworkId,
+    PeerId,
+    SocketId,
+)
+from natd.core.codec import rendezvous, rendezvous_codec
+from natd.core.codec.rendezvous import ChallengeReason, ErrorCode
+from natd.core.keys.card import Identity
+from natd.core.nat.flow_watch import FlowWatch
+from natd.core.registration import reasons
+from natd.core.registration.attempts import Attempts, Due
+from natd.core.registration.events import Absent, Introduced, Leased, Listed, Lost, News, Sampled
+from natd.core.registration.filter_probes import Probe, Probes
+from natd.core.registration.lease import Renewal, Tenure
+from natd.core.registration.member_sync import Listing, Wanted
+from natd.core.registration.sampling import Sampling
+from natd.core.registration.transactions import Question, Questions
+
+ASK_LADDER_S = (0.1, 0.2, 0.4, 0.8, 1.6)
+
+RETRY_FIRST_S = 1.0
+REFUSED_FIRST_S = 5.0
+"""A server that said no will hardly say yes a second later."""
+
+RESTART_SPREAD_S = 1.0
+"""Our refreshes are spread over 10 s already; this breaks up those that met in one instant."""
+
+LISTED_WITHIN_S = 1.0
+
+
+class Registration:
+    """`prefix` (4 bytes) begins every transaction: the owner routes answers by it."""
+
+    def __init__(
+        self,
+        *,
+        network: NetworkId,
+        identity: Identity,
+        server: Address,
+        prefix: bytes,
+        random: Random,
+    ) -> None:
+        self.server = server
+        self.state = "starting"
+        """`starting`, `registered`, `lost` or `stopped`."""
+        self.observed: Address | None = None
+        """Where the server last saw us; None before its first answer."""
+        self.rtt_s: float | None = None
+        self.last_answer_at: float | None = None
+        self.dropped: Counter[str] = Counter()
+        self._peer = identity.peer
+        self.prefix = prefix
+        self._random = random
+        self._card = b""
+        self._sequence = 0
+        self._token = b""
+        self._tenure = Tenure(random)
+        self._announces = True
+        """Whether the next REGISTERED is news even if our address is the old one."""
+        self._listed_by: float | None = None
+        self._attempts = Attempts(random)
+        self._ask = Ladder(ASK_LADDER_S)
+        self._listing = Listing()
+        self._sampling = Sampling(server)
+        self._flow = FlowWatch()
+        self._wanted = Wanted()
+        self._questions = Questions(network, identity, server, prefix, random)
+        self._probes = Probes(prefix, random)
+        self._outgoing: list[Datagram] = []
+        self._events: deque[News] = deque()
+
+    @property
+    def other(self) -> Address | None:
+        """The server's second address; None while we know none."""
+        return self._sampling.other
+
+    @property
+    def sampled_at(self) -> float | None:
+        """When the ports were new that the server tells others of; None: it knows none."""
+        return self._sampling.began_at
+
+    # --- commands ---
+
+    def start(self, sealed_card: bytes, sequence: int, now: float) -> None:
+        self._card, self._sequence = sealed_card, sequence
+        self._begin_afresh(now)
+
+    def renew_card(self, sealed_card: bytes, sequence: int, now: float) -> None:
+        """Deposit a newer card; nobody is introduced again because of it.  A server that has not
+        answered yet is not waited for any longer."""
+        self._card, self._sequence = sealed_card, sequence
+        if self.state == "registered":
+            self._begin(now)
+        elif self.state == "starting":
+            self._send_register(now)
+
+    def network_changed(self, now: float) -> None:
+        """Our address has probably changed: register again at once, be introduced again."""
+        if self.state != "stopped":
+            self._flow.forget()
+            self._begin_afresh(now)
+
+    def connect(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
+        """Ask for another introduction; without a lease the next registration brings it."""
+        if self._tenure.lease_id is None:
+            return
+        self._listing.want_again(peer)
+        self._wanted.add(peer, samples, now)
+        self._send_connect(peer, samples, now)
+
+    def sample(self, socket: SocketId, now: float) -> None:
+        """One SAMPLE from `socket` to the next of the server's sampling ports."""
+        if self.state != "stopped" and (place := self._sampling.next_place()) is not None:
+            self._outgoing.append(self._questions.sample(place, socket, now))
+
+    def probe(self, probe: Probe) -> None:
+        """One SAMPLE that is answered from elsewhere, too.  A fresh socket asks a sampling port;
+        the main one, whose packets every port of the server's may answer, the server's own."""
+        place = self.server if probe.socket == MAIN_SOCKET else self._sampling.probed_place
+        if self._tenure.lease_id is not None and place is not None:
+            self._outgoing.append(self._probes.ask(probe, place))
+
+    def stop(self, now: float) -> None:
+        """Say goodbye; nothing is done after it."""
+        if self._tenure.lease_id is not None:
+            self._outgoing.append(self._questions.bye(self._tenure.lease_id))
+        self._end_lease()
+        self._attempts.end()
+        self._sampling.ladder.stop()
+        self._questions.clear()
+        self._probes.clear()
+        self.state = "stopped"
+
+    # --- the contract of a core ---
+
+    def receive_datagram(
+        self, data: bytes, address: Address, now: float, socket: SocketId = MAIN_SOCKET
+    ) -> None:
+        of_server = address.host == self.server.host
+        if not of_server and (self.other is None or address.host != self.other.host):
+            self.dropped["not from the server"] += 1
+            return
+        try:
+            message = rendezvous_codec.decode(data)
+        except rendezvous_codec.ForeignVersionError as foreign:
+            if self._questions.close(foreign.transaction):
+                reason = reasons.foreign_version(self.server, foreign.version)
+                self._lose(reason, REFUSED_FIRST_S, now)
+            else:
+                self.dropped["foreign version"] += 1
+            return
+        except DecodeError:
+            self.dropped["malformed"] += 1
+            return
+        if isinstance(message, rendezvous.Introduce) and of_server:
+            self._receive_introduce(message, now)
+            return
+        if isinstance(message, rendezvous.Sampled) and (
+            told := self._probes.answered_by(message, address, socket)
+        ):
+            self._events.append(told)
+            return
+        question = self._questions.answered_by(message, address)
+        if question is None:
+            self.dropped["no answer to a question of ours"] += 1
+            return
+        self.last_answer_at = now
+        self._receive_answer(message, question, now)
+
+    def handle_timer(self, now: float) -> None:
+        match self._attempts.take_due(now):
+            case Due.REGISTER:
+                self._send_register(now)
+            case Due.GIVE_UP:
+                self._lose_silent(now)
+        self._renew_lease(now)
+        if self._ask.is_due(now) and self._ask.climb(now):
+            self._send_ask(now)
+        if self._sampling.ladder.is_due(now):
+            self._send_samples(self._sampling.again(now), now)
+        for peer, samples in self._wanted.take_due(now):
+            self._send_connect(peer, samples, now)
+        if self._listed_by is not None and self._listed_by <= now:
+            self._list()
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def next_event(self) -> News | None:
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        return earliest(
+            self._tenure.due_at,
+            self._listed_by,
+            self._attempts.due_at,
+            self._ask.due_at,
+            self._sampling.ladder.due_at,
+            self._wanted.due_at,
+        )
+
+    # --- registering ---
+
+    def _begin_afresh(self, now: float) -> None:
+        self._announces = True
+        self._token = b""
+        self._attempts.forget_failures()
+        self._listing.reset()
+        if self.state != "registered":
+            self.state = "starting"
+        self._send_samples(self._sampling.begin(now), now)
+        self._begin(now)
+
+    def _begin(self, now: float) -> None:
+        self._send_register(now)
+        self._attempts.begin(now)
+
+    def _receive_answer(self, message: rendezvous.Message, question: Question, now: float) -> None:
+        match message:
+            case rendezvous.Challenge():
+                self._receive_challenge(message, question, now)
+            case rendezvous.Registered():
+                self._receive_registered(message, question, now)
+            case rendezvous.Refreshed():
+                self._receive_refreshed(message, question, now)
+            case rendezvous.Sampled(_, observed):
+                if question.socket == MAIN_SOCKET:
+                    self._sampling.add(question.asked, observed)
+                self._events.append(Sampled(question.asked, observed, question.socket))
+            case rendezvous.Error(_, ErrorCode.ABSENT, _) if question.peer is not None:
+                self._wanted.remove(question.peer)
+                self._events.append(Absent(question.peer))
+            case rendezvous.Error(_, ErrorCode.VERSION, _):
+                self._lose(reasons.foreign_version(self.server, None), REFUSED_FIRST_S, now)
+            case rendezvous.Error(_, _, text):
+                self._lose(reasons.refusal(self.server, text), REFUSED_FIRST_S, now)
+
+    def _receive_challenge(
+        self, challenge: rendezvous.Challenge, question: Question, now: float
+    ) -> None:
+        if question.kind is rendezvous.Register:
+            if question.token != self._token:
+                return  # a retransmission was challenged, too: the answer to that is on its way
+            self.rtt_s = now - question.sent_at
+            self._token = challenge.token
+            self._attempts.challenged(now)
+        elif question.lease_id == self._tenure.lease_id:
+            self._end_lease()
+            self._announces = True
+            self._token = challenge.token
+            moved = challenge.reason is ChallengeReason.MOVED
+            spread_s = 0.0 if moved else self._random.uniform(0.0, RESTART_SPREAD_S)
+            self._attempts.begin_in(spread_s, now)
+
+    def _receive_registered(
+        self, answer: rendezvous.Registered, question: Question, now: float
+    ) -> None:
+        moved = self.observed is not None and self.observed != answer.observed
+        if self.state == "lost":
+            # What its ports saw before, if they ever did, is old by now.
+            self._send_samples(self._sampling.begin(now), now)
+        self.state = "registered"
+        self.observed = answer.observed
+        self.rtt_s = now - question.sent_at
+        self._token = answer.token
+        self._send_samples(self._sampling.learn(answer.sample_ports, answer.other, now), now)
+        self._watch_flow(answer.observed, now)
+        if question.sequence >= self._sequence:
+            self._attempts.end()
+        self._tenure.begin(answer.lease_id, now)
+        if self._announces or moved:
+            self._events.append(Leased(answer.observed, self.rtt_s, moved))
+        if self._announces:
+            self._announces = False
+            self._listed_by = now + LISTED_WITHIN_S
+        self._count_unseen(answer.missing, question, now)
+
+    def _send_register(self, now: float) -> None:
+        self._outgoing.append(
+            self._questions.register(
+                self._card,
+                self._sequence,
+                token=self._token,
+                samples=self._sampling.freshest(),
+                have=self._listing.have(),
+                now=now,
+            )
+        )
+
+    # --- being introduced ---
+
+    def _receive_introduce(self, message: rendezvous.Introduce, now: float) -> None:
+        if not self._questions.has_register(message) or message.peer == self._peer:
+            self.dropped["no answer to a question of ours"] += 1
+            return
+        self.last_answer_at = now
+        if self._listing.add(message, now):
+            self._wanted.remove(message.peer)
+            self._events.append(
+                Introduced(
+                    message.peer,
+                    message.card,
+                    message.observed,
+                    message.samples,
+                    message.you_dial,
+                    message.start_in_ms / 1000,
+                )
+            )
+        if self._tenure.lease_id is not None and not self._listing.unseen:
+            self._list()
+
+    def _count_unseen(self, missing: int, question: Question, now: float) -> None:
+        progress = self._listing.count(missing, question.have)
+        if not self._listing.unseen:
+            self._list()
+        elif self._ask.due_at is None or (question.asks and progress):
+            self._send_ask(now)
+            self._ask.start(now)
+
+    def _list(self) -> None:
+        if not self._listing.unseen:
+            self._ask.stop()
+        if self._listed_by is not None:
+            self._listed_by = None
+            self._events.append(Listed())
+
+    def _send_ask(self, now: float) -> None:
+        if (lease_id := self._tenure.lease_id) is not None:
+            have = self._listing.have()
+            self._outgoing.append(self._questions.ask(lease_id, have, now))
+
+    def _send_connect(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
+        if (lease_id := self._tenure.lease_id) is not None:
+            self._outgoing.append(self._questions.connect(lease_id, peer, samples, now))
+
+    # --- staying registered ---
+
+    def _renew_lease(self, now: float) -> None:
+        renewal, lease_id = self._tenure.take_due(now), self._tenure.lease_id
+        if renewal is Renewal.GIVE_UP:
+            self._lose_silent(now)
+        elif renewal is not None and lease_id is not None:
+            self._outgoing.append(self._questions.refresh(lease_id, now))
+            if renewal is Renewal.REFRESH_AND_SAMPLE:
+                self._send_samples(self._sampling.next_places(), now)
+
+    def _receive_refreshed(
+        self, answer: rendezvous.Refreshed, question: Question, now: float
+    ) -> None:
+        if self._tenure.lease_id is None:
+            return
+        self.rtt_s = now - question.sent_at
+        self._watch_flow(answer.observed, now)
+        self._tenure.renewed(now)
+        self._count_unseen(answer.missing, question, now)
+
+    def _watch_flow(self, observed: Address, now: float) -> None:
+        if (seen := self._flow.heard(observed, now)) is not None:
+            self._events.append(seen)
+
+    def _send_samples(self, places: Iterable[Address], now: float) -> None:
+        self._outgoing += [self._questions.sample(place, MAIN_SOCKET, now) for place in places]
+
+    # --- losing the server ---
+
+    def _lose_silent(self, now: float) -> None:
+        reason = reasons.silence(self.server, has_answered=self.last_answer_at is not None)
+        self._lose(reason, RETRY_FIRST_S, now, is_silence=True)
+
+    def _lose(
+        self, reason: str, first_wait_s: float, now: float, *, is_silence: bool = False
+    ) -> None:
+        self._end_lease()
+        self._flow.forget()
+        self._sampling.ladder.stop()
+        self._announces = True
+        self._attempts.retry_later(first_wait_s, now)
+        if self.state != "lost":
+            self.state = "lost"
+            self._events.append(Lost(reason, is_silence))
+
+    def _end_lease(self) -> None:
+        self._tenure.end()
+        self._listed_by = None
+        self._ask.stop()
+        self._wanted.clear()
+        self._listing.reset()

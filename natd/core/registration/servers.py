@@ -1,0 +1,394 @@
+"""The servers of one network: a registration at each, and what they say, merged.
+
+    registration ─► news ─► servers ─► what the node and people are told
+                               ├─────► SomebodyIntroduced, SocketSampled: for peers
+                               └─────► OurAddressMoved: every peer is tried again
+
+Rules:
+- Registrations know nothing of each other: an observation of any counts for all.
+- Whatever a server says is a hint.  Who introduces somebody without the network's secret is
+  reported, and goes on being used.
+- Only the registration that an input was for is drained.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from random import Random
+
+from natd.core.base import events
+from natd.core.base.routes import RENDEZVOUS, Routed, Unrouted
+from natd.core.base.surroundings import Surroundings
+from natd.core.base.timers import Timetable, earliest
+from natd.core.base.types import MAIN_SOCKET, Address, Datagram, NetworkId, PeerId, SocketId
+from natd.core.codec.rendezvous import PREFIX_BYTES
+from natd.core.keys.card import Identity
+from natd.core.nat.allocation_survey import Survey, survey_places
+from natd.core.nat.flow_watch import MappingEnded, MappingLived
+from natd.core.nat.model import NatModel
+from natd.core.registration.events import Absent, Introduced, Leased, Listed, Lost, Sampled
+from natd.core.registration.filter_probes import Probed
+from natd.core.registration.filter_probing import Probing
+from natd.core.registration.registration import Registration
+
+SAMPLE_PORTS = 3
+"""The ports after a server's own are part of the server, too, and never a peer."""
+
+SUSPICION_S = 60.0
+"""One warning a minute says as much as a thousand."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport:
+    """How we stand with one server."""
+
+    address: Address
+    state: str
+    rtt_s: float | None
+    last_answer_at: float | None
+    observed: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class SomebodyIntroduced:
+    """A server says where a member is; their card is still to be opened."""
+
+    server: Address
+    introduced: Introduced
+
+
+@dataclass(frozen=True, slots=True)
+class SomebodyAbsent:
+    """A server does not have the member on its list."""
+
+    server: Address
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class ServersSilent:
+    """With this one, the last of the servers is lost: why is for the owner to judge."""
+
+    lost: events.ServerLost
+
+
+@dataclass(frozen=True, slots=True)
+class SocketSampled:
+    """A port of a server's that had no flow saw `socket` as `observed`."""
+
+    socket: SocketId
+    observed: Address
+    poisoned: bool
+    """Whether an early packet of somebody's has spoilt the socket's mapping."""
+
+
+@dataclass(frozen=True, slots=True)
+class OurAddressMoved:
+    """A server sees us elsewhere than before, or for the first time."""
+
+
+ServersEvent = (
+    events.Event
+    | Routed
+    | Unrouted
+    | SomebodyIntroduced
+    | SomebodyAbsent
+    | ServersSilent
+    | SocketSampled
+    | OurAddressMoved
+)
+
+
+class Servers:
+    """See the top of this file."""
+
+    def __init__(
+        self, network: NetworkId, identity: Identity, nat: NatModel, random: Random, now: float
+    ) -> None:
+        self._network = network
+        self._identity = identity
+        self._nat = nat
+        self._random = random
+        self._registrations: dict[Address, Registration] = {}
+        self._listed = False
+        self._suspected_until = now
+        self._survey = Survey()
+        self._probing = Probing(nat)
+        self._timers: Timetable[Registration] = Timetable()
+        self._datagrams: list[Datagram] = []
+        self._events: deque[ServersEvent] = deque()
+
+    # --- inputs
+
+    def use(
+        self, servers: Iterable[Address], sealed_card: bytes, sequence: int, now: float
+    ) -> None:
+        """Register with exactly these."""
+        servers = tuple(dict.fromkeys(servers))
+        for address in [a for a in self._registrations if a not in servers]:
+            self._stop_registration(self._registrations.pop(address), now)
+        for address in servers:
+            if address in self._registrations:
+                continue
+            prefix = self._random.randbytes(PREFIX_BYTES)
+            registration = Registration(
+                network=self._network,
+                identity=self._identity,
+                server=address,
+                prefix=prefix,
+                random=self._random,
+            )
+            self._registrations[address] = registration
+            self._events.append(Routed(RENDEZVOUS + prefix, registration))
+            registration.start(sealed_card, sequence, now)
+            self._take_news(registration, now)
+
+    def renew_card(self, sealed_card: bytes, sequence: int, now: float) -> None:
+        """Our card is a newer one."""
+        for registration in self._registrations.values():
+            registration.renew_card(sealed_card, sequence, now)
+            self._take_news(registration, now)
+
+    def network_changed(self, sealed_card: bytes, sequence: int, now: float) -> None:
+        """Our interfaces have changed, and our card with them."""
+        self._probing.clear()
+        for registration in self._registrations.values():
+            registration.renew_card(sealed_card, sequence, now)
+            registration.network_changed(now)
+            self._take_news(registration, now)
+
+    def connect(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
+        """Ask all for another introduction, telling the freshest that we know of where we are."""
+        for registration in self._registrations.values():
+            registration.connect(peer, samples or self._nat.samples(), now)
+            self._take_news(registration, now)
+
+    def sample(self, socket: SocketId, now: float) -> None:
+        """Ask one of them how `socket` appears from a port that it has no flow to."""
+        for registration in self._registrations.values():
+            if registration.state == "registered":
+                registration.sample(socket, now)
+                self._take_news(registration, now)
+                break
+
+    def receive_datagram(
+        self,
+        registration: Registration,
+        data: bytes,
+        address: Address,
+        socket: SocketId,
+        now: float,
+    ) -> None:
+        registration.receive_datagram(data, address, now, socket)
+        self._take_news(registration, now)
+
+    def suspect(self, server: Address, now: float) -> None:
+        """Say so, but not for each of a row: whoever sees our registrations can make them."""
+        if now >= self._suspected_until:
+            self._suspected_until = now + SUSPICION_S
+            self._events.append(
+                events.ServerSuspected(
+                    self._network,
+                    server,
+                    f"{server} introduced somebody whose card was not made with this network's "
+                    "secret: the server, or somebody who registered there, is not to be trusted",
+                )
+            )
+
+    def stop(self, now: float) -> None:
+        """Say goodbye to all."""
+        for registration in self._registrations.values():
+            self._stop_registration(registration, now)
+        self._registrations.clear()
+
+    def observe_by_peer(
+        self, socket: SocketId, peer: Address, observed: Address, now: float
+    ) -> None:
+        """A peer at that address sees `socket` as `observed`, or says so."""
+        if self._nat.observe_by_peer(socket, peer, observed, now):
+            self._events.append(events.NatObserved(self._nat.report(), self._nat.observed()))
+        if self._nat.take_question(socket):
+            self.sample(socket, now)
+
+    def handle_timer(self, now: float) -> None:
+        self._survey.handle_timer(now)
+        self._begin_survey(now)
+        self._find_filtering(now)
+        for registration in self._timers.due(now):
+            registration.handle_timer(now)
+            self._take_news(registration, now)
+
+    # --- outputs
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        datagrams, self._datagrams = self._datagrams, []
+        return datagrams
+
+    def next_event(self) -> ServersEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        return earliest(
+            self._timers.get_timer(),
+            self._survey.get_timer(),
+            self._nat.survey_at if self.is_registered else None,
+            self._probing.get_timer(is_registered=self.is_registered),
+        )
+
+    def reports(self) -> tuple[ServerReport, ...]:
+        return tuple(
+            ServerReport(r.server, r.state, r.rtt_s, r.last_answer_at, r.observed)
+            for r in self._registrations.values()
+        )
+
+    @property
+    def sockets(self) -> frozenset[SocketId]:
+        """Those besides the main one from which a server is asked."""
+        return self._survey.sockets | self._probing.sockets
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether a server introduces whoever is there, so that nobody need be greeted."""
+        return any(r.state == "registered" for r in self._registrations.values())
+
+    @property
+    def are_silent(self) -> bool:
+        """Whether all have been asked for long enough, and none answers."""
+        states = {r.state for r in self._registrations.values()}
+        return states == {"lost"}
+
+    @property
+    def somebody_answers(self) -> bool:
+        """Whether anybody has seen us lately, who is not necessarily one of these servers."""
+        return bool(self._nat.observed()) and not any(
+            r.last_answer_at is not None for r in self._registrations.values()
+        )
+
+    def surroundings(self) -> Surroundings:
+        servers = {
+            Address(address.host, address.port + offset)
+            for registration in self._registrations.values()
+            for address in (registration.server, registration.other)
+            if address is not None
+            for offset in range(SAMPLE_PORTS + 1)
+        }
+        everyone = self._registrations.values()
+        rtts_s = [r.rtt_s for r in everyone if r.rtt_s is not None]
+        sampled_at = [r.sampled_at for r in everyone if r.sampled_at is not None]
+        return Surroundings(
+            self._nat.observed(),
+            frozenset(servers),
+            self._nat.report(),
+            min(rtts_s, default=None),
+            is_registered=self.is_registered,
+            servers_are_silent=self.are_silent,
+            udp_works=self.is_registered or self.somebody_answers,
+            sampled_at=max(sampled_at, default=None),
+        )
+
+    # --- private
+
+    def _take_news(self, registration: Registration, now: float) -> None:
+        """Drain a registration; called after every input to it."""
+        self._datagrams += registration.datagrams_to_send()
+        while (event := registration.next_event()) is not None:
+            match event:
+                case Introduced():
+                    self._events.append(SomebodyIntroduced(registration.server, event))
+                case Probed():
+                    for asked_too in self._probing.heard(registration, event):
+                        self._take_news(asked_too, now)
+                case Leased(observed, rtt_s, moved):
+                    self._nat.filters.plan(now)
+                    self._events.append(
+                        events.ServerAnswered(self._network, registration.server, observed, rtt_s)
+                    )
+                    asked = self._observe(
+                        registration, MAIN_SOCKET, registration.server, observed, now
+                    )
+                    if moved:
+                        if not asked:
+                            self._sample_all(registration, MAIN_SOCKET, SAMPLE_PORTS, now)
+                        self._events.append(OurAddressMoved())
+                case MappingLived(age_s, idle_s):
+                    self._nat.mapping_lived(age_s, idle_s)
+                case MappingEnded(age_s, idle_s):
+                    self._nat.mapping_ended(age_s, idle_s)
+                case Sampled(destination, observed, socket):
+                    self._take_sample(registration, destination, observed, socket, now)
+                case Listed():
+                    if not self._listed:
+                        self._listed = True
+                        self._events.append(events.MembersListed(self._network))
+                case Lost(reason, is_silence):
+                    lost = events.ServerLost(self._network, registration.server, reason)
+                    explains = is_silence and self.are_silent
+                    self._events.append(ServersSilent(lost) if explains else lost)
+                case Absent(peer):
+                    self._events.append(SomebodyAbsent(registration.server, peer))
+            self._datagrams += registration.datagrams_to_send()
+        self._timers.set(registration, registration.get_timer())
+
+    def _stop_registration(self, registration: Registration, now: float) -> None:
+        registration.stop(now)
+        self._datagrams += registration.datagrams_to_send()
+        self._timers.set(registration, None)
+        self._events.append(Unrouted(RENDEZVOUS + registration.prefix))
+
+    def _take_sample(
+        self,
+        registration: Registration,
+        destination: Address,
+        observed: Address,
+        socket: SocketId,
+        now: float,
+    ) -> None:
+        lease = registration.observed
+        poisoned = (
+            socket == MAIN_SOCKET and lease is not None and self._nat.is_poisoned(lease, observed)
+        )
+        self._observe(registration, socket, destination, observed, now)
+        # Behind a NAT that maps by address another host says nothing of the lease's flow.
+        if destination.host == registration.server.host:
+            self._events.append(SocketSampled(socket, observed, poisoned))
+
+    def _observe(
+        self,
+        registration: Registration,
+        socket: SocketId,
+        destination: Address,
+        observed: Address,
+        now: float,
+    ) -> bool:
+        """True if all ports of the server are asked again because of what one of them saw."""
+        if self._nat.observe(socket, destination, observed, now):
+            self._events.append(events.NatObserved(self._nat.report(), self._nat.observed()))
+        self._begin_survey(now)
+        if self._nat.take_doubt() is None:
+            return False
+        self._sample_all(registration, MAIN_SOCKET, SAMPLE_PORTS, now)
+        return True
+
+    def _begin_survey(self, now: float) -> None:
+        """Ask the first server that takes questions."""
+        asked = [r for r in self._registrations.values() if r.state != "lost"]
+        if not asked or not (sockets := self._nat.take_survey(now)):
+            return
+        self._survey.begin(sockets, now)
+        for socket in sockets:
+            self._sample_all(asked[0], socket, survey_places(self._nat.report()), now)
+        self._datagrams += asked[0].datagrams_to_send()
+        self._timers.set(asked[0], asked[0].get_timer())
+
+    def _find_filtering(self, now: float) -> None:
+        before = self._nat.report()
+        for registration in self._probing.handle_timer(self._registrations.values(), now):
+            self._take_news(registration, now)
+        if self._nat.report() != before:
+            self._events.append(events.NatObserved(self._nat.report(), self._nat.observed()))
+
+    def _sample_all(
+        self, registration: Registration, socket: SocketId, places: int, now: float
+    ) -> None:
+        for _ in range(places):
+            registration.sample(socket, now)

@@ -1,0 +1,197 @@
+"""What we asked a coordination server, until it answers or we stop expecting it to.
+
+Every transmission has a transaction of its own, `prefix 4 | random 8`.  An answer is one only
+if it repeats that transaction, is of a type that answers such a question, and comes from the
+port that was asked.  An INTRODUCE repeats the transaction of one of our latest REGISTERs.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from random import Random
+
+from natd.core.base.types import MAIN_SOCKET, Address, Datagram, NetworkId, PeerId, SocketId
+from natd.core.codec import rendezvous_codec
+from natd.core.codec.rendezvous import (
+    ASK_LIMIT,
+    PREFIX_BYTES,
+    REGISTER_LABEL,
+    SAMPLES_LIMIT,
+    TRANSACTION_BYTES,
+    Bye,
+    Challenge,
+    Connect,
+    Error,
+    Introduce,
+    Message,
+    Refresh,
+    Refreshed,
+    Register,
+    Registered,
+    Sample,
+    Sampled,
+)
+from natd.core.keys.card import Identity
+
+PENDING_LIMIT = 64
+REGISTERS_LIMIT = 16
+"""More than all ladders together send in a round trip; older ones are forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    kind: type[Message]
+    sent_at: float
+    asked: Address
+    """One of the server's."""
+    have: frozenset[bytes] = frozenset()
+    asks: bool = False
+    """Of a REFRESH: whether it asked for introductions."""
+    token: bytes = b""
+    sequence: int = 0
+    """Of the card in a REGISTER."""
+    socket: SocketId = MAIN_SOCKET
+    peer: PeerId | None = None
+    """Of a CONNECT; None for every other."""
+    lease_id: bytes = b""
+    """Of a REFRESH or CONNECT."""
+
+
+class Questions:
+    """Asks for one registration, and keeps what was asked until it is answered."""
+
+    def __init__(
+        self,
+        network: NetworkId,
+        identity: Identity,
+        server: Address,
+        prefix: bytes,
+        random: Random,
+    ) -> None:
+        if len(prefix) != PREFIX_BYTES:
+            raise ValueError(f"a prefix has {PREFIX_BYTES} bytes")
+        self._network = network
+        self._identity = identity
+        self._server = server
+        self._prefix = prefix
+        self._random = random
+        self._pending: dict[bytes, Question] = {}
+        self._registers: deque[bytes] = deque(maxlen=REGISTERS_LIMIT)
+
+    # --- asking: each gives the datagram to send ---
+
+    def register(
+        self,
+        card: bytes,
+        sequence: int,
+        *,
+        token: bytes,
+        samples: tuple[Address, ...],
+        have: tuple[bytes, ...],
+        now: float,
+    ) -> Datagram:
+        register = rendezvous_codec.fit_register(
+            Register(
+                self._transaction(),
+                self._network,
+                self._identity.peer,
+                sequence,
+                card,
+                token,
+                samples,
+                have,
+            )
+        )
+        question = Question(
+            Register,
+            now,
+            self._server,
+            have=frozenset(register.have),
+            token=token,
+            sequence=sequence,
+        )
+        self._registers.append(register.transaction)
+        self._add(register.transaction, question)
+        data = rendezvous_codec.encode_register(
+            register, lambda part: self._identity.sign(REGISTER_LABEL, part)
+        )
+        return Datagram(data, self._server)
+
+    def refresh(self, lease_id: bytes, now: float) -> Datagram:
+        message = Refresh(self._transaction(), lease_id)
+        return self._ask(message, Question(Refresh, now, self._server, lease_id=lease_id))
+
+    def ask(self, lease_id: bytes, have: tuple[bytes, ...], now: float) -> Datagram:
+        """A refresh that wants introductions to those that `have` does not name."""
+        message = Refresh(self._transaction(), lease_id, True, have[:ASK_LIMIT])
+        question = Question(
+            Refresh,
+            now,
+            self._server,
+            have=frozenset(message.have),
+            asks=True,
+            lease_id=lease_id,
+        )
+        return self._ask(message, question)
+
+    def connect(
+        self, lease_id: bytes, peer: PeerId, samples: tuple[Address, ...], now: float
+    ) -> Datagram:
+        message = Connect(self._transaction(), lease_id, peer, samples[:SAMPLES_LIMIT])
+        return self._ask(
+            message, Question(Connect, now, self._server, peer=peer, lease_id=lease_id)
+        )
+
+    def sample(self, place: Address, socket: SocketId, now: float) -> Datagram:
+        message = Sample(self._transaction())
+        self._add(message.transaction, Question(Sample, now, place, socket=socket))
+        return Datagram(rendezvous_codec.encode(message), place, None, socket)
+
+    def bye(self, lease_id: bytes) -> Datagram:
+        return Datagram(rendezvous_codec.encode(Bye(self._transaction(), lease_id)), self._server)
+
+    # --- being answered ---
+
+    def answered_by(self, message: Message, source: Address) -> Question | None:
+        """The question that this message from there answers, which is then no longer open;
+        None when there is none."""
+        question = self._pending.get(message.transaction)
+        if question is None or source != question.asked or not _answers(message, question.kind):
+            return None
+        return self._pending.pop(message.transaction)
+
+    def has_register(self, introduce: Introduce) -> bool:
+        return introduce.transaction in self._registers
+
+    def close(self, transaction: bytes) -> bool:
+        """Whether the question was open."""
+        return self._pending.pop(transaction, None) is not None
+
+    def clear(self) -> None:
+        self._pending.clear()
+        self._registers.clear()
+
+    def _ask(self, message: Refresh | Connect, question: Question) -> Datagram:
+        self._add(message.transaction, question)
+        return Datagram(rendezvous_codec.encode(message), self._server)
+
+    def _add(self, transaction: bytes, question: Question) -> None:
+        self._pending[transaction] = question
+        if len(self._pending) > PENDING_LIMIT:
+            del self._pending[next(iter(self._pending))]
+
+    def _transaction(self) -> bytes:
+        return self._prefix + self._random.randbytes(TRANSACTION_BYTES - PREFIX_BYTES)
+
+
+def _answers(message: Message, kind: type[Message]) -> bool:
+    match message:
+        case Registered():
+            return kind is Register
+        case Refreshed():
+            return kind is Refresh
+        case Sampled():
+            return kind is Sample
+        case Challenge():
+            return kind is not Sample
+        case _:
+            return isinstance(message, Error)

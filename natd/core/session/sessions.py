@@ -1,0 +1,342 @@
+"""The sessions of one peer: the one in use, and the one that may replace it.
+
+    nothing ──dial / first flight──► in use, unconfirmed ──handshake──► in use
+                                                                          │ dial / first flight
+                                            replaced when it completes ◄──┴──► replacement
+
+Rules:
+- An established session is replaced only by one whose handshake is complete: a replayed first
+  flight can open a replacement, but never finish it, and what it said is kept back until then.
+- Where nothing is in use, a first flight is listened to at once: its messages are sealed by the
+  pair's key and are known by number, so a replay says nothing new.
+- If both sides dial at the same time, the session of the lower peer id stays.
+- A first connection id opens one session in its life.
+- A dial that had no answer for a while is begun anew where there is hope, rather than repeated:
+  the library would take all that time for a round trip, and its timers would be minutes.
+"""
+
+from collections import Counter, deque
+from dataclasses import dataclass
+from random import Random
+
+from natd.core.base.timers import earliest
+from natd.core.keys.secrets import SALT_BYTES, PairSecrets, verify_initial_connection_id
+from natd.core.session.events import (
+    Closed,
+    ConnectionIdIssued,
+    ConnectionIdRetired,
+    Established,
+    Pinged,
+    Received,
+)
+from natd.core.session.quic_header import may_open_session
+from natd.core.session.session import Session
+
+REMEMBERED_FIRST_IDS = 256
+"""More first flights than a pair makes in the lifetime of its prekeys."""
+
+HELD_BYTES = 256 * 1024
+"""What a replacement may say before its handshake is complete; a first flight has half that."""
+
+PROBE_LIMIT_S = 60.0
+"""A QUIC timer nearer than this is a probe timeout, which runs while something that we sent is
+not acknowledged (RFC 9002, section 6.2.1); at rest only the idle timeout is left, days away."""
+
+
+STALE_DIAL_S = 1.0
+"""Later than most paths open, and a round trip from which the library's estimate recovers."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened:
+    """From here on `send` speaks on another session, from its beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfirmed:
+    """The handshake of the session in use is complete: the peer is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """No session is in use any more."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouteAdded:
+    connection_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RouteDropped:
+    connection_id: bytes
+
+
+SessionsEvent = (
+    SessionOpened | SessionConfirmed | SessionEnded | RouteAdded | RouteDropped | Received | Pinged
+)
+
+
+class Sessions:
+    """See the top of this file."""
+
+    def __init__(self, random: Random, *, ours_stay: bool) -> None:
+        """`ours_stay`: our peer id is the lower one, so a dial of ours beats one of theirs."""
+        self.dropped: Counter[str] = Counter()
+        self._random = random
+        self._ours_stay = ours_stay
+        self._in_use: Session | None = None
+        self._replacement: Session | None = None
+        self._secrets: dict[int, PairSecrets] = {}  # by id() of the two sessions above
+        self._held = bytearray()  # said by the replacement
+        self._first_ids: deque[bytes] = deque(maxlen=REMEMBERED_FIRST_IDS)
+        self._events: deque[SessionsEvent] = deque()
+        self._datagrams: list[bytes] = []
+
+    # --- inputs
+
+    def dial(self, secrets: PairSecrets, now: float) -> None:
+        """Begin a session, unless one of ours is being opened with the same secrets."""
+        for session in (self._in_use, self._replacement):
+            if session is not None and session.is_dialler and not session.established:
+                if self._secrets[id(session)].psk == secrets.psk:
+                    return
+                self._discard(session)
+        self._adopt(
+            Session.dial(secrets, salt=self._random.randbytes(SALT_BYTES), now=now), secrets
+        )
+
+    def redial(self, secrets: PairSecrets, now: float) -> None:
+        """Begin a session anew although one is being opened: it seems to have got stuck."""
+        for session in (self._in_use, self._replacement):
+            if session is not None and not session.established:
+                self._discard(session)
+        self.dial(secrets, now)
+
+    def renew(self, now: float) -> None:
+        """There may be a way to the peer at last: begin again what has waited for it."""
+        for session in (self._in_use, self._replacement):
+            if session is None or session.established or not session.is_dialler:
+                continue
+            if now - session.begun_at > STALE_DIAL_S:
+                secrets = self._secrets[id(session)]
+                self._discard(session)
+                self.dial(secrets, now)
+
+    def receive_datagram(
+        self, data: bytes, connection_id: bytes, secrets: PairSecrets | None, now: float
+    ) -> bool:
+        """Take a QUIC datagram; True if it was authentic and new.
+
+        `secrets` are the pair's, found by the first 8 bytes of a dialler's first connection id;
+        None for every other datagram.
+        """
+        for session in (self._in_use, self._replacement):
+            if session is not None and connection_id in session.connection_ids:
+                genuine = session.receive_datagram(data, now)
+                self._settle()
+                return genuine
+        if secrets is None or not may_open_session(data):
+            self.dropped["session-unknown"] += 1
+            return False
+        return self._receive_first(data, connection_id, secrets, now)
+
+    def send(self, data: bytes, now: float) -> None:
+        if self._in_use is not None:
+            self._in_use.send(data, now)
+
+    def ping(self, token: int, now: float) -> None:
+        if self._in_use is not None:
+            self._in_use.ping(token, now)
+
+    def path_changed(self, now: float) -> None:
+        """The datagrams take another path, or the old one is back: repeat what is unanswered."""
+        self.renew(now)
+        for session in (self._in_use, self._replacement):
+            if session is not None:
+                session.path_changed(now)
+
+    def handle_timer(self, now: float) -> None:
+        for session in (self._in_use, self._replacement):
+            if session is not None:
+                timer = session.get_timer()
+                if timer is not None and timer <= now:
+                    session.handle_timer(now)
+        self._settle()
+
+    def flush(self) -> None:
+        """Make datagrams of what was said: a close says nothing more."""
+        for session in (self._in_use, self._replacement):
+            if session is not None:
+                self._datagrams += session.datagrams_to_send()
+
+    def close(self, now: float) -> None:
+        for session in (self._in_use, self._replacement):
+            if session is not None:
+                session.close(now)
+                self._datagrams += session.datagrams_to_send()
+                in_use = session is self._in_use
+                self._discard(session)
+                if in_use:
+                    self._events.append(SessionEnded("closed here"))
+
+    # --- outputs
+
+    def datagrams_to_send(self) -> list[bytes]:
+        datagrams, self._datagrams = self._datagrams, []
+        for session in (self._in_use, self._replacement):
+            if session is not None:
+                datagrams += session.datagrams_to_send()
+        return datagrams
+
+    def next_event(self) -> SessionsEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        return earliest(
+            None if self._in_use is None else self._in_use.get_timer(),
+            None if self._replacement is None else self._replacement.get_timer(),
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a session to speak on."""
+        return self._in_use is not None
+
+    @property
+    def is_confirmed(self) -> bool:
+        return self._in_use is not None and self._in_use.established
+
+    @property
+    def is_replacing(self) -> bool:
+        return self._replacement is not None
+
+    def is_awaiting(self, now: float) -> bool:
+        """Whether the peer owes us an answer: a handshake runs, or data is not acknowledged."""
+        for session in (self._in_use, self._replacement):
+            if session is not None:
+                timer = session.get_timer()
+                if not session.established or (timer is not None and timer < now + PROBE_LIMIT_S):
+                    return True
+        return False
+
+    @property
+    def send_room(self) -> int:
+        return 0 if self._in_use is None else self._in_use.send_room
+
+    @property
+    def psk(self) -> bytes | None:
+        """Of the session in use; None without one."""
+        return None if self._in_use is None else self._secrets[id(self._in_use)].psk
+
+    @property
+    def flight(self) -> list[bytes]:
+        """What unfinished handshakes have sent so far (duplicates are harmless)."""
+        return [
+            data
+            for session in (self._in_use, self._replacement)
+            if session is not None
+            for data in session.flight
+        ]
+
+    # --- private
+
+    def _receive_first(
+        self, data: bytes, connection_id: bytes, secrets: PairSecrets, now: float
+    ) -> bool:
+        if not verify_initial_connection_id(connection_id, secrets):
+            self.dropped["first-flight-forged"] += 1
+            return False
+        if connection_id in self._first_ids:
+            self.dropped["first-flight-replayed"] += 1
+            return False
+        for session in (self._in_use, self._replacement):
+            if session is None or session.established or not session.is_dialler:
+                continue
+            if self._ours_stay and self._secrets[id(session)].psk == secrets.psk:
+                self.dropped["first-flight-lost-the-tie"] += 1
+                return False
+            self._discard(session)
+        self._first_ids.append(connection_id)
+        session = Session.accept(secrets, connection_id, now)
+        self._adopt(session, secrets)
+        genuine = session.receive_datagram(data, now)
+        self._settle()
+        return genuine
+
+    def _adopt(self, session: Session, secrets: PairSecrets) -> None:
+        """Take a new session into use, or let it wait until its handshake is complete."""
+        if self._in_use is not None and self._in_use.established:
+            if self._replacement is not None:
+                self._discard(self._replacement)
+            self._replacement = session
+            self._held.clear()
+        else:
+            if self._in_use is not None:
+                self._discard(self._in_use)
+            self._in_use = session
+            self._events.append(SessionOpened())
+        self._secrets[id(session)] = secrets
+        for connection_id in session.connection_ids:
+            self._events.append(RouteAdded(connection_id))
+
+    def _settle(self) -> None:
+        """Turn the sessions' events into ours, and replace where a handshake is complete."""
+        if self._in_use is not None:
+            self._take_events(self._in_use)
+        if self._replacement is not None:
+            self._take_events(self._replacement)
+        if self._in_use is None and self._replacement is not None:
+            self._promote()
+
+    def _take_events(self, session: Session) -> None:
+        while (event := session.next_event()) is not None:
+            match event:
+                case ConnectionIdIssued(connection_id):
+                    self._events.append(RouteAdded(connection_id))
+                case ConnectionIdRetired(connection_id):
+                    self._events.append(RouteDropped(connection_id))
+                case Received(data) if session is self._replacement:
+                    if len(self._held) + len(data) > HELD_BYTES:
+                        self._discard(session)
+                        return
+                    self._held += data
+                case Established() if session is self._replacement:
+                    self._datagrams += session.datagrams_to_send()
+                    if self._in_use is not None:
+                        self._discard(self._in_use)
+                    self._promote()
+                case Established():
+                    self._events.append(SessionConfirmed())
+                case Closed(reason):
+                    in_use = session is self._in_use
+                    self._datagrams += session.datagrams_to_send()
+                    self._discard(session)
+                    if in_use:
+                        self._events.append(SessionEnded(reason))
+                    return
+                case Received() | Pinged():
+                    self._events.append(event)
+
+    def _promote(self) -> None:
+        session, self._replacement = self._replacement, None
+        assert session is not None
+        self._in_use = session
+        self._events.append(SessionOpened())
+        if session.established:
+            self._events.append(SessionConfirmed())
+        if self._held:
+            self._events.append(Received(bytes(self._held)))
+            self._held.clear()
+
+    def _discard(self, session: Session) -> None:
+        for connection_id in session.connection_ids:
+            self._events.append(RouteDropped(connection_id))
+        del self._secrets[id(session)]
+        if session is self._in_use:
+            self._in_use = None
+        elif session is self._replacement:
+            self._replacement = None
+            self._held.clear()

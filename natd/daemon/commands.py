@@ -1,0 +1,387 @@
+"""What each request over IPC does.
+
+Every command takes the request and gives what goes under `ok`; it raises CommandError to
+refuse.  Requests are listed in the README, section IPC.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from natd.core.base.types import PeerId, peer_id_text
+from natd.doctor.report import Report
+from natd.host.errors import CommandError
+from natd.members.networks import Networks
+from natd.members.parts import Parts
+from natd.members.recorder import Chronicle, path_row
+from natd.settings.config import config_as_dict
+from natd.storage.address_book import JoinedNetwork, KnownPeer, full_name, shell_name
+from natd.storage.history import LIMIT, read_history
+from natd.storage.mailbox import Delivery
+from natd.storage.mailbox_writes import PRIVATE, TEXT
+from natd.storage.store import StoreError
+
+Json = dict[str, Any]
+Command = Callable[[Json], Awaitable[Json]]
+
+PING_EVERY_S = 0.5
+PING_TIMEOUT_S = 5.0
+WAIT_TIMEOUT_S = 30.0
+"""What `ping` and `wait` take when the request says nothing."""
+
+TIMEOUT_LIMIT_S = 86_400.0
+
+OUTBOX_SECONDS = 7 * 86_400
+"""A peer not heard for longer is not written to: it could not get the message any more."""
+
+HISTORY_MESSAGES = 50
+
+
+class Commands:
+    """The table for the control socket."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        chronicle: Chronicle,
+        networks: Networks,
+        report: Report,
+        *,
+        reload: Callable[[], Awaitable[list[str]]],
+        shut_down: Callable[[], None],
+    ) -> None:
+        """`reload` reads the configuration again and gives the keys that changed."""
+        self._parts = parts
+        self._chronicle = chronicle
+        self._networks = networks
+        self._report = report
+        self._own_id = peer_id_text(parts.identity.peer)
+        self._reload = reload
+        self._shut_down = shut_down
+
+    def table(self) -> dict[str, Command]:
+        """Name -> command, where a disk that fails is told as such."""
+        commands = {
+            "join": self._networks.join,
+            "leave": self._leave,
+            "status": self._status,
+            "networks": self._list_networks,
+            "peers": self._peers,
+            "send": self._send,
+            "history": self._history,
+            "doctor": self._doctor,
+            "ping": self._ping,
+            "identity": self._identity,
+            "wait": self._wait,
+            "retry": self._retry,
+            "trust": self._trust,
+            "block": self._block,
+            "reload": self._reload_config,
+            "config_show": self._config_show,
+            "shutdown": self._shutdown,
+        }
+        return {name: _telling_of_the_disk(command) for name, command in commands.items()}
+
+    # --- messages
+
+    async def _send(self, request: Json) -> Json:
+        parts = self._parts
+        network = self._network(request)
+        text = self._text(request)
+        wait_s = _seconds(request, "wait_s", None)
+        peers, is_open = self._recipients(network, request.get("to"))
+        ids = [known.id_text for known in peers]
+        own = {"nick": network.nick, "id": self._own_id}
+        kind = TEXT if request.get("to") is None else PRIVATE
+        for known in peers:
+            parts.node.keep_peer(network.id, known.peer)
+        message = await parts.mailbox.accept(
+            network.id,
+            [known.peer for known in peers],
+            text=text,
+            nick=network.nick,
+            is_open=is_open,
+            kind=kind,
+            fields={"network": network.name, "kind": kind, "text": text, "to": ids, "from": own},
+        )
+        delivered: list[str] = []
+        if wait_s is not None:
+            delivered = await self._wait_delivered(network, message, peers, wait_s)
+        return {
+            "message": message,
+            "network": network.name,
+            "accepted": True,
+            "delivered": delivered,
+            "queued": [] if delivered else ids,
+        }
+
+    def _text(self, request: Json) -> str:
+        text, limit = request.get("text"), self._parts.config.limits.message_bytes
+        if not isinstance(text, str):
+            raise CommandError("usage", "expected the message as text")
+        if not text.strip():
+            raise CommandError("empty", "the message is empty, expected some text")
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError:
+            raise CommandError("usage", "the message is not text that UTF-8 can hold") from None
+        if size > limit:
+            raise CommandError(
+                "too_long",
+                f"the message has {size} bytes, at most {limit} are possible",
+                "send it in parts",
+            )
+        return text
+
+    def _recipients(self, network: JoinedNetwork, to: object) -> tuple[list[KnownPeer], bool]:
+        """Who the message is for, and whether also for members that are yet to be listed."""
+        book = self._parts.book
+        if to is not None:
+            known = book.peer_to_write_to(network.id, to)
+            if known.is_blocked:
+                raise CommandError("blocked", f"{full_name(known)} is blocked here")
+            peers, is_open = [known], False
+        else:
+            oldest = time.time() - OUTBOX_SECONDS
+            peers = [
+                known
+                for known in book.peers(network.id)
+                if known.may_hear_us
+                and (not known.last_heard_unix_s or known.last_heard_unix_s >= oldest)
+            ]
+            is_open = network.id not in self._parts.listed
+            if not peers and not is_open:
+                raise CommandError(
+                    "nobody_here",
+                    f"nobody else is in {network.name} yet",
+                    "the message was not kept; natctl wait waits for somebody",
+                )
+        limit = self._parts.config.limits.outbox_messages
+        for known in peers:
+            if self._parts.mailbox.queued(network.id, known.peer) >= limit:
+                raise CommandError(
+                    "outbox_full",
+                    f"{limit} messages wait for {full_name(known)} already",
+                    "wait until it is back, or raise limits.outbox_messages",
+                )
+        return peers, is_open
+
+    async def _wait_delivered(
+        self, network: JoinedNetwork, message: str, peers: Iterable[KnownPeer], wait_s: float
+    ) -> list[str]:
+        delivery = Delivery(known.peer for known in peers)
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._parts.mailbox.follow_delivery(message, delivery)
+        except TimeoutError:
+            missing = sorted(self._name(network, peer) for peer in delivery.missing)
+            raise CommandError(
+                "not_delivered",
+                f"not delivered to {', '.join(missing) or 'anybody'} within {wait_s:g} s",
+                "it is kept and will be sent when a path is there; natctl peers says more",
+            ) from None
+        return [peer_id_text(peer) for peer in delivery.delivered]
+
+    async def _history(self, request: Json) -> Json:
+        network = self._network(request)
+        peer, search = request.get("peer"), request.get("search")
+        since, limit = request.get("since_unix_s"), request.get("limit")
+        if not isinstance(search, (str, type(None))):
+            raise CommandError("usage", "expected what to search for as text")
+        if not isinstance(since, (int, float, type(None))) or isinstance(since, bool):
+            raise CommandError("usage", "expected since_unix_s as a number of seconds")
+        if limit is not None and (not isinstance(limit, int) or not 1 <= limit <= LIMIT):
+            raise CommandError("usage", f"expected a limit from 1 to {LIMIT}")
+        known = None if peer is None else self._parts.book.peer_named(network.id, peer)
+        messages = await read_history(
+            self._parts.store,
+            self._parts.book,
+            network,
+            self._own_id,
+            peer=None if known is None else known.peer,
+            search=search,
+            since_unix_s=since,
+            limit=limit or HISTORY_MESSAGES,
+        )
+        return {"messages": messages}
+
+    # --- networks and peers
+
+    async def _leave(self, request: Json) -> Json:
+        network = self._network(request)
+        purge = request.get("purge") is True
+        await self._networks.leave(network, purge=purge)
+        return {"network": network.name, "left": True, "purged": purge}
+
+    async def _list_networks(self, request: Json) -> Json:
+        return self._report.networks()
+
+    async def _peers(self, request: Json) -> Json:
+        return self._report.peers(self._network(request))
+
+    async def _ping(self, request: Json) -> Json:
+        network = self._network(request)
+        known = self._parts.book.peer_named(network.id, request.get("peer"))
+        timeout_s = _seconds(request, "timeout_s", PING_TIMEOUT_S) or PING_TIMEOUT_S
+        try:
+            async with asyncio.timeout(timeout_s):
+                rtt_s = await self._chronicle.ping(network.id, known.peer, PING_EVERY_S)
+        except TimeoutError:
+            raise CommandError(
+                "no_path",
+                f"no direct answer from {full_name(known)} within {timeout_s:g} s",
+                f"natctl doctor {shell_name(known)} says more",
+            ) from None
+        now = time.monotonic()
+        views = self._parts.peers(network.id)
+        path = next((view.path for view in views if view.peer == known.peer), None)
+        return {
+            "peer": _reference(known),
+            "rtt_ms": round(rtt_s * 1000, 2),
+            "path": None if path is None else path_row(path, now),
+        }
+
+    async def _wait(self, request: Json) -> Json:
+        network = self._network(request)
+        wanted = request.get("peers", 1)
+        timeout_s = _seconds(request, "timeout_s", WAIT_TIMEOUT_S) or WAIT_TIMEOUT_S
+        if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
+            raise CommandError("usage", "expected a number of peers, 1 or more")
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._connected(network) < wanted:
+                    await self._chronicle.presence_changed()
+        except TimeoutError:
+            raise CommandError(
+                "no_path",
+                f"{self._connected(network)} of {wanted} peers connected within {timeout_s:g} s",
+                "natctl peers says what is in the way",
+            ) from None
+        return {"network": network.name, "connected": self._connected(network)}
+
+    async def _retry(self, request: Json) -> Json:
+        network = self._network(request)
+        peer = request.get("peer")
+        known = None if peer is None else self._parts.book.peer_to_write_to(network.id, peer)
+        if known is not None and known.is_blocked:
+            hint = f"natctl block --undo {shell_name(known)}"
+            raise CommandError("blocked", f"{full_name(known)} is blocked here", hint)
+        target = None if known is None else known.peer
+        self._parts.node.retry(network.id, target, time.monotonic())
+        self._parts.pump()
+        online = self._parts.online.get(network.id, ())
+        asked = self._parts.book.peers(network.id) if known is None else [known]
+        without = [each for each in asked if each.peer not in online and each.may_hear_us]
+        return {
+            "network": network.name,
+            "peer": None if known is None else _reference(known),
+            "retrying": len(without),
+        }
+
+    async def _trust(self, request: Json) -> Json:
+        network = self._network(request)
+        known = self._parts.book.peer_in_doubt(network.id, request.get("peer"))
+        if request.get("accept_new_key") is not True:
+            raise CommandError("usage", "expected accept_new_key: true")
+        accepted = not known.may_hear_us and not known.is_blocked
+        if accepted:
+            for other in self._parts.book.accept_new_key(known):
+                self._parts.node.block(network.id, other, True, time.monotonic())
+            self._speak_with(known)
+        return {"peer": _reference(known), "trust": known.trust, "accepted": accepted}
+
+    async def _block(self, request: Json) -> Json:
+        network = self._network(request)
+        known = self._parts.book.peer_named(network.id, request.get("peer"))
+        known.is_blocked = request.get("blocked", True) is not False
+        self._parts.book.keep_peer(known)
+        if known.is_blocked:
+            self._parts.node.block(network.id, known.peer, True, time.monotonic())
+            self._parts.pump()
+        elif known.may_hear_us:
+            self._speak_with(known)
+        return {"peer": _reference(known), "blocked": known.is_blocked}
+
+    # --- the daemon itself
+
+    async def _status(self, request: Json) -> Json:
+        return self._report.status()
+
+    async def _doctor(self, request: Json) -> Json:
+        peer = request.get("peer")
+        if peer is None:
+            if request.get("network") is not None:
+                self._network(request)  # A name that is wrong is told.
+            return self._report.doctor(None)
+        network = self._network(request)
+        try:
+            known = self._parts.book.peer_named(network.id, peer)
+        except CommandError as error:
+            if error.code != "unknown_peer":
+                raise
+            return self._report.doctor_of_unmet(network, error)
+        return self._report.doctor((network, known))
+
+    async def _identity(self, request: Json) -> Json:
+        return self._report.identity()
+
+    async def _reload_config(self, request: Json) -> Json:
+        return {"reloaded": True, "changed": await self._reload()}
+
+    async def _config_show(self, request: Json) -> Json:
+        config = self._parts.config
+        return {"config": config_as_dict(config), "sources": dict(config.origin.sources)}
+
+    async def _shutdown(self, request: Json) -> Json:
+        self._shut_down()
+        return {"stopping": True}
+
+    # --- inside
+
+    def _network(self, request: Json) -> JoinedNetwork:
+        name = request.get("network")
+        if not isinstance(name, (str, type(None))):
+            raise CommandError("usage", "expected the network's name as text")
+        return self._parts.book.network_named(name)
+
+    def _connected(self, network: JoinedNetwork) -> int:
+        return len(self._parts.online.get(network.id, ()))
+
+    def _name(self, network: JoinedNetwork, peer: PeerId) -> str:
+        known = self._parts.book.peer(network.id, peer)
+        return peer_id_text(peer) if known is None else full_name(known)
+
+    def _speak_with(self, known: KnownPeer) -> None:
+        """This peer was not spoken with until now."""
+        parts, now = self._parts, time.monotonic()
+        parts.node.block(known.network, known.peer, False, now)
+        parts.node.remember_peer(known.network, known.card, known.last_good, now)
+        self._chronicle.open_conversation(known, now)
+        parts.node.retry(known.network, known.peer, now)
+        parts.pump()
+
+
+def _telling_of_the_disk(command: Command) -> Command:
+    async def told(request: Json) -> Json:
+        try:
+            return await command(request)
+        except StoreError as error:
+            raise CommandError("storage", str(error), "make room or repair the disk") from None
+
+    return told
+
+
+def _seconds(request: Json, key: str, default: float | None) -> float | None:
+    value = request.get(key)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise CommandError("usage", f"expected {key} as a number of seconds")
+    if not 0 < value <= TIMEOUT_LIMIT_S:
+        raise CommandError("usage", f"expected {key} from 0 to {TIMEOUT_LIMIT_S:g} seconds")
+    return float(value)
+
+
+def _reference(known: KnownPeer) -> Json:
+    return {"nick": known.nick, "id": known.id_text, "tag": known.tag}

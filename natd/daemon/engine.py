@@ -1,0 +1,268 @@
+"""What a daemon does once it runs: a `Node`, the pump around it, and those who serve it.
+
+    UDP, timer, commands, commits  ->  inputs of the node  ->  pump  ->  UDP, log, timer
+
+Only the pump acts on what the node wants; it runs once after a burst of inputs.
+
+Loading this module loads QUIC, which takes as long as all the rest of a start.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+from natd.core.base import events
+from natd.core.base.types import Address, SocketId
+from natd.core.keys.card import Identity
+from natd.core.network.multicast import GROUP
+from natd.core.node import Node
+from natd.core.session.session import prepare_sessions
+from natd.daemon.commands import Command, Commands
+from natd.doctor.report import Report
+from natd.host.directories import Directories
+from natd.host.errors import CommandError, ConfigError
+from natd.members.networks import Networks
+from natd.members.parts import Parts
+from natd.members.recorder import Chronicle
+from natd.net.lan import Lan
+from natd.net.portmap import PortMap
+from natd.net.server_names import ServerNames
+from natd.net.udp import UdpSockets
+from natd.settings.config import Config, changed_keys, reload_config
+from natd.storage.address_book import AddressBook
+from natd.storage.event_log import EventLog
+from natd.storage.mailbox import DAY_MS, Mailbox
+from natd.storage.store import Store, StoreError
+
+logger = logging.getLogger(__name__)
+
+CARD_SEQUENCE_LEAP = 1_000_000
+"""Above all cards of an earlier run, even with a clock that was set back."""
+
+PORT_MAP_LABEL = b"natd/1 port mapping"
+"""What our router knows our mapping by, in every run."""
+
+
+STUN_SERVERS = "/stun_servers"
+"""Under which their names are looked up; no network's name has a slash."""
+
+
+class Engine:
+    """Everything between the sockets and the disk."""
+
+    def __init__(
+        self,
+        config: Config,
+        directories: Directories,
+        identity: Identity,
+        log: EventLog,
+        store: Store,
+        sockets: UdpSockets,
+        shut_down: Callable[[], None],
+    ) -> None:
+        self._timer: asyncio.TimerHandle | None = None  # None: the node wants none
+        self._is_pump_due = False
+        self._parts = Parts(
+            config=config,
+            directories=directories,
+            identity=identity,
+            store=store,
+            log=log,
+            mailbox=Mailbox(store, log),
+            book=AddressBook(store),
+            node=Node(identity, random.SystemRandom(), card_sequence=_card_sequence(store)),
+            sockets=sockets,
+            port_map=PortMap(identity.derive_nonce(PORT_MAP_LABEL), self._take_mapped),
+            names=ServerNames(self._take_servers, ipv6=config.paths.ipv6),
+            pump=self.pump_soon,
+        )
+        self._lan = Lan(self.receive, self.pump_soon)
+        self._chronicle = Chronicle(self._parts)
+        self._networks = Networks(self._parts, self._chronicle)
+        self._report = Report(self._parts, self._networks)
+        self._started = asyncio.Event()
+        self._commands = Commands(
+            self._parts,
+            self._chronicle,
+            self._networks,
+            self._report,
+            reload=self.reload,
+            shut_down=shut_down,
+        ).table()
+
+    def commands(self) -> dict[str, Command]:
+        """The table for the control socket.  A request that comes early waits for the start."""
+        return {name: self._when_started(command) for name, command in self._commands.items()}
+
+    def summary(self) -> str:
+        """One line on how things are."""
+        return self._report.summary()
+
+    async def start(self, local_addresses: tuple[str, ...]) -> None:
+        """Become a member again of every network."""
+        prepare_sessions()
+        self.take_local_addresses(local_addresses)
+        await self._parts.mailbox.expire()
+        # The number that our cards count from is on disk before any of them is told.
+        await self._parts.store.flush()
+        self._follow_stun_servers()
+        self._limit_escalations()
+        await self._networks.restore()
+        self._started.set()
+
+    def stop(self) -> None:
+        """Say goodbye to servers and peers."""
+        self._parts.names.close()
+        self._lan.close()
+        self._parts.node.stop(time.monotonic())
+        self._pump()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def give_back(self) -> None:
+        """Take back from the router what it has mapped for us; takes `portmap.STOP_S` at most."""
+        await self._parts.port_map.stop()
+
+    async def reload(self) -> list[str]:
+        """Read the configuration again; the keys that changed.  CommandError when it can't be
+        used: the old one stays."""
+        before = self._parts.config
+        try:
+            after = reload_config(before)
+        except ConfigError as error:
+            text = str(error).replace("\n", "; ")
+            hint = "the old configuration stays; correct it and reload"
+            raise CommandError("config", text, hint) from None
+        self._parts.config = after
+        changed = list(changed_keys(before, after))
+        if "log_level" in changed:
+            logging.getLogger().setLevel(after.log_level.upper())
+        if "stun_servers" in changed:
+            self._follow_stun_servers()
+        self._follow_router()
+        self._follow_link()
+        self._limit_escalations()
+        await self._networks.configure(after)
+        return changed
+
+    async def prune(self) -> None:
+        """Delete what is older than the configuration wants to keep."""
+        before = time.time_ns() // 1_000_000 - self._parts.config.limits.history_days * DAY_MS
+        try:
+            await self._parts.mailbox.prune(before)
+            await self._parts.log.prune(before)
+        except StoreError as error:
+            logger.warning("old history was not deleted: %s", error)
+
+    # --- inputs
+
+    def receive(self, data: bytes, address: Address, socket: SocketId) -> None:
+        """A datagram; `pump_soon` follows after the last one of a burst."""
+        self._parts.node.receive_datagram(data, address, time.monotonic(), socket)
+
+    def committed(self) -> None:
+        """A group of the store's is on disk."""
+        self._chronicle.committed(time.monotonic())
+        self._pump()
+
+    def take_local_addresses(self, addresses: tuple[str, ...]) -> None:
+        """At start, and when the machine's addresses have changed."""
+        parts = self._parts
+        self._follow_router()
+        self._follow_link()
+        if not (parts.sockets.has_ipv6 and parts.config.paths.ipv6):
+            addresses = tuple(host for host in addresses if ":" not in host)
+        parts.node.set_local_addresses(addresses, parts.sockets.port, time.monotonic())
+        parts.names.look_again()
+        self.pump_soon()
+
+    def _limit_escalations(self) -> None:
+        paths = self._parts.config.paths
+        self._parts.node.set_limits(
+            helper_sockets=paths.helper_sockets, fill_blocks=paths.fill_blocks
+        )
+
+    def _follow_router(self) -> None:
+        parts = self._parts
+        parts.port_map.follow(parts.sockets.port, wanted=parts.config.paths.port_mapping)
+
+    def _follow_link(self) -> None:
+        parts, paths = self._parts, self._parts.config.paths
+        ipv6 = parts.sockets.has_ipv6 and paths.ipv6
+        heard = self._lan.follow(wanted=paths.lan_discovery, ipv6=ipv6)
+        parts.node.use_link(heard, time.monotonic())
+        self.pump_soon()
+
+    def _take_mapped(self, addresses: tuple[Address, ...]) -> None:
+        self._parts.node.set_mapped(addresses, time.monotonic())
+        self.pump_soon()
+
+    def _take_servers(self, network: str, addresses: tuple[Address, ...]) -> None:
+        if network == STUN_SERVERS:
+            self._parts.node.set_stun_servers(addresses, time.monotonic())
+            self.pump_soon()
+        else:
+            self._networks.take_addresses(network, addresses)
+
+    def _follow_stun_servers(self) -> None:
+        """At start, and when the configuration names others."""
+        servers = self._parts.config.stun_servers
+        self._take_servers(STUN_SERVERS, self._parts.names.follow(STUN_SERVERS, servers))
+
+    def _handle_timer(self) -> None:
+        self._timer = None
+        self._parts.node.handle_timer(time.monotonic())
+        self._pump()
+
+    def _when_started(self, command: Command) -> Command:
+        async def run(request: dict[str, Any]) -> dict[str, Any]:
+            if not self._started.is_set():
+                await self._started.wait()
+            return await command(request)
+
+        return run
+
+    # --- the pump
+
+    def pump_soon(self) -> None:
+        """Pump once when all inputs of this turn of the loop are in."""
+        if not self._is_pump_due:
+            self._is_pump_due = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        """Carry out what the node wants.  Called after every input, and nowhere else."""
+        self._is_pump_due = False
+        node, now = self._parts.node, time.monotonic()
+        while (event := node.next_event()) is not None:
+            self._chronicle.take(event, now)
+            match event:
+                case events.NatObserved(_, observed):
+                    self._parts.port_map.seen_at(observed)
+                case events.PeerDisconnected():
+                    self._parts.port_map.look_again()
+        for datagram in (datagrams := node.datagrams_to_send()):
+            if datagram.address == GROUP:
+                self._lan.call(datagram.data, self._parts.sockets)
+        self._parts.sockets.send(d for d in datagrams if d.address != GROUP)
+        self._rearm(node.get_timer())
+
+    def _rearm(self, at: float | None) -> None:
+        """A timer that comes too early is harmless, so one that does is left as it is."""
+        if at is None or (self._timer is not None and self._timer.when() <= at):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(at, self._handle_timer)
+
+
+def _card_sequence(store: Store) -> int:
+    """Where this run's cards begin to count."""
+    saved = store.query("SELECT value FROM meta WHERE name = 'card_sequence'")
+    last = int(saved[0][0]) if saved else 0
+    sequence = max(int(time.time()), last + CARD_SEQUENCE_LEAP)
+    store.post("INSERT OR REPLACE INTO meta VALUES ('card_sequence', ?)", (sequence,))
+    return sequence

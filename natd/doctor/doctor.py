@@ -1,0 +1,399 @@
+"""What works, what does not, why, and what would help: the answer to `doctor`.
+
+    {"checks": [{"name", "ok", "text", "hint"}], "verdict", "verdict_code", "helps": [...],
+     "nat": {..., "lifetime"}, "observed": [...], "port_mapping", "ipv6": [...],
+     "lan": {"listening", "heard": [ids]}}
+
+and about a peer also
+
+    {"peer", "state", "next_try_s", "path", "notes", "technique", "why", "nats": {"ours", "theirs"},
+     "attempt": {"age_s", "missing", "missing_after", "steps": [{"at_s", "last_at_s", "step",
+     "detail", "count", "sockets"}]}}
+
+Rules:
+- Checks go from ourselves outwards: socket, store, clock, servers, UDP, NAT, router, IPv6, LAN,
+  path.
+- A check fails only where somebody can do something about it, and then says what.
+- Asked about a peer with a live path, the verdict is about that path: checks that fail all the
+  same are named in `notes`, and stand in nobody's way.
+- It changes nothing and sends nothing: everything is known already.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from natd.core.base.types import PeerState
+from natd.core.base.verdict import Help, Verdict, VerdictCode, judge_servers
+from natd.core.checks.candidates import is_private
+from natd.core.peer.attempt_log import HEAD
+from natd.core.peer.diagnosis import PeerDiagnosis
+from natd.doctor.lifetime_words import lifetime_row, lifetime_words
+from natd.doctor.nat_words import nat_words, nats_row
+from natd.host.errors import CommandError
+from natd.members.parts import Parts
+from natd.members.recorder import ms, nat_row, path_row
+from natd.net.network_interfaces import local_addresses
+from natd.storage.address_book import JoinedNetwork, KnownPeer, full_name, shell_name
+
+Row = dict[str, Any]
+
+REGISTERED = "registered"
+"""The state of a server that has us on its list."""
+
+STARTING = "starting"
+"""Of one that has been asked, and has not had the time to answer."""
+
+FORBIDDING = ("EPERM", "EACCES")
+"""Errors by which this system itself refuses to send."""
+
+NAMES_SHOWN = 6
+"""Of the members on our LAN: two lines of a terminal."""
+
+CLOCK_FLOOR_UNIX_S = 1_735_689_600
+"""2025: a clock before this was never set.  It decides nothing but shows in every message."""
+
+HELP_TEXTS = {
+    Help.PORT_MAPPING: "switch on port mapping (UPnP, NAT-PMP or PCP) in one of the two routers",
+    Help.INNER_PORT_MAPPING: (
+        "switch on port mapping (UPnP, NAT-PMP or PCP) in one of the two home routers"
+    ),
+    Help.FORWARDED_PORT: "forward UDP port {port} of your router to this machine, by hand",
+    Help.IPV6: "get IPv6 on both sides: ask the provider, or switch it on in the router",
+    Help.SAME_LAN: "be in the same LAN or Wi-Fi (not its guest network)",
+    Help.PUBLIC_ADDRESS: "ask the provider for a public IPv4 address: your router has none",
+    Help.NETWORK_SECRET: "use a network with a secret on both sides (natctl join --secret-file)",
+    Help.FILL_BLOCKS: "set paths.fill_blocks to full in the configuration of both sides",
+    Help.FIREWALL: "let UDP through: this machine's firewall, the router, or another network",
+    Help.SERVER: "check the server's address, and that natd --server runs there",
+    Help.START_PEER: "start natd there, and ask natctl doctor there",
+    Help.UNBLOCK: "natctl block --undo {peer}",
+}
+"""What a person would do."""
+
+HARD_NAT = (
+    "All works, but this NAT is of the hard kind: to a peer behind another such NAT there is no "
+    "way without port mapping, a forwarded port or IPv6."
+)
+
+
+class Doctor:
+    """See the module's head."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def examine(self, target: tuple[JoinedNetwork, KnownPeer] | None) -> Row:
+        """Ourselves, or the way to a peer, too."""
+        parts = self._parts
+        told = None if target is None else parts.diagnose(target[0].id, target[1].peer)
+        own = self._own_checks()
+        nat = parts.node.nat
+        reply: Row = {
+            "checks": own,
+            "nat": {
+                **nat_row(nat),
+                "words": nat_words(nat),
+                "lifetime": lifetime_row(parts.node.nat_lifetime),
+            },
+            "observed": [str(address) for address in parts.node.observed],
+            "port_mapping": parts.port_map.summary(),
+            "ipv6": _global_ipv6(),
+            "lan": {
+                "listening": parts.node.hears_link,
+                "heard": [known.id_text for known in self._heard_on_link()],
+            },
+        }
+        if target is None:
+            text, found = self._own_verdict(own)
+        else:
+            reply["checks"] = [*own, self._path_check(*target, told)]
+            reply |= self._peer_rows(*target, told)
+            text, found = self._peer_verdict(*target, told, own)
+            if reply["path"] is not None:
+                reply["notes"] = _failed(own)
+        return {
+            **reply,
+            "verdict": text,
+            "verdict_code": None if found is None else str(found.code),
+            "why": None if found is None else found.why,
+            "helps": self._help_rows(found, target),
+        }
+
+    def examine_unmet(self, network: JoinedNetwork, refusal: CommandError) -> Row:
+        """Ourselves, where somebody is asked about whom this network's silent servers never told
+        us of: that is why.  The refusal is raised while a server answers, or may still."""
+        found = self.judge_servers(network)
+        states = {server.state for server in self._parts.servers(network.id)}
+        if found is None and STARTING in states and REGISTERED not in states:
+            hint = "no server has answered yet, so ask again in ten seconds"
+            raise CommandError(refusal.code, refusal.text, hint)
+        if found is None:
+            raise refusal
+        own, text = self.examine(None), refusal.text
+        hint = "see below: without a server nobody is heard of, unless on this LAN"
+        return {
+            **own,
+            "checks": [*own["checks"], _check("peer", False, text, hint)],
+            "peer": None,
+            "path": None,
+            "verdict": _sentence(f"{text}: {found.why}"),
+            "verdict_code": str(found.code),
+            "why": found.why,
+            "helps": self._help_rows(found, None),
+        }
+
+    # --- ourselves
+
+    def judge_servers(self, network: JoinedNetwork) -> Verdict | None:
+        """Why no server of this network answers; None while one does, or may still."""
+        states = {server.state for server in self._parts.servers(network.id)}
+        if not states or states & {REGISTERED, STARTING}:
+            return None
+        return judge_servers(udp_works=self._udp_works())
+
+    def socket_check(self) -> Row:
+        """Destinations that can't be reached are everyday; a system that forbids is not."""
+        sockets = self._parts.sockets
+        forbidden = sum(sockets.errors[name] for name in FORBIDDING)
+        told = ", ".join(f"{count} x {name}" for name, count in sockets.errors.most_common(4))
+        host = "[::]" if sockets.has_ipv6 else "0.0.0.0"
+        text = f"UDP on {host}:{sockets.port}" + (f"; not sent: {told}" if told else "")
+        return _check("socket", forbidden == 0, text, "allow natd's UDP in this machine's firewall")
+
+    def _own_checks(self) -> list[Row]:
+        parts = self._parts
+        problem = parts.store.problem
+        checks = [
+            self.socket_check(),
+            _check("store", problem is None, problem or "the disk takes it"),
+            _check("clock", time.time() > CLOCK_FLOOR_UNIX_S, f"it is {time.strftime('%F %T %Z')}"),
+        ]
+        for text in parts.names.problems.values():
+            checks.append(_check("server", False, text, "check the name and this machine's DNS"))
+        for network in self._joined():
+            checks += self._server_checks(network)
+        checks += [self._udp_check(), self._nat_check()]
+        checks.append(_check("router", True, f"port mapping: {parts.port_map.summary()}"))
+        addresses = _global_ipv6()
+        ipv6 = f"yes: {', '.join(addresses)}" if addresses else "no: this machine has IPv4 only"
+        checks += [_check("ipv6", True, ipv6), _check("lan", True, self._lan_words())]
+        return checks
+
+    def _server_checks(self, network: JoinedNetwork) -> list[Row]:
+        if not network.servers:
+            lan = self._parts.config.paths.lan_discovery
+            text = "who is on this LAN is found" if lan else "nobody new is found without the LAN"
+            hint = f"natctl join {network.name} --server HOST:PORT"
+            return [_check("server", lan, f"{network.name} has none: {text}", hint)]
+        rows = []
+        for server in self._parts.servers(network.id):
+            good = server.state == REGISTERED
+            text = f"{server.address} of {network.name}: {server.state}"
+            silent_s = _age(server.last_answer_at, time.monotonic())
+            if good and server.rtt_s is not None:
+                text += f", {ms(server.rtt_s)} ms"
+            elif silent_s is not None:
+                text += f", last answer {silent_s:.0f} s ago"
+            rows.append(_check("server", good, text, "is natd --server running there?"))
+        return rows
+
+    def _udp_check(self) -> Row:
+        states = self._server_states()
+        answering = states.count(REGISTERED)
+        if answering:
+            noun = "server answers" if answering == 1 else "servers answer"
+            return _check("udp", True, f"gets through: {answering} {noun}")
+        if self._udp_works():
+            return _check("udp", True, "gets through, though no server answers")
+        if not states:
+            return _check("udp", True, "not tried: there is no server to ask")
+        if STARTING in states:
+            return _check("udp", True, "asked, no answer yet")
+        hint = "let UDP out in this machine's firewall and the router, or try another network"
+        return _check("udp", False, "nothing has answered: it looks blocked", hint)
+
+    def _nat_check(self) -> Row:
+        parts = self._parts
+        seen = ", ".join(str(address) for address in parts.node.observed)
+        where = f"you are seen at {seen}" if seen else "no server has seen you"
+        words = [nat_words(parts.node.nat), lifetime_words(parts.node.nat_lifetime), where]
+        text = "; ".join(word for word in words if word)
+        way_around = bool(_global_ipv6()) or self._has_public_port()
+        hint = "port mapping on the router, a forwarded UDP port or IPv6 would help"
+        return _check("nat", way_around or not parts.node.nat.is_hard, text, hint)
+
+    def _lan_words(self) -> str:
+        if not self._parts.config.paths.lan_discovery:
+            return "members are not looked for: paths.lan_discovery is false"
+        if not self._parts.node.hears_link:
+            return "members are not looked for: no link here carries multicast"
+        names = sorted({full_name(known) for known in self._heard_on_link()})
+        more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+        heard = ", ".join(names[:NAMES_SHOWN]) + more
+        return f"members are looked for by multicast; heard: {heard or 'nobody so far'}"
+
+    def _heard_on_link(self) -> list[KnownPeer]:
+        parts = self._parts
+        found = [
+            parts.book.peer(network.id, view.peer)
+            for network in self._joined()
+            for view in parts.peers(network.id)
+            if view.is_on_link
+        ]
+        return [known for known in found if known is not None]
+
+    def _own_verdict(self, checks: list[Row]) -> tuple[str, Verdict | None]:
+        failed = _failed(checks)
+        if not self._parts.book.networks:
+            return (
+                "This daemon has joined no network: natctl join NETWORK --server HOST:PORT.",
+                None,
+            )
+        if "socket" in failed:
+            return "This machine itself forbids natd to send: look at its firewall.", None
+        states = self._server_states()
+        if states and set(states) == {"lost"}:
+            found = judge_servers(udp_works=self._udp_works())
+            near = ""
+            if found.code is VerdictCode.UDP_BLOCKED and self._router_answers():
+                near = " (the router here does answer, so it is beyond it)"
+            return f"{_sentence(found.why)[:-1]}{near}.", found
+        if failed == ["nat"]:
+            return HARD_NAT, None
+        return (f"Look at: {', '.join(failed)}." if failed else "All is well."), None
+
+    def _server_states(self) -> list[str]:
+        return [s.state for network in self._joined() for s in self._parts.servers(network.id)]
+
+    def _udp_works(self) -> bool:
+        parts = self._parts
+        online = any(parts.online.values())
+        return online or REGISTERED in self._server_states() or bool(parts.node.observed)
+
+    def _router_answers(self) -> bool:
+        return bool(self._parts.port_map.externals)
+
+    def _has_public_port(self) -> bool:
+        return any(not is_private(address.host) for address in self._parts.port_map.externals)
+
+    # --- the way to a peer
+
+    def _path_check(
+        self, network: JoinedNetwork, known: KnownPeer, told: PeerDiagnosis | None
+    ) -> Row:
+        name = full_name(known)
+        if told is None or told.path is None:
+            hint = "see below"
+            if known.may_hear_us:
+                hint += f"; natctl retry {shell_name(known)} tries again at once"
+            return _check("path", False, f"{name}: no direct path", hint)
+        path = path_row(told.path, time.monotonic())
+        text = f"{name}: {path['kind']} to {path['address']}, {path['rtt_ms']} ms"
+        helper = ", from a helper socket" if path["socket"] == "helper" else ""
+        return _check("path", True, f"{text}, by {path['technique']}{helper}")
+
+    def _peer_rows(
+        self, network: JoinedNetwork, known: KnownPeer, told: PeerDiagnosis | None
+    ) -> Row:
+        now = time.monotonic()
+        views = self._parts.peers(network.id)
+        view = next((view for view in views if view.peer == known.peer), None)
+        state = PeerState.OFFLINE if view is None else view.state
+        path = None if told is None or told.path is None else path_row(told.path, now)
+        return {
+            "peer": {"nick": known.nick, "id": known.id_text, "tag": known.tag},
+            "state": str(PeerState.BLOCKED if known.is_blocked else state),
+            "next_try_s": None if view is None else seconds_until(view.next_try_at, now),
+            "path": path,
+            "technique": None if path is None else path["technique"],
+            "nats": None if told is None else nats_row(told.ours, told.theirs),
+            "attempt": None if told is None else _attempt_row(told, now),
+        }
+
+    def _peer_verdict(
+        self,
+        network: JoinedNetwork,
+        known: KnownPeer,
+        told: PeerDiagnosis | None,
+        checks: list[Row],
+    ) -> tuple[str, Verdict | None]:
+        name = full_name(known)
+        if told is None:
+            return f"Nothing has been heard of {name} since natd was started.", None
+        if told.verdict is None:
+            if known.peer in self._parts.online.get(network.id, ()):
+                return _connected_words(name, _failed(checks)), None
+            return f"There is a direct path to {name}, and keys are being agreed on.", None
+        views = self._parts.peers(network.id)
+        trying = any(v.peer == known.peer and v.state is PeerState.PUNCHING for v in views)
+        if trying and not any(v.peer == known.peer and v.verdict for v in views):
+            return f"The way to {name} is being looked for; ask again in ten seconds.", None
+        return f"No path to {name}: {told.verdict.text}.", told.verdict
+
+    def _help_rows(
+        self, found: Verdict | None, target: tuple[JoinedNetwork, KnownPeer] | None
+    ) -> list[Row]:
+        peer = "PEER" if target is None else shell_name(target[1])
+        port = self._parts.sockets.port
+        return [
+            {"code": str(each), "text": HELP_TEXTS[each].format(port=port, peer=peer)}
+            for each in (() if found is None else found.helps)
+        ]
+
+    def _joined(self) -> list[JoinedNetwork]:
+        return sorted(self._parts.book.networks.values(), key=lambda network: network.name)
+
+
+def _attempt_row(told: PeerDiagnosis, now: float) -> Row:
+    steps = [
+        {
+            "at_s": round(entry.at_s, 3),
+            "last_at_s": round(entry.last_at_s, 3),
+            "step": str(entry.step),
+            "detail": entry.detail,
+            "count": entry.count,
+            "sockets": entry.sockets,
+        }
+        for entry in told.log
+    ]
+    return {
+        "age_s": _age(told.began, now),
+        "missing": told.missing,
+        "missing_after": HEAD,
+        "steps": steps,
+    }
+
+
+def seconds_until(at: float | None, now: float) -> float | None:
+    """With one decimal, 0.0 for what is overdue; None for what never comes."""
+    return None if at is None else round(max(0.0, at - now), 1)
+
+
+def _global_ipv6() -> Sequence[str]:
+    return [host for host in local_addresses() if ":" in host and not is_private(host)]
+
+
+def _failed(checks: list[Row]) -> list[str]:
+    return list(dict.fromkeys(check["name"] for check in checks if not check["ok"]))
+
+
+def _connected_words(name: str, failed: list[str]) -> str:
+    """Of a peer with a live path: what fails besides is none of its concern."""
+    if not failed:
+        return "All is well."
+    if failed == ["nat"]:
+        return f"{name} is connected directly, although this NAT is of the hard kind."
+    return f"{name} is connected directly; to look at, though not for this: {', '.join(failed)}."
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _age(at: float | None, now: float) -> float | None:
+    return None if at is None else round(max(0.0, now - at), 1)
+
+
+def _check(name: str, ok: bool, text: str, hint: str | None = None) -> Row:
+    return {"name": name, "ok": ok, "text": text, "hint": None if ok else hint}

@@ -1,0 +1,92 @@
+"""What a NAT does, as `status`, `peers` and `doctor` tell it: our own, or a peer's.
+
+the hard kind: another port towards every destination; counts up by 2; 99 % sure
+"""
+
+from typing import Any, NamedTuple
+
+from natd.core.base.types import SURE, Allocation, Filtering, Mapping, NatReport
+from natd.members.recorder import nat_row
+
+
+class Whose(NamedTuple):
+    """Whom a NAT belongs to, in the sentences about it."""
+
+    machine: str
+    port: str
+    have_sent: str
+
+
+OURS = Whose("this machine", "our port number", "we have sent")
+THEIRS = Whose("its machine", "its port number", "it has sent")
+
+_MAPPING_WORDS = {
+    Mapping.UNKNOWN: "not known yet",
+    Mapping.OPEN: "none: {whose.machine} has a public address",
+    Mapping.INDEPENDENT: "the easy kind: one port towards everybody",
+    Mapping.ADDRESS_DEPENDENT: "the hard kind: another port towards every machine",
+    Mapping.DEPENDENT: "the hard kind: another port towards every destination",
+}
+
+_FILTERING_WORDS = {
+    Filtering.UNKNOWN: "",
+    Filtering.INDEPENDENT: "lets everybody in",
+    Filtering.ADDRESS_DEPENDENT: "lets in any port of whom {whose.have_sent} to",
+    Filtering.DEPENDENT: "lets in only whom {whose.have_sent} to",
+}
+
+
+def nat_words(report: NatReport, whose: Whose = OURS) -> str:
+    """A NAT report in one line for people."""
+    words = [_MAPPING_WORDS[report.mapping].format(whose=whose)]
+    if report.mapping is Mapping.OPEN:
+        words.append(_firewall_words(report, whose))
+    elif report.mapping not in (Mapping.UNKNOWN, Mapping.OPEN):
+        words += [_allocation_words(report, whose), _filtering_words(report, whose)]
+        words.append(f"{min(99, round(100 * report.confidence))} % sure")
+    return "; ".join(word for word in words if word)
+
+
+def _filtering_words(report: NatReport, whose: Whose) -> str:
+    words = _FILTERING_WORDS[report.filtering].format(whose=whose)
+    if report.filtering_confidence >= SURE or not words:
+        return words
+    if report.filtering is Filtering.ADDRESS_DEPENDENT:
+        return f"{words}, perhaps everybody"
+    return f"probably {words}"
+
+
+def _firewall_words(report: NatReport, whose: Whose) -> str:
+    """Of a machine with a public address."""
+    match report.filtering:
+        case Filtering.UNKNOWN:
+            return ""
+        case Filtering.INDEPENDENT:
+            return "no firewall"
+        case Filtering.ADDRESS_DEPENDENT if report.filtering_confidence < SURE:
+            return "no firewall, as far as a server of one address can tell"
+        case _:
+            return f"a firewall {_filtering_words(report, whose)}"
+
+
+def _allocation_words(report: NatReport, whose: Whose) -> str:
+    size = report.high - report.low + 1
+    match report.allocation:
+        case Allocation.PRESERVING:
+            return f"keeps {whose.port}"
+        case Allocation.SEQUENTIAL:
+            return f"counts up by {report.stride}" if report.stride else "counts up"
+        case Allocation.RANDOM:
+            return f"picked at random from {report.low}-{report.high}"
+        case Allocation.BLOCK:
+            return f"picked at random from a block of {size} ports, {report.low}-{report.high}"
+        case _:
+            return ""
+
+
+def nats_row(ours: NatReport, theirs: NatReport) -> dict[str, Any]:
+    """The NAT reports of both ends."""
+    return {
+        "ours": {**nat_row(ours), "words": nat_words(ours)},
+        "theirs": {**nat_row(theirs), "words": nat_words(theirs, THEIRS)},
+    }

@@ -1,0 +1,205 @@
+"""How the daemon is, as `status`, `peers` and `doctor` tell it."""
+
+import os
+import time
+from typing import Any
+
+from natd.core.base.types import PeerState, peer_id_text, peer_tag
+from natd.core.peer.presence import PeerView
+from natd.doctor.doctor import Doctor, seconds_until
+from natd.doctor.lifetime_words import lifetime_row
+from natd.doctor.nat_words import nats_row
+from natd.host.errors import CommandError
+from natd.host.version import natd_version
+from natd.members.networks import Networks
+from natd.members.parts import Parts
+from natd.members.recorder import ms, nat_row, path_row
+from natd.storage.address_book import CHANGED, JoinedNetwork, KnownPeer, full_name, shell_name
+
+Row = dict[str, Any]
+
+
+class Report:
+    """Views of the parts; changes nothing."""
+
+    def __init__(self, parts: Parts, networks: Networks) -> None:
+        self._parts = parts
+        self._networks = networks
+        self._doctor = Doctor(parts)
+        self._started_at = time.monotonic()
+
+    def status(self) -> Row:
+        parts = self._parts
+        networks = [self._network_status(network) for network in self._joined()]
+        return {
+            "version": natd_version(),
+            "mode": "peer",
+            "pid": os.getpid(),
+            "uptime_s": round(time.monotonic() - self._started_at, 1),
+            "self": {
+                "nick": self._nick(),
+                "id": peer_id_text(parts.identity.peer),
+                "tag": peer_tag(parts.identity.peer),
+                "udp": self._udp(),
+                "observed": [str(address) for address in parts.node.observed],
+                "nat": {
+                    **nat_row(parts.node.nat),
+                    "lifetime": lifetime_row(parts.node.nat_lifetime),
+                },
+            },
+            "networks": networks,
+            "problems": self.problems(),
+        }
+
+    def summary(self) -> str:
+        """One line for the service manager."""
+        networks = self._parts.book.networks
+        connected = sum(len(online) for online in self._parts.online.values())
+        problems = len(self.problems())
+        trouble = f", {problems} problems" if problems else ""
+        return f"{len(networks)} networks, {connected} peers connected{trouble}"
+
+    def networks(self) -> Row:
+        rows = []
+        for network in self._joined():
+            row = self._counts(network)
+            rows.append(
+                {
+                    "name": network.name,
+                    "nick": network.nick,
+                    "open": network.is_open,
+                    "servers": list(network.servers),
+                    "peers": row,
+                }
+            )
+        return {"networks": rows}
+
+    def peers(self, network: JoinedNetwork) -> Row:
+        rows = [self._peer_row(known, view) for known, view in self._views(network)]
+        return {"network": network.name, "peers": rows, "problem": self._server_problem(network)}
+
+    def identity(self) -> Row:
+        peer = self._parts.identity.peer
+        return {
+            "nick": self._nick(),
+            "id": peer_id_text(peer),
+            "tag": peer_tag(peer),
+            "state_dir": str(self._parts.directories.state),
+        }
+
+    def problems(self) -> list[Row]:
+        """What an operator should look at; each with what to do."""
+        parts, rows = self._parts, []
+        if parts.store.problem is not None:
+            rows.append(_problem("storage", parts.store.problem, "make room on the disk"))
+        socket = self._doctor.socket_check()
+        if not socket["ok"]:
+            rows.append(_problem("socket", socket["text"], socket["hint"]))
+        for name, text in self._networks.problems.items():
+            hint = "correct the configuration, then: natctl reload"
+            rows.append(_problem("network", f"{name} is not joined: {text}", hint))
+        for text in parts.names.problems.values():
+            rows.append(_problem("unresolvable", text, "check the name and this machine's DNS"))
+        for network in self._joined():
+            if (silent := self._server_problem(network)) is not None:
+                rows.append(silent)
+            for known in parts.book.peers(network.id):
+                if known.trust == CHANGED:
+                    text = f"{full_name(known)} in {network.name} has another key than before"
+                    hint = f"natctl trust {shell_name(known)} --accept-new-key"
+                    rows.append(_problem("identity_changed", text, hint))
+        return rows
+
+    def doctor(self, target: tuple[JoinedNetwork, KnownPeer] | None) -> Row:
+        """See `natd.doctor.doctor`; `target` is the peer in question."""
+        return self._doctor.examine(target)
+
+    def doctor_of_unmet(self, network: JoinedNetwork, refusal: CommandError) -> Row:
+        """Why somebody was never heard of, where our servers' silence is the reason; else the
+        refusal is raised."""
+        return self._doctor.examine_unmet(network, refusal)
+
+    def _server_problem(self, network: JoinedNetwork) -> Row | None:
+        if not (network.servers or self._parts.config.paths.lan_discovery):
+            text = f"{network.name} has no server, and paths.lan_discovery is false"
+            hint = f"natctl join {network.name} --server HOST:PORT"
+            return _problem("no_server", text, hint)
+        found = self._doctor.judge_servers(network)
+        if found is None:
+            return None
+        return _problem("server_down", f"{network.name}: {found.why}", "natctl doctor says more")
+
+    def _joined(self) -> list[JoinedNetwork]:
+        return sorted(self._parts.book.networks.values(), key=lambda network: network.name)
+
+    def _nick(self) -> str:
+        joined = self._joined()
+        return joined[0].nick if len(joined) == 1 else self._networks.default_nick()
+
+    def _udp(self) -> str:
+        host = "[::]" if self._parts.sockets.has_ipv6 else "0.0.0.0"
+        return f"{host}:{self._parts.sockets.port}"
+
+    def _counts(self, network: JoinedNetwork) -> Row:
+        known = len(self._parts.book.peers(network.id))
+        return {"known": known, "connected": len(self._parts.online.get(network.id, ()))}
+
+    def _network_status(self, network: JoinedNetwork) -> Row:
+        now = time.monotonic()
+        servers = [
+            {
+                "address": str(server.address),
+                "state": server.state,
+                "rtt_ms": ms(server.rtt_s),
+                "last_answer_s": _age(server.last_answer_at, now),
+            }
+            for server in self._parts.servers(network.id)
+        ]
+        servers += [
+            {"address": text, "state": state, "rtt_ms": None, "last_answer_s": None}
+            for text, state in self._parts.names.unresolved(network.servers)
+        ]
+        return {
+            "name": network.name,
+            "nick": network.nick,
+            "servers": servers,
+            "peers": self._counts(network),
+            "queued": self._parts.mailbox.queued(network.id),
+            "unread": self._parts.log.unread(network.name),
+        }
+
+    def _views(self, network: JoinedNetwork) -> list[tuple[KnownPeer, PeerView | None]]:
+        views = {view.peer: view for view in self._parts.peers(network.id)}
+        known = sorted(self._parts.book.peers(network.id), key=lambda peer: (peer.nick, peer.peer))
+        return [(each, views.get(each.peer)) for each in known]
+
+    def _peer_row(self, known: KnownPeer, view: PeerView | None) -> Row:
+        now = time.monotonic()
+        state = PeerState.OFFLINE if view is None else view.state
+        path = None if view is None or view.path is None else path_row(view.path, now)
+        verdict = None if view is None else view.verdict
+        seen_s = None if view is None else _age(view.last_heard_at, now)
+        if seen_s is None and known.last_heard_unix_s:
+            seen_s = max(0.0, round(time.time() - known.last_heard_unix_s, 1))
+        return {
+            "nick": known.nick,
+            "id": known.id_text,
+            "tag": known.tag,
+            "trust": known.trust,
+            "state": str(PeerState.BLOCKED if known.is_blocked else state),
+            "path": path if state is PeerState.ONLINE else None,
+            "verdict": None if verdict is None else verdict.text,
+            "verdict_code": None if verdict is None else str(verdict.code),
+            "nats": None if view is None else nats_row(self._parts.node.nat, view.nat),
+            "queued": self._parts.mailbox.queued(known.network, known.peer),
+            "last_seen_s": seen_s,
+            "next_try_s": None if view is None else seconds_until(view.next_try_at, now),
+        }
+
+
+def _age(at: float | None, now: float) -> float | None:
+    return None if at is None else round(max(0.0, now - at), 1)
+
+
+def _problem(code: str, text: str, hint: str) -> Row:
+    return {"code": code, "text": text, "hint": hint}

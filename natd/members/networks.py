@@ -1,0 +1,243 @@
+"""Joining networks, staying in them across restarts, and leaving.
+
+A network comes from a request (`natctl join`: kept in the store) or from the configuration
+file (kept there).  Where both name one, the file is right, at start and at each reload.  One
+without servers is for whoever is on our LAN, or was met before.
+"""
+
+import asyncio
+import logging
+import os
+import pwd
+import time
+from dataclasses import replace
+from typing import Any
+
+from natd.core.base.types import Address, peer_id_text, peer_tag
+from natd.core.keys.secrets import network_id, network_key
+from natd.core.network.roster import NetworkSettings
+from natd.host.errors import CommandError, NatdError
+from natd.members.parts import Parts
+from natd.members.recorder import Chronicle
+from natd.settings.config import Config, NetworkConfig
+from natd.settings.names import NAME_LIMIT_BYTES, network_name_problem, nick_problem, server_problem
+from natd.settings.secret_file import SECRET_LIMIT_BYTES, read_secret_file
+from natd.storage.address_book import JoinedNetwork
+
+logger = logging.getLogger(__name__)
+
+NETWORKS_LIMIT = 64
+"""Each registers with each of its servers every 20 s."""
+
+SERVERS_LIMIT = 8
+"""Of one network."""
+
+LAN_ANSWERS_S = 3.0
+"""After joining without a server: whoever is on the LAN has been met by then.  The calls take
+1.3 s, their answers leave within 2 s more at most, and mostly at once."""
+
+
+class Networks:
+    """The networks that the node is a member of."""
+
+    def __init__(self, parts: Parts, chronicle: Chronicle) -> None:
+        self._parts = parts
+        self._chronicle = chronicle
+        self.problems: dict[str, str] = {}
+        """Configured network -> why it could not be joined."""
+
+    async def restore(self) -> None:
+        """Become a member again of what was joined before, and of what is configured."""
+        for network in tuple(self._parts.book.networks.values()):
+            self._enter(network)
+        self._parts.pump()
+        await self.configure(self._parts.config)
+
+    async def configure(self, config: Config) -> None:
+        """Make the configured networks those of `config`."""
+        book = self._parts.book
+        for network in tuple(book.networks.values()):
+            if network.is_configured and network.name not in config.networks:
+                await self.leave(network, purge=False)
+        self.problems.clear()
+        for wanted in config.networks.values():
+            try:
+                network = await self._from_configuration(wanted)
+                before = book.networks.get(wanted.name)
+                if before is not None and replace(before, is_configured=True) == network:
+                    book.networks[wanted.name] = network
+                else:
+                    await self._replace(before, network)
+            except NatdError as error:
+                self.problems[wanted.name] = str(error)
+                logger.error("network %s is not joined: %s", wanted.name, error)
+
+    async def join(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The request `join`."""
+        name, servers, nick, secret = _checked_join(request)
+        before = self._parts.book.networks.get(name)
+        if not servers:
+            servers = self._servers_of(name, before, is_for_lan=request.get("lan") is True)
+        if before is None and len(self._parts.book.networks) >= NETWORKS_LIMIT:
+            raise CommandError(
+                "too_many_networks", f"at most {NETWORKS_LIMIT} networks", "natctl leave NETWORK"
+            )
+        if secret is None and before is not None:
+            key, is_open = before.key, before.is_open
+        else:
+            key = await derive_key(name, secret or "")
+            is_open = not secret
+        nick = nick or (before.nick if before is not None else self.default_nick())
+        network = JoinedNetwork(network_id(key), name, key, nick, servers, is_open)
+        replaced = before is not None and network != replace(before, is_configured=False)
+        if before is None or replaced:
+            await self._replace(before, network)
+        peer = self._parts.identity.peer
+        return {
+            "network": name,
+            "nick": nick,
+            "id": peer_id_text(peer),
+            "tag": peer_tag(peer),
+            "servers": list(servers),
+            "open": is_open,
+            "replaced": replaced,
+        }
+
+    async def leave(self, network: JoinedNetwork, *, purge: bool) -> None:
+        """Stop being a member; with `purge` forget its peers and messages, too."""
+        parts = self._parts
+        farewells = self._chronicle.farewells(network.id)
+        await parts.book.forget_network(network, purge=purge)
+        parts.names.forget(network.name)
+        parts.node.leave(network.id, time.monotonic())
+        parts.entered.discard(network.id)
+        self._chronicle.forget_presence(network.id)
+        for row in farewells:
+            parts.log.append("peer_offline", row)
+        parts.log.append("left", {"network": network.name})
+        parts.pump()
+        if purge:
+            await parts.mailbox.purge(network.id)
+
+    def take_addresses(self, name: str, addresses: tuple[Address, ...]) -> None:
+        """The names of a network's servers were resolved."""
+        network = self._parts.book.networks.get(name)
+        if network is not None:
+            self._parts.node.set_servers(network.id, addresses, time.monotonic())
+            self._parts.pump()
+
+    def default_nick(self) -> str:
+        """What a network calls us that was given no nick."""
+        if self._parts.config.nick is not None:
+            return self._parts.config.nick
+        try:
+            login = pwd.getpwuid(os.geteuid()).pw_name
+        except KeyError:
+            login = ""
+        return login if nick_problem(login) is None else "peer"
+
+    async def _from_configuration(self, wanted: NetworkConfig) -> JoinedNetwork:
+        secret = "" if wanted.secret_file is None else read_secret_file(wanted.secret_file)
+        key = await derive_key(wanted.name, secret)
+        return JoinedNetwork(
+            network_id(key),
+            wanted.name,
+            key,
+            wanted.nick or self.default_nick(),
+            wanted.servers,
+            is_open=not secret,
+            is_configured=True,
+        )
+
+    async def _replace(self, before: JoinedNetwork | None, network: JoinedNetwork) -> None:
+        """Join; on disk first.  Another key is another network, although of the same name."""
+        if before is not None and before.id != network.id:
+            await self.leave(before, purge=False)
+        await self._parts.book.keep_network(network)
+        if before is not None and network.servers and not before.servers:
+            self._parts.listed.discard(network.id)  # who was met on the LAN is not everybody
+        self._enter(network)
+        if before is None or before.id != network.id:
+            self._parts.log.append("joined", {"network": network.name})
+        self._parts.pump()
+
+    def _servers_of(
+        self, name: str, before: JoinedNetwork | None, *, is_for_lan: bool
+    ) -> tuple[str, ...]:
+        """Where nobody names a server: those it has, or none where it is for the LAN."""
+        if before is not None and before.servers and not is_for_lan:
+            return before.servers
+        hint = f"natctl join {name} --server HOST:PORT"
+        if before is None and not is_for_lan:
+            hint += f"; for peers on this LAN alone natctl join {name} --lan"
+            raise CommandError("usage", f"no server to join {name} at", hint)
+        if not self._parts.config.paths.lan_discovery:
+            what = "paths.lan_discovery is false: nobody could be found"
+            raise CommandError("usage", f"no server to join {name} at, and {what}", hint)
+        return ()
+
+    def _enter(self, network: JoinedNetwork) -> None:
+        parts, now = self._parts, time.monotonic()
+        addresses = parts.names.follow(network.name, network.servers)
+        settings = NetworkSettings(network.name, network.key, network.nick)
+        parts.node.join(settings, addresses, now)
+        parts.entered.add(network.id)
+        # There may be more than have a place, and whoever is owed a message needs one.
+        known_peers = sorted(
+            parts.book.peers(network.id),
+            key=lambda known: (
+                not parts.mailbox.queued(network.id, known.peer),
+                -known.last_heard_unix_s,
+            ),
+        )
+        for known in known_peers:
+            if known.may_hear_us:
+                parts.node.remember_peer(network.id, known.card, known.last_good, now)
+                self._chronicle.open_conversation(known, now)
+            else:
+                parts.node.block(network.id, known.peer, True, now)
+        if not network.servers:
+            loop = asyncio.get_running_loop()
+            loop.call_later(LAN_ANSWERS_S, self._list_met, network)
+
+    def _list_met(self, network: JoinedNetwork) -> None:
+        """No server will list the members: those that were met are all, for as much as is known,
+        and a message to everybody waits for nobody else."""
+        current = self._parts.book.networks.get(network.name)
+        if current is not None and current.id == network.id and not current.servers:
+            self._parts.listed.add(network.id)
+            self._parts.mailbox.close_open(network.id)
+
+
+async def derive_key(name: str, secret: str) -> bytes:
+    """The network's key; a passphrase takes a thread 0.2 s."""
+    if not secret:
+        return network_key(name, b"")
+    return await asyncio.to_thread(network_key, name, secret.encode())
+
+
+def _checked_join(
+    request: dict[str, Any],
+) -> tuple[str, tuple[str, ...], str | None, str | None]:
+    """Name, servers, nick and secret of the request; CommandError for what can't be."""
+    name, servers = request.get("network"), request.get("servers") or []
+    nick, secret = request.get("nick"), request.get("secret")
+    if not isinstance(name, str):
+        raise CommandError("usage", f"expected a network's name of 1 to {NAME_LIMIT_BYTES} bytes")
+    if (problem := network_name_problem(name)) is not None:
+        raise CommandError("usage", f"{name!a}: expected {problem}")
+    if not isinstance(servers, list) or not all(isinstance(text, str) for text in servers):
+        raise CommandError("usage", "expected servers as a list of HOST:PORT")
+    if len(servers) > SERVERS_LIMIT:
+        raise CommandError("usage", f"expected at most {SERVERS_LIMIT} servers")
+    for text in servers:
+        if (problem := server_problem(text)) is not None:
+            raise CommandError("usage", f"{text!a}: expected {problem}")
+    if nick is not None and (not isinstance(nick, str) or nick_problem(nick) is not None):
+        raise CommandError("usage", f"{nick!a}: expected {nick_problem('')}")
+    if secret is not None and not isinstance(secret, str):
+        raise CommandError("usage", "expected the secret as text")
+    secret = None if secret is None else secret.strip()
+    if secret and len(secret.encode("utf-8", "replace")) > SECRET_LIMIT_BYTES:
+        raise CommandError("usage", f"expected a secret of at most {SECRET_LIMIT_BYTES} bytes")
+    return name, tuple(dict.fromkeys(servers)), nick, secret

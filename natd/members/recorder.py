@@ -1,0 +1,299 @@
+"""What the node tells, turned into rows of the event log and into what must follow.
+
+    PeerMet           the address book; then the conversation, once its epoch is on disk
+    PeerForgotten     gone from both, unless something was said or the user has decided on it
+    MessageArrived    the mailbox; then the acknowledgement, once it is on disk
+    OutboxWanted      messages from the disk
+    all that people would notice: an event in the log
+
+Whatever has to be on disk first comes back through `committed`.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from natd.core.base import events
+from natd.core.base.types import (
+    MAIN_SOCKET,
+    NatReport,
+    NetworkId,
+    PathReport,
+    PeerId,
+    peer_id_text,
+    peer_tag,
+)
+from natd.members.parts import Parts
+from natd.storage.address_book import NEW, KnownPeer
+
+OUTBOX_PAGE = 128
+"""Messages read from disk at once: the node may refuse the rest, and each may have 16 KiB."""
+
+LEAVING = "this daemon has left the network"
+
+logger = logging.getLogger(__name__)
+
+
+class Chronicle:
+    """See the module's head."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._pings: dict[int, asyncio.Future[float]] = {}
+        self._last_ping = 0
+        self._presence = asyncio.Event()
+
+    # --- what the daemon calls
+
+    def take(self, event: events.Event, now: float) -> None:
+        """One event of the node's."""
+        parts = self._parts
+        match event:
+            case events.MessageArrived():
+                self._arrive(event)
+            case events.MessagesAcknowledged(network=network, peer=peer, seq=seq):
+                fields = {"network": self._name(network), "peer": self._ref(network, peer)}
+                parts.mailbox.acknowledge(network, peer, seq, fields)
+            case events.OutboxWanted(network=network, peer=peer, after_seq=after, count=count):
+                self._give(network, peer, after, count, now)
+            case events.PeerMet():
+                self._meet(event, now)
+            case events.PeerForgotten(network=network, peer=peer):
+                self._forget(network, peer)
+            case events.PeerConnected():
+                self._connect(event)
+            case events.PeerDisconnected():
+                self._disconnect(event)
+            case events.PathChanged(network=network, peer=peer, path=path):
+                known = parts.book.peer(network, peer)
+                if known is not None:
+                    parts.book.heard(known, path.address)
+                self._log("path_changed", network, peer, {"path": path_row(path, now)})
+            case events.VerdictReached(network=network, peer=peer, verdict=verdict, code=code):
+                self._log("verdict", network, peer, {"verdict": verdict, "code": str(code)})
+            case events.ServerAnswered():
+                row = {"rtt_ms": ms(event.rtt_s), "observed": str(event.observed)}
+                self._log_server("server_up", event.network, str(event.server), row)
+            case events.ServerLost():
+                row = {"reason": event.reason, "code": event.code and str(event.code)}
+                self._log_server("server_down", event.network, str(event.server), row)
+            case events.ServerSuspected():
+                logger.warning("%s: %s", self._name(event.network), event.reason)
+                row = {"reason": event.reason}
+                self._log_server("server_suspected", event.network, str(event.server), row)
+            case events.MembersListed(network=network):
+                parts.listed.add(network)
+                parts.mailbox.close_open(network)
+            case events.NatObserved(report=report, observed=observed):
+                seen = [str(address) for address in observed]
+                parts.log.append("nat_changed", {"nat": nat_row(report), "observed": seen})
+            case events.PingAnswered(token=token, rtt_s=rtt_s):
+                waiting = self._pings.get(token)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(rtt_s)
+            case events.SocketDropped(socket=socket):
+                parts.sockets.drop(socket)
+
+    def committed(self, now: float) -> None:
+        """A group is on disk: what waited for it goes to the node."""
+        mailbox, node = self._parts.mailbox, self._parts.node
+        for conversation in mailbox.take_begun():
+            node.open_conversation(
+                conversation.network, conversation.peer, conversation.state(), now
+            )
+        for conversation, message in mailbox.take_outbound():
+            network, peer = conversation.network, conversation.peer
+            if node.send_message(network, peer, message, now):
+                mailbox.given(network, peer, message)
+        for conversation in mailbox.take_arrived():
+            state = conversation.state()
+            assert state.inbound_epoch is not None
+            node.message_committed(
+                conversation.network, conversation.peer, state.inbound_epoch, state.inbound_seq, now
+            )
+        mailbox.tell_delivered()
+
+    # --- what networks and commands call
+
+    def open_conversation(self, known: KnownPeer, now: float) -> None:
+        """Let the node talk with a peer: at once if the disk is ready for it."""
+        conversation = self._parts.mailbox.find(known.network, known.peer)
+        if conversation is None:
+            self._parts.mailbox.begin(known.network, known.peer)
+        else:
+            if conversation.queued:
+                self._parts.node.keep_peer(known.network, known.peer)
+            state = conversation.state()
+            self._parts.node.open_conversation(known.network, known.peer, state, now)
+
+    def farewells(self, network: NetworkId) -> list[dict[str, Any]]:
+        """The rows of `peer_offline` for who is here, should we leave this network: once it is
+        forgotten nobody knows its name, nor perhaps its peers'."""
+        return [
+            {"network": self._name(network), "peer": self._ref(network, peer), "reason": LEAVING}
+            for peer in sorted(self._parts.online.get(network, ()))
+        ]
+
+    def forget_presence(self, network: NetworkId) -> None:
+        """We have left this network."""
+        self._parts.online.pop(network, None)
+        self._parts.listed.discard(network)
+        self._tell_presence()
+
+    async def ping(self, network: NetworkId, peer: PeerId, every_s: float) -> float:
+        """Ask until there is an answer; its round trip in seconds."""
+        answered: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        tokens = []
+        try:
+            while not answered.done():
+                self._last_ping += 1
+                tokens.append(self._last_ping)
+                self._pings[self._last_ping] = answered
+                self._parts.node.ping(network, peer, self._last_ping, time.monotonic())
+                self._parts.pump()
+                await asyncio.wait([answered], timeout=every_s)
+            return answered.result()
+        finally:
+            for token in tokens:
+                del self._pings[token]
+
+    async def presence_changed(self) -> None:
+        """Return when a peer comes or goes."""
+        await self._presence.wait()
+
+    # --- inside
+
+    def _arrive(self, event: events.MessageArrived) -> None:
+        known = self._parts.book.peer(event.network, event.peer)
+        trust = "new" if known is None else known.trust
+        id_text = peer_id_text(event.peer) if known is None else known.id_text
+        sender = {"nick": event.nick, "id": id_text, "trust": trust}
+        fields = {
+            "network": self._name(event.network),
+            "from": sender,
+            "message": event.message_id,
+            "kind": event.kind,
+            "text": event.body,
+            "sent_at_unix_ms": event.sent_at_unix_ms,
+        }
+        self._parts.mailbox.arrive(event, trust, fields)
+
+    def _give(self, network: NetworkId, peer: PeerId, after: int, count: int, now: float) -> None:
+        """All that is wanted, or all there is: the node asks again only for what comes later."""
+        mailbox, node = self._parts.mailbox, self._parts.node
+        end = after + count
+        while after < end:
+            page = mailbox.waiting(network, peer, after, min(OUTBOX_PAGE, end - after))
+            for message in page:
+                if not node.send_message(network, peer, message, now):
+                    return
+                mailbox.given(network, peer, message)
+            if len(page) < OUTBOX_PAGE:
+                return
+            after = page[-1].seq
+
+    def _meet(self, event: events.PeerMet, now: float) -> None:
+        parts = self._parts
+        connected = parts.online.get(event.network, set())
+        is_stranger = parts.book.peer(event.network, event.peer) is None
+        known, previous = parts.book.meet(event, connected)
+        if previous is not None:
+            row = {"previous_id": peer_id_text(previous)}
+            self._log("peer_changed", event.network, event.peer, row)
+        elif is_stranger:
+            self._log("peer_met", event.network, event.peer, {})
+        if known.may_hear_us:
+            self.open_conversation(known, now)
+            if event.network in parts.listed:
+                parts.mailbox.close_open(event.network)
+        else:
+            parts.node.block(event.network, event.peer, True, now)
+
+    def _forget(self, network: NetworkId, peer: PeerId) -> None:
+        known = self._parts.book.peer(network, peer)
+        if known is None or known.is_blocked or known.trust != NEW or known.last_heard_unix_s:
+            return
+        if self._parts.mailbox.forget(network, peer):
+            self._parts.book.forget_peer(known)
+
+    def _connect(self, event: events.PeerConnected) -> None:
+        parts = self._parts
+        parts.online.setdefault(event.network, set()).add(event.peer)
+        known = parts.book.peer(event.network, event.peer)
+        if known is not None:
+            parts.book.heard(known, event.path.address)
+        fields = {"path": path_row(event.path, event.path.since), "connect_ms": ms(event.connect_s)}
+        self._log("peer_online", event.network, event.peer, fields)
+        self._tell_presence()
+
+    def _disconnect(self, event: events.PeerDisconnected) -> None:
+        parts = self._parts
+        if parts.book.network_of(event.network) is None:
+            return  # We have left it, and its farewells are told.
+        parts.online.get(event.network, set()).discard(event.peer)
+        known = parts.book.peer(event.network, event.peer)
+        if known is not None:
+            parts.book.heard(known)
+        self._log("peer_offline", event.network, event.peer, {"reason": event.reason})
+        self._tell_presence()
+
+    def _tell_presence(self) -> None:
+        self._presence.set()
+        self._presence = asyncio.Event()
+
+    def _name(self, network: NetworkId) -> str:
+        joined = self._parts.book.network_of(network)
+        return "" if joined is None else joined.name
+
+    def _ref(self, network: NetworkId, peer: PeerId) -> dict[str, Any]:
+        known = self._parts.book.peer(network, peer)
+        if known is None:
+            return {"nick": "", "id": peer_id_text(peer), "tag": peer_tag(peer), "trust": "new"}
+        return {
+            "nick": known.nick,
+            "id": known.id_text,
+            "tag": known.tag,
+            "trust": known.trust,
+        }
+
+    def _log(self, type_: str, network: NetworkId, peer: PeerId, fields: Mapping[str, Any]) -> None:
+        row = {"network": self._name(network), "peer": self._ref(network, peer), **fields}
+        self._parts.log.append(type_, row)
+
+    def _log_server(
+        self, type_: str, network: NetworkId, server: str, fields: Mapping[str, Any]
+    ) -> None:
+        row = {"network": self._name(network), "server": server, **fields}
+        self._parts.log.append(type_, row)
+
+
+def ms(seconds: float | None) -> float | None:
+    """Milliseconds with one decimal, as every interface shows them."""
+    return None if seconds is None else round(seconds * 1000, 1)
+
+
+def path_row(path: PathReport, now: float) -> dict[str, Any]:
+    """A path as interfaces show it."""
+    return {
+        "kind": str(path.kind),
+        "address": str(path.address),
+        "rtt_ms": ms(path.rtt_s),
+        "technique": path.technique,
+        "socket": "main" if path.socket == MAIN_SOCKET else "helper",
+        "age_s": round(max(0.0, now - path.since), 1),
+    }
+
+
+def nat_row(report: NatReport) -> dict[str, Any]:
+    """A NAT report as interfaces show it."""
+    return {
+        "mapping": str(report.mapping),
+        "filtering": str(report.filtering),
+        "filtering_confidence": round(report.filtering_confidence, 2),
+        "allocation": str(report.allocation),
+        "confidence": round(report.confidence, 2),
+        "stride": report.stride,
+        "ports": [report.low, report.high],
+    }

@@ -1,0 +1,304 @@
+"""Who we know: the networks we have joined, and the peers that we have met in them.
+
+Trust is on first use.  A peer of a network is `new` when it is first met; a nick that belongs
+to a peer which we have been connected with, and which is not connected now, makes a newcomer
+under that nick `changed`: it may be the same person with a new key or somebody in that
+person's place, and nothing is said to it until the user accepts the new key.  Two peers with
+one nick that were never both in doubt are only told apart by their tags.
+"""
+
+import json
+import shlex
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from natd.core.base.events import PeerMet
+from natd.core.base.types import (
+    TAG_CHARACTERS,
+    Address,
+    NetworkId,
+    PeerId,
+    peer_id_text,
+    peer_tag,
+)
+from natd.host.errors import CommandError
+from natd.settings.names import nick_problem
+from natd.storage.store import Store
+
+ID_PREFIX_CHARACTERS = 4
+"""Fewer of a peer id could be typed by mistake."""
+
+SHELL_ID_CHARACTERS = 12
+"""Of the id, for a peer whose nick can't be typed: 60 bits."""
+
+MATCHES_SHOWN = 8
+"""Of the peers that an ambiguous name may mean."""
+
+LAST_GOOD_LIMIT = 4
+"""Addresses at which a peer was reached, kept for a start without a server."""
+
+NEW, CHANGED = "new", "changed"
+
+_SAVE_NETWORK = (
+    "INSERT INTO networks VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
+    "network = excluded.network, key = excluded.key, nick = excluded.nick, "
+    "servers = excluded.servers, is_open = excluded.is_open"
+)
+_SAVE_PEER = "INSERT OR REPLACE INTO peers VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedNetwork:
+    """A network that we are a member of."""
+
+    id: NetworkId
+    name: str
+    key: bytes
+    nick: str
+    servers: tuple[str, ...]
+    is_open: bool
+    """No secret: whoever knows the name can come in."""
+    is_configured: bool = False
+    """It stands in the configuration file, not in the store."""
+
+    def __repr__(self) -> str:
+        return f"JoinedNetwork({self.name!r})"
+
+
+@dataclass(slots=True, eq=False)
+class KnownPeer:
+    """A peer that we have met, as it is on disk."""
+
+    network: NetworkId
+    peer: PeerId
+    nick: str
+    trust: str
+    is_blocked: bool
+    card: bytes
+    """Sealed."""
+    last_good: tuple[Address, ...] = ()
+    last_heard_unix_s: int = 0
+    """0: never connected."""
+
+    id_text: str = field(init=False)
+    tag: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.id_text = peer_id_text(self.peer)
+        self.tag = peer_tag(self.peer)
+
+    @property
+    def may_hear_us(self) -> bool:
+        return self.trust != CHANGED and not self.is_blocked
+
+
+class AddressBook:
+    """See the module's head.  What is changed here is written with the store's next group."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.networks: dict[str, JoinedNetwork] = {}
+        self._peers: dict[NetworkId, dict[PeerId, KnownPeer]] = {}
+        rows = store.query("SELECT network, name, key, nick, servers, is_open FROM networks")
+        for network, name, key, nick, servers, is_open in rows:
+            self.networks[name] = JoinedNetwork(
+                NetworkId(network), name, key, nick, tuple(json.loads(servers)), bool(is_open)
+            )
+        rows = store.query(
+            "SELECT network, peer, nick, trust, is_blocked, card, last_good, last_heard_unix_s "
+            "FROM peers"
+        )
+        for network, peer, nick, trust, is_blocked, card, last_good, heard in rows:
+            addresses = tuple(Address(*pair) for pair in json.loads(last_good))
+            known = KnownPeer(network, peer, nick, trust, bool(is_blocked), card, addresses, heard)
+            self._peers.setdefault(known.network, {})[known.peer] = known
+
+    # --- networks
+
+    def network_named(self, name: str | None) -> JoinedNetwork:
+        """The network, or the only one for None; CommandError."""
+        if name is None:
+            if len(self.networks) == 1:
+                return next(iter(self.networks.values()))
+            if not self.networks:
+                raise CommandError(
+                    "no_network", "no network is joined", "natctl join NETWORK --server HOST:PORT"
+                )
+            names = sorted(self.networks)
+            raise CommandError(
+                "which_network",
+                f"several networks are joined: {', '.join(names)}",
+                f"say which one is meant, for example with --network {shlex.quote(names[0])}",
+            )
+        if name not in self.networks:
+            joined = ", ".join(sorted(self.networks)) or "none"
+            raise CommandError(
+                "unknown_network",
+                f"{name} is not joined (joined: {joined})",
+                f"natctl join {name} --server HOST:PORT",
+            )
+        return self.networks[name]
+
+    def network_of(self, network: NetworkId) -> JoinedNetwork | None:
+        return next((each for each in self.networks.values() if each.id == network), None)
+
+    async def keep_network(self, network: JoinedNetwork) -> None:
+        """Be a member across restarts; StoreError when the disk does not take it."""
+        if not network.is_configured:
+            servers = json.dumps(network.servers)
+            await self._store.execute(
+                _SAVE_NETWORK,
+                (network.id, network.name, network.key, network.nick, servers, network.is_open),
+            )
+        self.networks[network.name] = network
+
+    async def forget_network(self, network: JoinedNetwork, *, purge: bool) -> None:
+        self.networks.pop(network.name, None)
+        await self._store.execute("DELETE FROM networks WHERE name = ?", (network.name,))
+        if purge:
+            self._peers.pop(network.id, None)
+            await self._store.execute("DELETE FROM peers WHERE network = ?", (network.id,))
+
+    # --- peers
+
+    def peers(self, network: NetworkId) -> list[KnownPeer]:
+        return list(self._peers.get(network, {}).values())
+
+    def peer(self, network: NetworkId, peer: PeerId) -> KnownPeer | None:
+        return self._peers.get(network, {}).get(peer)
+
+    def meet(self, met: PeerMet, connected: Collection[PeerId]) -> tuple[KnownPeer, PeerId | None]:
+        """Take a verified card.  Also the id that this nick belonged to, when the peer has just
+        become `changed`."""
+        peers = self._peers.setdefault(met.network, {})
+        known = peers.get(met.peer)
+        previous = None
+        if known is None or known.nick != met.nick:
+            previous = next(
+                (
+                    other.peer
+                    for other in peers.values()
+                    if other.nick == met.nick
+                    and other.peer != met.peer
+                    and other.last_heard_unix_s
+                    and other.trust != CHANGED
+                    and other.peer not in connected
+                ),
+                None,
+            )
+        if known is None:
+            known = KnownPeer(met.network, met.peer, met.nick, NEW, False, met.sealed_card)
+            peers[met.peer] = known
+        known.nick = met.nick
+        known.card = met.sealed_card
+        if previous is not None:
+            known.trust = CHANGED
+        self.keep_peer(known)
+        return known, previous
+
+    def accept_new_key(self, known: KnownPeer) -> list[PeerId]:
+        """The user says that this peer is the person it claims to be; the peers that had the
+        nick before are forgotten, and returned."""
+        if known.trust != CHANGED:
+            return []
+        known.trust = NEW
+        self.keep_peer(known)
+        others = [p for p in self.peers(known.network) if p.nick == known.nick and p is not known]
+        for other in others:
+            self.forget_peer(other)
+        return [other.peer for other in others]
+
+    def keep_peer(self, known: KnownPeer) -> None:
+        self._store.post(
+            _SAVE_PEER,
+            (
+                known.network,
+                known.peer,
+                known.nick,
+                known.trust,
+                known.is_blocked,
+                known.card,
+                json.dumps(known.last_good),
+                known.last_heard_unix_s,
+            ),
+        )
+
+    def forget_peer(self, known: KnownPeer) -> None:
+        self._peers.get(known.network, {}).pop(known.peer, None)
+        self._store.post(
+            "DELETE FROM peers WHERE network = ? AND peer = ?", (known.network, known.peer)
+        )
+
+    def heard(self, known: KnownPeer, address: Address | None = None) -> None:
+        """We are or were connected with this peer just now, at this address."""
+        known.last_heard_unix_s = int(time.time())
+        if address is not None:
+            rest = tuple(other for other in known.last_good if other != address)
+            known.last_good = (address, *rest)[:LAST_GOOD_LIMIT]
+        self.keep_peer(known)
+
+    def peer_named(self, network: NetworkId, text: object) -> KnownPeer:
+        """The peer that a nick, a `nick#TAG` or a prefix of an id means; CommandError."""
+        matches = self._matches(network, text)
+        if len(matches) > 1:
+            names = ", ".join(full_name(known) for known in matches[:MATCHES_SHOWN])
+            raise CommandError(
+                "ambiguous", f"{text} may be any of {names}", "add #TAG to the nick, or use the id"
+            )
+        return matches[0]
+
+    def peer_to_write_to(self, network: NetworkId, text: object) -> KnownPeer:
+        """Like `peer_named`; CommandError also when any peer meant has a key in doubt."""
+        for known in self._matches(network, text):
+            if known.trust == CHANGED:
+                raise CommandError(
+                    "identity_changed",
+                    f"{full_name(known)} is not the one that was known here under that name: "
+                    "the key is another one, nothing was sent",
+                    "ask that person by another way, then: "
+                    f"natctl trust {shell_name(known)} --accept-new-key",
+                )
+        return self.peer_named(network, text)
+
+    def peer_in_doubt(self, network: NetworkId, text: object) -> KnownPeer:
+        """Like `peer_named`, where a peer whose key is in doubt comes first."""
+        matches = self._matches(network, text)
+        doubtful = [known for known in matches if known.trust == CHANGED]
+        return doubtful[0] if len(doubtful) == 1 else self.peer_named(network, text)
+
+    def _matches(self, network: NetworkId, text: object) -> list[KnownPeer]:
+        """At least one; CommandError."""
+        if not isinstance(text, str) or not text:
+            raise CommandError("usage", "expected a peer: a nick, nick#TAG or the start of an id")
+        peers = self.peers(network)
+        nick, mark, tag = text.rpartition("#")
+        matches = [known for known in peers if known.nick == text]
+        if mark and len(tag) >= TAG_CHARACTERS:
+            matches = [p for p in peers if p.nick == nick and _starts_with(p, tag)]
+        elif not matches and len(text) >= ID_PREFIX_CHARACTERS:
+            matches = [known for known in peers if _starts_with(known, text)]
+        if not matches:
+            who = ", ".join(sorted({full_name(known) for known in peers})[:MATCHES_SHOWN])
+            raise CommandError(
+                "unknown_peer",
+                f"no peer {text!a} here (known: {who or 'nobody yet'})",
+                "natctl peers lists them",
+            )
+        return matches
+
+
+def full_name(known: KnownPeer) -> str:
+    """`alice#k3fa`: tells two equal nicks apart.  A nick that imitates or hides is escaped."""
+    nick = known.nick if nick_problem(known.nick) is None else ascii(known.nick)
+    return f"{nick}#{known.tag}"
+
+
+def shell_name(known: KnownPeer) -> str:
+    """A peer as part of a command line that a user may copy: nobody's nick becomes code."""
+    plain = nick_problem(known.nick) is None
+    return shlex.quote(full_name(known)) if plain else known.id_text[:SHELL_ID_CHARACTERS]
+
+
+def _starts_with(known: KnownPeer, text: str) -> bool:
+    return known.id_text.startswith(text.lower())

@@ -1,0 +1,306 @@
+"""Messages of every conversation: what was accepted, what came, what was delivered.
+
+Rules that a change must not break:
+
+- A sequence number is given by the commit: 1, 2, 3, ... without gaps, also when the disk
+  refused a message in between.
+- A conversation's epoch is on disk before it is told to anybody.
+- An open message (given before a server told who is here) is addressed to each peer that is
+  met, before anything that is accepted later.
+- A conversation lives as long as its network is not purged: leaving and joining again goes on
+  with the same numbers.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterable, Mapping
+from random import Random
+from typing import Any
+
+from natd.core.base.events import MessageArrived, OutboundMessage
+from natd.core.base.types import NetworkId, PeerId
+from natd.storage.event_log import EventLog
+from natd.storage.mailbox_writes import (
+    SET_FIRST_UNACKNOWLEDGED,
+    Acceptance,
+    Acknowledgement,
+    Arrival,
+    Beginning,
+    Conversation,
+    Outbound,
+    Released,
+)
+from natd.storage.store import Store
+
+OUTBOX_DAYS = 7
+"""How long an undelivered message waits for its peer."""
+
+DAY_MS = 86_400_000
+
+PRUNED_A_COMMIT = 500
+"""A delete of many rows would keep the messages behind it waiting."""
+
+_ID_TIME_MASK = (1 << 48) - 1
+_chance = Random()
+
+_LOAD = (
+    "SELECT id, network, peer, outbound_epoch, next_seq, first_unacknowledged, inbound_epoch, "
+    "inbound_seq FROM conversations"
+)
+_WAITING = (
+    "SELECT seq, messages.message, sent_at_unix_ms, kind, body FROM outbox JOIN messages "
+    "ON messages.id = outbox.message WHERE outbox.conversation = ? AND seq > ? "
+    "ORDER BY seq LIMIT ?"
+)
+_IDS = (
+    "SELECT messages.message FROM outbox JOIN messages ON messages.id = outbox.message "
+    "WHERE outbox.conversation = ? AND seq > ? AND seq <= ? ORDER BY seq"
+)
+_EXPIRED = (
+    "SELECT max(seq) FROM outbox JOIN messages ON messages.id = outbox.message "
+    "WHERE outbox.conversation = ? AND stored_at_unix_ms < ?"
+)
+_UNDELIVERED = (
+    "SELECT outbox.message FROM outbox JOIN conversations "
+    "ON conversations.id = outbox.conversation WHERE seq >= first_unacknowledged"
+)
+
+
+def new_message_id(now_ms: int) -> str:
+    """26 hex digits that sort by time: 48 bits of milliseconds, then 56 random bits.
+
+    Unique, not secret: who can read an id can read the message.
+    """
+    return f"{now_ms & _ID_TIME_MASK:012x}{_chance.getrandbits(56):014x}"
+
+
+class Delivery:
+    """How far one message has come; made in a running loop."""
+
+    def __init__(self, peers: Iterable[PeerId]) -> None:
+        self.missing = set(peers)
+        self.delivered: list[PeerId] = []
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class Mailbox:
+    """The conversations of all networks; see the module's head."""
+
+    def __init__(self, store: Store, log: EventLog) -> None:
+        self._store = store
+        self._log = log
+        self._released = Released()
+        self._conversations: dict[tuple[NetworkId, PeerId], Conversation] = {
+            (row[1], row[2]): Conversation(*row) for row in store.query(_LOAD)
+        }
+        self._last_id = max((c.id for c in self._conversations.values()), default=0)
+        self._with_open: set[NetworkId] = {
+            NetworkId(network)
+            for (network,) in store.query("SELECT DISTINCT network FROM messages WHERE is_open = 1")
+        }
+        self._unheard = set(self._with_open)
+        """Of those, where a message may be addressed to nobody yet: it stays open until it is."""
+        self._deliveries: dict[str, Delivery] = {}
+
+    def find(self, network: NetworkId, peer: PeerId) -> Conversation | None:
+        """The conversation, if it can be opened as it is: on disk, no open message missing."""
+        conversation = self._conversations.get((network, peer))
+        if conversation is None or not conversation.is_stored or network in self._with_open:
+            return None
+        return conversation
+
+    def begin(self, network: NetworkId, peer: PeerId) -> None:
+        """Make it so that the conversation can be opened; `take_begun` tells when it can."""
+        self._store.submit(Beginning(self._released, self._conversation(network, peer)))
+        self._unheard.discard(network)
+
+    def forget(self, network: NetworkId, peer: PeerId) -> bool:
+        """A peer is forgotten, and its conversation with it; False where anything was said."""
+        conversation = self._conversations.get((network, peer))
+        if conversation is None:
+            return True
+        if not conversation.is_untouched:
+            return False
+        del self._conversations[network, peer]
+        self._store.post("DELETE FROM conversations WHERE id = ?", (conversation.id,))
+        return True
+
+    def accept(
+        self,
+        network: NetworkId,
+        peers: Iterable[PeerId],
+        *,
+        text: str,
+        nick: str,
+        is_open: bool,
+        kind: str,
+        fields: Mapping[str, Any],
+    ) -> "asyncio.Future[str]":
+        """Take a message for these peers; the future gives its id once it is on disk, or
+        StoreError.  `fields` are those of the event `sent`, which gains `message`."""
+        now_ms = time.time_ns() // 1_000_000
+        message = new_message_id(now_ms)
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        recipients = [self._conversation(network, peer) for peer in peers]
+        entry = self._log.entry("sent", {**fields, "message": message})
+        row = (network, message, now_ms, nick, kind, text, is_open)
+        if is_open:
+            self._with_open.add(network)
+            if not recipients:
+                self._unheard.add(network)
+        self._store.submit(Acceptance(self._released, row, recipients, entry, future))
+        return future
+
+    def arrive(self, arrived: MessageArrived, trust: str, fields: Mapping[str, Any]) -> None:
+        """Keep a message that came; `take_arrived` tells when it is on disk."""
+        conversation = self._conversation(arrived.network, arrived.peer)
+        entry = self._log.entry("message", fields)
+        self._store.submit(Arrival(self._released, conversation, arrived, trust, entry))
+
+    def acknowledge(
+        self, network: NetworkId, peer: PeerId, seq: int, fields: Mapping[str, Any]
+    ) -> None:
+        """The peer has all up to `seq`; `fields` are those of the event `delivered`."""
+        conversation = self._conversations.get((network, peer))
+        if conversation is None:
+            return
+        seq = min(seq, conversation.next_seq - 1)
+        before = conversation.acknowledged_seq
+        if seq <= before:
+            return
+        conversation.acknowledged_seq = seq
+        flight = conversation.in_flight
+        count = next((n for n, (number, _) in enumerate(flight) if number > seq), len(flight))
+        messages = [message for number, message in flight[:count] if number > before]
+        del flight[:count]
+        if len(messages) < seq - before:
+            # Acknowledged although not given since the start: it went before a crash.
+            messages = [row[0] for row in self._store.query(_IDS, (conversation.id, before, seq))]
+        delivered = [
+            (message, self._log.entry("delivered", {**fields, "message": message}))
+            for message in messages
+        ]
+        self._store.submit(Acknowledgement(self._released, conversation, seq, delivered))
+
+    def waiting(
+        self, network: NetworkId, peer: PeerId, after_seq: int, limit: int
+    ) -> list[OutboundMessage]:
+        """Messages in the outbox with numbers above `after_seq`, in order."""
+        conversation = self._conversations.get((network, peer))
+        if conversation is None:
+            return []
+        epoch = conversation.unsigned_epoch
+        return [
+            OutboundMessage(message, epoch, seq, sent_at, kind, body)
+            for seq, message, sent_at, kind, body in self._store.query(
+                _WAITING, (conversation.id, max(after_seq, conversation.acknowledged_seq), limit)
+            )
+        ]
+
+    def given(self, network: NetworkId, peer: PeerId, message: OutboundMessage) -> None:
+        """The node has taken this message."""
+        conversation = self._conversations[network, peer]
+        if message.seq > conversation.given_seq:
+            conversation.given_seq = message.seq
+            conversation.in_flight.append((message.seq, message.message_id))
+
+    def take_begun(self) -> list[Conversation]:
+        """Drain the conversations that can be opened; before `take_outbound`."""
+        begun, self._released.begun = self._released.begun, []
+        return begun
+
+    def take_outbound(self) -> list[Outbound]:
+        """Drain what was accepted and is on disk, in order."""
+        outbound, self._released.outbound = self._released.outbound, []
+        if self._deliveries:
+            for conversation, message in outbound:
+                if message.message_id in self._deliveries:
+                    self._deliveries[message.message_id].missing.add(conversation.peer)
+        return outbound
+
+    def take_arrived(self) -> list[Conversation]:
+        """Drain the conversations whose `inbound_seq` on disk has grown."""
+        arrived = list(self._released.arrived)
+        self._released.arrived.clear()
+        return arrived
+
+    def tell_delivered(self) -> None:
+        """Wake whoever waits for deliveries that are on disk."""
+        for message, peer in self._released.delivered:
+            delivery = self._deliveries.get(message)
+            if delivery is not None:
+                delivery.missing.discard(peer)
+                delivery.delivered.append(peer)
+                if not delivery.missing and not delivery.done.done():
+                    delivery.done.set_result(None)
+        self._released.delivered.clear()
+
+    async def follow_delivery(self, message: str, delivery: Delivery) -> None:
+        """Return when everybody that the message is addressed to has it, one peer at least.
+
+        To be awaited as soon as `accept` has given the message's id; `delivery` is kept up to
+        date meanwhile.
+        """
+        self._deliveries[message] = delivery
+        try:
+            await delivery.done
+        finally:
+            del self._deliveries[message]
+
+    def queued(self, network: NetworkId, peer: PeerId | None = None) -> int:
+        """Undelivered messages; of a network: counted once for each recipient."""
+        if peer is not None:
+            conversation = self._conversations.get((network, peer))
+            return 0 if conversation is None else conversation.queued
+        return sum(c.queued for c in self._conversations.values() if c.network == network)
+
+    def close_open(self, network: NetworkId) -> None:
+        """Everybody here has been met: open messages of the network get no more recipients,
+        except that one with none at all waits for the first."""
+        if network in self._with_open and network not in self._unheard:
+            self._with_open.discard(network)
+            self._store.post(
+                "UPDATE messages SET is_open = 0 WHERE is_open = 1 AND network = ?", (network,)
+            )
+
+    async def purge(self, network: NetworkId) -> None:
+        """Forget the network's conversations, outbox and history."""
+        await self._store.flush()
+        self._with_open.discard(network)
+        for key in [key for key in self._conversations if key[0] == network]:
+            id_ = self._conversations.pop(key).id
+            await self._store.execute("DELETE FROM outbox WHERE conversation = ?", (id_,))
+            await self._store.execute("DELETE FROM conversations WHERE id = ?", (id_,))
+        await self._store.execute("DELETE FROM messages WHERE network = ?", (network,))
+
+    async def expire(self) -> None:
+        """Give up what has waited longer than `OUTBOX_DAYS`, before anything is opened."""
+        before = time.time_ns() // 1_000_000 - OUTBOX_DAYS * DAY_MS
+        for conversation in self._conversations.values():
+            if conversation.queued:
+                last = self._store.query(_EXPIRED, (conversation.id, before))[0][0]
+                if last is not None and last > conversation.acknowledged_seq:
+                    conversation.acknowledged_seq = conversation.given_seq = last
+                    await self._store.execute(SET_FIRST_UNACKNOWLEDGED, (last + 1, conversation.id))
+
+    async def prune(self, before_unix_ms: int) -> None:
+        """Delete older history, except what still waits for a peer."""
+        choose = (
+            "SELECT id FROM messages WHERE stored_at_unix_ms < ? AND is_open = 0 "
+            f"AND id NOT IN ({_UNDELIVERED}) ORDER BY id LIMIT {PRUNED_A_COMMIT}"
+        )
+        while rows := await self._store.query_apart(choose, (before_unix_ms,)):
+            places = ",".join("?" * len(rows))
+            ids = [row[0] for row in rows]
+            await self._store.execute(f"DELETE FROM outbox WHERE message IN ({places})", ids)
+            await self._store.execute(f"DELETE FROM messages WHERE id IN ({places})", ids)
+
+    def _conversation(self, network: NetworkId, peer: PeerId) -> Conversation:
+        conversation = self._conversations.get((network, peer))
+        if conversation is None:
+            self._last_id += 1
+            epoch = int.from_bytes(os.urandom(8), "big", signed=True)
+            conversation = Conversation(self._last_id, network, peer, epoch, is_stored=False)
+            self._conversations[network, peer] = conversation
+        return conversation

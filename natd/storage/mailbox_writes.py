@@ -1,0 +1,322 @@
+"""The changes that the mailbox makes on disk, each whole or not at all.
+
+    Beginning        the conversation's row; the network's open messages, addressed to the peer
+    Acceptance       a row of history, one of the outbox for each recipient, event `sent`
+    Arrival          a row of history, the high-water mark, event `message`
+    Acknowledgement  the first unacknowledged number, events `delivered`
+
+What a commit releases is gathered in `Released`, in order, for the daemon to drain.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from natd.core.base.events import ConversationState, MessageArrived, OutboundMessage
+from natd.core.base.types import NetworkId, PeerId
+from natd.storage.event_log import EventEntry
+from natd.storage.store import StoreError, Transaction
+
+SET_FIRST_UNACKNOWLEDGED = "UPDATE conversations SET first_unacknowledged = ? WHERE id = ?"
+
+_CONVERSATIONS = "conversations (id, network, peer, outbound_epoch)"
+_SET_ARRIVED = "UPDATE conversations SET inbound_epoch = ?, inbound_seq = ? WHERE id = ?"
+_SET_NEXT_SEQ = "UPDATE conversations SET next_seq = ? WHERE id = ?"
+_LAST_SEQ = "SELECT next_seq - 1 FROM conversations WHERE id = ?"
+_MESSAGES = (
+    "messages (id, network, is_outbound, conversation, nick, trust, message, sent_at_unix_ms, "
+    "stored_at_unix_ms, kind, body, is_open)"
+)
+_LAST_MESSAGE = "SELECT max(id) FROM messages"
+_OUTBOX = "outbox (conversation, seq, message)"
+_OPEN_MESSAGES = (
+    "SELECT id, message, sent_at_unix_ms, kind, body FROM messages "
+    "WHERE is_open = 1 AND network = ? AND NOT EXISTS "
+    "(SELECT 1 FROM outbox WHERE outbox.message = messages.id AND conversation = ?) ORDER BY id"
+)
+
+TEXT, PRIVATE = "text", "private"
+"""The kinds of a chat line: for the network, and for its one recipient alone."""
+
+
+@dataclass(slots=True, eq=False)
+class Conversation:
+    """Where the messages with one peer stand on disk."""
+
+    id: int
+    network: NetworkId
+    peer: PeerId
+    epoch: int
+    """Signed, as SQLite keeps it."""
+    next_seq: int = 1
+    first_unacknowledged: int = 1
+    inbound_epoch: int | None = None
+    """Signed; None until the peer's first message."""
+    inbound_seq: int = 0
+    is_stored: bool = True
+    """Its epoch is on disk."""
+    given_seq: int = 0
+    """Highest number that the node has taken since the conversation was opened."""
+    acknowledged_seq: int = 0
+    """Highest number that the peer has acknowledged, on disk or on its way there."""
+    in_flight: list[tuple[int, str]] = field(default_factory=list)
+    """(seq, message id) of what the node has and the peer has not acknowledged."""
+    pending: int = 0
+    """Writes about it that are on their way to the disk."""
+
+    def __post_init__(self) -> None:
+        self.acknowledged_seq = self.given_seq = self.first_unacknowledged - 1
+
+    @property
+    def unsigned_epoch(self) -> int:
+        return self.epoch & _MASK
+
+    @property
+    def queued(self) -> int:
+        """Messages that the peer has not acknowledged."""
+        return self.next_seq - 1 - self.acknowledged_seq
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether it is on disk and nobody has said a word in it."""
+        is_idle = self.is_stored and not self.pending
+        return is_idle and self.next_seq == 1 and self.inbound_epoch is None
+
+    def state(self) -> ConversationState:
+        """What a node must know to go on from here."""
+        return ConversationState(
+            outbound_epoch=self.unsigned_epoch,
+            first_unacknowledged=self.acknowledged_seq + 1,
+            inbound_epoch=None if self.inbound_epoch is None else self.inbound_epoch & _MASK,
+            inbound_seq=self.inbound_seq,
+        )
+
+
+Outbound = tuple[Conversation, OutboundMessage]
+
+_MASK = (1 << 64) - 1
+
+
+def signed(epoch: int) -> int:
+    """64 bits as SQLite keeps them."""
+    return epoch - (1 << 64) if epoch >> 63 else epoch
+
+
+@dataclass(slots=True)
+class Released:
+    """What commits have released and nobody has drained yet."""
+
+    outbound: list[Outbound] = field(default_factory=list)
+    arrived: dict[Conversation, None] = field(default_factory=dict)
+    """Conversations whose `inbound_seq` has grown: acknowledge it."""
+    delivered: list[tuple[str, PeerId]] = field(default_factory=list)
+    begun: list[Conversation] = field(default_factory=list)
+    """Conversations that can be opened."""
+
+
+class Beginning:
+    """A conversation is on disk, and the open messages of its network are addressed to it."""
+
+    def __init__(self, released: Released, conversation: Conversation) -> None:
+        self._released = released
+        self._conversation = conversation
+        self._outbound: list[Outbound] = []
+        conversation.pending += 1
+
+    def apply(self, transaction: Transaction) -> None:
+        conversation = self._conversation
+        _store_conversation(transaction, conversation)
+        transaction.flush()
+        self._outbound = []
+        rows = transaction.execute(_OPEN_MESSAGES, (conversation.network, conversation.id))
+        for id_, message, sent_at, kind, body in rows:
+            seq = _address(transaction, conversation, id_)
+            posted = OutboundMessage(message, conversation.unsigned_epoch, seq, sent_at, kind, body)
+            self._outbound.append((conversation, posted))
+
+    def committed(self) -> None:
+        self._conversation.is_stored = True
+        self._conversation.pending -= 1
+        self._released.begun.append(self._conversation)
+        _release(self._released, self._outbound)
+
+    def failed(self, error: StoreError) -> bool:
+        return True
+
+
+class Acceptance:
+    """A message to some peers is accepted: the future gives its id."""
+
+    def __init__(
+        self,
+        released: Released,
+        message: tuple[NetworkId, str, int, str, str, str, bool],
+        recipients: Sequence[Conversation],
+        entry: EventEntry,
+        future: "asyncio.Future[str]",
+    ) -> None:
+        """`message`: network, message id, sent_at_unix_ms, our nick, kind, text, open or not."""
+        self._released = released
+        self._message = message
+        self._recipients = recipients
+        self._entry = entry
+        self._future = future
+        self._outbound: list[Outbound] = []
+        for conversation in recipients:
+            conversation.pending += 1
+
+    def apply(self, transaction: Transaction) -> None:
+        network, message, at, nick, kind, text, is_open = self._message
+        id_ = transaction.take_number("messages", _LAST_MESSAGE)
+        transaction.insert(
+            _MESSAGES, (id_, network, 1, None, nick, "", message, at, at, kind, text, is_open)
+        )
+        self._outbound = []
+        for conversation in self._recipients:
+            _store_conversation(transaction, conversation)
+            seq = _address(transaction, conversation, id_)
+            posted = OutboundMessage(message, conversation.unsigned_epoch, seq, at, kind, text)
+            self._outbound.append((conversation, posted))
+        self._entry.apply(transaction)
+
+    def committed(self) -> None:
+        self._settle()
+        self._entry.committed()
+        _release(self._released, self._outbound)
+        if not self._future.done():
+            self._future.set_result(self._message[1])
+
+    def _settle(self) -> None:
+        for conversation in self._recipients:
+            conversation.pending -= 1
+
+    def failed(self, error: StoreError) -> bool:
+        self._settle()
+        if not self._future.done():
+            self._future.set_exception(error)
+        return False
+
+
+class Arrival:
+    """A peer's message, to be acknowledged once it is here."""
+
+    def __init__(
+        self,
+        released: Released,
+        conversation: Conversation,
+        arrived: MessageArrived,
+        trust: str,
+        entry: EventEntry,
+    ) -> None:
+        self._released = released
+        self._conversation = conversation
+        self._arrived = arrived
+        self._trust = trust
+        self._entry = entry
+        conversation.pending += 1
+
+    def apply(self, transaction: Transaction) -> None:
+        conversation, arrived = self._conversation, self._arrived
+        _store_conversation(transaction, conversation)
+        transaction.insert(
+            _MESSAGES,
+            (
+                transaction.take_number("messages", _LAST_MESSAGE),
+                arrived.network,
+                0,
+                conversation.id,
+                arrived.nick,
+                self._trust,
+                arrived.message_id,
+                arrived.sent_at_unix_ms,
+                time.time_ns() // 1_000_000,
+                arrived.kind,
+                arrived.body,
+                0,
+            ),
+        )
+        transaction.update(
+            (_SET_ARRIVED, conversation.id),
+            _SET_ARRIVED,
+            (signed(arrived.epoch), arrived.seq, conversation.id),
+        )
+        self._entry.apply(transaction)
+
+    def committed(self) -> None:
+        conversation = self._conversation
+        conversation.is_stored = True
+        conversation.pending -= 1
+        conversation.inbound_epoch = signed(self._arrived.epoch)
+        conversation.inbound_seq = self._arrived.seq
+        self._entry.committed()
+        self._released.arrived[conversation] = None
+
+    def failed(self, error: StoreError) -> bool:
+        return True
+
+
+class Acknowledgement:
+    """The peer has everything up to a number."""
+
+    def __init__(
+        self,
+        released: Released,
+        conversation: Conversation,
+        seq: int,
+        delivered: Sequence[tuple[str, EventEntry]],
+    ) -> None:
+        self._released = released
+        self._conversation = conversation
+        self._seq = seq
+        self._delivered = delivered
+
+    def apply(self, transaction: Transaction) -> None:
+        transaction.update(
+            (SET_FIRST_UNACKNOWLEDGED, self._conversation.id),
+            SET_FIRST_UNACKNOWLEDGED,
+            (self._seq + 1, self._conversation.id),
+        )
+        for _, entry in self._delivered:
+            entry.apply(transaction)
+
+    def committed(self) -> None:
+        self._conversation.first_unacknowledged = self._seq + 1
+        for message, entry in self._delivered:
+            entry.committed()
+            self._released.delivered.append((message, self._conversation.peer))
+
+    def failed(self, error: StoreError) -> bool:
+        return True
+
+
+def _store_conversation(transaction: Transaction, conversation: Conversation) -> None:
+    """Put the conversation's row there, once."""
+    key = ("stored", conversation.id)
+    if conversation.is_stored or key in transaction.memory:
+        return
+    transaction.memory[key] = True
+    transaction.insert(
+        _CONVERSATIONS,
+        (conversation.id, conversation.network, conversation.peer, conversation.epoch),
+    )
+
+
+def _address(transaction: Transaction, conversation: Conversation, id_: int) -> int:
+    """Put a message into the conversation's outbox; its number there."""
+    key = (_LAST_SEQ, conversation.id)
+    if key not in transaction.memory:
+        found = transaction.execute(_LAST_SEQ, (conversation.id,))
+        transaction.memory[key] = found[0][0] if found else 0
+    seq: int = transaction.memory[key] + 1
+    transaction.memory[key] = seq
+    transaction.insert(_OUTBOX, (conversation.id, seq, id_))
+    transaction.update((_SET_NEXT_SEQ, conversation.id), _SET_NEXT_SEQ, (seq + 1, conversation.id))
+    return seq
+
+
+def _release(released: Released, outbound: Sequence[Outbound]) -> None:
+    for conversation, message in outbound:
+        conversation.is_stored = True
+        conversation.next_seq = message.seq + 1
+    released.outbound += outbound

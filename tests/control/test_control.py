@@ -1,0 +1,457 @@
+"""Requests over a real ROUTER, from clients that behave and clients that don't."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import zmq
+import zmq.asyncio
+
+from natd.control.control import CLIENTS_LIMIT, PATH_LIMIT_BYTES, Control
+from natd.control.control_link import FRAME_LIMIT_BYTES
+from natd.host.errors import CommandError, StartError
+from tests.ipc.memory_log import MemoryLog
+from tests.ipc.raw_client import Json, ask, dealer, encode, receive, running, until
+
+
+def test_a_request_is_answered_under_its_id(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path) as (_, dial):
+            client = dial()
+            assert await ask(client, {"v": 1, "id": 7, "do": "echo", "text": "hi"}) == {
+                "v": 1,
+                "id": 7,
+                "ok": {"v": 1, "text": "hi"},
+            }
+            hello = await ask(client, {"v": 1, "id": 1, "do": "hello", "client": "test"})
+            assert hello["ok"]["protocol"] == 1
+            assert hello["ok"]["version"] == "9.9"
+            assert "echo" in hello["ok"]["features"]
+
+    asyncio.run(scenario())
+
+
+def test_requests_of_one_client_are_started_in_order_and_wait_together(tmp_path: Path) -> None:
+    started: list[int] = []
+    committed = asyncio.Event()
+
+    async def send(request: Json) -> Json:
+        started.append(request["n"])
+        await committed.wait()
+        return {"n": request["n"]}
+
+    async def scenario() -> None:
+        async with running(tmp_path, send=send) as (_, dial):
+            client = dial()
+            for number in range(500):
+                await client.send(encode({"id": number, "do": "send", "n": number}))
+            await until(lambda: len(started) == 500)
+            assert started == list(range(500))
+            committed.set()
+            answers = [json.loads(await receive(client)) for _ in range(500)]
+            assert [answer["ok"]["n"] for answer in answers] == list(range(500))
+
+    asyncio.run(scenario())
+
+
+def test_no_request_is_left_waiting_when_sending_swallows_the_sign_of_it(tmp_path: Path) -> None:
+    """ZeroMQ's descriptor signals edges, and a send may take one: then nobody would read."""
+
+    def ask_many() -> int:
+        with zmq.Context() as context, context.socket(zmq.DEALER) as client:
+            client.setsockopt(zmq.RCVTIMEO, 5000)
+            client.connect(f"ipc://{tmp_path}/control.sock")
+            for number in range(5000 + 64):
+                if number < 5000:
+                    client.send(encode({"id": number, "do": "echo"}))
+                if number >= 64 and json.loads(client.recv())["id"] != number - 64:
+                    return number
+            return 5000
+
+    async def scenario() -> None:
+        async with running(tmp_path):
+            assert await asyncio.to_thread(ask_many) == 5000
+
+    asyncio.run(scenario())
+
+
+def test_a_refusal_has_code_text_and_hint_and_a_defect_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refuse(request: Json) -> Json:
+        raise CommandError("nobody_here", "nobody is there", "wait")
+
+    async def break_down(request: Json) -> Json:
+        raise ZeroDivisionError("secret text")
+
+    async def answer_nonsense(request: Json) -> Json:
+        return {"x": object()}
+
+    async def scenario() -> None:
+        commands = {"refuse": refuse, "break_down": break_down, "nonsense": answer_nonsense}
+        async with running(tmp_path, **commands) as (_, dial):
+            client = dial()
+            refused = await ask(client, {"id": 1, "do": "refuse"})
+            expected = {"code": "nobody_here", "text": "nobody is there", "hint": "wait"}
+            assert refused["error"] == expected
+            for do in ("break_down", "nonsense"):
+                broken = await ask(client, {"id": 2, "do": do})
+                assert broken["error"]["code"] == "internal"
+                assert "secret text" not in broken["error"]["text"]
+            assert "ok" in await ask(client, {"id": 3, "do": "echo"})
+
+    asyncio.run(scenario())
+    assert "failed by a defect" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("frames", "code"),
+    [
+        ([b""], "malformed"),
+        ([b"\x00\xff\x00"], "malformed"),
+        ([b"{"], "malformed"),
+        ([b"[]"], "malformed"),
+        ([b"7"], "malformed"),
+        ([b'{"do":"echo"}', b"more"], "malformed"),
+        ([b"", b'{"do":"echo"}'], "malformed"),
+        ([b"[" * 100_000], "malformed"),
+        ([b'{"a":' * 100_000], "malformed"),
+        ([b'{"v":1,"id":[],"do":"echo"}'], "malformed"),
+        ([b'{"v":1,"id":1}'], "unknown_command"),
+        ([b'{"v":1,"id":1,"do":7}'], "unknown_command"),
+        ([b'{"v":1,"id":1,"do":"ecko"}'], "unknown_command"),
+        ([b'{"v":1,"id":1,"do":"subscribe","since":"x"}'], "usage"),
+        ([b'{"v":1,"id":1,"do":"credit","n":1}'], "usage"),
+        ([b'{"v":2,"id":1,"do":"echo"}'], "protocol"),
+        ([b'{"v":"1","id":1,"do":"echo"}'], "protocol"),
+    ],
+)
+def test_a_malformed_request_is_refused_and_harms_nobody(
+    tmp_path: Path, frames: list[bytes], code: str
+) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path) as (_, dial):
+            client = dial()
+            await client.send_multipart(frames)
+            refused = json.loads(await receive(client))
+            assert refused["v"] == 1
+            assert refused["error"]["code"] == code
+            assert "\n" not in refused["error"]["text"]
+            assert refused["error"]["text"]
+            assert "ok" in await ask(client, {"id": 1, "do": "echo"})
+
+    asyncio.run(scenario())
+
+
+def test_a_misspelt_command_gets_a_suggestion(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path) as (_, dial):
+            refused = await ask(dial(), {"id": 1, "do": "ecko"})
+            assert refused["error"]["hint"] == "did you mean echo?"
+
+    asyncio.run(scenario())
+
+
+def test_an_oversized_request_costs_its_sender_the_connection_and_others_nothing(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path) as (control, dial):
+            big, small = dial(), dial()
+            await ask(small, {"id": 1, "do": "echo"})
+            await ask(big, {"id": 1, "do": "echo"})
+            assert control.clients == 2
+            await big.send(b" " * (FRAME_LIMIT_BYTES + 1))
+            await until(lambda: control.clients == 1)
+            assert "ok" in await ask(small, {"id": 2, "do": "echo"})
+            await small.send(
+                encode({"id": 3, "do": "echo", "text": "x" * (FRAME_LIMIT_BYTES - 99)})
+            )
+            assert json.loads(await receive(small))["id"] == 3
+
+    asyncio.run(scenario())
+
+
+def test_bytes_that_are_not_zeromq_are_hung_up_on(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path) as (control, dial):
+            for first in range(0, 256, 5):
+                with socket.socket(socket.AF_UNIX) as plain:
+                    plain.connect(str(tmp_path / "control.sock"))
+                    plain.send(bytes([first]) * 64)
+            assert "ok" in await ask(dial(), {"id": 1, "do": "echo"})
+            assert control.clients == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_speaks_the_oldest_zeromq_is_in_nobodys_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of such a connection libzmq tells no descriptor."""
+
+    async def scenario() -> None:
+        async with running(tmp_path) as (_, dial):
+            for _ in range(20):
+                with socket.socket(socket.AF_UNIX) as stranger:
+                    stranger.connect(str(tmp_path / "control.sock"))
+                    stranger.sendall(b"\x01\x00" + b"\x05\x00null" * 50)
+            client = dial()
+            for number in range(200):
+                answer = await ask(client, {"id": number, "do": "echo"})
+                assert answer["id"] == number
+
+    asyncio.run(scenario())
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_the_65th_client_is_told_so_and_let_in_once_another_has_left(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path) as (control, dial):
+            clients = [dial() for _ in range(CLIENTS_LIMIT)]
+            for client in clients:
+                await ask(client, {"id": 1, "do": "echo"})
+            late = dial()
+            refused = await ask(late, {"id": 1, "do": "echo"})
+            assert refused["error"]["code"] == "too_many_clients"
+            clients[0].close(linger=0)
+            await until(lambda: control.clients == CLIENTS_LIMIT - 1)
+            assert "ok" in await ask(late, {"id": 2, "do": "echo"})
+
+    asyncio.run(scenario())
+
+
+def test_a_thousand_short_lived_clients_leave_nothing_behind(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path) as (control, dial):
+            for _ in range(1000):
+                client = dial()
+                assert "ok" in await ask(client, {"id": 1, "do": "echo"})
+                client.close(linger=0)
+            await until(lambda: control.clients == 0)
+
+    asyncio.run(scenario())
+
+
+def test_a_reply_for_a_client_that_has_gone_is_dropped(tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+    ended: list[int] = []
+
+    async def wait(request: Json) -> Json:
+        await go_on.wait()
+        ended.append(1)
+        return {}
+
+    async def scenario() -> None:
+        async with running(tmp_path, wait=wait) as (control, dial):
+            client = dial()
+            await client.send(encode({"id": 1, "do": "wait"}))
+            await until(lambda: control.clients == 1)
+            client.close(linger=0)
+            await until(lambda: control.clients == 0)
+            go_on.set()
+            await until(lambda: ended == [1])
+            assert "ok" in await ask(dial(), {"id": 1, "do": "echo"})
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_reads_no_replies_is_given_up_and_others_are_served(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path) as (_, dial):
+            deaf, lively = dial(receive_limit=1), dial()
+            text = "x" * 100_000
+            for number in range(1000):
+                await deaf.send(encode({"id": number, "do": "echo", "text": text}))
+                if number % 100 == 0:
+                    assert "ok" in await ask(lively, {"id": 1, "do": "echo"})
+                if "given up" in caplog.text:
+                    break
+            await until(lambda: "given up" in caplog.text)
+            assert "ok" in await ask(lively, {"id": 1, "do": "echo"})
+
+    asyncio.run(scenario())
+
+
+def test_replies_that_wait_in_a_full_queue_all_come_in_order(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path) as (_, dial):
+            slow = dial(receive_limit=1)
+            text = "x" * 2_000
+            for number in range(1500):
+                await slow.send(encode({"id": number, "do": "echo", "text": text}))
+            await asyncio.sleep(0.5)
+            for number in range(1500):
+                assert json.loads(await receive(slow))["id"] == number
+
+    asyncio.run(scenario())
+
+
+def test_more_requests_than_may_wait_are_told_to_slow_down(tmp_path: Path) -> None:
+    never = asyncio.Event()
+
+    async def wait(request: Json) -> Json:
+        await never.wait()
+        return {}
+
+    async def scenario() -> None:
+        async with running(tmp_path, wait=wait) as (_, dial):
+            client = dial()
+            for number in range(4097):
+                await client.send(encode({"id": number, "do": "wait"}))
+            refused = json.loads(await receive(client))
+            assert refused["id"] == 4096
+            assert refused["error"]["code"] == "busy"
+            never.set()
+
+    asyncio.run(scenario())
+
+
+def test_a_stop_lets_replies_leave_and_takes_the_socket_file_away(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        stopped = asyncio.Event()
+
+        async def shutdown(request: Json) -> Json:
+            stopped.set()
+            return {"stopping": True}
+
+        control = Control(tmp_path / "control.sock", {"shutdown": shutdown}, MemoryLog())
+        await control.start()
+        context = zmq.asyncio.Context()
+        client = dealer(context, tmp_path)
+        asked = asyncio.create_task(ask(client, {"id": 1, "do": "shutdown"}))
+        await stopped.wait()
+        await control.stop()
+        await control.stop()
+        assert (await asked)["ok"]["stopping"] is True
+        assert not (tmp_path / "control.sock").exists()
+        context.destroy(linger=0)
+
+    asyncio.run(scenario())
+
+
+def test_a_command_that_never_ends_holds_a_stop_up_for_less_than_a_second(tmp_path: Path) -> None:
+    async def hang(request: Json) -> Json:
+        await asyncio.Event().wait()
+        return {}
+
+    async def scenario() -> None:
+        async with running(tmp_path, hang=hang) as (control, dial):
+            await dial().send(encode({"id": 1, "do": "hang"}))
+            await until(lambda: control.clients == 1)
+            began = time.monotonic()
+            await control.stop()
+            assert time.monotonic() - began < 1.0
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660])
+def test_the_socket_has_its_mode_whatever_the_umask(tmp_path: Path, mode: int) -> None:
+    async def scenario() -> None:
+        control = Control(tmp_path / "control.sock", {}, MemoryLog(), mode=mode)
+        await control.start()
+        found = (tmp_path / "control.sock").stat()
+        assert stat.S_IMODE(found.st_mode) == mode
+        await control.stop()
+
+    before = os.umask(0)
+    try:
+        asyncio.run(scenario())
+        assert os.umask(0) == 0
+    finally:
+        os.umask(before)
+
+
+def test_a_path_that_is_too_long_is_told_with_both_lengths(tmp_path: Path) -> None:
+    directory = tmp_path / ("d" * 100)
+    directory.mkdir()
+    control = Control(directory / "control.sock", {}, MemoryLog())
+    with pytest.raises(StartError) as told:
+        asyncio.run(control.start())
+    assert f"at most {PATH_LIMIT_BYTES}" in told.value.text
+    assert str(len(str(directory / "control.sock"))) in told.value.text
+    assert "--runtime-dir" in str(told.value.hint)
+
+
+def test_a_path_of_the_longest_possible_length_works(tmp_path: Path) -> None:
+    rest = PATH_LIMIT_BYTES - len(str(tmp_path)) - len("//control.sock")
+    directory = tmp_path / ("d" * rest)
+    directory.mkdir()
+
+    async def scenario() -> None:
+        async with running(directory) as (_, dial):
+            assert "ok" in await ask(dial(), {"id": 1, "do": "echo"})
+
+    assert len(str(directory / "control.sock")) == PATH_LIMIT_BYTES
+    asyncio.run(scenario())
+
+
+def test_a_second_daemon_on_the_directory_is_told_the_first_ones_pid(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path) as (_, dial):
+            client = dial()
+            second = Control(tmp_path / "control.sock", {}, MemoryLog())
+            with pytest.raises(StartError) as told:
+                await second.start()
+            assert f"pid {os.getpid()}" in told.value.text
+            assert "natctl shutdown" in str(told.value.hint)
+            assert "ok" in await ask(client, {"id": 1, "do": "echo"})
+
+    asyncio.run(scenario())
+
+
+def test_a_directory_in_the_sockets_place_is_told_and_the_lock_is_given_back(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "control.sock").mkdir()
+
+    async def scenario() -> None:
+        with pytest.raises(StartError):
+            await Control(tmp_path / "control.sock", {}, MemoryLog()).start()
+        (tmp_path / "control.sock").rmdir()
+        async with running(tmp_path):
+            pass
+
+    asyncio.run(scenario())
+
+
+DAEMON = """
+import asyncio, sys
+from pathlib import Path
+from natd.control.control import Control
+from tests.ipc.memory_log import MemoryLog
+
+async def main():
+    await Control(Path(sys.argv[1]) / "control.sock", {}, MemoryLog()).start()
+    print("up", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def test_a_socket_left_by_a_killed_daemon_is_no_obstacle(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", DAEMON, str(tmp_path)], stdout=subprocess.PIPE
+    ) as killed:
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == b"up\n"
+        killed.send_signal(signal.SIGKILL)
+    assert (tmp_path / "control.sock").exists()
+
+    async def scenario() -> None:
+        async with running(tmp_path) as (_, dial):
+            assert "ok" in await ask(dial(), {"id": 1, "do": "echo"})
+
+    asyncio.run(scenario())

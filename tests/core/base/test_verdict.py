@@ -1,0 +1,119 @@
+"""One sentence for people that says why there is no path and what would help."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from natd.core.base.types import Allocation, Mapping, NatReport
+from natd.core.base.verdict import Findings, Help, VerdictCode, judge, judge_servers
+
+EASY = NatReport(Mapping.INDEPENDENT, allocation=Allocation.PRESERVING, confidence=0.94)
+UNSURE = NatReport(Mapping.INDEPENDENT, allocation=Allocation.RANDOM, confidence=0.8)
+RANDOM = NatReport(Mapping.DEPENDENT, allocation=Allocation.RANDOM, confidence=0.94)
+COUNTING = replace(RANDOM, allocation=Allocation.SEQUENTIAL)
+BLOCK = replace(RANDOM, allocation=Allocation.BLOCK, low=2048, high=2559)
+APART = Findings(our_hosts=frozenset({"198.51.100.1"}), their_hosts=frozenset({"198.51.100.2"}))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "code"),
+    [
+        (RANDOM, RANDOM, VerdictCode.BOTH_RANDOM),
+        (COUNTING, RANDOM, VerdictCode.SEQUENTIAL_RANDOM),
+        (RANDOM, BLOCK, VerdictCode.BLOCK_RANDOM),
+        (COUNTING, COUNTING, VerdictCode.GUESS_MISSED),
+        (BLOCK, BLOCK, VerdictCode.GUESS_MISSED),
+        (RANDOM, EASY, VerdictCode.GUESS_MISSED),
+        (RANDOM, UNSURE, VerdictCode.PERHAPS_BOTH_RANDOM),
+        (UNSURE, UNSURE, VerdictCode.PERHAPS_BOTH_RANDOM),
+        (UNSURE, EASY, VerdictCode.SILENT),
+        (EASY, EASY, VerdictCode.SILENT),
+        (RANDOM, NatReport(Mapping.OPEN), VerdictCode.SILENT),
+        (NatReport(), NatReport(), VerdictCode.SILENT),
+    ],
+)
+def test_two_nats_are_judged_the_same_from_either_side(ours, theirs, code):
+    assert judge(replace(APART, ours=ours, theirs=theirs)).code is code
+    assert judge(replace(APART, ours=theirs, theirs=ours)).code is code
+
+
+def test_of_a_hard_nat_and_an_unknown_one_what_is_known_is_said():
+    ours = judge(replace(APART, ours=RANDOM))
+    theirs = judge(replace(APART, theirs=COUNTING))
+    assert (ours.code, theirs.code) == (VerdictCode.SILENT, VerdictCode.SILENT)
+    assert "our NAT, which uses another port" in ours.why
+    assert "the peer's NAT, which uses another port" in theirs.why
+    assert "NAT" not in judge(APART).why
+
+
+@pytest.mark.parametrize("hard", [RANDOM, COUNTING, BLOCK, UNSURE])
+def test_where_guessing_is_not_allowed_a_secret_is_what_would_help(hard):
+    stranger = replace(APART, ours=hard, theirs=EASY, may_guess=False)
+    for found in (stranger, replace(stranger, ours=EASY, theirs=hard)):
+        verdict = judge(found)
+        assert verdict.code is VerdictCode.GUESSING_NOT_ALLOWED
+        assert verdict.helps[0] is Help.NETWORK_SECRET
+
+
+def test_no_secret_helps_where_no_guess_can():
+    for may_guess in (True, False):
+        verdict = judge(replace(APART, ours=RANDOM, theirs=RANDOM, may_guess=may_guess))
+        assert verdict.code is VerdictCode.BOTH_RANDOM
+        assert Help.NETWORK_SECRET not in verdict.helps
+
+
+def test_who_spares_its_block_is_told_that_this_is_why():
+    found = replace(APART, ours=BLOCK, theirs=COUNTING, spares_blocks=True)
+    assert judge(found).code is VerdictCode.BLOCKS_SPARED
+    assert judge(found).helps[0] is Help.FILL_BLOCKS
+    assert judge(replace(found, theirs=RANDOM)).code is VerdictCode.BLOCK_RANDOM
+    assert judge(replace(found, ours=COUNTING, theirs=BLOCK)).code is VerdictCode.GUESS_MISSED
+
+
+def test_what_is_true_of_the_peer_goes_before_what_is_true_of_the_nats():
+    found = replace(APART, ours=RANDOM, theirs=RANDOM)
+    assert judge(replace(found, is_listed=False)).code is VerdictCode.NOT_REGISTERED
+    assert judge(replace(found, has_left=True, is_listed=False)).code is VerdictCode.LEFT
+    assert judge(replace(found, is_blocked=True, has_left=True)).code is VerdictCode.BLOCKED_HERE
+    assert judge(replace(found, heard=True)).code is VerdictCode.PEER_FIREWALL
+
+
+def test_silent_servers_are_told_apart_from_a_network_without_udp():
+    found = replace(APART, servers_are_silent=True, is_listed=False)
+    assert judge(found).code is VerdictCode.NO_SERVER
+    assert judge(replace(found, udp_works=False)).code is VerdictCode.UDP_BLOCKED
+    assert judge_servers(udp_works=False).code is VerdictCode.UDP_BLOCKED
+
+
+def test_two_at_one_public_address_lack_a_hairpin():
+    found = replace(APART, their_hosts=APART.our_hosts)
+    verdict = judge(found)
+    assert verdict.code is VerdictCode.NO_HAIRPIN
+    assert "198.51.100.1" in verdict.text
+    assert verdict.helps[0] is Help.INNER_PORT_MAPPING
+
+
+def test_who_shares_no_family_of_addresses_needs_ipv6():
+    found = replace(APART, their_hosts=frozenset({"2001:db8::1"}))
+    assert judge(found).code is VerdictCode.NO_COMMON_FAMILY
+    both = replace(found, our_hosts=frozenset({"198.51.100.1", "2001:db8::2"}))
+    assert judge(both).code is VerdictCode.SILENT
+
+
+def test_no_help_is_named_that_is_there_already():
+    found = replace(APART, ours=RANDOM, theirs=RANDOM)
+    assert {Help.PORT_MAPPING, Help.IPV6} <= set(judge(found).helps)
+    assert Help.IPV6 not in judge(replace(found, both_have_ipv6=True)).helps
+    mapped = replace(found, we_are_mapped=True, they_are_mapped=True)
+    assert Help.PORT_MAPPING not in judge(mapped).helps
+    assert Help.PUBLIC_ADDRESS in judge(replace(found, behind_carrier=True)).helps
+
+
+def test_every_verdict_is_one_line_that_says_what_would_help():
+    reports = (NatReport(), EASY, UNSURE, RANDOM, COUNTING, BLOCK)
+    for ours, theirs, may_guess in product(reports, reports, (True, False)):
+        verdict = judge(replace(APART, ours=ours, theirs=theirs, may_guess=may_guess))
+        assert verdict.text.endswith(" would help")
+        assert "\n" not in verdict.text
+        assert verdict.why == verdict.why.removesuffix(".")

@@ -1,0 +1,279 @@
+"""What is said between two peers, over one session after the other."""
+
+from random import Random
+
+import pytest
+
+from natd.core.base.events import ConversationState
+from natd.core.base.types import Address
+from natd.core.chat.conversation import (
+    Acknowledged,
+    Arrived,
+    CardArrived,
+    PeerBye,
+    PeerHello,
+    Wanted,
+)
+from natd.core.chat.dialogue import Dialogue
+from natd.core.codec import frames
+from natd.core.keys.secrets import CHECK_TAG_BYTES
+from natd.core.session.quic_header import destination_connection_id
+from natd.core.session.sessions import RouteAdded, RouteDropped, SessionConfirmed, SessionEnded
+from tests.core.world.lossy_link import LossyLink, Weather, pair_of_secrets
+from tests.core.world.talker import message_to_send
+
+RTT_S = 0.05
+SEEN_AT = (Address("203.0.113.20", 40000), Address("198.51.100.7", 40001))
+
+
+def test_the_first_flight_carries_what_waits_and_the_answer_carries_what_waits_there():
+    link, one, other = _pair()
+    one.open()
+    other.open()
+    one.say("hello")
+    other.say("hello yourself")
+    one.dial(link.now)
+    assert link.run(RTT_S / 2 + 0.001, lambda: other.heard == ["hello"])
+    assert link.run(RTT_S / 2 + 0.001, lambda: one.heard == ["hello yourself"])
+
+
+def test_a_dial_waits_for_the_conversation_and_then_carries_its_messages():
+    link, one, other = _pair()
+    other.open()
+    one.dial(link.now)
+    assert one.datagrams_to_send() == []
+    one.open()
+    one.say("hello")
+    assert link.run(RTT_S / 2 + 0.001, lambda: other.heard == ["hello"])
+
+
+def test_nothing_is_said_or_lost_before_the_conversation_is_open():
+    link, one, other = _pair()
+    one.open()
+    one.say("hello")
+    one.dial(link.now)
+    link.run(1.0)
+    assert other.heard == []
+    assert one.acknowledged == 0
+    other.open()
+    assert other.heard == ["hello"]
+    assert link.run(1.0, lambda: one.acknowledged == 1)
+
+
+def test_a_message_is_taken_only_when_there_is_a_conversation_for_it():
+    _, one, _ = _pair()
+    assert not one.dialogue.send_message(message_to_send(one.epoch, 1), 1000.0)
+    one.open()
+    assert one.dialogue.send_message(message_to_send(one.epoch, 1), 1000.0)
+
+
+def test_a_conversation_is_opened_once():
+    link, one, other = _chatting()
+    one.dialogue.open_conversation(ConversationState(99, 1), link.now)
+    one.say("under the old epoch")
+    assert link.run(1.0, lambda: other.heard == ["under the old epoch"])
+
+
+def test_the_dialler_is_told_in_the_hello_where_the_other_sees_it():
+    _, one, other = _chatting()
+    [told] = [event for event in one.events if isinstance(event, PeerHello)]
+    assert (told.nick, told.observed) == ("bob", SEEN_AT[0])
+    [told] = [event for event in other.events if isinstance(event, PeerHello)]
+    assert (told.nick, told.observed) == ("alice", None), "it had not heard anything yet"
+
+
+def test_on_the_next_session_everything_unacknowledged_is_said_again_once():
+    link, one, other = _chatting()
+    link.weather.is_cut = True
+    for number in range(5):
+        one.say(str(number))
+    link.run(3.0)
+    one.use(2)
+    other.use(2)
+    link.weather.is_cut = False
+    one.dialogue.redial(one.secrets, link.now)
+    other.dialogue.hang_up(link.now)
+    assert link.run(5.0, lambda: one.acknowledged == 5)
+    link.run(5.0)
+    assert other.heard == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sessions_replaced_at_random_lose_and_double_nothing(seed):
+    weather = Weather(loss=0.1, jitter_s=0.03, duplicates=0.1)
+    link, one, other = _pair(weather, seed)
+    one.open()
+    other.open()
+    random = Random(seed)
+    for number in range(120):
+        random.choice((one, other)).say(str(number))
+        link.run(0.05)
+        if random.random() < 0.1:
+            one.use(number)
+            other.use(number)
+            random.choice((one, other)).dial(link.now)
+    link.weather.loss = 0.0
+    one.use(1000)
+    other.use(1000)
+    one.dial(link.now)
+    done = link.run(
+        60.0, lambda: one.acknowledged == len(one.said) and other.acknowledged == len(other.said)
+    )
+    assert done
+    assert other.heard == one.said
+    assert one.heard == other.said
+
+
+def test_a_peer_that_sends_what_is_no_frame_loses_its_session_and_no_message():
+    link, one, other = _chatting()
+    one.dialogue.sessions.send(b"\xff" * 40, link.now)
+    link.run(1.0)
+    assert other.dialogue.dropped["no-frame"] == 1
+    assert not other.dialogue.sessions.is_open
+    one.say("said on the next")
+    one.use(2)
+    other.use(2)
+    one.dial(link.now)
+    assert link.run(2.0, lambda: other.heard == ["said on the next"])
+
+
+def test_half_a_frame_of_the_last_session_does_not_spoil_the_next():
+    link, one, other = _chatting()
+    half = frames.encode_frame(frames.Bye("never finished"))[:-3]
+    one.dialogue.sessions.send(half, link.now)
+    link.run(0.2)
+    one.use(2)
+    other.use(2)
+    one.dial(link.now)
+    link.run(1.0)
+    one.say("whole")
+    assert link.run(1.0, lambda: other.heard == ["whole"])
+    assert other.dialogue.dropped["no-frame"] == 0
+
+
+def test_a_card_is_told_where_a_session_is_confirmed_and_forgotten_elsewhere():
+    link, one, other = _pair()
+    one.open()
+    other.open()
+    one.dialogue.send_frame(frames.CardFrame(b"too early"), link.now)
+    one.dial(link.now)
+    link.run(1.0)
+    one.dialogue.send_frame(frames.CardFrame(b"card"), link.now)
+    link.run(1.0)
+    assert [e.sealed for e in other.events if isinstance(e, CardArrived)] == [b"card"]
+
+
+def test_a_goodbye_is_heard_before_the_session_ends():
+    link, one, other = _chatting()
+    one.dialogue.say_bye(link.now)
+    link.run(0.2)
+    kinds = [type(event) for event in other.events]
+    assert kinds.index(PeerBye) < kinds.index(SessionEnded)
+    assert not other.dialogue.sessions.is_open
+
+
+def test_hanging_up_says_nothing_and_redialling_meets_again():
+    link, one, other = _chatting()
+    one.dialogue.hang_up(link.now)
+    link.run(1.0)
+    assert not [event for event in other.events if isinstance(event, PeerBye)]
+    other.say("still there?")
+    other.dialogue.redial(other.secrets, link.now)
+    assert link.run(1.0, lambda: one.heard == ["still there?"])
+
+
+def test_a_long_outbox_passes_through_a_small_window_of_memory():
+    link, one, other = _chatting()
+    for number in range(5000):
+        one.say(f"{number} " + "x" * 50)
+    assert link.run(60.0, lambda: one.acknowledged == 5000)
+    assert other.heard == one.said
+
+
+class Speaker:
+    """One end, with a disk that never fails and commits at once."""
+
+    def __init__(self, number):
+        self.number = number
+        self.epoch = 100 + number
+        nick = ("alice", "bob")[number]
+        self.dialogue = Dialogue(Random(number), nick=nick, ours_stay=number == 0)
+        self.said = []
+        self.heard = []
+        self.acknowledged = 0
+        self.events = []
+        self.now = 1000.0
+        self._by_tag = {}
+        self.use(1)
+
+    def use(self, seed):
+        self.secrets = pair_of_secrets(seed=seed)[self.number]
+        self._by_tag[self.secrets.receive_tag] = self.secrets
+
+    def open(self):
+        self.dialogue.open_conversation(ConversationState(self.epoch, 1), self.now)
+        self.drain()
+
+    def say(self, text):
+        self.said.append(text)
+        message = message_to_send(self.epoch, len(self.said), text)
+        self.dialogue.send_message(message, self.now)
+        self.drain()
+
+    def dial(self, now):
+        self.now = now
+        self.dialogue.dial(self.secrets, now)
+        self.drain()
+
+    def receive_datagram(self, data, now):
+        self.now = now
+        connection_id = destination_connection_id(data) or b""
+        secrets = self._by_tag.get(connection_id[:CHECK_TAG_BYTES])
+        seen_at = SEEN_AT[1 - self.number]
+        genuine = self.dialogue.receive_datagram(data, connection_id, secrets, seen_at, now)
+        self.drain()
+        return genuine
+
+    def handle_timer(self, now):
+        self.now = now
+        self.dialogue.handle_timer(now)
+        self.drain()
+
+    def datagrams_to_send(self):
+        return self.dialogue.datagrams_to_send()
+
+    def get_timer(self):
+        return self.dialogue.get_timer()
+
+    def drain(self):
+        while (event := self.dialogue.next_event()) is not None:
+            match event:
+                case Arrived(message):
+                    self.heard.append(message.body)
+                    self.dialogue.message_committed(message.epoch, message.seq, self.now)
+                case Acknowledged(seq=seq):
+                    self.acknowledged = seq
+                case Wanted(after_seq, count):
+                    for seq in range(after_seq + 1, min(after_seq + count, len(self.said)) + 1):
+                        message = message_to_send(self.epoch, seq, self.said[seq - 1])
+                        self.dialogue.send_message(message, self.now)
+                case RouteAdded() | RouteDropped() | SessionConfirmed():
+                    pass
+                case _:
+                    self.events.append(event)
+
+
+def _pair(weather=None, seed=1):
+    one, other = Speaker(0), Speaker(1)
+    return LossyLink(one, other, weather, seed), one, other
+
+
+def _chatting():
+    link, one, other = _pair()
+    one.open()
+    other.open()
+    one.dial(link.now)
+    sessions = one.dialogue.sessions, other.dialogue.sessions
+    assert link.run(1.0, lambda: all(each.is_confirmed for each in sessions))
+    link.run(1.0)
+    return link, one, other

@@ -1,0 +1,189 @@
+"""Places in a network are few, and anybody can make up members of an open one."""
+
+from random import Random
+
+import pytest
+
+from natd.core.base import events
+from natd.core.base.routes import CHECK, CONNECTION_ID, TAG, Routed, Unrouted
+from natd.core.base.types import MAIN_SOCKET, Address
+from natd.core.checks.budget import TargetBudget
+from natd.core.keys.card import Card, Identity, seal_card
+from natd.core.keys.secrets import Prekey, network_key
+from natd.core.nat.model import NatModel
+from natd.core.network.greeting import Greeting, encode_greeting, network_tag
+from natd.core.network.membership import Membership
+from natd.core.network.roster import GIVING_WAY_BURST, PEERS_LIMIT, NetworkSettings
+from natd.core.registration.events import Introduced
+from tests.core.world.village import Village
+
+START = 1000.0
+FULL_AT = START + PEERS_LIMIT
+OPEN = network_key("demo", b"")
+SERVER = Address("203.0.113.1", 8080)
+THERE = Address("198.51.100.7", 40001)
+EVERY_S = 1.0
+"""As fast as strangers are met."""
+
+STATE = events.ConversationState(7, 1, None, 0)
+
+
+def test_in_a_full_network_the_oldest_that_was_never_reached_gives_way():
+    membership = _full()
+    routes = _routes(membership)
+    _greet(membership, "newcomer", FULL_AT)
+    drained = _drain(membership)
+    oldest, newcomer = _identity("member 0").peer, _identity("newcomer").peer
+    assert [e.peer for e in drained if isinstance(e, events.PeerForgotten)] == [oldest]
+    assert {view.peer for view in membership.peers(FULL_AT)} >= {newcomer}
+    assert len(membership.peers(START)) == PEERS_LIMIT
+    gone = {e.key for e in drained if isinstance(e, Unrouted)}
+    assert gone <= routes
+    assert {key[:1] for key in gone} == {TAG, CHECK, CONNECTION_ID}
+
+
+def test_nothing_is_sent_any_more_to_whoever_has_given_way():
+    membership = _full()
+    membership.datagrams_to_send()
+    _greet(membership, "newcomer", FULL_AT)
+    forgotten = membership.peer(_identity("member 0").peer)
+    assert forgotten is None
+    assert membership.get_timer() is not None
+    membership.retry(None, FULL_AT + 0.1)
+    assert all(view.nick != "member 0" for view in membership.peers(FULL_AT + 0.1))
+
+
+@pytest.mark.parametrize("why", ["a message", "kept", "blocked", "from before", "not opened"])
+def test_a_member_for_whom_something_speaks_keeps_its_place(why):
+    membership = _member()
+    if why == "from before":
+        membership.remember_peer(_sealed("member 0"), (THERE,), START)
+    for number in range(PEERS_LIMIT):
+        _greet(membership, f"member {number}", START + number)
+        if number or why != "not opened":
+            _open(membership, f"member {number}", START + number)
+    first = _identity("member 0").peer
+    if why == "a message":
+        message = events.OutboundMessage("m1", 7, 1, 1_800_000_000_000, "text", "hello")
+        assert membership.peer(first).send_message(message, FULL_AT)
+    elif why == "kept":
+        membership.keep_peer(first)
+    elif why == "blocked":
+        membership.block(first, True, FULL_AT)
+    for number in range(8):
+        _greet(membership, f"newcomer {number}", FULL_AT + number)
+    assert membership.peer(first) is not None
+    assert membership.peer(_identity("member 8").peer) is None
+
+
+def test_who_was_connected_once_keeps_its_place():
+    village = Village()
+    alice, bob = village.member("alice"), village.member("bob", port=40001)
+    alice.start()
+    bob.start()
+    assert village.internet.run_until(lambda: alice.is_online(bob), 5.0)
+    bob.kill()
+    village.internet.run(300.0)
+    assert not alice.is_online(bob)
+    membership = alice.node._memberships[alice.network]
+    for number in range(PEERS_LIMIT + 8):
+        now = village.internet.now + number * EVERY_S
+        _greet(membership, f"member {number}", now)
+        _open(membership, f"member {number}", now)
+    assert membership.peer(bob.peer) is not None
+    assert membership.peer(_identity("member 0").peer) is None
+
+
+def test_places_do_not_change_hands_faster_than_their_owners_can_be_reached():
+    membership = _full()
+    for number in range(3 * int(GIVING_WAY_BURST)):
+        _introduce(membership, f"newcomer {number}", FULL_AT)
+    forgotten = [e for e in _drain(membership) if isinstance(e, events.PeerForgotten)]
+    assert len(forgotten) == GIVING_WAY_BURST
+
+
+def test_an_honest_newcomer_comes_into_an_open_network_full_of_made_up_members():
+    village = Village()
+    alice, bob = village.member("alice"), village.member("bob", port=40001)
+    alice.start()
+    village.internet.run(3.0)
+    membership = alice.node._memberships[alice.network]
+    for number in range(PEERS_LIMIT):
+        membership.remember_peer(_sealed(f"member {number}"), (), village.internet.now)
+        _open(membership, f"member {number}", village.internet.now)
+    bob.start()
+    bob.send("room for me?")
+    assert village.internet.run_until(lambda: alice.texts() == ["room for me?"], 10.0)
+
+
+def _identity(name):
+    return Identity(Random(name).randbytes(32))
+
+
+def _sealed(name):
+    identity = _identity(name)
+    prekey = Prekey(Random(f"{name} prekey").randbytes(32))
+    card = Card(identity.peer, identity.static_public, prekey.public, 1, name)
+    return seal_card(card, identity, OPEN)
+
+
+def _member():
+    settings = NetworkSettings("demo", OPEN, "alice")
+    membership = Membership(
+        settings,
+        _identity("alice"),
+        NatModel(),
+        TargetBudget(),
+        Random(1),
+        card_sequence=1,
+        now=START,
+    )
+    membership.set_local_addresses(("192.168.1.4",), 40000, START)
+    return membership
+
+
+def _full():
+    """A network of made-up members, with whom nothing was ever said."""
+    membership = _member()
+    for number in range(PEERS_LIMIT):
+        _introduce(membership, f"member {number}", START + number)
+    assert len(membership.peers(START)) == PEERS_LIMIT
+    return membership
+
+
+def _greet(membership, name, now):
+    data = encode_greeting(Greeting(network_tag(OPEN), _sealed(name), False))
+    membership.receive_greeting(data, THERE, MAIN_SOCKET, now)
+
+
+def _introduce(membership, name, now):
+    """A server does, and the shell has nothing for this peer."""
+    peer = _identity(name).peer
+    news = Introduced(peer, _sealed(name), (THERE,), (), True, 0.0)
+    membership._introduce(news, "", SERVER, now)
+    _open(membership, name, now)
+
+
+def _open(membership, name, now):
+    """The shell has nothing for this peer."""
+    peer = membership.peer(_identity(name).peer)
+    if peer is not None:
+        peer.open_conversation(STATE, now)
+        membership.drain_peer(peer, now)
+
+
+def _drain(membership):
+    drained = []
+    while (event := membership.next_event()) is not None:
+        drained.append(event)
+    return drained
+
+
+def _routes(membership):
+    routes = set()
+    for event in _drain(membership):
+        if isinstance(event, Routed):
+            routes.add(event.key)
+        elif isinstance(event, Unrouted):
+            routes.discard(event.key)
+    return routes

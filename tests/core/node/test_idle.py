@@ -1,0 +1,130 @@
+"""What a connected peer costs while nobody says anything: packets a minute, both ways.
+
+    python -m tests.core.node.test_idle      the figures, for several kinds of NAT
+
+Counted at the ends: every datagram that either of the two sends to the other; those to the server
+and back are counted apart.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.core.world.chat import NAMES, Chat
+from tests.internet.nat import (
+    LINUX,
+    PORT_RESTRICTED,
+    SYMMETRIC_BLOCK,
+    SYMMETRIC_RANDOM,
+    SYMMETRIC_SEQUENTIAL,
+    NatPolicy,
+)
+
+QUIET_AFTER_S = 25.0
+"""The last words of the handshake are followed by the checks of a path that is busy."""
+
+AT_FIRST_S = 58.0
+"""Then the lessons begin."""
+
+CHATS = 8
+"""Few checks fit into that, so the figure is of several."""
+
+LEARNED_AFTER_S = 600.0
+MEASURED_S = 1800.0
+
+EASY = replace(PORT_RESTRICTED, timeout_s=300.0)
+HASTY = replace(PORT_RESTRICTED, timeout_s=30.0)
+
+KINDS = (
+    ("timeout 300 s", EASY, 1.3),
+    ("timeout 120 s", PORT_RESTRICTED, 2.0),
+    ("Linux", LINUX, 2.0),
+    ("timeout 60 s", replace(PORT_RESTRICTED, timeout_s=60.0), 3.6),
+    ("timeout 30 s", HASTY, 7.2),
+)
+"""And the most packets a minute, both ways, once the keepalive is learned."""
+
+MOST_AT_FIRST = 8.0 * 1.25
+"""A check and its answer in 15 s, and the jitter of a keepalive: one packet each way."""
+
+MOST_IN_LESSONS = 14.0
+
+IN_VAIN = 2.0
+"""Where no spare flow can be opened, so that nothing can be learned: a try in ten minutes and
+more, from both sides."""
+
+
+@pytest.mark.parametrize(("name", "policy", "most"), KINDS)
+def test_an_idle_peer_costs_little_and_less_once_its_nat_is_known(name, policy, most):
+    at_first, in_lessons, learned, _ = _packets_a_minute(policy)
+    assert at_first <= MOST_AT_FIRST, name
+    assert in_lessons <= MOST_IN_LESSONS, name
+    assert learned <= most, name
+
+
+@pytest.mark.parametrize("policy", [SYMMETRIC_RANDOM, SYMMETRIC_SEQUENTIAL, SYMMETRIC_BLOCK])
+def test_a_peer_behind_a_hard_nat_is_no_more_trouble(policy):
+    at_first, in_lessons, learned, _ = _packets_a_minute(policy, PORT_RESTRICTED)
+    assert at_first <= MOST_AT_FIRST
+    assert in_lessons <= MOST_IN_LESSONS
+    assert learned <= MOST_AT_FIRST + IN_VAIN
+
+
+def test_what_was_learned_of_one_side_does_not_stretch_the_other():
+    """The shorter of the two keeps the path."""
+    chat = Chat(3, (EASY, HASTY))
+    chat.begin()
+    chat.run(LEARNED_AFTER_S + 600.0)
+    for name in NAMES:
+        chat.run(400.0)
+        chat.say(name)
+        chat.run(5.0)
+    assert chat.wrong() == []
+    assert chat.latest_s() <= 0.1
+
+
+def _packets_a_minute(
+    policy: NatPolicy, other: NatPolicy | None = None
+) -> tuple[float, float, float, float]:
+    """At first, while lessons are given, once learned; and the last with the server's."""
+    policies = (policy, other or policy)
+    at_first = sum(_at_first(policies, seed) for seed in range(CHATS)) / CHATS
+    chat = Chat(2, policies, speakers=())
+    chat.begin()
+    chat.run(AT_FIRST_S)
+    trace = chat.internet.trace = []
+    chat.run(LEARNED_AFTER_S - AT_FIRST_S)
+    in_lessons = _between_peers(chat) / (LEARNED_AFTER_S - AT_FIRST_S) * 60.0
+    trace.clear()
+    chat.run(MEASURED_S)
+    assert chat.are_online()
+    everything = len(trace) / MEASURED_S * 60.0
+    return at_first, in_lessons, _between_peers(chat) / MEASURED_S * 60.0, everything
+
+
+def _at_first(policies: tuple[NatPolicy, NatPolicy], seed: int) -> float:
+    chat = Chat(seed, policies, speakers=())
+    chat.begin()
+    chat.run(QUIET_AFTER_S)
+    chat.internet.trace = []
+    chat.run(AT_FIRST_S - QUIET_AFTER_S)
+    return _between_peers(chat) / (AT_FIRST_S - QUIET_AFTER_S) * 60.0
+
+
+def _between_peers(chat: Chat) -> int:
+    server = chat.village.server_host
+    trace = chat.internet.trace or []
+    return sum(
+        sent.host is not server and sent.datagram.address.host != server.address for sent in trace
+    )
+
+
+def main() -> None:
+    print("packets a minute, both ways      at first  in lessons  learned  with the server's")
+    for name, policy, _ in KINDS:
+        figures = _packets_a_minute(policy)
+        print(f"{name:32}", *(f"{figure:8.1f}" for figure in figures), sep="  ")
+
+
+if __name__ == "__main__":
+    main()

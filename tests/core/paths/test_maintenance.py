@@ -1,0 +1,324 @@
+"""What is done for a path beside asking whether it lives, and how little it may cost."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from natd.core.base.types import MAIN_SOCKET, Address, PathKind, SocketId
+from natd.core.checks.checks import ANSWER_AFTER, GUESS_US, WAS_SILENT, Answered, Checks
+from natd.core.checks.checks import LATE_S as ANSWER_LATE_S
+from natd.core.codec import stun
+from natd.core.paths.events import SuccessorWanted
+from natd.core.paths.keepalive import BEGIN_AFTER_S, FIRST_S, SHARE, SILENCES_S
+from natd.core.paths.maintenance import (
+    LONGEST_RETRY_S,
+    NOMINATE_S,
+    TELL_EVERY_S,
+    Replaced,
+    Retired,
+    Upkeep,
+)
+from natd.core.paths.mapping_age import SHARE as SHARE_OF_AGE
+from natd.core.paths.mapping_age import SURVIVED_S, YOUNGEST_S
+from natd.core.paths.path import Path
+from natd.core.paths.spare_flow import LADDER
+from tests.core.world.chat import NAMES, Chat
+from tests.core.world.lossy_link import pair_of_secrets
+from tests.internet.nat import PORT_RESTRICTED
+
+START = 1000.0
+RTT_S = 0.1
+THEIRS = Address("198.51.100.7", 40001)
+OURS = Address("203.0.113.20", 40000)
+MOST_SOCKETS = 5
+"""The main one, the path in use, what it is to be replaced by, and two that were replaced."""
+
+
+def test_a_lesson_begins_when_the_path_has_stood_for_a_minute_and_from_another_socket():
+    lab = Lab()
+    lab.run(BEGIN_AFTER_S - 1.0)
+    assert lab.sent == []
+    lab.run(1.1)
+    [check] = lab.sent
+    assert check.address == THEIRS
+    assert check.socket != MAIN_SOCKET
+
+
+def test_each_silence_that_is_answered_in_time_lengthens_the_keepalive():
+    lab = Lab()
+    for silence_s in SILENCES_S[:2]:
+        lab.run(BEGIN_AFTER_S + 0.01)
+        lab.answer_spare(RTT_S)
+        assert lab.asked(ANSWER_AFTER) == silence_s
+        lab.run(silence_s)
+        lab.answer_spare(silence_s + RTT_S)
+        assert lab.upkeep.keepalive_s == pytest.approx(max(FIRST_S, SHARE * silence_s))
+        lab.restart_lesson()
+
+
+def test_an_answer_before_its_time_teaches_nothing():
+    """A peer of an older version answers at once."""
+    lab = Lab()
+    lab.run(BEGIN_AFTER_S + 0.01)
+    lab.answer_spare(RTT_S)
+    lab.answer_spare(RTT_S)
+    assert lab.upkeep.keepalive_s == FIRST_S
+
+
+def test_a_spare_flow_that_does_not_open_costs_its_ladder_and_is_put_off():
+    lab = Lab()
+    lab.run(BEGIN_AFTER_S + 10.0)
+    assert len(lab.sent) == len(LADDER)
+    assert {check.address for check in lab.sent} == {THEIRS}
+    assert lab.upkeep.sockets == frozenset()
+    lab.sent.clear()
+    lab.run(500.0)
+    assert lab.sent == []
+
+
+def test_a_nat_that_shows_a_server_another_port_each_time_does_not_keep_the_ladder_going():
+    lab = Lab()
+    for step in range(200):
+        lab.run((BEGIN_AFTER_S + 10.0) / 200)
+        for socket in lab.upkeep.sockets:
+            lab.upkeep.sampled(socket, OURS._replace(port=50000 + step), lab.now)
+    assert len(lab.sent) < 2 * len(LADDER)
+    assert lab.upkeep.sockets == frozenset()
+
+
+def test_nothing_is_replaced_without_a_loss_and_nothing_after_one_in_a_silence():
+    lab = Lab()
+    lab.upkeep.missed_by_peer(60.0, lab.now)
+    lab.run(BEGIN_AFTER_S - 1.0)
+    assert lab.sent == []
+
+
+def test_a_busy_mapping_that_ended_is_replaced_at_a_share_of_the_youngest_age():
+    lab = Lab()
+    lab.upkeep.missed_by_peer(1.0, lab.now)
+    lab.run(SHARE_OF_AGE * YOUNGEST_S - 0.1)
+    assert lab.sent == []
+    lab.run(0.2)
+    lab.answer_spare(RTT_S)
+    [replaced] = lab.take(Replaced)
+    assert replaced.address == THEIRS
+    assert replaced.socket != MAIN_SOCKET
+    lab.use(replaced)
+    lab.sent.clear()
+    lab.run(NOMINATE_S[-1] + 0.1)
+    nominations = [c for c in lab.sent if c.socket == replaced.socket]
+    assert len(nominations) == len(NOMINATE_S)
+    assert all(stun.decode(c.data).get(stun.USE_CANDIDATE) is not None for c in nominations)
+
+
+def test_a_mapping_that_is_watched_is_silent_but_for_what_it_is_asked():
+    """Anything else that is sent makes it anew where ports are kept."""
+    lab = Lab()
+    lab.replace_once()
+    asked = [check for check in lab.sent if check.socket == MAIN_SOCKET]
+    lab.run(5.0)
+    assert [check for check in lab.sent if check.socket == MAIN_SOCKET] == asked
+    assert len(asked) == 1
+
+
+def test_the_age_is_when_the_watched_mapping_was_last_heard():
+    lab = Lab()
+    lab.replace_once()
+    for _ in range(3):
+        lab.run(8.0)
+        lab.answer(MAIN_SOCKET, 8.1)
+    last_asked_at = lab.now
+    lab.run(8.0 + ANSWER_LATE_S + 0.1)
+    assert lab.take(Retired) == [Retired(THEIRS, MAIN_SOCKET)]
+    assert lab.upkeep._age.age_s == pytest.approx(last_asked_at - lab.born)
+
+
+def test_a_mapping_that_lives_on_ends_the_replacements():
+    lab = Lab()
+    lab.replace_once()
+    while lab.now < lab.born + SURVIVED_S:
+        lab.run(8.0)
+        lab.answer(MAIN_SOCKET, 8.1)
+    assert lab.upkeep._age.age_s is None
+    assert lab.upkeep.sockets - {lab.path.socket} == frozenset()
+
+
+def test_a_replacement_that_fails_is_tried_again_ever_more_rarely():
+    lab = Lab()
+    lab.upkeep.missed_by_peer(1.0, lab.now)
+    lab.run(3600.0)
+    assert len(lab.sent) <= len(LADDER) * (3600.0 / LONGEST_RETRY_S + 10)
+
+
+def test_where_no_flow_opens_by_itself_the_peer_is_asked_to_guess_one_of_many():
+    lab = Lab()
+    lab.upkeep.missed_by_peer(1.0, lab.now)
+    lab.run(SHARE_OF_AGE * YOUNGEST_S + 5.0)
+    assert lab.take(SuccessorWanted)[0] == SuccessorWanted(failures=0)
+    lab.sent.clear()
+    lab.upkeep.seek(lab.now, is_new=True)
+    [check] = lab.drain()
+    assert (check.address, check.socket) == (THEIRS, MAIN_SOCKET)
+    assert stun.decode(check.data).get(GUESS_US) is not None
+    lab.answer(SocketId(0x100007), RTT_S)
+    assert lab.take(Replaced) == [Replaced(THEIRS, SocketId(0x100007), RTT_S)]
+
+
+def test_what_answers_from_elsewhere_or_unsought_is_no_successor():
+    lab = Lab()
+    lab.answer(SocketId(0x100007), RTT_S)
+    lab.upkeep.seek(lab.now, is_new=True)
+    elsewhere = Answered(OURS, SocketId(0x100007), RTT_S, None)
+    assert not lab.upkeep.check_answered(elsewhere, 0.5, lab.now)
+    lab.answer(MAIN_SOCKET, RTT_S)
+    assert lab.take(Replaced) == []
+
+
+def test_a_successor_is_as_old_as_the_flows_that_were_opened_for_it():
+    """Asked for again, it would seem younger, and be replaced too late."""
+    lab = Lab()
+    opened_at = lab.now
+    lab.upkeep.seek(lab.now, is_new=True)
+    lab.run(20.0)
+    lab.upkeep.seek(lab.now, is_new=False)
+    lab.answer(SocketId(0x100007), RTT_S)
+    assert lab.upkeep._born[SocketId(0x100007)] == opened_at
+
+
+def test_once_the_path_is_in_doubt_what_answers_is_no_successor_of_it():
+    lab = Lab()
+    lab.upkeep.seek(lab.now, is_new=True)
+    lab.upkeep.found_dead(1.0, lab.now)
+    lab.answer(SocketId(0x100007), RTT_S)
+    assert lab.take(Replaced) == []
+
+
+@pytest.mark.parametrize(("same_place", "age_s"), [(True, YOUNGEST_S), (False, None)])
+def test_after_a_break_another_socket_to_the_same_place_shows_that_our_mapping_had_ended(
+    same_place, age_s
+):
+    lab = Lab()
+    lab.upkeep.found_dead(1.0, lab.now)
+    lab.run(2.0)
+    address = THEIRS if same_place else THEIRS._replace(port=50000)
+    lab.use(Replaced(address, SocketId(0x100007), RTT_S))
+    assert lab.upkeep._age.age_s == age_s
+
+
+def test_the_peer_is_told_of_its_lost_mapping_once_and_only_if_ours_is_the_same():
+    lab = Lab()
+    lab.answer(MAIN_SOCKET, RTT_S)
+    for _ in range(10):
+        lab.upkeep.heard_at_last(1.0, lab.now)
+    [check] = lab.drain()
+    assert check.address == THEIRS
+    lab.answer(MAIN_SOCKET, RTT_S)
+    assert lab.asked(WAS_SILENT) == 1
+    lab.run(TELL_EVERY_S)
+    lab.sent.clear()
+    lab.upkeep.heard_at_last(1.0, lab.now)
+    lab.answer(MAIN_SOCKET, RTT_S, mapped=OURS._replace(port=50000))
+    assert lab.asked(WAS_SILENT) is None, "it was ours"
+    assert lab.upkeep._age.age_s == YOUNGEST_S
+
+
+@pytest.mark.parametrize("kind", [PathKind.LAN, PathKind.IPV6])
+def test_where_there_is_no_nat_nothing_has_an_age(kind):
+    lab = Lab(kind)
+    lab.upkeep.missed_by_peer(1.0, lab.now)
+    lab.run(BEGIN_AFTER_S - 1.0)
+    assert lab.sent == []
+
+
+def test_of_two_aging_nats_sockets_and_packets_stay_few_and_go_to_nobody_else():
+    policy = replace(PORT_RESTRICTED, absolute_age_s=60.0)
+    chat = Chat(5, (policy, policy), speakers=NAMES)
+    chat.begin()
+    chat.run(180.0)
+    chat._speaks = False
+    chat.run(20.0)
+    trace = chat.internet.trace = []
+    known = {chat.village.server_host.address, *(chat.gateway(n).addresses[0] for n in NAMES)}
+    for _ in range(300):
+        chat.run(1.0)
+        for name in NAMES:
+            assert len(chat.members[name].attached.ports) <= MOST_SOCKETS
+    assert {sent.datagram.address.host for sent in trace} <= known
+    hosts = {chat.members[name].host for name in NAMES}
+    between = [
+        sent
+        for sent in trace
+        if sent.host in hosts and sent.datagram.address.host != chat.village.server_host.address
+    ]
+    assert len(between) / 5.0 <= 90.0, "packets a minute, both ways and for both"
+
+
+class Lab:
+    """The upkeep of one path, and a peer that answers when it is told to."""
+
+    def __init__(self, kind=PathKind.DIRECT):
+        ours, _ = pair_of_secrets()
+        self.now = self.born = START
+        checks = Checks(b"abcd", Random(1))
+        checks.use(ours)
+        self.upkeep = Upkeep(checks, Random(2))
+        self.sent = []
+        self.events = []
+        self.path = self._path(MAIN_SOCKET, kind)
+        self.upkeep.use(self.path, self.now)
+
+    def run(self, duration_s):
+        until = self.now + duration_s
+        while (timer := self.upkeep.get_timer()) is not None and timer <= until:
+            self.now = max(self.now, timer)
+            self.upkeep.handle_timer(self.now)
+            self.drain()
+        self.now = until
+
+    def drain(self):
+        sent = self.upkeep.datagrams_to_send()
+        self.sent += sent
+        while (event := self.upkeep.next_event()) is not None:
+            self.events.append(event)
+        return sent
+
+    def answer(self, socket, took_s, mapped=OURS):
+        """A check from that socket is answered after so long."""
+        answered = Answered(THEIRS, socket, took_s, mapped)
+        self.upkeep.check_answered(answered, 0.5, self.now)
+        self.drain()
+
+    def answer_spare(self, took_s):
+        self.answer(self.upkeep._spare.socket, took_s)
+
+    def restart_lesson(self):
+        """As if the path had been down for a moment and the lesson were to be given again."""
+        self.upkeep._drop_spare()
+        self.upkeep._keepalive.begin_at = self.now + BEGIN_AFTER_S
+
+    def replace_once(self):
+        self.upkeep.missed_by_peer(1.0, self.now)
+        self.run(SHARE_OF_AGE * YOUNGEST_S + 0.1)
+        self.sent.clear()
+        self.answer_spare(RTT_S)
+        [replaced] = self.take(Replaced)
+        self.use(replaced)
+
+    def use(self, replaced):
+        self.path = self._path(replaced.socket, self.path.kind, replaced.address)
+        self.upkeep.use(self.path, self.now)
+
+    def asked(self, attribute):
+        """What the last check that asks for this asks for."""
+        values = [stun.decode(check.data).get(attribute) for check in self.sent]
+        values = [value for value in values if value is not None]
+        return int.from_bytes(values[-1], "big") if values else None
+
+    def take(self, kind):
+        taken = [event for event in self.events if isinstance(event, kind)]
+        self.events = [event for event in self.events if not isinstance(event, kind)]
+        return taken
+
+    def _path(self, socket, kind, address=THEIRS):
+        return Path(address, socket, kind, "test", RTT_S, self.now, self.now, self.now + 15.0)

@@ -1,0 +1,589 @@
+"""The codecs of NAT-PMP, PCP and SSDP, and the mapping that is kept by them, in virtual time."""
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from natd.core.base.types import MAIN_SOCKET, Address, DecodeError
+from natd.core.portmap import natpmp, pcp, ssdp
+from natd.core.portmap.client import (
+    ANNOUNCEMENTS_SOCKET,
+    CHECK_UP_S,
+    LIFETIME_S,
+    UPNP_LIFETIME_S,
+    MappingsChanged,
+    PortMapping,
+    Protocol,
+    UpnpUnwanted,
+    UpnpWanted,
+)
+from natd.core.portmap.grant import ASK_LADDER_S, REST_FIRST_S, REST_LONGEST_S
+
+START = 1000.0
+GATEWAY, CLIENT, OUTSIDE = "192.168.1.1", "192.168.1.2", "203.0.113.5"
+PORT = 40000
+NONCE = b"0123456789ab"
+LOCATION = f"http://{GATEWAY}:5000/rootDesc.xml"
+EXTERNAL = Address(OUTSIDE, PORT)
+
+
+# --- codecs
+
+
+def test_natpmp_requests_are_those_of_rfc_6886():
+    assert natpmp.encode_address_request().hex() == "0000"
+    assert natpmp.encode_map_request(PORT, 40001, 3600).hex() == "000100009c409c4100000e10"
+
+
+def test_natpmp_answers_are_those_of_rfc_6886():
+    assert natpmp.decode(bytes.fromhex("0080000000000007cb007105")) == natpmp.AddressAnswer(
+        7, OUTSIDE
+    )
+    granted = bytes.fromhex("00810000000000079c409c4100000e10")
+    assert natpmp.decode(granted) == natpmp.MapAnswer(7, PORT, 40001, 3600)
+    refused = bytes.fromhex("00810002000000079c40000000000000")
+    assert natpmp.decode(refused) == natpmp.Refusal(7, "not authorized")
+    assert natpmp.decode(bytes.fromhex("0081000100000007")) == natpmp.OtherVersion(7)
+
+
+def test_a_pcp_request_is_that_of_rfc_6887():
+    assert pcp.encode_map_request(CLIENT, NONCE, PORT, None, 3600).hex() == (
+        "02010000" + "00000e10" + "00000000000000000000ffffc0a80102"
+        "303132333435363738396162" + "11000000" + "9c40" + "0000"
+        "00000000000000000000ffff00000000"
+    )
+    assert pcp.encode_announce_request(CLIENT).hex() == (
+        "02000000" + "00000000" + "00000000000000000000ffffc0a80102"
+    )
+
+
+def test_a_pcp_answer_is_that_of_rfc_6887():
+    head = "02810000" + "00000e10" + "00000007" + "00" * 12
+    payload = "303132333435363738396162" + "11000000" + "9c40" + "9c41"
+    address = "00000000000000000000ffffcb007105"
+    granted = bytes.fromhex(head + payload + address)
+    assert pcp.decode(granted) == pcp.MapAnswer(7, NONCE, PORT, Address(OUTSIDE, 40001), 3600)
+    assert pcp.decode(granted[:3] + b"\x08" + granted[4:]) == pcp.Refusal(
+        7, NONCE, "out of resources"
+    )
+    announced = bytes.fromhex("02800000" + "00000000" + "00000007" + "00" * 12)
+    assert pcp.decode(announced) == pcp.Announcement(7)
+
+
+def test_a_search_is_one_http_request():
+    assert ssdp.encode_search(1) == (
+        b"M-SEARCH * HTTP/1.1\r\n"
+        b"HOST: 239.255.255.250:1900\r\n"
+        b'MAN: "ssdp:discover"\r\n'
+        b"MX: 1\r\n"
+        b"ST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\n"
+        b"\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://192.168.1.9:5000/rootDesc.xml",
+        "http://192.168.1.1@evil.example/x",
+        "http://192.168.1.1.evil.example/",
+        "https://192.168.1.1/x",
+        "file:///etc/passwd",
+        "http://192.168.1.1:5000/a b",
+        "http://192.168.1.1:0/",
+        "",
+    ],
+)
+def test_a_description_that_is_not_at_the_gateway_is_not_fetched(location):
+    assert ssdp.decode_location(_found(), GATEWAY) == LOCATION
+    with pytest.raises(DecodeError):
+        ssdp.decode_location(_found(location), GATEWAY)
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_are_an_answer_or_a_decode_error(data):
+    for decode in (natpmp.decode, pcp.decode, lambda d: ssdp.decode_location(d, GATEWAY)):
+        for prefixed in (data, b"\x00\x80" + data, b"\x00\x81" + data, b"\x02\x81" + data):
+            try:
+                decode(prefixed)
+            except DecodeError:
+                continue
+
+
+# --- asking
+
+
+def test_all_three_are_asked_in_the_first_breath():
+    router = Router()
+    assert [address.port for _, address, *_ in router.sent] == [5351, 5351, 5351, 1900, 1900, 1900]
+    assert router.sent[0].data == pcp.encode_map_request(
+        CLIENT, NONCE, PORT, Address("0.0.0.0", PORT), LIFETIME_S
+    )
+    assert router.sent[2].data == natpmp.encode_map_request(PORT, PORT, LIFETIME_S)
+
+
+@pytest.mark.parametrize("protocol", Protocol)
+def test_each_protocol_alone_gives_the_mapping(protocol):
+    router = Router(protocol)
+    router.run(5.0)
+    assert router.core.externals == (EXTERNAL,)
+    assert router.told == [(EXTERNAL,)]
+
+
+def test_the_same_mapping_by_three_protocols_is_one_address():
+    router = Router(*Protocol)
+    router.run(5.0)
+    assert router.core.externals == (EXTERNAL,)
+    assert all(report.external == EXTERNAL for report in router.core.reports)
+
+
+def test_a_router_that_offers_nothing_is_asked_four_times_and_then_ever_more_rarely():
+    router = Router()
+    router.run(sum(ASK_LADDER_S) + 1.0)
+    assert not any(report.is_asking for report in router.core.reports)
+    assert len(router.sent) == len(ASK_LADDER_S) * 6
+    router.run(REST_FIRST_S)
+    assert len(router.sent) > len(ASK_LADDER_S) * 6
+    router.sent.clear()
+    router.run(6 * 3600.0)
+    assert len(router.sent) <= 6 * 3600 / REST_LONGEST_S * len(ASK_LADDER_S) * 6 + 100
+
+
+def test_a_lost_answer_costs_a_quarter_of_a_second():
+    router = Router(Protocol.NAT_PMP, loses=2)
+    router.run(0.3)
+    assert router.core.externals == (EXTERNAL,)
+
+
+def test_another_port_than_ours_is_taken_as_it_is_granted():
+    router = Router(Protocol.PCP, external=Address(OUTSIDE, 51000))
+    router.run(1.0)
+    assert router.core.externals == (Address(OUTSIDE, 51000),)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1", "224.0.0.1", "169.254.3.4"])
+@pytest.mark.parametrize("protocol", Protocol)
+def test_a_router_without_an_address_of_its_own_is_no_help(protocol, host):
+    router = Router(protocol, external=Address(host, PORT))
+    router.run(5.0)
+    assert router.core.externals == ()
+
+
+def test_an_external_address_that_is_itself_private_is_kept():
+    router = Router(Protocol.NAT_PMP, external=Address("100.64.3.4", PORT))
+    router.run(1.0)
+    assert router.core.externals == (Address("100.64.3.4", PORT),)
+
+
+def test_a_refusal_is_reported_and_not_asked_about_at_once():
+    router = Router(Protocol.PCP, refuses=True)
+    router.run(2.0)
+    assert _report(router, Protocol.PCP).refusal == "not authorized"
+    assert len(router.asked(Protocol.PCP)) == 1
+
+
+def test_a_router_that_knows_natpmp_only_says_so_and_is_not_asked_in_pcp_again():
+    router = Router(Protocol.NAT_PMP, names_versions=True)
+    router.run(3.0)
+    assert router.core.externals == (EXTERNAL,)
+    assert len([d for d in router.sent if d.data[:1] == b"\x02"]) == 1
+
+
+def test_nobody_but_the_gateway_is_believed():
+    router = Router()
+    answer = natpmp_granted(Address("198.51.100.66", PORT), epoch_s=9)
+    for stranger in (Address("192.168.1.66", 5351), Address(GATEWAY, 5352)):
+        for data in answer:
+            router.core.receive_datagram(data, stranger, START)
+    router.core.receive_datagram(_found(), Address("192.168.1.66", 1900), START)
+    assert router.core.externals == ()
+    assert router.core.next_event() is None
+    assert sum(router.core.dropped.values()) == 5
+
+
+def test_a_pcp_answer_with_a_foreign_nonce_is_none_of_ours():
+    router = Router()
+    forged = pcp_granted(b"x" * 12, EXTERNAL, LIFETIME_S, 9)
+    router.core.receive_datagram(forged, Address(GATEWAY, 5351), START)
+    assert router.core.externals == ()
+
+
+# --- keeping
+
+
+@pytest.mark.parametrize("protocol", Protocol)
+def test_a_mapping_is_renewed_at_half_its_lifetime_with_the_same_wish(protocol):
+    router = Router(protocol, external=Address(OUTSIDE, 51000))
+    lifetime_s = UPNP_LIFETIME_S if protocol is Protocol.UPNP else LIFETIME_S
+    router.run(lifetime_s / 2 - 10.0)
+    assert len(router.asked(protocol)) == 1
+    router.run(20.0)
+    assert len(router.asked(protocol)) == 2
+    assert router.wished[protocol] == 51000
+    router.run(3 * lifetime_s)
+    assert router.told == [(Address(OUTSIDE, 51000),)]
+
+
+def test_what_is_granted_for_a_short_time_is_renewed_sooner():
+    router = Router(Protocol.PCP, lifetime_s=120)
+    router.run(65.0)
+    assert len(router.asked(Protocol.PCP)) == 2
+
+
+def test_a_router_that_falls_silent_keeps_our_mapping_until_it_expires():
+    router = Router(Protocol.PCP)
+    router.run(1.0)
+    router.speaks.clear()
+    router.run(LIFETIME_S - 5.0)
+    assert router.core.externals == (EXTERNAL,)
+    asked = len(router.asked(Protocol.PCP))
+    assert 10 <= asked <= 60, "it is asked ever more often, not all the time"
+    router.run(10.0)
+    assert router.core.externals == ()
+    assert router.told == [(EXTERNAL,), ()]
+
+
+def test_a_short_mapping_outlives_a_silence_in_the_midst_of_its_renewal():
+    router = Router(Protocol.PCP, lifetime_s=120)
+    router.run(50.0)
+    router.speaks.clear()
+    router.run(50.0)
+    router.speaks.add(Protocol.PCP)
+    router.run(60.0)
+    assert router.told == [(EXTERNAL,)]
+
+
+def test_a_refused_renewal_ends_the_mapping():
+    router = Router(Protocol.PCP)
+    router.run(1.0)
+    router.refuses = True
+    router.run(LIFETIME_S / 2 + 10.0)
+    assert router.core.externals == ()
+
+
+def test_an_idle_hour_costs_one_small_packet_a_minute():
+    router = Router(Protocol.PCP, Protocol.NAT_PMP)
+    router.run(10.0)
+    router.sent.clear()
+    router.run(1500.0)
+    to_router = [d for d in router.sent if d.address.port == 5351]
+    assert len(to_router) <= 1500 / CHECK_UP_S
+    assert all(len(d.data) <= 60 for d in to_router)
+
+
+@pytest.mark.parametrize("protocol", [Protocol.PCP, Protocol.NAT_PMP])
+def test_a_restarted_router_is_asked_again_within_a_minute(protocol):
+    router = Router(protocol)
+    router.run(600.0)
+    asked = len(router.asked(protocol))
+    router.restart()
+    router.run(CHECK_UP_S + 1.0)
+    assert len(router.asked(protocol)) == asked + 1
+    assert router.core.externals == (EXTERNAL,)
+
+
+@pytest.mark.parametrize("protocol", [Protocol.PCP, Protocol.NAT_PMP])
+def test_a_router_that_announces_its_restart_is_asked_again_at_once(protocol):
+    router = Router(protocol)
+    router.run(590.0)
+    asked = len(router.asked(protocol))
+    router.restart()
+    router.announce()
+    router.run(0.5)
+    assert len(router.asked(protocol)) == asked + 1
+
+
+def test_a_router_that_was_switched_on_after_us_is_found_by_its_announcement():
+    router = Router()
+    router.run(30.0)
+    router.speaks.add(Protocol.NAT_PMP)
+    router.restart()
+    router.announce()
+    router.run(0.5)
+    assert router.core.externals == (EXTERNAL,)
+
+
+def test_a_clock_that_runs_as_ours_is_no_restart():
+    router = Router(Protocol.PCP, clock_rate=1.05)
+    router.run(1500.0)
+    assert len(router.asked(Protocol.PCP)) == 1
+
+
+def test_forged_announcements_cost_a_request_in_five_seconds_at_most():
+    router = Router(Protocol.PCP)
+    router.run(60.0)
+    asked = len(router.asked(Protocol.PCP))
+    random = Random(3)
+    for _ in range(1000):
+        forged = pcp_announced(random.getrandbits(32))
+        router.core.receive_datagram(
+            forged, Address(GATEWAY, 5351), router.now, ANNOUNCEMENTS_SOCKET
+        )
+        router.run(0.01)
+    assert len(router.asked(Protocol.PCP)) - asked <= 3
+
+
+def test_a_router_that_is_renumbered_moves_our_mapping():
+    router = Router(Protocol.NAT_PMP)
+    router.run(10.0)
+    router.external = Address("203.0.113.77", PORT)
+    router.run(CHECK_UP_S + 1.0)
+    assert router.core.externals == (Address("203.0.113.77", PORT),)
+
+
+def test_a_upnp_router_that_moved_to_another_port_is_searched_again():
+    router = Router(Protocol.UPNP)
+    router.run(10.0)
+    router.location = f"http://{GATEWAY}:6000/"
+    router.run(UPNP_LIFETIME_S / 2 + 10.0)
+    assert router.core.externals == (EXTERNAL,)
+    assert router.told == [(EXTERNAL,)]
+
+
+def test_upnp_tries_other_ports_when_ours_is_taken():
+    router = Router(Protocol.UPNP)
+    router.run(0.1)
+    (order,) = router.orders
+    assert order.external_ports[0] == PORT
+    assert len(set(order.external_ports)) > 1
+    assert all(1024 <= port <= 65535 for port in order.external_ports)
+
+
+# --- the end
+
+
+def test_what_was_mapped_is_taken_back():
+    router = Router(*Protocol)
+    router.run(10.0)
+    router.core.stop(router.now)
+    router.run(0.0)
+    assert router.core.is_done
+    assert router.mapped == {}
+    assert router.core.externals == ()
+
+
+def test_what_may_have_been_mapped_is_taken_back_too():
+    router = Router(Protocol.PCP)
+    router.core.stop(START)
+    router.run(0.0)
+    assert router.mapped == {}
+    assert router.core.is_done, "with nothing known to be held there is nothing to wait for"
+
+
+def test_a_lost_release_is_sent_again_and_not_for_ever():
+    router = Router(Protocol.PCP)
+    router.run(10.0)
+    router.loses = 1
+    router.core.stop(router.now)
+    router.run(0.2)
+    assert router.core.is_done
+    assert router.mapped == {}
+    router.run(10.0)
+    assert router.core.get_timer() is None
+
+
+def test_a_mapping_that_another_protocol_made_over_is_not_waited_for():
+    router = Router(Protocol.PCP)
+    router.run(10.0)
+    router.refuses = True
+    router.core.stop(router.now)
+    router.run(0.0)
+    assert router.core.is_done
+
+
+def test_an_answer_that_comes_after_the_end_changes_nothing():
+    router = Router(Protocol.UPNP)
+    router.core.stop(START)
+    router.core.upnp_answered(EXTERNAL, 100, "", START)
+    for data in natpmp_granted(EXTERNAL, 1):
+        router.core.receive_datagram(data, Address(GATEWAY, 5351), START)
+    assert router.core.externals == ()
+
+
+class Router:
+    """A gateway in virtual time; speaks the given protocols."""
+
+    def __init__(
+        self,
+        *speaks,
+        external=EXTERNAL,
+        lifetime_s=None,
+        loses=0,
+        refuses=False,
+        names_versions=False,
+        clock_rate=1.0,
+    ):
+        self.now = START
+        self.speaks = set(speaks)
+        self.external = external
+        self.lifetime_s = lifetime_s
+        self.loses = loses
+        self.refuses = refuses
+        self.names_versions = names_versions
+        self.clock_rate = clock_rate
+        self.started_at = START - 5000.0
+        self.location = LOCATION
+        self.sent, self.told, self.orders = [], [], []
+        self.mapped, self.wished = {}, {}
+        self.core = PortMapping(
+            port=PORT, client=CLIENT, gateway=GATEWAY, nonce=NONCE, random=Random(1)
+        )
+        self.core.start(START)
+        self._drain(answer=False)
+
+    def run(self, for_s):
+        """All that happens until then; what was sent before is answered first."""
+        until = self.now + for_s
+        for datagram in tuple(self.sent) if self.now == START else ():
+            self._answer(datagram)
+        self._drain()
+        while (at := self.core.get_timer()) is not None and at <= until:
+            self.now = max(self.now, at)
+            self.core.handle_timer(self.now)
+            self._drain()
+        self.now = until
+
+    def restart(self):
+        self.started_at = self.now
+        self.mapped.clear()
+
+    def announce(self):
+        if Protocol.PCP in self.speaks:
+            data = pcp_announced(self.epoch_s)
+        else:
+            data = natpmp_granted(self.external, self.epoch_s)[0]
+        self.core.receive_datagram(data, Address(GATEWAY, 5351), self.now, ANNOUNCEMENTS_SOCKET)
+        self._drain()
+
+    def asked(self, protocol):
+        """The requests for a mapping."""
+        match protocol:
+            case Protocol.PCP:
+                return [d for d in self.sent if d.data[:2] == b"\x02\x01"]
+            case Protocol.NAT_PMP:
+                return [d for d in self.sent if d.data[:2] == b"\x00\x01"]
+            case Protocol.UPNP:
+                return self.orders
+
+    @property
+    def epoch_s(self):
+        return int((self.now - self.started_at) * self.clock_rate)
+
+    def _drain(self, answer=True):
+        while True:
+            datagrams = self.core.datagrams_to_send()
+            self.sent += datagrams
+            for datagram in datagrams if answer else ():
+                self._answer(datagram)
+            while (event := self.core.next_event()) is not None:
+                self._take(event)
+            if not datagrams:
+                return
+
+    def _take(self, event):
+        match event:
+            case MappingsChanged():
+                self.told.append(self.core.externals)
+            case UpnpWanted(location, ports, lifetime_s):
+                self.orders.append(event)
+                self.wished[Protocol.UPNP] = ports[0]
+                if location != self.location:
+                    self.core.upnp_answered(None, 0, "connection refused", self.now)
+                    self.orders.pop()
+                    return
+                self.mapped[Protocol.UPNP] = self.external
+                self.core.upnp_answered(self.external, lifetime_s, "", self.now)
+            case UpnpUnwanted():
+                self.mapped.pop(Protocol.UPNP, None)
+                self.core.upnp_released()
+
+    def _answer(self, datagram):
+        data, (host, port) = datagram.data, datagram.address
+        if self.loses:
+            self.loses -= 1
+        elif port == ssdp.PORT:
+            if Protocol.UPNP in self.speaks:
+                self._say(_found(self.location), ssdp.PORT)
+        elif data[0] == pcp.VERSION:
+            assert host == GATEWAY
+            if Protocol.PCP in self.speaks:
+                self._answer_pcp(data)
+            elif self.names_versions:
+                self._say(b"\x00\x81\x00\x01" + self.epoch_s.to_bytes(4, "big"))
+        elif Protocol.NAT_PMP in self.speaks:
+            address, granted = natpmp_granted(self.external, self.epoch_s)
+            if data == natpmp.encode_address_request():
+                self._say(address)
+                return
+            self.wished[Protocol.NAT_PMP] = int.from_bytes(data[6:8], "big")
+            if data[8:] == bytes(4):
+                self.mapped.pop(Protocol.NAT_PMP, None)
+                self._say(granted[:10] + bytes(6))
+            else:
+                self.mapped[Protocol.NAT_PMP] = self.external
+                self._say(granted)
+
+    def _answer_pcp(self, data):
+        lifetime_s = int.from_bytes(data[4:8], "big")
+        if data[1] == 0:
+            self._say(pcp_announced(self.epoch_s))
+            return
+        self.wished[Protocol.PCP] = int.from_bytes(data[42:44], "big")
+        answer = pcp_granted(
+            data[24:36],
+            self.external,
+            lifetime_s and (self.lifetime_s or lifetime_s),
+            self.epoch_s,
+        )
+        if self.refuses:
+            self._say(answer[:3] + b"\x02" + answer[4:])
+            return
+        if lifetime_s:
+            self.mapped[Protocol.PCP] = self.external
+        else:
+            self.mapped.pop(Protocol.PCP, None)
+        self._say(answer)
+
+    def _say(self, data, port=5351):
+        self.core.receive_datagram(data, Address(GATEWAY, port), self.now, MAIN_SOCKET)
+
+
+def _report(router, protocol):
+    return next(report for report in router.core.reports if report.protocol is protocol)
+
+
+def _found(location=LOCATION):
+    return (
+        "HTTP/1.1 200 OK\r\n"
+        "CACHE-CONTROL: max-age=120\r\n"
+        "ST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\n"
+        f"Location: {location}\r\n"
+        "\r\n"
+    ).encode()
+
+
+def natpmp_granted(external, epoch_s):
+    """The answers to both requests."""
+    epoch = epoch_s.to_bytes(4, "big")
+    port = external.port.to_bytes(2, "big")
+    return (
+        b"\x00\x80\x00\x00" + epoch + external.ip.packed,
+        b"\x00\x81\x00\x00"
+        + epoch
+        + PORT.to_bytes(2, "big")
+        + port
+        + LIFETIME_S.to_bytes(4, "big"),
+    )
+
+
+def pcp_granted(nonce, external, lifetime_s, epoch_s):
+    head = b"\x02\x81\x00\x00" + lifetime_s.to_bytes(4, "big") + epoch_s.to_bytes(4, "big")
+    ports = PORT.to_bytes(2, "big") + external.port.to_bytes(2, "big")
+    mapped = bytes(10) + b"\xff\xff" + external.ip.packed
+    return head + bytes(12) + nonce + b"\x11\x00\x00\x00" + ports + mapped
+
+
+def pcp_announced(epoch_s):
+    return b"\x02\x80\x00\x00" + bytes(4) + epoch_s.to_bytes(4, "big") + bytes(12)

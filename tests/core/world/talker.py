@@ -1,0 +1,116 @@
+"""One end of a conversation over a session, with a store that keeps what it is told."""
+
+from natd.core.base.events import ConversationState, OutboundMessage
+from natd.core.chat.conversation import (
+    Acknowledged,
+    Arrived,
+    Conversation,
+    ConversationEvent,
+    PeerHello,
+    Wanted,
+)
+from natd.core.codec.frames import FrameReader, Message
+from natd.core.keys.secrets import PairSecrets
+from natd.core.session.events import Closed, Received
+from natd.core.session.session import Session
+from tests.core.world.lossy_link import SALT, Party
+
+OUTBOUND_EPOCHS = (0x1111_2222_3333_4444, 0x7FFF_EEEE_DDDD_CCCC)
+
+
+class Talker(Party):
+    """Has an outbox on a disk that never fails, and commits at once what arrives."""
+
+    def __init__(self, secrets: PairSecrets, *, epoch: int, nick: str = "alice") -> None:
+        super().__init__(secrets)
+        self.outbox: list[OutboundMessage] = []
+        self.inbox: list[Message] = []
+        self.acknowledged = 0
+        self.heard: list[ConversationEvent] = []
+        self.nick = nick
+        self.epoch = epoch
+        self.conversation = Conversation(self.state(), nick=nick)
+        self._reader = FrameReader()
+
+    def state(self) -> ConversationState:
+        """What is on disk."""
+        last = self.inbox[-1] if self.inbox else None
+        return ConversationState(
+            outbound_epoch=self.epoch,
+            first_unacknowledged=self.acknowledged + 1,
+            inbound_epoch=None if last is None else last.epoch,
+            inbound_seq=0 if last is None else last.seq,
+        )
+
+    def restart(self, now: float) -> None:
+        """The process is killed, and begins again with what is on disk."""
+        self.session = None
+        self.events.clear()
+        self.conversation = Conversation(self.state(), nick=self.nick)
+        self._reader = FrameReader()
+
+    def say(self, body: str, now: float) -> None:
+        message = message_to_send(self.epoch, len(self.outbox) + 1, body)
+        self.outbox.append(message)
+        self.conversation.send_message(message, now)
+        self.settle(now)
+
+    def dial(self, now: float, first: bytes = b"", salt: bytes = SALT) -> Session:
+        session = super().dial(now, first, salt)
+        self._begin(now)
+        return session
+
+    def receive_datagram(self, data: bytes, now: float) -> bool:
+        session = self.session
+        genuine = super().receive_datagram(data, now)
+        if self.session is not session:
+            self._begin(now)
+        self.settle(now)
+        return genuine
+
+    def handle_timer(self, now: float) -> None:
+        super().handle_timer(now)
+        self.settle(now)
+
+    def settle(self, now: float) -> None:
+        for event in self.events:
+            if isinstance(event, Received):
+                for frame in self._reader.feed(event.data):
+                    self.conversation.receive_frame(frame, now)
+            elif isinstance(event, Closed):
+                self.conversation.session_closed(now)
+        self.events = [event for event in self.events if not isinstance(event, Received)]
+        while (said := self.conversation.next_event()) is not None:
+            self._take(said, now)
+        if self.session is not None and not self.session.closed:
+            while frames := self.conversation.frames_to_send(self.session.send_room):
+                self.session.send(b"".join(frames), now)
+
+    def _begin(self, now: float) -> None:
+        self._reader = FrameReader()
+        self.conversation.session_opened(now, None)
+        self.settle(now)
+
+    def _take(self, event: ConversationEvent, now: float) -> None:
+        match event:
+            case Arrived(message):
+                self.inbox.append(message)
+                self.conversation.message_committed(message.epoch, message.seq, now)
+            case Acknowledged(seq=seq):
+                self.acknowledged = seq
+            case Wanted(after_seq, count):
+                for message in self.outbox[after_seq : after_seq + count]:
+                    self.conversation.send_message(message, now)
+            case PeerHello():
+                self.heard.append(event)
+
+
+def message_to_send(epoch: int, seq: int, body: str = "hello") -> OutboundMessage:
+    return OutboundMessage(
+        message_id=f"{epoch % 1000:03}-{seq}",
+        epoch=epoch,
+        seq=seq,
+        sent_at_unix_ms=1_700_000_000_000 + seq,
+        kind="text",
+        body=body,
+    )

@@ -1,0 +1,111 @@
+"""What `status` and `peers` show of a daemon's answer."""
+
+from typing import Any
+
+import pytest
+
+from natctl.words.views import peers_lines, status_lines
+from natctl.words.wording import cells, next_try_words
+
+PEER: dict[str, Any] = {
+    "nick": "bob",
+    "id": "b" * 52,
+    "tag": "bbbb",
+    "trust": "new",
+    "state": "offline",
+    "path": None,
+    "verdict": None,
+    "queued": 0,
+    "last_seen_s": 125.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, ""),
+        ({"next_try_s": None}, ""),
+        ({"next_try_s": 0.0}, "being tried"),
+        ({"next_try_s": 12.4}, "next try in 12 s"),
+        ({"next_try_s": 80.0}, "next try in 1 min"),
+        ({"next_try_s": 12.4, "state": "online"}, ""),
+    ],
+)
+def test_a_peer_that_is_not_there_is_told_with_when_it_is_tried_next(
+    fields: dict[str, Any], words: str
+) -> None:
+    assert next_try_words({**PEER, **fields}) == words
+
+
+def test_peers_shows_when_each_was_heard_and_is_tried_next() -> None:
+    rows = [PEER | {"next_try_s": 12.0}, PEER | {"nick": "carol", "last_seen_s": None}]
+    lines = shown(peers_lines({"network": "demo", "peers": rows}))
+    assert lines[1:] == [
+        "○  bob#bbbb    offline  heard 2 min ago, next try in 12 s",
+        "○  carol#bbbb  offline",
+    ]
+
+
+def test_a_path_that_a_helper_socket_has_won_is_told_as_that() -> None:
+    path = {"kind": "direct", "address": "192.0.2.7:1", "rtt_ms": 31.0, "age_s": 2.0}
+    rows = [
+        PEER | {"state": "online", "path": {**path, "technique": "birthday", "socket": "helper"}},
+        PEER | {"state": "online", "path": {**path, "technique": "last-good", "socket": "main"}},
+    ]
+    lines = shown(peers_lines({"network": "demo", "peers": rows}))
+    assert lines[1].endswith("direct 192.0.2.7:1  birthday, helper socket 2.0 s")
+    assert lines[2].endswith("direct 192.0.2.7:1  last-good 2.0 s")
+
+
+def test_a_long_address_takes_the_place_of_the_technique() -> None:
+    path = {"kind": "lan", "address": "192.0.2.1:5", "rtt_ms": 1.0, "age_s": 12.0}
+    short = PEER | {"state": "online", "path": {**path, "technique": "simultaneous-open"}}
+    (_, row) = shown(peers_lines({"network": "demo", "peers": [short]}))
+    assert row == "●  bob#bbbb  1.0 ms  lan 192.0.2.1:5  simultaneous-open 12 s"
+    long = {**short, "path": {**short["path"], "address": "[fe80::849b:13ff:fe5c:d451]:46259"}}
+    (_, *rows) = shown(peers_lines({"network": "demo", "peers": [short, long]}))
+    assert all(cells(row) <= 80 for row in rows)
+    assert rows[1].endswith("]:46259  12 s")
+
+
+def test_the_words_for_the_worst_nat_fit_a_terminal() -> None:
+    hard = "address-and-port-dependent"
+    nat = {"mapping": hard, "filtering": hard, "allocation": "preserving"}
+    nat["filtering_confidence"] = 0.5  # type: ignore[assignment]
+    me = {"nick": "alice", "id": "a" * 52, "udp": "[::]:1", "observed": [], "nat": nat}
+    rows = shown(status_lines({"self": me}))
+    assert all(cells(row) <= 80 for row in rows)
+    assert f"nat      mapping {hard}" in rows
+    assert f"         filtering probably {hard}, allocation preserving" in rows
+
+
+def test_where_nobody_has_been_heard_of_it_is_told_that_no_server_answers() -> None:
+    """Behind a firewall without UDP that nobody has been here yet was all that was said."""
+    problem = {"code": "server_down", "text": "demo: nothing answers", "hint": "natctl doctor"}
+    lines = shown(peers_lines({"network": "demo", "peers": [], "problem": problem}))
+    assert lines == [
+        "demo  nobody else has been here yet",
+        "! demo: nothing answers",
+        "  natctl doctor",
+    ]
+    assert len(shown(peers_lines({"network": "demo", "peers": [], "problem": None}))) == 1
+
+
+def test_status_tells_how_long_the_nat_keeps_a_flow_where_that_is_known() -> None:
+    nat = {"mapping": "endpoint-independent", "filtering": "unknown", "allocation": "random"}
+    me = {"nick": "alice", "id": "a" * 52, "udp": "[::]:1", "observed": [], "nat": nat}
+    without = shown(status_lines({"self": me}))
+    assert "nat      mapping endpoint-independent, allocation random" in without
+    words = "forgets a flow after 25 to 32 s of silence"
+    nat["lifetime"] = {"words": words}  # type: ignore[assignment]
+    assert [line for line in shown(status_lines({"self": me})) if line not in without] == [
+        " " * 9 + words
+    ]
+
+
+def shown(lines: Any) -> list[str]:
+    """As a terminal without colours gets them."""
+    return [
+        "".join(span if isinstance(span, str) else span[0] for span in line).rstrip()
+        for line in lines
+    ]

@@ -1,0 +1,210 @@
+"""The daemon's UDP door, on loopback."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Coroutine
+
+import pytest
+
+from natd.core.base.types import MAIN_SOCKET, Address, Datagram, SocketId
+from natd.net.udp import DRAIN_LIMIT, UdpSockets
+
+IP_RECVTTL = 12
+"""From linux/in.h; the socket module has no name for it."""
+
+
+def test_an_ipv4_source_on_the_dual_stack_socket_is_seen_as_ipv4() -> None:
+    async def scenario() -> None:
+        with Door() as door, plain_socket(socket.AF_INET) as peer:
+            peer.sendto(b"hello", ("127.0.0.1", door.sockets.port))
+            await door.arrived(1)
+            assert door.datagrams == [(b"hello", Address(*peer.getsockname()), MAIN_SOCKET)]
+
+    run(scenario())
+
+
+def test_an_ipv6_source_is_seen_as_it_is() -> None:
+    async def scenario() -> None:
+        with Door() as door, plain_socket(socket.AF_INET6) as peer:
+            peer.sendto(b"hello", ("::1", door.sockets.port))
+            await door.arrived(1)
+            assert door.datagrams[0][1] == Address("::1", peer.getsockname()[1])
+
+    run(scenario())
+
+
+def test_both_families_are_answered_through_the_one_socket() -> None:
+    async def scenario() -> None:
+        with (
+            Door() as door,
+            plain_socket(socket.AF_INET) as four,
+            plain_socket(socket.AF_INET6) as six,
+        ):
+            door.sockets.send(
+                [
+                    Datagram(b"4", Address(*four.getsockname())),
+                    Datagram(b"6", Address(*six.getsockname()[:2])),
+                ]
+            )
+            assert four.recvfrom(99) == (b"4", ("127.0.0.1", door.sockets.port))
+            assert six.recvfrom(99)[0] == b"6"
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_the_hop_limit_is_that_of_the_one_packet(family: socket.AddressFamily) -> None:
+    async def scenario() -> None:
+        with Door() as door, plain_socket(family) as peer:
+            if family == socket.AF_INET:
+                peer.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
+            else:
+                peer.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+            address = Address(*peer.getsockname()[:2])
+            door.sockets.send([Datagram(b"low", address, 3), Datagram(b"usual", address)])
+            limits = []
+            for _ in range(2):
+                _, controls, _, _ = peer.recvmsg(99, 99)
+                limits.append(int.from_bytes(controls[0][2], "little"))
+            assert limits[0] == 3
+            assert limits[1] > 3
+
+    run(scenario())
+
+
+def test_a_burst_is_drained_in_portions_and_each_wake_up_ends_once() -> None:
+    async def scenario() -> None:
+        with Door() as door, plain_socket(socket.AF_INET) as peer:
+            for number in range(DRAIN_LIMIT + 10):
+                peer.sendto(b"%d" % number, ("127.0.0.1", door.sockets.port))
+            await door.arrived(DRAIN_LIMIT + 10)
+            assert [data for data, _, _ in door.datagrams] == [
+                b"%d" % number for number in range(DRAIN_LIMIT + 10)
+            ]
+            assert door.portions == [DRAIN_LIMIT, 10]
+
+    run(scenario())
+
+
+def test_a_helper_socket_opens_on_first_use_and_answers_come_back_under_its_id() -> None:
+    async def scenario() -> None:
+        with Door() as door, plain_socket(socket.AF_INET) as peer:
+            helper = SocketId(7)
+            door.sockets.send([Datagram(b"q", Address(*peer.getsockname()), None, helper)])
+            _, source = peer.recvfrom(99)
+            assert source[1] != door.sockets.port
+            peer.sendto(b"a", source)
+            await door.arrived(1)
+            assert door.datagrams[0][2] == helper
+            door.sockets.drop(helper)
+            assert door.sockets.count == 1
+
+    run(scenario())
+
+
+def test_the_main_socket_is_not_dropped() -> None:
+    async def scenario() -> None:
+        with Door() as door:
+            door.sockets.drop(MAIN_SOCKET)
+            assert door.sockets.count == 1
+
+    run(scenario())
+
+
+def test_what_can_not_be_sent_is_counted_and_the_rest_still_goes() -> None:
+    async def scenario() -> None:
+        with Door() as door, plain_socket(socket.AF_INET) as peer:
+            target = Address(*peer.getsockname())
+            door.sockets.send(
+                [
+                    Datagram(b"x" * 70_000, target),
+                    Datagram(b"x", Address("fe80::1%no-such-interface", 9)),
+                    Datagram(b"x", Address("255.255.255.255", 9)),
+                    Datagram(b"ok", target),
+                ]
+            )
+            assert peer.recv(99) == b"ok"
+            assert door.sockets.errors["EMSGSIZE"] == 1
+            assert door.sockets.errors.total() == 3
+
+    run(scenario())
+
+
+def test_without_ipv6_the_socket_is_ipv4_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoIpv6(socket.socket):
+        def __init__(self, family: int = -1, *arguments: int) -> None:
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, "no IPv6 in this kernel")
+            super().__init__(family, *arguments)
+
+    async def scenario() -> None:
+        with plain_socket(socket.AF_INET) as peer:
+            monkeypatch.setattr("natd.net.udp.socket.socket", NoIpv6)
+            with Door() as door:
+                monkeypatch.undo()
+                assert not door.sockets.has_ipv6
+                door.sockets.send(
+                    [
+                        Datagram(b"x", Address("::1", 9)),
+                        Datagram(b"ok", Address(*peer.getsockname()), 5),
+                    ]
+                )
+                data, source = peer.recvfrom(99)
+                assert (data, source) == (b"ok", ("127.0.0.1", door.sockets.port))
+                assert door.sockets.errors == {"EAFNOSUPPORT": 1}
+                peer.sendto(b"back", source)
+                await door.arrived(1)
+                assert door.datagrams[0][1] == Address(*peer.getsockname())
+
+    run(scenario())
+
+
+def test_a_port_that_is_taken_is_an_error_for_the_caller() -> None:
+    async def scenario() -> None:
+        with Door() as door, pytest.raises(OSError, match="in use") as caught:
+            UdpSockets(door.take, door.drained).open(door.sockets.port)
+        assert caught.value.errno == errno.EADDRINUSE
+
+    run(scenario())
+
+
+class Door:
+    """UdpSockets on any port, and what came in."""
+
+    def __init__(self) -> None:
+        self.sockets = UdpSockets(self.take, self.drained)
+        self.datagrams: list[tuple[bytes, Address, SocketId]] = []
+        self.portions: list[int] = []
+        self._wanted: tuple[int, asyncio.Event] | None = None
+
+    def __enter__(self) -> "Door":
+        self.sockets.open(0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sockets.close()
+
+    def take(self, data: bytes, address: Address, socket_id: SocketId) -> None:
+        self.datagrams.append((data, address, socket_id))
+
+    def drained(self) -> None:
+        self.portions.append(len(self.datagrams) - sum(self.portions))
+        if self._wanted is not None and len(self.datagrams) >= self._wanted[0]:
+            self._wanted[1].set()
+
+    async def arrived(self, count: int) -> None:
+        self._wanted = (count, asyncio.Event())
+        async with asyncio.timeout(5):
+            await self._wanted[1].wait()
+
+
+def plain_socket(family: socket.AddressFamily) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.settimeout(5)
+    sock.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+    return sock
+
+
+def run(scenario: Coroutine[object, object, None]) -> None:
+    asyncio.run(scenario)

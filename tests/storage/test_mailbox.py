@@ -1,0 +1,346 @@
+"""Messages on disk: numbers without gaps, open messages, deliveries."""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from natd.core.base.events import MessageArrived
+from natd.core.base.types import NetworkId, PeerId
+from natd.storage.event_log import EventLog
+from natd.storage.mailbox import Delivery, Mailbox, new_message_id
+from natd.storage.mailbox_writes import Conversation
+from natd.storage.store import Store, StoreError
+
+NETWORK = NetworkId(b"n" * 16)
+ALICE = PeerId(b"a" * 32)
+BOB = PeerId(b"b" * 32)
+
+
+def test_accepted_messages_are_numbered_for_each_recipient(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        await box.accept("one", [ALICE])
+        await box.accept("two", [ALICE, BOB])
+        assert box.outbound() == [(ALICE, 1, "one"), (ALICE, 2, "two"), (BOB, 1, "two")]
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_numbers_and_epoch_go_on_after_a_restart(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        await box.accept("one", [ALICE])
+        epoch = box.conversation(ALICE).state().outbound_epoch
+        await box.close()
+        box = Box(tmp_path)
+        await box.accept("two", [ALICE])
+        assert box.outbound() == [(ALICE, 2, "two")]
+        state = box.conversation(ALICE).state()
+        assert state.outbound_epoch == epoch
+        assert state.first_unacknowledged == 1
+        assert [m.body for m in box.mailbox.waiting(NETWORK, ALICE, 0, 9)] == ["one", "two"]
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_refused_message_leaves_no_gap_in_the_numbers(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        await box.accept("one", [ALICE])
+        box.store._writer.execute("PRAGMA query_only = 1")
+        with pytest.raises(StoreError, match="readonly"):
+            await box.accept("lost", [ALICE])
+        box.store._writer.execute("PRAGMA query_only = 0")
+        await box.accept("two", [ALICE])
+        assert box.outbound() == [(ALICE, 1, "one"), (ALICE, 2, "two")]
+        assert box.texts("sent") == ["one", "two"]
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_open_message_goes_to_whoever_is_met_and_before_later_ones(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        await box.accept("open", [], is_open=True)
+        assert box.outbound() == []
+        box.mailbox.begin(NETWORK, ALICE)
+        await box.accept("later", [ALICE])
+        assert box.outbound() == [(ALICE, 1, "open"), (ALICE, 2, "later")]
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_open_message_accepted_in_the_same_breath_as_a_peer_is_met_is_not_lost(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        accepted = box.accept("open", [], is_open=True)
+        box.mailbox.begin(NETWORK, ALICE)
+        await box.store.flush()
+        assert accepted.done()
+        assert box.outbound() == [(ALICE, 1, "open")]
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_open_message_is_addressed_once_to_each_peer_also_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        await box.accept("open", [ALICE], is_open=True)
+        box.outbound()
+        await box.close()
+        box = Box(tmp_path)
+        box.mailbox.begin(NETWORK, ALICE)
+        box.mailbox.begin(NETWORK, BOB)
+        await box.store.flush()
+        assert box.outbound() == [(BOB, 1, "open")]
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_once_all_members_are_listed_a_newcomer_gets_no_earlier_message(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        accepted = box.accept("open", [ALICE], is_open=True)
+        box.mailbox.close_open(NETWORK)
+        await accepted
+        box.mailbox.begin(NETWORK, BOB)
+        await box.store.flush()
+        assert box.outbound() == [(ALICE, 1, "open")]
+        assert box.mailbox.find(NETWORK, BOB) is not None
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_conversation_can_be_opened_only_when_its_epoch_is_on_disk(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        box.mailbox.begin(NETWORK, ALICE)
+        assert box.mailbox.find(NETWORK, ALICE) is None
+        assert box.mailbox.take_begun() == []
+        await box.store.flush()
+        assert [conversation.peer for conversation in box.mailbox.take_begun()] == [ALICE]
+        assert box.mailbox.find(NETWORK, ALICE) is not None
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_arrival_is_released_for_acknowledgement_once_it_is_on_disk(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        for seq in (1, 2, 3):
+            box.arrive(ALICE, seq, epoch=2**64 - 5)
+        assert box.mailbox.take_arrived() == []
+        await box.store.flush()
+        (conversation,) = box.mailbox.take_arrived()
+        assert conversation.state().inbound_epoch == 2**64 - 5
+        assert conversation.state().inbound_seq == 3
+        assert box.texts("message") == ["1", "2", "3"]
+        await box.close()
+        box = Box(tmp_path)
+        assert box.conversation(ALICE).state().inbound_epoch == 2**64 - 5
+        assert box.conversation(ALICE).state().inbound_seq == 3
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_each_message_is_delivered_once_and_named(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        ids = [await box.accept(text, [ALICE]) for text in ("one", "two", "three")]
+        box.give_all()
+        box.mailbox.acknowledge(NETWORK, ALICE, 2, {})
+        box.mailbox.acknowledge(NETWORK, ALICE, 2, {})
+        box.mailbox.acknowledge(NETWORK, ALICE, 99, {})
+        await box.store.flush()
+        assert [e["message"] for e in box.events("delivered")] == ids
+        assert box.mailbox.queued(NETWORK) == 0
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_acknowledgement_that_a_crash_forgot_is_told_after_the_restart(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        ids = [await box.accept(text, [ALICE]) for text in ("one", "two")]
+        await box.close()
+        box = Box(tmp_path)
+        box.mailbox.acknowledge(NETWORK, ALICE, 2, {})
+        await box.store.flush()
+        assert [e["message"] for e in box.events("delivered")] == ids
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_for_a_delivery_is_woken_by_the_last_recipient(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        message = await box.accept("one", [ALICE, BOB])
+        delivery = Delivery([ALICE, BOB])
+        waiting = asyncio.ensure_future(box.mailbox.follow_delivery(message, delivery))
+        await asyncio.sleep(0)
+        box.give_all()
+        for peer, left in ((ALICE, {BOB}), (BOB, set())):
+            box.mailbox.acknowledge(NETWORK, peer, 1, {})
+            await box.store.flush()
+            box.mailbox.tell_delivered()
+            assert delivery.missing == left
+        await asyncio.wait_for(waiting, 1)
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_delivery_of_an_open_message_waits_for_the_peers_that_are_met(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        message = await box.accept("one", [], is_open=True)
+        delivery = Delivery([])
+        waiting = asyncio.ensure_future(box.mailbox.follow_delivery(message, delivery))
+        await asyncio.sleep(0)
+        box.mailbox.begin(NETWORK, ALICE)
+        await box.store.flush()
+        box.give_all()
+        assert delivery.missing == {ALICE}
+        box.mailbox.acknowledge(NETWORK, ALICE, 1, {})
+        await box.store.flush()
+        box.mailbox.tell_delivered()
+        await asyncio.wait_for(waiting, 1)
+        assert delivery.delivered == [ALICE]
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_waited_too_long_is_given_up(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        await box.accept("old", [ALICE])
+        await box.store.execute("UPDATE messages SET stored_at_unix_ms = 0")
+        await box.accept("new", [ALICE])
+        await box.close()
+        box = Box(tmp_path)
+        await box.mailbox.expire()
+        assert box.conversation(ALICE).state().first_unacknowledged == 2
+        assert [m.body for m in box.mailbox.waiting(NETWORK, ALICE, 0, 9)] == ["new"]
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_old_history_goes_except_what_still_waits_for_its_peer(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        await box.accept("delivered", [ALICE])
+        box.give_all()
+        box.mailbox.acknowledge(NETWORK, ALICE, 1, {})
+        await box.accept("waiting", [ALICE])
+        await box.mailbox.prune(2**60)
+        assert box.store.query("SELECT body FROM messages") == [("waiting",)]
+        assert box.store.query("SELECT count(*) FROM outbox") == [(1,)]
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_purge_leaves_nothing_of_the_network(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        await box.accept("one", [ALICE])
+        box.arrive(ALICE, 1)
+        await box.mailbox.purge(NETWORK)
+        for table in ("messages", "outbox", "conversations"):
+            assert box.store.query(f"SELECT count(*) FROM {table}") == [(0,)]
+        await box.accept("again", [ALICE])
+        assert [number for _, number, _ in box.outbound()][-1] == 1
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_peer_is_forgotten_only_where_nothing_was_ever_said(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        box.mailbox.begin(NETWORK, ALICE)
+        assert not box.mailbox.forget(NETWORK, ALICE), "its row is on its way to the disk"
+        await box.store.flush()
+        assert box.mailbox.forget(NETWORK, ALICE)
+        box.mailbox.begin(NETWORK, BOB)
+        await box.store.flush()
+        acceptance = asyncio.ensure_future(box.accept("waits", [BOB]))
+        await asyncio.sleep(0)
+        assert not box.mailbox.forget(NETWORK, BOB), "a word of ours is on its way to the disk"
+        await acceptance
+        assert not box.mailbox.forget(NETWORK, BOB)
+        await box.store.flush()
+        assert box.store.query("SELECT peer FROM conversations") == [(BOB,)]
+        assert [m.body for m in box.mailbox.waiting(NETWORK, BOB, 0, 9)] == ["waits"]
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_message_ids_sort_by_time() -> None:
+    ids = [new_message_id(ms) for ms in (1, 2, 1_700_000_000_000, 2**48 - 1)]
+    assert ids == sorted(ids)
+    assert {len(text) for text in ids} == {26}
+
+
+class Box:
+    """A mailbox with its store and log."""
+
+    def __init__(self, directory: Path) -> None:
+        self.store = Store(directory)
+        self.log = EventLog(self.store)
+        self.mailbox = Mailbox(self.store, self.log)
+        self.store.start(lambda: None)
+
+    def accept(
+        self, text: str, peers: Iterable[PeerId], *, is_open: bool = False
+    ) -> "asyncio.Future[str]":
+        fields = {"network": "demo", "text": text}
+        return self.mailbox.accept(
+            NETWORK, peers, text=text, nick="me", is_open=is_open, kind="text", fields=fields
+        )
+
+    def arrive(self, peer: PeerId, seq: int, epoch: int = 1) -> None:
+        arrived = MessageArrived(NETWORK, peer, "alice", "m", epoch, seq, 0, "text", str(seq))
+        self.mailbox.arrive(arrived, "new", {"network": "demo", "text": str(seq)})
+
+    def conversation(self, peer: PeerId) -> Conversation:
+        conversation = self.mailbox.find(NETWORK, peer)
+        assert conversation is not None
+        return conversation
+
+    def outbound(self) -> list[tuple[PeerId, int, str]]:
+        return [(c.peer, m.seq, m.body) for c, m in self.mailbox.take_outbound()]
+
+    def give_all(self) -> None:
+        for conversation, message in self.mailbox.take_outbound():
+            self.mailbox.given(NETWORK, conversation.peer, message)
+
+    def events(self, type_: str) -> list[dict[str, Any]]:
+        return self.log.read_events(0, 999, frozenset({type_}))
+
+    def texts(self, type_: str) -> list[str]:
+        return [event["text"] for event in self.events(type_)]
+
+    async def close(self) -> None:
+        await self.store.close()
