@@ -18,6 +18,21 @@ transaction or of a rendezvous transaction, a network tag."""
 
 
 @dataclass(frozen=True, slots=True)
+class RouteAdded:
+    """Datagrams with this key are for the owner that tells so, from here on."""
+
+    key: bytes
+    """With its letter."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteDropped:
+    """Datagrams with this key are no longer for the owner that tells so."""
+
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Routed:
     """From here on datagrams with this key are for this peer or registration; or, with no
     owner, for the membership itself."""

@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from random import Random
 
 from natd.core.base.events import ConversationState, OutboundMessage
+from natd.core.base.routes import RouteAdded, RouteDropped
 from natd.core.base.types import Address, DecodeError
 from natd.core.chat.conversation import Conversation, ConversationEvent
 from natd.core.codec import frames
 from natd.core.keys.secrets import PairSecrets
 from natd.core.session.events import Pinged, Received
 from natd.core.session.sessions import (
-    RouteAdded,
-    RouteDropped,
     SessionConfirmed,
     SessionEnded,
     SessionOpened,

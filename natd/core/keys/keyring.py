@@ -10,25 +10,13 @@ Rules:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from natd.core.base.routes import TAG, RouteAdded, RouteDropped
 from natd.core.base.types import DecodeError
 from natd.core.keys.card import Card, Identity
 from natd.core.keys.secrets import PairSecrets, Prekey, derive_pair_secrets
 
 LIVE_PREKEYS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class TagAdded:
-    """Checks and first flights that carry this tag are from this peer."""
-
-    tag: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class TagDropped:
-    tag: bytes
 
 
 class Keyring:
@@ -44,7 +32,7 @@ class Keyring:
         self._by_prekeys: dict[tuple[bytes, bytes], PairSecrets] = {}  # newest last
         self._kept: PairSecrets | None = None  # of the session in use; None: without one
         self._tags: dict[bytes, PairSecrets] = {}
-        self._changes: list[TagAdded | TagDropped] = []
+        self._changes: list[RouteAdded | RouteDropped] = []
 
     # --- inputs
 
@@ -80,8 +68,8 @@ class Keyring:
 
     # --- outputs
 
-    def changes(self) -> list[TagAdded | TagDropped]:
-        """Drain what has changed of the tags by which the peer is found."""
+    def changes(self) -> list[RouteAdded | RouteDropped]:
+        """Drain: the tags of checks and first flights by which the peer is found."""
         changes, self._changes = self._changes, []
         return changes
 
@@ -117,6 +105,6 @@ class Keyring:
     def _retag(self) -> None:
         held = [*([] if self._kept is None else [self._kept]), *self._by_prekeys.values()]
         tags = {secrets.receive_tag: secrets for secrets in held}
-        self._changes += [TagDropped(tag) for tag in self._tags if tag not in tags]
-        self._changes += [TagAdded(tag) for tag in tags if tag not in self._tags]
+        self._changes += [RouteDropped(TAG + tag) for tag in self._tags if tag not in tags]
+        self._changes += [RouteAdded(TAG + tag) for tag in tags if tag not in self._tags]
         self._tags = tags

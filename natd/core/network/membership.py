@@ -13,7 +13,7 @@ from dataclasses import replace
 from random import Random
 
 from natd.core.base import events
-from natd.core.base.routes import GREETING, Routed, Unrouted
+from natd.core.base.routes import GREETING, RouteAdded, Routed, RouteDropped, Unrouted
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.timers import earliest
 from natd.core.base.types import Address, Datagram, NetworkId, PeerId, SocketId
@@ -23,7 +23,6 @@ from natd.core.chat.conversation import IntroduceArrived, SeekArrived
 from natd.core.checks.budget import TargetBudget
 from natd.core.codec.frames import CardFrame, Frame
 from natd.core.keys.card import Card, Identity
-from natd.core.keys.keyring import TagAdded, TagDropped
 from natd.core.keys.secrets import network_id
 from natd.core.nat.model import NatModel
 from natd.core.network.announcement import Announcement
@@ -31,7 +30,7 @@ from natd.core.network.discovery import Greeter
 from natd.core.network.own_card import Profile
 from natd.core.network.peer_introduction import Mutual, as_news
 from natd.core.network.roster import NetworkSettings, Roster
-from natd.core.network.routing import SocketFor, routing_of
+from natd.core.network.routing import SocketFor
 from natd.core.peer.events import NewerCard, PeerEvent
 from natd.core.peer.peer import Peer
 from natd.core.peer.presence import PeerView
@@ -48,7 +47,6 @@ from natd.core.registration.servers import (
     SomebodyAbsent,
     SomebodyIntroduced,
 )
-from natd.core.session.sessions import RouteAdded, RouteDropped
 
 MembershipEvent = events.Event | Routed | Unrouted | SocketFor
 
@@ -392,8 +390,10 @@ class Membership:
 
     def _take_peer_event(self, peer: Peer, event: PeerEvent, now: float) -> None:
         match event:
-            case TagAdded() | TagDropped() | RouteAdded() | RouteDropped():
-                self._events.append(routing_of(peer, event))
+            case RouteAdded(key):
+                self._events.append(Routed(key, peer))
+            case RouteDropped(key):
+                self._events.append(Unrouted(key))
             case NewerCard(sealed):
                 card = self._roster.open(sealed)
                 if card is not None and card.peer == peer.card.peer:

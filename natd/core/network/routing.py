@@ -15,10 +15,7 @@ Rules:
 
 from dataclasses import dataclass
 
-from natd.core.base.routes import CONNECTION_ID, TAG, Routed, Unrouted
-from natd.core.keys.keyring import TagAdded, TagDropped
 from natd.core.peer.peer import Peer
-from natd.core.session.sessions import RouteAdded, RouteDropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +24,3 @@ class SocketFor:
 
     peer: Peer
     is_alike: bool = False
-
-
-PeerKey = TagAdded | TagDropped | RouteAdded | RouteDropped
-"""What a peer says of the keys by which its datagrams are found."""
-
-
-def routing_of(peer: Peer, said: PeerKey) -> Routed | Unrouted:
-    match said:
-        case TagAdded(tag):
-            return Routed(TAG + tag, peer)
-        case TagDropped(tag):
-            return Unrouted(TAG + tag)
-        case RouteAdded(connection_id):
-            return Routed(CONNECTION_ID + connection_id, peer)
-        case RouteDropped(connection_id):
-            return Unrouted(CONNECTION_ID + connection_id)

@@ -1,6 +1,6 @@
 """What one peer tells the membership that it belongs to.
 
-    keys        TagAdded, RouteAdded, …     by which its datagrams are found
+    routes      RouteAdded, RouteDropped    by which its datagrams are found
     wishes      SampleWanted, …             for whoever can grant them: servers, the node
     the peer's  NewerCard, IntroduceArrived, SeekArrived, PeerSawUs
     news        events.Event                for the world, passed on as they are
@@ -13,6 +13,7 @@ Rules:
 from dataclasses import dataclass
 
 from natd.core.base import events
+from natd.core.base.routes import RouteAdded, RouteDropped
 from natd.core.base.types import NetworkId
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.chat.conversation import (
@@ -23,9 +24,7 @@ from natd.core.chat.conversation import (
     Wanted,
 )
 from natd.core.keys.card import Card
-from natd.core.keys.keyring import TagAdded, TagDropped
 from natd.core.peer.reach_events import PeerSawUs
-from natd.core.session.sessions import RouteAdded, RouteDropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,6 @@ class NewerCard:
 
 PeerEvent = (
     events.Event
-    | TagAdded
-    | TagDropped
     | NewerCard
     | RouteAdded
     | RouteDropped

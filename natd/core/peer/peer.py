@@ -16,6 +16,7 @@ from collections import Counter, deque
 from random import Random
 
 from natd.core.base import events
+from natd.core.base.routes import RouteAdded, RouteDropped
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.timers import Allowance, earliest
 from natd.core.base.types import Address, Datagram, NetworkId, SocketId
@@ -53,7 +54,7 @@ from natd.core.peer.reach_events import (
 )
 from natd.core.punch.events import AttemptFailed
 from natd.core.punch.reported_addresses import Source
-from natd.core.session.sessions import RouteAdded, RouteDropped, SessionConfirmed, SessionEnded
+from natd.core.session.sessions import SessionConfirmed, SessionEnded
 
 CARDS_RATE, CARDS_BURST = 1.0, 16.0
 """Cards over the session: a change of network makes a few, a prekey one an hour, and each costs

@@ -7,6 +7,8 @@ Rules:
 
 from dataclasses import dataclass
 
+from natd.core.base.routes import RouteAdded, RouteDropped
+
 
 @dataclass(frozen=True, slots=True)
 class Established:
@@ -24,20 +26,6 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionIdIssued:
-    """Datagrams with this destination connection id are ours, too."""
-
-    connection_id: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionIdRetired:
-    """Datagrams with this destination connection id are no longer ours."""
-
-    connection_id: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Pinged:
     """The peer has answered `ping(token)`."""
 
@@ -51,4 +39,4 @@ class Closed:
     reason: str
 
 
-SessionEvent = Established | Received | ConnectionIdIssued | ConnectionIdRetired | Pinged | Closed
+SessionEvent = Established | Received | RouteAdded | RouteDropped | Pinged | Closed

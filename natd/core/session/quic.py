@@ -30,6 +30,7 @@ from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection, QuicConnectionError
 from qh3.quic.packet import QuicTransportParameters, push_quic_transport_parameters
 
+from natd.core.base.routes import CONNECTION_ID, RouteAdded, RouteDropped
 from natd.core.keys.secrets import PairSecrets, initial_connection_id
 
 APPLICATION_PROTOCOL = "natd/1"
@@ -97,21 +98,11 @@ class StreamData(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class IdIssued:
-    connection_id: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class IdRetired:
-    connection_id: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class PingAnswered:
     number: int
 
 
-QuicEvent = HandshakeCompleted | StreamData | IdIssued | IdRetired | PingAnswered
+QuicEvent = HandshakeCompleted | StreamData | RouteAdded | RouteDropped | PingAnswered
 
 
 def dial(secrets: PairSecrets, salt: bytes, now: float) -> "Connection":
@@ -196,9 +187,9 @@ class Connection:
                 case events.HandshakeCompleted(early_data_accepted=early_data):
                     yield HandshakeCompleted(early_data)
                 case events.ConnectionIdIssued(connection_id=connection_id):
-                    yield IdIssued(connection_id)
+                    yield RouteAdded(CONNECTION_ID + connection_id)
                 case events.ConnectionIdRetired(connection_id=connection_id):
-                    yield IdRetired(connection_id)
+                    yield RouteDropped(CONNECTION_ID + connection_id)
                 case events.PingAcknowledged(uid=number):
                     yield PingAnswered(number)
 

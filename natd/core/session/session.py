@@ -18,13 +18,12 @@ Rules that a change must not break:
 from collections import Counter, deque
 from typing import Final
 
+from natd.core.base.routes import CONNECTION_ID, RouteAdded, RouteDropped
 from natd.core.base.timers import earliest
 from natd.core.keys.secrets import PairSecrets
 from natd.core.session import quic
 from natd.core.session.events import (
     Closed,
-    ConnectionIdIssued,
-    ConnectionIdRetired,
     Established,
     Pinged,
     Received,
@@ -78,8 +77,8 @@ class Session:
         self.begun_at: Final = now
         self.established = False
         self.closed = False
-        self.connection_ids = connection_ids
-        """Destination connection ids by which incoming datagrams are ours."""
+        self.routes = {CONNECTION_ID + connection_id for connection_id in connection_ids}
+        """Routing keys of the datagrams that are ours."""
         self.dropped: Counter[str] = Counter()
         self._connection = connection
         self._now = now
@@ -296,12 +295,12 @@ class Session:
                         self._events.append(Received(data))
                 case quic.HandshakeCompleted(early_data):
                     self._establish(early_data)
-                case quic.IdIssued(connection_id):
-                    self.connection_ids.add(connection_id)
-                    self._events.append(ConnectionIdIssued(connection_id))
-                case quic.IdRetired(connection_id):
-                    self.connection_ids.discard(connection_id)
-                    self._events.append(ConnectionIdRetired(connection_id))
+                case RouteAdded(key):
+                    self.routes.add(key)
+                    self._events.append(event)
+                case RouteDropped(key):
+                    self.routes.discard(key)
+                    self._events.append(event)
                 case quic.PingAnswered(number):
                     self._take_ping_answer(number)
 

@@ -19,12 +19,11 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from random import Random
 
+from natd.core.base.routes import CONNECTION_ID, RouteAdded, RouteDropped
 from natd.core.base.timers import earliest
 from natd.core.keys.secrets import SALT_BYTES, PairSecrets, verify_initial_connection_id
 from natd.core.session.events import (
     Closed,
-    ConnectionIdIssued,
-    ConnectionIdRetired,
     Established,
     Pinged,
     Received,
@@ -62,16 +61,6 @@ class SessionEnded:
     """No session is in use any more."""
 
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class RouteAdded:
-    connection_id: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class RouteDropped:
-    connection_id: bytes
 
 
 SessionsEvent = (
@@ -134,7 +123,7 @@ class Sessions:
         None for every other datagram.
         """
         for session in (self._in_use, self._replacement):
-            if session is not None and connection_id in session.connection_ids:
+            if session is not None and CONNECTION_ID + connection_id in session.routes:
                 genuine = session.receive_datagram(data, now)
                 self._settle()
                 return genuine
@@ -279,8 +268,7 @@ class Sessions:
             self._in_use = session
             self._events.append(SessionOpened())
         self._secrets[id(session)] = secrets
-        for connection_id in session.connection_ids:
-            self._events.append(RouteAdded(connection_id))
+        self._events += [RouteAdded(key) for key in session.routes]
 
     def _settle(self) -> None:
         """Turn the sessions' events into ours, and replace where a handshake is complete."""
@@ -294,10 +282,6 @@ class Sessions:
     def _take_events(self, session: Session) -> None:
         while (event := session.next_event()) is not None:
             match event:
-                case ConnectionIdIssued(connection_id):
-                    self._events.append(RouteAdded(connection_id))
-                case ConnectionIdRetired(connection_id):
-                    self._events.append(RouteDropped(connection_id))
                 case Received(data) if session is self._replacement:
                     if len(self._held) + len(data) > HELD_BYTES:
                         self._discard(session)
@@ -317,7 +301,7 @@ class Sessions:
                     if in_use:
                         self._events.append(SessionEnded(reason))
                     return
-                case Received() | Pinged():
+                case Received() | RouteAdded() | RouteDropped() | Pinged():
                     self._events.append(event)
 
     def _promote(self) -> None:
@@ -332,8 +316,7 @@ class Sessions:
             self._held.clear()
 
     def _discard(self, session: Session) -> None:
-        for connection_id in session.connection_ids:
-            self._events.append(RouteDropped(connection_id))
+        self._events += [RouteDropped(key) for key in session.routes]
         del self._secrets[id(session)]
         if session is self._in_use:
             self._in_use = None

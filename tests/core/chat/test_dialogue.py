@@ -5,6 +5,7 @@ from random import Random
 import pytest
 
 from natd.core.base.events import ConversationState
+from natd.core.base.routes import RouteAdded, RouteDropped
 from natd.core.base.types import Address
 from natd.core.chat.conversation import (
     Acknowledged,
@@ -18,7 +19,7 @@ from natd.core.chat.dialogue import Dialogue
 from natd.core.codec import frames
 from natd.core.keys.secrets import CHECK_TAG_BYTES
 from natd.core.session.quic_header import destination_connection_id
-from natd.core.session.sessions import RouteAdded, RouteDropped, SessionConfirmed, SessionEnded
+from natd.core.session.sessions import SessionConfirmed, SessionEnded
 from tests.core.world.lossy_link import LossyLink, Weather, pair_of_secrets
 from tests.core.world.talker import message_to_send
 

@@ -2,8 +2,9 @@
 
 from random import Random
 
+from natd.core.base.routes import TAG, RouteAdded, RouteDropped
 from natd.core.keys.card import Card, Identity
-from natd.core.keys.keyring import Keyring, TagAdded, TagDropped
+from natd.core.keys.keyring import Keyring
 from natd.core.keys.secrets import Prekey, network_key
 
 KEY = network_key("demo", b"")
@@ -65,9 +66,12 @@ def test_the_secrets_of_the_session_in_use_outlive_every_prekey_and_go_with_it()
 def test_tags_are_told_once_when_they_come_and_once_when_they_go():
     keyring = _keyring("alice", _card("bob", Prekey.generate()), Prekey.generate())
     tag = keyring.newest.receive_tag
-    assert keyring.changes() == [TagAdded(tag)]
+    assert keyring.changes() == [RouteAdded(TAG + tag)]
     keyring.renew([Prekey.generate()])
-    assert keyring.changes() == [TagDropped(tag), TagAdded(keyring.newest.receive_tag)]
+    assert keyring.changes() == [
+        RouteDropped(TAG + tag),
+        RouteAdded(TAG + keyring.newest.receive_tag),
+    ]
     assert keyring.changes() == []
 
 
@@ -76,7 +80,7 @@ def test_nothing_is_held_of_a_peer_that_is_not_wanted():
     keyring.keep(keyring.newest.psk)
     keyring.changes()
     keyring.clear()
-    assert [type(change) for change in keyring.changes()] == [TagDropped]
+    assert [type(change) for change in keyring.changes()] == [RouteDropped]
     assert keyring.newest is None
     assert keyring.for_checks == ()
 
@@ -108,8 +112,8 @@ def _tags_after(keyring):
     """How many tags are live after all the changes so far."""
     live = set()
     for change in keyring.changes():
-        if isinstance(change, TagAdded):
-            live.add(change.tag)
+        if isinstance(change, RouteAdded):
+            live.add(change.key)
         else:
-            live.remove(change.tag)
+            live.remove(change.key)
     return len(live)

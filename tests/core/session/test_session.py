@@ -2,7 +2,8 @@ from random import Random
 
 import pytest
 
-from natd.core.session.events import Closed, ConnectionIdIssued, Pinged
+from natd.core.base.routes import CONNECTION_ID, RouteAdded
+from natd.core.session.events import Closed, Pinged
 from natd.core.session.quic_header import destination_connection_id
 from natd.core.session.session import SEND_BUFFER_BYTES, Session
 from tests.core.world.lossy_link import (
@@ -113,10 +114,10 @@ def test_datagrams_find_their_session_by_connection_id() -> None:
     for sender, data in link.carried:
         receiver = acceptor if sender is dialler else dialler
         assert receiver.session is not None
-        assert destination_connection_id(data) in receiver.session.connection_ids
-    issued = {e.connection_id for e in dialler.events if isinstance(e, ConnectionIdIssued)}
+        assert CONNECTION_ID + (destination_connection_id(data) or b"") in receiver.session.routes
+    issued = {e.key for e in dialler.events if isinstance(e, RouteAdded)}
     assert dialler.session is not None
-    assert issued < dialler.session.connection_ids
+    assert issued < dialler.session.routes
 
 
 # --- nobody else
@@ -192,7 +193,7 @@ def test_a_forged_retry_or_version_negotiation_changes_nothing() -> None:
     dialler, acceptor = parties()
     session = dialler.dial(START, b"hello")
     flight = session.datagrams_to_send()
-    (own_id,) = session.connection_ids
+    (own_id,) = (route.removeprefix(CONNECTION_ID) for route in session.routes)
     first_id = destination_connection_id(flight[0])
     assert first_id is not None
     ids = bytes([len(own_id)]) + own_id + bytes([len(first_id)]) + first_id

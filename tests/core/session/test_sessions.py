@@ -2,14 +2,13 @@
 
 import pytest
 
+from natd.core.base.routes import RouteAdded, RouteDropped
 from natd.core.keys.secrets import CHECK_TAG_BYTES
 from natd.core.session.events import Pinged, Received
 from natd.core.session.quic_header import destination_connection_id
 from natd.core.session.sessions import (
     REMEMBERED_FIRST_IDS,
     STALE_DIAL_S,
-    RouteAdded,
-    RouteDropped,
     SessionConfirmed,
     SessionEnded,
     SessionOpened,
@@ -324,9 +323,9 @@ class Side:
         while (event := self.sessions.next_event()) is not None:
             self.events.append(event)
             if isinstance(event, RouteAdded):
-                self.routes.add(event.connection_id)
+                self.routes.add(event.key)
             elif isinstance(event, RouteDropped):
-                self.routes.discard(event.connection_id)
+                self.routes.discard(event.key)
 
     @property
     def said(self):

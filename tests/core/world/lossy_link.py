@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
+from natd.core.base.routes import CONNECTION_ID
 from natd.core.base.timers import earliest
 from natd.core.keys.card import Identity
 from natd.core.keys.secrets import (
@@ -126,7 +127,7 @@ class Party:
             self.session.send(self.to_answer, now)
             self._collect()
             return True
-        if self.session is None or cid not in self.session.connection_ids:
+        if self.session is None or cid is None or not self._is_ours(cid):
             return False
         genuine = self.session.receive_datagram(data, now)
         self._collect()
@@ -152,7 +153,11 @@ class Party:
         return any(isinstance(event, Established) for event in self.events)
 
     def _is_another(self, cid: bytes) -> bool:
-        return self.session is None or cid not in self._accepted | self.session.connection_ids
+        is_known = cid in self._accepted or self._is_ours(cid)
+        return self.session is None or not is_known
+
+    def _is_ours(self, cid: bytes) -> bool:
+        return self.session is not None and CONNECTION_ID + cid in self.session.routes
 
     def _collect(self) -> None:
         assert self.session is not None
