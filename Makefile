@@ -1,6 +1,7 @@
 # make demo    two peers behind two NATs of the kernel, on this machine, in 20 seconds
 # make test    every test; what needs root or namespaces is skipped, with its reason, without
 # make lint    ruff and mypy
+# make recording   the picture of the README, from a chat behind two NATs of the kernel
 # make bench   the figures of the README; the matrix of NATs with fewer runs than there, in 15
 #              minutes: MATRIX_ARGS="--seeds 1000 --runs 100" has them all and takes two hours
 #
@@ -19,7 +20,7 @@ TEST_NEEDS = $(RUN_NEEDS) conntrack:conntrack systemd-nspawn:systemd-container t
 
 BENCHES = first_message local server session startup
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench recording clean
 
 demo: $(VENV)/natd.installed
 	@.ci/system-packages $(RUN_NEEDS)
@@ -46,6 +47,10 @@ bench: $(VENV)/dev.installed
 	echo "== population"; \
 	$(BIN)/python -m tests.bench.population build/figures.json || status=1; \
 	exit $$status
+
+recording: $(VENV)/dev.installed
+	@.ci/system-packages $(RUN_NEEDS)
+	@$(BIN)/python -m tests.recording .github/chat.svg
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
