@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from natd.core.network.announcement import SETTLES_S
+from natd.core.network.own_card import SETTLES_S
 from tests.processes import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -25,9 +25,8 @@ from natd.core.codec.frames import CardFrame, Frame
 from natd.core.keys.card import Card, Identity
 from natd.core.keys.secrets import network_id
 from natd.core.nat.model import NatModel
-from natd.core.network.announcement import Announcement
 from natd.core.network.discovery import Greeter
-from natd.core.network.own_card import Profile
+from natd.core.network.own_card import Announcement, Profile
 from natd.core.network.peer_introduction import Mutual, as_news
 from natd.core.network.roster import NetworkSettings, Roster
 from natd.core.network.routing import SocketFor

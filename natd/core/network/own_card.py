@@ -10,7 +10,7 @@ Rules:
 from random import Random
 
 from natd.core.base.timers import earliest
-from natd.core.base.types import SURE, Address, Candidate, CandidateKind, NatReport
+from natd.core.base.types import SURE, Address, Candidate, CandidateKind, NatReport, PeerId
 from natd.core.checks.candidates import local_candidates
 from natd.core.keys.card import Card, Identity, seal_card
 from natd.core.keys.secrets import Prekey
@@ -24,6 +24,9 @@ PREKEY_BYTES = 32
 LOAD_RATIO, LOAD_NEWS_PER_S = 2.0, 16.0
 """In the time of an introduction others take one or two ports at less than that, which every guess
 is wide enough for; and what is measured wavers, for our own flows are part of it."""
+
+SETTLES_S = 2.0
+"""What servers see of us changes in rows; then one card tells all of it."""
 
 
 class Profile:
@@ -141,6 +144,51 @@ class Profile:
             nat=self._nat,
         )
         return seal_card(card, self._identity, self._network_key)
+
+
+class Announcement:
+    """When our newest card is told, and who has not heard of it yet.
+
+    Changes come in rows, so one waits until it has settled, unless an attempt under way could use
+    it.  A peer without a session when a card was told is told it with the next.
+    """
+
+    def __init__(self) -> None:
+        self.due_at: float | None = None
+        """None: everyone has our newest card."""
+        self._is_aside = False  # whether it tells nothing that an attempt would use
+        self._untold: set[PeerId] = set()
+
+    def hurry(self, now: float) -> None:
+        """Our card has changed, and is told at once."""
+        self.due_at = now
+
+    def changed(self, now: float, *, hurries: bool) -> None:
+        """What servers tell of us has changed; `hurries` where an attempt would use it."""
+        self.due_at = now if hurries else earliest(self.due_at, now + SETTLES_S)
+        self._is_aside = not hurries
+
+    def take_due(self, now: float) -> bool:
+        """Whether it is to be told now.  Drains."""
+        if self.due_at is None or self.due_at > now:
+            return False
+        self.due_at = None
+        return True
+
+    def take_help(self) -> bool:
+        """It is told now: whether it helps an attempt that runs.  Drains."""
+        helps, self._is_aside, self.due_at = not self._is_aside, False, None
+        return helps
+
+    def missed(self, peer: PeerId) -> None:
+        """This one has no session."""
+        self._untold.add(peer)
+
+    def take_missed(self, peer: PeerId) -> bool:
+        """Whether this one has still to be told.  Drains."""
+        is_missed = peer in self._untold
+        self._untold.discard(peer)
+        return is_missed
 
 
 def _what_counts(report: NatReport) -> tuple[object, ...]:

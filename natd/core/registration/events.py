@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from natd.core.base.types import Address, PeerId, SocketId
-from natd.core.nat.flow_watch import MappingEnded, MappingLived
+from natd.core.codec import rendezvous_codec
+from natd.core.nat.lifetime import MappingEnded, MappingLived
 from natd.core.registration.filter_probes import Probed
 
 
@@ -57,3 +58,25 @@ class Lost:
 
 
 News = Leased | Introduced | Sampled | Probed | Listed | Absent | Lost | MappingLived | MappingEnded
+
+
+# --- why a server is lost, in words for people: what happened and what to look at ---
+
+
+def silence_reason(server: Address, *, has_answered: bool) -> str:
+    """Nothing comes; `has_answered`: something did, before."""
+    return f"{server} has stopped answering" if has_answered else f"no answer from {server}"
+
+
+def refusal_reason(server: Address, text: str) -> str:
+    """It said no; `text` is its own, and may hold anything."""
+    return f"{server} refused us: {''.join(char for char in text if char.isprintable())}"
+
+
+def version_reason(server: Address, theirs: int | None) -> str:
+    """`theirs` is None where it did not say."""
+    version = "another version" if theirs is None else f"version {theirs}"
+    return (
+        f"{server} speaks {version} of the rendezvous protocol, we speak version "
+        f"{rendezvous_codec.VERSION}: update the older side"
+    )

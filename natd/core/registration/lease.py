@@ -1,13 +1,36 @@
-"""A lease: for how long the server keeps us on its list, and when to ask it to.
+"""The way to a lease, and how to keep it.
 
-begin ─► wait ─► refresh ─► answered: wait again
-                    └─► refresh again on a ladder ─► silent: the server is lost
+A lease says for how long the server keeps us on its list.  To get one:
+
+    begin --ladder--> give up --> retry later, one at a time, with growing waits --> end
+                 \\-- a challenge begins the ladder again --/
+
+To keep it:
+
+    begin ─► wait ─► refresh ─► answered: wait again
+                        └─► refresh again on a ladder ─► silent: the server is lost
 """
 
 from enum import Enum, auto
 from random import Random
 
-from natd.core.base.timers import Ladder, earliest, jittered
+from natd.core.base.timers import Ladder, backed_off, earliest, jittered
+
+REGISTER_LADDER_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 2.7)
+"""Waits between transmissions: dense at first, because one loss must not be felt; nine seconds
+together, for after ten a user wants to know that nobody answers."""
+
+RETRY_LIMIT_S = 15.0
+"""Who has lost its server finds nobody new, so its return should be noticed soon; a padded
+REGISTER this often is 70 bytes a second."""
+
+RETRY_JITTER = 0.3
+
+CHALLENGES_IN_A_ROW = 3
+"""Answered at once; a server that challenges more often is answered on the ladder."""
+
+MOMENT_S = 0.003
+"""Datagrams that left together come back within a few packets' time of each other."""
 
 REFRESH_LADDER_S = (1.0, 2.0, 4.0)
 """Waits for the answer to a refresh, and how many may go unanswered."""
@@ -18,6 +41,85 @@ REFRESH_JITTER = 0.25
 
 REFRESHES_PER_SAMPLE = 3
 """A fresh mapping a minute shows drift and poisoning, and costs one small packet."""
+
+
+class Due(Enum):
+    REGISTER = auto()
+    GIVE_UP = auto()
+    """The ladder has ended without an answer."""
+
+
+class Attempts:
+    """When to send a REGISTER: on a dense ladder at first, then ever more rarely."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._ladder = Ladder(REGISTER_LADDER_S)
+        self._paused_until: float | None = None
+        """None: the ladder runs, or nothing is wanted."""
+        self._first_wait_s: float | None = None
+        """Of the retries; None while we have not given up."""
+        self._retries = 0
+        self._challenges = 0
+
+    @property
+    def due_at(self) -> float | None:
+        return earliest(self._paused_until, self._ladder.due_at)
+
+    def begin(self, now: float) -> None:
+        """A REGISTER has been sent: ask again on the ladder."""
+        self._challenges = 0
+        self._start_ladder(now)
+
+    def begin_in(self, wait_s: float, now: float) -> None:
+        self._challenges = 0
+        self._ladder.stop()
+        self._first_wait_s = None
+        self._paused_until = now + wait_s
+
+    def challenged(self, now: float) -> None:
+        """Answer a challenge in a moment: the samples that were asked for with it are just
+        arriving, and the card that the answer brings can tell what they say of our NAT."""
+        self._challenges += 1
+        if self._challenges <= CHALLENGES_IN_A_ROW:
+            self._ladder.stop()
+            self._first_wait_s = None
+            self._paused_until = now + MOMENT_S
+
+    def retry_later(self, first_wait_s: float, now: float) -> None:
+        """Give up for now; waits begin at `first_wait_s` and double."""
+        self._ladder.stop()
+        self._first_wait_s = first_wait_s
+        wait_s = backed_off(self._retries, first_wait_s, RETRY_LIMIT_S)
+        self._retries += 1
+        self._paused_until = now + min(RETRY_LIMIT_S, jittered(wait_s, RETRY_JITTER, self._random))
+
+    def forget_failures(self) -> None:
+        """What comes next is no repetition of what has failed."""
+        self._retries = self._challenges = 0
+
+    def end(self) -> None:
+        """Registered, or stopped: nothing is due."""
+        self.forget_failures()
+        self._ladder.stop()
+        self._first_wait_s = self._paused_until = None
+
+    def take_due(self, now: float) -> Due | None:
+        """What is to be done at `now`, and the next wait."""
+        if self._paused_until is not None and self._paused_until <= now:
+            self._paused_until = None
+            if self._first_wait_s is None:
+                self._ladder.start(now)
+            else:
+                self.retry_later(self._first_wait_s, now)
+            return Due.REGISTER
+        if self._ladder.is_due(now):
+            return Due.REGISTER if self._ladder.climb(now) else Due.GIVE_UP
+        return None
+
+    def _start_ladder(self, now: float) -> None:
+        self._first_wait_s = self._paused_until = None
+        self._ladder.start(now)
 
 
 class Renewal(Enum):

@@ -33,12 +33,21 @@ from natd.core.base.types import (
 from natd.core.codec import rendezvous, rendezvous_codec
 from natd.core.codec.rendezvous import ChallengeReason, ErrorCode
 from natd.core.keys.card import Identity
-from natd.core.nat.flow_watch import FlowWatch
-from natd.core.registration import reasons
-from natd.core.registration.attempts import Attempts, Due
-from natd.core.registration.events import Absent, Introduced, Leased, Listed, Lost, News, Sampled
+from natd.core.nat.lifetime import FlowWatch
+from natd.core.registration.events import (
+    Absent,
+    Introduced,
+    Leased,
+    Listed,
+    Lost,
+    News,
+    Sampled,
+    refusal_reason,
+    silence_reason,
+    version_reason,
+)
 from natd.core.registration.filter_probes import Probe, Probes
-from natd.core.registration.lease import Renewal, Tenure
+from natd.core.registration.lease import Attempts, Due, Renewal, Tenure
 from natd.core.registration.member_sync import Listing, Wanted
 from natd.core.registration.sampling import Sampling
 from natd.core.registration.transactions import Question, Questions
@@ -171,7 +180,7 @@ class Registration:
             message = rendezvous_codec.decode(data)
         except rendezvous_codec.ForeignVersionError as foreign:
             if self._questions.close(foreign.transaction):
-                reason = reasons.foreign_version(self.server, foreign.version)
+                reason = version_reason(self.server, foreign.version)
                 self._lose(reason, REFUSED_FIRST_S, now)
             else:
                 self.dropped["foreign version"] += 1
@@ -259,9 +268,9 @@ class Registration:
                 self._wanted.remove(question.peer)
                 self._events.append(Absent(question.peer))
             case rendezvous.Error(_, ErrorCode.VERSION, _):
-                self._lose(reasons.foreign_version(self.server, None), REFUSED_FIRST_S, now)
+                self._lose(version_reason(self.server, None), REFUSED_FIRST_S, now)
             case rendezvous.Error(_, _, text):
-                self._lose(reasons.refusal(self.server, text), REFUSED_FIRST_S, now)
+                self._lose(refusal_reason(self.server, text), REFUSED_FIRST_S, now)
 
     def _receive_challenge(
         self, challenge: rendezvous.Challenge, question: Question, now: float
@@ -392,7 +401,7 @@ class Registration:
     # --- losing the server ---
 
     def _lose_silent(self, now: float) -> None:
-        reason = reasons.silence(self.server, has_answered=self.last_answer_at is not None)
+        reason = silence_reason(self.server, has_answered=self.last_answer_at is not None)
         self._lose(reason, RETRY_FIRST_S, now, is_silence=True)
 
     def _lose(

@@ -24,7 +24,7 @@ from natd.core.base.types import MAIN_SOCKET, Address, Datagram, NetworkId, Peer
 from natd.core.codec.rendezvous import PREFIX_BYTES
 from natd.core.keys.card import Identity
 from natd.core.nat.allocation_survey import Survey, survey_places
-from natd.core.nat.flow_watch import MappingEnded, MappingLived
+from natd.core.nat.lifetime import MappingEnded, MappingLived
 from natd.core.nat.model import NatModel
 from natd.core.registration.events import Absent, Introduced, Leased, Listed, Lost, Sampled
 from natd.core.registration.filter_probes import Probed

@@ -5,8 +5,8 @@ from random import Random
 import pytest
 
 from natd.core.base.types import Allocation
-from natd.core.nat.drift import Drift
 from natd.core.nat.port_allocation import HIGHEST_PORT, LOWEST_PORT, PortRule
+from natd.core.nat.port_watch import Drift
 
 START = 1000.0
 BY_TWO = PortRule(Allocation.SEQUENTIAL, 2)

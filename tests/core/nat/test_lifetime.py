@@ -2,7 +2,10 @@
 
 import pytest
 
-from natd.core.nat.lifetime import Lifetime, Lifetimes
+from natd.core.base.types import Address
+from natd.core.nat.lifetime import FlowWatch, Lifetime, Lifetimes, MappingEnded, MappingLived
+
+HERE, THERE = Address("198.51.100.9", 5000), Address("198.51.100.9", 6000)
 
 
 def test_nothing_is_known_before_a_mapping_was_watched():
@@ -58,3 +61,32 @@ def test_what_is_survived_undoes_what_was_believed():
     assert lifetimes.learnt.age_s == pytest.approx(60.0)
     lifetimes.mapping_lived(age_s=100.0, idle_s=20.0)
     assert lifetimes.learnt.age_s is None
+
+
+# --- what is told of the mapping behind a flow ---
+
+
+def test_the_first_answer_begins_the_watch():
+    assert FlowWatch().heard(HERE, 1000.0) is None
+
+
+def test_a_flow_that_is_seen_where_it_was_has_lived():
+    flow = FlowWatch()
+    flow.heard(HERE, 1000.0)
+    assert flow.heard(HERE, 1020.0) == MappingLived(age_s=20.0, idle_s=20.0)
+    assert flow.heard(HERE, 1045.0) == MappingLived(age_s=45.0, idle_s=25.0)
+
+
+def test_a_flow_that_is_seen_elsewhere_has_ended_and_begun_anew():
+    flow = FlowWatch()
+    flow.heard(HERE, 1000.0)
+    flow.heard(HERE, 1040.0)
+    assert flow.heard(THERE, 1060.0) == MappingEnded(age_s=60.0, idle_s=20.0)
+    assert flow.heard(THERE, 1080.0) == MappingLived(age_s=20.0, idle_s=20.0)
+
+
+def test_what_was_not_watched_tells_nothing():
+    flow = FlowWatch()
+    flow.heard(HERE, 1000.0)
+    flow.forget()
+    assert flow.heard(THERE, 1600.0) is None

@@ -13,10 +13,9 @@ from natd.core.codec.rendezvous import Bye, Register, Sample
 from natd.core.keys.card import Card, Identity, seal_card
 from natd.core.keys.secrets import Prekey, network_id, network_key
 from natd.core.nat.model import NatModel
-from natd.core.network.announcement import SETTLES_S
 from natd.core.network.greeting import MAGIC, Greeting, encode_greeting, network_tag
 from natd.core.network.membership import Membership
-from natd.core.network.own_card import PREKEY_LIFETIME_S
+from natd.core.network.own_card import PREKEY_LIFETIME_S, SETTLES_S
 from natd.core.network.roster import PEERS_LIMIT, NetworkSettings
 from tests.core.world.village import Village
 from tests.internet.nat import PORT_RESTRICTED

@@ -17,8 +17,8 @@ from natd.core.codec.rendezvous import (
     Register,
     Sample,
 )
-from natd.core.registration.attempts import MOMENT_S
 from natd.core.registration.events import Absent, Introduced, Leased, Listed, Lost, Sampled
+from natd.core.registration.lease import MOMENT_S
 from tests.core.world.meeting import CARD, ONE_WAY_S, SERVER, SERVER_IPV6, Guest, Meeting, Sent
 
 ROUND_TRIP_S = 2 * ONE_WAY_S
