@@ -162,7 +162,7 @@ class Stand:
         self._node.handle_timer(now)
 
     def datagrams_to_send(self) -> list[Any]:
-        datagrams = self._datagrams + self._node.datagrams_to_send()
+        datagrams: list[Any] = self._datagrams + self._node.datagrams_to_send()
         self._datagrams.clear()
         return datagrams
 

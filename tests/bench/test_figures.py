@@ -1,10 +1,13 @@
 """What is made of the runs of the matrix: shares, medians, targets, tables."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from tests.bench.figures import (
+    Figures,
+    Line,
     Run,
     all_met,
     line,
@@ -72,10 +75,10 @@ def test_a_row_shows_its_worst_cell():
     row = next(r for r in ROWS if r.name == "two sequences")
     good = summarise(row.cells[0], "virtual", [Run(0.2)] * 100)
     poor = summarise(row.cells[1], "virtual", [Run(0.5)] * 94 + [Run(None)] * 6)
-    found = line([good, poor])
+    found = row_of([good, poor])
     assert (found.direct, found.runs, found.median_s, found.met) == (94, 100, 0.5, False)
     assert not all_met([good, poor])
-    assert (line([good, good]).direct, line([good, good]).runs) == (200, 200)
+    assert (row_of([good, good]).direct, row_of([good, good]).runs) == (200, 200)
     assert all_met([good, good])
     assert line([]) is None
 
@@ -90,8 +93,8 @@ def test_fewer_runs_than_a_hundred_miss_a_share_only_beyond_bad_luck():
     assert of(1, 10).met, "of ten, 40 % of such pairs lack one and more"
     assert not of(4, 10).met
     assert not of(6, 100).met
-    assert (line([of(2, 25)] * 4).direct, line([of(2, 25)] * 4).runs) == (92, 100)
-    assert not line([of(2, 25)] * 4).met, "each of the four is no proof, the hundred are"
+    assert (row_of([of(2, 25)] * 4).direct, row_of([of(2, 25)] * 4).runs) == (92, 100)
+    assert not row_of([of(2, 25)] * 4).met, "each of the four is no proof, the hundred are"
     everyone = next(c for c in CELLS if c.target.share == 1.0)
     assert not summarise(everyone, "real", came * 9 + never).met
 
@@ -104,9 +107,9 @@ def test_cells_of_few_runs_are_taken_together_where_their_limit_is_the_same():
         summarise(by_name["random: open x random"], "real", quick),
         summarise(by_name["random: full-cone x random"], "real", slow),
     ]
-    assert line(outward).met, "one slow run of four in another cell than the three"
+    assert row_of(outward).met, "one slow run of four in another cell than the three"
     inward = summarise(by_name["random: random x open"], "real", [Run(0.25)])
-    found = line([*outward, inward])
+    found = row_of([*outward, inward])
     assert (found.direct, found.runs, found.median_s, found.met) == (5, 5, 0.25, False)
 
 
@@ -131,3 +134,9 @@ def test_figures_come_back_from_the_disk_and_make_both_tables(tmp_path):
         assert "1.25 s" in table
         assert "1.75 s" in table
         assert "300" in table
+
+
+def row_of(cells: Sequence[Figures]) -> Line:
+    found = line(cells)
+    assert found is not None
+    return found

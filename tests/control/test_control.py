@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -96,7 +97,11 @@ def test_a_refusal_has_code_text_and_hint_and_a_defect_says_so(
         return {"x": object()}
 
     async def scenario() -> None:
-        commands = {"refuse": refuse, "break_down": break_down, "nonsense": answer_nonsense}
+        commands: dict[str, Any] = {
+            "refuse": refuse,
+            "break_down": break_down,
+            "nonsense": answer_nonsense,
+        }
         async with running(tmp_path, **commands) as (_, dial):
             client = dial()
             refused = await ask(client, {"id": 1, "do": "refuse"})

@@ -27,7 +27,12 @@ def test_a_failed_handshake_cuts_no_living_client_off(tmp_path: Path) -> None:
             with connected(path):
                 time.sleep(0.05)  # the daemon's greeting is on its way to nobody: ECONNRESET
             gone: set[int] = set()
-            until(lambda: bool(gone.update(link.hang_ups()) or gone))
+
+            def has_hung_up() -> bool:
+                gone.update(link.hang_ups())
+                return bool(gone)
+
+            until(has_hung_up)
             time.sleep(0.05)
             assert errno.ECONNRESET not in gone | link.hang_ups()
             assert link.is_connected(errno.ECONNRESET)

@@ -321,6 +321,6 @@ def test_a_message_accepted_before_anybody_was_there_waits_for_the_first_member(
         reply = alice.request("send", network="demo", text="early")
         assert reply["accepted"] is True
         with server:
-            until(lambda: alice.events("server_up"), limit_s=40.0)
+            until(lambda: bool(alice.events("server_up")), limit_s=40.0)
             bob.join("demo", server.address, "bob")
             until(lambda: bob.texts() == ["early"])

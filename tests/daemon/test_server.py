@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 import pytest
 
@@ -33,6 +34,8 @@ from tests.requirements import requires, requires_namespaces
 
 NETWORK = NetworkId(b"n" * 16)
 T = bytes(range(12))
+
+Kind = TypeVar("Kind")
 LIMIT_S = 10.0
 
 
@@ -128,6 +131,7 @@ def test_a_server_on_every_address_answers_ipv6_from_the_one_that_was_asked() ->
         process = namespaces.popen(
             "server", python("-m", "natd", "--server", str(port)), stderr=subprocess.PIPE
         )
+        assert process.stderr is not None
         assert b"started" in process.stderr.readline()
         told = namespaces.run("client", python("-c", ASK_EACH, str(port), *asked))
     assert told.split() == asked
@@ -384,7 +388,7 @@ class Client:
             while (event := self.registration.next_event()) is not None:
                 self.events.append(event)
 
-    def of(self, kind: type) -> list[object]:
+    def of(self, kind: type[Kind]) -> list[Kind]:
         return [event for event in self.events if isinstance(event, kind)]
 
     def _drain(self) -> None:

@@ -100,7 +100,7 @@ def test_what_has_no_outcome_yet_is_still_held() -> None:
         natd.fails = ["before"] * 1_000_000
         queue = Sending(natd, "demo")
         queue.put("one")
-        task = asyncio.create_task(anext(taken(queue, 1)))
+        task = asyncio.ensure_future(anext(taken(queue, 1)))
         await asyncio.sleep(0.01)
         task.cancel()
         assert queue.waiting == ["one"]

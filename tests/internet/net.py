@@ -37,7 +37,8 @@ class AnyCore(Protocol):
     `receive_datagram` is called with a fourth argument, the socket, for any but the main one.
     """
 
-    receive_datagram: Callable[..., Any]
+    @property
+    def receive_datagram(self) -> Callable[..., Any]: ...
 
     def handle_timer(self, now: float) -> None: ...
 

@@ -222,7 +222,7 @@ def test_a_host_that_is_killed_hears_nothing_and_its_successor_has_the_port_it_a
 )
 def test_a_mapping_depends_on_what_its_class_says(mapping, same_for_port, same_for_host):
     nat = table(mapping=mapping, ports=Ports.RANDOM)
-    first = nat.outbound(INSIDE, REMOTE, 0.0)
+    first = sent(nat, INSIDE, REMOTE, 0.0)
     assert (nat.outbound(INSIDE, OTHER_PORT, 0.0) == first) == same_for_port
     assert (nat.outbound(INSIDE, OTHER_HOST, 0.0) == first) == same_for_host
     assert nat.outbound(INSIDE, REMOTE, 0.0) == first
@@ -234,7 +234,7 @@ def test_a_mapping_depends_on_what_its_class_says(mapping, same_for_port, same_f
 )
 def test_a_filter_depends_on_what_its_class_says(policy, other_port, other_host):
     nat = TableNat(policy, (WAN,), Random(0))
-    external = nat.outbound(INSIDE, REMOTE, 0.0)
+    external = sent(nat, INSIDE, REMOTE, 0.0)
     assert nat.inbound(REMOTE, external, 0.0) == INSIDE
     assert (nat.inbound(OTHER_PORT, external, 0.0) == INSIDE) == other_port
     assert (nat.inbound(OTHER_HOST, external, 0.0) == INSIDE) == other_host
@@ -245,7 +245,7 @@ def test_a_preserving_nat_gives_a_taken_port_to_nobody_else_unless_it_overloads(
     assert nat.outbound(INSIDE, REMOTE, 0.0) == Address(WAN, INSIDE.port)
     assert nat.outbound(NEIGHBOUR, REMOTE, 0.0) != Address(WAN, INSIDE.port)
     overloading = table(ports=Ports.OVERLOADING)
-    external = overloading.outbound(INSIDE, REMOTE, 0.0)
+    external = sent(overloading, INSIDE, REMOTE, 0.0)
     assert overloading.outbound(NEIGHBOUR, OTHER_HOST, 0.0) == external
     assert overloading.inbound(REMOTE, external, 0.0) == INSIDE
     assert overloading.inbound(OTHER_HOST, external, 0.0) == NEIGHBOUR
@@ -254,39 +254,39 @@ def test_a_preserving_nat_gives_a_taken_port_to_nobody_else_unless_it_overloads(
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_sequential_nat_counts_up_by_its_stride(stride):
     nat = TableNat(replace(SYMMETRIC_SEQUENTIAL, stride=stride), (WAN,), Random(1))
-    ports = [nat.outbound(INSIDE, REMOTE._replace(port=p), 0.0).port for p in range(9000, 9008)]
+    ports = [sent(nat, INSIDE, REMOTE._replace(port=p), 0.0).port for p in range(9000, 9008)]
     assert [b - a for a, b in pairwise(ports)] == [stride] * 7
 
 
 def test_a_sequential_nat_moves_on_with_the_load_of_others():
     nat = TableNat(replace(SYMMETRIC_SEQUENTIAL, load_per_s=10.0), (WAN,), Random(1))
-    first = nat.outbound(INSIDE, REMOTE, 0.0).port
-    assert 60 < nat.outbound(INSIDE, OTHER_PORT, 10.0).port - first < 150
+    first = sent(nat, INSIDE, REMOTE, 0.0).port
+    assert 60 < sent(nat, INSIDE, OTHER_PORT, 10.0).port - first < 150
 
 
 def test_a_block_nat_stays_within_one_aligned_block_of_the_inside_host():
     nat = TableNat(SYMMETRIC_BLOCK, (WAN,), Random(1))
-    ports = {nat.outbound(INSIDE, REMOTE._replace(port=p), 0.0).port for p in range(1, 401)}
+    ports = {sent(nat, INSIDE, REMOTE._replace(port=p), 0.0).port for p in range(1, 401)}
     assert len(ports) == 400
     assert len({port // 512 for port in ports}) == 1
-    assert nat.outbound(NEIGHBOUR, REMOTE, 0.0).port // 512 not in {p // 512 for p in ports}
+    assert sent(nat, NEIGHBOUR, REMOTE, 0.0).port // 512 not in {p // 512 for p in ports}
 
 
 def test_a_mapping_ends_after_silence_and_at_its_absolute_age():
     nat = table(timeout_s=30.0, absolute_age_s=60.0, ports=Ports.RANDOM)
-    first = nat.outbound(INSIDE, REMOTE, 0.0)
+    first = sent(nat, INSIDE, REMOTE, 0.0)
     assert nat.outbound(INSIDE, REMOTE, 29.0) == first
     assert nat.inbound(REMOTE, first, 58.0) == INSIDE
     assert nat.inbound(REMOTE, first, 61.0) is None
-    second = nat.outbound(INSIDE, REMOTE, 61.0)
+    second = sent(nat, INSIDE, REMOTE, 61.0)
     assert second != first
     assert nat.inbound(REMOTE, second, 92.0) is None
 
 
 def test_a_mapping_that_nothing_has_come_in_by_may_end_sooner():
     nat = table(timeout_s=120.0, unanswered_s=30.0, ports=Ports.RANDOM)
-    first = nat.outbound(INSIDE, REMOTE, 0.0)
-    second = nat.outbound(INSIDE, REMOTE, 31.0)
+    first = sent(nat, INSIDE, REMOTE, 0.0)
+    second = sent(nat, INSIDE, REMOTE, 31.0)
     assert second != first
     assert nat.inbound(REMOTE, second, 60.0) == INSIDE
     assert nat.outbound(INSIDE, REMOTE, 150.0) == second
@@ -294,7 +294,7 @@ def test_a_mapping_that_nothing_has_come_in_by_may_end_sooner():
 
 def test_inbound_packets_keep_a_mapping_only_where_the_policy_says_so():
     nat = table(timeout_s=30.0, inbound_refreshes=False)
-    external = nat.outbound(INSIDE, REMOTE, 0.0)
+    external = sent(nat, INSIDE, REMOTE, 0.0)
     assert nat.inbound(REMOTE, external, 29.0) == INSIDE
     assert nat.inbound(REMOTE, external, 31.0) is None
 
@@ -330,7 +330,7 @@ def test_two_inside_hosts_with_the_same_port_differ_only_towards_the_same_remote
 
 def test_an_early_inbound_packet_poisons_the_punch_where_input_accepts():
     nat = conntrack(LINUX_ACCEPTING)
-    preserved = nat.outbound(INSIDE, OTHER_HOST, 0.0)
+    preserved = sent(nat, INSIDE, OTHER_HOST, 0.0)
     assert nat.inbound(REMOTE, preserved, 0.0) is None
     poisoned = nat.outbound(INSIDE, REMOTE, 0.1)
     assert poisoned != preserved
@@ -362,13 +362,13 @@ def test_an_early_inbound_packet_leaves_nothing_where_input_drops():
 
 def test_masquerade_random_gives_each_destination_a_port_of_its_own():
     nat = conntrack(LINUX_RANDOM)
-    ports = {nat.outbound(INSIDE, REMOTE._replace(port=p), 0.0).port for p in range(9000, 9020)}
+    ports = {sent(nat, INSIDE, REMOTE._replace(port=p), 0.0).port for p in range(9000, 9020)}
     assert len(ports) > 15
 
 
 def test_a_flow_lives_longer_once_it_was_answered_and_still_active_after_two_seconds():
     nat = conntrack(LINUX)
-    external = nat.outbound(INSIDE, REMOTE, 0.0)
+    external = sent(nat, INSIDE, REMOTE, 0.0)
     assert nat.inbound(REMOTE, external, 1.0) == INSIDE
     assert nat.inbound(REMOTE, external, 32.0) is None
     nat.outbound(INSIDE, REMOTE, 100.0)
@@ -378,6 +378,15 @@ def test_a_flow_lives_longer_once_it_was_answered_and_still_active_after_two_sec
 
 
 # --- helpers ---------------------------------------------------------------------------
+
+
+def sent(
+    nat: TableNat | ConntrackNat, source: Address, destination: Address, now: float
+) -> Address:
+    """Where a packet that the NAT lets out comes from, outside."""
+    external = nat.outbound(source, destination, now)
+    assert external is not None
+    return external
 
 
 def table(**policy) -> TableNat:

@@ -53,7 +53,7 @@ def test_every_pair_of_easy_nats_meets_directly_with_real_daemons(loss, tmp_path
         nats, hosts = [], []
         for name, policy in EASY.items():
             for number in (1, 2):
-                nat = policy and lab.fabric.add_nat(policy, name=f"nat-{name}{number}")
+                nat = lab.fabric.add_nat(policy, name=f"nat-{name}{number}") if policy else None
                 nats += [nat] if nat else []
                 lab.fabric.add_host(nat, name=f"{name}{number}")
                 hosts.append(f"{name}{number}")

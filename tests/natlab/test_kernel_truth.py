@@ -56,14 +56,14 @@ def test_facts_tell_the_kinds_apart():
 
 def by_the_model(policy):
     nat = ConntrackNat(policy, ("45.1.1.10",), Random(1))
+
+    def seen(host: str, port: int) -> int:
+        external = nat.outbound(Address(host, OURS), Address("45.1.2.10", port), 1000.0)
+        assert external is not None
+        return external.port
+
     return facts(
-        [
-            [
-                nat.outbound(Address(host, OURS), Address("45.1.2.10", port), 1000.0).port
-                for port in OUTSIDE
-            ]
-            for host in ("192.168.1.2", "192.168.1.3")
-        ]
+        [[seen(host, port) for port in OUTSIDE] for host in ("192.168.1.2", "192.168.1.3")]
     )
 
 

@@ -171,6 +171,7 @@ def test_a_laboratory_leaves_nothing_behind_even_when_its_test_is_killed():
         "p = n.popen('x', ['sleep', '1000']); print(n._pid, p.pid, flush=True); time.sleep(1000)\n"
     )
     with subprocess.Popen(python("-c", script), stdout=subprocess.PIPE, text=True) as victim:
+        assert victim.stdout is not None
         keeper, program = map(int, victim.stdout.readline().split())
         assert Path(f"/proc/{keeper}").exists()
         victim.send_signal(signal.SIGKILL)

@@ -335,6 +335,7 @@ def serving(
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert process.stderr is not None
     assert "coordination server started" in process.stderr.readline()
     yield
     process.kill()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -103,7 +104,7 @@ async def meet(lab, directory, first, second, servers=(NOBODY,)):
     async with Programs(lab, directory) as here, Programs(lab, directory) as there:
         resident = await here.start_peer(first, "resident")
         newcomer = await there.start_peer(second, "newcomer")
-        asked = {"network": "demo", "servers": list(servers), "lan": not servers}
+        asked: dict[str, Any] = {"network": "demo", "servers": list(servers), "lan": not servers}
         await resident.client.request("join", **asked, nick="resident")
         await asyncio.sleep(1.0)
         began = time.monotonic()

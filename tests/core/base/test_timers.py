@@ -45,7 +45,7 @@ def test_a_ladder_has_as_many_turns_as_waits_and_can_begin_again():
 
 
 def test_a_timetable_gives_whose_timers_are_due_in_their_order_and_each_once():
-    timetable = Timetable()
+    timetable: Timetable[str] = Timetable()
     for key, at in (("late", 1003.0), ("first", 1001.0), ("second", 1002.0), ("never", None)):
         timetable.set(key, at)
     assert timetable.get_timer() == 1001.0
@@ -56,7 +56,7 @@ def test_a_timetable_gives_whose_timers_are_due_in_their_order_and_each_once():
 
 
 def test_a_timer_that_was_moved_counts_from_its_last_instant_only():
-    timetable = Timetable()
+    timetable: Timetable[str] = Timetable()
     timetable.set("moved", 1001.0)
     timetable.set("moved", 1005.0)
     timetable.set("stopped", 1001.0)
@@ -69,7 +69,8 @@ def test_a_timer_that_was_moved_counts_from_its_last_instant_only():
 
 def test_a_timetable_agrees_with_looking_at_every_timer():
     random = Random(3)
-    timetable, timers = Timetable(), {}
+    timetable: Timetable[int] = Timetable()
+    timers: dict[int, float] = {}
     now = START
     for _ in range(3000):
         key = random.randrange(20)
@@ -81,13 +82,13 @@ def test_a_timetable_agrees_with_looking_at_every_timer():
         assert timetable.get_timer() == earliest(*timers.values())
         if random.random() < 0.1:
             now += 1.0
-            due = {key for key, at in timers.items() if at <= now}
+            due = {key for key, until in timers.items() if until <= now}
             assert set(timetable.due(now)) == due
-            timers = {key: at for key, at in timers.items() if key not in due}
+            timers = {key: until for key, until in timers.items() if key not in due}
 
 
 def test_a_timetable_does_not_grow_with_the_number_of_changes():
-    timetable = Timetable()
+    timetable: Timetable[str] = Timetable()
     for number in range(10_000):
         timetable.set("busy", START + 10_000 - number)
         timetable.set("far", START + 20_000 + number)

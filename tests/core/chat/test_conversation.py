@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -101,12 +102,7 @@ def test_messages_survive_sessions_that_end_and_processes_that_are_killed() -> N
                 if random.random() < 0.3:
                     talker.restart(link.now)
         one.dial(link.now, salt=b"last")
-        assert link.run(
-            60.0,
-            lambda one=one, other=other, said=said: (
-                one.acknowledged == said[one] and other.acknowledged == said[other]
-            ),
-        ), seed
+        assert link.run(60.0, all_acknowledged(said)), seed
         assert bodies(other) == [f"{number + 1}" for number in range(said[one])]
         assert bodies(one) == [f"{number + 1}" for number in range(said[other])]
 
@@ -446,3 +442,7 @@ def bodies(talker: Talker) -> list[str]:
 def talkers() -> tuple[Talker, Talker]:
     one, other = pair_of_secrets()
     return (Talker(one, epoch=OURS, nick="alice"), Talker(other, epoch=THEIRS, nick="bob"))
+
+
+def all_acknowledged(said: dict[Talker, int]) -> Callable[[], bool]:
+    return lambda: all(talker.acknowledged == count for talker, count in said.items())

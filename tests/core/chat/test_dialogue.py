@@ -256,8 +256,8 @@ class Speaker:
                     self.acknowledged = seq
                 case Wanted(after_seq, count):
                     for seq in range(after_seq + 1, min(after_seq + count, len(self.said)) + 1):
-                        message = message_to_send(self.epoch, seq, self.said[seq - 1])
-                        self.dialogue.send_message(message, self.now)
+                        said = message_to_send(self.epoch, seq, self.said[seq - 1])
+                        self.dialogue.send_message(said, self.now)
                 case RouteAdded() | RouteDropped() | SessionConfirmed():
                     pass
                 case _:

@@ -414,7 +414,8 @@ def _flood(budget, start, end, step_s=0.002):
 
 def _most_in(window_s, sent, *, bytes_too=False):
     """The most packets (or bytes) in any window of that length."""
-    most, recent = 0, deque()
+    most = 0
+    recent: deque[tuple[float, int]] = deque()
     for entry in sent:
         at, amount = entry if bytes_too else (entry, 1)
         recent.append((at, amount))

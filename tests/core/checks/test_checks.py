@@ -164,7 +164,8 @@ def test_a_check_without_secrets_is_a_mistake_of_ours():
 
 def test_both_sides_know_each_others_agreed_ports_and_who_opens_without_a_word():
     one, other = (Checks(PREFIX, Random(n)) for n in range(2))
-    assert one.our_ports == one.their_ports == ()
+    assert not one.our_ports
+    assert not one.their_ports
     for checks, secrets in zip((one, other), pair_of_secrets(), strict=True):
         checks.use(secrets)
     assert one.our_ports == other.their_ports

@@ -125,9 +125,12 @@ def test_bye_names_a_lease_and_error_a_code_and_a_text() -> None:
 def test_a_register_is_signed_over_everything_before_the_signature_and_padded() -> None:
     register = Register(T, NETWORK, PEER, 7, b"card", b"\xbb", (FOUR,), (b"abcd",))
     covered: list[bytes] = []
-    data = rendezvous_codec.encode_register(
-        register, lambda part: covered.append(part) or b"\x5a" * 64
-    )
+
+    def sign(part: bytes) -> bytes:
+        covered.append(part)
+        return b"\x5a" * 64
+
+    data = rendezvous_codec.encode_register(register, sign)
 
     expected = f"""050101{T_HEX} {"11" * 16} {"22" * 32} 0000000000000007 01bb
         0004 63617264 01 {FOUR_HEX} 0001 61626364"""

@@ -1,10 +1,12 @@
 """Who is registered where: caps, expiry and order."""
 
+from typing import Any
+
 import pytest
 
 from natd.core.base.types import MAIN_SOCKET, Address, NetworkId, PeerId
 from natd.core.coordinator import registry as rooms
-from natd.core.coordinator.registry import LEASE_S, Lease, Refusal, Registry, source_of
+from natd.core.coordinator.registry import LEASE_S, Lease, Member, Refusal, Registry, source_of
 
 NETWORK = NetworkId(b"n" * 16)
 FOUR = Address("192.0.2.1", 4000)
@@ -37,7 +39,7 @@ def test_an_older_card_is_refused_while_a_newer_one_is_registered() -> None:
     registry = Registry()
     add(registry, 1, FOUR, sequence=5)
     assert try_add(registry, 1, FOUR, sequence=4) is Refusal.STALE
-    assert registry.member(NETWORK, peer(1)).sequence == 5
+    assert member(registry, 1).sequence == 5
 
 
 def test_leases_expire_in_the_order_of_their_renewal() -> None:
@@ -56,7 +58,7 @@ def test_a_member_stays_while_one_of_its_leases_does() -> None:
     registry = Registry()
     four, six = add(registry, 1, FOUR), add(registry, 1, SIX)
     registry.release(four)
-    assert registry.member(NETWORK, peer(1)).leases == (six,)
+    assert member(registry, 1).leases == (six,)
     registry.release(six)
     assert registry.member(NETWORK, peer(1)) is None
     assert registry.network_count == 0
@@ -146,7 +148,13 @@ def try_add(
     )
 
 
-def add(registry: Registry, number: int, address: Address, **how: object) -> Lease:
+def member(registry: Registry, number: int) -> Member:
+    found = registry.member(NETWORK, peer(number))
+    assert found is not None
+    return found
+
+
+def add(registry: Registry, number: int, address: Address, **how: Any) -> Lease:
     lease = try_add(registry, number, address, **how)
     assert isinstance(lease, Lease)
     return lease

@@ -89,7 +89,8 @@ def test_what_others_hold_already_does_not_hide_the_stride():
     for stride in (1, 2):
         right = 0
         for _ in range(500):
-            port, ports = random.randint(1024, 60_000), []
+            port = random.randint(1024, 60_000)
+            ports: list[int] = []
             while len(ports) < 10:
                 port += stride
                 if random.random() >= 0.3:

@@ -20,6 +20,7 @@ from natd.core.network.greeting import (
     encode_greeting,
     network_tag,
 )
+from tests.core.world.timers import timer_of
 
 START = 1000.0
 THERE = Address("198.51.100.7", 40000)
@@ -76,7 +77,7 @@ def test_an_absent_peer_is_greeted_less_and_less_until_it_is_met():
     assert greetings.due(START) == []
     instants, now = [], START
     while now < START + 600.0:
-        now = greetings.get_timer()
+        now = timer_of(greetings)
         assert greetings.due(now) == [THERE]
         instants.append(now - START)
     assert instants[0] == pytest.approx(FIRST_S)
@@ -92,7 +93,7 @@ def test_the_ports_of_a_host_take_turns_and_hosts_are_greeted_side_by_side():
     greetings.expect(PEER, (THERE, port, host), START)
     rounds = []
     for _ in range(4):
-        rounds.append(greetings.due(greetings.get_timer()))
+        rounds.append(greetings.due(timer_of(greetings)))
     assert rounds == [[THERE, host], [port, host], [THERE, host], [port, host]]
 
 

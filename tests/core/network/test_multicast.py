@@ -19,7 +19,7 @@ from natd.core.network.multicast import (
     QUIET_EVERY_S,
     Calls,
 )
-from tests.core.world.village import Village
+from tests.core.world.village import KEY, Village
 from tests.internet.nat import PORT_RESTRICTED, SYMMETRIC_RANDOM
 
 START = 1000.0
@@ -243,7 +243,7 @@ def link_of_two(seed=0, other_key=None):
     village.internet.trace = []
     nat = village.internet.add_nat(PORT_RESTRICTED)
     alice = village.member("alice", nat)
-    bob = village.member("bob", nat, *([other_key] if other_key else []), port=40001)
+    bob = village.member("bob", nat, other_key or KEY, port=40001)
     alice.hears_link = bob.hears_link = True
     return village, alice, bob
 

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from natd.core.base import events
-from natd.core.base.types import Address, Datagram, DecodeError
+from natd.core.base.types import Address, Datagram, DecodeError, PeerId
 from natd.core.codec import rendezvous, rendezvous_codec
 from natd.core.keys.card import Card, Identity, open_card, seal_card
 from natd.core.keys.secrets import Prekey, network_key
@@ -114,7 +114,7 @@ def test_a_server_that_puts_another_member_in_place_of_the_named_gets_no_session
 
 
 def test_a_server_that_hands_out_an_old_card_is_seen_by_its_sequence():
-    first_cards = {}
+    first_cards: dict[PeerId, bytes] = {}
 
     def keep(message):
         first_cards.setdefault(message.peer, message.card)

@@ -58,7 +58,7 @@ class Nemesis:
             self._village.member(name, self._network(), port=40000 + number)
             for number, name in enumerate(("alice", "bob"))
         ]
-        self._said = {member: [] for member in self._pair}
+        self._said: dict[Member, list[str]] = {member: [] for member in self._pair}
         self._strikes = (
             self._change_weather,
             self._change_weather,

@@ -283,7 +283,7 @@ def test_a_rebinding_is_not_taken_for_an_age_for_long():
     chat.run(150.0)
     alice = chat.members["alice"]
     ports = set(alice.attached.ports)
-    opened = []
+    opened: list[int] = []
     for _ in range(30):
         chat.run(20.0)
         opened += set(alice.attached.ports) - ports

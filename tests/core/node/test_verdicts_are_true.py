@@ -12,7 +12,7 @@ from natd.core.base.events import ServerLost
 from natd.core.base.types import Address
 from natd.core.base.verdict import VerdictCode
 from natd.core.keys.secrets import network_key
-from tests.core.world.village import Village
+from tests.core.world.village import Member, Village
 from tests.internet.nat import (
     ADDRESS_DEPENDENT,
     LINUX,
@@ -221,10 +221,8 @@ def test_a_peer_whose_udp_is_blocked_is_said_not_to_be_registered(seed):
     alice.start()
     bob.start()
     pair.internet.run(BLOCKED_LIMIT_S)
-    told = alice.node.diagnose(alice.network, bob.peer)
-    assert told.verdict.code is VerdictCode.NOT_REGISTERED
-    told = bob.node.diagnose(bob.network, alice.peer)
-    assert told.verdict.code is VerdictCode.UDP_BLOCKED
+    assert told_code(alice, bob) is VerdictCode.NOT_REGISTERED
+    assert told_code(bob, alice) is VerdictCode.UDP_BLOCKED
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -245,5 +243,12 @@ def test_who_said_goodbye_is_said_to_have_left(seed):
     pair.internet.run(1.0)
     bob.stop()
     pair.internet.run(1.0)
-    told = alice.node.diagnose(alice.network, bob.peer)
-    assert told.verdict.code is VerdictCode.LEFT
+    assert told_code(alice, bob) is VerdictCode.LEFT
+
+
+def told_code(member: Member, about: Member) -> VerdictCode:
+    """The code of what one member has been told of another."""
+    told = member.node.diagnose(member.network, about.peer)
+    assert told is not None
+    assert told.verdict is not None
+    return told.verdict.code

@@ -290,11 +290,13 @@ class Lab:
         self.drain()
 
     def answer_spare(self, took_s):
+        assert self.upkeep._spare is not None
         self.answer(self.upkeep._spare.socket, took_s)
 
     def restart_lesson(self):
         """As if the path had been down for a moment and the lesson were to be given again."""
         self.upkeep._drop_spare()
+        assert self.upkeep._keepalive is not None
         self.upkeep._keepalive.begin_at = self.now + BEGIN_AFTER_S
 
     def replace_once(self):
@@ -311,8 +313,8 @@ class Lab:
 
     def asked(self, attribute):
         """What the last check that asks for this asks for."""
-        values = [stun.decode(check.data).get(attribute) for check in self.sent]
-        values = [value for value in values if value is not None]
+        asked = [stun.decode(check.data).get(attribute) for check in self.sent]
+        values = [value for value in asked if value is not None]
         return int.from_bytes(values[-1], "big") if values else None
 
     def take(self, kind):

@@ -564,6 +564,7 @@ class Lab:
 
     def answered(self, check):
         response = answer(stun.decode(check.data), check.data, self.theirs, THEIRS, MAIN_SOCKET)
+        assert response is not None
         message = stun.decode(response.data)
         return self.checks.match(message, response.data, check.address, check.socket, self.now)
 

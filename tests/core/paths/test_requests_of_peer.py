@@ -121,6 +121,7 @@ class Lab:
         data = self.check(asks)
         message = stun.decode(data)
         response = answer(message, data, self.ours, ASKER, socket)
+        assert response is not None
         return self.favours.answer(message, response, START)
 
     def open(self, asks):

@@ -400,7 +400,9 @@ class Lab:
             self.now = max(self.now, due)
             if arrival == due:
                 _, check = self._on_the_way.pop(0)
-                response = answer(stun.decode(check.data), check.data, self.theirs, OURS, 0)
+                response = answer(
+                    stun.decode(check.data), check.data, self.theirs, OURS, MAIN_SOCKET
+                )
                 if response is not None:
                     self.reach.receive_check_answer(
                         stun.decode(response.data),

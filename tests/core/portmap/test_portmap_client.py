@@ -241,7 +241,7 @@ def test_a_router_that_falls_silent_keeps_our_mapping_until_it_expires():
     asked = len(router.asked(Protocol.PCP))
     assert 10 <= asked <= 60, "it is asked ever more often, not all the time"
     router.run(10.0)
-    assert router.core.externals == ()
+    assert not router.core.externals
     assert router.told == [(EXTERNAL,), ()]
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from random import Random
 from time import perf_counter
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from natd.core.base.types import (
     MAIN_SOCKET,
     Address,
     Allocation,
+    Datagram,
     Filtering,
     Mapping,
     NatReport,
@@ -138,7 +140,7 @@ def test_only_one_of_a_daemon_runs_at_a_time():
 
 def _run_all(escalations, since, until):
     """What each sends, with its instant, when all of their timers are kept."""
-    sent = {escalation: [] for escalation in escalations}
+    sent: dict[Escalation, list[tuple[float, Datagram]]] = {e: [] for e in escalations}
     now = since
     while True:
         for escalation in escalations:
@@ -342,7 +344,8 @@ def test_no_port_of_a_block_is_spent_while_either_block_is_uncertain():
 
 def _waves(escalation, until):
     """(instant of its first packet, its packets) of each wave."""
-    waves, now = [], START
+    waves: list[list[Any]] = []
+    now = START
     for _ in range(100_000):
         sent = [(d.socket, d.address, d.ttl) for d in escalation.datagrams_to_send()]
         if sent and (not waves or now - waves[-1][2] > 5.0):

@@ -44,7 +44,7 @@ class Pair:
         self.gateways = [self.internet.add_nat(policy) for policy in (left, right)]
         self.alice = village.member("alice", self.gateways[0], key=key)
         self.bob = village.member("bob", self.gateways[1], key=key, port=40001)
-        self.internet.trace = []
+        self.internet.trace = self.trace = []
         self.alice.start()
         self.alice.node.set_limits(helper_sockets=256, fill_blocks=fill_blocks)
         self.internet.run(settled_s)
@@ -60,7 +60,7 @@ class Pair:
 
     def packets_in_a_second(self, member):
         """The most that left one host in any second."""
-        instants = [sent.at for sent in self.internet.trace if sent.host is member.host]
+        instants = [sent.at for sent in self.trace if sent.host is member.host]
         most = first = 0
         for last, at in enumerate(instants):
             while instants[first] <= at - 1.0:
@@ -71,20 +71,23 @@ class Pair:
     def packets_since(self, since_s, member):
         """That left one host later than so long after Bob's start."""
         since = self.began + since_s
-        return sum(sent.at > since and sent.host is member.host for sent in self.internet.trace)
+        return sum(sent.at > since and sent.host is member.host for sent in self.trace)
 
     def assert_half_a_block_at_most(self):
         """Of what a side sends to the other's host, in any half minute."""
         for member, other in ((self.alice, self.bob), (self.bob, self.alice)):
-            if member.host.behind.nat.policy.ports is not Ports.BLOCK:
+            ours, theirs = member.host.behind, other.host.behind
+            assert ours is not None
+            assert theirs is not None
+            if ours.nat.policy.ports is not Ports.BLOCK:
                 continue
-            host = other.host.behind.nat.addresses[0]
+            host = theirs.nat.addresses[0]
             flows = [
                 (sent.at, (sent.socket, sent.datagram.address))
-                for sent in self.internet.trace
+                for sent in self.trace
                 if sent.host is member.host and sent.datagram.address.host == host
             ]
-            timeout_s = member.host.behind.nat.policy.unanswered_s or 300.0
+            timeout_s = ours.nat.policy.unanswered_s or 300.0
             for first, (began, _) in enumerate(flows[::50]):
                 alive = {flow for at, flow in flows[50 * first :] if at <= began + timeout_s}
                 assert len(alive) <= BLOCK_SIZE // 2 + ORDINARY
@@ -123,6 +126,8 @@ def test_of_a_path_it_is_told_that_a_helper_socket_has_won_it():
     pair = Pair(SYMMETRIC_RANDOM, PORT_RESTRICTED, 1)
     assert pair.meet() is not None
     [alices], [bobs] = (m.node.peers(m.network, pair.internet.now) for m in (pair.alice, pair.bob))
+    assert alices.path is not None
+    assert bobs.path is not None
     assert alices.path.technique == "birthday"
     assert alices.path.socket != MAIN_SOCKET
     assert bobs.path.socket == MAIN_SOCKET

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -291,7 +292,7 @@ def test_the_length_of_a_cut_is_not_taken_for_a_round_trip(cut_s: float) -> None
     for number in range(10):
         text = b"after %d" % number
         dialler.session.send(text, link.now)
-        assert link.run(2 * RTT_S, lambda text=text: acceptor.received.endswith(text))
+        assert link.run(2 * RTT_S, ends_with(acceptor, text))
     link.weather.is_cut = True
     dialler.session.send(b"swallowed", link.now)
     link.run(0.05)
@@ -437,3 +438,7 @@ def drained(session: Session) -> list[object]:
     while (event := session.next_event()) is not None:
         events.append(event)
     return events
+
+
+def ends_with(party: Party, text: bytes) -> Callable[[], bool]:
+    return lambda: party.received.endswith(text)

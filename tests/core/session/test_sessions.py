@@ -1,5 +1,7 @@
 """The sessions of one peer: which is in use, what replaces it, and what a replay can do."""
 
+from random import Random
+
 import pytest
 
 from natd.core.base.routes import RouteAdded, RouteDropped
@@ -337,15 +339,16 @@ class Side:
         return taken
 
 
-class _Salts:
+class _Salts(Random):
     """A source of salts that never repeats: all that is drawn here."""
 
     def __init__(self, number):
+        super().__init__(number)
         self._count = number << 24
 
-    def randbytes(self, size):
+    def randbytes(self, n):
         self._count += 1
-        return self._count.to_bytes(size, "big")
+        return self._count.to_bytes(n, "big")
 
 
 def _pair(weather=None, seed=1):

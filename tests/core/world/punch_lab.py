@@ -74,9 +74,11 @@ class Lab:
     def answer(self, check):
         """The peer has received this check, and its answer arrives now."""
         response = answer(stun.decode(check.data), check.data, self.theirs, OURS, MAIN_SOCKET)
+        assert response is not None
         answered = self.checks.match(
             stun.decode(response.data), response.data, check.address, check.socket, self.now
         )
+        assert answered is not None
         self.punch.check_answered(answered, self.now)
         self.drain()
 

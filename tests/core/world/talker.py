@@ -99,8 +99,8 @@ class Talker(Party):
             case Acknowledged(seq=seq):
                 self.acknowledged = seq
             case Wanted(after_seq, count):
-                for message in self.outbox[after_seq : after_seq + count]:
-                    self.conversation.send_message(message, now)
+                for said in self.outbox[after_seq : after_seq + count]:
+                    self.conversation.send_message(said, now)
             case PeerHello():
                 self.heard.append(event)
 
