@@ -289,6 +289,14 @@ class Node:
     def peers(self, network: NetworkId, now: float) -> tuple[PeerView, ...]:
         return self._memberships[network].peers(now)
 
+    @property
+    def all_dropped(self) -> dict[NetworkId | None, Counter[str]]:
+        """How many datagrams and cards were dropped, by reason: in each network, and under None
+        those that belong to no network.  The one place where all counters meet."""
+        found: dict[NetworkId | None, Counter[str]] = {None: self.dropped + self._stunning.dropped}
+        found |= {network: each.all_dropped for network, each in self._memberships.items()}
+        return found
+
     # --- private: routing
 
     def _receive_stun(self, data: bytes, address: Address, socket: SocketId, now: float) -> None:

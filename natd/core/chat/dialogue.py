@@ -162,6 +162,12 @@ class Dialogue:
         return self._conversation is not None and not self._conversation.is_waiting
 
     @property
+    def all_dropped(self) -> Counter[str]:
+        """Ours, the conversation's and the sessions'."""
+        said = Counter() if self._conversation is None else self._conversation.dropped
+        return self.dropped + said + self._sessions.all_dropped
+
+    @property
     def sessions(self) -> Sessions:
         """For looking at, not for acting on."""
         return self._sessions

@@ -7,7 +7,7 @@ Rules:
   idle network of many costs nothing.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import replace
 from random import Random
@@ -263,6 +263,12 @@ class Membership:
 
     def peers(self, now: float) -> tuple[PeerView, ...]:
         return tuple(peer.view(now) for peer in self._peers.values())
+
+    @property
+    def all_dropped(self) -> Counter[str]:
+        """What was dropped in this network, by reason: of servers, peers and strangers."""
+        ours = self.dropped + self._mutual.dropped + self._servers.all_dropped
+        return sum((peer.all_dropped for peer in self._peers.values()), ours)
 
     @property
     def card_sequence(self) -> int:

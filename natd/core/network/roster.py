@@ -153,6 +153,7 @@ class Roster:
 
     def forget(self, peer: Peer) -> None:
         """It has given way, and was drained."""
+        self.dropped += peer.all_dropped
         del self.peers[peer.card.peer]
         self._timers.set(peer, None)
         self._sockets.pop(peer, None)

@@ -288,9 +288,10 @@ class Peer:
         return self._diagnosis.report(self.card, may_guess=self.reach.may_escalate)
 
     @property
-    def dropped(self) -> Counter[str]:
+    def all_dropped(self) -> Counter[str]:
+        """What was dropped of this peer's, by reason."""
         weak = Counter({"card-with-weak-keys": self._keyring.weak})
-        return self.reach.dropped + self._dialogue.dropped + self._dialogue.sessions.dropped + weak
+        return self.reach.dropped + self._dialogue.all_dropped + weak
 
     # --- private
 

@@ -11,7 +11,7 @@ Rules:
 - Only the registration that an input was for is drained.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
@@ -109,6 +109,8 @@ class Servers:
         self._identity = identity
         self._nat = nat
         self._random = random
+        self.dropped: Counter[str] = Counter()
+        """By registrations that have ended."""
         self._registrations: dict[Address, Registration] = {}
         self._listed = False
         self._suspected_until = now
@@ -242,6 +244,11 @@ class Servers:
         )
 
     @property
+    def all_dropped(self) -> Counter[str]:
+        """What was dropped of the servers', by reason."""
+        return sum((each.dropped for each in self._registrations.values()), Counter(self.dropped))
+
+    @property
     def sockets(self) -> frozenset[SocketId]:
         """Those besides the main one from which a server is asked."""
         return self._survey.sockets | self._probing.sockets
@@ -331,6 +338,7 @@ class Servers:
 
     def _stop_registration(self, registration: Registration, now: float) -> None:
         registration.stop(now)
+        self.dropped += registration.dropped
         self._datagrams += registration.datagrams_to_send()
         self._timers.set(registration, None)
         self._events.append(Unrouted(RENDEZVOUS + registration.prefix))

@@ -216,6 +216,12 @@ class Sessions:
         return 0 if self._in_use is None else self._in_use.send_room
 
     @property
+    def all_dropped(self) -> Counter[str]:
+        """Ours, and each session's, of those that have ended, too."""
+        living = [each for each in (self._in_use, self._replacement) if each is not None]
+        return sum((each.dropped for each in living), Counter(self.dropped))
+
+    @property
     def psk(self) -> bytes | None:
         """Of the session in use; None without one."""
         return None if self._in_use is None else self._secrets[id(self._in_use)].psk
@@ -318,6 +324,7 @@ class Sessions:
     def _discard(self, session: Session) -> None:
         self._events += [RouteDropped(key) for key in session.routes]
         del self._secrets[id(session)]
+        self.dropped += session.dropped
         if session is self._in_use:
             self._in_use = None
         elif session is self._replacement:
