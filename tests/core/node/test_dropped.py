@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from enum import Enum
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import natd
 from tests.core.world.village import Village
@@ -91,16 +92,16 @@ def _owners() -> set[str]:
 
 
 def _makes_counter(node: ast.AST) -> bool:
-    targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", ())
-    return any(
-        isinstance(target, ast.Attribute)
-        and target.attr == "dropped"
-        and "Counter" in ast.dump(getattr(node, "annotation", None) or node.value)
-        for target in targets
+    """Whether this is `self.dropped: Counter[str] = Counter()`."""
+    return (
+        isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Attribute)
+        and node.target.attr == "dropped"
+        and "Counter" in ast.dump(node.annotation)
     )
 
 
-def _reachable(root: object) -> Iterator[object]:
+def _reachable(root: object) -> Iterator[Any]:
     """Everything of the core's that is kept somewhere below `root`."""
     seen, waiting = {id(root)}, [root]
     while waiting:
