@@ -21,13 +21,14 @@ from natd.core.base.types import Address, DecodeError
 from natd.core.chat.conversation import Conversation, ConversationEvent
 from natd.core.codec import frames
 from natd.core.keys.secrets import PairSecrets
-from natd.core.session.events import Pinged, Received
-from natd.core.session.sessions import (
-    SessionConfirmed,
+from natd.core.session.events import (
+    HandshakeCompleted,
+    Received,
     SessionEnded,
     SessionOpened,
-    Sessions,
+    SessionsEvent,
 )
+from natd.core.session.sessions import Sessions
 
 FRAMES_AT_ONCE_BYTES = 64 * 1024
 """How much is taken from the conversation at a time: a piece that the session can swallow."""
@@ -35,7 +36,7 @@ FRAMES_AT_ONCE_BYTES = 64 * 1024
 UNREAD_BYTES = 256 * 1024
 """A first flight has half of that; what is cut off is said again on the next session."""
 
-DialogueEvent = ConversationEvent | RouteAdded | RouteDropped | SessionConfirmed | SessionEnded
+DialogueEvent = ConversationEvent | RouteAdded | RouteDropped | HandshakeCompleted | SessionEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Dialogue:
     def send_frame(self, frame: frames.Frame, now: float) -> None:
         """Something besides messages, which nobody will say again if it is lost."""
         encoded = frames.encode_frame(frame)
-        if self._sessions.is_confirmed and self._sessions.send_room >= len(encoded):
+        if self._sessions.is_established and self._sessions.send_room >= len(encoded):
             self._sessions.send(encoded, now)
 
     def receive_datagram(
@@ -201,7 +202,7 @@ class Dialogue:
             spoke = True
         return spoke
 
-    def _take_sessions_event(self, event: object, now: float) -> None:
+    def _take_sessions_event(self, event: SessionsEvent, now: float) -> None:
         match event:
             case SessionOpened():
                 self._reader = frames.FrameReader()
@@ -216,9 +217,7 @@ class Dialogue:
                 self._events.append(event)
             case Received(data):
                 self._read(data, now)
-            case Pinged():
-                pass
-            case RouteAdded() | RouteDropped() | SessionConfirmed():
+            case RouteAdded() | RouteDropped() | HandshakeCompleted():
                 self._events.append(event)
 
     def _read(self, data: bytes, now: float) -> None:

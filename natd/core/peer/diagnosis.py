@@ -199,7 +199,7 @@ class Diagnosis:
         """The peer is online: what parts us after that is news."""
         self._codes.clear()
 
-    def session_confirmed(self, now: float) -> None:
+    def session_established(self, now: float) -> None:
         self._log.note(Step.SESSION, "keys agreed, messages flow", now)
 
     def left(self, now: float) -> None:

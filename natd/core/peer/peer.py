@@ -54,7 +54,7 @@ from natd.core.peer.reach_events import (
 )
 from natd.core.punch.events import AttemptFailed
 from natd.core.punch.reported_addresses import Source
-from natd.core.session.sessions import SessionConfirmed, SessionEnded
+from natd.core.session.events import HandshakeCompleted, SessionEnded
 
 CARDS_RATE, CARDS_BURST = 1.0, 16.0
 """Cards over the session: a change of network makes a few, a prekey one an hour, and each costs
@@ -303,7 +303,7 @@ class Peer:
         sessions = self._dialogue.sessions
         self._presence.begin(now)
         self._presence.we_dial = we_dial
-        if we_dial and (sessions.psk != newest.psk or not sessions.is_confirmed):
+        if we_dial and (sessions.psk != newest.psk or not sessions.is_established):
             self._dialogue.dial(newest, now)
         return True
 
@@ -368,8 +368,8 @@ class Peer:
             case SessionEnded(reason):
                 self._keep_secrets()
                 self._go_offline(f"session ended: {reason}", now)
-            case SessionConfirmed():
-                self._diagnosis.session_confirmed(now)
+            case HandshakeCompleted():
+                self._diagnosis.session_established(now)
                 self._keep_secrets()
             case RouteAdded() | RouteDropped() | IntroduceArrived() | SeekArrived():
                 self._events.append(event)
@@ -378,7 +378,7 @@ class Peer:
 
     def _keep_secrets(self) -> None:
         sessions = self._dialogue.sessions
-        self._keyring.keep(sessions.psk if sessions.is_confirmed else None)
+        self._keyring.keep(sessions.psk if sessions.is_established else None)
         self._use_secrets()
 
     def _use_secrets(self) -> None:
@@ -399,7 +399,7 @@ class Peer:
         """Say that the peer is online once its session is confirmed and a path carries it."""
         path, sessions = self.reach.path, self._dialogue.sessions
         took_s = self._presence.notice(
-            path, is_open=sessions.is_open, is_confirmed=sessions.is_confirmed, now=now
+            path, is_open=sessions.is_open, is_established=sessions.is_established, now=now
         )
         if path is not None and took_s is not None:
             self._diagnosis.is_here()

@@ -100,11 +100,11 @@ class Presence:
         return not is_under_way
 
     def notice(
-        self, path: PathReport | None, *, is_open: bool, is_confirmed: bool, now: float
+        self, path: PathReport | None, *, is_open: bool, is_established: bool, now: float
     ) -> float | None:
         """A path or a session may have come: the seconds that it took if the peer is online from
-        here on.  `is_open` when a handshake has begun, `is_confirmed` when it is complete."""
-        if path is not None and not is_confirmed:
+        here on.  `is_open` when a handshake has begun, `is_established` when it is complete."""
+        if path is not None and not is_established:
             self._expect_handshake(is_open, now)
             return None
         self.redial_at = None
@@ -124,7 +124,7 @@ class Presence:
     # --- private
 
     def _expect_handshake(self, is_open: bool, now: float) -> None:
-        """A path stands, and no session is confirmed: when that has taken too long."""
+        """A path stands, and no handshake is complete: when that has taken too long."""
         if self.redial_at is None:
             self.is_undialled = not is_open
             patience_s = HANDSHAKE_PATIENCE_S * (1.0 if self.we_dial else 2.0)

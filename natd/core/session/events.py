@@ -1,8 +1,11 @@
-"""What a session tells its owner.
+"""What sessions tell their owner.
+
+    SessionOpened ─► Received … ─► SessionEnded        of one session with a peer
+          └─ HandshakeCompleted, once ─┘
 
 Rules:
-- `Established` comes once, `Closed` once and last.
-- Before `Established` what was `Received` may be a recorded first flight, sent again.
+- `HandshakeCompleted` comes at most once in a session, `SessionEnded` once and last.
+- What was `Received` before `HandshakeCompleted` may be a recorded first flight, sent again.
 """
 
 from dataclasses import dataclass
@@ -11,11 +14,13 @@ from natd.core.base.routes import RouteAdded, RouteDropped
 
 
 @dataclass(frozen=True, slots=True)
-class Established:
-    """The handshake is complete: the peer holds the pair's key, and is here at this moment."""
+class SessionOpened:
+    """From here on `Sessions.send` writes to another session, from its beginning."""
 
-    early_data: bool
-    """Whether the first flight's data counted."""
+
+@dataclass(frozen=True, slots=True)
+class HandshakeCompleted:
+    """The peer holds the pair's key, and is here at this moment (RFC 9001, section 4.1.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +31,12 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
-class Pinged:
-    """The peer has answered `ping(token)`."""
-
-    token: int
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The session is over: it takes and gives nothing more, apart from one last datagram."""
+class SessionEnded:
+    """The session takes and gives nothing more, apart from one last datagram."""
 
     reason: str
+    """For people."""
 
 
-SessionEvent = Established | Received | RouteAdded | RouteDropped | Pinged | Closed
+SessionEvent = HandshakeCompleted | Received | RouteAdded | RouteDropped | SessionEnded
+SessionsEvent = SessionOpened | SessionEvent

@@ -15,7 +15,6 @@ Rules that a change must not break:
 import functools
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -32,6 +31,7 @@ from qh3.quic.packet import QuicTransportParameters, push_quic_transport_paramet
 
 from natd.core.base.routes import CONNECTION_ID, RouteAdded, RouteDropped
 from natd.core.keys.secrets import PairSecrets, initial_connection_id
+from natd.core.session.events import HandshakeCompleted
 
 APPLICATION_PROTOCOL = "natd/1"
 
@@ -66,6 +66,7 @@ _SERVER_NAME = "natd.invalid"
 _CIPHER_SUITE = tls.CipherSuite.CHACHA20_POLY1305_SHA256
 _MAX_EARLY_DATA = 0xFFFFFFFF
 _IDLE_REASON = "Idle timeout"
+_PING = 0
 
 _HOSTILE_INPUT_ERRORS = (
     ArithmeticError,
@@ -86,20 +87,13 @@ share that is no point of its curve is enough for a `CryptoError`."""
 logging.getLogger("quic").setLevel(logging.ERROR)
 
 
-@dataclass(frozen=True, slots=True)
-class HandshakeCompleted:
-    early_data: bool
-    """Whether the first flight's data counted."""
-
-
 class StreamData(NamedTuple):
     stream: int
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class PingAnswered:
-    number: int
+class PingAnswered(NamedTuple):
+    """The far end has acknowledged a `ping`."""
 
 
 QuicEvent = HandshakeCompleted | StreamData | RouteAdded | RouteDropped | PingAnswered
@@ -162,8 +156,8 @@ class Connection:
     def send(self, stream: int, data: bytes) -> None:
         self._library.send_stream_data(stream, data)
 
-    def ping(self, number: int) -> None:
-        self._library.send_ping(number)
+    def ping(self) -> None:
+        self._library.send_ping(_PING)
 
     def close(self) -> None:
         self._library.close()
@@ -184,14 +178,14 @@ class Connection:
             match event:
                 case events.StreamDataReceived(stream_id=stream, data=data):
                     yield StreamData(stream, data)
-                case events.HandshakeCompleted(early_data_accepted=early_data):
-                    yield HandshakeCompleted(early_data)
+                case events.HandshakeCompleted():
+                    yield HandshakeCompleted()
                 case events.ConnectionIdIssued(connection_id=connection_id):
                     yield RouteAdded(CONNECTION_ID + connection_id)
                 case events.ConnectionIdRetired(connection_id=connection_id):
                     yield RouteDropped(CONNECTION_ID + connection_id)
-                case events.PingAcknowledged(uid=number):
-                    yield PingAnswered(number)
+                case events.PingAcknowledged():
+                    yield PingAnswered()
 
     def get_timer(self) -> float | None:
         return self._library.get_timer()

@@ -11,7 +11,7 @@ Rules that a change must not break:
   datagram: nobody without the key learns that there is somebody.
 - The dialler's first flight carries what was given to `send` until then (0-RTT), and the
   acceptor's answer carries what was given to `send` at its end.
-- What an acceptor receives before `Established` may be a recorded first flight, sent again:
+- What an acceptor receives before `HandshakeCompleted` may be a recorded first flight, sent again:
   it was written by the peer, but perhaps not now.  `established` says that the peer is here.
 """
 
@@ -22,13 +22,7 @@ from natd.core.base.routes import CONNECTION_ID, RouteAdded, RouteDropped
 from natd.core.base.timers import earliest
 from natd.core.keys.secrets import PairSecrets
 from natd.core.session import quic
-from natd.core.session.events import (
-    Closed,
-    Established,
-    Pinged,
-    Received,
-    SessionEvent,
-)
+from natd.core.session.events import HandshakeCompleted, Received, SessionEnded, SessionEvent
 from natd.core.session.handshake_retransmit import Flight
 from natd.core.session.quic_header import begins_with_initial, is_version_1
 
@@ -39,8 +33,6 @@ stays with the conversation and on disk."""
 EARLY_DATAGRAMS = 16
 """How many datagrams may wait for the keys that open them, when the network swapped them with
 the ones that bring the keys.  A first flight with a full window has 10."""
-
-PINGS_IN_FLIGHT = 64
 
 WAKING_S, LONGEST_WAKING_S = 0.25, 15.0
 """How long to wait for the answer to the ping that tries a new path, doubling."""
@@ -55,8 +47,6 @@ trip, and after an outage of an hour would send a few bytes a second, and wait f
 
 MESSAGE_STREAM = 0
 """The dialler's first bidirectional stream: control and messages, both ways."""
-
-_WAKING_PING = 0
 
 
 def prepare_sessions() -> None:
@@ -93,8 +83,6 @@ class Session:
         self._last: deque[tuple[float, bytes]] = deque(maxlen=LAST_DATAGRAMS)
         # To be sent again, as they are.
         self._again: list[bytes] = []
-        self._pings: dict[int, int] = {}
-        self._next_ping = _WAKING_PING + 1
         # When to try the new path again; None: it has answered.
         self._wake_at: float | None = None
         self._wake_wait_s = WAKING_S
@@ -121,8 +109,8 @@ class Session:
     def receive_datagram(self, data: bytes, now: float) -> bool:
         """Take a datagram whose destination connection id is one of ours.
 
-        True when it held something new that the peer (or, before `Established`, someone who
-        has seen our first flight) has written: evidence that the path it came by works.
+        True when it held something new that the peer (or, before `HandshakeCompleted`, someone
+        who has seen our first flight) has written: evidence that the path it came by works.
         """
         self._now = now
         if self.closed:
@@ -155,7 +143,7 @@ class Session:
     def send(self, data: bytes, now: float) -> None:
         """Queue bytes for the peer; ValueError when they are more than `send_room`.
 
-        Before `Established` they leave with the first flight.  Once closed, they are dropped.
+        Until the handshake is complete they leave with the first flight.  Dropped once closed.
         """
         self._now = now
         if self.closed:
@@ -164,17 +152,6 @@ class Session:
             raise ValueError(f"{len(data)} bytes to send, room for {self.send_room}")
         self._held += data
         self._release_held()
-
-    def ping(self, token: int, now: float) -> None:
-        """Ask the peer for a sign of life: `Pinged(token)` follows when it comes."""
-        self._now = now
-        if self.closed or not self.established:
-            return
-        if len(self._pings) >= PINGS_IN_FLIGHT:
-            del self._pings[next(iter(self._pings))]
-        self._pings[self._next_ping] = token
-        self._connection.ping(self._next_ping)
-        self._next_ping += 1
 
     def path_changed(self, now: float) -> None:
         """The datagrams take another path from here on, or one that was dead lives again.
@@ -293,29 +270,23 @@ class Session:
                         self.dropped["unknown-stream"] += 1
                     elif data:
                         self._events.append(Received(data))
-                case quic.HandshakeCompleted(early_data):
-                    self._establish(early_data)
+                case HandshakeCompleted():
+                    self._establish()
+                    self._events.append(event)
                 case RouteAdded(key):
                     self.routes.add(key)
                     self._events.append(event)
                 case RouteDropped(key):
                     self.routes.discard(key)
                     self._events.append(event)
-                case quic.PingAnswered(number):
-                    self._take_ping_answer(number)
+                case quic.PingAnswered():
+                    self._wake_at = None
 
-    def _establish(self, early_data: bool) -> None:
+    def _establish(self) -> None:
         self.established = True
         self._connection.forget_initial_packets()
         if self._flight is not None:
             self._flight.next_stage()
-        self._events.append(Established(early_data))
-
-    def _take_ping_answer(self, number: int) -> None:
-        if number == _WAKING_PING:
-            self._wake_at = None
-        elif (token := self._pings.pop(number, None)) is not None:
-            self._events.append(Pinged(token))
 
     def _release_held(self) -> None:
         """The acceptor can write to the dialler's stream once it has heard of it."""
@@ -324,7 +295,7 @@ class Session:
             self._held.clear()
 
     def _wake(self) -> None:
-        self._connection.ping(_WAKING_PING)
+        self._connection.ping()
         self._wake_at = self._now + self._wake_wait_s
         self._wake_wait_s = min(LONGEST_WAKING_S, 2 * self._wake_wait_s)
 
@@ -333,6 +304,5 @@ class Session:
         self._held.clear()
         self._early.clear()
         self._again.clear()
-        self._pings.clear()
         self._flight = None
-        self._events.append(Closed(reason))
+        self._events.append(SessionEnded(reason))

@@ -16,17 +16,17 @@ Rules:
 """
 
 from collections import Counter, deque
-from dataclasses import dataclass
 from random import Random
 
 from natd.core.base.routes import CONNECTION_ID, RouteAdded, RouteDropped
 from natd.core.base.timers import earliest
 from natd.core.keys.secrets import SALT_BYTES, PairSecrets, verify_initial_connection_id
 from natd.core.session.events import (
-    Closed,
-    Established,
-    Pinged,
+    HandshakeCompleted,
     Received,
+    SessionEnded,
+    SessionOpened,
+    SessionsEvent,
 )
 from natd.core.session.quic_header import may_open_session
 from natd.core.session.session import Session
@@ -41,31 +41,8 @@ PROBE_LIMIT_S = 60.0
 """A QUIC timer nearer than this is a probe timeout, which runs while something that we sent is
 not acknowledged (RFC 9002, section 6.2.1); at rest only the idle timeout is left, days away."""
 
-
 STALE_DIAL_S = 1.0
 """Later than most paths open, and a round trip from which the library's estimate recovers."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionOpened:
-    """From here on `send` speaks on another session, from its beginning."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionConfirmed:
-    """The handshake of the session in use is complete: the peer is there."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionEnded:
-    """No session is in use any more."""
-
-    reason: str
-
-
-SessionsEvent = (
-    SessionOpened | SessionConfirmed | SessionEnded | RouteAdded | RouteDropped | Received | Pinged
-)
 
 
 class Sessions:
@@ -136,10 +113,6 @@ class Sessions:
         if self._in_use is not None:
             self._in_use.send(data, now)
 
-    def ping(self, token: int, now: float) -> None:
-        if self._in_use is not None:
-            self._in_use.ping(token, now)
-
     def path_changed(self, now: float) -> None:
         """The datagrams take another path, or the old one is back: repeat what is unanswered."""
         self.renew(now)
@@ -195,12 +168,9 @@ class Sessions:
         return self._in_use is not None
 
     @property
-    def is_confirmed(self) -> bool:
+    def is_established(self) -> bool:
+        """Whether the handshake of the session in use is complete."""
         return self._in_use is not None and self._in_use.established
-
-    @property
-    def is_replacing(self) -> bool:
-        return self._replacement is not None
 
     def is_awaiting(self, now: float) -> bool:
         """Whether the peer owes us an answer: a handshake runs, or data is not acknowledged."""
@@ -293,21 +263,19 @@ class Sessions:
                         self._discard(session)
                         return
                     self._held += data
-                case Established() if session is self._replacement:
+                case HandshakeCompleted() if session is self._replacement:
                     self._datagrams += session.datagrams_to_send()
                     if self._in_use is not None:
                         self._discard(self._in_use)
                     self._promote()
-                case Established():
-                    self._events.append(SessionConfirmed())
-                case Closed(reason):
+                case SessionEnded():
                     in_use = session is self._in_use
                     self._datagrams += session.datagrams_to_send()
                     self._discard(session)
                     if in_use:
-                        self._events.append(SessionEnded(reason))
+                        self._events.append(event)
                     return
-                case Received() | RouteAdded() | RouteDropped() | Pinged():
+                case _:
                     self._events.append(event)
 
     def _promote(self) -> None:
@@ -316,7 +284,7 @@ class Sessions:
         self._in_use = session
         self._events.append(SessionOpened())
         if session.established:
-            self._events.append(SessionConfirmed())
+            self._events.append(HandshakeCompleted())
         if self._held:
             self._events.append(Received(bytes(self._held)))
             self._held.clear()

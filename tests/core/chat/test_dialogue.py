@@ -18,8 +18,8 @@ from natd.core.chat.conversation import (
 from natd.core.chat.dialogue import Dialogue
 from natd.core.codec import frames
 from natd.core.keys.secrets import CHECK_TAG_BYTES
+from natd.core.session.events import HandshakeCompleted, SessionEnded
 from natd.core.session.quic_header import destination_connection_id
-from natd.core.session.sessions import SessionConfirmed, SessionEnded
 from tests.core.world.lossy_link import LossyLink, Weather, pair_of_secrets
 from tests.core.world.talker import message_to_send
 
@@ -152,7 +152,7 @@ def test_half_a_frame_of_the_last_session_does_not_spoil_the_next():
     assert other.dialogue.dropped["no-frame"] == 0
 
 
-def test_a_card_is_told_where_a_session_is_confirmed_and_forgotten_elsewhere():
+def test_a_card_is_told_where_a_session_is_established_and_forgotten_elsewhere():
     link, one, other = _pair()
     one.open()
     other.open()
@@ -258,7 +258,7 @@ class Speaker:
                     for seq in range(after_seq + 1, min(after_seq + count, len(self.said)) + 1):
                         said = message_to_send(self.epoch, seq, self.said[seq - 1])
                         self.dialogue.send_message(said, self.now)
-                case RouteAdded() | RouteDropped() | SessionConfirmed():
+                case RouteAdded() | RouteDropped() | HandshakeCompleted():
                     pass
                 case _:
                     self.events.append(event)
@@ -275,6 +275,6 @@ def _chatting():
     other.open()
     one.dial(link.now)
     sessions = one.dialogue.sessions, other.dialogue.sessions
-    assert link.run(1.0, lambda: all(each.is_confirmed for each in sessions))
+    assert link.run(1.0, lambda: all(each.is_established for each in sessions))
     link.run(1.0)
     return link, one, other

@@ -19,7 +19,7 @@ from natd.core.keys.secrets import (
     derive_pair_secrets,
     verify_initial_connection_id,
 )
-from natd.core.session.events import Established, Received, SessionEvent
+from natd.core.session.events import HandshakeCompleted, Received, SessionEvent
 from natd.core.session.quic_header import destination_connection_id, may_open_session
 from natd.core.session.session import Session
 
@@ -150,7 +150,7 @@ class Party:
 
     @property
     def is_established(self) -> bool:
-        return any(isinstance(event, Established) for event in self.events)
+        return any(isinstance(event, HandshakeCompleted) for event in self.events)
 
     def _is_another(self, cid: bytes) -> bool:
         is_known = cid in self._accepted or self._is_ours(cid)

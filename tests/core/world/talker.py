@@ -11,7 +11,7 @@ from natd.core.chat.conversation import (
 )
 from natd.core.codec.frames import FrameReader, Message
 from natd.core.keys.secrets import PairSecrets
-from natd.core.session.events import Closed, Received
+from natd.core.session.events import Received, SessionEnded
 from natd.core.session.session import Session
 from tests.core.world.lossy_link import SALT, Party
 
@@ -77,7 +77,7 @@ class Talker(Party):
             if isinstance(event, Received):
                 for frame in self._reader.feed(event.data):
                     self.conversation.receive_frame(frame, now)
-            elif isinstance(event, Closed):
+            elif isinstance(event, SessionEnded):
                 self.conversation.session_closed(now)
         self.events = [event for event in self.events if not isinstance(event, Received)]
         while (said := self.conversation.next_event()) is not None:
