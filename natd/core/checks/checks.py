@@ -19,6 +19,7 @@ import hmac
 from dataclasses import dataclass
 from random import Random
 
+from natd.core.base.local_ports import AGREED, agreed_port
 from natd.core.base.types import Address, Datagram, SocketId
 from natd.core.codec import stun
 from natd.core.keys.secrets import PairSecrets
@@ -54,9 +55,6 @@ LATE_S = 5.0
 
 AGREED_PORTS = 3
 """Of each kind: one for each of the first rounds."""
-
-AGREED_RANGE = (20_000, 60_000)
-"""Above the ports of services, below the end, where port-preserving NATs have few users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +204,8 @@ def answer(
 
 def _agreed_ports(check_key: bytes) -> tuple[int, ...]:
     """Known to the two peers alone, and without a word, because both have the pair's keys."""
-    lowest, end = AGREED_RANGE
     drawn = hmac.digest(check_key, b"agreed ports", "sha256")
-    drawn_ports = range(2 * AGREED_PORTS + 1)  # the last one is the mark
-    numbers = (int.from_bytes(drawn[4 * i : 4 * i + 4], "big") for i in drawn_ports)
-    return tuple(lowest + number % (end - lowest) for number in numbers)
+    steps = range(2 * AGREED_PORTS + 1)
+    *numbers, mark = (int.from_bytes(drawn[4 * i : 4 * i + 4], "big") for i in steps)
+    # The mark is a number on the wire, no socket's port: it need not go round `LINK_PORT`.
+    return (*map(agreed_port, numbers), AGREED[mark % len(AGREED)])

@@ -21,6 +21,7 @@ what all of them get is for those that there was a sign of.
 
 from dataclasses import dataclass
 
+from natd.core.base.local_ports import GUESSES_ALIKE
 from natd.core.base.timers import Allowance
 from natd.core.base.types import SocketId
 from natd.core.checks.limits import MOST_SHOTS
@@ -43,9 +44,6 @@ MOST_SOCKETS = 768
 
 FIRST_HELPER = 0x100000
 """Above every socket id that asks for a port, and above those of single fresh sockets."""
-
-ALIKE_LOW, ALIKE_PORTS = 65_000, 268
-"""Of either parity.  Above Linux's ephemeral ports and those of surveys and agreements."""
 
 MOST_ALIKE = 16
 """At once: it takes as many attempts until one of the ports is used again, by when a NAT has
@@ -243,7 +241,8 @@ class Turns:
         if like is not None and count <= MOST_ALIKE:
             turns = range(self._alike, self._alike + count)
             self._alike += count
-            return tuple(SocketId(ALIKE_LOW + 2 * (n % ALIKE_PORTS) + like % 2) for n in turns)
+            alike = GUESSES_ALIKE[like % 2 :: 2]
+            return tuple(SocketId(alike[n % len(alike)]) for n in turns)
         first = self._last_socket + 1
         self._last_socket += count
         return tuple(SocketId(number) for number in range(first, first + count))

@@ -13,6 +13,7 @@ Rules:
 - What is not answered within `SURVEY_S` is not asked again; the sockets are closed.
 """
 
+from natd.core.base.local_ports import SURVEYS
 from natd.core.base.timers import earliest
 from natd.core.base.types import Allocation, Mapping, NatReport, SocketId
 
@@ -26,9 +27,6 @@ we have just been introduced.  So a sequence is asked later, a block at once."""
 
 PLACES = 3
 """A server's sampling ports."""
-
-LOWEST_PORT, PORTS = 61_000, 4_000
-"""Above Linux's ephemeral ports and those that peers agree upon, so that nobody else is there."""
 
 
 def is_survey_wanted(report: NatReport) -> bool:
@@ -45,8 +43,8 @@ def survey_sockets(report: NatReport, main_port: int, turn: int) -> tuple[Socket
     """The sockets to ask from, as ids that name local ports, of the other parity first; none of
     them was asked from in the last few turns, so that their mappings are new."""
     count = 2 if report.allocation is Allocation.SEQUENTIAL else 3
-    first = LOWEST_PORT + (main_port + 4 * turn) % (PORTS // 4) * 4 + (main_port + 1) % 2
-    return tuple(SocketId(first + number) for number in range(count))
+    first = (main_port + 4 * turn) % (len(SURVEYS) // 4) * 4 + (main_port + 1) % 2
+    return tuple(SocketId(port) for port in SURVEYS[first : first + count])
 
 
 def survey_places(report: NatReport) -> int:

@@ -22,6 +22,7 @@ Rules:
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from natd.core.base.local_ports import FILTER_TRIALS
 from natd.core.base.types import SURE, Filtering, SocketId
 
 CLASSES = (Filtering.DEPENDENT, Filtering.ADDRESS_DEPENDENT, Filtering.INDEPENDENT)
@@ -48,11 +49,6 @@ where what would have told of it was lost."""
 
 PUT_OFF_S = 2.0
 """After an attempt that counts on each port of our NAT's has last been seen to run."""
-
-LOWEST_PORT, PORTS = 65_100, 400
-"""Local ports of the sockets: above those of surveys, for a port that was asked from one of those
-would be let in to the other.  The clock picks among them, so that those of two rounds differ, even
-where the daemon was started anew in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +144,8 @@ class FilterWatch:
         if self.round_at is None or now < self.round_at:
             return None
         self.round_at = now + AGAIN_WAIT_S
-        return SocketId(LOWEST_PORT + (main_port + int(now)) % PORTS)
+        # By the clock, so that two rounds differ even where the daemon was restarted in between.
+        return SocketId(FILTER_TRIALS[(main_port + int(now)) % len(FILTER_TRIALS)])
 
     def known_at(self, host: str) -> Known:
         """Of the NAT that shows us there."""

@@ -7,11 +7,8 @@ that hears the group of the link (`natd/core/network/multicast.py`) is never sen
 from collections import deque
 
 from natd.core.base import events
+from natd.core.base.local_ports import FRESH_ALIKE
 from natd.core.base.types import LOWEST_ANY_PORT_SOCKET, Address, Datagram, SocketId
-
-ALIKE_LOW, ALIKE_PORTS = 60_000, 1_000
-"""Above those that peers agree on, below those of surveys: a round of an attempt takes one of them,
-and a NAT has forgotten it when it is its turn again."""
 
 
 class Outgoing:
@@ -38,8 +35,8 @@ class OurSockets:
         """The id of a socket of ours that did not exist yet; `is_alike`: on a port of the main
         one's parity that has not been used for a while."""
         if is_alike:
-            self._alike = (self._alike + 2) % ALIKE_PORTS
-            socket = SocketId(ALIKE_LOW + self._alike + self.local[1] % 2)
+            self._alike = (self._alike + 2) % len(FRESH_ALIKE)
+            socket = SocketId(FRESH_ALIKE[self._alike + self.local[1] % 2])
         if not is_alike or socket in self.live:
             self._last += 1
             socket = SocketId(self._last)

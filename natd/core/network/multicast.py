@@ -20,11 +20,9 @@ Rules:
 
 from random import Random
 
+from natd.core.base.local_ports import LINK_PORT
 from natd.core.base.timers import jittered
 from natd.core.base.types import Address, SocketId
-
-LINK_PORT = 28260
-"""Registered for nothing, and below the ports that Linux gives to those who ask for any."""
 
 LINK_SOCKET = SocketId(LINK_PORT)
 """The socket of ours that hears the group; nothing is ever sent from it."""

@@ -16,11 +16,11 @@ from collections import deque
 from dataclasses import dataclass
 from random import Random
 
+from natd.core.base.local_ports import AGREED, agreed_port
 from natd.core.base.timers import backed_off, earliest
 from natd.core.base.types import MAIN_SOCKET, Address, Datagram, PathKind, SocketId
 from natd.core.base.wishes import SampleWanted
 from natd.core.checks.checks import (
-    AGREED_RANGE,
     ANSWER_AFTER,
     GUESS_US,
     WAS_SILENT,
@@ -277,7 +277,7 @@ class Upkeep:
     def _open_spare(self, now: float, *, is_lesson: bool) -> None:
         path = self._path
         assert path is not None
-        port = self._random.randrange(*AGREED_RANGE)
+        port = agreed_port(self._random.randrange(len(AGREED)))
         self._spare = SpareFlow(SocketId(port), port, path.key, path.rtt_s, now)
         self._is_lesson = is_lesson
         self._drive_spare(now)

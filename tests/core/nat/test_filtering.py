@@ -8,18 +8,16 @@ from typing import TypeGuard
 import pytest
 
 from natd.core.base import events
+from natd.core.base.local_ports import FILTER_TRIALS, SURVEYS
 from natd.core.base.types import MAIN_SOCKET, SURE, Address, Filtering, Mapping
 from natd.core.checks import turns
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import Connect, Elsewhere, Message, Register, Sample
 from natd.core.coordinator.coordinator import Coordinator
 from natd.core.keys.secrets import network_key
-from natd.core.nat import allocation_survey
 from natd.core.nat.filtering import (
     AGAIN_WAIT_S,
     FIRST_WAIT_S,
-    LOWEST_PORT,
-    PORTS,
     TRIALS,
     FilterWatch,
     Known,
@@ -226,7 +224,7 @@ def test_the_first_seconds_are_for_what_we_came_for() -> None:
             assert (s.socket == MAIN_SOCKET) == (message.elsewhere == Elsewhere.ASKER_PORT)
         fresh = {s.socket for s in sent} - {MAIN_SOCKET}
         assert len(fresh) == 1
-        assert LOWEST_PORT <= fresh.pop() < LOWEST_PORT + PORTS
+        assert fresh.pop() in FILTER_TRIALS
         assert set(alice.attached.ports) == {MAIN_SOCKET}, "the fresh one is closed"
 
 
@@ -396,12 +394,10 @@ def test_two_rounds_use_two_sockets_and_none_of_a_surveys() -> None:
     assert watch.round_at == 1000.0 + FIRST_WAIT_S + AGAIN_WAIT_S
     second = watch.take_round(40000, watch.round_at)
     assert first != second
-    assert all(each is not None and each >= HIGHEST_SURVEYED for each in (first, second))
+    assert not {first, second} & set(SURVEYS)
 
 
 # --- helpers ---------------------------------------------------------------------------
-
-HIGHEST_SURVEYED = allocation_survey.LOWEST_PORT + allocation_survey.PORTS + 4
 
 
 class OlderServer(Coordinator):

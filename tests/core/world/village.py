@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from random import Random
 
 from natd.core.base import events
+from natd.core.base.local_ports import LINK_PORT
 from natd.core.base.types import Address, NetworkId, PeerId, PeerState
 from natd.core.base.verdict import VerdictCode
 from natd.core.coordinator.coordinator import Coordinator
 from natd.core.keys.card import Identity
 from natd.core.keys.secrets import network_id, network_key
-from natd.core.network.multicast import LINK_PORT, LINK_SOCKET
+from natd.core.network.multicast import LINK_SOCKET
 from natd.core.network.roster import NetworkSettings
 from natd.core.node import Node
 from tests.internet.fabric import Gateway, Host, Weather
