@@ -1,17 +1,28 @@
-"""What may be sent to addresses that have not answered yet.
+"""How much may be sent to addresses that have not answered yet.
 
-A card and an introduction are claims of somebody else, so they could make us a weapon against a
-third party.  `TargetBudget` limits packets and bytes for each IP address, over all peers and
-networks, in every minute there is, not only in those of a clock; and packets to all of them
-(`crowd`).
+Cards and introductions are claims: anybody could name a third party's address and make us flood
+it.  Three limits hold over all peers and networks, in every minute that one can pick:
+
+    one IP address     packets, bytes and pace, and a silence once they are spent   `TargetBudget`
+    one IPv6 network   packets                                                      `Crowd`
+    all of them        packets                                                      `Crowd`
+
+The last two exist because cards of made-up members can name thousands of addresses: without them
+640 words of one member of an open network made us send 100,000 packets in 40 s.
+
+Rules:
+- A check that answers a peer's check is not counted: it brought as much itself, so two peers find
+  each other while somebody floods us.
+- An address is remembered only until nothing counts against it any more.
 """
 
+import ipaddress
 from array import array
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
+from natd.core.base.timers import Allowance
 from natd.core.base.types import Address
-from natd.core.checks.crowd import Crowd
 from natd.core.checks.turns import Turns
 
 BURST_PACKETS = 10
@@ -46,7 +57,7 @@ RETURN_EVERY_S = 300.0
 """How often a newer card may end a silence: as rarely as the longest one ends by itself."""
 
 MOST_IPS = 12_288
-"""More than can be begun in a minute (`crowd`), so that nobody fills the table."""
+"""More than can be begun in a minute (`CROWD_RATE`), so that nobody fills the table."""
 
 SWEEP_S = 1.0
 """How often a full table is looked through for addresses that need not be counted any more."""
@@ -57,6 +68,17 @@ MOST_CALLS = 10
 TRUSTED_FOR_S = 600.0
 """How long an authenticated answer lifts the budget.  Where a peer was a moment ago lives nobody
 else, and whoever is restarted a few times must not find that we have spent ourselves on it."""
+
+
+CROWD_RATE, CROWD_BURST = 128.0, 4_096.0
+"""Packets a second to all addresses together, and at once: a network of 200 that comes back
+together takes 2,500."""
+
+NETWORK_BITS = 64
+NETWORK_RATE, NETWORK_BURST = 4.0, 256.0
+"""The same towards one IPv6 network: 20 members on one link that begin at once."""
+
+MOST_NETWORKS = 1_024
 
 
 @dataclass(slots=True)
@@ -94,6 +116,34 @@ class _Spent:
     @property
     def bulk_bytes(self) -> int:
         return sum(self.bulk)
+
+
+class Crowd:
+    """What all unproved addresses together may still be sent, and each IPv6 network."""
+
+    def __init__(self) -> None:
+        self._all = Allowance(CROWD_RATE, CROWD_BURST)
+        self._networks: dict[str, Allowance] = {}
+
+    def take(self, host: str, now: float) -> bool:
+        """Whether one more packet may go to this host; takes it if so."""
+        if ":" in host and not self._of_network(host, now):
+            return False
+        return self._all.take(now)
+
+    def _of_network(self, host: str, now: float) -> bool:
+        ip = ipaddress.IPv6Address(host)
+        if ip.is_link_local:
+            return True  # reached by nobody but those on our own link
+        network = str(ipaddress.ip_network((int(ip), NETWORK_BITS), strict=False))
+        allowance = self._networks.get(network)
+        if allowance is None:
+            if len(self._networks) >= MOST_NETWORKS:
+                self._networks = {n: a for n, a in self._networks.items() if not a.is_full(now)}
+            if len(self._networks) >= MOST_NETWORKS:
+                return False
+            allowance = self._networks[network] = Allowance(NETWORK_RATE, NETWORK_BURST)
+        return allowance.take(now)
 
 
 @dataclass(slots=True)
@@ -216,7 +266,7 @@ class TargetBudget:
         return True
 
     def _forget_if_new(self, spent: _Spent, host: str) -> None:
-        """Nothing is to be remembered of whom nothing was sent to."""
+        """Keep no state for hosts that nothing was sent to."""
         if spent == _Spent():
             del self._spent[host]
 

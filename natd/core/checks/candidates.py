@@ -1,14 +1,10 @@
-"""Which addresses of a peer to try, in what order, and how much an address may cost.
+"""Which addresses of a peer are worth a check, and in what order.
 
-A card and an introduction are claims of somebody else, so they could make us a weapon against
-a third party.  Two defences stand here, and everything that is sent to an address that has not
-yet answered passes both:
-
-- `targets()` keeps only addresses that can be a peer: never multicast, broadcast, unspecified,
-  a port below 1024 or a server of ours; a private one only where the peer is in our own realm or
-  was heard there on our own link; loopback only where a server of ours is there, too.
-- `TargetBudget` limits packets and bytes for each IP address, over all peers and networks, in
-  every minute there is, not only in those of a clock; and packets to all of them (`crowd`).
+A card and an introduction are claims: anybody could name a third party's address and make us send
+to it.  `targets` keeps only addresses that can be a peer: never multicast, broadcast, unspecified,
+a port below 1024 or a server of ours; a private one only where the peer is in our own realm or
+was heard on our own link; loopback only where a server of ours is there, too.  How much is sent
+to one that has not answered is limited by `budget`.
 """
 
 import ipaddress
@@ -175,6 +171,3 @@ def _may_be_a_peer(address: Address) -> bool:
 def _within(host: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
     ip = ipaddress.ip_address(host)
     return ip.version == network.version and ip in network
-
-
-# --- the budget --------------------------------------------------------------------------

@@ -21,7 +21,7 @@ MOST_WITH_A_GUESS = 455
 """Guesses leave this much room for the checks of the same moment."""
 
 MOST_CHECKS = 128
-"""While guesses wait or leave: as many as all addresses get for long (`crowd`)."""
+"""While guesses wait or leave: as many as all addresses get for long (`budget`)."""
 
 REMEMBERED = 1_024
 """More than is asked for: beyond `MOST` nothing is counted any further."""

@@ -1,6 +1,11 @@
-"""The rounds of an attempt to reach a peer: what is known of the one that runs, and its waits.
+"""When an attempt to reach a peer checks, waits and tries again.
+
+    round    checks on a ladder ─► wait ─► sample, introduction ─► next round
+    ladder   at ─► at + ladder[1] - ladder[0] ─► … ─► None
 
 Rules:
+- A target is one address from one socket: the same address from another is another target.
+- A ladder counts from its first check, however late that left.
 - The first wait is two round trips and 100 ms: beyond that checks die on the way, they are not
   slow.  The waits of further rounds grow: 1, 2, 4 … 60 s.  Only news begin them anew: another
   card of the peer's, the user, a change of our network.  An introduction alone does not, for
@@ -13,6 +18,22 @@ from dataclasses import dataclass
 from random import Random
 
 from natd.core.base.timers import backed_off, jittered
+from natd.core.base.types import Address, Candidate, SocketId
+
+CHECK_LADDER_S = (0.0, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
+"""Instants of the checks in a round.  Dense at first: the far NAT opens at a moment we can't
+know, and the check that comes right after it ends the wait."""
+
+DOUBTFUL_LADDER_S = (0.0, *CHECK_LADDER_S[2:])
+"""To where a server saw a NAT that perhaps shows us another port: one packet less in the first
+moments, which the first flight needs when the peer is heard from the right one."""
+
+RETRY_LADDER_S = (0.0, 0.04, 0.16, 0.64)
+"""For what was checked in an earlier round: whoever did not answer the dense ladder is more likely
+absent than shut out."""
+
+FORWARDED_LADDER_S = (0.0, 0.16)
+"""For a port that somebody may have forwarded by hand, which few have: twice a round."""
 
 SILENCE_S = 0.1
 """Beyond two round trips, silence means that checks die on the way, not that they are slow."""
@@ -59,6 +80,32 @@ class Attempt:
         if self.judged or self.settled:
             return None
         return self.began + (HOPELESS_AFTER_S if is_hopeless else VERDICT_AFTER_S)
+
+
+@dataclass(slots=True)
+class Target:
+    """An address that is checked from a socket."""
+
+    candidate: Candidate
+    socket: SocketId
+    ladder: tuple[float, ...]
+    step: int = 0
+    at: float | None = None  # None: its ladder has ended
+    ttl: int | None = None  # of every check to it; None: the system's
+    last_sent: float = 0.0
+    proved: bool = False
+
+    @property
+    def key(self) -> tuple[Address, SocketId]:
+        return self.candidate.address, self.socket
+
+    def climb(self, now: float) -> None:
+        """A check has left: set the instant of the next."""
+        self.step += 1
+        if self.step < len(self.ladder):
+            self.at = now + self.ladder[self.step] - self.ladder[self.step - 1]
+        else:
+            self.at = None
 
 
 def wait_s(round_number: int, rtt_s: float, random: Random) -> float:

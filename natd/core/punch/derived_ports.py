@@ -25,7 +25,7 @@ from natd.core.base.types import (
 )
 from natd.core.checks.candidates import is_loopback, is_private
 from natd.core.checks.checks import LOW_TTL, Checks
-from natd.core.punch.ladder import Target
+from natd.core.punch.attempt import Target
 
 OPENER_LEAD_S = 0.1
 """How far openers go ahead of the checks from agreed ports: more than two clocks that were set

@@ -26,19 +26,19 @@ from natd.core.base.types import (
 from natd.core.checks.budget import TargetBudget
 from natd.core.checks.candidates import is_private
 from natd.core.checks.checks import LOW_TTL, Checks
+from natd.core.punch.attempt import (
+    CHECK_LADDER_S,
+    DOUBTFUL_LADDER_S,
+    FORWARDED_LADDER_S,
+    RETRY_LADDER_S,
+    Target,
+)
 from natd.core.punch.derived_ports import (
     call_from_agreed_port,
     keeps_ports,
     lets_in_at_old_address,
     meet,
     public_places,
-)
-from natd.core.punch.ladder import (
-    CHECK_LADDER_S,
-    DOUBTFUL_LADDER_S,
-    FORWARDED_LADDER_S,
-    RETRY_LADDER_S,
-    Target,
 )
 
 AGREED_ROUNDS = 6

@@ -18,9 +18,15 @@ from natd.core.base.types import (
 )
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.checks.checks import LOW_TTL
-from natd.core.punch.attempt import HOPELESS_AFTER_S, SILENCE_S, VERDICT_AFTER_S
+from natd.core.punch.attempt import (
+    CHECK_LADDER_S,
+    DOUBTFUL_LADDER_S,
+    HOPELESS_AFTER_S,
+    RETRY_LADDER_S,
+    SILENCE_S,
+    VERDICT_AFTER_S,
+)
 from natd.core.punch.events import AttemptFailed, PathFound
-from natd.core.punch.ladder import CHECK_LADDER_S, DOUBTFUL_LADDER_S, RETRY_LADDER_S
 from natd.core.punch.punch import SAMPLE_PATIENCE_S
 from natd.core.punch.targets import TRIGGER_SPACING_S
 from tests.core.world.punch_lab import (

@@ -16,8 +16,8 @@ from natd.core.base.types import (
 )
 from natd.core.checks.budget import TargetBudget
 from natd.core.checks.checks import LOW_TTL, Checks
+from natd.core.punch.attempt import CHECK_LADDER_S, FORWARDED_LADDER_S, RETRY_LADDER_S
 from natd.core.punch.derived_ports import OPENER_LEAD_S
-from natd.core.punch.ladder import CHECK_LADDER_S, FORWARDED_LADDER_S, RETRY_LADDER_S
 from natd.core.punch.targets import (
     AGREED_ROUNDS,
     MOST_KEPT,
