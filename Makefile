@@ -2,7 +2,7 @@
 # make test    every test; what needs root or namespaces is skipped, with its reason, without
 # make lint    ruff and mypy
 # make recording   the picture of the README, from a chat behind two NATs of the kernel
-# make bench   the figures of the README; the matrix of NATs with fewer runs than there, in 15
+# make bench   the figures of tests/bench/README.md; the matrix with fewer runs than there, in 15
 #              minutes: MATRIX_ARGS="--seeds 1000 --runs 100" has them all and takes two hours
 #
 # Each does its own set-up: a virtual environment in .venv, and the system packages by apt

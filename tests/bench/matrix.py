@@ -1,11 +1,11 @@
-"""Every pair of NATs, in three laboratories: the table of the README.
+"""Every pair of NATs, in three laboratories: the table of tests/bench/README.md.
 
     python -m tests.bench.matrix                        all of it: takes an hour and more
     python -m tests.bench.matrix --virtual --seeds 50   real nodes in virtual time
     python -m tests.bench.matrix --real --runs 20       real daemons, userspace NATs over TUN
     python -m tests.bench.matrix --kernel --runs 20     real daemons behind the kernel's own NAT
     python -m tests.bench.matrix --cells 'birthday*' block --json FILE
-    python -m tests.bench.matrix --markdown FILE...     the README's table of what was measured
+    python -m tests.bench.matrix --markdown FILE...     that table, of what was measured
 
 `--seeds` counts for each cell; `--runs` for each row, whose cells share them.  With `--json` the
 file is written anew after each cell; cells that were in it and are not measured in this call stay,

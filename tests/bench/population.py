@@ -130,7 +130,7 @@ def score(weights: Mapping[str, float], shares: Mapping[tuple[str, str], float])
 
 
 def table(weights: Mapping[str, float], result: Score) -> str:
-    """For a terminal, and for the README."""
+    """For a terminal, and for tests/bench/README.md."""
     kinds = ", ".join(f"{kind} {weight * 100:.1f} %" for kind, weight in weights.items())
     lines = [
         f"users: {kinds}",

@@ -1,5 +1,5 @@
-"""The tables of the matrix: one for a terminal, one for the README; see `figures` for what is in
-them."""
+"""The tables of the matrix: one for a terminal, one for tests/bench/README.md; see `figures` for
+what is in them."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -43,14 +43,14 @@ def report(measured: Sequence[Figures]) -> str:
 
 
 def markdown(measured: Sequence[Figures]) -> str:
-    """The README's table."""
+    """The table of tests/bench/README.md."""
     lines = [
         "Of each laboratory: direct or told the truth, then median / p95 / worst, of the worst "
         "pair of the row.",
         "",
         "| pair | target | limit | real daemons | virtual internet | kernel NAT "
-        "| with one early inbound packet | entries, packets/s | |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| with one early inbound packet | entries, packets/s | | measured at |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in ROWS:
         of_row = [f for f in measured if f.row == row.name]
@@ -76,6 +76,7 @@ def markdown(measured: Sequence[Figures]) -> str:
             else ""
         )
         columns.append("met" if found and all(one.met for one in found) else "**missed**")
+        columns.append(_commits(of_row))
         lines.append("| " + " | ".join(columns) + " |")
     idle = [f.idle_a_minute for f in measured if f.idle_a_minute is not None]
     if idle:
@@ -97,6 +98,14 @@ def _target(row: Row) -> str:
         return share
     share += f", ≤ {target.median_s:g} s" if target.median_s else ", ≤ limit + 40 ms"
     return share + (f", p95 ≤ {target.p95_s:g} s" if target.p95_s else "")
+
+
+def _commits(measured: Sequence[Figures]) -> str:
+    """Of each laboratory, the commits at which a row's cells were measured."""
+    by_lab = {
+        lab: sorted({f.commit for f in measured if f.lab == lab and f.commit}) for lab in LABS
+    }
+    return ", ".join(f"{lab} {' and '.join(found)}" for lab, found in by_lab.items() if found)
 
 
 def _told(found: Line) -> str:

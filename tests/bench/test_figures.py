@@ -134,6 +134,7 @@ def test_figures_come_back_from_the_disk_and_make_both_tables(tmp_path):
         assert "1.25 s" in table
         assert "1.75 s" in table
         assert "300" in table
+    assert "| real abc |" in markdown(figures)
 
 
 def row_of(cells: Sequence[Figures]) -> Line:

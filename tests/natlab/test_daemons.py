@@ -1,8 +1,8 @@
 """Real daemons in both laboratories: who meets, and what they survive.
 
 All pairs of a laboratory meet at once, in one network; then they all leave, the NATs forget,
-and they meet again in another.  `NATLAB_RUNS` says how often (20 for the figures of the
-README; CI has less time, and the bulk of the runs in virtual time,
+and they meet again in another.  `NATLAB_RUNS` says how often (20 for the figures in
+tests/bench/README.md; CI has less time, and the bulk of the runs in virtual time,
 `tests/core/node/test_pairs.py`).
 """
 

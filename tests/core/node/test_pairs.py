@@ -1,7 +1,7 @@
 """Every pair of NATs that must be traversed is, 20 times of 20: real nodes, virtual time.
 
-The pairs are those of the README's table; loss strikes every packet, the server's too.  A run
-that fails prints its seed, and the seed replays it.
+The pairs are those of the first row in tests/bench/README.md; loss strikes every packet, the
+server's too.  A run that fails prints its seed, and the seed replays it.
 """
 
 from dataclasses import replace
