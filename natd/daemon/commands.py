@@ -1,7 +1,7 @@
 """What each request over IPC does.
 
 Every command takes the request and gives what goes under `ok`; it raises CommandError to
-refuse.  Requests are listed in the README, section IPC.
+refuse.  natd/ipc/README.md lists the requests.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The JSON frames of the control socket, and what every client makes of an answer.
 
 -> {"v":1,"id":1,"do":"hello","client":"natctl/0.1"}
-<- {"v":1,"id":1,"ok":{"protocol":1,"version":"0.1.0","features":[...]}}
+<- {"v":1,"id":1,"ok":{"protocol":1,"version":"0.2.0","features":[...]}}
 -> {"v":1,"id":2,"do":"send","network":"demo","text":"hi"}
 <- {"v":1,"id":2,"ok":{...}}    or    {"v":1,"id":2,"error":{"code","text","hint"}}
 -> {"v":1,"id":3,"do":"subscribe","types":null,"since":4711,"cursor":"bot","credit":256}

@@ -38,7 +38,7 @@ PATH = {
 }
 
 STATUS: dict[str, Any] = {
-    "version": "0.1.0",
+    "version": "0.2.0",
     "mode": "peer",
     "pid": 4711,
     "uptime_s": 3.5,
