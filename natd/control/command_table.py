@@ -68,7 +68,9 @@ def decode_request(body: bytes | None) -> Json:
         return _decode(b"" if body is None else body)
     except (ValueError, RecursionError):
         text = "a request is one UTF-8 JSON object in one frame"
-        raise CommandError("malformed", text, "see natd/ipc/README.md in the source of natd") from None
+        raise CommandError(
+            "malformed", text, "see natd/ipc/README.md in the source of natd"
+        ) from None
 
 
 def check_envelope(request: Json) -> None:
