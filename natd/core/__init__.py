@@ -14,8 +14,19 @@ A core knows neither sockets nor clocks nor disks.  It is fed and drained:
    randomness only from what its constructor was given.  (Cryptographic keys are the
    exception: the TLS library makes its own.)
 
-Cores form a tree of owners: node -> peer -> {punch, paths, session, conversation}.  The
-owner calls down, drains up, and turns a child's event into the next child's input.
+Cores form a tree of owners.  The owner calls down, drains up, and turns a child's event into the
+next child's input; siblings don't know one another:
+
+    node ─► network ──┬─► peer ──┬─► punch ─► prediction     finding a path
+                      │          ├─► paths                   keeping it
+                      │          └─► chat ─► session         what is said
+                      └─► registration ─► nat                the servers, our own NAT
+
+Each of these is a wing, a package whose `__init__.py` is its door: what it is for, its rooms, and
+what others import.  The wings stand in one order, and each imports only those before it:
+
+    base, codec, keys, portmap, coordinator, nat, checks, prediction, punch, paths,
+    session, chat, peer, registration, network, node
 """
 
 from typing import Any, Protocol

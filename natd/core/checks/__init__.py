@@ -1,0 +1,18 @@
+"""Checks between two peers, which addresses are worth one, and what all of them may cost.
+
+    checks        makes and answers authenticated STUN Bindings (RFC 8445, section 7)
+    candidates    sifts the addresses of a card: which may be tried, in what order
+    budget        packets to an address that has not answered, to its network, to all
+    turns ─┬─► pace     packets a second, guesses and checks together
+           └─► limits   what one wave of guesses may cost
+    budget ─► turns
+
+`punch` sends checks to find a path, `paths` to keep it, `prediction` to guess a port.  Everything that
+sends one asks the budget first: cards are claims, and we are nobody's weapon.
+
+Rules:
+- A check without valid integrity gets no answer.
+- One budget and one set of turns for the whole daemon, over all networks and peers.
+
+Others import: budget, candidates, checks, limits, turns.
+"""

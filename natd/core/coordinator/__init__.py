@@ -1,0 +1,20 @@
+"""The coordination server: it introduces peers, and relays nothing.
+
+    datagram ─► coordinator ──┬─► admission      a token that proves an address; allowances
+                              ├─► registry       who is registered where: its only lasting state
+                              ├─► introduction   two peers told of each other, within a budget
+                              └─► stun_server    any STUN client's address (RFC 8489, RFC 5780)
+
+    introduction ─► registry
+
+Run by `natd --server`, through `natd/server.py`.  No peer imports it: the two sides share the
+messages in `natd.core.codec` and nothing else.
+
+Rules:
+- Nothing is remembered of an address before it is proved.
+- Never more bytes out than in towards an unproved address; at most three times over all.
+- A cap refuses the new; nothing that is live is thrown out to make room.
+- It opens no card: it has no key to them.
+
+Others import: coordinator.
+"""

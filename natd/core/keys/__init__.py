@@ -1,0 +1,18 @@
+"""Who a peer is, and what two peers have in common that nobody else has.
+
+    a seed on disk ─► card.Identity ─► the signed and sealed card     what one tells of itself
+    name, secret ───► secrets.network_key ─► the network's id         what all members share
+    two cards ──────► secrets ─► the pair's psk, check keys, tags     what only the two share
+    several prekeys ► keyring                                         which secrets fit which tag
+
+    keyring ─► secrets ─► card
+
+The bytes of a card and the formulas of the secrets stand at the head of their files.
+
+Rules:
+- Two cards are enough: a pair's secrets need no further packet.
+- A card that does not open, or is not signed by the peer that it names, causes no packet.
+- Only `card` and `secrets` (and the session's TLS) touch cryptography.
+
+Others import: card, keyring, secrets.
+"""

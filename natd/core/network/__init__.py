@@ -1,0 +1,19 @@
+"""One network that we are a member of, and what all networks share of our own side.
+
+    membership ──┬─► roster              the members: a card and a peer for each
+                 ├─► own_card            our card as it changes, and when it is told
+                 ├─► discovery ──┬─► greeting     a card sent straight to its reader
+                 │               └─► multicast    members on the same link
+                 ├─► peer_introduction   a mutual peer introduces two others
+                 └─► routing             which datagrams are for whom
+    local_sockets                        our sockets, and what waits to be sent (the node's)
+
+`natd.core.node` has a `Membership` for each network that was joined; it owns the peers
+(`natd.core.peer`) and the servers (`natd.core.registration`).
+
+Rules:
+- A card counts if it opens, is signed by its peer, and is newer than the one we have.
+- Only the peer that an input was for is drained: an idle network of many costs nothing.
+
+Others import: greeting, local_sockets, membership, multicast, roster, routing.
+"""

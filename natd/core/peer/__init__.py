@@ -1,0 +1,18 @@
+"""One remote peer in one network: the owner of everything that concerns it alone.
+
+    peer ──┬─► reach ──┬─► natd.core.punch     finds paths
+           │           └─► natd.core.paths     keeps them
+           ├─► natd.core.chat                  what is said, over sessions
+           ├─► presence                        here or away, as the world has been told
+           └─► diagnosis ─► attempt_log        what was tried; the verdict
+    events, reach_events                       what the peer, and its reach, tell their owner
+
+`natd.core.network` has a `Peer` for each member.  `reach` decides where datagrams go; what is
+said knows no address, and what carries it knows no message.
+
+Rules:
+- A peer is online when its session is confirmed and a path carries it.
+- `diagnosis` watches and never acts: nothing that is sent depends on it.
+
+Others import: attempt_log, diagnosis, events, peer, presence, reach_events.
+"""

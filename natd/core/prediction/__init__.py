@@ -1,0 +1,19 @@
+"""Guessing ports, where a NAT gives each destination another one and plain checks can't meet.
+
+    escalation ──┬─► strategy ──┬─► sequences   NATs that count their ports up
+                 │              └─► blocks      NATs that draw from a block of ports
+                 ├─► samples                    whether two sequences are worth a guess now
+                 ├─► anchors                    ports of ours that we know, told to the peer
+                 └─► paced_sender               one wave, packet by packet
+    all of them ─► plan                         what a wave sends, and what it may cost
+
+`strategy` has the table of all pairs of NATs: who probes, who opens, when it is hopeless.
+`natd.core.punch` begins an escalation when checks have failed or can't but fail.
+
+Rules:
+- Each side makes its own half of the plan from the two NAT reports alone.
+- Nothing is sent without a turn (`natd.core.checks.turns`): one expensive attempt at a time.
+- A stranger in an open network is not guessed at.
+
+Others import: anchors, escalation, samples, sequences, strategy.
+"""

@@ -1,0 +1,18 @@
+"""Our side of the coordination servers: staying registered, and what they tell.
+
+    servers ──┬─► registration ──┬─► transactions   which answer belongs to which question
+              │                  ├─► lease          the way to a lease, and keeping it
+              │                  ├─► member_sync    which members we were told of
+              │                  └─► sampling       where else to ask how we are seen
+              └─► filter_probing ─► filter_probes   trials: whom does our NAT let in?
+    events                                          what a registration tells its owner
+
+One `Registration` for each server address, unaware of the others; `servers` merges what they
+say for `natd.core.network`, and feeds what they saw of us to `natd.core.nat`.
+
+Rules:
+- What a server says about a peer is a hint; only the peer's card counts.
+- Only an answer from where we asked, to a question that we asked, is looked at.
+
+Others import: events, registration, servers.
+"""
