@@ -7,8 +7,8 @@
            └─► limits   what one wave of guesses may cost
     budget ─► turns
 
-`punch` sends checks to find a path, `paths` to keep it, `prediction` to guess a port.  Everything that
-sends one asks the budget first: cards are claims, and we are nobody's weapon.
+`punch` sends checks to find a path, `paths` to keep it, `prediction` to guess a port.  All of
+them ask the budget first: a card is a claim, and could name anybody's address.
 
 Rules:
 - A check without valid integrity gets no answer.
