@@ -136,9 +136,7 @@ def _registration():
 
 
 def _peer():
-    peer = Peer(
-        network_id(KEY), KEY, _card("bob"), _identity("alice"), "alice", TargetBudget(), Random(1)
-    )
+    peer = Peer(network_id(KEY), KEY, _card("bob"), _identity("alice"), TargetBudget(), Random(1))
     peer.use_prekeys((Prekey.generate(),))
     peer.open_conversation(events.ConversationState(7, 1), START)
     peer.introduced((ELSEWHERE,), we_dial=True, start_in_s=0.0, now=START)

@@ -36,6 +36,8 @@ class Outbox:
         self.loaded_to = self.acknowledged
         self.known_to = self.acknowledged
         """The highest seq that is known to exist."""
+        self.has_unsent = False
+        """Whether `take` would give anything, with enough room."""
         self._window: deque[_Outgoing] = deque()
         self._bytes = 0
         # How many of the window, from its beginning, are in this session already.
@@ -65,6 +67,7 @@ class Outbox:
         self._window.append(_Outgoing(message.seq, frame))
         self._bytes += len(frame)
         self.loaded_to = message.seq
+        self.has_unsent = True
         self._came_since_asked = True
         if self._asked_to is not None and self.loaded_to >= self._asked_to:
             self._asked_to = None
@@ -79,6 +82,7 @@ class Outbox:
         while self._window and self._window[0].seq <= seq:
             self._bytes -= len(self._window.popleft().frame)
             self._sent = max(0, self._sent - 1)
+        self.has_unsent = self._sent < len(self._window)
         self.loaded_to = max(self.loaded_to, seq)
         if self._came_since_asked:
             # What was asked for had fewer messages than it might have had.
@@ -109,10 +113,12 @@ class Outbox:
             room -= len(frame)
             frames.append(frame)
             self._sent += 1
+        self.has_unsent = False
 
     def rewind(self) -> None:
         """Another session: everything is to be sent again, and asked for again."""
         self._sent = 0
+        self.has_unsent = bool(self._window)
         if self._asked_to is not None:
             self._asked_to = None
             self._may_be_more = True

@@ -7,7 +7,8 @@ On the stream, each frame:
 Rules that a change must not break:
 
 - A type, once given, keeps its number and the order of its fields; new fields go to the end
-  and have a default.  A reader ignores fields and types that it does not know.
+  and have a default.  A reader ignores fields that it does not know, and skips frames of
+  types that it does not know.
 - `FrameReader` raises nothing but DecodeError, and holds at most one unfinished frame.  After
   an error the stream has lost its rhythm: the session is to be closed.
 - What a frame carries has been checked for length and range before anyone sees it.
@@ -21,10 +22,9 @@ import msgspec
 from natd.core.base.types import PEER_ID_BYTES, Address, DecodeError, canonical_host
 
 FRAME_LIMIT_BYTES = 64 * 1024
-"""A message, or a file's offer, with room to grow; bounds what an unfinished frame can hold."""
+"""A message, with room to grow; bounds what an unfinished frame can hold."""
 
 BODY_LIMIT_BYTES = 16 * 1024
-NICK_LIMIT_BYTES = 64
 MESSAGE_ID_LIMIT = 26
 
 EPOCH_LIMIT = 2**64 - 1
@@ -51,10 +51,8 @@ _Epoch = Annotated[int, msgspec.Meta(ge=0)]
 _Natural = Annotated[int, msgspec.Meta(ge=0, le=NATURAL_LIMIT)]
 _Position = Annotated[int, msgspec.Meta(ge=1, le=NATURAL_LIMIT)]
 _UnixMs = Annotated[int, msgspec.Meta(ge=0, le=UNIX_MS_LIMIT)]
-_Nick = Annotated[str, msgspec.Meta(max_length=NICK_LIMIT_BYTES)]
 _Word = Annotated[str, msgspec.Meta(max_length=32)]
 _Reason = Annotated[str, msgspec.Meta(max_length=256)]
-_Features = Annotated[tuple[_Word, ...], msgspec.Meta(max_length=32)]
 _PeerBytes = Annotated[bytes, msgspec.Meta(min_length=PEER_ID_BYTES, max_length=PEER_ID_BYTES)]
 _SealedCard = Annotated[bytes, msgspec.Meta(max_length=1024)]
 _PeerPrefix = Annotated[
@@ -65,13 +63,15 @@ _StartIn = Annotated[int, msgspec.Meta(ge=0, le=START_IN_LIMIT_MS)]
 _Others = Annotated[tuple[Address, ...], msgspec.Meta(max_length=OTHERS_LIMIT)]
 
 
-class Hello(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
-    """First on every session, from both sides."""
+class Hello(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1, kw_only=True):
+    """First on every session, from both sides.
 
-    nick: _Nick
-    features: _Features
-    observed: Address | None
-    """Where the sender sees the receiver: a reflexive address that needed no server."""
+    Nobody reads its first three fields, but version 0.1 takes no hello without them.
+    """
+
+    unread_nick: Any = ""
+    unread_features: tuple[Any, ...] = ()
+    unread_observed: Any = None
     epoch: _Epoch
     """The sender's outbound epoch."""
     first_seq: _Position
@@ -97,15 +97,7 @@ class Ack(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
     seq: _Natural
 
 
-class Nack(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
-    """The sender can't keep the message `seq` of `epoch`, for now."""
-
-    epoch: _Epoch
-    seq: _Natural
-    reason: _Reason
-
-
-class CardFrame(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
+class NewerCard(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
     """A newer card of the sender's."""
 
     sealed: _SealedCard
@@ -124,29 +116,6 @@ class Introduce(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
     """Where else the peer was said to be, freshest first."""
 
 
-class FileOffer(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=7):
-    transfer: _Natural
-    """The sender's number for this transfer."""
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-    size_bytes: _Natural
-    digest: Annotated[bytes, msgspec.Meta(max_length=64)]
-
-
-class FileAccept(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=8):
-    transfer: _Natural
-    offset: _Natural
-    """How much the receiver has from an earlier attempt."""
-
-
-class FileReject(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=9):
-    transfer: _Natural
-    reason: _Reason
-
-
-class FileDone(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=10):
-    transfer: _Natural
-
-
 class Bye(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=11):
     """The sender is leaving; nothing of its will follow."""
 
@@ -162,22 +131,11 @@ class Seek(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=12):
     """First bytes of the ids of those that it has."""
 
 
-Frame = (
-    Hello
-    | Message
-    | Ack
-    | Nack
-    | CardFrame
-    | Introduce
-    | FileOffer
-    | FileAccept
-    | FileReject
-    | FileDone
-    | Bye
-    | Seek
-)
+Frame = Hello | Message | Ack | NewerCard | Introduce | Bye | Seek
 
-_LAST_TYPE = 12
+_TYPES_READ = frozenset((1, 2, 3, 5, 6, 11, 12))
+"""4 and 7 to 10 were given in version 0.1 to frames that it never sends."""
+
 _ARRAY_HEADS = range(0x90, 0xA0)
 _TYPES = range(0x80)
 """msgpack's short arrays and small positive integers: the first two bytes of any frame."""
@@ -205,9 +163,11 @@ def encode_frame(frame: Frame) -> bytes:
 class FrameReader:
     """Cuts a stream into frames."""
 
-    __slots__ = ("_pending",)
+    __slots__ = ("_pending", "unknown")
 
     def __init__(self) -> None:
+        self.unknown = 0
+        """How many frames were skipped because their type is not known here."""
         self._pending = b""
         """The beginning of a frame whose end has not come yet."""
 
@@ -227,30 +187,29 @@ class FrameReader:
                 break
             at = start + size
             frame = _decode_frame(view[start:at])
-            if frame is not None:
+            if frame is None:
+                self.unknown += 1
+            else:
                 frames.append(frame)
         self._pending = data[at:]
         return frames
 
 
 def _decode_frame(rest: memoryview) -> Frame | None:
-    """One frame; None for a type of the future."""
+    """One frame; None for a type that is not known here."""
     if len(rest) < 2 or rest[0] not in _ARRAY_HEADS or rest[1] not in _TYPES:
         raise DecodeError("a frame that is no frame")
-    if not 0 < rest[1] <= _LAST_TYPE:
+    if rest[1] not in _TYPES_READ:
         return None
     try:
         frame = _decode(rest)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
+        # A field, known or not, may nest deeper than the decoder goes.
         raise DecodeError(f"a frame of type {rest[1]}: {error}") from error
     if isinstance(frame, Message):
         # A body this long is rare; the shorter ones need no second look.
         if len(rest) > BODY_LIMIT_BYTES:
             _check_body(frame)
-    elif isinstance(frame, Hello):
-        if len(frame.nick.encode()) > NICK_LIMIT_BYTES:
-            raise DecodeError("a nick of more than 64 bytes")
-        return msgspec.structs.replace(frame, observed=_checked(frame.observed))
     elif isinstance(frame, Introduce):
         others = tuple(checked for other in frame.others if (checked := _checked(other)))
         return msgspec.structs.replace(frame, observed=_checked(frame.observed), others=others)

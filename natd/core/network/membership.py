@@ -19,9 +19,8 @@ from natd.core.base.timers import earliest
 from natd.core.base.types import Address, Datagram, NetworkId, PeerId, SocketId
 from natd.core.base.verdict import judge_servers
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
-from natd.core.chat.conversation import IntroduceArrived, SeekArrived
 from natd.core.checks.budget import TargetBudget
-from natd.core.codec.frames import CardFrame, Frame
+from natd.core.codec.frames import Frame, Introduce, NewerCard, Seek
 from natd.core.keys.card import Card, Identity
 from natd.core.keys.secrets import network_id
 from natd.core.nat.model import NatModel
@@ -30,7 +29,7 @@ from natd.core.network.own_card import Announcement, Profile
 from natd.core.network.peer_introduction import Mutual, as_news
 from natd.core.network.roster import NetworkSettings, Roster
 from natd.core.network.routing import SocketFor
-from natd.core.peer.events import NewerCard, PeerEvent
+from natd.core.peer.events import PeerEvent
 from natd.core.peer.peer import Peer
 from natd.core.peer.presence import PeerView
 from natd.core.peer.reach_events import PeerSawUs
@@ -97,7 +96,7 @@ class Membership:
         self._drain_servers(now)
         self._greeter.hurry(now)
         for peer in tuple(self._peers.values()):
-            peer.say(CardFrame(self._profile.sealed), now)
+            peer.say(NewerCard(self._profile.sealed), now)
             peer.retry(now)
             self.drain_peer(peer, now)
 
@@ -333,7 +332,7 @@ class Membership:
         for peer in tuple(self._peers.values()):
             if not peer.is_online:
                 self._announcement.missed(peer.card.peer)
-            peer.say(CardFrame(self._profile.sealed), now)
+            peer.say(NewerCard(self._profile.sealed), now)
             self.drain_peer(peer, now)
             if hard and peer.reach.is_trying(now):
                 self._ask_introduction(peer, (), now)
@@ -419,11 +418,11 @@ class Membership:
                 )
             case FreshSocketWanted(is_alike):
                 self._events.append(SocketFor(peer, is_alike))
-            case SeekArrived(seek):
-                self._say(self._mutual.introductions(peer, seek, self._peers, now), now)
-            case IntroduceArrived(introduce):
+            case Seek():
+                self._say(self._mutual.introductions(peer, event, self._peers, now), now)
+            case Introduce():
                 if self._mutual.may_be_introduced(peer.card.peer, now):
-                    self._introduce(as_news(introduce), f"by {peer.card.nick}", peer.card.peer, now)
+                    self._introduce(as_news(event), f"by {peer.card.nick}", peer.card.peer, now)
             case events.PeerConnected():
                 self._greeter.met(peer.card.peer)
                 self._roster.keep(peer.card.peer)
@@ -432,7 +431,7 @@ class Membership:
                 peer.reach.allow_escalation()
                 self._events.append(event)
                 if self._announcement.take_missed(peer.card.peer):
-                    peer.say(CardFrame(self._profile.sealed), now)
+                    peer.say(NewerCard(self._profile.sealed), now)
             case events.PeerDisconnected():
                 if peer.is_lost:
                     self._greeter.expect(peer.card.peer, peer.reach.places, now)

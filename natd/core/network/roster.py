@@ -123,7 +123,6 @@ class Roster:
             self._settings.key,
             card,
             self._identity,
-            self._settings.nick,
             self._budget,
             self._random,
         )

@@ -88,7 +88,8 @@ class Diagnosis:
         self._surroundings = Surroundings()
         self._seen: tuple[Address, ...] = ()
         self._path: PathReport | None = None
-        self._watches = False  # whether what is sent belongs to an attempt
+        self.watches = False
+        """Whether what is sent belongs to an attempt: otherwise `sent` need not be called."""
         self._awaits_sample: SocketId | None = None  # None: no sample was asked for
         self._introduced_at: float | None = None  # None: no server has named the peer
         self._absent_at: float | None = None  # None: no server has said that it is absent
@@ -97,7 +98,8 @@ class Diagnosis:
         self._heard = False
         self._has_left = False
         self._is_blocked = False
-        self._has_failed = False
+        self.has_failed = False
+        """Whether an attempt has failed: otherwise `next_verdict` has nothing to tell."""
         self._told: Verdict | None = None  # None: no attempt has failed
         self._codes: set[VerdictCode] = set()  # told since the peer was here
         self._is_news = False  # whether something was learned since the last look
@@ -123,9 +125,9 @@ class Diagnosis:
         self._introduced_at, self._has_left, self._needs_server = now, False, False
         self._seen = seen
         self._hope_until = now + HOPE_S
-        if self._path is None and not self._watches:
+        if self._path is None and not self.watches:
             self._begin(now)
-        if self._watches:
+        if self.watches:
             places = ", ".join(map(str, seen[:MOST_ADDRESSES])) or "nowhere"
             self._log.note(Step.INTRODUCED, f"{by}, seen at {places}", now)
         self._is_news = True
@@ -134,7 +136,7 @@ class Diagnosis:
         """A server does not have the peer on its list."""
         if now >= self._server_back_at + LISTED_AGAIN_S:
             self._absent_at, self._is_news = now, True
-        if self._watches:
+        if self.watches:
             self._log.note(Step.ABSENT, server, now)
 
     def sampled(self, socket: SocketId, observed: Address, poisoned: bool, now: float) -> None:
@@ -150,22 +152,22 @@ class Diagnosis:
             case SampleWanted(socket):
                 self._awaits_sample = socket
             case IntroductionWanted():
-                self._watches = True
+                self.watches = True
                 self._log.note(Step.ASKED_INTRODUCTION, "of both sides, again", now)
             case FreshSocketWanted():
                 self._log.note(Step.FRESH_SOCKET, "the attempt goes on from another port", now)
             case PathUp(path) | PathMoved(path):
                 self._path = path
-                self._watches = self._has_failed = self._heard = False
+                self.watches = self.has_failed = self._heard = False
                 self._told = self._awaits_sample = None
                 self._log.note(Step.PATH, f"{path.kind} {path.address}, by {path.technique}", now)
             case PathDown():
                 self._path = None
-                self._watches = self._is_news = True
+                self.watches = self._is_news = True
                 self._log.begin(now)
                 self._log.note(Step.PATH_LOST, "no answer on any path", now)
             case AttemptFailed(heard):
-                self._has_failed = self._is_news = True
+                self.has_failed = self._is_news = True
                 self._heard = self._heard or heard
             case _:
                 pass
@@ -178,7 +180,7 @@ class Diagnosis:
         now: float,
     ) -> None:
         """What has left for the peer; `technique` is the escalation's that is under way."""
-        if not self._watches:
+        if not self.watches:
             return
         kinds = {target.address: target.kind for target in targets}
         for data, address, ttl, socket in datagrams:
@@ -206,13 +208,13 @@ class Diagnosis:
         """The peer has said goodbye."""
         self._has_left, self._path = True, None
         self._codes.clear()
-        self._watches = self._has_failed = False
+        self.watches = self.has_failed = False
         self._log.note(Step.LEFT, "the peer has said goodbye", now)
 
     def blocked(self, is_blocked: bool) -> None:
         self._is_blocked = is_blocked
         if is_blocked:
-            self._path, self._watches, self._has_failed = None, False, False
+            self._path, self.watches, self.has_failed = None, False, False
             self._codes.clear()
 
     # --- outputs
@@ -220,7 +222,7 @@ class Diagnosis:
     def next_verdict(self, card: Card, *, may_guess: bool, now: float) -> Verdict | None:
         """Drain: what is to be told, once, after an attempt has failed.  `may_guess`: whether
         more than plain checks may be spent on this peer."""
-        if not (self._has_failed and self._is_news) or self._path is not None:
+        if not (self.has_failed and self._is_news) or self._path is not None:
             return None
         if self._told is not None and now < self._hope_until:
             return None
@@ -251,7 +253,7 @@ class Diagnosis:
     # --- private
 
     def _begin(self, now: float) -> None:
-        self._watches, self._heard, self._has_failed = True, False, False
+        self.watches, self._heard, self.has_failed = True, False, False
         self._log.begin(now)
 
     def _findings(self, card: Card, may_guess: bool) -> Findings:

@@ -16,30 +16,19 @@ from collections import Counter, deque
 from random import Random
 
 from natd.core.base import events
-from natd.core.base.routes import RouteAdded, RouteDropped
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.timers import Allowance, earliest
 from natd.core.base.types import Address, Datagram, NetworkId, SocketId
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
-from natd.core.chat.conversation import (
-    Acknowledged,
-    Arrived,
-    CardArrived,
-    IntroduceArrived,
-    PeerBye,
-    PeerHello,
-    SeekArrived,
-    Wanted,
-)
 from natd.core.chat.dialogue import Dialogue, DialogueEvent
 from natd.core.checks.budget import TargetBudget
 from natd.core.codec import stun
-from natd.core.codec.frames import Frame
+from natd.core.codec.frames import Bye, Frame, NewerCard
 from natd.core.keys.card import Card, Identity
 from natd.core.keys.keyring import Keyring
-from natd.core.keys.secrets import CHECK_TAG_BYTES, Prekey
+from natd.core.keys.secrets import CHECK_TAG_BYTES, INITIAL_CONNECTION_ID_BYTES, Prekey
 from natd.core.peer.diagnosis import Diagnosis, PeerDiagnosis
-from natd.core.peer.events import NewerCard, PeerEvent, news_of_messages
+from natd.core.peer.events import PeerEvent
 from natd.core.peer.presence import PeerView, Presence, view_of
 from natd.core.peer.reach import Reach
 from natd.core.peer.reach_events import (
@@ -70,7 +59,6 @@ class Peer:
         network_key: bytes,
         card: Card,
         identity: Identity,
-        nick: str,
         budget: TargetBudget,
         random: Random,
     ) -> None:
@@ -80,11 +68,13 @@ class Peer:
         self.reach = Reach(budget, random)
         self._network = network
         self._keyring = Keyring(identity, network_key, card)
-        self._dialogue = Dialogue(random, nick=nick, ours_stay=identity.peer < card.peer)
+        self.dialogue = Dialogue(
+            network, card.peer, card.nick, random, ours_stay=identity.peer < card.peer
+        )
         self._is_blocked = False
         self._cards = Allowance(CARDS_RATE, CARDS_BURST)
-        self._presence = Presence()
-        self._diagnosis = Diagnosis(budget.turns)
+        self.presence = Presence()
+        self.diagnosis = Diagnosis(budget.turns)
         self._datagrams: list[Datagram] = []
         self._events: deque[PeerEvent] = deque()
         self.reach.describe_peer(card.candidates, card.nat)
@@ -92,45 +82,46 @@ class Peer:
     # --- commands
 
     def open_conversation(self, state: events.ConversationState, now: float) -> None:
-        self._dialogue.open_conversation(state, now)
-        self._settle(now)
+        self.dialogue.open_conversation(state, now)
+        self.settle(now)
 
     def send_message(self, message: events.OutboundMessage, now: float) -> bool:
-        taken = self._dialogue.send_message(message, now)
-        self._settle(now)
+        taken = self.dialogue.send_message(message)
+        self.settle(now)
         return taken
 
     def message_committed(self, epoch: int, seq: int, now: float) -> None:
-        self._dialogue.message_committed(epoch, seq, now)
-        self._settle(now)
+        self.dialogue.message_committed(epoch, seq)
+        self.settle(now)
 
     def say(self, frame: Frame, now: float) -> None:
         """Something besides messages, where a session stands; nobody repeats it if it is lost."""
-        self._dialogue.send_frame(frame, now)
-        self._settle(now)
+        self.dialogue.send_frame(frame, now)
+        self.settle(now)
 
     def ping(self, token: int, now: float) -> None:
         self.reach.ping(token, now)
-        self._settle(now)
+        self.settle(now)
 
     def retry(self, now: float) -> None:
         """The user asks, or our network has changed: try at once, on every address known."""
         self.reach.retry(now)
-        self._settle(now)
+        self.settle(now)
 
     def say_bye(self, now: float) -> None:
         """We are leaving: tell the peer, so that it need not find out."""
-        self._dialogue.say_bye(now)
-        self._settle(now)
+        self.dialogue.say_bye(now)
+        self.settle(now)
         self.reach.stop()
 
     def block(self, now: float) -> None:
         """We don't want this peer (any more)."""
         self._is_blocked = True
-        self._diagnosis.blocked(True)
-        self._dialogue.hang_up(now)
-        self._settle(now)
+        self.diagnosis.blocked(True)
+        self.dialogue.sessions.close(now)
+        self.settle(now)
         self._keyring.clear()
+        self._events += self._keyring.changes()
         self.reach.stop()
         self._go_offline("blocked here", now)
 
@@ -138,7 +129,7 @@ class Peer:
         """We do want it, after all; `prekeys` are ours, newest last."""
         if self._is_blocked:
             self._is_blocked = False
-            self._diagnosis.blocked(False)
+            self.diagnosis.blocked(False)
             self.use_prekeys(prekeys)
             self.reach.expect()
             self.retry(now)
@@ -150,7 +141,8 @@ class Peer:
         if card.prekey_public != self.card.prekey_public:
             self.reach.expect()
         self.card = card
-        self._diagnosis.card_changed()
+        self.dialogue.name_peer(card.nick)
+        self.diagnosis.card_changed()
         self._keyring.take_card(card)
         self.reach.describe_peer(card.candidates, card.nat)
         self.use_prekeys(prekeys)
@@ -175,37 +167,37 @@ class Peer:
 
         `by`: who does, for people; `source`: who does, None where it is the peer itself.
         """
-        self._diagnosis.introduced(by, seen, now)
+        self.diagnosis.introduced(by, seen, now)
         if self._meet(we_dial, now):
             self.reach.introduced(seen, start_in_s, now, source)
-            self._settle(now)
+            self.settle(now)
 
     def found_on_link(self, address: Address, *, we_dial: bool, now: float) -> None:
         """The peer was heard at this address, on a link of ours."""
-        self._diagnosis.introduced("by a call on this link", (address,), now)
+        self.diagnosis.introduced("by a call on this link", (address,), now)
         if self._meet(we_dial, now):
             self.reach.found_on_link(address, now)
-            self._settle(now)
+            self.settle(now)
 
     def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
         """What servers say of our own side has changed."""
-        self._diagnosis.set_surroundings(surroundings, now)
+        self.diagnosis.set_surroundings(surroundings, now)
         self.reach.set_surroundings(surroundings, now)
-        self._settle(now)
+        self.settle(now)
 
     def absent(self, server: Address, now: float) -> None:
         """A server does not have the peer on its list."""
-        self._diagnosis.absent(str(server), now)
-        self._settle(now)
+        self.diagnosis.absent(str(server), now)
+        self.settle(now)
 
     def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
-        self._diagnosis.sampled(socket, observed, poisoned, now)
+        self.diagnosis.sampled(socket, observed, poisoned, now)
         self.reach.sampled(socket, observed, poisoned=poisoned, now=now)
-        self._settle(now)
+        self.settle(now)
 
     def use_socket(self, socket: SocketId, now: float) -> None:
         self.reach.use_socket(socket, now)
-        self._settle(now)
+        self.settle(now)
 
     # --- datagrams
 
@@ -217,31 +209,34 @@ class Peer:
         secrets = self._keyring.by_tag(username[:CHECK_TAG_BYTES])
         if secrets is not None:
             self.reach.receive_check(message, data, secrets, address, socket, now)
-            self._settle(now)
+            self.settle(now)
 
     def receive_check_answer(
         self, message: stun.StunMessage, data: bytes, address: Address, socket: SocketId, now: float
     ) -> None:
         """A Binding response under our transaction prefix."""
         self.reach.receive_check_answer(message, data, address, socket, now)
-        self._settle(now)
+        self.settle(now)
 
     def receive_session_datagram(
         self, data: bytes, connection_id: bytes, address: Address, socket: SocketId, now: float
     ) -> None:
-        secrets = self._keyring.by_tag(connection_id[:CHECK_TAG_BYTES])
-        if self._dialogue.receive_datagram(data, connection_id, secrets, address, now):
+        """A QUIC datagram for a session of ours, or a part of a first flight."""
+        secrets = None
+        if len(connection_id) == INITIAL_CONNECTION_ID_BYTES:
+            secrets = self._keyring.by_tag(connection_id[:CHECK_TAG_BYTES])
+        if self.dialogue.sessions.receive_datagram(data, connection_id, secrets, now):
             self.reach.heard(address, socket, now)
-        self._settle(now)
+        self.settle(now)
 
     def handle_timer(self, now: float) -> None:
         self.reach.handle_timer(now)
-        self._dialogue.handle_timer(now)
-        if self._presence.is_redial_due(self._dialogue.sessions.is_open, now):
+        self.dialogue.sessions.handle_timer(now)
+        if self.presence.is_redial_due(self.dialogue.sessions.is_open, now):
             newest = self._keyring.newest
             if newest is not None:
-                self._dialogue.redial(newest, now)
-        self._settle(now)
+                self.dialogue.redial(newest, now)
+        self.settle(now)
 
     # --- outputs
 
@@ -250,48 +245,47 @@ class Peer:
         return datagrams
 
     def next_event(self) -> PeerEvent | None:
-        self._events += self._keyring.changes()
         return self._events.popleft() if self._events else None
 
     def get_timer(self) -> float | None:
         return earliest(
-            self.reach.get_timer(), self._dialogue.get_timer(), self._presence.redial_at
+            self.reach.get_timer(), self.dialogue.sessions.get_timer(), self.presence.redial_at
         )
 
     @property
     def is_online(self) -> bool:
-        return self._presence.online
+        return self.presence.is_online
 
     @property
     def is_unheld(self) -> bool:
         """Whether nothing would be lost with this peer: it is not here, nothing waits for it."""
-        return not self.is_online and self._dialogue.has_said_all
+        return not self.is_online and self.dialogue.has_said_all
 
     @property
     def is_lost(self) -> bool:
         """Whether it fell silent, and neither left nor ended its session."""
-        has_gone = self.reach.has_left or not self._dialogue.sessions.is_open
+        has_gone = self.reach.has_left or not self.dialogue.sessions.is_open
         return self.reach.path is None and not has_gone
 
     def view(self, now: float) -> PeerView:
         return view_of(
             self.card,
             self.reach,
-            self._diagnosis.told,
-            is_online=self._presence.online,
+            self.diagnosis.told,
+            is_online=self.presence.is_online,
             is_blocked=self._is_blocked,
             now=now,
         )
 
     def diagnose(self) -> PeerDiagnosis:
         """What was tried, and why there is no path if there is none."""
-        return self._diagnosis.report(self.card, may_guess=self.reach.may_escalate)
+        return self.diagnosis.report(self.card, may_guess=self.reach.may_escalate)
 
     @property
     def all_dropped(self) -> Counter[str]:
         """What was dropped of this peer's, by reason."""
         weak = Counter({"card-with-weak-keys": self._keyring.weak})
-        return self.reach.dropped + self._dialogue.all_dropped + weak
+        return self.reach.dropped + self.dialogue.all_dropped + weak
 
     # --- private
 
@@ -300,48 +294,49 @@ class Peer:
         newest = self._keyring.newest
         if newest is None:
             return False
-        sessions = self._dialogue.sessions
-        self._presence.begin(now)
-        self._presence.we_dial = we_dial
+        sessions = self.dialogue.sessions
+        self.presence.begin(now)
+        self.presence.we_dial = we_dial
         if we_dial and (sessions.psk != newest.psk or not sessions.is_established):
-            self._dialogue.dial(newest, now)
+            self.dialogue.dial(newest, now)
         return True
 
-    def _settle(self, now: float) -> None:
+    def settle(self, now: float) -> None:
         """Drain the two, each into the other, until both are quiet."""
         while True:
+            self.dialogue.settle(now)
             self._carry(now)
             if (reach_event := self.reach.next_event()) is not None:
                 self._take_reach_event(reach_event, now)
-            elif (dialogue_event := self._dialogue.next_event()) is not None:
-                self._take_dialogue_event(dialogue_event, now)
+            elif self.dialogue.events:
+                self._take_dialogue_event(self.dialogue.events.popleft(), now)
             else:
                 break
         datagrams = self.reach.datagrams_to_send()
-        self._diagnosis.sent(datagrams, self.reach.targets, self.reach.technique, now)
+        if datagrams and self.diagnosis.watches:
+            self.diagnosis.sent(datagrams, self.reach.targets, self.reach.technique, now)
         self._datagrams += datagrams
         self._notice_presence(now)
-        self._tell_verdict(now)
+        if self.diagnosis.has_failed:
+            self._tell_verdict(now)
 
     def _carry(self, now: float) -> None:
-        data = self._dialogue.datagrams_to_send()
+        data = self.dialogue.sessions.datagrams_to_send()
         if data:
-            self.reach.carry(data, now, awaiting=self._dialogue.sessions.is_awaiting(now))
+            self.reach.carry(data, now, awaiting=self.dialogue.sessions.is_awaiting(now))
 
     def _take_reach_event(self, event: ReachEvent, now: float) -> None:
-        self._diagnosis.take(event, now)
+        self.diagnosis.take(event, now)
         match event:
             case FlightDue():
-                self._dialogue.renew(now)
-                self.reach.carry(self._dialogue.sessions.flight, now, awaiting=True)
-            case PathResumed():
-                self._dialogue.path_changed(now)
-            case PathUp():
-                self._dialogue.path_changed(now)
+                self.dialogue.sessions.renew(now)
+                self.reach.carry(self.dialogue.sessions.flight, now, awaiting=True)
+            case PathUp() | PathResumed():
+                self.dialogue.sessions.path_changed(now)
             case PathMoved(path, is_seamless):
                 if not is_seamless:
-                    self._dialogue.path_changed(now)
-                if self._presence.online:
+                    self.dialogue.sessions.path_changed(now)
+                if self.presence.is_online:
                     self._events.append(events.PathChanged(self._network, self.card.peer, path))
             case PathDown():
                 self._go_offline("no answer on any path", now)
@@ -356,33 +351,30 @@ class Peer:
 
     def _take_dialogue_event(self, event: DialogueEvent, now: float) -> None:
         match event:
-            case Arrived() | Acknowledged() | Wanted():
-                self._events.append(news_of_messages(self._network, self.card, event))
-            case CardArrived(sealed):
+            case NewerCard():
                 if self._cards.take(now):
-                    self._events.append(NewerCard(sealed))
-            case PeerBye():
+                    self._events.append(event)
+            case Bye():
                 self.reach.stop()
-                self._diagnosis.left(now)
+                self.diagnosis.left(now)
                 self._go_offline("left", now)
             case SessionEnded(reason):
                 self._keep_secrets()
                 self._go_offline(f"session ended: {reason}", now)
             case HandshakeCompleted():
-                self._diagnosis.session_established(now)
+                self.diagnosis.session_established(now)
                 self._keep_secrets()
-            case RouteAdded() | RouteDropped() | IntroduceArrived() | SeekArrived():
+            case _:
                 self._events.append(event)
-            case PeerHello():
-                pass
 
     def _keep_secrets(self) -> None:
-        sessions = self._dialogue.sessions
+        sessions = self.dialogue.sessions
         self._keyring.keep(sessions.psk if sessions.is_established else None)
         self._use_secrets()
 
     def _use_secrets(self) -> None:
         """Without any, after cards with weak keys, there is nothing to be said to the peer."""
+        self._events += self._keyring.changes()
         if secrets := self._keyring.for_checks:
             self.reach.use(*secrets)
         else:
@@ -390,25 +382,28 @@ class Peer:
 
     def _tell_verdict(self, now: float) -> None:
         may_guess = self.reach.may_escalate
-        verdict = self._diagnosis.next_verdict(self.card, may_guess=may_guess, now=now)
+        verdict = self.diagnosis.next_verdict(self.card, may_guess=may_guess, now=now)
         if verdict is not None:
             network, peer = self._network, self.card.peer
             self._events.append(events.VerdictReached(network, peer, verdict.text, verdict.code))
 
     def _notice_presence(self, now: float) -> None:
         """Say that the peer is online once its session is confirmed and a path carries it."""
-        path, sessions = self.reach.path, self._dialogue.sessions
-        took_s = self._presence.notice(
+        presence, sessions = self.presence, self.dialogue.sessions
+        if presence.is_online and presence.redial_at is None and sessions.is_established:
+            return
+        path = self.reach.path
+        took_s = presence.notice(
             path, is_open=sessions.is_open, is_established=sessions.is_established, now=now
         )
         if path is not None and took_s is not None:
-            self._diagnosis.is_here()
+            self.diagnosis.is_here()
             self._events.append(
                 events.PeerConnected(self._network, self.card.peer, self.card.nick, path, took_s)
             )
 
     def _go_offline(self, reason: str, now: float) -> None:
-        if self._presence.go(now):
+        if self.presence.go(now):
             self._events.append(
                 events.PeerDisconnected(self._network, self.card.peer, self.card.nick, reason)
             )

@@ -79,7 +79,7 @@ def view_of(
 class Presence:
     """Whether the peer is there, as far as the world has been told."""
 
-    online: bool = False
+    is_online: bool = False
     we_dial: bool = False
     tried_since: float | None = None  # None: reached, or never introduced
     redial_at: float | None = None  # None: no handshake is overdue
@@ -87,7 +87,7 @@ class Presence:
 
     def begin(self, now: float) -> None:
         """What follows is an attempt; an introduction long ago was another one."""
-        if not self.online and (self.tried_since is None or now - self.tried_since > LATE_S):
+        if not self.is_online and (self.tried_since is None or now - self.tried_since > LATE_S):
             self.tried_since = now
 
     def is_redial_due(self, is_open: bool, now: float) -> bool:
@@ -108,15 +108,15 @@ class Presence:
             self._expect_handshake(is_open, now)
             return None
         self.redial_at = None
-        if path is None or self.online:
+        if path is None or self.is_online:
             return None
         since = self.tried_since if self.tried_since is not None else now
-        self.online, self.tried_since = True, None
+        self.is_online, self.tried_since = True, None
         return now - since
 
     def go(self, now: float) -> bool:
         """The peer is not there any more; False if it was not, anyway."""
-        was_online, self.online = self.online, False
+        was_online, self.is_online = self.is_online, False
         if was_online:
             self.begin(now)
         return was_online

@@ -4,27 +4,22 @@ from random import Random
 
 import pytest
 
-from natd.core.base.events import ConversationState
-from natd.core.base.routes import RouteAdded, RouteDropped
-from natd.core.base.types import Address
-from natd.core.chat.conversation import (
-    Acknowledged,
-    Arrived,
-    CardArrived,
-    PeerBye,
-    PeerHello,
-    Wanted,
+from natd.core.base.events import (
+    ConversationState,
+    MessageArrived,
+    MessagesAcknowledged,
+    OutboxWanted,
 )
+from natd.core.base.routes import RouteAdded, RouteDropped
 from natd.core.chat.dialogue import Dialogue
 from natd.core.codec import frames
 from natd.core.keys.secrets import CHECK_TAG_BYTES
 from natd.core.session.events import HandshakeCompleted, SessionEnded
 from natd.core.session.quic_header import destination_connection_id
 from tests.core.world.lossy_link import LossyLink, Weather, pair_of_secrets
-from tests.core.world.talker import message_to_send
+from tests.core.world.talker import NETWORK, PEER, message_to_send
 
 RTT_S = 0.05
-SEEN_AT = (Address("203.0.113.20", 40000), Address("198.51.100.7", 40001))
 
 
 def test_the_first_flight_carries_what_waits_and_the_answer_carries_what_waits_there():
@@ -63,24 +58,17 @@ def test_nothing_is_said_or_lost_before_the_conversation_is_open():
 
 def test_a_message_is_taken_only_when_there_is_a_conversation_for_it():
     _, one, _ = _pair()
-    assert not one.dialogue.send_message(message_to_send(one.epoch, 1), 1000.0)
+    assert not one.dialogue.send_message(message_to_send(one.epoch, 1))
     one.open()
-    assert one.dialogue.send_message(message_to_send(one.epoch, 1), 1000.0)
+    assert one.dialogue.send_message(message_to_send(one.epoch, 1))
 
 
 def test_a_conversation_is_opened_once():
     link, one, other = _chatting()
     one.dialogue.open_conversation(ConversationState(99, 1), link.now)
+    one.drain()
     one.say("under the old epoch")
     assert link.run(1.0, lambda: other.heard == ["under the old epoch"])
-
-
-def test_the_dialler_is_told_in_the_hello_where_the_other_sees_it():
-    _, one, other = _chatting()
-    [told] = [event for event in one.events if isinstance(event, PeerHello)]
-    assert (told.nick, told.observed) == ("bob", SEEN_AT[0])
-    [told] = [event for event in other.events if isinstance(event, PeerHello)]
-    assert (told.nick, told.observed) == ("alice", None), "it had not heard anything yet"
 
 
 def test_on_the_next_session_everything_unacknowledged_is_said_again_once():
@@ -93,7 +81,9 @@ def test_on_the_next_session_everything_unacknowledged_is_said_again_once():
     other.use(2)
     link.weather.is_cut = False
     one.dialogue.redial(one.secrets, link.now)
-    other.dialogue.hang_up(link.now)
+    one.drain()
+    other.dialogue.sessions.close(link.now)
+    other.drain()
     assert link.run(5.0, lambda: one.acknowledged == 5)
     link.run(5.0)
     assert other.heard == ["0", "1", "2", "3", "4"]
@@ -156,30 +146,64 @@ def test_a_card_is_told_where_a_session_is_established_and_forgotten_elsewhere()
     link, one, other = _pair()
     one.open()
     other.open()
-    one.dialogue.send_frame(frames.CardFrame(b"too early"), link.now)
+    one.dialogue.send_frame(frames.NewerCard(b"too early"), link.now)
     one.dial(link.now)
     link.run(1.0)
-    one.dialogue.send_frame(frames.CardFrame(b"card"), link.now)
+    one.dialogue.send_frame(frames.NewerCard(b"card"), link.now)
     link.run(1.0)
-    assert [e.sealed for e in other.events if isinstance(e, CardArrived)] == [b"card"]
+    assert [e for e in other.events if isinstance(e, frames.NewerCard)] == [
+        frames.NewerCard(b"card")
+    ]
+
+
+def test_what_a_peer_says_besides_messages_goes_up_as_it_is_and_in_its_place():
+    link, one, other = _chatting()
+    said = [
+        frames.NewerCard(b"card"),
+        frames.Introduce(bytes(32), b"card", None),
+        frames.Seek(None),
+    ]
+    for frame in said:
+        one.dialogue.send_frame(frame, link.now)
+    one.say("and a message")
+    one.dialogue.say_bye(link.now)
+    (data,) = one.datagrams_to_send()[:1]
+    connection_id = destination_connection_id(data)
+    other.dialogue.sessions.receive_datagram(data, connection_id, None, link.now)
+    other.dialogue.settle(link.now)
+    told = [*other.dialogue.events]
+    assert told[:3] == said
+    assert [type(event) for event in told[3:]] == [MessageArrived, frames.Bye]
+
+
+def test_frames_of_types_that_are_not_known_here_are_counted_and_change_nothing():
+    link, one, other = _chatting()
+    for kind in (4, 7, 10, 13, 127):
+        one.dialogue.sessions.send(bytes((0, 0, 0, 3, 0x92, kind, 1)), link.now)
+    one.say("still here")
+    assert link.run(1.0, lambda: other.heard == ["still here"])
+    assert other.dialogue.all_dropped["frame-of-unknown-type"] == 5
 
 
 def test_a_goodbye_is_heard_before_the_session_ends():
     link, one, other = _chatting()
     one.dialogue.say_bye(link.now)
+    one.drain()
     link.run(0.2)
     kinds = [type(event) for event in other.events]
-    assert kinds.index(PeerBye) < kinds.index(SessionEnded)
+    assert kinds.index(frames.Bye) < kinds.index(SessionEnded)
     assert not other.dialogue.sessions.is_open
 
 
 def test_hanging_up_says_nothing_and_redialling_meets_again():
     link, one, other = _chatting()
-    one.dialogue.hang_up(link.now)
+    one.dialogue.sessions.close(link.now)
+    one.drain()
     link.run(1.0)
-    assert not [event for event in other.events if isinstance(event, PeerBye)]
+    assert not [event for event in other.events if isinstance(event, frames.Bye)]
     other.say("still there?")
     other.dialogue.redial(other.secrets, link.now)
+    other.drain()
     assert link.run(1.0, lambda: one.heard == ["still there?"])
 
 
@@ -197,8 +221,7 @@ class Speaker:
     def __init__(self, number):
         self.number = number
         self.epoch = 100 + number
-        nick = ("alice", "bob")[number]
-        self.dialogue = Dialogue(Random(number), nick=nick, ours_stay=number == 0)
+        self.dialogue = Dialogue(NETWORK, PEER, "bob", Random(number), ours_stay=number == 0)
         self.said = []
         self.heard = []
         self.acknowledged = 0
@@ -218,7 +241,7 @@ class Speaker:
     def say(self, text):
         self.said.append(text)
         message = message_to_send(self.epoch, len(self.said), text)
-        self.dialogue.send_message(message, self.now)
+        self.dialogue.send_message(message)
         self.drain()
 
     def dial(self, now):
@@ -230,34 +253,36 @@ class Speaker:
         self.now = now
         connection_id = destination_connection_id(data) or b""
         secrets = self._by_tag.get(connection_id[:CHECK_TAG_BYTES])
-        seen_at = SEEN_AT[1 - self.number]
-        genuine = self.dialogue.receive_datagram(data, connection_id, secrets, seen_at, now)
+        genuine = self.dialogue.sessions.receive_datagram(data, connection_id, secrets, now)
         self.drain()
         return genuine
 
     def handle_timer(self, now):
         self.now = now
-        self.dialogue.handle_timer(now)
+        self.dialogue.sessions.handle_timer(now)
         self.drain()
 
     def datagrams_to_send(self):
-        return self.dialogue.datagrams_to_send()
+        return self.dialogue.sessions.datagrams_to_send()
 
     def get_timer(self):
-        return self.dialogue.get_timer()
+        return self.dialogue.sessions.get_timer()
 
     def drain(self):
-        while (event := self.dialogue.next_event()) is not None:
-            match event:
-                case Arrived(message):
-                    self.heard.append(message.body)
-                    self.dialogue.message_committed(message.epoch, message.seq, self.now)
-                case Acknowledged(seq=seq):
+        self.dialogue.settle(self.now)
+        while self.dialogue.events:
+            match event := self.dialogue.events.popleft():
+                case MessageArrived():
+                    self.heard.append(event.body)
+                    self.dialogue.message_committed(event.epoch, event.seq)
+                    self.dialogue.settle(self.now)
+                case MessagesAcknowledged(seq=seq):
                     self.acknowledged = seq
-                case Wanted(after_seq, count):
+                case OutboxWanted(after_seq=after_seq, count=count):
                     for seq in range(after_seq + 1, min(after_seq + count, len(self.said)) + 1):
                         said = message_to_send(self.epoch, seq, self.said[seq - 1])
-                        self.dialogue.send_message(said, self.now)
+                        self.dialogue.send_message(said)
+                    self.dialogue.settle(self.now)
                 case RouteAdded() | RouteDropped() | HandshakeCompleted():
                     pass
                 case _:

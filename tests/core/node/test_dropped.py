@@ -48,7 +48,7 @@ def test_what_is_of_a_network_is_told_under_it() -> None:
 
 def test_what_a_session_dropped_is_still_told_when_it_has_ended() -> None:
     alice, bob, internet = _chatting()
-    sessions = alice.node._memberships[alice.network].peer(bob.peer)._dialogue.sessions
+    sessions = alice.node._memberships[alice.network].peer(bob.peer).dialogue.sessions
     sessions._in_use.dropped["of an old session"] += 1
 
     alice.node.block(alice.network, bob.peer, True, internet.now)

@@ -31,7 +31,7 @@ def _peer_of(member, other):
 
 def _say(internet, speaker, listener, data):
     """Put bytes onto the session's stream, as it has room."""
-    sessions = _peer_of(speaker, listener)._dialogue.sessions
+    sessions = _peer_of(speaker, listener).dialogue.sessions
     at = 0
     while at < len(data) and sessions.is_open:
         piece = data[at : at + min(sessions.send_room, 32 * 1024)]
@@ -51,7 +51,7 @@ def test_newer_cards_in_a_row_are_not_all_taken():
         card = Card(
             identity.peer, identity.static_public, prekey.public, 10**9 + number, f"bob{number}"
         )
-        said.append(frames.encode_frame(frames.CardFrame(seal_card(card, identity, KEY))))
+        said.append(frames.encode_frame(frames.NewerCard(seal_card(card, identity, KEY))))
     began = internet.now
     _say(internet, bob, alice, b"".join(said))
     taken = _peer_of(alice, bob).card.sequence - 10**9
@@ -63,7 +63,7 @@ def test_whoever_has_said_goodbye_is_not_listened_to_any_more():
     bye = frames.encode_frame(frames.Bye("again"))
     _say(internet, bob, alice, bye * 20_000)
     peer = _peer_of(alice, bob)
-    assert peer._dialogue.dropped["after-the-bye"] > 0
+    assert peer.dialogue.dropped["after-the-bye"] > 0
     assert len(alice.attached.events_of(events.PeerDisconnected)) == 1
 
 
@@ -80,7 +80,7 @@ def test_whoever_has_said_goodbye_is_not_listened_to_any_more():
 def test_what_is_no_frame_costs_the_session_and_no_message(data):
     internet, alice, bob = _chatting()
     _say(internet, bob, alice, data)
-    assert _peer_of(alice, bob)._dialogue.dropped["no-frame"] == 1
+    assert _peer_of(alice, bob).dialogue.dropped["no-frame"] == 1
     alice.send("still here", to=bob)
     bob.send("so am I", to=alice)
     assert internet.run_until(lambda: bob.texts() and alice.texts(), 30.0)

@@ -1,19 +1,23 @@
 """One end of a conversation over a session, with a store that keeps what it is told."""
 
-from natd.core.base.events import ConversationState, OutboundMessage
-from natd.core.chat.conversation import (
-    Acknowledged,
-    Arrived,
-    Conversation,
-    ConversationEvent,
-    PeerHello,
-    Wanted,
+from natd.core.base.events import (
+    ConversationState,
+    MessageArrived,
+    MessagesAcknowledged,
+    OutboundMessage,
+    OutboxWanted,
 )
-from natd.core.codec.frames import FrameReader, Message
+from natd.core.base.types import NetworkId, PeerId
+from natd.core.chat.conversation import Conversation, ConversationEvent
+from natd.core.codec.frames import Ack, FrameReader, Hello, Message
 from natd.core.keys.secrets import PairSecrets
 from natd.core.session.events import Received, SessionEnded
 from natd.core.session.session import Session
 from tests.core.world.lossy_link import SALT, Party
+
+NETWORK = NetworkId(b"network")
+PEER = PeerId(b"p" * 32)
+"""As which the far end is known."""
 
 OUTBOUND_EPOCHS = (0x1111_2222_3333_4444, 0x7FFF_EEEE_DDDD_CCCC)
 
@@ -21,15 +25,13 @@ OUTBOUND_EPOCHS = (0x1111_2222_3333_4444, 0x7FFF_EEEE_DDDD_CCCC)
 class Talker(Party):
     """Has an outbox on a disk that never fails, and commits at once what arrives."""
 
-    def __init__(self, secrets: PairSecrets, *, epoch: int, nick: str = "alice") -> None:
+    def __init__(self, secrets: PairSecrets, *, epoch: int) -> None:
         super().__init__(secrets)
         self.outbox: list[OutboundMessage] = []
-        self.inbox: list[Message] = []
+        self.inbox: list[MessageArrived] = []
         self.acknowledged = 0
-        self.heard: list[ConversationEvent] = []
-        self.nick = nick
         self.epoch = epoch
-        self.conversation = Conversation(self.state(), nick=nick)
+        self.conversation = self._converse()
         self._reader = FrameReader()
 
     def state(self) -> ConversationState:
@@ -46,13 +48,13 @@ class Talker(Party):
         """The process is killed, and begins again with what is on disk."""
         self.session = None
         self.events.clear()
-        self.conversation = Conversation(self.state(), nick=self.nick)
+        self.conversation = self._converse()
         self._reader = FrameReader()
 
     def say(self, body: str, now: float) -> None:
         message = message_to_send(self.epoch, len(self.outbox) + 1, body)
         self.outbox.append(message)
-        self.conversation.send_message(message, now)
+        self.conversation.send_message(message)
         self.settle(now)
 
     def dial(self, now: float, first: bytes = b"", salt: bytes = SALT) -> Session:
@@ -76,33 +78,35 @@ class Talker(Party):
         for event in self.events:
             if isinstance(event, Received):
                 for frame in self._reader.feed(event.data):
-                    self.conversation.receive_frame(frame, now)
+                    assert isinstance(frame, Hello | Message | Ack)
+                    self.conversation.receive_frame(frame)
             elif isinstance(event, SessionEnded):
-                self.conversation.session_closed(now)
+                self.conversation.session_closed()
         self.events = [event for event in self.events if not isinstance(event, Received)]
-        while (said := self.conversation.next_event()) is not None:
-            self._take(said, now)
+        while self.conversation.events:
+            self._take(self.conversation.events.popleft())
         if self.session is not None and not self.session.closed:
             while frames := self.conversation.frames_to_send(self.session.send_room):
                 self.session.send(b"".join(frames), now)
 
     def _begin(self, now: float) -> None:
         self._reader = FrameReader()
-        self.conversation.session_opened(now, None)
+        self.conversation.session_opened()
         self.settle(now)
 
-    def _take(self, event: ConversationEvent, now: float) -> None:
+    def _converse(self) -> Conversation:
+        return Conversation(self.state(), NETWORK, PEER, "somebody")
+
+    def _take(self, event: ConversationEvent) -> None:
         match event:
-            case Arrived(message):
-                self.inbox.append(message)
-                self.conversation.message_committed(message.epoch, message.seq, now)
-            case Acknowledged(seq=seq):
+            case MessageArrived():
+                self.inbox.append(event)
+                self.conversation.message_committed(event.epoch, event.seq)
+            case MessagesAcknowledged(seq=seq):
                 self.acknowledged = seq
-            case Wanted(after_seq, count):
+            case OutboxWanted(after_seq=after_seq, count=count):
                 for said in self.outbox[after_seq : after_seq + count]:
-                    self.conversation.send_message(said, now)
-            case PeerHello():
-                self.heard.append(event)
+                    self.conversation.send_message(said)
 
 
 def message_to_send(epoch: int, seq: int, body: str = "hello") -> OutboundMessage:
