@@ -3,6 +3,7 @@
     python -m tests.bench.journeys                 this checkout
     python -m tests.bench.journeys --root DIR      another one, an earlier commit's for example
     python -m tests.bench.journeys -v              and which, in the order in which they are entered
+    python -m tests.bench.pictures                 draws them in natd/README.md
 
 Three journeys, each from an input of `Node` until the node is drained again, in the virtual
 internet between two members behind port-restricted NATs who are connected and idle:
@@ -33,10 +34,11 @@ NATS = ("tests.internet.nat", "tests.nat")
 
 
 class Tracer:
-    """The files under natd/ whose functions are called while it is on, in order."""
+    """The files under natd/ whose functions are called while it is on, in order, and how deep each
+    was then: by how many other files' functions it was called."""
 
     def __init__(self, root: Path) -> None:
-        self.files: dict[str, None] = {}
+        self.files: dict[str, int] = {}
         self._source = f"{root}/natd/"
 
     def follow(self, journey: Callable[[], Any]) -> Any:
@@ -49,7 +51,18 @@ class Tracer:
     def _note(self, frame: FrameType, event: str, _: Any) -> None:
         name = frame.f_code.co_filename
         if event == "call" and name.startswith(self._source) and "__init__.py" not in name:
-            self.files.setdefault(name.removeprefix(self._source))
+            file = name.removeprefix(self._source)
+            if file not in self.files:
+                self.files[file] = len(self._callers(frame) - {file})
+
+    def _callers(self, frame: FrameType) -> set[str]:
+        found, caller = set(), frame.f_back
+        while caller is not None:
+            name = caller.f_code.co_filename
+            if name.startswith(self._source):
+                found.add(name.removeprefix(self._source))
+            caller = caller.f_back
+        return found
 
 
 def first_of(modules: tuple[str, ...]) -> Any:
@@ -75,7 +88,8 @@ def drain(node: Any, asks_timer: bool = True) -> tuple[list[Any], list[Any]]:
     return datagrams, events
 
 
-def journeys(root: Path, asks_timer: bool) -> dict[str, list[str]]:
+def journeys(root: Path, asks_timer: bool) -> dict[str, dict[str, int]]:
+    """Of each journey, the files in the order of their first entry, and how deep each was then."""
     villages, nats = first_of(VILLAGES), first_of(NATS)
     found = {"introduction": introduction(root, villages, nats, asks_timer)}
     village, alice, bob = two_members(villages, nats)
@@ -89,7 +103,9 @@ def journeys(root: Path, asks_timer: bool) -> dict[str, list[str]]:
     return {name: found[name] for name in ("datagram in", "line out", "introduction")}
 
 
-def line(root: Path, village: Any, alice: Any, bob: Any, asks_timer: bool) -> dict[str, list[str]]:
+def line(
+    root: Path, village: Any, alice: Any, bob: Any, asks_timer: bool
+) -> dict[str, dict[str, int]]:
     """Both halves of a chat line: what leaves bob is what alice is given."""
     now = village.internet.now
     kinds = importlib.import_module(type(next(iter(alice.connected.values()))).__module__)
@@ -115,16 +131,16 @@ def line(root: Path, village: Any, alice: Any, bob: Any, asks_timer: bool) -> di
 
     _, events = into.follow(arrives)
     assert any(type(event).__name__ == "MessageArrived" for event in events)
-    return {"line out": list(out.files), "datagram in": list(into.files)}
+    return {"line out": out.files, "datagram in": into.files}
 
 
-def introduction(root: Path, villages: Any, nats: Any, asks_timer: bool) -> list[str]:
+def introduction(root: Path, villages: Any, nats: Any, asks_timer: bool) -> dict[str, int]:
     """Alice is there; bob comes, and the server's INTRODUCE reaches alice."""
     village, alice, bob = two_members(villages, nats)
     alice.start()
     village.internet.run(5.0)
     plain = type(alice.node).receive_datagram
-    found: list[list[str]] = []
+    found: list[dict[str, int]] = []
 
     def receive(data: bytes, address: Any, now: float, *socket: Any) -> None:
         tracer = Tracer(root)
@@ -138,7 +154,7 @@ def introduction(root: Path, villages: Any, nats: Any, asks_timer: bool) -> list
 
         tracer.follow(arrives)
         if any(type(event).__name__ == "PeerMet" for event in waiting):
-            found.append(list(tracer.files))
+            found.append(tracer.files)
         queue.extend(sent)
 
     # The internet drains the node once more: what was drained here is handed on by hand.

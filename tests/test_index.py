@@ -1,0 +1,167 @@
+"""What the documents say of the source is true: files, names, journeys, requests and codes."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from natctl.commands.events import EVENT_TYPES
+from natd.core.base.verdict import VerdictCode
+from tests.bench import pictures
+from tests.bench.journeys import journeys
+
+SOURCE = Path(__file__).resolve().parent.parent
+
+DOCUMENTS = (
+    "README.md",
+    "CHANGELOG.md",
+    "natd/README.md",
+    "natd/ipc/README.md",
+    "tests/README.md",
+    "tests/bench/README.md",
+    ".github/CONTRIBUTING.md",
+    ".github/SECURITY.md",
+)
+
+INSIDE = "natd/README.md"
+
+LEAST_RULES = 45
+
+WINGS = sorted(path.parent.name for path in SOURCE.glob("natd/core/*/__init__.py"))
+
+
+def test_the_index_has_enough_rules() -> None:
+    assert len({question for question, _, _ in rules() if question}) >= LEAST_RULES
+
+
+def test_each_rule_of_the_index_is_defined_where_it_says() -> None:
+    missing = [
+        f"{name} in {file}"
+        for _, file, names in rules()
+        for name in names
+        if name not in defined_in(file)
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("journey", pictures.HEADINGS)
+def test_a_journey_passes_the_rooms_of_its_picture_in_that_order(journey: str) -> None:
+    """`python -m tests.bench.pictures` draws them anew."""
+    shown = pictures.rooms(pictures.find(read(INSIDE), journey))
+
+    assert [f"core/{room}" for room in shown] == list(traced()[journey])
+    assert "?" not in shown.values()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_each_file_that_a_document_names_is_there(document: str) -> None:
+    text = read(document)
+    linked = re.findall(r"\]\((?!https?:|#)([^)#]+)\)", text)
+    missing = [link for link in linked if not (SOURCE / document).parent.joinpath(link).exists()]
+    named = re.findall(r"`((?:natd|natctl|frontends|tests|config|systemd|\.ci)/[\w./-]+)`", text)
+    missing += [name for name in named if not (SOURCE / name).exists()]
+    assert missing == []
+
+
+def test_the_readme_for_users_is_short() -> None:
+    assert len(read("README.md").splitlines()) <= 200
+
+
+def test_the_requests_the_events_and_the_verdicts_for_programs_are_all_told() -> None:
+    text = read("natd/ipc/README.md")
+
+    asked = words_of_first_column(text, "| `do` | fields |")
+    assert asked == {*requests(), "hello", "subscribe", "credit"}
+    events = set(re.findall(r"`(\w+)`", text.partition("Event types:")[2].partition(". A")[0]))
+    assert events == {*EVENT_TYPES, "gap"}
+    assert words_of_first_column(text, "| code | says |") == {code.value for code in VerdictCode}
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_the_door_of_a_wing_shows_all_its_rooms(wing: str) -> None:
+    door = read(f"natd/core/{wing}/__init__.py")
+    rooms = {path.stem for path in (SOURCE / "natd/core" / wing).glob("*.py")} - {"__init__"}
+    assert {room for room in rooms if not re.search(rf"\b{room}\b", door)} == set()
+    assert 10 <= len(door.splitlines()) <= 30
+
+
+# --- reading ---------------------------------------------------------------------------
+
+
+def rules() -> list[tuple[str, str, list[str]]]:
+    """Question, file and names of each row of the index."""
+    table = section(INSIDE, "## Where is the rule?")
+    rows = (
+        [cell.strip() for cell in row.strip("|").split("|")]
+        for row in table.splitlines()
+        if row.startswith("|")
+    )
+    return [
+        (question, file.strip("`"), re.findall(r"`([\w.]+)`", names))
+        for question, file, names in rows
+        if file.startswith("`")
+    ]
+
+
+def section(document: str, heading: str) -> str:
+    """From a heading to the next one of its rank, or above."""
+    rank = heading.partition(" ")[0]
+    after = read(document).partition(f"{heading}\n")[2]
+    assert after, f"{document} has no section {heading}"
+    return re.split(rf"^#{{1,{len(rank)}}} ", after, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def requests() -> set[str]:
+    """The names in the table of commands."""
+    (table,) = (
+        node.value
+        for node in ast.walk(ast.parse(read("natd/daemon/commands.py")))
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Dict)
+        and ast.unparse(node.targets[0]) == "commands"
+    )
+    return {ast.literal_eval(key) for key in table.keys if key is not None}
+
+
+def words_of_first_column(text: str, head: str) -> set[str]:
+    rows = text.partition(head)[2].partition("\n\n")[0].splitlines()
+    cells = [row.split("|")[1] for row in rows if row.startswith("|")]
+    return {word for cell in cells for word in re.findall(r"`([\w-]+)`", cell)}
+
+
+@cache
+def traced() -> dict[str, dict[str, int]]:
+    return journeys(SOURCE, asks_timer=False)
+
+
+@cache
+def defined_in(file: str) -> set[str]:
+    """Names at the top of a file, and `Class.name` for what a class defines."""
+    path = SOURCE / file
+    if not path.is_file():
+        return set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = set(names_of(tree.body))
+    for kind in tree.body:
+        if isinstance(kind, ast.ClassDef):
+            found.update(f"{kind.name}.{name}" for name in names_of(kind.body))
+    return found
+
+
+def names_of(body: list[ast.stmt]) -> list[str]:
+    found = []
+    for node in body:
+        match node:
+            case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+                found.append(node.name)
+            case ast.Assign():
+                found += [target.id for target in node.targets if isinstance(target, ast.Name)]
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                found.append(name)
+    return found
+
+
+def read(document: str) -> str:
+    return (SOURCE / document).read_text(encoding="utf-8")
