@@ -2,8 +2,9 @@
 # make test    every test; what needs root or namespaces is skipped, with its reason, without
 # make lint    ruff and mypy
 # make recording   the picture of the README, from a chat behind two NATs of the kernel
-# make bench   the figures of tests/bench/README.md; the matrix with fewer runs than there, in 15
-#              minutes: MATRIX_ARGS="--seeds 1000 --runs 100" has them all and takes two hours
+# make bench   the figures of tests/bench/README.md, and build/bench-COMMIT.json; the matrix with
+#              fewer runs than there, in 15 minutes: MATRIX_ARGS="--seeds 1000 --runs 100" has them
+#              all and takes two hours.  `python -m tests.bench.compare OLD NEW` tells what got worse
 #
 # Each does its own set-up: a virtual environment in .venv, and the system packages by apt
 # where this is root; elsewhere it names them.
@@ -18,7 +19,7 @@ RUN_NEEDS = ip:iproute2 nft:nftables unshare:util-linux sysctl:procps
 TEST_NEEDS = $(RUN_NEEDS) conntrack:conntrack systemd-nspawn:systemd-container tmux:tmux \
 	miniupnpd:miniupnpd-nftables turnutils_natdiscovery:coturn
 
-BENCHES = first_message local server session startup
+BENCHES = first_message local server session startup journeys
 
 .PHONY: demo test lint bench recording clean
 
@@ -38,14 +39,17 @@ lint: $(VENV)/dev.installed
 bench: $(VENV)/dev.installed
 	@.ci/system-packages $(TEST_NEEDS)
 	@mkdir -p build && rm -f build/figures.json
-	@status=0; for bench in $(BENCHES); do \
+	@status=0; file=$$($(BIN)/python -m tests.bench.record) || exit 1; \
+	for bench in $(BENCHES); do \
 		echo "== $$bench"; \
-		$(BIN)/python -m tests.bench.$$bench || status=1; \
+		$(BIN)/python -m tests.bench.$$bench --record $$file || status=1; \
 	done; \
 	echo "== matrix"; \
-	$(BIN)/python -m tests.bench.matrix $(MATRIX_ARGS) --json build/figures.json || status=1; \
+	$(BIN)/python -m tests.bench.matrix $(MATRIX_ARGS) --json build/figures.json \
+		--record $$file || status=1; \
 	echo "== population"; \
-	$(BIN)/python -m tests.bench.population build/figures.json || status=1; \
+	$(BIN)/python -m tests.bench.population build/figures.json --record $$file || status=1; \
+	echo "all figures: $$file"; \
 	exit $$status
 
 recording: $(VENV)/dev.installed

@@ -1,6 +1,6 @@
 """How long until the first message: a newcomer joins, speaks, and is read by the resident.
 
-    python -m tests.bench.first_message [--runs 20] [--json]
+    python -m tests.bench.first_message [--runs 20] [--json] [--record FILE]
 
 Real daemons in the TUN internet, 25 ms one way at each access, so every round trip is 100 ms
 and one server allows no less than (R_A + R_B + R_AB) / 2 = 150 ms.  The clock starts when the
@@ -18,11 +18,12 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.bench.record import Figure, add_record_option, record
 from tests.internet.nat import PORT_RESTRICTED
 from tests.natlab.programs import Peer, Programs
 from tests.natlab.tun_internet import TunInternet
@@ -162,6 +163,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="time from a newcomer's REGISTER to a message")
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--json", action="store_true")
+    add_record_option(parser)
     arguments = parser.parse_args()
     results = []
     for pair in PAIRS:
@@ -178,7 +180,17 @@ def main() -> int:
                 )
     if arguments.json:
         print(json.dumps({"v": 1, "results": [asdict(result) for result in results]}))
+    if arguments.record:
+        record(arguments.record, figures(results))
     return 0 if all(result.met for result in results) else 1
+
+
+def figures(results: Iterable[Result]) -> dict[str, Figure]:
+    return {
+        f"first message: {result.pair}, {result.speaker} speaks, {name}": Figure(value, "ms")
+        for result in results
+        for name, value in (("median", result.median_ms), ("worst", result.worst_ms))
+    }
 
 
 if __name__ == "__main__":

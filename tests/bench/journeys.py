@@ -202,28 +202,36 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=ROOT, help="the checkout to be traced")
     parser.add_argument("-v", "--verbose", action="store_true", help="name the files")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="add the counts to this file")
     given = parser.parse_args()
     root = given.root.resolve()
     if root == ROOT:
-        return report(root, given.verbose)
+        counts = report(root, given.verbose)
+        if given.record:
+            # An older checkout, whose interpreter runs this file too, has no such module.
+            from tests.bench.record import Figure, record
+
+            record(given.record, {f"journeys: {n}": Figure(c, "files") for n, c in counts.items()})
+        return 0
     # A fresh interpreter: this one has loaded the modules of this checkout.
     code = (
         "import runpy, sys; report = runpy.run_path(sys.argv[1], run_name='traced')['report'];"
-        "sys.exit(report(sys.argv[2], sys.argv[3] == 'True'))"
+        "report(sys.argv[2], sys.argv[3] == 'True')"
     )
     command = [sys.executable, "-c", code, __file__, str(root), str(given.verbose)]
     environment = os.environ | {"PYTHONPATH": str(root)}
     return subprocess.run(command, cwd=root, env=environment, check=False).returncode
 
 
-def report(root: str | Path, verbose: bool) -> int:
+def report(root: str | Path, verbose: bool) -> dict[str, int]:
+    """Print it, and give the files of each journey without the timer."""
     without, whole = (journeys(Path(root), asks_timer) for asks_timer in (False, True))
     for name, files in whole.items():
         print(f"{name:14} {len(without[name]):3} files, {len(files):3} with the next timer")
         if verbose:
             marks = (f"    {file}{'' if file in without[name] else '  (timer)'}" for file in files)
             print("\n".join(marks))
-    return 0
+    return {name: len(files) for name, files in without.items()}
 
 
 if __name__ == "__main__":

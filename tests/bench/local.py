@@ -18,6 +18,7 @@ from collections import deque
 from pathlib import Path
 
 from natd.ipc import Connection
+from tests.bench.record import Figure, add_record_option, record
 from tests.processes import Daemon, pair
 
 OUTSTANDING = 512
@@ -28,6 +29,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--messages", type=int, default=1000, help="for the latency")
     parser.add_argument("--burst", type=int, default=20_000, help="for the throughput")
+    add_record_option(parser)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         figures = start_figures(Path(directory) / "alone")
@@ -36,7 +38,20 @@ def main() -> int:
             figures |= throughput(alice, bob, given.burst)
             figures["rss_after_mib"] = round(max(alice.memory_mib(), bob.memory_mib()), 1)
     print(json.dumps(figures, indent=1))
+    if given.record:
+        record(given.record, recorded(figures))
     return 0
+
+
+def recorded(figures: dict[str, float]) -> dict[str, Figure]:
+    """With units, by the endings of the names."""
+    units = {"_ms": ("ms", "less"), "_mib": ("MiB", "less"), "_per_s": ("a second", "more")}
+    found = {}
+    for name, value in figures.items():
+        ending = next(ending for ending in units if ending in name)
+        unit, better = units[ending]
+        found[f"local: {name}"] = Figure(value, unit, "more" if better == "more" else "less")
+    return found
 
 
 def start_figures(directory: Path) -> dict[str, float]:

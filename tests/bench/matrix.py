@@ -17,7 +17,6 @@ The cells: `tests/bench/rows.py`; their limits: `tests/bench/cells.py`; what is 
 
 import argparse
 import fnmatch
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -31,11 +30,13 @@ from tests.bench.figures import (
     Figures,
     Run,
     all_met,
+    line,
     load,
     load_all,
     save,
     summarise,
 )
+from tests.bench.record import Figure, add_record_option, commit, record
 from tests.bench.rows import ROWS
 from tests.bench.tables import markdown, report
 
@@ -52,8 +53,6 @@ VERDICT_SHARE = 0.2
 
 EARLY_SHARE = 0.1
 """Of the seeds: cells with an early packet have no target."""
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Ledger:
@@ -81,17 +80,6 @@ class Ledger:
             file=sys.stderr,
             flush=True,
         )
-
-
-def commit() -> str:
-    """The commit of this tree, with a `+` where something in it differs."""
-    described = subprocess.run(
-        ["git", "-C", REPOSITORY, "describe", "--always", "--abbrev=12", "--dirty=+"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return described.stdout.strip() or "unknown"
 
 
 def chosen(*patterns: str) -> list[Cell]:
@@ -135,6 +123,19 @@ def measure_real(lab: str, runs: int, cells: Sequence[Cell], labs: int, ledger: 
                 print(f"{lab:8}{cell.name}: {error}", file=sys.stderr)
 
 
+def recorded(measured: Sequence[Figures]) -> dict[str, Figure]:
+    """Of each row of each laboratory the share that has what the table wants, and the median."""
+    found = {}
+    for row, lab in dict.fromkeys((f.row, f.lab) for f in measured if not f.early):
+        summary = line([f for f in measured if (f.row, f.lab, f.early) == (row, lab, False)])
+        assert summary is not None
+        share = summary.direct / summary.runs
+        found[f"matrix, {lab}: {row}, share"] = Figure(share, "of 1", "more")
+        if summary.median_s is not None:
+            found[f"matrix, {lab}: {row}, median"] = Figure(summary.median_s, "s")
+    return found
+
+
 def _share(cell: Cell, cells: Sequence[Cell], runs: int) -> int:
     """A verdict takes ten seconds and differs little, so those rows have fewer."""
     if cell.wants_verdict:
@@ -164,6 +165,7 @@ def main() -> int:
     parser.add_argument("--labs", type=int, default=2, help="laboratories at once, real and kernel")
     parser.add_argument("--cells", nargs="+", default=["*"], metavar="GLOB", help="cells or rows")
     parser.add_argument("--json", type=Path, metavar="FILE")
+    add_record_option(parser)
     parser.add_argument("--markdown", type=Path, nargs="+", metavar="FILE")
     arguments = parser.parse_args()
     if arguments.markdown:
@@ -180,6 +182,8 @@ def main() -> int:
         if lab in wanted:
             measure_real(lab, arguments.runs, cells, arguments.labs, ledger)
     print(report(ledger.fresh))
+    if arguments.record:
+        record(arguments.record, recorded(ledger.fresh))
     return 0 if all_met(ledger.fresh) else 1
 
 

@@ -38,6 +38,7 @@ from itertools import product
 from pathlib import Path
 
 from tests.bench.figures import Figures, load_all
+from tests.bench.record import Figure, add_record_option, record
 
 DCUTR = "70 % ± 7.1"
 
@@ -145,10 +146,18 @@ def table(weights: Mapping[str, float], result: Score) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="the share of pairs of users who meet directly")
     parser.add_argument("file", type=Path, nargs="+")
+    add_record_option(parser)
     parsed = parser.parse_args(arguments)
     weights = population()
     result = score(weights, measured_shares(load_all(parsed.file)))
     print(table(weights, result))
+    if parsed.record:
+        figures = {
+            "population: pairs that meet directly": result.all_pairs,
+            "population: of those behind NATs on both sides": result.both_behind_nat,
+        }
+        shares = {name: Figure(share, "of 1", "more") for name, share in figures.items()}
+        record(parsed.record, shares)
     return 1 if result.missing else 0
 
 

@@ -1,6 +1,6 @@
 """How many registrations a second the coordination server takes, and what a peer costs it.
 
-    python -m tests.bench.server [--peers N]
+    python -m tests.bench.server [--peers N] [--json] [--record FILE]
 
 Three figures: the core alone with N peers in networks of ten (each comes from nowhere: two
 REGISTERs and the introductions to its network), its memory per registered peer, and the real
@@ -26,6 +26,7 @@ from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import REGISTER_LABEL, Challenge, Refresh, Register, Registered
 from natd.core.coordinator.coordinator import Coordinator
 from natd.core.keys.card import Identity
+from tests.bench.record import Figure, add_record_option, record
 from tests.daemon.test_server import running
 
 NETWORK_SIZE = 10
@@ -40,9 +41,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peers", type=int, default=10_000)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    add_record_option(parser)
     arguments = parser.parse_args()
     figures = {"peers": arguments.peers}
     figures |= measure_core(arguments.peers) | measure_process()
+    if arguments.record:
+        record(arguments.record, recorded(figures))
     if arguments.json:
         print(json.dumps(figures))
         return
@@ -52,6 +56,15 @@ def main() -> None:
     print(f"memory                    {figures['bytes_per_peer']:>10,.0f}  bytes a peer")
     print(f"refreshes, over loopback  {figures['refreshes_a_second']:>10,.0f}  a second")
     print(f"process, resident         {figures['process_mib']:>10.1f}  MiB")
+
+
+def recorded(figures: dict[str, float]) -> dict[str, Figure]:
+    return {
+        "server: registrations": Figure(figures["registrations_a_second"], "a second", "more"),
+        "server: memory a peer": Figure(figures["bytes_per_peer"], "bytes"),
+        "server: refreshes": Figure(figures["refreshes_a_second"], "a second", "more"),
+        "server: process": Figure(figures["process_mib"], "MiB"),
+    }
 
 
 def measure_core(peers: int) -> dict[str, float]:

@@ -1,12 +1,14 @@
-"""What a session costs: `python -m tests.bench.session`.
+"""What a session costs: `python -m tests.bench.session [--record FILE]`.
 
 Two sessions and two conversations in memory, without a socket; times are CPU seconds of both
 ends together, so one end can do about twice as much.
 """
 
+import argparse
 from time import process_time
 
 from natd.core.session.session import prepare_sessions
+from tests.bench.record import Figure, add_record_option, record
 from tests.core.world.lossy_link import START, LossyLink, Party, Weather, pair_of_secrets
 from tests.core.world.talker import OUTBOUND_EPOCHS, Talker
 
@@ -15,14 +17,20 @@ MESSAGES = 20_000
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="what a session costs")
+    add_record_option(parser)
+    arguments = parser.parse_args()
     began = process_time()
     prepare_sessions()
-    print(f"first use of the process   {1e3 * (process_time() - began):8.1f} ms")
-    measure_handshakes()
-    measure_messages()
+    figures = {"session: first use of the process": Figure(1e3 * (process_time() - began), "ms")}
+    figures |= measure_handshakes() | measure_messages()
+    for name, figure in figures.items():
+        print(f"{name:34} {figure.value:10.2f} {figure.unit}")
+    if arguments.record:
+        record(arguments.record, figures)
 
 
-def measure_handshakes() -> None:
+def measure_handshakes() -> dict[str, Figure]:
     one, other = pair_of_secrets()
     steps = [0.0, 0.0, 0.0]
     for number in range(HANDSHAKES):
@@ -44,11 +52,13 @@ def measure_handshakes() -> None:
         assert acceptor.received == b"hello"
         for step in range(3):
             steps[step] += times[step + 1] - times[step]
-    for name, spent in zip(("dial", "accept", "finish"), steps, strict=True):
-        print(f"{name:26} {1e3 * spent / HANDSHAKES:8.2f} ms")
+    return {
+        f"session: {name}": Figure(1e3 * spent / HANDSHAKES, "ms")
+        for name, spent in zip(("dial", "accept", "finish"), steps, strict=True)
+    }
 
 
-def measure_messages() -> None:
+def measure_messages() -> dict[str, Figure]:
     secrets = pair_of_secrets()
     one, other = (
         Talker(mine, epoch=epoch) for mine, epoch in zip(secrets, OUTBOUND_EPOCHS, strict=True)
@@ -61,7 +71,7 @@ def measure_messages() -> None:
         one.say(f"message {number}", link.now)
     assert link.run(600.0, lambda: one.acknowledged == MESSAGES)
     spent = process_time() - began
-    print(f"messages one way           {MESSAGES / spent:8.0f} a second (both ends)")
+    return {"session: messages one way": Figure(MESSAGES / spent, "a second, both ends", "more")}
 
 
 if __name__ == "__main__":

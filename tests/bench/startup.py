@@ -1,4 +1,4 @@
-"""How quick a command and how light the daemon: `python tests/bench/startup.py`.
+"""How quick a command and how light the daemon: `python -m tests.bench.startup [--record FILE]`.
 
     natctl status    wall time as a multiple of `python3 -c pass`, taken in turns      <= 6
     natd ready       from exec to the first answer on its control socket               <= 600 ms
@@ -7,6 +7,7 @@
 Exits 1 when a limit is passed.
 """
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 
 from natd.ipc import Connection, UnreachableError
+from tests.bench.record import Figure, add_record_option, record
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,6 +33,9 @@ SETTLE_S = 2.0
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description="how quick a command, how light the daemon")
+    add_record_option(parser)
+    arguments = parser.parse_args()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryDirectory() as directory:
         ready = [start(Path(directory) / str(number), environment) for number in range(STARTS)]
@@ -54,6 +59,14 @@ def main() -> int:
     ]
     for name, figure, is_good in rows:
         print(f"{'ok  ' if is_good else 'FAIL'}  {name:<14} {figure}")
+    if arguments.record:
+        figures = {
+            "startup: natctl status, of an empty Python": Figure(ratio, "x"),
+            "startup: natctl status": Figure(status_s * 1e3, "ms"),
+            "startup: natd ready": Figure(ready_s * 1e3, "ms"),
+            "startup: natd idle": Figure(idle_bytes / (1 << 20), "MiB"),
+        }
+        record(arguments.record, figures)
     return 0 if all(is_good for *_, is_good in rows) else 1
 
 
