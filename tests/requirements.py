@@ -13,11 +13,15 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import pytest
 
+from natctl.demo.own_world import ADMINISTRATORS_PATH
+
 PROBE_TIMEOUT_S = 20.0
+
+TUN = "/dev/net/tun"
+"""There on most machines, and on many of them only root may open it."""
 
 
 def requires(*names: str) -> pytest.MarkDecorator:
@@ -38,7 +42,8 @@ def missing(name: str) -> str | None:
     """Why the requirement is not met; None when it is."""
     if name.startswith("command:"):
         command = name.removeprefix("command:")
-        return None if shutil.which(command) else f"there is no command {command}"
+        places = f"{os.environ.get('PATH', os.defpath)}:{ADMINISTRATORS_PATH}"
+        return None if shutil.which(command, path=places) else f"there is no command {command}"
     return PROBES[name]()
 
 
@@ -60,7 +65,11 @@ def _no_namespaces() -> str | None:
 
 
 def _no_tun() -> str | None:
-    return None if Path("/dev/net/tun").exists() else "there is no /dev/net/tun"
+    try:
+        os.close(os.open(TUN, os.O_RDWR))
+    except OSError as error:
+        return f"{TUN} can't be opened: {error.strerror}"
+    return None
 
 
 PROBES: dict[str, Callable[[], str | None]] = {
