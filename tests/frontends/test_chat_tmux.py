@@ -149,7 +149,8 @@ class Terminal:
         self.tmux("-f", "/dev/null", "new-session", "-d", "-s", "chat", *size, script)
 
     def tmux(self, *arguments: str) -> str:
-        environment = {**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+        # tmux asks the shell to start what it is given; a service user has nologin for one.
+        environment = {**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC", "SHELL": "/bin/sh"}
         environment.pop("TMUX", None)
         command = ["tmux", "-S", self._socket, *arguments]
         done = subprocess.run(

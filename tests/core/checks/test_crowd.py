@@ -1,6 +1,6 @@
 """What all that have not authenticated themselves get together, and one IPv6 network of them."""
 
-from natd.core.checks.crowd import Crowd
+from natd.core.checks.budget import Crowd
 
 START = 1000.0
 
