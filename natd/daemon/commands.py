@@ -94,8 +94,9 @@ class Commands:
         ids = [known.id_text for known in peers]
         own = {"nick": network.nick, "id": self._own_id}
         kind = TEXT if request.get("to") is None else PRIVATE
-        for known in peers:
-            parts.node.keep_peer(network.id, known.peer)
+        if (membership := parts.node.membership(network.id)) is not None:
+            for known in peers:
+                membership.roster.keep(known.peer)
         message = await parts.mailbox.accept(
             network.id,
             [known.peer for known in peers],
@@ -234,7 +235,7 @@ class Commands:
                 f"natctl doctor {shell_name(known)} says more",
             ) from None
         now = time.monotonic()
-        views = self._parts.peers(network.id)
+        views = self._parts.views(network.id)
         path = next((view.path for view in views if view.peer == known.peer), None)
         return {
             "peer": _reference(known),
@@ -268,8 +269,9 @@ class Commands:
             hint = f"natctl block --undo {shell_name(known)}"
             raise CommandError("blocked", f"{full_name(known)} is blocked here", hint)
         target = None if known is None else known.peer
-        self._parts.node.retry(network.id, target, time.monotonic())
-        self._parts.pump()
+        if (membership := self._parts.node.membership(network.id)) is not None:
+            membership.retry(target, time.monotonic())
+            self._parts.pump()
         online = self._parts.online.get(network.id, ())
         asked = self._parts.book.peers(network.id) if known is None else [known]
         without = [each for each in asked if each.peer not in online and each.may_hear_us]
@@ -287,7 +289,7 @@ class Commands:
         accepted = not known.may_hear_us and not known.is_blocked
         if accepted:
             for other in self._parts.book.accept_new_key(known):
-                self._parts.node.block(network.id, other, True, time.monotonic())
+                self._parts.block(network.id, other, time.monotonic())
             self._speak_with(known)
         return {"peer": _reference(known), "trust": known.trust, "accepted": accepted}
 
@@ -297,7 +299,7 @@ class Commands:
         known.is_blocked = request.get("blocked", True) is not False
         self._parts.book.keep_peer(known)
         if known.is_blocked:
-            self._parts.node.block(network.id, known.peer, True, time.monotonic())
+            self._parts.block(network.id, known.peer, time.monotonic())
             self._parts.pump()
         elif known.may_hear_us:
             self._speak_with(known)
@@ -355,10 +357,12 @@ class Commands:
     def _speak_with(self, known: KnownPeer) -> None:
         """This peer was not spoken with until now."""
         parts, now = self._parts, time.monotonic()
-        parts.node.block(known.network, known.peer, False, now)
-        parts.node.remember_peer(known.network, known.card, known.last_good, now)
-        self._chronicle.open_conversation(known, now)
-        parts.node.retry(known.network, known.peer, now)
+        membership = parts.node.membership(known.network)
+        if membership is not None:
+            membership.block(known.peer, False, now)
+            membership.remember_peer(known.card, known.last_good, now)
+            self._chronicle.open_conversation(known, now)
+            membership.retry(known.peer, now)
         parts.pump()
 
 

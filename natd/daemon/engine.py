@@ -202,7 +202,7 @@ class Engine:
 
     def _take_servers(self, network: str, addresses: tuple[Address, ...]) -> None:
         if network == STUN_SERVERS:
-            self._parts.node.set_stun_servers(addresses, time.monotonic())
+            self._parts.node.stun.set_servers(addresses, time.monotonic())
             self.pump_soon()
         else:
             self._networks.take_addresses(network, addresses)

@@ -88,19 +88,19 @@ class Doctor:
         parts = self._parts
         told = None if target is None else parts.diagnose(target[0].id, target[1].peer)
         own = self._own_checks()
-        nat = parts.node.nat
+        nat = parts.node.nat.report()
         reply: Row = {
             "checks": own,
             "nat": {
                 **nat_row(nat),
                 "words": nat_words(nat),
-                "lifetime": lifetime_row(parts.node.nat_lifetime),
+                "lifetime": lifetime_row(parts.node.nat.lifetime),
             },
-            "observed": [str(address) for address in parts.node.observed],
+            "observed": [str(address) for address in parts.node.nat.observed()],
             "port_mapping": parts.port_map.summary(),
             "ipv6": _global_ipv6(),
             "lan": {
-                "listening": parts.node.hears_link,
+                "listening": parts.node.shared.sockets.hears_link,
                 "heard": [known.id_text for known in self._heard_on_link()],
             },
         }
@@ -215,18 +215,18 @@ class Doctor:
 
     def _nat_check(self) -> Row:
         parts = self._parts
-        seen = ", ".join(str(address) for address in parts.node.observed)
+        seen = ", ".join(str(address) for address in parts.node.nat.observed())
         where = f"you are seen at {seen}" if seen else "no server has seen you"
-        words = [nat_words(parts.node.nat), lifetime_words(parts.node.nat_lifetime), where]
+        words = [nat_words(parts.node.nat.report()), lifetime_words(parts.node.nat.lifetime), where]
         text = "; ".join(word for word in words if word)
         way_around = bool(_global_ipv6()) or self._has_public_port()
         hint = "port mapping on the router, a forwarded UDP port or IPv6 would help"
-        return _check("nat", way_around or not parts.node.nat.is_hard, text, hint)
+        return _check("nat", way_around or not parts.node.nat.report().is_hard, text, hint)
 
     def _lan_words(self) -> str:
         if not self._parts.config.paths.lan_discovery:
             return "members are not looked for: paths.lan_discovery is false"
-        if not self._parts.node.hears_link:
+        if not self._parts.node.shared.sockets.hears_link:
             return "members are not looked for: no link here carries multicast"
         names = sorted({full_name(known) for known in self._heard_on_link()})
         more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
@@ -238,7 +238,7 @@ class Doctor:
         found = [
             parts.book.peer(network.id, view.peer)
             for network in self._joined()
-            for view in parts.peers(network.id)
+            for view in parts.views(network.id)
             if view.is_on_link
         ]
         return [known for known in found if known is not None]
@@ -269,7 +269,7 @@ class Doctor:
     def _udp_works(self) -> bool:
         parts = self._parts
         online = any(parts.online.values())
-        return online or REGISTERED in self._server_states() or bool(parts.node.observed)
+        return online or REGISTERED in self._server_states() or bool(parts.node.nat.observed())
 
     def _router_answers(self) -> bool:
         return bool(self._parts.port_map.externals)
@@ -297,7 +297,7 @@ class Doctor:
         self, network: JoinedNetwork, known: KnownPeer, told: PeerDiagnosis | None
     ) -> Row:
         now = time.monotonic()
-        views = self._parts.peers(network.id)
+        views = self._parts.views(network.id)
         view = next((view for view in views if view.peer == known.peer), None)
         state = PeerState.OFFLINE if view is None else view.state
         path = None if told is None or told.path is None else path_row(told.path, now)
@@ -325,7 +325,7 @@ class Doctor:
             if known.peer in self._parts.online.get(network.id, ()):
                 return _connected_words(name, _failed(checks)), None
             return f"There is a direct path to {name}, and keys are being agreed on.", None
-        views = self._parts.peers(network.id)
+        views = self._parts.views(network.id)
         trying = any(v.peer == known.peer and v.state is PeerState.PUNCHING for v in views)
         if trying and not any(v.peer == known.peer and v.verdict for v in views):
             return f"The way to {name} is being looked for; ask again in ten seconds.", None

@@ -41,10 +41,10 @@ class Report:
                 "id": peer_id_text(parts.identity.peer),
                 "tag": peer_tag(parts.identity.peer),
                 "udp": self._udp(),
-                "observed": [str(address) for address in parts.node.observed],
+                "observed": [str(address) for address in parts.node.nat.observed()],
                 "nat": {
-                    **nat_row(parts.node.nat),
-                    "lifetime": lifetime_row(parts.node.nat_lifetime),
+                    **nat_row(parts.node.nat.report()),
+                    "lifetime": lifetime_row(parts.node.nat.lifetime),
                 },
             },
             "networks": networks,
@@ -169,7 +169,7 @@ class Report:
         }
 
     def _views(self, network: JoinedNetwork) -> list[tuple[KnownPeer, PeerView | None]]:
-        views = {view.peer: view for view in self._parts.peers(network.id)}
+        views = {view.peer: view for view in self._parts.views(network.id)}
         known = sorted(self._parts.book.peers(network.id), key=lambda peer: (peer.nick, peer.peer))
         return [(each, views.get(each.peer)) for each in known]
 
@@ -190,7 +190,7 @@ class Report:
             "path": path if state is PeerState.ONLINE else None,
             "verdict": None if verdict is None else verdict.text,
             "verdict_code": None if verdict is None else str(verdict.code),
-            "nats": None if view is None else nats_row(self._parts.node.nat, view.nat),
+            "nats": None if view is None else nats_row(self._parts.node.nat.report(), view.nat),
             "queued": self._parts.mailbox.queued(known.network, known.peer),
             "last_seen_s": seen_s,
             "next_try_s": None if view is None else seconds_until(view.next_try_at, now),

@@ -110,7 +110,6 @@ class Networks:
         await parts.book.forget_network(network, purge=purge)
         parts.names.forget(network.name)
         parts.node.leave(network.id, time.monotonic())
-        parts.entered.discard(network.id)
         self._chronicle.forget_presence(network.id)
         for row in farewells:
             parts.log.append("peer_offline", row)
@@ -122,8 +121,9 @@ class Networks:
     def take_addresses(self, name: str, addresses: tuple[Address, ...]) -> None:
         """The names of a network's servers were resolved."""
         network = self._parts.book.networks.get(name)
-        if network is not None:
-            self._parts.node.set_servers(network.id, addresses, time.monotonic())
+        membership = None if network is None else self._parts.node.membership(network.id)
+        if membership is not None:
+            membership.set_servers(addresses, time.monotonic())
             self._parts.pump()
 
     def default_nick(self) -> str:
@@ -181,7 +181,8 @@ class Networks:
         addresses = parts.names.follow(network.name, network.servers)
         settings = NetworkSettings(network.name, network.key, network.nick)
         parts.node.join(settings, addresses, now)
-        parts.entered.add(network.id)
+        membership = parts.node.membership(network.id)
+        assert membership is not None
         # There may be more than have a place, and whoever is owed a message needs one.
         known_peers = sorted(
             parts.book.peers(network.id),
@@ -192,10 +193,10 @@ class Networks:
         )
         for known in known_peers:
             if known.may_hear_us:
-                parts.node.remember_peer(network.id, known.card, known.last_good, now)
+                membership.remember_peer(known.card, known.last_good, now)
                 self._chronicle.open_conversation(known, now)
             else:
-                parts.node.block(network.id, known.peer, True, now)
+                membership.block(known.peer, True, now)
         if not network.servers:
             loop = asyncio.get_running_loop()
             loop.call_later(LAN_ANSWERS_S, self._list_met, network)

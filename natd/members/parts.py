@@ -8,6 +8,7 @@ from natd.core.base.types import NetworkId, PeerId
 from natd.core.keys.card import Identity
 from natd.core.node import Node
 from natd.core.peer.diagnosis import PeerDiagnosis
+from natd.core.peer.peer import Peer
 from natd.core.peer.presence import PeerView
 from natd.core.registration.servers import ServerReport
 from natd.host.directories import Directories
@@ -44,15 +45,27 @@ class Parts:
     """Networks whose members a server has listed since the start, or that have no server and
     have had the time to hear who is on the LAN."""
 
-    entered: set[NetworkId] = field(default_factory=set)
-    """Networks that the node is a member of; at a start others are joined and not yet entered."""
-
     def servers(self, network: NetworkId) -> tuple[ServerReport, ...]:
-        return self.node.servers(network) if network in self.entered else ()
+        """Empty while the node is no member yet, as in the methods below."""
+        membership = self.node.membership(network)
+        return () if membership is None else membership.servers.reports()
+
+    def views(self, network: NetworkId) -> tuple[PeerView, ...]:
+        """How we stand with each peer."""
+        membership = self.node.membership(network)
+        return () if membership is None else membership.views(time.monotonic())
+
+    def peer(self, network: NetworkId, peer: PeerId, now: float) -> Peer | None:
+        """To be spoken to at `now`; None where the node has not met the peer in this run."""
+        membership = self.node.membership(network)
+        return None if membership is None else membership.peer(peer, now)
 
     def diagnose(self, network: NetworkId, peer: PeerId) -> PeerDiagnosis | None:
         """None where the node has not met the peer in this run."""
-        return self.node.diagnose(network, peer) if network in self.entered else None
+        found = self.peer(network, peer, time.monotonic())
+        return None if found is None else found.diagnose()
 
-    def peers(self, network: NetworkId) -> tuple[PeerView, ...]:
-        return self.node.peers(network, time.monotonic()) if network in self.entered else ()
+    def block(self, network: NetworkId, peer: PeerId, now: float, *, blocked: bool = True) -> None:
+        """Have nothing to do with a peer, or have to do with it again."""
+        if (membership := self.node.membership(network)) is not None:
+            membership.block(peer, blocked, now)

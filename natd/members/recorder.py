@@ -98,21 +98,21 @@ class Chronicle:
 
     def committed(self, now: float) -> None:
         """A group is on disk: what waited for it goes to the node."""
-        mailbox, node = self._parts.mailbox, self._parts.node
+        parts, mailbox = self._parts, self._parts.mailbox
         for conversation in mailbox.take_begun():
-            node.open_conversation(
-                conversation.network, conversation.peer, conversation.state(), now
-            )
+            peer = parts.peer(conversation.network, conversation.peer, now)
+            if peer is not None:
+                peer.open_conversation(conversation.state(), now)
         for conversation, message in mailbox.take_outbound():
-            network, peer = conversation.network, conversation.peer
-            if node.send_message(network, peer, message, now):
-                mailbox.given(network, peer, message)
+            peer = parts.peer(conversation.network, conversation.peer, now)
+            if peer is not None and peer.send_message(message, now):
+                mailbox.given(conversation.network, conversation.peer, message)
         for conversation in mailbox.take_arrived():
             state = conversation.state()
             assert state.inbound_epoch is not None
-            node.message_committed(
-                conversation.network, conversation.peer, state.inbound_epoch, state.inbound_seq, now
-            )
+            peer = parts.peer(conversation.network, conversation.peer, now)
+            if peer is not None:
+                peer.message_committed(state.inbound_epoch, state.inbound_seq, now)
         mailbox.tell_delivered()
 
     # --- what networks and commands call
@@ -123,10 +123,13 @@ class Chronicle:
         if conversation is None:
             self._parts.mailbox.begin(known.network, known.peer)
         else:
+            membership = self._parts.node.membership(known.network)
+            peer = None if membership is None else membership.peer(known.peer, now)
+            if membership is None or peer is None:
+                return
             if conversation.queued:
-                self._parts.node.keep_peer(known.network, known.peer)
-            state = conversation.state()
-            self._parts.node.open_conversation(known.network, known.peer, state, now)
+                membership.roster.keep(known.peer)
+            peer.open_conversation(conversation.state(), now)
 
     def farewells(self, network: NetworkId) -> list[dict[str, Any]]:
         """The rows of `peer_offline` for who is here, should we leave this network: once it is
@@ -151,7 +154,9 @@ class Chronicle:
                 self._last_ping += 1
                 tokens.append(self._last_ping)
                 self._pings[self._last_ping] = answered
-                self._parts.node.ping(network, peer, self._last_ping, time.monotonic())
+                now = time.monotonic()
+                if (found := self._parts.peer(network, peer, now)) is not None:
+                    found.ping(self._last_ping, now)
                 self._parts.pump()
                 await asyncio.wait([answered], timeout=every_s)
             return answered.result()
@@ -182,12 +187,12 @@ class Chronicle:
 
     def _give(self, network: NetworkId, peer: PeerId, after: int, count: int, now: float) -> None:
         """All that is wanted, or all there is: the node asks again only for what comes later."""
-        mailbox, node = self._parts.mailbox, self._parts.node
+        mailbox, found = self._parts.mailbox, self._parts.peer(network, peer, now)
         end = after + count
-        while after < end:
+        while found is not None and after < end:
             page = mailbox.waiting(network, peer, after, min(OUTBOX_PAGE, end - after))
             for message in page:
-                if not node.send_message(network, peer, message, now):
+                if not found.send_message(message, now):
                     return
                 mailbox.given(network, peer, message)
             if len(page) < OUTBOX_PAGE:
@@ -209,7 +214,7 @@ class Chronicle:
             if event.network in parts.listed:
                 parts.mailbox.close_open(event.network)
         else:
-            parts.node.block(event.network, event.peer, True, now)
+            parts.block(event.network, event.peer, now)
 
     def _forget(self, network: NetworkId, peer: PeerId) -> None:
         known = self._parts.book.peer(network, peer)

@@ -115,13 +115,21 @@ def line(
     out = Tracer(root)
 
     def leaves() -> tuple[list[Any], list[Any]]:
-        assert bob.node.send_message(bob.network, alice.peer, message, now)
+        if hasattr(bob.node, "send_message"):  # the node's own, before it handed out peers
+            assert bob.node.send_message(bob.network, alice.peer, message, now)
+        else:
+            peer = bob.node.membership(bob.network).peer(alice.peer, now)
+            assert peer.send_message(message, now)
         return drain(bob.node, asks_timer)
 
     datagrams, _ = out.follow(leaves)
     drain(alice.node)
     into = Tracer(root)
-    views = alice.node.peers(alice.network, now)
+    node = alice.node
+    if hasattr(node, "peers"):
+        views = node.peers(alice.network, now)
+    else:
+        views = node.membership(alice.network).views(now)
     address = next(view.path.address for view in views if view.peer == bob.peer)
     assert datagrams
 

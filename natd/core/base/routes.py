@@ -3,8 +3,8 @@
     t + check tag           first bytes of a check's username or of a first flight: a peer
     c + connection id       a session's datagram: a peer
     x + transaction prefix  an answer to a check: a peer
-    r + transaction prefix  a server's answer: a registration
-    g + network tag         a greeting: the membership itself
+    r + transaction prefix  a server's answer: the servers of a network
+    g + network tag         a greeting: a network
 
 Rules:
 - A letter stands before each key, so that keys of two kinds are never taken for each other.
@@ -29,18 +29,4 @@ class RouteAdded:
 class RouteDropped:
     """Datagrams with this key are no longer for the owner that tells so."""
 
-    key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Routed:
-    """From here on datagrams with this key are for this peer or registration; or, with no
-    owner, for the membership itself."""
-
-    key: bytes
-    owner: object | None
-
-
-@dataclass(frozen=True, slots=True)
-class Unrouted:
     key: bytes

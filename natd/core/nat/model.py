@@ -80,10 +80,14 @@ class NatModel:
     """Collects observations and judges them."""
 
     def __init__(self) -> None:
+        self.has_changed = False
+        """Whether the report or our addresses have changed by what was seen; set back by its
+        reader."""
+        self.ports = PortWatch()
+        """What is known of the ports that it gives out, and when to ask for more."""
         self._observations: dict[tuple[SocketId, Address], Observation] = {}
         self._echoes: dict[tuple[SocketId, Address], Observation] = {}  # what peers say
         self._asked: set[SocketId] = set()  # those that a peer's word had us ask a server about
-        self._ports = PortWatch()
         self._lifetimes = Lifetimes()
         self.filters = FilterWatch()
         """What is known of whom our NATs let in, for whoever asks."""
@@ -104,7 +108,7 @@ class NatModel:
             self._observations.clear()
             self._echoes.clear()
             self._asked.clear()
-            self._ports.clear()
+            self.ports.clear()
             self.filters.clear()
             self._lifetimes = Lifetimes()
             self._keeps = False
@@ -133,8 +137,10 @@ class NatModel:
         self._settle_doubt(fresh, before[0].mapping)
         self._forget(now)
         self._settle(now)
-        self._ports.plan_survey(self.report(), now)
-        return before != (self.report(), self.observed())
+        self.ports.plan_survey(self.report(), now)
+        changed = before != (self.report(), self.observed())
+        self.has_changed = self.has_changed or changed
+        return changed
 
     def observe_by_peer(
         self, socket: SocketId, peer: Address, observed: Address, now: float
@@ -151,7 +157,9 @@ class NatModel:
         self._echoes[socket, peer] = Observation(socket, peer, observed, now)
         self._report = None
         self._forget_echoes(now)
-        return before != self.report()
+        changed = before != self.report()
+        self.has_changed = self.has_changed or changed
+        return changed
 
     def forget_socket(self, socket: SocketId) -> None:
         self._asked.discard(socket)
@@ -186,8 +194,8 @@ class NatModel:
 
     def take_survey(self, now: float) -> tuple[SocketId, ...]:
         """Further sockets to ask a server from, to learn the allocation of a hard NAT; once for
-        each class, not before `survey_at`.  Drains."""
-        return self._ports.take_survey(self.report(), self._local_port, now)
+        each class, not before `ports.survey_at`.  Drains."""
+        return self.ports.take_survey(self.report(), self._local_port, now)
 
     def take_filter_round(self, now: float) -> SocketId | None:
         """A further socket to ask servers from, to learn whom the NAT lets in; None: not before
@@ -196,8 +204,10 @@ class NatModel:
 
     def conclude_filtering(self, known: Known) -> None:
         """What a round of questions has told."""
+        before = self.report()
         self.filters.conclude(known)
         self._report = None
+        self.has_changed = self.has_changed or before != self.report()
 
     # --- what follows from them
 
@@ -217,11 +227,6 @@ class NatModel:
         if self._report is None:
             self._report = self._judge()
         return self._report
-
-    @property
-    def survey_at(self) -> float | None:
-        """When to call `take_survey`; None: nothing is to be asked."""
-        return self._ports.survey_at
 
     @property
     def lifetime(self) -> Lifetime:
@@ -260,7 +265,7 @@ class NatModel:
                 confidence=confidence,
                 filtering_confidence=filters.confidence,
             )
-        rule = self._ports.rule(is_ipv6=seen[0].observed.is_ipv6)
+        rule = self.ports.rule(is_ipv6=seen[0].observed.is_ipv6)
         mapping, confidence = Mapping.UNKNOWN, 0.0
         if len(seen) > 1:
             echoes = self._agreeing_echoes(seen)
@@ -275,8 +280,8 @@ class NatModel:
             high=rule.high,
             allocation_confidence=rule.confidence,
             keeps_parity=rule.keeps_parity,
-            load_per_s=self._ports.load_per_s,
-            taken_ports=self._ports.taken,
+            load_per_s=self.ports.load_per_s,
+            taken_ports=self.ports.taken,
             filtering_confidence=filters.confidence,
         )
 
@@ -310,7 +315,7 @@ class NatModel:
         local_port: int | None = self._local_port
         if fresh.socket != MAIN_SOCKET:
             local_port = int(fresh.socket) if fresh.socket < LOWEST_ANY_PORT_SOCKET else None
-        self._ports.add(fresh.socket, local_port, fresh.destination, fresh.observed, fresh.at)
+        self.ports.add(fresh.socket, local_port, fresh.destination, fresh.observed, fresh.at)
 
     # --- private: changing one's mind
 
@@ -348,7 +353,7 @@ class NatModel:
             return
         if self._settled not in (Mapping.UNKNOWN, report.mapping):
             since = now - MOVED_WITHIN_S
-            self._ports.forget_before(since)
+            self.ports.forget_before(since)
             self.filters.plan(now)
             self._echoes = {key: e for key, e in self._echoes.items() if e.at >= since}
             self._keeps = any(self._is_kept(o) for o in self._of(MAIN_SOCKET))

@@ -12,11 +12,10 @@ Rules that a change must not break:
 - A server that does not answer is no problem of anybody's; it is asked again in the next round.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
 
-from natd.core.base import events
 from natd.core.base.timers import Ladder, earliest, jittered
 from natd.core.base.types import MAIN_SOCKET, Address, Datagram
 from natd.core.codec import stun
@@ -42,7 +41,7 @@ class _Asked:
     ladder: Ladder = field(default_factory=lambda: Ladder(ASK_LADDER_S))
 
 
-class Stunning:
+class StunClient:
     """Holds the model, and feeds it with what STUN servers see of the main socket."""
 
     def __init__(self, random: Random) -> None:
@@ -51,8 +50,10 @@ class Stunning:
         self._random = random
         self._servers: dict[Address, _Asked] = {}
         self._round_at: float | None = None  # None: asleep, no network is joined
-        self._outgoing: list[Datagram] = []
-        self._events: deque[events.NatObserved] = deque()
+        self.asks: list[Datagram] = []
+        """What waits to be sent."""
+        self.due_at: float | None = None
+        """When to call `handle_timer`; None: never."""
 
     # --- commands
 
@@ -63,12 +64,14 @@ class Stunning:
             self._servers[server] = known.get(server) or _Asked()
             if server not in known and self._round_at is not None:
                 self._ask(server, now)
+        self._rearm()
 
     def wake(self, now: float) -> None:
         """A network is joined, or ours has changed: ask all of them."""
         self._round_at = now + jittered(ROUND_S, ROUND_JITTER, self._random)
         for server in self._servers:
             self._ask(server, now)
+        self._rearm()
 
     def network_changed(self, now: float) -> None:
         if self._round_at is not None:
@@ -80,6 +83,7 @@ class Stunning:
         for asked in self._servers.values():
             asked.transaction = b""
             asked.ladder.stop()
+        self._rearm()
 
     # --- the contract of a core
 
@@ -90,13 +94,14 @@ class Stunning:
             return False
         asked.transaction = b""
         asked.ladder.stop()
+        self._rearm()
         observed = answer.mapped_address()
         if answer.message_class is not stun.MessageClass.SUCCESS or observed is None:
             self.dropped["stun-server-refused"] += 1
         elif observed.is_ipv6 != address.is_ipv6:
             self.dropped["stun-server-of-another-family"] += 1
-        elif self.nat.observe(MAIN_SOCKET, address, observed, now):
-            self._events.append(events.NatObserved(self.nat.report(), self.nat.observed()))
+        else:
+            self.nat.observe(MAIN_SOCKET, address, observed, now)
         return True
 
     def handle_timer(self, now: float) -> None:
@@ -108,21 +113,17 @@ class Stunning:
                     self._send(server, asked)
                 else:
                     asked.transaction = b""
+        self._rearm()
 
     def datagrams_to_send(self) -> list[Datagram]:
-        outgoing, self._outgoing = self._outgoing, []
+        outgoing, self.asks = self.asks, []
         return outgoing
 
-    def next_event(self) -> events.NatObserved | None:
-        """`NatObserved`: the picture has changed by what was answered."""
-        return self._events.popleft() if self._events else None
-
-    def get_timer(self) -> float | None:
-        if not self._servers:
-            return None
-        return earliest(self._round_at, *(a.ladder.due_at for a in self._servers.values()))
-
     # --- private
+
+    def _rearm(self) -> None:
+        ladders = (asked.ladder.due_at for asked in self._servers.values())
+        self.due_at = earliest(self._round_at, *ladders) if self._servers else None
 
     def _ask(self, server: Address, now: float) -> None:
         asked = self._servers[server]
@@ -131,4 +132,4 @@ class Stunning:
         self._send(server, asked)
 
     def _send(self, server: Address, asked: _Asked) -> None:
-        self._outgoing.append(Datagram(stun.encode_binding_request(asked.transaction), server))
+        self.asks.append(Datagram(stun.encode_binding_request(asked.transaction), server))

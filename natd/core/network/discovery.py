@@ -69,6 +69,8 @@ class Greeter:
         self._opened: dict[bytes, Card] = {}  # sealed -> what it says, oldest first
         self._greeted: dict[Address, float] = {}  # when greeted, oldest first
         self._datagrams: list[Datagram] = []
+        self.due_at: float | None = None
+        """When to call `handle_timer`; None: never."""
 
     # --- inputs
 
@@ -84,6 +86,7 @@ class Greeter:
             self._calls.start(now)
         else:
             self._calls.stop()
+        self._rearm()
 
     def hurry(self, now: float) -> None:
         """Our network has changed: whoever is missed is greeted at once, from the new place."""
@@ -93,10 +96,12 @@ class Greeter:
     def expect(self, peer: PeerId, addresses: tuple[Address, ...], now: float) -> None:
         """One of an earlier run, that was at these addresses."""
         self._absent.expect(peer, addresses, now)
+        self._rearm()
 
     def met(self, peer: PeerId) -> None:
         """Here, or not wanted: no word to it any more."""
         self._absent.met(peer)
+        self._rearm()
 
     def open(
         self,
@@ -158,6 +163,7 @@ class Greeter:
             self._calls.call(now, is_complete=roster.is_complete)
             data = encode_greeting(Greeting(self.tag, our_card, wants_answer=True))
             self._datagrams.append(Datagram(data, GROUP, GROUP_TTL))
+        self._rearm()
 
     # --- outputs
 
@@ -165,10 +171,10 @@ class Greeter:
         datagrams, self._datagrams = self._datagrams, []
         return datagrams
 
-    def get_timer(self) -> float | None:
-        return earliest(self._absent.get_timer(), self._calls.due_at)
-
     # --- private
+
+    def _rearm(self) -> None:
+        self.due_at = earliest(self._absent.get_timer(), self._calls.due_at)
 
     def _greet(self, our_card: bytes, address: Address, *, wants_answer: bool, now: float) -> None:
         data = encode_greeting(Greeting(self.tag, our_card, wants_answer))

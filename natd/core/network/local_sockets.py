@@ -19,7 +19,7 @@ class Outgoing:
         self.events: deque[events.Event] = deque()
 
 
-class OurSockets:
+class LocalSockets:
     """Which sockets there are besides the main one, what the main one is bound to, where the
     router has mapped it, and whether the group of the link is heard."""
 

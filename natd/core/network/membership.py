@@ -5,6 +5,7 @@ Rules:
   server says about a peer is a hint.
 - Only the peer that an input was for is drained, and only its timer is looked at again, so an
   idle network of many costs nothing.
+- A peer that was handed out (`peer`) is drained before the next output.
 """
 
 from collections import Counter, deque
@@ -13,40 +14,35 @@ from dataclasses import replace
 from random import Random
 
 from natd.core.base import events
-from natd.core.base.routes import GREETING, RouteAdded, Routed, RouteDropped, Unrouted
+from natd.core.base.routes import GREETING, RouteAdded, RouteDropped
 from natd.core.base.surroundings import Surroundings
-from natd.core.base.timers import earliest
+from natd.core.base.timers import Timetable, earliest
 from natd.core.base.types import Address, Datagram, NetworkId, PeerId, SocketId
 from natd.core.base.verdict import judge_servers
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
-from natd.core.checks.budget import TargetBudget
 from natd.core.codec.frames import Frame, Introduce, NewerCard, Seek
 from natd.core.keys.card import Card, Identity
 from natd.core.keys.secrets import network_id
-from natd.core.nat.model import NatModel
 from natd.core.network.discovery import Greeter
 from natd.core.network.own_card import Announcement, Profile
 from natd.core.network.peer_introduction import Mutual, as_news
 from natd.core.network.roster import NetworkSettings, Roster
-from natd.core.network.routing import SocketFor
+from natd.core.network.routing import Route
+from natd.core.network.shared import Shared
 from natd.core.peer.events import PeerEvent
 from natd.core.peer.peer import Peer
 from natd.core.peer.presence import PeerView
 from natd.core.peer.reach_events import PeerSawUs
 from natd.core.punch.reported_addresses import Source
 from natd.core.registration.events import Introduced
-from natd.core.registration.registration import Registration
 from natd.core.registration.servers import (
     OurAddressMoved,
-    ServerReport,
     Servers,
     ServersSilent,
     SocketSampled,
     SomebodyAbsent,
     SomebodyIntroduced,
 )
-
-MembershipEvent = events.Event | Routed | Unrouted | SocketFor
 
 
 class Membership:
@@ -56,8 +52,7 @@ class Membership:
         self,
         settings: NetworkSettings,
         identity: Identity,
-        nat: NatModel,
-        budget: TargetBudget,
+        shared: Shared,
         random: Random,
         *,
         card_sequence: int,
@@ -65,22 +60,28 @@ class Membership:
     ) -> None:
         self.network: NetworkId = network_id(settings.key)
         self._identity = identity
-        self._nat = nat
+        self._shared = shared
+        self._nat, budget = shared.nat, shared.budget
         self._turns, self._pace = budget.turns, budget.turns.pace
         self._profile = Profile(
             identity, settings.key, settings.nick, random, sequence=card_sequence, now=now
         )
-        self._profile.set_nat(nat.report())  # known already where another network was joined first
+        # Known already where another network was joined first.
+        self._profile.set_nat(self._nat.report())
         self._announcement = Announcement()
-        self._servers = Servers(self.network, identity, nat, random, now)
-        self._roster = Roster(settings, identity, budget, random)
-        self._peers = self._roster.peers
-        self.dropped = self._roster.dropped
+        self.servers = Servers(self.network, identity, self._nat, random, now)
+        self.roster = Roster(settings, identity, budget, random)
+        self.peers = self.roster.peers
+        self.dropped = self.roster.dropped
+        self._timers: Timetable[Peer] = Timetable()
+        self._sockets: dict[Peer, frozenset[SocketId]] = {}  # of those that need any
+        self._handed_out: dict[Peer, float] = {}  # to be drained, as of that instant
         self._greeter = Greeter(settings.key, budget, random)
         self._mutual = Mutual(random)
         self._mapped: tuple[Address, ...] = ()  # where the router maps our port
         self._datagrams: list[Datagram] = []
-        self._events: deque[MembershipEvent] = deque([Routed(GREETING + self._greeter.tag, None)])
+        self._events: deque[events.Event] = deque()
+        shared.routes[GREETING + self._greeter.tag] = Route(self.network, None)
 
     # --- commands
 
@@ -92,10 +93,10 @@ class Membership:
         """Our interfaces have changed (or are known for the first time)."""
         if not self._profile.set_addresses(addresses, port):
             return
-        self._servers.network_changed(self._profile.sealed, self._profile.sequence, now)
+        self.servers.network_changed(self._profile.sealed, self._profile.sequence, now)
         self._drain_servers(now)
         self._greeter.hurry(now)
-        for peer in tuple(self._peers.values()):
+        for peer in tuple(self.peers.values()):
             peer.say(NewerCard(self._profile.sealed), now)
             peer.retry(now)
             self.drain_peer(peer, now)
@@ -115,21 +116,21 @@ class Membership:
 
     def set_servers(self, servers: Iterable[Address], now: float) -> None:
         """Register with exactly these."""
-        self._servers.use(servers, self._profile.sealed, self._profile.sequence, now)
+        self.servers.use(servers, self._profile.sealed, self._profile.sequence, now)
         self._drain_servers(now)
 
     def remember_peer(
         self, sealed_card: bytes, last_good: tuple[Address, ...], now: float
     ) -> PeerId | None:
         """A peer of an earlier run; None if its card is of no use any more."""
-        peer = self._roster.remember(sealed_card, self._profile.prekeys)
+        peer = self.roster.remember(sealed_card, self._profile.prekeys)
         if peer is None:
             return None
-        self._events += self._roster.changes()
+        self._events += self.roster.changes()
         peer.reach.remember(last_good)
         if last_good:
-            self._roster.keep(peer.card.peer)
-        if peer.card.peer in self._roster.blocked:
+            self.roster.keep(peer.card.peer)
+        if peer.card.peer in self.roster.blocked:
             peer.block(now)
         else:
             peer.reach.allow_escalation()
@@ -137,17 +138,13 @@ class Membership:
         self.drain_peer(peer, now)
         return peer.card.peer
 
-    def keep_peer(self, peer: PeerId) -> None:
-        """A message is for this peer: its place is not given to another."""
-        self._roster.keep(peer)
-
     def block(self, peer: PeerId, blocked: bool, now: float) -> None:
         if blocked:
-            self._roster.blocked.add(peer)
+            self.roster.blocked.add(peer)
             self._greeter.met(peer)
         else:
-            self._roster.blocked.discard(peer)
-        if (known := self._peers.get(peer)) is not None:
+            self.roster.blocked.discard(peer)
+        if (known := self.peers.get(peer)) is not None:
             if blocked:
                 known.block(now)
             else:
@@ -155,42 +152,37 @@ class Membership:
             self.drain_peer(known, now)
 
     def retry(self, peer: PeerId | None, now: float) -> None:
-        for each in tuple(self._peers.values()):
+        for each in tuple(self.peers.values()):
             if peer is None or each.card.peer == peer:
                 each.retry(now)
                 self.drain_peer(each, now)
 
-    def use_socket(self, peer: Peer, socket: SocketId, now: float) -> None:
-        peer.use_socket(socket, now)
-        self.drain_peer(peer, now)
-
     def stop(self, now: float) -> None:
         """Say goodbye to everybody."""
-        for peer in self._peers.values():
+        for peer in self.peers.values():
             peer.say_bye(now)
             self.drain_peer(peer, now)
-        self._servers.stop(now)
+        self.servers.stop(now)
         self._drain_servers(now)
 
-    def peer(self, peer: PeerId) -> Peer | None:
-        """The peer of this id, if we ever met it; whoever acts on it calls `drain_peer`."""
-        return self._peers.get(peer)
+    def peer(self, peer: PeerId, now: float) -> Peer | None:
+        """The peer of this id, to be spoken to at `now`; None if we never met it."""
+        found = self.peers.get(peer)
+        if found is not None:
+            self._handed_out[found] = now
+        return found
 
     def receive_rendezvous(
-        self,
-        registration: Registration,
-        data: bytes,
-        address: Address,
-        socket: SocketId,
-        now: float,
+        self, data: bytes, address: Address, socket: SocketId, now: float
     ) -> None:
-        self._servers.receive_datagram(registration, data, address, socket, now)
+        """A server's answer."""
+        self.servers.receive_datagram(data, address, socket, now)
         self._drain_servers(now)
 
     def receive_greeting(self, data: bytes, address: Address, socket: SocketId, now: float) -> None:
         """A card that came straight from its owner, who is where it came from."""
         ours = self._profile.sealed
-        greeted = self._greeter.open(data, address, socket, self._roster, ours, now)
+        greeted = self._greeter.open(data, address, socket, self.roster, ours, now)
         peer = None if greeted is None else self._take_card(greeted.card, greeted.sealed, now)
         if greeted is None or peer is None:
             return
@@ -218,7 +210,7 @@ class Membership:
 
     def handle_timer(self, now: float) -> None:
         if self._profile.handle_timer(now):
-            for peer in tuple(self._peers.values()):
+            for peer in tuple(self.peers.values()):
                 peer.use_prekeys(self._profile.prekeys)
                 self.drain_peer(peer, now)
             self._announcement.hurry(now)
@@ -226,90 +218,94 @@ class Membership:
             self._profile.refresh()
             self._tell_card(now)
         self._greeter.handle_timer(
-            self._profile.sealed, self._roster, self._servers.is_registered, now
+            self._profile.sealed, self.roster, self.servers.is_registered, now
         )
         self._datagrams += self._greeter.datagrams_to_send()
-        self._say(self._mutual.look_around(self._peers.values(), now), now)
+        self._say(self._mutual.look_around(self.peers.values(), now), now)
         if not self._turns.is_free(now):
             self._nat.filters.put_off(now)
-        self._servers.handle_timer(now)
+        self.servers.handle_timer(now)
         self._drain_servers(now)
-        for peer in self._roster.due(now):
+        for peer in self._timers.due(now):
             peer.handle_timer(now)
             self.drain_peer(peer, now)
 
     # --- outputs
 
     def datagrams_to_send(self) -> list[Datagram]:
+        self._drain_handed_out()
         datagrams, self._datagrams = self._datagrams, []
         return datagrams
 
-    def next_event(self) -> MembershipEvent | None:
+    def next_event(self) -> events.Event | None:
+        self._drain_handed_out()
         return self._events.popleft() if self._events else None
 
     def get_timer(self) -> float | None:
+        self._drain_handed_out()
+        nat = self._nat
+        asks_at = (nat.ports.survey_at, nat.filters.round_at)
         return earliest(
             self._announcement.due_at,
-            self._profile.get_timer(),
-            self._greeter.get_timer(),
-            self._mutual.get_timer(),
-            self._servers.get_timer(),
-            self._roster.get_timer(),
+            self._profile.due_at,
+            self._greeter.due_at,
+            self._mutual.look_around_at,
+            self.servers.timers.get_timer(),
+            self._timers.get_timer(),
+            *(asks_at if self.servers.is_registered else ()),
         )
 
-    def servers(self) -> tuple[ServerReport, ...]:
-        return self._servers.reports()
-
-    def peers(self, now: float) -> tuple[PeerView, ...]:
-        return tuple(peer.view(now) for peer in self._peers.values())
+    def views(self, now: float) -> tuple[PeerView, ...]:
+        """How we stand with each peer."""
+        return tuple(peer.view(now) for peer in self.peers.values())
 
     @property
     def all_dropped(self) -> Counter[str]:
         """What was dropped in this network, by reason: of servers, peers and strangers."""
-        ours = self.dropped + self._mutual.dropped + self._servers.all_dropped
-        return sum((peer.all_dropped for peer in self._peers.values()), ours)
+        ours = self.dropped + self._mutual.dropped + self.servers.all_dropped
+        return sum((peer.all_dropped for peer in self.peers.values()), ours)
 
     @property
     def card_sequence(self) -> int:
-        """Of our newest card here: whoever joins again must begin above it."""
+        """Of our newest card here: who joins again must begin above it."""
         return self._profile.sequence
 
     @property
     def sockets(self) -> frozenset[SocketId]:
         """The sockets besides the main one that some peer or server is spoken to from."""
-        return self._servers.sockets | self._roster.sockets
+        return self.servers.sockets.union(*self._sockets.values())
 
     # --- private: servers
 
     def _tell_surroundings(self, now: float) -> None:
         surroundings = self._surroundings()
-        for peer in tuple(self._peers.values()):
+        for peer in tuple(self.peers.values()):
             peer.set_surroundings(surroundings, now)
             self.drain_peer(peer, now)
 
     def _surroundings(self) -> Surroundings:
-        found = self._servers.surroundings()
-        works = found.udp_works or any(peer.is_online for peer in self._peers.values())
+        found = self.servers.surroundings()
+        works = found.udp_works or any(peer.is_online for peer in self.peers.values())
         return replace(found, mapped=self._mapped, udp_works=works)
 
     def _drain_servers(self, now: float) -> None:
-        datagrams = self._servers.datagrams_to_send()
+        datagrams = self.servers.datagrams_to_send()
         self._pace.checked(now, len(datagrams))
         self._datagrams += datagrams
-        while (event := self._servers.next_event()) is not None:
+        while (event := self.servers.next_event()) is not None:
             match event:
                 case SomebodyIntroduced(server, introduced):
                     if not self._introduce(introduced, f"by {server}", server, now):
-                        self._servers.suspect(server, now)
+                        self.servers.suspect(server, now)
                         self._drain_servers(now)
                 case SomebodyAbsent(server, absent):
-                    if absent in self._peers:
-                        self._peers[absent].absent(server, now)
-                        self.drain_peer(self._peers[absent], now)
+                    if absent in self.peers:
+                        self.peers[absent].absent(server, now)
+                        self.drain_peer(self.peers[absent], now)
                 case ServersSilent(lost):
                     verdict = judge_servers(udp_works=self._surroundings().udp_works)
-                    self._mutual.left_alone(self._peers.values(), now)
-                    somebody_is_here = any(peer.is_online for peer in self._peers.values())
+                    self._mutual.left_alone(self.peers.values(), now)
+                    somebody_is_here = any(peer.is_online for peer in self.peers.values())
                     reason = lost.reason if somebody_is_here else f"{lost.reason}: {verdict.text}"
                     self._events.append(replace(lost, reason=reason, code=verdict.code))
                     self._tell_surroundings(now)
@@ -317,19 +313,23 @@ class Membership:
                     self._events.append(event)
                     self._tell_surroundings(now)
                 case SocketSampled(socket, observed, poisoned):
-                    for peer in tuple(self._peers.values()):
+                    for peer in tuple(self.peers.values()):
                         peer.sampled(socket, observed, poisoned=poisoned, now=now)
                         self.drain_peer(peer, now)
                 case OurAddressMoved():
                     self.retry(None, now)
+                case RouteAdded(key):
+                    self._shared.routes[key] = Route(self.network, None)
+                case RouteDropped(key):
+                    self._shared.routes.pop(key, None)
                 case _:
                     self._events.append(event)
 
     def _tell_card(self, now: float) -> None:
-        self._servers.renew_card(self._profile.sealed, self._profile.sequence, now)
+        self.servers.renew_card(self._profile.sealed, self._profile.sequence, now)
         self._drain_servers(now)
         hard = self._announcement.take_help() and self._nat.report().may_be_hard
-        for peer in tuple(self._peers.values()):
+        for peer in tuple(self.peers.values()):
             if not peer.is_online:
                 self._announcement.missed(peer.card.peer)
             peer.say(NewerCard(self._profile.sealed), now)
@@ -341,10 +341,10 @@ class Membership:
 
     def _introduce(self, introduced: Introduced, by: str, source: Source, now: float) -> bool:
         """Somebody tells us of a peer.  False if that card is of nobody, or of somebody else."""
-        if introduced.peer in self._roster.blocked:
+        if introduced.peer in self.roster.blocked:
             self.dropped["introduction-of-a-blocked-peer"] += 1
             return True
-        card = self._roster.open(introduced.sealed_card)
+        card = self.roster.open(introduced.sealed_card)
         if card is None or card.peer != introduced.peer:
             self.dropped["introduction-of-another-card"] += 1
             return False
@@ -369,64 +369,84 @@ class Membership:
             self.drain_peer(peer, now)
 
     def _take_card(self, card: Card, sealed: bytes, now: float) -> Peer | None:
-        if self._roster.is_full and card.peer not in self._peers:
-            leaving = self._roster.give_way(now)
+        if self.roster.is_full and card.peer not in self.peers:
+            leaving = self.roster.give_way(now)
             if leaving is not None:
                 self.drain_peer(leaving, now)
-                self._roster.forget(leaving)
+                self._forget(leaving)
                 self._greeter.met(leaving.card.peer)
                 self._announcement.take_missed(leaving.card.peer)
-        peer = self._roster.take(card, sealed, self._profile.prekeys)
-        self._events += self._roster.changes()
+        peer = self.roster.take(card, sealed, self._profile.prekeys)
+        self._events += self.roster.changes()
         return peer
 
     def _ask_introduction(self, peer: Peer, samples: tuple[Address, ...], now: float) -> None:
         if self._pace.may_check(now):
-            self._servers.connect(peer.card.peer, samples, now)
+            self.servers.connect(peer.card.peer, samples, now)
         self._drain_servers(now)
+
+    def _forget(self, peer: Peer) -> None:
+        """It has given its place to another, and was drained."""
+        self.roster.forget(peer)
+        self._timers.set(peer, None)
+        self._sockets.pop(peer, None)
+        self._handed_out.pop(peer, None)
+        routes = self._shared.routes
+        for key in [key for key, route in routes.items() if route.peer is peer]:
+            del routes[key]
+
+    def _drain_handed_out(self) -> None:
+        while self._handed_out:
+            peer = next(iter(self._handed_out))
+            self.drain_peer(peer, self._handed_out.pop(peer))
 
     def drain_peer(self, peer: Peer, now: float) -> None:
         """Take over what a peer has to say; called after every input to it."""
         while (event := peer.next_event()) is not None:
             self._take_peer_event(peer, event, now)
         self._datagrams += peer.datagrams_to_send()
-        self._roster.note(peer)
+        if self.peers.get(peer.card.peer) is peer:
+            self._timers.set(peer, peer.get_timer())
+            if sockets := peer.reach.sockets:
+                self._sockets[peer] = sockets
+            else:
+                self._sockets.pop(peer, None)
 
     def _take_peer_event(self, peer: Peer, event: PeerEvent, now: float) -> None:
         match event:
             case RouteAdded(key):
-                self._events.append(Routed(key, peer))
+                self._shared.routes[key] = Route(self.network, peer)
             case RouteDropped(key):
-                self._events.append(Unrouted(key))
+                self._shared.routes.pop(key, None)
             case NewerCard(sealed):
-                card = self._roster.open(sealed)
+                card = self.roster.open(sealed)
                 if card is not None and card.peer == peer.card.peer:
                     self._take_card(card, sealed, now)
             case PeerSawUs(socket, place, observed):
-                self._servers.observe_by_peer(socket, place, observed, now)
+                self.servers.observe_by_peer(socket, place, observed, now)
                 self._drain_servers(now)
             case SampleWanted(socket):
                 if self._pace.may_check(now):
-                    self._servers.sample(socket, now)
+                    self.servers.sample(socket, now)
                 self._drain_servers(now)
             case IntroductionWanted(samples):
                 self._ask_introduction(peer, samples, now)
-                everybody, has_server = self._peers.values(), self._servers.is_registered
+                everybody, has_server = self.peers.values(), self.servers.is_registered
                 self._say(
                     self._mutual.missed(peer.card.peer, everybody, has_server=has_server, now=now),
                     now,
                 )
             case FreshSocketWanted(is_alike):
-                self._events.append(SocketFor(peer, is_alike))
+                peer.use_socket(self._shared.sockets.fresh(is_alike=is_alike), now)
             case Seek():
-                self._say(self._mutual.introductions(peer, event, self._peers, now), now)
+                self._say(self._mutual.introductions(peer, event, self.peers, now), now)
             case Introduce():
                 if self._mutual.may_be_introduced(peer.card.peer, now):
                     self._introduce(as_news(event), f"by {peer.card.nick}", peer.card.peer, now)
             case events.PeerConnected():
                 self._greeter.met(peer.card.peer)
-                self._roster.keep(peer.card.peer)
-                has_server = self._servers.is_registered
+                self.roster.keep(peer.card.peer)
+                has_server = self.servers.is_registered
                 self._mutual.connected(peer.card.peer, has_server=has_server, now=now)
                 peer.reach.allow_escalation()
                 self._events.append(event)

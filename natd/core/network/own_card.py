@@ -53,6 +53,10 @@ class Profile:
         self._prekey = self._fresh_prekey()
         self._rotate_at = now + PREKEY_LIFETIME_S
         self._previous: tuple[Prekey, float] | None = None  # with the instant of its end
+        self.prekeys: tuple[Prekey, ...] = (self._prekey,)
+        """The live ones, newest last."""
+        self.due_at = self._rotate_at
+        """When to call `handle_timer`."""
         self.sequence = sequence
         self.sealed = self._seal()
 
@@ -100,27 +104,22 @@ class Profile:
         """Rotate what is due; True if there is a new card."""
         if self._previous is not None and self._previous[1] <= now:
             self._previous = None
-        if self._rotate_at > now:
-            return False
-        self._previous = (self._prekey, self._rotate_at - PREKEY_LIFETIME_S + PREKEY_GRACE_S)
-        self._prekey = self._fresh_prekey()
-        self._rotate_at = now + PREKEY_LIFETIME_S
-        return self._renew()
+        rotates = self._rotate_at <= now
+        if rotates:
+            self._previous = (self._prekey, self._rotate_at - PREKEY_LIFETIME_S + PREKEY_GRACE_S)
+            self._prekey = self._fresh_prekey()
+            self._rotate_at = now + PREKEY_LIFETIME_S
+        previous, ends_at = self._previous or (None, self._rotate_at)
+        self.prekeys = (self._prekey,) if previous is None else (previous, self._prekey)
+        self.due_at = min(self._rotate_at, ends_at)
+        return self._renew() if rotates else False
 
     # --- outputs
-
-    def get_timer(self) -> float | None:
-        return earliest(self._rotate_at, None if self._previous is None else self._previous[1])
 
     @property
     def nat(self) -> NatReport:
         """What our newest card says of our NAT."""
         return self._nat
-
-    @property
-    def prekeys(self) -> tuple[Prekey, ...]:
-        """The live ones, newest last."""
-        return ((self._previous[0],) if self._previous is not None else ()) + (self._prekey,)
 
     # --- private
 

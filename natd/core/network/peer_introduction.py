@@ -67,10 +67,11 @@ class Mutual:
 
     def __init__(self, random: Random) -> None:
         self.dropped: Counter[str] = Counter()
+        self.look_around_at: float | None = None
+        """When to call `look_around`; None: nobody is to be asked."""
         self._random = random
         self._missed_at: dict[PeerId, float] = {}  # oldest first
         self._newly_met: set[PeerId] = set()  # who has not been asked for the others
-        self._look_around_at: float | None = None  # None: nobody is to be asked
         self._seeks: dict[PeerId, Allowance] = {}
         self._asking = Allowance(SEEKS_RATE, SEEKS_BURST)
         self._given = Allowance(INTRODUCTIONS_RATE, INTRODUCTIONS_BURST)
@@ -104,20 +105,20 @@ class Mutual:
         self._missed_at.pop(peer, None)
         if not has_server:
             self._newly_met.add(peer)
-            self._look_around_at = earliest(self._look_around_at, now + SETTLE_S)
+            self.look_around_at = earliest(self.look_around_at, now + SETTLE_S)
 
     def left_alone(self, peers: Iterable[Peer], now: float) -> None:
         """No server answers any more: whoever is here may know those that are not."""
         self._newly_met.update(peer.card.peer for peer in peers if peer.is_online)
         if self._newly_met:
-            self._look_around_at = earliest(self._look_around_at, now + SETTLE_S)
+            self.look_around_at = earliest(self.look_around_at, now + SETTLE_S)
 
     def look_around(self, peers: Iterable[Peer], now: float) -> list[tuple[Peer, Seek]]:
         """What is to be said at this instant to those who have just come, or were here when the
         last server was lost."""
-        if self._look_around_at is None or self._look_around_at > now:
+        if self.look_around_at is None or self.look_around_at > now:
             return []
-        self._look_around_at = None
+        self.look_around_at = None
         here = [peer for peer in peers if peer.is_online]
         seek = Seek(None, tuple(peer.card.peer[:HAVE_PREFIX_BYTES] for peer in here))
         asked = [(peer, seek) for peer in here if peer.card.peer in self._newly_met]
@@ -158,11 +159,6 @@ class Mutual:
             return True
         self.dropped["introductions-too-many"] += 1
         return False
-
-    # --- outputs
-
-    def get_timer(self) -> float | None:
-        return self._look_around_at
 
     # --- private
 

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from random import Random
 
 from natd.core.base import events
-from natd.core.base.routes import CHECK, Routed, Unrouted
-from natd.core.base.timers import Allowance, Timetable
-from natd.core.base.types import DecodeError, NetworkId, PeerId, SocketId
+from natd.core.base.timers import Allowance
+from natd.core.base.types import DecodeError, NetworkId, PeerId
 from natd.core.checks.budget import TargetBudget
 from natd.core.keys.card import Card, Identity, open_card
 from natd.core.keys.secrets import Prekey, network_id, network_key
@@ -32,7 +31,7 @@ GIVING_WAY_RATE, GIVING_WAY_BURST = 1.0, 32.0
 """Places a second, and at once, that change hands when all are taken: each costs rows on the disk,
 and whoever gets one is to have minutes in which it may be reached."""
 
-RosterEvent = events.PeerMet | events.PeerForgotten | Routed | Unrouted
+RosterEvent = events.PeerMet | events.PeerForgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +61,6 @@ class Roster:
         self._has_secret = settings.key != network_key(settings.name, b"")
         self._kept: set[PeerId] = set()  # those that never give way
         self._giving_way = Allowance(GIVING_WAY_RATE, GIVING_WAY_BURST)
-        self._timers: Timetable[Peer] = Timetable()
-        self._sockets: dict[Peer, frozenset[SocketId]] = {}  # of those that need any
         self._changes: deque[RosterEvent] = deque()
 
     # --- inputs
@@ -127,7 +124,6 @@ class Roster:
             self._random,
         )
         self.peers[card.peer] = peer
-        self._changes.append(Routed(CHECK + peer.reach.transaction_prefix, peer))
         peer.use_prekeys(prekeys)
         return peer
 
@@ -154,24 +150,7 @@ class Roster:
         """It has given way, and was drained."""
         self.dropped += peer.all_dropped
         del self.peers[peer.card.peer]
-        self._timers.set(peer, None)
-        self._sockets.pop(peer, None)
-        self._changes.append(Unrouted(CHECK + peer.reach.transaction_prefix))
         self._changes.append(events.PeerForgotten(self._network, peer.card.peer))
-
-    def note(self, peer: Peer) -> None:
-        """Something was said to this peer: its timer and its sockets may be others."""
-        if self.peers.get(peer.card.peer) is not peer:
-            return
-        self._timers.set(peer, peer.get_timer())
-        if sockets := peer.reach.sockets:
-            self._sockets[peer] = sockets
-        else:
-            self._sockets.pop(peer, None)
-
-    def due(self, now: float) -> list[Peer]:
-        """Whose timers are due; each counts as fired."""
-        return self._timers.due(now)
 
     # --- outputs
 
@@ -180,14 +159,6 @@ class Roster:
         changes = list(self._changes)
         self._changes.clear()
         return changes
-
-    def get_timer(self) -> float | None:
-        return self._timers.get_timer()
-
-    @property
-    def sockets(self) -> frozenset[SocketId]:
-        """The sockets besides the main one that some peer needs."""
-        return frozenset().union(*self._sockets.values())
 
     @property
     def is_complete(self) -> bool:

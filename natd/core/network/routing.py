@@ -1,26 +1,23 @@
-"""Which datagrams are for whom: the keys by which the node knows it, and news of them.
+"""Which datagrams are for whom: the table that the node reads and its networks write.
 
-The membership says who is behind a key, the node keeps the table and looks the key up.
-
-    t + check tag           first bytes of a check's username or of a first flight: a peer
-    c + connection id       a session's datagram: a peer
-    x + transaction prefix  an answer to a check: a peer
-    r + transaction prefix  a server's answer: a registration
-    g + network tag         a greeting: the membership itself
-
-Rules:
-- A letter stands before each key, so that keys of two kinds are never taken for each other.
-- Whoever announces a key also takes it back; what has no key any more is dropped unread.
+The keys stand in `natd/core/base/routes.py`.  A peer, and the servers of a network, tell of their
+keys by RouteAdded and RouteDropped; the membership knows whose they are and keeps the table.
 """
 
 from dataclasses import dataclass
 
+from natd.core.base.types import NetworkId
 from natd.core.peer.peer import Peer
 
 
 @dataclass(frozen=True, slots=True)
-class SocketFor:
-    """A peer needs a socket of its own: the owner answers with `Membership.use_socket`."""
+class Route:
+    """The owner of a key."""
 
-    peer: Peer
-    is_alike: bool = False
+    network: NetworkId
+    peer: Peer | None
+    """None: the key is the network's own, or one of its servers'."""
+
+
+Routes = dict[bytes, Route]
+"""By key, with its letter.  A datagram whose key is not here is dropped unread."""

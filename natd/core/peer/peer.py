@@ -16,6 +16,7 @@ from collections import Counter, deque
 from random import Random
 
 from natd.core.base import events
+from natd.core.base.routes import CHECK, RouteAdded
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.timers import Allowance, earliest
 from natd.core.base.types import Address, Datagram, NetworkId, SocketId
@@ -76,7 +77,8 @@ class Peer:
         self.presence = Presence()
         self.diagnosis = Diagnosis(budget.turns)
         self._datagrams: list[Datagram] = []
-        self._events: deque[PeerEvent] = deque()
+        prefix = self.reach.transaction_prefix
+        self._events: deque[PeerEvent] = deque([RouteAdded(CHECK + prefix)])
         self.reach.describe_peer(card.candidates, card.nat)
 
     # --- commands

@@ -108,6 +108,8 @@ class Probing:
     ) -> tuple[Registration, ...]:
         if self._round is None:
             self._round = self._begin(registrations, now)
+        else:
+            self._nat.filters.put_off(now)
         if self._round is None or now < self._round.next_at:
             return ()
         if self._round.is_over:
@@ -134,10 +136,10 @@ class Probing:
 
     # --- outputs
 
-    def get_timer(self, *, is_registered: bool) -> float | None:
-        if self._round is not None:
-            return self._round.next_at
-        return self._nat.filters.round_at if is_registered else None
+    @property
+    def next_at(self) -> float | None:
+        """When a round that is under way goes on; None: none is."""
+        return None if self._round is None else self._round.next_at
 
     @property
     def sockets(self) -> frozenset[SocketId]:

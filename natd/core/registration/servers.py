@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from random import Random
 
 from natd.core.base import events
-from natd.core.base.routes import RENDEZVOUS, Routed, Unrouted
+from natd.core.base.routes import RENDEZVOUS, RouteAdded, RouteDropped
 from natd.core.base.surroundings import Surroundings
-from natd.core.base.timers import Timetable, earliest
+from natd.core.base.timers import Timetable
 from natd.core.base.types import MAIN_SOCKET, Address, Datagram, NetworkId, PeerId, SocketId
-from natd.core.codec.rendezvous import PREFIX_BYTES
+from natd.core.codec.rendezvous import PREFIX_BYTES, TRANSACTION_AT
 from natd.core.keys.card import Identity
 from natd.core.nat.allocation_survey import Survey, survey_places
 from natd.core.nat.lifetime import MappingEnded, MappingLived
@@ -89,8 +89,8 @@ class OurAddressMoved:
 
 ServersEvent = (
     events.Event
-    | Routed
-    | Unrouted
+    | RouteAdded
+    | RouteDropped
     | SomebodyIntroduced
     | SomebodyAbsent
     | ServersSilent
@@ -105,6 +105,10 @@ class Servers:
     def __init__(
         self, network: NetworkId, identity: Identity, nat: NatModel, random: Random, now: float
     ) -> None:
+        self.is_registered = False
+        """Whether a server introduces those who are there, so that nobody need be greeted."""
+        self.timers: Timetable[Registration | Survey | Probing] = Timetable()
+        """When to call `handle_timer`; while registered also when the NAT's model wants to ask."""
         self._network = network
         self._identity = identity
         self._nat = nat
@@ -116,7 +120,6 @@ class Servers:
         self._suspected_until = now
         self._survey = Survey()
         self._probing = Probing(nat)
-        self._timers: Timetable[Registration] = Timetable()
         self._datagrams: list[Datagram] = []
         self._events: deque[ServersEvent] = deque()
 
@@ -141,7 +144,7 @@ class Servers:
                 random=self._random,
             )
             self._registrations[address] = registration
-            self._events.append(Routed(RENDEZVOUS + prefix, registration))
+            self._events.append(RouteAdded(RENDEZVOUS + prefix))
             registration.start(sealed_card, sequence, now)
             self._take_news(registration, now)
 
@@ -154,6 +157,7 @@ class Servers:
     def network_changed(self, sealed_card: bytes, sequence: int, now: float) -> None:
         """Our interfaces have changed, and our card with them."""
         self._probing.clear()
+        self.timers.set(self._probing, None)
         for registration in self._registrations.values():
             registration.renew_card(sealed_card, sequence, now)
             registration.network_changed(now)
@@ -173,16 +177,14 @@ class Servers:
                 self._take_news(registration, now)
                 break
 
-    def receive_datagram(
-        self,
-        registration: Registration,
-        data: bytes,
-        address: Address,
-        socket: SocketId,
-        now: float,
-    ) -> None:
-        registration.receive_datagram(data, address, now, socket)
-        self._take_news(registration, now)
+    def receive_datagram(self, data: bytes, address: Address, socket: SocketId, now: float) -> None:
+        """A server's answer, by the prefix of the transaction that it repeats."""
+        prefix = data[TRANSACTION_AT : TRANSACTION_AT + PREFIX_BYTES]
+        for registration in self._registrations.values():
+            if registration.prefix == prefix:
+                registration.receive_datagram(data, address, now, socket)
+                self._take_news(registration, now)
+                return
 
     def suspect(self, server: Address, now: float) -> None:
         """Say so, but not for each of a row: whoever sees our registrations can make them."""
@@ -207,18 +209,22 @@ class Servers:
         self, socket: SocketId, peer: Address, observed: Address, now: float
     ) -> None:
         """A peer at that address sees `socket` as `observed`, or says so."""
-        if self._nat.observe_by_peer(socket, peer, observed, now):
-            self._events.append(events.NatObserved(self._nat.report(), self._nat.observed()))
+        self._nat.observe_by_peer(socket, peer, observed, now)
         if self._nat.take_question(socket):
             self.sample(socket, now)
 
     def handle_timer(self, now: float) -> None:
+        due = self.timers.due(now)
         self._survey.handle_timer(now)
+        self.timers.set(self._survey, self._survey.get_timer())
         self._begin_survey(now)
-        self._find_filtering(now)
-        for registration in self._timers.due(now):
-            registration.handle_timer(now)
+        for registration in self._probing.handle_timer(self._registrations.values(), now):
             self._take_news(registration, now)
+        self.timers.set(self._probing, self._probing.next_at)
+        for each in due:
+            if isinstance(each, Registration):
+                each.handle_timer(now)
+                self._take_news(each, now)
 
     # --- outputs
 
@@ -228,14 +234,6 @@ class Servers:
 
     def next_event(self) -> ServersEvent | None:
         return self._events.popleft() if self._events else None
-
-    def get_timer(self) -> float | None:
-        return earliest(
-            self._timers.get_timer(),
-            self._survey.get_timer(),
-            self._nat.survey_at if self.is_registered else None,
-            self._probing.get_timer(is_registered=self.is_registered),
-        )
 
     def reports(self) -> tuple[ServerReport, ...]:
         return tuple(
@@ -252,11 +250,6 @@ class Servers:
     def sockets(self) -> frozenset[SocketId]:
         """Those besides the main one from which a server is asked."""
         return self._survey.sockets | self._probing.sockets
-
-    @property
-    def is_registered(self) -> bool:
-        """Whether a server introduces whoever is there, so that nobody need be greeted."""
-        return any(r.state == "registered" for r in self._registrations.values())
 
     @property
     def are_silent(self) -> bool:
@@ -334,14 +327,16 @@ class Servers:
                 case Absent(peer):
                     self._events.append(SomebodyAbsent(registration.server, peer))
             self._datagrams += registration.datagrams_to_send()
-        self._timers.set(registration, registration.get_timer())
+        self.timers.set(registration, registration.get_timer())
+        self._count_registered()
 
     def _stop_registration(self, registration: Registration, now: float) -> None:
         registration.stop(now)
         self.dropped += registration.dropped
         self._datagrams += registration.datagrams_to_send()
-        self._timers.set(registration, None)
-        self._events.append(Unrouted(RENDEZVOUS + registration.prefix))
+        self.timers.set(registration, None)
+        self._count_registered()
+        self._events.append(RouteDropped(RENDEZVOUS + registration.prefix))
 
     def _take_sample(
         self,
@@ -369,8 +364,7 @@ class Servers:
         now: float,
     ) -> bool:
         """True if all ports of the server are asked again because of what one of them saw."""
-        if self._nat.observe(socket, destination, observed, now):
-            self._events.append(events.NatObserved(self._nat.report(), self._nat.observed()))
+        self._nat.observe(socket, destination, observed, now)
         self._begin_survey(now)
         if self._nat.take_doubt() is None:
             return False
@@ -383,17 +377,14 @@ class Servers:
         if not asked or not (sockets := self._nat.take_survey(now)):
             return
         self._survey.begin(sockets, now)
+        self.timers.set(self._survey, self._survey.get_timer())
         for socket in sockets:
             self._sample_all(asked[0], socket, survey_places(self._nat.report()), now)
         self._datagrams += asked[0].datagrams_to_send()
-        self._timers.set(asked[0], asked[0].get_timer())
+        self.timers.set(asked[0], asked[0].get_timer())
 
-    def _find_filtering(self, now: float) -> None:
-        before = self._nat.report()
-        for registration in self._probing.handle_timer(self._registrations.values(), now):
-            self._take_news(registration, now)
-        if self._nat.report() != before:
-            self._events.append(events.NatObserved(self._nat.report(), self._nat.observed()))
+    def _count_registered(self) -> None:
+        self.is_registered = any(r.state == "registered" for r in self._registrations.values())
 
     def _sample_all(
         self, registration: Registration, socket: SocketId, places: int, now: float

@@ -22,7 +22,7 @@ from natd.core.checks.checks import AGREED_PORTS
 from natd.core.checks.turns import Claim, Turns
 from natd.core.nat.allocation_survey import survey_sockets
 from natd.core.nat.filtering import FilterWatch
-from natd.core.network.local_sockets import OurSockets
+from natd.core.network.local_sockets import LocalSockets
 from natd.core.network.multicast import GROUP, GROUP_IPV6
 
 RANGES = {name: value for name, value in vars(local_ports).items() if isinstance(value, range)}
@@ -74,7 +74,7 @@ def test_every_socket_asks_for_a_port_of_its_own_range() -> None:
     for main_port in (1024, 40_001, 65_535):
         for turn in range(2_000):
             assert set(survey_sockets(hard, main_port, turn)) <= set(SURVEYS)
-        ours = OurSockets()
+        ours = LocalSockets()
         ours.local = ((), main_port)
         for _ in range(600):
             assert ours.fresh(is_alike=True) in FRESH_ALIKE

@@ -48,7 +48,7 @@ def test_words_to_servers_count_like_checks():
     alice.start()
     village.internet.trace = []
     village.internet.run(0.2)
-    pace = alice.node._memberships[alice.network]._pace
+    pace = alice.membership._pace
     assert pace.room(village.internet.now) < MOST_WITH_A_GUESS - len(village.internet.trace) // 4
 
 
@@ -58,16 +58,15 @@ def test_no_second_with_a_guess_has_too_many_packets_among_made_up_members(we_ar
     policies = (SYMMETRIC_RANDOM, PORT_RESTRICTED)
     pair = Pair(*(policies if we_are_hard else policies[::-1]), seed=3)
     member, internet = pair.alice, pair.internet
-    membership = member.node._memberships[member.network]
+    peers = member.membership.peers
     guessed = 0
     for number in range(SYBILS):
         peer, sealed = _sybil(number, member.key)
         seen = tuple(Address(f"198.{18 + row}.7.{number}", 4000) for row in range(4))
         news = Introduced(peer, sealed, seen, (), False, 0.0)
-        membership._introduce(news, "", SERVER, internet.now)
-        member.node._drain(membership, internet.now)
+        member.membership._introduce(news, "", SERVER, internet.now)
         internet.run(0.015)
-        guessed += any(peer.reach.technique for peer in membership._roster.peers.values())
+        guessed += any(peer.reach.technique for peer in peers.values())
     assert guessed > SYBILS // 2
     assert 300 < pair.packets_in_a_second(member) <= MOST_PACKETS
 

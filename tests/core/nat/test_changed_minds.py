@@ -119,14 +119,14 @@ def test_a_class_that_flips_in_mid_session_is_noticed_and_told_at_once(
     bob.start()
     alice.start()
     village.internet.run(50.0 + 7.0 * seed)
-    assert alice.node.nat.mapping is KINDS[before][1]
+    assert alice.nat.mapping is KINDS[before][1]
 
     gateway.nat.policy = KINDS[after][0]
     expected = KINDS[after][1]
-    assert village.internet.run_until(lambda: alice.node.nat.mapping is expected, NOTICED_S)
+    assert village.internet.run_until(lambda: alice.nat.mapping is expected, NOTICED_S)
     assert village.internet.run_until(lambda: told(bob, alice).mapping is expected, 0.5)
     village.internet.run(240.0)
-    assert alice.node.nat.mapping is expected, "and it does not change its mind again"
+    assert alice.nat.mapping is expected, "and it does not change its mind again"
 
 
 def test_a_nat_that_takes_to_another_block_is_learnt_anew() -> None:
@@ -235,13 +235,16 @@ def test_a_node_learns_from_the_peer_that_it_reaches_what_its_one_server_can_not
     bob = village.member("bob", village.internet.add_nat(FULL_CONE), port=40001)
     alice.start()
     village.internet.run(3.0)
-    assert (alice.node.nat.mapping, alice.node.nat.may_be_hard) == (Mapping.INDEPENDENT, True)
+    assert (alice.nat.mapping, alice.nat.may_be_hard) == (
+        Mapping.INDEPENDENT,
+        True,
+    )
     bob.start()
     assert village.internet.run_until(lambda: alice.is_online(bob), 10.0)
     village.internet.run(1.0)
-    assert alice.node.nat.mapping is mapping
+    assert alice.nat.mapping is mapping
     if mapping is Mapping.INDEPENDENT:
-        assert alice.node.nat.confidence >= SURE
+        assert alice.nat.confidence >= SURE
     assert told(bob, alice).mapping is mapping
 
 
@@ -251,12 +254,12 @@ def test_two_stun_servers_see_a_flip_from_mapping_by_address() -> None:
     gateway = village.internet.add_nat(ADDRESS_DEPENDENT)
     alice = village.member("alice", gateway)
     alice.start()
-    alice.node.set_stun_servers((server.address,), village.internet.now)
+    alice.node.stun.set_servers((server.address,), village.internet.now)
     village.internet.run(10.0)
-    assert alice.node.nat.mapping is Mapping.ADDRESS_DEPENDENT
+    assert alice.nat.mapping is Mapping.ADDRESS_DEPENDENT
     gateway.nat.policy = RANDOM_CONE
     easy = Mapping.INDEPENDENT
-    assert village.internet.run_until(lambda: alice.node.nat.mapping is easy, 150.0)
+    assert village.internet.run_until(lambda: alice.nat.mapping is easy, 150.0)
 
 
 # --- lifetimes
@@ -268,7 +271,7 @@ def test_an_absolute_age_is_learnt_from_the_flow_to_the_server() -> None:
     alice = village.member("alice", gateway)
     alice.start()
     village.internet.run(400.0)
-    lifetime = alice.node._stunning.nat.lifetime
+    lifetime = alice.node.nat.lifetime
     assert lifetime.age_s is not None
     assert 30.0 <= lifetime.age_s <= 60.0, "on the safe side"
     assert lifetime.idle_s is None
@@ -280,7 +283,7 @@ def test_an_idle_timeout_is_learnt_from_the_flow_to_the_server() -> None:
     alice = village.member("alice", gateway)
     alice.start()
     village.internet.run(300.0)
-    lifetime = alice.node._stunning.nat.lifetime
+    lifetime = alice.node.nat.lifetime
     assert lifetime.idle_s is not None
     assert 12.0 <= lifetime.idle_s <= 25.0
     assert lifetime.age_s is None
@@ -291,7 +294,7 @@ def test_a_mapping_that_lasts_tells_no_limit() -> None:
     alice = village.member("alice", village.internet.add_nat(RANDOM_CONE))
     alice.start()
     village.internet.run(600.0)
-    lifetime = alice.node._stunning.nat.lifetime
+    lifetime = alice.node.nat.lifetime
     assert (lifetime.idle_s, lifetime.age_s) == (None, None)
     assert lifetime.safe_idle_s is not None
     assert 20.0 <= lifetime.safe_idle_s <= 25.2
@@ -307,7 +310,7 @@ def test_a_server_that_was_away_and_a_change_of_network_teach_nothing() -> None:
     alice.host.behind.nat.reboot()  # type: ignore[union-attr]
     village.start_server()
     village.internet.run(60.0)
-    lifetime = alice.node._stunning.nat.lifetime
+    lifetime = alice.node.nat.lifetime
     assert (lifetime.idle_s, lifetime.age_s) == (None, None)
 
 
@@ -349,9 +352,9 @@ def see(model: NatModel, server_port: int, port: int, at: float = 0.0) -> None:
 
 def told(member: Member, by: Member) -> NatReport:
     """What a member's newest card, as another has it, says of its NAT."""
-    views = member.node.peers(member.network, member.internet.now)
+    views = member.views()
     return next(view.nat for view in views if view.peer == by.peer)
 
 
 def block_of(member: Member) -> tuple[int, int]:
-    return member.node.nat.low, member.node.nat.high
+    return member.nat.low, member.nat.high

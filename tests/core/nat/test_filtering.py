@@ -99,7 +99,7 @@ def test_the_class_of_every_nat_is_told_soon_and_never_wrong_though_packets_are_
         sure = {report.filtering for report in told if report.filtering_confidence >= SURE}
         assert sure == ({actual} if is_tellable else set()), f"seed {seed}"
         if not is_tellable:
-            assert alice.node.nat.filtering is BY_ADDRESS, "which claims the less of the two"
+            assert alice.nat.filtering is BY_ADDRESS, "which claims the less of the two"
 
 
 @pytest.mark.parametrize("walled", [True, False])
@@ -115,7 +115,7 @@ def test_a_public_ipv6_host_is_open_only_as_far_as_its_firewall_is(
         alice = village.member("alice", gateway, ipv6=True)
         alice.start()
         village.internet.run(TOLD_S)
-        report = alice.node.nat
+        report = alice.nat
         assert report.mapping is Mapping.OPEN
         assert report.filtering is (BY_PORT if walled else INDEPENDENT), f"seed {seed}"
         assert report.filtering_confidence >= SURE
@@ -139,8 +139,8 @@ def test_a_class_that_flips_in_mid_session_is_noticed_by_the_next_round_that_los
         ):
             nat.nat.policy = policy
             village.internet.run(rounds * AGAIN_WAIT_S + TOLD_S)
-            assert alice.node.nat.filtering is actual
-            assert alice.node.nat.filtering_confidence >= SURE
+            assert alice.nat.filtering is actual
+            assert alice.nat.filtering_confidence >= SURE
 
 
 def test_who_could_tell_more_is_gone_and_what_was_told_stays() -> None:
@@ -149,8 +149,8 @@ def test_who_could_tell_more_is_gone_and_what_was_told_stays() -> None:
     village.internet.run(TOLD_S)
     village.kill_server()
     village.internet.run(3 * AGAIN_WAIT_S)
-    assert alice.node.nat.filtering is INDEPENDENT
-    assert alice.node.nat.filtering_confidence >= SURE
+    assert alice.nat.filtering is INDEPENDENT
+    assert alice.nat.filtering_confidence >= SURE
 
 
 def test_another_mapping_class_has_the_filtering_asked_for_anew_soon() -> None:
@@ -161,9 +161,9 @@ def test_another_mapping_class_has_the_filtering_asked_for_anew_soon() -> None:
     village.internet.run(TOLD_S)
     gateway.nat.policy = WIDE_OPEN
     gateway.reboot()
-    assert village.internet.run_until(lambda: alice.node.nat.is_hard, 120.0)
+    assert village.internet.run_until(lambda: alice.nat.is_hard, 120.0)
     assert village.internet.run_until(
-        lambda: alice.node.nat.filtering is INDEPENDENT, FIRST_WAIT_S + 5.0
+        lambda: alice.nat.filtering is INDEPENDENT, FIRST_WAIT_S + 5.0
     )
 
 
@@ -172,14 +172,14 @@ def test_in_another_network_nothing_is_known_until_it_was_asked() -> None:
     internet = village.internet
     alice = newcomer(village, FULL_CONE)
     internet.run(TOLD_S)
-    assert alice.node.nat.filtering is INDEPENDENT
+    assert alice.nat.filtering is INDEPENDENT
     internet.move(alice.host, internet.add_nat(PORT_RESTRICTED))
     alice.node.set_local_addresses(alice.host.addresses, alice.port, internet.now)
     internet.run(1.0)
-    assert alice.node.nat.mapping is Mapping.INDEPENDENT
-    assert alice.node.nat.filtering is Filtering.UNKNOWN
+    assert alice.nat.mapping is Mapping.INDEPENDENT
+    assert alice.nat.filtering is Filtering.UNKNOWN
     internet.run(TOLD_S)
-    assert alice.node.nat.filtering is BY_PORT
+    assert alice.nat.filtering is BY_PORT
 
 
 def test_a_provider_that_renumbers_us_has_us_ask_again() -> None:
@@ -190,7 +190,7 @@ def test_a_provider_that_renumbers_us_has_us_ask_again() -> None:
     village.internet.run(TOLD_S)
     gateway.nat.policy = PORT_RESTRICTED
     village.internet.renumber(gateway)
-    assert village.internet.run_until(lambda: alice.node.nat.filtering is BY_PORT, 60.0)
+    assert village.internet.run_until(lambda: alice.nat.filtering is BY_PORT, 60.0)
 
 
 @pytest.mark.parametrize("mapping", [FULL_CONE.mapping, ADDRESS_DEPENDENT.mapping])
@@ -201,7 +201,7 @@ def test_a_pool_that_shows_every_mapping_elsewhere_is_never_misjudged(mapping: D
         village = two_servers(seed, BAD_WEATHER)
         alice = newcomer(village, policy)
         village.internet.run(TOLD_S)
-        report = alice.node.nat
+        report = alice.nat
         assert report.filtering is INDEPENDENT or report.filtering_confidence < SURE
 
 
@@ -294,7 +294,7 @@ def test_a_server_that_does_not_know_the_question_is_asked_a_few_times_for_nothi
     trace = village.internet.trace = []
     alice = newcomer(village, FULL_CONE)
     village.internet.run(TOLD_S)
-    assert alice.node.nat.filtering is Filtering.UNKNOWN
+    assert alice.nat.filtering is Filtering.UNKNOWN
     assert sum(is_probing(s.datagram.data) for s in trace) == TRIALS
     assert set(alice.attached.ports) == {MAIN_SOCKET}
 
@@ -307,9 +307,9 @@ def test_a_peer_is_told_in_a_card_which_begins_no_attempt_anew() -> None:
     village.internet.run(2.0)
     trace = village.internet.trace = []
     village.internet.run(TOLD_S)
-    told = bob.node.peers(bob.network, village.internet.now)[0].nat
+    told = bob.views()[0].nat
     assert told.filtering is BY_PORT
-    assert told.filtering_confidence == pytest.approx(alice.node.nat.filtering_confidence, abs=0.01)
+    assert told.filtering_confidence == pytest.approx(alice.nat.filtering_confidence, abs=0.01)
     sent = [
         (s.at, rendezvous_codec.decode(s.datagram.data))
         for s in trace

@@ -215,9 +215,9 @@ def test_whole_nodes_tell_the_same_in_their_cards(
         bob.start()
         alice.start()
         village.internet.run(SETTLED_S)
-        told = bob.node.peers(bob.network, village.internet.now)[0].nat
+        told = bob.views()[0].nat
         assert (told.mapping, told.allocation, told.stride) == (mapping, allocation, stride)
-        report = alice.node.nat
+        report = alice.nat
         assert (told.low, told.high) == (report.low, report.high)
         assert told.allocation_confidence == pytest.approx(report.allocation_confidence, abs=0.1)
 
@@ -267,7 +267,7 @@ class Behind:
         """What follows of it in a few seconds."""
         self.register()
         after_s = ROUND_TRIP_S
-        while self.model.survey_at is not None and after_s < SETTLED_S:
+        while self.model.ports.survey_at is not None and after_s < SETTLED_S:
             places = survey_places(self.report)
             for socket in self.model.take_survey(START + after_s):
                 for port in range(1, places + 1):

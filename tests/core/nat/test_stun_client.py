@@ -5,14 +5,13 @@ from random import Random
 
 import pytest
 
-from natd.core.base import events
 from natd.core.base.types import MAIN_SOCKET, Address, Datagram, Mapping, SocketId
 from natd.core.codec import stun
 from natd.core.coordinator.stun_server import Reflector
 from natd.core.keys.card import Identity
 from natd.core.keys.secrets import network_key
 from natd.core.nat.model import OBSERVATION_LIFETIME_S
-from natd.core.nat.stun_client import SERVERS_LIMIT, Stunning
+from natd.core.nat.stun_client import SERVERS_LIMIT, StunClient
 from natd.core.network.roster import NetworkSettings
 from natd.core.node import Node
 from tests.core.world.village import Village
@@ -25,15 +24,15 @@ OUTSIDE = Address("198.51.100.7", 40123)
 
 
 def test_nobody_is_asked_before_a_network_is_joined_and_after_the_last_is_left() -> None:
-    stunning = Stunning(Random(1))
+    stunning = StunClient(Random(1))
     stunning.set_servers((ONE, TWO), 1000.0)
-    assert stunning.get_timer() is None
+    assert stunning.due_at is None
     stunning.network_changed(1000.0)
     assert stunning.datagrams_to_send() == []
     stunning.wake(1001.0)
     assert [d.address for d in stunning.datagrams_to_send()] == [ONE, TWO]
     stunning.sleep()
-    assert stunning.get_timer() is None
+    assert stunning.due_at is None
     stunning.handle_timer(2000.0)
     assert stunning.datagrams_to_send() == []
 
@@ -60,16 +59,15 @@ def test_what_is_answered_is_an_observation_and_news_when_it_is_new() -> None:
     stunning = awake(ONE, TWO)
     first, second = stunning.datagrams_to_send()
     assert answer(stunning, first, OUTSIDE)
-    news = stunning.next_event()
-    assert news == events.NatObserved(stunning.nat.report(), (OUTSIDE,))
+    assert took_change(stunning)
+    assert stunning.nat.observed() == (OUTSIDE,)
     assert answer(stunning, second, OUTSIDE._replace(port=9))
     assert stunning.nat.report().mapping is Mapping.DEPENDENT
-    assert stunning.next_event() is not None
-    assert stunning.next_event() is None
+    assert took_change(stunning)
     stunning.wake(1010.0)
     first, second = stunning.datagrams_to_send()
     assert answer(stunning, second, OUTSIDE._replace(port=9), at=1010.1)
-    assert stunning.next_event() is None, "it says what it said before"
+    assert not took_change(stunning), "it says what it said before"
 
 
 def test_an_answer_counts_once_and_from_the_very_address_that_was_asked() -> None:
@@ -79,7 +77,7 @@ def test_an_answer_counts_once_and_from_the_very_address_that_was_asked() -> Non
         assert not answer(stunning, question, OUTSIDE, source=source)
     forged = question._replace(data=stun.encode_binding_request(bytes(12)))
     assert not answer(stunning, forged, OUTSIDE)
-    assert stunning.next_event() is None
+    assert not took_change(stunning)
     assert answer(stunning, question, OUTSIDE)
     assert not answer(stunning, question, OUTSIDE._replace(port=1))
     assert stunning.nat.observed() == (OUTSIDE,)
@@ -104,7 +102,7 @@ def test_servers_that_stay_are_not_asked_again_because_others_come() -> None:
     assert [d.address for d in stunning.datagrams_to_send()] == [TWO]
     assert answer(stunning, question, OUTSIDE), "its question is still open"
     stunning.set_servers((), 1000.2)
-    assert stunning.get_timer() is None
+    assert stunning.due_at is None
     assert run(stunning, 1000.2, 2000.0) == []
 
 
@@ -127,7 +125,7 @@ def test_two_stun_servers_show_a_node_what_its_coordination_server_can_not(
     village.internet.attach(inside, node, ports=[40000])
     now = village.internet.now
     node.set_local_addresses(inside.addresses, 40000, now)
-    node.set_stun_servers(tuple(server.address for server in servers), now)
+    node.stun.set_servers(tuple(server.address for server in servers), now)
     village.internet.run(10.0)
     assert not any(server.asked_at for server in servers), "there is no network yet"
 
@@ -137,7 +135,7 @@ def test_two_stun_servers_show_a_node_what_its_coordination_server_can_not(
     village.internet.run(1.0)
     for _ in range(20):
         village.internet.run(30.0)
-        seen.add(node.nat.mapping)
+        seen.add(node.nat.report().mapping)
     assert seen == {mapping}
     for server in servers:
         assert 4 <= len(server.asked_at) <= 8, "one packet every two minutes"
@@ -152,7 +150,7 @@ def test_a_change_of_network_is_seen_by_stun_servers_at_once() -> None:
     server = StunServer(village.internet, 3478)
     alice = village.member("alice")
     alice.start()
-    alice.node.set_stun_servers((server.address,), village.internet.now)
+    alice.node.stun.set_servers((server.address,), village.internet.now)
     village.internet.run(5.0)
     before = len(server.asked_at)
     assert before == 1
@@ -190,15 +188,21 @@ class StunServer:
         return
 
 
-def awake(*servers: Address) -> Stunning:
-    stunning = Stunning(Random(1))
+def awake(*servers: Address) -> StunClient:
+    stunning = StunClient(Random(1))
     stunning.set_servers(servers, 1000.0)
     stunning.wake(1000.0)
     return stunning
 
 
+def took_change(stunning: StunClient) -> bool:
+    """Whether there is news for the node, which takes it."""
+    has_changed, stunning.nat.has_changed = stunning.nat.has_changed, False
+    return has_changed
+
+
 def answer(
-    stunning: Stunning,
+    stunning: StunClient,
     question: Datagram,
     observed: Address,
     *,
@@ -210,10 +214,10 @@ def answer(
     return stunning.receive_answer(response, source or question.address, at)
 
 
-def run(stunning: Stunning, now: float, until: float) -> list[tuple[float, Datagram]]:
+def run(stunning: StunClient, now: float, until: float) -> list[tuple[float, Datagram]]:
     """What is sent, and when, while nobody answers."""
     sent = [(now, datagram) for datagram in stunning.datagrams_to_send()]
-    while (timer := stunning.get_timer()) is not None and timer <= until:
+    while (timer := stunning.due_at) is not None and timer <= until:
         now = max(now, timer)
         stunning.handle_timer(now)
         sent += [(now, datagram) for datagram in stunning.datagrams_to_send()]

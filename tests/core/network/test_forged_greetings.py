@@ -51,7 +51,7 @@ def test_an_answer_that_nobody_asked_for_makes_us_send_nothing():
     village, alice, bob = link_of_two()
     bob.start()
     village.internet.run(1.0)
-    theirs = bob.node._memberships[bob.network]
+    theirs = bob.membership
     answer = encode_greeting(Greeting(network_tag(KEY), theirs._profile.sealed, False))
     bob.kill()
     alice.start()
@@ -93,7 +93,7 @@ def test_one_host_that_sends_ever_new_cards_leaves_room_for_those_of_others():
     village, alice, bob = link_of_two()
     alice.start()
     village.internet.run(3.0)
-    greeter = alice.node._memberships[alice.network]._greeter
+    greeter = alice.membership._greeter
     taken = sum(greeter._absent.may_open("192.168.1.77", village.internet.now) for _ in range(1000))
     assert taken == OPENED_OF_HOST_BURST
     bob.start()
@@ -108,7 +108,7 @@ def test_the_same_greeting_again_is_not_opened_again():
     bob.kill()
     alice.start()
     village.internet.run(10.0)
-    membership = alice.node._memberships[alice.network]
+    membership = alice.membership
     for number in range(10_000):
         source = Address(f"192.168.{1 + number // 250}.{number % 250}", 40000)
         alice.node.receive_datagram(recorded, source, village.internet.now, LINK_SOCKET)

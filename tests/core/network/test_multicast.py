@@ -164,7 +164,7 @@ def test_our_own_call_that_comes_back_is_not_even_opened():
     own = Address(alice.host.address, alice.port)
     for call in calls_of(village, alice):
         alice.node.receive_datagram(call.data, own, village.internet.now, LINK_SOCKET)
-    membership = alice.node._memberships[alice.network]
+    membership = alice.membership
     assert membership.dropped["greeting-of-our-own"] == 3
     assert membership.dropped["card-is-our-own"] == 0
 
@@ -175,7 +175,7 @@ def test_an_answer_from_a_private_address_counts_only_after_a_call_of_ours():
     village.internet.move(bob.host, village.internet.add_nat(SYMMETRIC_RANDOM))
     bob.start()
     village.internet.run(1.0)
-    membership = bob.node._memberships[bob.network]
+    membership = bob.membership
     membership._greeter.answer(membership._profile.sealed, SOURCE, village.internet.now)
     [recorded] = membership._greeter.datagrams_to_send()
     alice.start()
@@ -191,18 +191,18 @@ def test_an_answer_from_the_internet_right_after_a_call_is_not_taken_for_one_on_
     village.internet.move(bob.host, village.internet.add_nat(SYMMETRIC_RANDOM))
     bob.start()
     village.internet.run(1.0)
-    theirs = bob.node._memberships[bob.network]
+    theirs = bob.membership
     theirs._greeter.answer(theirs._profile.sealed, SOURCE, village.internet.now)
     [answer] = theirs._greeter.datagrams_to_send()
     alice.start()
     village.internet.run(0.1)
-    ours = alice.node._memberships[alice.network]
+    ours = alice.membership
     for host, is_on_link in (("198.51.100.9", False), ("192.168.1.9", True)):
         greeted = ours._greeter.open(
             answer.data,
             Address(host, 40000),
             MAIN_SOCKET,
-            ours._roster,
+            ours.roster,
             ours._profile.sealed,
             village.internet.now,
         )

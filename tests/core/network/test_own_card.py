@@ -98,7 +98,7 @@ def test_a_card_that_is_told_anyway_tells_what_was_no_news_by_itself():
 def test_the_prekey_rotates_each_hour_and_the_one_before_it_lives_for_two():
     profile = _profile()
     first = profile.prekeys[-1]
-    assert profile.get_timer() == START + PREKEY_LIFETIME_S
+    assert profile.due_at == START + PREKEY_LIFETIME_S
     assert not profile.handle_timer(START + PREKEY_LIFETIME_S - 1.0)
     assert profile.handle_timer(START + PREKEY_LIFETIME_S)
     assert len(profile.prekeys) == 2
@@ -114,7 +114,7 @@ def test_a_day_of_rotations_keeps_two_prekeys_and_24_numbers():
     profile = _profile()
     now, seen = START, set()
     while now < START + 24 * 3600.0:
-        now = profile.get_timer()
+        now = profile.due_at
         profile.handle_timer(now)
         assert len(profile.prekeys) <= 2
         seen.add(profile.prekeys[-1].public)
@@ -127,10 +127,10 @@ def test_a_timer_that_fires_a_day_late_rotates_once_and_forgets_what_is_old():
     first = profile.prekeys[-1]
     late = START + 24 * 3600.0
     assert profile.handle_timer(late)
-    profile.handle_timer(profile.get_timer() or late)
+    profile.handle_timer(profile.due_at or late)
     assert first not in profile.prekeys
     assert not profile.handle_timer(late)
-    assert profile.get_timer() == late + PREKEY_LIFETIME_S
+    assert profile.due_at == late + PREKEY_LIFETIME_S
 
 
 def test_prekeys_come_from_the_randomness_that_was_given():

@@ -111,12 +111,12 @@ def test_when_the_last_server_is_lost_those_who_are_here_are_asked_for_those_who
     for seed in range(5):
         village, alice, bob, _ = three(seed, PORT_RESTRICTED, PORT_RESTRICTED)
         for one, other in ((alice, bob), (bob, alice)):
-            one.node.block(one.network, other.peer, True, village.internet.now)
+            one.membership.block(other.peer, True, village.internet.now)
         village.internet.run(1.0)
         village.kill_server()
         for one, other in ((alice, bob), (bob, alice)):
-            one.node.block(one.network, other.peer, False, village.internet.now)
-            one.node._memberships[one.network].peer(other.peer).reach.stop()
+            one.membership.block(other.peer, False, village.internet.now)
+            one.membership.peers[other.peer].reach.stop()
         assert village.internet.run_until(
             lambda: alice.is_online(bob) and bob.is_online(alice),  # noqa: B023
             60.0,
@@ -149,7 +149,7 @@ def test_a_mutual_peer_introduces_nobody_that_it_has_blocked_or_lost():
     village, alice, bob, carol = three(1, PORT_RESTRICTED, PORT_RESTRICTED)
     village.kill_server()
     village.internet.run(60.0)
-    carol.node.block(carol.network, bob.peer, True, village.internet.now)
+    carol.membership.block(bob.peer, True, village.internet.now)
     assert seek(carol, alice, bob, village) == []
 
 
@@ -202,7 +202,7 @@ def test_a_lying_mutual_peer_makes_nobody_look_where_no_peer_can_be(key):
         Address("203.0.113.9", 53),
     ]
     village.internet.trace = []
-    card = carol.node._memberships[carol.network]._roster.peers[bob.peer].sealed_card
+    card = carol.membership.roster.peers[bob.peer].sealed_card
     for number, lie in enumerate(lies):
         say(carol, alice, Introduce(bob.peer, card, lie, True, 0, (lie, lie)), village)
         say(carol, alice, Introduce(bytes([number]) * 32, card, lie), village)
@@ -210,7 +210,7 @@ def test_a_lying_mutual_peer_makes_nobody_look_where_no_peer_can_be(key):
     village.internet.run(10.0)
     sent_to = {each.datagram.address for each in village.internet.trace}
     assert not sent_to & set(lies)
-    membership = alice.node._memberships[alice.network]
+    membership = alice.membership
     assert membership.dropped["introduction-of-another-card"] == 2 * len(lies)
     assert alice.attached.events_of(events.ServerSuspected) == []
 
@@ -221,7 +221,7 @@ def test_a_flood_of_introductions_opens_no_more_cards_than_the_allowance():
         for _ in range(50):
             say(carol, alice, Introduce(bytes(32), b"x" * 300, None), village)
         village.internet.run(0.1)
-    membership = alice.node._memberships[alice.network]
+    membership = alice.membership
     assert membership.dropped["introduction-of-another-card"] <= 128 + 16 * 3
     assert membership._mutual.dropped["introductions-too-many"] > 100
 
@@ -278,8 +278,8 @@ def hears(member, text, limit_s):
 
 def desk(member, village):
     """Where a member gives introductions, whom it knows, and the time."""
-    membership = member.node._memberships[member.network]
-    return membership._mutual, membership._roster.peers, village.internet.now
+    membership = member.membership
+    return membership._mutual, membership.roster.peers, village.internet.now
 
 
 def seek(mutual_peer, asker, wanted, village):
@@ -291,11 +291,10 @@ def seek(mutual_peer, asker, wanted, village):
 
 def given(member):
     """How many introductions a member gave."""
-    return len(member.node._memberships[member.network]._mutual._pairs)
+    return len(member.membership._mutual._pairs)
 
 
 def say(speaker, listener, frame, village):
-    membership = speaker.node._memberships[speaker.network]
-    membership._say([(membership._roster.peers[listener.peer], frame)], village.internet.now)
-    speaker.node._drain(membership, village.internet.now)
+    membership = speaker.membership
+    membership._say([(membership.roster.peers[listener.peer], frame)], village.internet.now)
     village.internet.run(0.0)

@@ -5,15 +5,15 @@ from random import Random
 import pytest
 
 from natd.core.base import events
-from natd.core.base.routes import CHECK, CONNECTION_ID, TAG, Routed, Unrouted
+from natd.core.base.routes import CHECK, CONNECTION_ID, TAG
 from natd.core.base.types import MAIN_SOCKET, Address
-from natd.core.checks.budget import TargetBudget
 from natd.core.keys.card import Card, Identity, seal_card
 from natd.core.keys.secrets import Prekey, network_key
 from natd.core.nat.model import NatModel
 from natd.core.network.greeting import Greeting, encode_greeting, network_tag
 from natd.core.network.membership import Membership
 from natd.core.network.roster import GIVING_WAY_BURST, PEERS_LIMIT, NetworkSettings
+from natd.core.network.shared import Shared
 from natd.core.registration.events import Introduced
 from tests.core.world.village import Village
 
@@ -30,27 +30,30 @@ STATE = events.ConversationState(7, 1, None, 0)
 
 def test_in_a_full_network_the_oldest_that_was_never_reached_gives_way():
     membership = _full()
-    routes = _routes(membership)
+    membership.get_timer()  # An output: what was handed out is drained.
+    routes = membership._shared.routes
+    first = membership.peers[_identity("member 0").peer]
+    before = {key for key, route in routes.items() if route.peer is first}
+    assert {key[:1] for key in before} == {TAG, CHECK, CONNECTION_ID}
     _greet(membership, "newcomer", FULL_AT)
     drained = _drain(membership)
     oldest, newcomer = _identity("member 0").peer, _identity("newcomer").peer
     assert [e.peer for e in drained if isinstance(e, events.PeerForgotten)] == [oldest]
-    assert {view.peer for view in membership.peers(FULL_AT)} >= {newcomer}
-    assert len(membership.peers(START)) == PEERS_LIMIT
-    gone = {e.key for e in drained if isinstance(e, Unrouted)}
-    assert gone <= routes
-    assert {key[:1] for key in gone} == {TAG, CHECK, CONNECTION_ID}
+    assert {view.peer for view in membership.views(FULL_AT)} >= {newcomer}
+    assert len(membership.views(START)) == PEERS_LIMIT
+    assert not before & set(routes)
+    assert all(route.peer is not first for route in routes.values())
 
 
 def test_nothing_is_sent_any_more_to_whoever_has_given_way():
     membership = _full()
     membership.datagrams_to_send()
     _greet(membership, "newcomer", FULL_AT)
-    forgotten = membership.peer(_identity("member 0").peer)
+    forgotten = membership.peers.get(_identity("member 0").peer)
     assert forgotten is None
     assert membership.get_timer() is not None
     membership.retry(None, FULL_AT + 0.1)
-    assert all(view.nick != "member 0" for view in membership.peers(FULL_AT + 0.1))
+    assert all(view.nick != "member 0" for view in membership.views(FULL_AT + 0.1))
 
 
 @pytest.mark.parametrize("why", ["a message", "kept", "blocked", "from before", "not opened"])
@@ -65,15 +68,15 @@ def test_a_member_for_whom_something_speaks_keeps_its_place(why):
     first = _identity("member 0").peer
     if why == "a message":
         message = events.OutboundMessage("m1", 7, 1, 1_800_000_000_000, "text", "hello")
-        assert membership.peer(first).send_message(message, FULL_AT)
+        assert membership.peer(first, FULL_AT).send_message(message, FULL_AT)
     elif why == "kept":
-        membership.keep_peer(first)
+        membership.roster.keep(first)
     elif why == "blocked":
         membership.block(first, True, FULL_AT)
     for number in range(8):
         _greet(membership, f"newcomer {number}", FULL_AT + number)
-    assert membership.peer(first) is not None
-    assert membership.peer(_identity("member 8").peer) is None
+    assert membership.peers.get(first) is not None
+    assert membership.peers.get(_identity("member 8").peer) is None
 
 
 def test_who_was_connected_once_keeps_its_place():
@@ -85,13 +88,13 @@ def test_who_was_connected_once_keeps_its_place():
     bob.kill()
     village.internet.run(300.0)
     assert not alice.is_online(bob)
-    membership = alice.node._memberships[alice.network]
+    membership = alice.membership
     for number in range(PEERS_LIMIT + 8):
         now = village.internet.now + number * EVERY_S
         _greet(membership, f"member {number}", now)
         _open(membership, f"member {number}", now)
-    assert membership.peer(bob.peer) is not None
-    assert membership.peer(_identity("member 0").peer) is None
+    assert membership.peers.get(bob.peer) is not None
+    assert membership.peers.get(_identity("member 0").peer) is None
 
 
 def test_places_do_not_change_hands_faster_than_their_owners_can_be_reached():
@@ -107,7 +110,7 @@ def test_an_honest_newcomer_comes_into_an_open_network_full_of_made_up_members()
     alice, bob = village.member("alice"), village.member("bob", port=40001)
     alice.start()
     village.internet.run(3.0)
-    membership = alice.node._memberships[alice.network]
+    membership = alice.membership
     for number in range(PEERS_LIMIT):
         membership.remember_peer(_sealed(f"member {number}"), (), village.internet.now)
         _open(membership, f"member {number}", village.internet.now)
@@ -132,8 +135,7 @@ def _member():
     membership = Membership(
         settings,
         _identity("alice"),
-        NatModel(),
-        TargetBudget(),
+        Shared(NatModel()),
         Random(1),
         card_sequence=1,
         now=START,
@@ -147,7 +149,7 @@ def _full():
     membership = _member()
     for number in range(PEERS_LIMIT):
         _introduce(membership, f"member {number}", START + number)
-    assert len(membership.peers(START)) == PEERS_LIMIT
+    assert len(membership.views(START)) == PEERS_LIMIT
     return membership
 
 
@@ -166,10 +168,9 @@ def _introduce(membership, name, now):
 
 def _open(membership, name, now):
     """The shell has nothing for this peer."""
-    peer = membership.peer(_identity(name).peer)
+    peer = membership.peer(_identity(name).peer, now)
     if peer is not None:
         peer.open_conversation(STATE, now)
-        membership.drain_peer(peer, now)
 
 
 def _drain(membership):
@@ -177,13 +178,3 @@ def _drain(membership):
     while (event := membership.next_event()) is not None:
         drained.append(event)
     return drained
-
-
-def _routes(membership):
-    routes = set()
-    for event in _drain(membership):
-        if isinstance(event, Routed):
-            routes.add(event.key)
-        elif isinstance(event, Unrouted):
-            routes.discard(event.key)
-    return routes

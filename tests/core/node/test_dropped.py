@@ -34,9 +34,9 @@ def test_a_counter_of_every_core_is_in_the_nodes_view() -> None:
 def test_what_is_of_a_network_is_told_under_it() -> None:
     alice, bob, internet = _chatting()
     before = sum(alice.node.all_dropped[None].values())
-    peer = alice.node._memberships[alice.network].peer(bob.peer)
+    peer = alice.membership.peers[bob.peer]
     peer.reach.dropped["of bob's"] += 1
-    alice.node.receive_datagram(b"", bob.node.observed[0], internet.now)
+    alice.node.receive_datagram(b"", bob.node.nat.observed()[0], internet.now)
 
     view = alice.node.all_dropped
 
@@ -48,10 +48,10 @@ def test_what_is_of_a_network_is_told_under_it() -> None:
 
 def test_what_a_session_dropped_is_still_told_when_it_has_ended() -> None:
     alice, bob, internet = _chatting()
-    sessions = alice.node._memberships[alice.network].peer(bob.peer).dialogue.sessions
+    sessions = alice.membership.peers[bob.peer].dialogue.sessions
     sessions._in_use.dropped["of an old session"] += 1
 
-    alice.node.block(alice.network, bob.peer, True, internet.now)
+    alice.membership.block(bob.peer, True, internet.now)
     internet.run(30.0)
 
     assert sessions._in_use is None
@@ -60,11 +60,11 @@ def test_what_a_session_dropped_is_still_told_when_it_has_ended() -> None:
 
 def test_what_a_server_dropped_is_still_told_when_we_left_it() -> None:
     alice, _, internet = _chatting()
-    servers = alice.node._memberships[alice.network]._servers
+    servers = alice.membership.servers
     [registration] = servers._registrations.values()
     registration.dropped["of an old server"] += 1
 
-    alice.node.set_servers(alice.network, (), internet.now)
+    alice.membership.set_servers((), internet.now)
 
     assert alice.node.all_dropped[alice.network]["of an old server"] == 1
 

@@ -148,7 +148,7 @@ def test_a_replayed_first_flight_and_a_whole_replayed_session_change_nothing():
     internet.run(5.0)
     assert alice.texts() == before
     assert alice.is_online(bob)
-    path = alice.node.peers(alice.network, internet.now)[0].path
+    path = alice.views()[0].path
     assert path is not None
     assert path.address != elsewhere
     bob.send("after the replay", to=alice)
@@ -212,7 +212,7 @@ def test_a_check_that_seems_to_come_from_a_service_is_not_answered():
     village, alice, bob = _pair(KEY)
     internet = village.internet
     assert internet.run_until(lambda: alice.is_online(bob), 5.0)
-    checks = bob.node._memberships[bob.network].peer(alice.peer).reach._checks
+    checks = bob.membership.peers[alice.peer].reach._checks
     internet.trace = []
     for port in (7, 19, 53, 123, 1023):
         victim = Address("198.51.100.9", port)

@@ -77,7 +77,7 @@ class Slandered:
 
     @property
     def report(self):
-        return self.alice.node.nat
+        return self.alice.nat
 
     def seconds_to_first_message(self, newcomer):
         began = self.internet.now

@@ -26,7 +26,7 @@ def _chatting():
 
 
 def _peer_of(member, other):
-    return member.node._memberships[member.network].peer(other.peer)
+    return member.membership.peers.get(other.peer)
 
 
 def _say(internet, speaker, listener, data):
@@ -36,7 +36,7 @@ def _say(internet, speaker, listener, data):
     while at < len(data) and sessions.is_open:
         piece = data[at : at + min(sessions.send_room, 32 * 1024)]
         sessions.send(piece, internet.now)
-        speaker.node.retry(speaker.network, listener.peer, internet.now)
+        speaker.membership.retry(listener.peer, internet.now)
         at += len(piece)
         internet.run(0.1)
     internet.run(1.0)

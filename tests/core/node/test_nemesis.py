@@ -183,8 +183,8 @@ class Nemesis:
                 wrong.append(f"{member.name} heard {len(heard)} of {len(said)}, or not in order")
             if not member.is_online(self._other(member)):
                 wrong.append(f"{member.name} does not see the other")
-            if len(member.node._routes) > ROUTES_OF_ONE_PEER:
-                wrong.append(f"{member.name} keeps {len(member.node._routes)} routes")
+            if len(member.node.shared.routes) > ROUTES_OF_ONE_PEER:
+                wrong.append(f"{member.name} keeps {len(member.node.shared.routes)} routes")
         return wrong
 
     # --- helpers

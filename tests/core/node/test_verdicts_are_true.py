@@ -202,7 +202,7 @@ def test_a_wrong_address_of_a_server_is_told_apart_from_blocked_udp_by_a_stun_se
     stun_server, village.servers = village.servers[0], [Address("45.1.250.250", 8080)]
     bob = village.member("bob", village.internet.add_nat(PORT_RESTRICTED), key=SECRET)
     bob.start()
-    bob.node.set_stun_servers((stun_server,), village.internet.now)
+    bob.node.stun.set_servers((stun_server,), village.internet.now)
     village.internet.run(BLOCKED_LIMIT_S)
     [lost] = bob.attached.events_of(ServerLost)
     assert lost.code is VerdictCode.NO_SERVER
@@ -248,7 +248,6 @@ def test_who_said_goodbye_is_said_to_have_left(seed):
 
 def told_code(member: Member, about: Member) -> VerdictCode:
     """The code of what one member has been told of another."""
-    told = member.node.diagnose(member.network, about.peer)
-    assert told is not None
+    told = member.membership.peers[about.peer].diagnose()
     assert told.verdict is not None
     return told.verdict.code

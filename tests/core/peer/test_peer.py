@@ -26,14 +26,14 @@ def _chatting(policy=PORT_RESTRICTED):
 
 
 def _state(member, other):
-    views = member.node.peers(member.network, member.internet.now)
+    views = member.views()
     return next(view.state for view in views if view.peer == other.peer)
 
 
 def test_a_blocked_peer_gets_nothing_in_and_nothing_out():
     village, alice, bob = _chatting(FULL_CONE)
     internet = village.internet
-    alice.node.block(alice.network, bob.peer, True, internet.now)
+    alice.membership.block(bob.peer, True, internet.now)
     internet.run(1.0)
     assert _state(alice, bob) is PeerState.BLOCKED
     internet.trace = []
@@ -56,7 +56,7 @@ def test_a_peer_that_is_blocked_from_an_earlier_run_stays_out_after_a_restart():
     village, alice, bob = _chatting(FULL_CONE)
     alice.kill()
     alice.start()
-    alice.node.block(alice.network, bob.peer, True, village.internet.now)
+    alice.membership.block(bob.peer, True, village.internet.now)
     bob.send("let me in", to=alice)
     village.internet.run(30.0)
     assert alice.texts() == []
@@ -66,11 +66,11 @@ def test_a_peer_that_is_blocked_from_an_earlier_run_stays_out_after_a_restart():
 def test_a_peer_that_is_not_blocked_any_more_is_met_again():
     village, alice, bob = _chatting()
     internet = village.internet
-    alice.node.block(alice.network, bob.peer, True, internet.now)
+    alice.membership.block(bob.peer, True, internet.now)
     internet.run(1.0)
     bob.send("one", to=alice)
     internet.run(100.0)
-    alice.node.block(alice.network, bob.peer, False, internet.now)
+    alice.membership.block(bob.peer, False, internet.now)
     assert internet.run_until(lambda: alice.texts() == ["one"], 10.0)
 
 
@@ -97,7 +97,7 @@ def test_a_reconnection_is_timed_from_when_the_peer_was_missed_not_from_an_old_i
     village, alice, bob = _chatting()
     internet = village.internet
     internet.run(200.0)
-    alice.node.retry(alice.network, None, internet.now)
+    alice.membership.retry(None, internet.now)
     internet.run(500.0)
     bob.kill()
     internet.run(300.0)
@@ -112,13 +112,13 @@ def test_a_hundred_restarts_of_a_peer_leave_nothing_behind():
     village, alice, bob = _chatting()
     internet = village.internet
     internet.run(20.0)
-    before = len(alice.node._routes)
+    before = len(alice.node.shared.routes)
     for number in range(100):
         bob.kill()
         bob.start()
         bob.send(str(number), to=alice)
         assert internet.run_until(lambda n=number: len(alice.texts()) == n + 1, 40.0)
     internet.run(LESSON_S)
-    assert len(alice.node._routes) <= before + 8
-    assert len(alice.node._sockets.live) == 0
+    assert len(alice.node.shared.routes) <= before + 8
+    assert len(alice.node.shared.sockets.live) == 0
     assert len(alice.attached.ports) == 1

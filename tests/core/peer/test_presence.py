@@ -42,7 +42,7 @@ def test_one_that_is_here_has_left_or_is_blocked_is_not_tried():
     village.internet.run(5.0)
     view = view_of(alice, bob)
     assert (view.state, view.next_try_at) == (PeerState.OFFLINE, None)
-    alice.node.block(alice.network, bob.peer, True, village.internet.now)
+    alice.membership.block(bob.peer, True, village.internet.now)
     assert view_of(alice, bob).next_try_at is None
 
 
@@ -59,14 +59,14 @@ def test_who_was_heard_on_our_link_is_known_to_be_there():
     view = view_of(alice, bob)
     assert view.path is not None
     assert (view.path.kind, view.is_on_link) == (PathKind.LAN, True)
-    assert alice.node.hears_link
+    assert alice.node.shared.sockets.hears_link
 
 
 def test_who_was_introduced_by_a_server_was_not_heard_on_our_link():
     village, alice, bob = pair(PORT_RESTRICTED)
     village.internet.run(5.0)
     assert not view_of(alice, bob).is_on_link
-    assert not alice.node.hears_link
+    assert not alice.node.shared.sockets.hears_link
 
 
 def pair(policy):
@@ -80,5 +80,5 @@ def pair(policy):
 
 
 def view_of(member, other):
-    views = member.node.peers(member.network, member.internet.now)
+    views = member.views()
     return next(view for view in views if view.peer == other.peer)

@@ -125,7 +125,7 @@ def test_a_hard_side_and_an_easy_one_always_meet(hard, easy):
 def test_of_a_path_it_is_told_that_a_helper_socket_has_won_it():
     pair = Pair(SYMMETRIC_RANDOM, PORT_RESTRICTED, 1)
     assert pair.meet() is not None
-    [alices], [bobs] = (m.node.peers(m.network, pair.internet.now) for m in (pair.alice, pair.bob))
+    [alices], [bobs] = (m.views() for m in (pair.alice, pair.bob))
     assert alices.path is not None
     assert bobs.path is not None
     assert alices.path.technique == "birthday"
@@ -236,7 +236,7 @@ def test_attempts_go_on_quietly_and_at_once_when_the_user_asks(left, right):
     for member in (pair.alice, pair.bob):
         assert pair.packets_since(600.0 - 180.0, member) < 180
     now = pair.internet.now
-    pair.alice.node.retry(pair.alice.network, None, now)
+    pair.alice.membership.retry(None, now)
     pair.internet.run(1.0)
     assert 3 <= pair.packets_since(now - pair.began, pair.alice) <= ORDINARY
 

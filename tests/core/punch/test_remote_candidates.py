@@ -2,7 +2,7 @@
 
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.types import Address, Allocation, Mapping, NatReport
-from natd.core.network.local_sockets import OurSockets
+from natd.core.network.local_sockets import LocalSockets
 from natd.core.punch.remote_candidates import TRAVEL_RTTS, Whereabouts
 
 START = 1000.0
@@ -44,7 +44,7 @@ def test_where_no_load_was_measured_a_little_is_assumed():
 
 def test_a_fresh_socket_may_have_the_parity_of_the_main_one_and_none_is_given_out_twice():
     for port in (40_000, 40_001):
-        sockets = OurSockets()
+        sockets = LocalSockets()
         sockets.local = ((), port)
         alike = [sockets.fresh(is_alike=True) for _ in range(400)]
         assert {socket % 2 for socket in alike} == {port % 2}

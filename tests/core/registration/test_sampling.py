@@ -167,7 +167,7 @@ def test_what_the_second_address_sees_behind_such_a_nat_is_not_taken_for_poisoni
     village.other.delay_s = 0.2
     internet.trace = []
     alice.start()
-    internet.run_until(lambda: alice.node.nat.is_hard, limit_s=2.0)
+    internet.run_until(lambda: alice.nat.is_hard, limit_s=2.0)
     internet.run(0.01)
     sockets = {sent.socket for sent in internet.trace if sent.host is alice.host}
     assert max(sockets) < LOWEST_ANY_PORT_SOCKET
@@ -189,7 +189,7 @@ def mapping_seen(policy: NatPolicy, *, addresses: int) -> Mapping:
     seen = set()
     for _ in range(10):
         internet.run(30.0)
-        seen.add(node.nat.mapping)
+        seen.add(node.nat.report().mapping)
     assert len(seen) == 1, "it does not change its mind"
     return seen.pop()
 

@@ -157,5 +157,5 @@ def met(village, member, *others, limit_s):
 
 
 def state(member, server):
-    [report] = [r for r in member.node.servers(member.network) if r.address == server]
+    [report] = [r for r in member.membership.servers.reports() if r.address == server]
     return report.state

@@ -9,14 +9,16 @@ from random import Random
 
 from natd.core.base import events
 from natd.core.base.local_ports import LINK_PORT
-from natd.core.base.types import Address, NetworkId, PeerId, PeerState
+from natd.core.base.types import Address, NatReport, NetworkId, PeerId, PeerState
 from natd.core.base.verdict import VerdictCode
 from natd.core.coordinator.coordinator import Coordinator
 from natd.core.keys.card import Identity
 from natd.core.keys.secrets import network_id, network_key
+from natd.core.network.membership import Membership
 from natd.core.network.multicast import LINK_SOCKET
 from natd.core.network.roster import NetworkSettings
 from natd.core.node import Node
+from natd.core.peer.presence import PeerView
 from tests.internet.fabric import Gateway, Host, Weather
 from tests.internet.nat import ForwardingNat
 from tests.internet.net import Attached, Internet
@@ -80,6 +82,22 @@ class Member:
     def attached(self) -> Attached:
         return self.internet._attached[self.host]
 
+    @property
+    def membership(self) -> Membership:
+        """Of our node, for one use."""
+        membership = self.node.membership(self.network)
+        assert membership is not None
+        return membership
+
+    @property
+    def nat(self) -> NatReport:
+        """What our node says of our NAT."""
+        return self.node.nat.report()
+
+    def views(self) -> tuple[PeerView, ...]:
+        """How we stand with each peer."""
+        return self.membership.views(self.internet.now)
+
     def start(self) -> None:
         """Join at once, as a daemon with a network in its state directory does."""
         self.runs += 1
@@ -97,7 +115,7 @@ class Member:
         settings = NetworkSettings("demo", self.key, self.name)
         self.node.join(settings, tuple(self.village.servers), now)
         for peer, card in self.disk.cards.items():
-            self.node.remember_peer(self.network, card, self.disk.last_good.get(peer, ()), now)
+            self.membership.remember_peer(card, self.disk.last_good.get(peer, ()), now)
             self._open(peer, now)
 
     def stop(self) -> None:
@@ -128,8 +146,7 @@ class Member:
         return [text for _, text in self.disk.received]
 
     def is_online(self, other: "Member") -> bool:
-        views = self.node.peers(self.network, self.internet.now)
-        return any(v.peer == other.peer and v.state is PeerState.ONLINE for v in views)
+        return any(v.peer == other.peer and v.state is PeerState.ONLINE for v in self.views())
 
     def _address(self, peer: PeerId, text: str) -> None:
         seq = self.disk.next_seq.get(peer, 1)
@@ -142,7 +159,7 @@ class Member:
 
         def committed() -> None:
             if self.runs == run and self.host in self.internet._attached:
-                self.node.send_message(self.network, peer, message, self.internet.now)
+                self._give(peer, [message], self.internet.now)
 
         self.internet.at(self.internet.now + COMMIT_S, committed)
 
@@ -151,9 +168,14 @@ class Member:
         epoch, seq = self.disk.inbound.get(peer, (None, 0))
         first = waiting[0].seq if waiting else self.disk.next_seq.get(peer, 1)
         state = events.ConversationState(self.disk.epoch, first, epoch, seq)
-        self.node.open_conversation(self.network, peer, state, now)
-        for message in waiting:
-            self.node.send_message(self.network, peer, message, now)
+        if (found := self.membership.peer(peer, now)) is not None:
+            found.open_conversation(state, now)
+        self._give(peer, waiting, now)
+
+    def _give(self, peer: PeerId, messages: list[events.OutboundMessage], now: float) -> None:
+        if (found := self.membership.peer(peer, now)) is not None:
+            for message in messages:
+                found.send_message(message, now)
 
     def _on_event(self, event: events.Event, now: float) -> None:
         match event:
@@ -174,8 +196,8 @@ class Member:
             case events.MessagesAcknowledged(_, peer, _, seq):
                 self.disk.outbox[peer] = [m for m in self.disk.outbox.get(peer, []) if m.seq > seq]
             case events.OutboxWanted(_, peer, after, count):
-                for message in [m for m in self.disk.outbox.get(peer, []) if m.seq > after][:count]:
-                    self.node.send_message(self.network, peer, message, now)
+                waiting = [m for m in self.disk.outbox.get(peer, []) if m.seq > after]
+                self._give(peer, waiting[:count], now)
             case events.PeerConnected(_, peer, _, path):
                 self.connected[peer] = event
                 self.disk.last_good[peer] = (path.address,)
@@ -196,9 +218,9 @@ class Member:
             self.disk.received.append((event.peer, event.body))
             self.disk.inbound[event.peer] = (event.epoch, event.seq)
             self.heard.append((self.internet.now, event.peer, event.body))
-            self.node.message_committed(
-                self.network, event.peer, event.epoch, event.seq, self.internet.now
-            )
+            now = self.internet.now
+            if (found := self.membership.peer(event.peer, now)) is not None:
+                found.message_committed(event.epoch, event.seq, now)
 
         self.internet.at(now + COMMIT_S, committed)
 

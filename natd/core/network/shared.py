@@ -1,0 +1,19 @@
+"""What the networks of one node have in common."""
+
+from dataclasses import dataclass, field
+
+from natd.core.checks.budget import TargetBudget
+from natd.core.nat.model import NatModel
+from natd.core.network.local_sockets import LocalSockets
+from natd.core.network.routing import Routes
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Made by the node, written by its networks."""
+
+    nat: NatModel
+    """Our NAT is the same for all: what a server of one network sees of it counts for all."""
+    budget: TargetBudget = field(default_factory=TargetBudget)
+    sockets: LocalSockets = field(default_factory=LocalSockets)
+    routes: Routes = field(default_factory=dict)
