@@ -9,6 +9,7 @@ import pytest
 
 from natd.core.base.types import MAIN_SOCKET, Address, Datagram, SocketId
 from natd.net.udp import DRAIN_LIMIT, UdpSockets
+from tests.processes import free_ports
 
 IP_RECVTTL = 12
 """From linux/in.h; the socket module has no name for it."""
@@ -90,10 +91,10 @@ def test_a_burst_is_drained_in_portions_and_each_wake_up_ends_once() -> None:
 def test_a_helper_socket_opens_on_first_use_and_answers_come_back_under_its_id() -> None:
     async def scenario() -> None:
         with Door() as door, plain_socket(socket.AF_INET) as peer:
-            helper = SocketId(7)
+            helper = SocketId(free_ports(1))
             door.sockets.send([Datagram(b"q", Address(*peer.getsockname()), None, helper)])
             _, source = peer.recvfrom(99)
-            assert source[1] != door.sockets.port
+            assert source[1] == helper != door.sockets.port, "the id names the port"
             peer.sendto(b"a", source)
             await door.arrived(1)
             assert door.datagrams[0][2] == helper
