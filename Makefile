@@ -1,6 +1,7 @@
 # make demo    two peers behind two NATs of the kernel, on this machine, in 20 seconds
 # make test    every test; what needs root or namespaces is skipped, with its reason, without
 # make lint    ruff and mypy
+# make coverage    whether the tests that ran last, with --cov, reached enough of the source
 # make recording   the picture of the README, from a chat behind two NATs of the kernel
 # make bench   the figures of tests/bench/README.md, and build/bench-COMMIT.json; the matrix with
 #              fewer runs than there, in 15 minutes: MATRIX_ARGS="--seeds 1000 --runs 100" has them
@@ -11,7 +12,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= --numprocesses 2 --dist loadgroup
 MATRIX_ARGS ?= --seeds 30 --runs 10
 
 BIN = $(VENV)/bin
@@ -21,7 +22,7 @@ TEST_NEEDS = $(RUN_NEEDS) conntrack:conntrack systemd-nspawn:systemd-container t
 
 BENCHES = first_message local server session startup journeys
 
-.PHONY: demo test lint bench recording clean
+.PHONY: demo test lint coverage bench recording clean
 
 demo: $(VENV)/natd.installed
 	@.ci/system-packages $(RUN_NEEDS)
@@ -35,6 +36,9 @@ lint: $(VENV)/dev.installed
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+coverage: $(VENV)/dev.installed
+	@$(BIN)/python -m tests.coverage_floors
 
 bench: $(VENV)/dev.installed
 	@.ci/system-packages $(TEST_NEEDS)
@@ -57,7 +61,7 @@ recording: $(VENV)/dev.installed
 	@$(BIN)/python -m tests.recording .github/chat.svg
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 $(VENV)/natd.installed: pyproject.toml
 	@.ci/virtual-environment $(PYTHON) $(VENV)

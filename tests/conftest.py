@@ -1,9 +1,22 @@
-"""What holds for every test: requirements of the machine, and no skipping in CI."""
+"""What holds for every test: requirements of the machine, no skipping in CI, and who runs beside
+whom.
+
+With several workers (`--numprocesses 2 --dist loadgroup`) all tests that wait for real processes,
+sockets and timers are one group: one worker runs them one after the other, as without workers,
+so that none of them disturbs another's ports, laboratories or timing.  The others, in virtual
+time, go to whichever worker is free, at a lower priority than whatever waits.
+
+Where coverage is measured, what a test of the cores reaches is kept apart (`CORE_CONTEXT`):
+see tests/coverage_floors.py.
+"""
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 
+import coverage
 import pytest
+from hypothesis import settings
 
 from tests.requirements import missing
 
@@ -14,12 +27,37 @@ or somebody else's, on its LAN."""
 
 IS_CI = os.environ.get("CI") == "true"
 
+TESTS = Path(__file__).parent
+
+VIRTUAL_TIME = ("core", "internet", "bench")
+"""Folders whose tests take no notice of a slow machine."""
+
+NICENESS = 10
+"""Of a worker in virtual time, towards the one whose tests wait."""
+
+CORE_CONTEXT = "core"
+
+settings.register_profile("natd", deadline=None)
+settings.load_profile("natd")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "requires(*names): see tests/requirements.py")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if folder_of(item) not in VIRTUAL_TIME:
+            item.add_marker(pytest.mark.xdist_group("real-time"))
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ and folder_of(item) in VIRTUAL_TIME:
+        os.nice(max(0, NICENESS - os.nice(0)))
+    if (measuring := coverage.Coverage.current()) is not None:
+        measuring.switch_context(CORE_CONTEXT if folder_of(item) == "core" else "others")
     for mark in item.iter_markers("requires"):
         for name in mark.args:
             reason = missing(name)
@@ -38,3 +76,8 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI does not allow: {reason}"
     return report
+
+
+def folder_of(item: pytest.Item) -> str:
+    """The first folder below tests/."""
+    return item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
