@@ -203,14 +203,6 @@ def peer_id_text(peer: PeerId) -> str:
     return base64.b32encode(peer).decode("ascii").rstrip("=").lower()
 
 
-def peer_id_from_text(text: str) -> PeerId:
-    """The reverse of `peer_id_text`; ValueError unless it is exactly one peer id."""
-    raw = base64.b32decode(text.upper() + "=" * (-len(text) % 8))
-    if len(raw) != PEER_ID_BYTES:
-        raise ValueError(f"a peer id has {PEER_ID_BYTES} bytes, this one has {len(raw)}")
-    return PeerId(raw)
-
-
 def peer_tag(peer: PeerId) -> str:
     """The few characters shown behind a nick."""
     return peer_id_text(peer)[:TAG_CHARACTERS]

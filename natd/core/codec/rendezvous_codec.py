@@ -55,7 +55,6 @@ from natd.core.codec.rendezvous import (
     OBSERVED_LIMIT,
     PADDED_BYTES,
     PORTS_LIMIT,
-    PREFIX_BYTES,
     PROBING_SAMPLE_BYTES,
     SAMPLES_LIMIT,
     SIGNATURE_BYTES,
@@ -109,15 +108,6 @@ class ForeignVersionError(DecodeError):
         self.version = version
         self.kind = kind
         self.transaction = transaction
-
-
-def is_rendezvous(data: bytes) -> bool:
-    return data[:1] == b"\x05"
-
-
-def transaction_prefix(data: bytes) -> bytes | None:
-    """The registration that a datagram belongs to; None when it is too short for a header."""
-    return data[3 : 3 + PREFIX_BYTES] if len(data) >= HEADER_BYTES else None
 
 
 def encode(message: Message) -> bytes:

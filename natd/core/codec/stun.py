@@ -135,19 +135,7 @@ def verify(data: bytes, key: bytes) -> bool:
         fingerprint = decode(data).get(FINGERPRINT)
     except DecodeError:
         return False
-    return fingerprint is not None and _integrity_is_right(
-        data, key, MESSAGE_INTEGRITY_SHA256, "sha256"
-    )
-
-
-def verify_sha1(data: bytes, key: bytes) -> bool:
-    """Whether MESSAGE-INTEGRITY (section 14.5), as older implementations use it, was made
-    with `key`.  Never raises."""
-    try:
-        decode(data)
-    except DecodeError:
-        return False
-    return _integrity_is_right(data, key, MESSAGE_INTEGRITY, "sha1")
+    return fingerprint is not None and _integrity_is_right(data, key)
 
 
 def encode(
@@ -234,14 +222,14 @@ def _walk(data: bytes) -> Iterator[tuple[int, int, int]]:
         at = end + -length % 4
 
 
-def _integrity_is_right(data: bytes, key: bytes, integrity: int, algorithm: str) -> bool:
-    """For a message that decodes: whether its first attribute `integrity` is the whole MAC
+def _integrity_is_right(data: bytes, key: bytes) -> bool:
+    """For a message that decodes: whether its first MESSAGE-INTEGRITY-SHA256 is the whole MAC
     over what stands before it, under a length that counts it in."""
     for attribute, at, end in _walk(data):
-        if attribute == integrity:
+        if attribute == MESSAGE_INTEGRITY_SHA256:
             signed = bytearray(data[: at - _ATTRIBUTE.size])
             _set_length(signed, end)
-            mac = hmac.digest(key, signed, algorithm)
+            mac = hmac.digest(key, signed, "sha256")
             return hmac.compare_digest(mac, data[at:end])
     return False
 

@@ -177,15 +177,6 @@ def test_another_version_is_told_apart_and_keeps_its_transaction() -> None:
     assert (raised.value.version, raised.value.kind, raised.value.transaction) == (2, 11, T)
 
 
-def test_the_prefix_of_a_transaction_can_be_read_without_decoding() -> None:
-    data = rendezvous_codec.encode(Sample(T))
-    assert rendezvous_codec.transaction_prefix(data) == T[:4]
-    assert rendezvous_codec.transaction_prefix(data[:14]) is None
-    assert rendezvous_codec.is_rendezvous(data)
-    assert not rendezvous_codec.is_rendezvous(b"\x00" + data[1:])
-    assert not rendezvous_codec.is_rendezvous(b"")
-
-
 @pytest.mark.parametrize(
     "body",
     [
