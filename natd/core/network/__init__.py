@@ -5,8 +5,8 @@
                  ├─► discovery ──┬─► greeting     a card sent straight to its reader
                  │               └─► multicast    members on the same link
                  ├─► peer_introduction   a mutual peer introduces two others
-                 └─► routing             which datagrams are for whom
-    local_sockets                        our sockets, and what waits to be sent (the node's)
+                 └─► shared ──┬─► routing         which datagrams are for whom
+                              └─► local_sockets   our sockets, and what waits to be sent
 
 `natd.core.node` has a `Membership` for each network that was joined; it owns the peers
 (`natd.core.peer`) and the servers (`natd.core.registration`).
@@ -15,5 +15,5 @@ Rules:
 - A card counts if it opens, is signed by its peer, and is newer than the one we have.
 - Only the peer that an input was for is drained: an idle network of many costs nothing.
 
-Others import: greeting, local_sockets, membership, multicast, roster, routing.
+Others import: greeting, local_sockets, membership, multicast, roster, shared.
 """
