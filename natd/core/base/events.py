@@ -101,8 +101,8 @@ class PeerMet:
     """A verified card of a peer, new or newer than the last: worth keeping on disk.
 
     `first_contact` says that the node did not know this peer.  The shell answers with
-    `Node.open_conversation` once it knows the conversation's state, and until then the
-    peer is punched for but nothing is said to it.
+    `Dialogue.open_conversation` once it knows the conversation's state.  Until then a path
+    is looked for, but nothing is said to the peer.
     """
 
     network: NetworkId
@@ -167,7 +167,7 @@ class VerdictReached:
 
 @dataclass(frozen=True, slots=True)
 class PingAnswered:
-    """The answer to `Node.ping`."""
+    """The answer to `Peer.ping`."""
 
     network: NetworkId
     peer: PeerId
@@ -181,7 +181,7 @@ class PingAnswered:
 @dataclass(frozen=True, slots=True)
 class MessageArrived:
     """A message, new and in order.  The shell commits it, then calls
-    `Node.message_committed(network, peer, epoch, seq, now)`; only then it is acknowledged."""
+    `Dialogue.message_committed(epoch, seq)`; only then it is acknowledged."""
 
     network: NetworkId
     peer: PeerId
@@ -206,7 +206,8 @@ class MessagesAcknowledged:
 
 @dataclass(frozen=True, slots=True)
 class OutboxWanted:
-    """The conversation has room: give it messages after `after_seq` by `Node.send_message`."""
+    """The conversation has room: give it up to `count` messages after `after_seq` by
+    `Dialogue.send_message`."""
 
     network: NetworkId
     peer: PeerId

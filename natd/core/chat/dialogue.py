@@ -118,7 +118,7 @@ class Dialogue:
             self._conversation.message_committed(epoch, seq)
 
     def send_frame(self, frame: Frame, now: float) -> None:
-        """Something besides messages, which nobody will say again if it is lost."""
+        """A frame besides messages, if a session stands: it is not repeated when it is lost."""
         encoded = encode_frame(frame)
         if self.sessions.is_established and self.sessions.send_room >= len(encoded):
             self.sessions.send(encoded, now)

@@ -19,7 +19,7 @@ WINDOW_BYTES = 1024 * 1024
 
 WAITING_MESSAGES = 32
 """How many messages are kept ready while there is no session: enough to fill a first flight.
-With 256 absent peers the rest had better stay on disk."""
+The rest stays on disk: there may be 256 absent peers."""
 
 
 class _Outgoing(NamedTuple):
@@ -40,10 +40,8 @@ class Outbox:
         """Whether `take` would give anything, with enough room."""
         self._window: deque[_Outgoing] = deque()
         self._bytes = 0
-        # How many of the window, from its beginning, are in this session already.
-        self._sent = 0
-        # Whether there may be more on disk: at first nobody knows.
-        self._may_be_more = True
+        self._sent = 0  # how many of the window, from its beginning, are in this session
+        self._may_be_more = True  # whether the disk may hold more: unknown at first
         # Up to where messages were asked for; None: nothing that was asked for is to come.
         self._asked_to: int | None = None
         self._came_since_asked = False

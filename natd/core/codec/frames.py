@@ -10,7 +10,7 @@ Rules that a change must not break:
   and have a default.  A reader ignores fields that it does not know, and skips frames of
   types that it does not know.
 - `FrameReader` raises nothing but DecodeError, and holds at most one unfinished frame.  After
-  an error the stream has lost its rhythm: the session is to be closed.
+  an error the next frame can't be found: the session is to be closed.
 - What a frame carries has been checked for length and range before anyone sees it.
 """
 
@@ -66,7 +66,7 @@ _Others = Annotated[tuple[Address, ...], msgspec.Meta(max_length=OTHERS_LIMIT)]
 class Hello(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1, kw_only=True):
     """First on every session, from both sides.
 
-    Nobody reads its first three fields, but version 0.1 takes no hello without them.
+    Its first three fields are not read, but version 0.1 refuses a hello without them.
     """
 
     unread_nick: Any = ""
@@ -126,9 +126,9 @@ class Seek(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=12):
     """The sender has no server to ask: the reader introduces it to those it is connected with."""
 
     peer: _PeerBytes | None
-    """Whom the sender looks for; None: everybody but those that it has."""
+    """The one that the sender looks for; None: all but those that it has."""
     have: _Have = ()
-    """First bytes of the ids of those that it has."""
+    """First bytes of the ids of the peers that it is connected with."""
 
 
 Frame = Hello | Message | Ack | NewerCard | Introduce | Bye | Seek

@@ -53,7 +53,7 @@ REMEMBERED_STREAMS = 8
 
 IDLE_TIMEOUT_S = 7 * 24 * 3600.0
 """As long as messages are kept for an absent peer.  Whether a peer is alive is judged by its
-paths; a session that is silent because nobody types must not end."""
+paths; a session in which no line is typed must not end."""
 
 INITIAL_RTT_S = 0.1
 """First guess of the round trip; a lost first flight is sent again after two of them.
@@ -247,7 +247,7 @@ class _Library(QuicConnection):
     @property
     def end(self) -> str | None:
         if not self._handshake_complete and (self.is_broken or self._close_event is not None):
-            # Also whoever merely saw it begin can end it.
+            # An observer of its first packet can end it, too.
             return "the handshake failed, or was not by the pair's key"
         if self._close_event is not None:
             is_idle = self._close_event.reason_phrase == _IDLE_REASON
@@ -353,7 +353,7 @@ def _remembered_parameters() -> bytes:
 
 @functools.cache
 def _certificate() -> tuple[Any, Any]:
-    """A throw-away certificate and key, which the library asks of whoever accepts.
+    """A throw-away certificate and key, which the library asks of an acceptor.
 
     A connection by the pair's key never shows it, and any other handshake is refused.
     """

@@ -8,7 +8,7 @@ Rules that a change must not break:
 
 - The pair's key (`PairSecrets.psk`) is the only way in.  A handshake that did not use it is
   refused before anything is delivered, and a refused or unfinished handshake ends without a
-  datagram: nobody without the key learns that there is somebody.
+  datagram: without the key it can't be learned that a natd is here.
 - The dialler's first flight carries what was given to `send` until then (0-RTT), and the
   acceptor's answer carries what was given to `send` at its end.
 - What an acceptor receives before `HandshakeCompleted` may be a recorded first flight, sent again:
@@ -50,10 +50,7 @@ MESSAGE_STREAM = 0
 
 
 def prepare_sessions() -> None:
-    """Do now, in 50 ms, what the first handshake of a process would otherwise wait for.
-
-    Never needed: the first handshake is 50 ms quicker, that is all.
-    """
+    """Do now, in 50 ms, what the first handshake of a process would otherwise wait for."""
     quic.prepare()
 
 
@@ -73,10 +70,8 @@ class Session:
         self._connection = connection
         self._now = now
         self._events: deque[SessionEvent] = deque()
-        # Given to `send` while the message stream can't take it yet.
-        self._held = bytearray()
-        # Datagrams that came before the keys to open them.
-        self._early: list[bytes] = []
+        self._held = bytearray()  # given to `send` while the message stream can't take it
+        self._early: list[bytes] = []  # datagrams that came before the keys to open them
         # None once both ends know that the handshake is complete.
         self._flight: Flight | None = Flight(is_dialler=is_dialler, now=now)
         # With the instants at which they were sent.
