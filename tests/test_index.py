@@ -5,8 +5,10 @@ import re
 from functools import cache
 from pathlib import Path
 
+import click
 import pytest
 
+from natctl.__main__ import command_line
 from natctl.commands.events import EVENT_TYPES
 from natd.core.base.verdict import VerdictCode
 from tests.bench import pictures
@@ -28,6 +30,8 @@ DOCUMENTS = (
 INSIDE = "natd/README.md"
 
 LEAST_RULES = 45
+
+NO_BRACKETS = str.maketrans("", "", "[]")
 
 WINGS = sorted(path.parent.name for path in SOURCE.glob("natd/core/*/__init__.py"))
 
@@ -67,6 +71,19 @@ def test_each_file_that_a_document_names_is_there(document: str) -> None:
 
 def test_the_readme_for_users_is_short() -> None:
     assert len(read("README.md").splitlines()) <= 200
+
+
+def test_the_readme_names_every_command_and_only_options_that_there_are() -> None:
+    group = command_line
+    context = click.Context(group)
+    named: set[str] = set()
+    for call in calls_of(section("README.md", "## Commands")):
+        command = group.get_command(context, call.split()[0])
+        assert command is not None, call
+        named.add(call.split()[0])
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert known.issuperset(re.findall(r"(?<![\w-])--?\w[\w-]*", call)), call
+    assert named == set(group.list_commands(context))
 
 
 def test_the_requests_the_events_and_the_verdicts_for_programs_are_all_told() -> None:
@@ -111,6 +128,12 @@ def section(document: str, heading: str) -> str:
     after = read(document).partition(f"{heading}\n")[2]
     assert after, f"{document} has no section {heading}"
     return re.split(rf"^#{{1,{len(rank)}}} ", after, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def calls_of(text: str) -> list[str]:
+    """The calls in the first column of a table, without brackets."""
+    cells = [row.split("|")[1] for row in text.splitlines() if row.startswith("| `")]
+    return [call.translate(NO_BRACKETS) for cell in cells for call in re.findall("`(.+?)`", cell)]
 
 
 def requests() -> set[str]:
