@@ -12,5 +12,5 @@ Rules:
 - A new session begins with everything that the peer has not acknowledged.
 - Memory holds a window onto the outbox, however long that is on disk.
 
-Others import: conversation, dialogue.
+Others import: dialogue.
 """

@@ -4,9 +4,9 @@
                  ├─► own_card            our card as it changes, and when it is told
                  ├─► discovery ──┬─► greeting     a card sent straight to its reader
                  │               └─► multicast    members on the same link
-                 ├─► peer_introduction   a mutual peer introduces two others
-                 └─► shared ──┬─► routing         which datagrams are for whom
-                              └─► local_sockets   our sockets, and what waits to be sent
+                 └─► peer_introduction   a mutual peer introduces two others
+    shared ──────┬─► routing             which datagrams are for whom: read by the node
+                 └─► local_sockets       our sockets, and what waits to be sent
 
 `natd.core.node` has a `Membership` for each network that was joined; it owns the peers
 (`natd.core.peer`) and the servers (`natd.core.registration`).

@@ -14,5 +14,5 @@ Rules:
 - What a server says about a peer is a hint; only the peer's card counts.
 - Only an answer from where we asked, to a question that we asked, is looked at.
 
-Others import: events, registration, servers.
+Others import: events, servers.
 """
