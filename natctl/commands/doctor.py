@@ -20,13 +20,15 @@ WAIT_TIMEOUT_S = 60.0
 
 @click.command()
 @click.argument("peer")
-@click.option("--network", metavar="NETWORK", help="The one in which the peer is.")
-@click.option("-c", "count", type=click.IntRange(min=1), default=1, metavar="N", help="So often.")
+@click.option("--network", metavar="NETWORK", help="The network that the peer is in.")
+@click.option(
+    "-c", "count", type=click.IntRange(min=1), default=1, metavar="N", help="How many pings."
+)
 @pass_invocation
 def ping(natctl: Invocation, peer: str, network: str | None, count: int) -> int:
-    """Time the direct path to a peer.
+    """Measure the round trip to a peer.
 
-    Ends at the first direct answer, or with -c after so many pings; exit 5 if none came.
+    Ends at the first direct answer, or with -c after N pings; exit 5 if none was answered.
     """
     timeout_s = natctl.timeout_s or PING_TIMEOUT_S
     answered = 0
@@ -55,21 +57,25 @@ def ping(natctl: Invocation, peer: str, network: str | None, count: int) -> int:
 
 @click.command()
 @click.argument("peer", required=False)
-@click.option("--network", metavar="NETWORK", help="The one in which the peer is.")
+@click.option("--network", metavar="NETWORK", help="The network that the peer is in.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Add details: NATs, what was tried and dropped."
+)
 @pass_invocation
-def doctor(natctl: Invocation, peer: str | None, network: str | None) -> int:
-    """What works and what does not; exit 1 if anything fails.
+def doctor(natctl: Invocation, peer: str | None, network: str | None, verbose: bool) -> int:
+    """Tell what works and what does not; exit 1 if anything fails.
 
-    Of a PEER with a direct path only the path counts: whatever else fails is noted.
+    With PEER: why this peer is connected or not, and what would help. If it is connected, other
+    checks that fail are only noted.
     """
     try:
         reply = natctl.request("doctor", peer=peer, network=network)
     except UnreachableError as error:
         check = {"name": "daemon", "ok": False, "text": error.text, "hint": error.hint}
-        reply = {"checks": [check], "verdict": "Without the daemon nothing works."}
-        natctl.output.answer(reply, doctor_views.doctor_lines(reply))
+        reply = {"checks": [check], "verdict": "Nothing works without the daemon."}
+        natctl.output.answer(reply, doctor_views.doctor_lines(reply, verbose=verbose))
         return exit_codes.UNREACHABLE
-    natctl.output.answer(reply, doctor_views.doctor_lines(reply))
+    natctl.output.answer(reply, doctor_views.doctor_lines(reply, verbose=verbose))
     notes = reply.get("notes", ())
     is_well = all(
         check.get("ok") or check.get("name") in notes for check in reply.get("checks", ())
@@ -79,12 +85,12 @@ def doctor(natctl: Invocation, peer: str | None, network: str | None) -> int:
 
 @click.command()
 @click.argument("peer", required=False)
-@click.option("--network", metavar="NETWORK", help="The one to look in.")
+@click.option("--network", metavar="NETWORK", help="The network to look in.")
 @pass_invocation
 def retry(natctl: Invocation, peer: str | None, network: str | None) -> None:
-    """Look for a path at once: to a peer, or to all who have none.
+    """Try again at once to connect to a peer, or to all.
 
-    Attempts come ever more rarely; this begins again with the first.
+    natd itself tries ever more rarely; this starts again from the first try.
     """
     reply = natctl.request("retry", peer=peer, network=network)
     natctl.output.answer(reply, views.retry_lines(reply))
@@ -93,7 +99,7 @@ def retry(natctl: Invocation, peer: str | None, network: str | None) -> None:
 @click.command()
 @network_argument
 @click.option(
-    "--peers", "wanted", type=click.IntRange(min=1), default=1, metavar="N", help="So many."
+    "--peers", "wanted", type=click.IntRange(min=1), default=1, metavar="N", help="How many peers."
 )
 @pass_invocation
 def wait(natctl: Invocation, network: str | None, wanted: int) -> None:

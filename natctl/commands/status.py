@@ -16,32 +16,35 @@ HEALTHY_STATE = "registered"
 
 
 @click.command()
-@click.option("--watch", is_flag=True, help="Show it again every second, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Show it again every second until Ctrl-C.")
 @click.option("--check", is_flag=True, help="Exit 1 unless all is well.")
+@click.option("-v", "--verbose", is_flag=True, help="Add NAT details and what was dropped.")
 @pass_invocation
-def status(natctl: Invocation, watch: bool, check: bool) -> int:
-    """How the daemon, its networks and servers are."""
+def status(natctl: Invocation, watch: bool, check: bool, verbose: bool) -> int:
+    """Show how the daemon, its networks and its servers are."""
     if watch:
-        return _watch(natctl)
+        return _watch(natctl, verbose=verbose)
     reply = natctl.request("status")
-    natctl.output.answer(reply, views.status_lines(reply))
+    natctl.output.answer(reply, views.status_lines(reply, verbose=verbose))
     return exit_codes.FAILED if check and not _is_healthy(reply) else exit_codes.OK
 
 
 @click.command()
 @network_argument
-@click.option("-v", "--verbose", is_flag=True, help="Show what the NATs of both ends do, too.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Add how each path was opened, and NAT details."
+)
 @pass_invocation
 def peers(natctl: Invocation, network: str | None, verbose: bool) -> None:
-    """Who is in a network, and by which path."""
+    """Show who is in a network, and how each peer is connected."""
     reply = natctl.request("peers", network=network)
-    natctl.output.answer(reply, views.peers_lines(reply, with_nats=verbose))
+    natctl.output.answer(reply, views.peers_lines(reply, verbose=verbose))
 
 
 @click.command()
 @pass_invocation
 def networks(natctl: Invocation) -> None:
-    """The networks that are joined."""
+    """List the networks that you have joined."""
     reply = natctl.request("networks")
     natctl.output.answer(reply, views.networks_lines(reply))
 
@@ -49,16 +52,16 @@ def networks(natctl: Invocation) -> None:
 @click.command()
 @pass_invocation
 def identity(natctl: Invocation) -> None:
-    """Who you are to others."""
+    """Show who you are to others."""
     reply = natctl.request("identity")
     natctl.output.answer(reply, views.identity_lines(reply))
 
 
-def _watch(natctl: Invocation) -> int:
+def _watch(natctl: Invocation, *, verbose: bool) -> int:
     with natctl.connect() as connection:
         while True:
             reply = connection.request("status")
-            natctl.output.redraw(reply, views.status_lines(reply))
+            natctl.output.redraw(reply, views.status_lines(reply, verbose=verbose))
             time.sleep(WATCH_EVERY_S)
 
 

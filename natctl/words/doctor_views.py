@@ -4,28 +4,30 @@
     note  server  ...                       fails, but a live path does without it
     FAIL  path    ...
 
-    your NAT      ...                       about a peer: both NATs, then what was tried
-    its NAT       ...
-    what was tried, in seconds since it began
-      0.00  introduced by ...
+    your router   ...                       about a peer: both routers
+    its router    ...
 
-    No path to bob#9x2c: ...                the verdict, always
+    Not connected to bob#9x2c: ...          the verdict, always
     What would help, any one of:
       - ...
+
+`-v` adds what an expert wants to know: the details of each check, what was tried in seconds since
+it began, and what was dropped.
 
 Eighty columns: long texts are wrapped under their beginning.
 """
 
-import textwrap
 from collections.abc import Iterable
 
 from natctl.output import Line, Span
-from natctl.words.wording import Json, duration, full_name, next_try_words
-
-WIDTH = 80
+from natctl.words.views import dropped_lines
+from natctl.words.wording import Json, duration, full_name, next_try_words, state_words, wrapped
 
 CHECK_INDENT = 14
 """Of what is said of a check: `FAIL  server  `."""
+
+ROUTER_INDENT = 13
+"""Of what is said of both routers: `your router  `."""
 
 STEP_INDENT = 9
 
@@ -34,7 +36,7 @@ NOTICEABLE_S = 0.05
 
 STEP_WORDS = {
     "introduced": "introduced {detail}",
-    "absent": "not on the list of server {detail}",
+    "absent": "server {detail} does not know the peer",
     "checks": "{count} x checked {detail}",
     "openers": "{count} x {detail}",
     "guesses": "{count} x {detail}",
@@ -51,18 +53,21 @@ STEP_WORDS = {
 }
 
 
-def doctor_lines(reply: Json) -> list[Line]:
-    """All of it."""
+def doctor_lines(reply: Json, *, verbose: bool = False) -> list[Line]:
+    """All of it; `verbose`: with the details."""
     lines: list[Line] = []
     for check in reply.get("checks", []):
-        lines += _check_lines(check, is_noted=check.get("name") in reply.get("notes", ()))
+        is_noted = check.get("name") in reply.get("notes", ())
+        lines += _check_lines(check, is_noted=is_noted, verbose=verbose)
     if reply.get("peer"):
-        lines += [[], *_peer_lines(reply)]
+        lines += [[], *_peer_lines(reply, verbose=verbose)]
         lines.append([])
+    if verbose and "dropped" in reply:
+        lines += [*dropped_lines(reply["dropped"]), []]
     helps = reply.get("helps") or []
     verdict = str(reply.get("verdict", ""))
     if helps and reply.get("peer") and not reply.get("path"):
-        verdict = f"No path to {full_name(reply['peer'])}: {reply.get('why')}."
+        verdict = f"Not connected to {full_name(reply['peer'])}: {reply.get('why')}."
     lines += [[(line, "bold")] for line in wrapped(verdict, 0)]
     if helps:
         lines.append([("What would help, any one of:", "dim")])
@@ -72,29 +77,35 @@ def doctor_lines(reply: Json) -> list[Line]:
     return lines
 
 
-def _check_lines(check: Json, *, is_noted: bool) -> Iterable[Line]:
+def _check_lines(check: Json, *, is_noted: bool, verbose: bool) -> Iterable[Line]:
     failed: Span = ("note  ", "warn") if is_noted else ("FAIL  ", "bad")
     sign: Span = ("ok    ", "good") if check.get("ok") else failed
     indent = " " * CHECK_INDENT
     first, *others = wrapped(str(check.get("text", "")), CHECK_INDENT)
-    yield [sign, (f"{check.get('name')!s:<8}", "bold"), first]
+    yield [sign, (f"{check.get('label') or check.get('name')!s:<8}", "bold"), first]
     for line in others:
         yield [indent, line]
+    for line in (
+        wrapped(str(check["detail"]), CHECK_INDENT) if verbose and check.get("detail") else ()
+    ):
+        yield [indent, (line, "dim")]
     if not check.get("ok") and check.get("hint"):
         for line in wrapped(str(check["hint"]), CHECK_INDENT):
             yield [indent, (line, "dim")]
 
 
-def _peer_lines(reply: Json) -> Iterable[Line]:
-    states = [str(reply.get("state")), next_try_words(reply)]
+def _peer_lines(reply: Json, *, verbose: bool) -> Iterable[Line]:
+    states = [state_words(reply), next_try_words(reply)]
     yield [(full_name(reply["peer"]), "bold"), f"  {', '.join(filter(None, states))}"]
     nats = reply.get("nats") or {}
-    for whose, key in (("your NAT", "ours"), ("its NAT", "theirs")):
-        words = str((nats.get(key) or {}).get("words", "not known"))
-        first, *others = wrapped(words, 10)
-        yield [(f"{whose:<10}", "dim"), first]
-        for line in others:
-            yield [" " * 10, line]
+    for whose, key in (("your router", "ours"), ("its router", "theirs")):
+        nat = nats.get(key) or {}
+        words = str(nat.get("router") or nat.get("words") or "not known")
+        yield from _labelled(whose, words)
+        if verbose and nat.get("words"):
+            yield from _labelled("", f"NAT: {nat['words']}")
+    if not verbose:
+        return
     attempt = reply.get("attempt") or {}
     steps = attempt.get("steps") or []
     if not steps:
@@ -112,6 +123,13 @@ def _peer_lines(reply: Json) -> Iterable[Line]:
             yield [" " * STEP_INDENT, line]
 
 
+def _labelled(label: str, words: str) -> Iterable[Line]:
+    first, *others = wrapped(words, ROUTER_INDENT)
+    yield [(f"{label:<{ROUTER_INDENT}}", "dim"), first]
+    for line in others:
+        yield [" " * ROUTER_INDENT, line]
+
+
 def _step_words(step: Json) -> str:
     sockets = step.get("sockets") or 0
     words = STEP_WORDS.get(str(step.get("step")), "{step} {detail}").format(
@@ -125,8 +143,3 @@ def _step_words(step: Json) -> str:
         return words.replace("1 x ", "", 1)
     took_s = step.get("last_at_s", 0.0) - step.get("at_s", 0.0)
     return f"{words}, within {duration(took_s)}" if took_s >= NOTICEABLE_S else words
-
-
-def wrapped(text: str, indent: int) -> list[str]:
-    """`text` in lines of what `indent` leaves of the width; at least one."""
-    return textwrap.wrap(text, WIDTH - indent, break_on_hyphens=False) or [""]

@@ -54,7 +54,7 @@ def words_of(event: Json) -> Sequence[Span]:
     name: Span = (full_name(peer) if isinstance(peer, dict) else "", "bold")
     match event.get("type"):
         case "peer_met":
-            return [name, " is a member"]
+            return [name, " has been met"]
         case "peer_online":
             took = event.get("connect_ms")
             after = "" if took is None else f"  after {milliseconds(took)}"
@@ -66,9 +66,13 @@ def words_of(event: Json) -> Sequence[Span]:
         case "verdict":
             return [("✗ ", "warn"), name, f"  {event.get('verdict')}"]
         case "peer_changed":
-            return [("! ", "bad"), name, "  has another key than before; nothing is sent to it"]
+            return [
+                ("! ", "bad"),
+                name,
+                "  has another key than before; nothing is sent to this peer",
+            ]
         case "server_up":
-            seen = f"  you are seen at {event.get('observed')}" if event.get("observed") else ""
+            seen = f"  others see you at {event.get('observed')}" if event.get("observed") else ""
             rtt = milliseconds(event.get("rtt_ms"))
             return [("● ", "good"), f"server {event.get('server')}  {rtt}{seen}"]
         case "server_down":
@@ -82,12 +86,8 @@ def words_of(event: Json) -> Sequence[Span]:
         case "joined" | "left" as what:
             return [f"you {what} the network"]
         case "nat_changed":
-            nat = event.get("nat") or {}
             seen = ", ".join(map(str, event.get("observed") or ()))
-            words = [f"mapping {nat.get('mapping')}", str(nat.get("allocation"))]
-            if nat.get("filtering", "unknown") != "unknown":
-                words.insert(1, f"filtering {nat['filtering']}")
-            return [f"nat  {', '.join(words)}  seen at {seen}"]
+            return [f"natd has learnt more about your router; others see you at {seen}"]
         case "gap":
             first, last = event.get("from", 0), event.get("to", 0)
             missing = f"events {first} to {last} are missing: " if first <= last else ""

@@ -7,26 +7,31 @@ came; `natctl.output` makes them safe to show.
 from natctl.output import Line, Span
 from natctl.words.wording import (
     NAME_CELLS,
+    WIDTH,
     Json,
-    cells,
     counted,
+    dropped_words,
     duration,
     full_name,
+    kind_words,
     milliseconds,
     next_try_words,
     path_words,
     shortened,
+    state_words,
     table,
     technique_words,
+    wrapped,
 )
 
 SURE = 0.9
 """A confidence below it is worth a word."""
 
-WIDTH = 80
-
 SELF_INDENT = 9
 """Of what is said of ourselves: `seen at  `."""
+
+DROPPED_INDENT = 14
+"""Of the reasons for which something was dropped, behind `sockets` or a network's name."""
 
 STATE_SIGNS: dict[str, Span] = {
     "online": ("●", "good"),
@@ -35,13 +40,21 @@ STATE_SIGNS: dict[str, Span] = {
     "blocked": ("✗", "bad"),
 }
 
-NO_SERVER_WORDS = "no server: only peers on this LAN can be found, or where they were before"
+NO_SERVER_WORDS = "no server: only peers on this LAN, or met before, can be found"
 
-TRUST_WORDS = {"verified": "verified", "invited": "invited", "changed": "KEY CHANGED"}
-"""`new` is not mentioned: it is what a peer is until somebody compared keys."""
+TRUST_WORDS = {"changed": "KEY CHANGED"}
+"""Only what the user has to act upon."""
+
+SERVER_WORDS = {
+    "starting": "asked, no answer yet",
+    "lost": "does not answer",
+    "resolving": "looking up its name",
+    "unresolvable": "its name is not found",
+}
 
 
-def status_lines(status: Json) -> list[Line]:
+def status_lines(status: Json, *, verbose: bool = False) -> list[Line]:
+    """`verbose`: with what the NAT does and what was dropped."""
     me = status.get("self", {})
     lines: list[Line] = [
         [
@@ -50,6 +63,7 @@ def status_lines(status: Json) -> list[Line]:
             f"up {duration(status.get('uptime_s'))}",
         ],
         *table(_self_rows(me)),
+        *(table(_nat_rows(me.get("nat") or {})) if verbose else ()),
     ]
     networks = status.get("networks", [])
     if not networks:
@@ -63,37 +77,53 @@ def status_lines(status: Json) -> list[Line]:
         lines.append([("! ", "bad"), str(problem.get("text", ""))])
         if problem.get("hint"):
             lines.append([("  " + str(problem["hint"]), "dim")])
+    if verbose:
+        lines += dropped_lines(status.get("dropped") or {})
     return lines
 
 
-def peers_lines(reply: Json, *, with_nats: bool = False) -> list[Line]:
+def dropped_lines(dropped: Json) -> list[Line]:
+    """What was dropped since the start, and why."""
+    rows = dropped_words(dropped)
+    if not rows:
+        return [[("nothing was dropped since the start", "dim")]]
+    lines: list[Line] = [[("dropped since the start", "dim")]]
+    for part, words in rows:
+        first, *others = wrapped(words, DROPPED_INDENT)
+        lines.append([f"  {part:<{DROPPED_INDENT - 4}}  ", first])
+        lines += [[" " * DROPPED_INDENT, other] for other in others]
+    return lines
+
+
+def peers_lines(reply: Json, *, verbose: bool = False) -> list[Line]:
+    """`verbose`: with what opened each path, and what both NATs do."""
     peers = reply.get("peers", [])
     name = str(reply.get("network", ""))
     if not peers:
-        return [[(name, "bold"), "  nobody else has been here yet"], *_problem_lines(reply)]
+        return [[(name, "bold"), "  no peers yet"], *_problem_lines(reply)]
     order = list(STATE_SIGNS)
     rows = sorted(peers, key=lambda peer: (_rank(order, peer), str(peer.get("nick"))))
     online = sum(peer.get("state") == "online" for peer in peers)
     lines: list[Line] = [[(name, "bold"), f"  {online} of {counted(len(peers), 'peer')} online"]]
     shown = table([_peer_row(peer) for peer in rows])
-    if any(_width(line) > WIDTH for line in shown):
-        shown = table([_peer_row(_without_technique(peer)) for peer in rows])
     for row, peer in zip(shown, rows, strict=True):
         lines.append(row)
         if peer.get("state") != "online" and peer.get("verdict"):
-            lines += [[(f"   {line}", "dim")] for line in _wrapped(str(peer["verdict"]), 3)]
-        for whose, report in (peer.get("nats") or {}).items() if with_nats else ():
+            lines += [[(f"   {line}", "dim")] for line in wrapped(str(peer["verdict"]), 3)]
+        if verbose and (path := peer.get("path")):
+            lines.append([(f"   {path.get('kind')} path, by {technique_words(path)}", "dim")])
+        for whose, report in (peer.get("nats") or {}).items() if verbose else ():
             words = f"NAT, {whose}: {report.get('words')}"
-            lines += [[(f"   {line}", "dim")] for line in _wrapped(words, 3)]
+            lines += [[(f"   {line}", "dim")] for line in wrapped(words, 3)]
     return lines
 
 
 def _problem_lines(reply: Json) -> list[Line]:
-    """Why nobody may be heard of."""
+    """Why no peers may be found."""
     problem = reply.get("problem")
     if problem is None:
         return []
-    first, *others = _wrapped(str(problem.get("text", "")), 2)
+    first, *others = wrapped(str(problem.get("text", "")), 2)
     lines: list[Line] = [[("! ", "bad"), first], *(["  ", line] for line in others)]
     return [*lines, [("  " + str(problem.get("hint")), "dim")]]
 
@@ -136,15 +166,13 @@ def joined_lines(reply: Json) -> list[Line]:
     ]
     servers = reply.get("servers")
     if reply.get("open"):
-        whoever = "whoever knows its name and server"
-        if not servers:
-            whoever = "whoever knows its name and is on this LAN"
-        lines.append([(f"open network: {whoever} can be in it", "dim")])
+        needed = "name and server" if servers else "name, on this LAN,"
+        lines.append([(f"open network: anyone who knows its {needed} can join", "dim")])
     if not servers:
         lines.append(
             [
                 "no server: only peers on this LAN can be found",
-                ("; --server HOST:PORT adds one", "dim"),
+                ("; add one with --server HOST:PORT", "dim"),
             ]
         )
     return lines
@@ -154,10 +182,10 @@ def sent_lines(reply: Json) -> list[Line]:
     delivered, queued = len(reply.get("delivered", ())), len(reply.get("queued", ()))
     if queued:
         has = f"{delivered} of {delivered + queued} have it, " if delivered else ""
-        return [[("kept", "good"), f", {has}on its way to {counted(queued, 'peer')}"]]
+        return [[("saved", "good"), f", {has}on its way to {counted(queued, 'peer')}"]]
     if delivered:
         return [[("✓", "good"), f" delivered to {counted(delivered, 'peer')}"]]
-    return [[("kept", "good"), " for the members that are yet to be found"]]
+    return [[("saved", "good"), ", will be sent to the peers that are found"]]
 
 
 def ping_lines(reply: Json) -> list[Line]:
@@ -178,10 +206,10 @@ def retry_lines(reply: Json) -> list[Line]:
         (full_name(reply["peer"]), "bold") if reply.get("peer") else counted(number, "peer")
     )
     if number:
-        return [["looking for a path to ", whom, ("  (natctl peers)", "dim")]]
+        return [["connecting to ", whom, ("  (see natctl peers)", "dim")]]
     if reply.get("peer"):
-        return [[whom, " is connected: its path is looked at"]]
-    return [["nobody to look for"]]
+        return [[whom, " is connected already; its connection is checked"]]
+    return [["nothing to do: no peer waits for a connection"]]
 
 
 def config_lines(reply: Json) -> list[Line]:
@@ -195,12 +223,26 @@ def config_lines(reply: Json) -> list[Line]:
 
 
 def _self_rows(me: Json) -> list[list[Span]]:
-    observed = ", ".join(map(str, me.get("observed", ()))) or "not seen by a server yet"
-    nat = me.get("nat") or {}
+    observed = ", ".join(map(str, me.get("observed", ()))) or "not known yet"
     rows: list[list[Span]] = [
-        [("you", "dim"), (full_name(me), "bold"), f"udp {me.get('udp')}"],
+        [
+            ("you", "dim"),
+            (full_name(me), "bold"),
+            f"UDP port {str(me.get('udp')).rpartition(':')[2]}",
+        ],
         [("seen at", "dim"), observed],
     ]
+    nat = me.get("nat") or {}
+    if nat.get("router") and nat.get("mapping", "unknown") != "unknown":
+        first, *others = wrapped(str(nat["router"]), SELF_INDENT)
+        rows.append([("router", "dim"), first])
+        rows += [["", other] for other in others]
+    return rows
+
+
+def _nat_rows(nat: Json) -> list[list[Span]]:
+    """In the terms of RFC 4787."""
+    rows: list[list[Span]] = []
     if nat.get("mapping", "unknown") != "unknown":
         words = [f"mapping {nat['mapping']}"]
         if nat.get("filtering", "unknown") != "unknown":
@@ -211,7 +253,7 @@ def _self_rows(me: Json) -> list[list[Span]]:
         whole = ", ".join(words)
         fits = len(whole) <= WIDTH - SELF_INDENT
         first, *others = [whole] if fits else [words[0], ", ".join(words[1:])]
-        rows.append([("nat", "dim"), first])
+        rows.append([("nat    ", "dim"), first])
         rows += [["", other] for other in others]
         if words_of_lifetime := (nat.get("lifetime") or {}).get("words"):
             rows.append(["", str(words_of_lifetime)])
@@ -225,7 +267,8 @@ def _network_lines(network: Json) -> list[Line]:
     rows: list[list[Span]] = []
     for server in network.get("servers", []):
         good = server.get("state") == "registered"
-        words = milliseconds(server.get("rtt_ms")) if good else str(server.get("state"))
+        state = str(server.get("state"))
+        words = milliseconds(server.get("rtt_ms")) if good else SERVER_WORDS.get(state, state)
         if not good and server.get("last_answer_s") is not None:
             words += f", last answer {duration(server['last_answer_s'])} ago"
         sign: Span = ("●", "good") if good else ("✗", "bad")
@@ -238,42 +281,27 @@ def _network_lines(network: Json) -> list[Line]:
 
 
 def _peer_row(peer: Json) -> list[Span]:
-    state = str(peer.get("state"))
     row: list[Span] = [
-        STATE_SIGNS.get(state, "?"),
+        STATE_SIGNS.get(str(peer.get("state")), "?"),
         (shortened(full_name(peer), NAME_CELLS), "bold"),
     ]
     path = peer.get("path")
     words = []
     if path is not None:
-        row += [milliseconds(path.get("rtt_ms")), f"{path.get('kind')} {path.get('address')}"]
-        words = [technique_words(path), duration(path.get("age_s"))]
+        row += [milliseconds(path.get("rtt_ms")), f"{kind_words(path)} {path.get('address')}"]
+        words = [f"for {duration(path.get('age_s'))}"]
     else:
         seen = peer.get("last_seen_s")
         heard = "" if seen is None else f"heard {duration(seen)} ago"
-        row += [state, ", ".join(word for word in (heard, next_try_words(peer)) if word)]
+        row += [
+            state_words(peer),
+            ", ".join(word for word in (heard, next_try_words(peer)) if word),
+        ]
     if peer.get("queued"):
         words.append(f"{peer['queued']} queued")
     words.append(TRUST_WORDS.get(str(peer.get("trust")), ""))
     row.append((" ".join(word for word in words if word), "dim"))
     return row
-
-
-def _without_technique(peer: Json) -> Json:
-    """An IPv6 address leaves no room for it, and `doctor` tells it, too."""
-    path = peer.get("path")
-    return peer if path is None else {**peer, "path": {**path, "technique": None}}
-
-
-def _width(line: Line) -> int:
-    text = "".join(span if isinstance(span, str) else span[0] for span in line)
-    return cells(text.rstrip(" "))
-
-
-def _wrapped(text: str, indent: int) -> list[str]:
-    from natctl.words.doctor_views import wrapped  # textwrap takes a millisecond to load
-
-    return wrapped(text, indent)
 
 
 def _rank(order: list[str], peer: Json) -> int:

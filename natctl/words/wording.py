@@ -9,6 +9,9 @@ from natctl.output import Line, Span
 
 Json = dict[str, Any]
 
+WIDTH = 80
+"""Of a line, in cells."""
+
 NAME_CELLS = 28
 """Longer names are cut in a table; a nick may have 64 bytes and a row has 80 cells."""
 
@@ -41,33 +44,60 @@ def counted(number: int, noun: str) -> str:
 
 
 def full_name(peer: Json) -> str:
-    """`bob#9x2c`, a nick that could be anybody's with what makes it one peer's."""
+    """`bob#9x2c`: a nick, which anybody may choose, and the beginning of the peer's id."""
     tag = peer.get("tag") or str(peer.get("id", ""))[:4]
     return f"{peer.get('nick') or 'unnamed'}#{tag}"
 
 
 def path_words(path: Json | None) -> str:
-    """`direct 198.51.100.4:50321  31 ms  simultaneous-open`."""
+    """`direct 198.51.100.4:50321  31 ms`."""
     if path is None:
         return "no path"
-    words = [f"{path.get('kind')} {path.get('address')}", milliseconds(path.get("rtt_ms"))]
-    if technique := technique_words(path):
-        words.append(technique)
-    return "  ".join(words)
+    return f"{kind_words(path)} {path.get('address')}  {milliseconds(path.get('rtt_ms'))}"
+
+
+def kind_words(path: Json) -> str:
+    """`lan`, `ipv6` or `direct`: what `mapped` and `hairpin` add is for `-v` and programs."""
+    kind = str(path.get("kind"))
+    return "direct" if kind in ("mapped", "hairpin") else kind
+
+
+def state_words(peer: Json) -> str:
+    """`online`, `connecting`, `offline`, `blocked`."""
+    state = str(peer.get("state"))
+    return "connecting" if state == "punching" else state
+
+
+def dropped_words(dropped: Json) -> list[tuple[str, str]]:
+    """Part and `12 x reason, 3 x another`, of those parts in which something was dropped."""
+    parts = {key: counts for key, counts in dropped.items() if key != "networks"}
+    parts |= dropped.get("networks") or {}
+    return [
+        (part, ", ".join(f"{count} x {reason}" for reason, count in counts.items()))
+        for part, counts in parts.items()
+        if counts
+    ]
 
 
 def technique_words(path: Json) -> str:
-    """What opened a path, and whether that was a helper socket: `birthday, helper socket`."""
+    """For `-v`: what opened a path, and whether from a helper socket: `birthday, helper socket`."""
     helper = "helper socket" if path.get("socket") == "helper" else ""
     return ", ".join(word for word in (str(path.get("technique") or ""), helper) if word)
 
 
 def next_try_words(peer: Json) -> str:
-    """`next try in 12 s` of one that is not reached and goes on being looked for; else empty."""
+    """`next try in 12 s` for a peer that is not connected and is tried again; else empty."""
     next_try_s = peer.get("next_try_s")
     if next_try_s is None or peer.get("state") == "online":
         return ""
-    return f"next try in {duration(next_try_s)}" if next_try_s >= 1.0 else "being tried"
+    return f"next try in {duration(next_try_s)}" if next_try_s >= 1.0 else "trying now"
+
+
+def wrapped(text: str, indent: int) -> list[str]:
+    """`text` in lines of what `indent` leaves of the width; at least one."""
+    import textwrap  # takes a millisecond to load, and `status` rarely needs it
+
+    return textwrap.wrap(text, WIDTH - indent, break_on_hyphens=False) or [""]
 
 
 def cells(text: str) -> int:

@@ -1,8 +1,8 @@
 """What works, what does not, why, and what would help: the answer to `doctor`.
 
-    {"checks": [{"name", "ok", "text", "hint"}], "verdict", "verdict_code", "helps": [...],
-     "nat": {..., "lifetime"}, "observed": [...], "port_mapping", "ipv6": [...],
-     "lan": {"listening", "heard": [ids]}}
+    {"checks": [{"name", "label", "ok", "text", "detail", "hint"}], "verdict", "verdict_code",
+     "helps": [...], "nat": {..., "lifetime"}, "observed": [...], "port_mapping", "ipv6": [...],
+     "lan": {"listening", "heard": [ids]}, "dropped": {...}}
 
 and about a peer also
 
@@ -13,9 +13,11 @@ and about a peer also
 Rules:
 - Checks go from ourselves outwards: socket, store, clock, servers, UDP, NAT, router, IPv6, LAN,
   path.
-- A check fails only where somebody can do something about it, and then says what.
+- A check fails only where the user can do something about it, and then says what.
+- `text`, `hint` and `verdict` are plain English for people who have never heard of NAT; `detail`
+  is what `natctl doctor -v` adds.
 - Asked about a peer with a live path, the verdict is about that path: checks that fail all the
-  same are named in `notes`, and stand in nobody's way.
+  same are named in `notes`, and make no failure.
 - It changes nothing and sends nothing: everything is known already.
 """
 
@@ -24,12 +26,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from natd.core.base.types import PeerState
-from natd.core.base.verdict import Help, Verdict, VerdictCode, judge_servers
+from natd.core.base.verdict import Verdict, VerdictCode, judge_servers
 from natd.core.checks.candidates import is_private
 from natd.core.peer.attempt_log import HEAD
 from natd.core.peer.diagnosis import PeerDiagnosis
+from natd.doctor.advice import HARD_NAT, HELP_TEXTS, LABELS, server_words
+from natd.doctor.dropped import dropped_row
 from natd.doctor.lifetime_words import lifetime_row, lifetime_words
-from natd.doctor.nat_words import nat_words, nats_row
+from natd.doctor.nat_words import nat_words, nats_row, router_words
 from natd.host.errors import CommandError
 from natd.members.parts import Parts
 from natd.members.recorder import ms, nat_row, path_row
@@ -53,29 +57,6 @@ NAMES_SHOWN = 6
 CLOCK_FLOOR_UNIX_S = 1_735_689_600
 """2025: a clock before this was never set.  It decides nothing but shows in every message."""
 
-HELP_TEXTS = {
-    Help.PORT_MAPPING: "switch on port mapping (UPnP, NAT-PMP or PCP) in one of the two routers",
-    Help.INNER_PORT_MAPPING: (
-        "switch on port mapping (UPnP, NAT-PMP or PCP) in one of the two home routers"
-    ),
-    Help.FORWARDED_PORT: "forward UDP port {port} of your router to this machine, by hand",
-    Help.IPV6: "get IPv6 on both sides: ask the provider, or switch it on in the router",
-    Help.SAME_LAN: "be in the same LAN or Wi-Fi (not its guest network)",
-    Help.PUBLIC_ADDRESS: "ask the provider for a public IPv4 address: your router has none",
-    Help.NETWORK_SECRET: "use a network with a secret on both sides (natctl join --secret-file)",
-    Help.FILL_BLOCKS: "set paths.fill_blocks to full in the configuration of both sides",
-    Help.FIREWALL: "let UDP through: this machine's firewall, the router, or another network",
-    Help.SERVER: "check the server's address, and that natd --server runs there",
-    Help.START_PEER: "start natd there, and ask natctl doctor there",
-    Help.UNBLOCK: "natctl block --undo {peer}",
-}
-"""What a person would do."""
-
-HARD_NAT = (
-    "All works, but this NAT is of the hard kind: to a peer behind another such NAT there is no "
-    "way without port mapping, a forwarded port or IPv6."
-)
-
 
 class Doctor:
     """See the module's head."""
@@ -98,6 +79,7 @@ class Doctor:
             },
             "observed": [str(address) for address in parts.node.nat.observed()],
             "port_mapping": parts.port_map.summary(),
+            "dropped": dropped_row(parts),
             "ipv6": _global_ipv6(),
             "lan": {
                 "listening": parts.node.shared.sockets.hears_link,
@@ -121,8 +103,8 @@ class Doctor:
         }
 
     def examine_unmet(self, network: JoinedNetwork, refusal: CommandError) -> Row:
-        """Ourselves, where somebody is asked about whom this network's silent servers never told
-        us of: that is why.  The refusal is raised while a server answers, or may still."""
+        """Ourselves, when asked about a peer that this network's servers never introduced because
+        they are silent.  The refusal is raised while a server answers, or may still."""
         found = self.judge_servers(network)
         states = {server.state for server in self._parts.servers(network.id)}
         if found is None and STARTING in states and REGISTERED not in states:
@@ -131,7 +113,7 @@ class Doctor:
         if found is None:
             raise refusal
         own, text = self.examine(None), refusal.text
-        hint = "see below: without a server nobody is heard of, unless on this LAN"
+        hint = "see below: without a server, only peers on this LAN are found"
         return {
             **own,
             "checks": [*own["checks"], _check("peer", False, text, hint)],
@@ -158,44 +140,51 @@ class Doctor:
         forbidden = sum(sockets.errors[name] for name in FORBIDDING)
         told = ", ".join(f"{count} x {name}" for name, count in sockets.errors.most_common(4))
         host = "[::]" if sockets.has_ipv6 else "0.0.0.0"
-        text = f"UDP on {host}:{sockets.port}" + (f"; not sent: {told}" if told else "")
-        return _check("socket", forbidden == 0, text, "allow natd's UDP in this machine's firewall")
+        detail = f"UDP on {host}:{sockets.port}" + (f"; not sent: {told}" if told else "")
+        text = f"natd uses UDP port {sockets.port}"
+        if forbidden:
+            text += ", but this machine forbids it to send"
+        hint = "allow natd to send UDP in this machine's firewall"
+        return _check("socket", forbidden == 0, text, hint, detail)
 
     def _own_checks(self) -> list[Row]:
         parts = self._parts
         problem = parts.store.problem
         checks = [
             self.socket_check(),
-            _check("store", problem is None, problem or "the disk takes it"),
+            _check("store", problem is None, problem or "messages are saved"),
             _check("clock", time.time() > CLOCK_FLOOR_UNIX_S, f"it is {time.strftime('%F %T %Z')}"),
         ]
         for text in parts.names.problems.values():
-            checks.append(_check("server", False, text, "check the name and this machine's DNS"))
-        for network in self._joined():
+            checks.append(
+                _check("server", False, text, "check the server's name and this machine's DNS")
+            )
+        for network in parts.book.joined():
             checks += self._server_checks(network)
         checks += [self._udp_check(), self._nat_check()]
-        checks.append(_check("router", True, f"port mapping: {parts.port_map.summary()}"))
+        checks.append(_check("router", True, self._port_words(), None, parts.port_map.summary()))
         addresses = _global_ipv6()
-        ipv6 = f"yes: {', '.join(addresses)}" if addresses else "no: this machine has IPv4 only"
+        ipv6 = f"yes: {', '.join(addresses)}" if addresses else "this machine has none, only IPv4"
         checks += [_check("ipv6", True, ipv6), _check("lan", True, self._lan_words())]
         return checks
 
     def _server_checks(self, network: JoinedNetwork) -> list[Row]:
         if not network.servers:
             lan = self._parts.config.paths.lan_discovery
-            text = "who is on this LAN is found" if lan else "nobody new is found without the LAN"
+            text = "only peers on this LAN are found" if lan else "no new peers are found"
             hint = f"natctl join {network.name} --server HOST:PORT"
-            return [_check("server", lan, f"{network.name} has none: {text}", hint)]
+            return [_check("server", lan, f"{network.name} has no server: {text}", hint)]
         rows = []
         for server in self._parts.servers(network.id):
             good = server.state == REGISTERED
-            text = f"{server.address} of {network.name}: {server.state}"
-            silent_s = _age(server.last_answer_at, time.monotonic())
+            text = f"{server.address} of {network.name}: {server_words(server.state)}"
+            silent_s = seconds_since(server.last_answer_at, time.monotonic())
             if good and server.rtt_s is not None:
                 text += f", {ms(server.rtt_s)} ms"
             elif silent_s is not None:
                 text += f", last answer {silent_s:.0f} s ago"
-            rows.append(_check("server", good, text, "is natd --server running there?"))
+            hint = "check the address, and that natd --server runs there"
+            rows.append(_check("server", good, text, hint, f"state: {server.state}"))
         return rows
 
     def _udp_check(self) -> Row:
@@ -205,39 +194,46 @@ class Doctor:
             noun = "server answers" if answering == 1 else "servers answer"
             return _check("udp", True, f"gets through: {answering} {noun}")
         if self._udp_works():
-            return _check("udp", True, "gets through, though no server answers")
+            return _check("udp", True, "gets through, although no server answers")
         if not states:
             return _check("udp", True, "not tried: there is no server to ask")
         if STARTING in states:
-            return _check("udp", True, "asked, no answer yet")
-        hint = "let UDP out in this machine's firewall and the router, or try another network"
-        return _check("udp", False, "nothing has answered: it looks blocked", hint)
+            return _check("udp", True, "servers were asked, no answer yet")
+        hint = "let UDP out in this machine's firewall and in the router, or try another network"
+        return _check("udp", False, "nothing has answered: UDP seems to be blocked", hint)
 
     def _nat_check(self) -> Row:
         parts = self._parts
         seen = ", ".join(str(address) for address in parts.node.nat.observed())
-        where = f"you are seen at {seen}" if seen else "no server has seen you"
-        words = [nat_words(parts.node.nat.report()), lifetime_words(parts.node.nat.lifetime), where]
-        text = "; ".join(word for word in words if word)
+        where = f"; others see you at {seen}" if seen else ""
+        text = router_words(parts.node.nat.report()) + where
+        words = [nat_words(parts.node.nat.report()), lifetime_words(parts.node.nat.lifetime)]
+        detail = f"NAT: {'; '.join(word for word in words if word)}"
         way_around = bool(_global_ipv6()) or self._has_public_port()
-        hint = "port mapping on the router, a forwarded UDP port or IPv6 would help"
-        return _check("nat", way_around or not parts.node.nat.report().is_hard, text, hint)
+        hint = "UPnP in the router, a forwarded UDP port or IPv6 would help"
+        return _check("nat", way_around or not parts.node.nat.report().is_hard, text, hint, detail)
+
+    def _port_words(self) -> str:
+        summary = self._parts.port_map.summary()
+        if self._router_answers():
+            return "the router has opened a port for natd"
+        return f"the router has opened no port for natd: {summary.partition(': ')[2]}"
 
     def _lan_words(self) -> str:
         if not self._parts.config.paths.lan_discovery:
-            return "members are not looked for: paths.lan_discovery is false"
+            return "peers on this LAN are not looked for: paths.lan_discovery is false"
         if not self._parts.node.shared.sockets.hears_link:
-            return "members are not looked for: no link here carries multicast"
+            return "peers on this LAN are not looked for: this network carries no multicast"
         names = sorted({full_name(known) for known in self._heard_on_link()})
         more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
         heard = ", ".join(names[:NAMES_SHOWN]) + more
-        return f"members are looked for by multicast; heard: {heard or 'nobody so far'}"
+        return f"peers on this LAN are looked for; found: {heard or 'none so far'}"
 
     def _heard_on_link(self) -> list[KnownPeer]:
         parts = self._parts
         found = [
             parts.book.peer(network.id, view.peer)
-            for network in self._joined()
+            for network in parts.book.joined()
             for view in parts.views(network.id)
             if view.is_on_link
         ]
@@ -251,20 +247,24 @@ class Doctor:
                 None,
             )
         if "socket" in failed:
-            return "This machine itself forbids natd to send: look at its firewall.", None
+            return "This machine forbids natd to send: allow it in the firewall.", None
         states = self._server_states()
         if states and set(states) == {"lost"}:
             found = judge_servers(udp_works=self._udp_works())
             near = ""
             if found.code is VerdictCode.UDP_BLOCKED and self._router_answers():
-                near = " (the router here does answer, so it is beyond it)"
+                near = " (the router here answers, so the cause is further away)"
             return f"{_sentence(found.why)[:-1]}{near}.", found
         if failed == ["nat"]:
             return HARD_NAT, None
-        return (f"Look at: {', '.join(failed)}." if failed else "All is well."), None
+        return (f"Something failed: {_labels(failed)}." if failed else "All is well."), None
 
     def _server_states(self) -> list[str]:
-        return [s.state for network in self._joined() for s in self._parts.servers(network.id)]
+        return [
+            s.state
+            for network in self._parts.book.joined()
+            for s in self._parts.servers(network.id)
+        ]
 
     def _udp_works(self) -> bool:
         parts = self._parts
@@ -287,11 +287,12 @@ class Doctor:
             hint = "see below"
             if known.may_hear_us:
                 hint += f"; natctl retry {shell_name(known)} tries again at once"
-            return _check("path", False, f"{name}: no direct path", hint)
+            return _check("path", False, f"not connected to {name}", hint)
         path = path_row(told.path, time.monotonic())
-        text = f"{name}: {path['kind']} to {path['address']}, {path['rtt_ms']} ms"
+        text = f"connected to {name} at {path['address']}, {path['rtt_ms']} ms"
         helper = ", from a helper socket" if path["socket"] == "helper" else ""
-        return _check("path", True, f"{text}, by {path['technique']}{helper}")
+        detail = f"{path['kind']} path, by {path['technique']}{helper}"
+        return _check("path", True, text, None, detail)
 
     def _peer_rows(
         self, network: JoinedNetwork, known: KnownPeer, told: PeerDiagnosis | None
@@ -324,12 +325,12 @@ class Doctor:
         if told.verdict is None:
             if known.peer in self._parts.online.get(network.id, ()):
                 return _connected_words(name, _failed(checks)), None
-            return f"There is a direct path to {name}, and keys are being agreed on.", None
+            return f"There is a way to {name}; the two sides are agreeing on keys.", None
         views = self._parts.views(network.id)
         trying = any(v.peer == known.peer and v.state is PeerState.PUNCHING for v in views)
         if trying and not any(v.peer == known.peer and v.verdict for v in views):
-            return f"The way to {name} is being looked for; ask again in ten seconds.", None
-        return f"No path to {name}: {told.verdict.text}.", told.verdict
+            return f"natd is looking for a way to {name}; ask again in ten seconds.", None
+        return f"Not connected to {name}: {told.verdict.text}.", told.verdict
 
     def _help_rows(
         self, found: Verdict | None, target: tuple[JoinedNetwork, KnownPeer] | None
@@ -340,9 +341,6 @@ class Doctor:
             {"code": str(each), "text": HELP_TEXTS[each].format(port=port, peer=peer)}
             for each in (() if found is None else found.helps)
         ]
-
-    def _joined(self) -> list[JoinedNetwork]:
-        return sorted(self._parts.book.networks.values(), key=lambda network: network.name)
 
 
 def _attempt_row(told: PeerDiagnosis, now: float) -> Row:
@@ -358,11 +356,16 @@ def _attempt_row(told: PeerDiagnosis, now: float) -> Row:
         for entry in told.log
     ]
     return {
-        "age_s": _age(told.began, now),
+        "age_s": seconds_since(told.began, now),
         "missing": told.missing,
         "missing_after": HEAD,
         "steps": steps,
     }
+
+
+def seconds_since(at: float | None, now: float) -> float | None:
+    """With one decimal; None for what never was."""
+    return None if at is None else round(max(0.0, now - at), 1)
 
 
 def seconds_until(at: float | None, now: float) -> float | None:
@@ -379,21 +382,30 @@ def _failed(checks: list[Row]) -> list[str]:
 
 
 def _connected_words(name: str, failed: list[str]) -> str:
-    """Of a peer with a live path: what fails besides is none of its concern."""
+    """About a peer with a live path: what else fails is only mentioned."""
     if not failed:
         return "All is well."
     if failed == ["nat"]:
-        return f"{name} is connected directly, although this NAT is of the hard kind."
-    return f"{name} is connected directly; to look at, though not for this: {', '.join(failed)}."
+        return f"{name} is connected directly, although your router is of the difficult kind."
+    return f"{name} is connected directly; other checks failed: {_labels(failed)}."
 
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _age(at: float | None, now: float) -> float | None:
-    return None if at is None else round(max(0.0, now - at), 1)
+def _labels(names: list[str]) -> str:
+    return ", ".join(LABELS.get(name, name) for name in names)
 
 
-def _check(name: str, ok: bool, text: str, hint: str | None = None) -> Row:
-    return {"name": name, "ok": ok, "text": text, "hint": None if ok else hint}
+def _check(
+    name: str, ok: bool, text: str, hint: str | None = None, detail: str | None = None
+) -> Row:
+    return {
+        "name": name,
+        "label": LABELS.get(name, name),
+        "ok": ok,
+        "text": text,
+        "detail": detail,
+        "hint": None if ok else hint,
+    }

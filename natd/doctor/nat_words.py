@@ -1,6 +1,9 @@
 """What a NAT does, as `status`, `peers` and `doctor` tell it: our own, or a peer's.
 
-the hard kind: another port towards every destination; counts up by 2; 99 % sure
+`router_words` is what everybody is shown, `nat_words` what `-v` adds:
+
+    of the difficult kind: it uses another port for every destination
+    another port towards every destination; counts up by 2; 99 % sure
 """
 
 from typing import Any, NamedTuple
@@ -10,7 +13,7 @@ from natd.members.recorder import nat_row
 
 
 class Whose(NamedTuple):
-    """Whom a NAT belongs to, in the sentences about it."""
+    """The side that a NAT belongs to, in the sentences about it."""
 
     machine: str
     port: str
@@ -23,25 +26,38 @@ THEIRS = Whose("its machine", "its port number", "it has sent")
 _MAPPING_WORDS = {
     Mapping.UNKNOWN: "not known yet",
     Mapping.OPEN: "none: {whose.machine} has a public address",
-    Mapping.INDEPENDENT: "the easy kind: one port towards everybody",
-    Mapping.ADDRESS_DEPENDENT: "the hard kind: another port towards every machine",
-    Mapping.DEPENDENT: "the hard kind: another port towards every destination",
+    Mapping.INDEPENDENT: "one port towards all destinations",
+    Mapping.ADDRESS_DEPENDENT: "another port towards every machine",
+    Mapping.DEPENDENT: "another port towards every destination",
+}
+
+_ROUTER_WORDS = {
+    Mapping.UNKNOWN: "not known yet",
+    Mapping.OPEN: "none in the way: {whose.machine} has a public address",
+    Mapping.INDEPENDENT: "of the easy kind: it uses one port for every destination",
+    Mapping.ADDRESS_DEPENDENT: "of the difficult kind: it uses another port for every machine",
+    Mapping.DEPENDENT: "of the difficult kind: it uses another port for every destination",
 }
 
 _FILTERING_WORDS = {
     Filtering.UNKNOWN: "",
-    Filtering.INDEPENDENT: "lets everybody in",
-    Filtering.ADDRESS_DEPENDENT: "lets in any port of whom {whose.have_sent} to",
-    Filtering.DEPENDENT: "lets in only whom {whose.have_sent} to",
+    Filtering.INDEPENDENT: "lets all senders in",
+    Filtering.ADDRESS_DEPENDENT: "lets in any port of hosts that {whose.have_sent} to",
+    Filtering.DEPENDENT: "lets in only addresses that {whose.have_sent} to",
 }
 
 
+def router_words(report: NatReport, whose: Whose = OURS) -> str:
+    """A NAT report for people who have never heard of NAT."""
+    return _ROUTER_WORDS[report.mapping].format(whose=whose)
+
+
 def nat_words(report: NatReport, whose: Whose = OURS) -> str:
-    """A NAT report in one line for people."""
+    """A NAT report in one line for people who know NATs."""
     words = [_MAPPING_WORDS[report.mapping].format(whose=whose)]
     if report.mapping is Mapping.OPEN:
         words.append(_firewall_words(report, whose))
-    elif report.mapping not in (Mapping.UNKNOWN, Mapping.OPEN):
+    elif report.mapping is not Mapping.UNKNOWN:
         words += [_allocation_words(report, whose), _filtering_words(report, whose)]
         words.append(f"{min(99, round(100 * report.confidence))} % sure")
     return "; ".join(word for word in words if word)
@@ -52,7 +68,7 @@ def _filtering_words(report: NatReport, whose: Whose) -> str:
     if report.filtering_confidence >= SURE or not words:
         return words
     if report.filtering is Filtering.ADDRESS_DEPENDENT:
-        return f"{words}, perhaps everybody"
+        return f"{words}, perhaps all senders"
     return f"probably {words}"
 
 
@@ -86,7 +102,12 @@ def _allocation_words(report: NatReport, whose: Whose) -> str:
 
 def nats_row(ours: NatReport, theirs: NatReport) -> dict[str, Any]:
     """The NAT reports of both ends."""
+    return {"ours": _told(ours, OURS), "theirs": _told(theirs, THEIRS)}
+
+
+def _told(report: NatReport, whose: Whose) -> dict[str, Any]:
     return {
-        "ours": {**nat_row(ours), "words": nat_words(ours)},
-        "theirs": {**nat_row(theirs), "words": nat_words(theirs, THEIRS)},
+        **nat_row(report),
+        "router": router_words(report, whose),
+        "words": nat_words(report, whose),
     }

@@ -6,9 +6,10 @@ from typing import Any
 
 from natd.core.base.types import PeerState, peer_id_text, peer_tag
 from natd.core.peer.presence import PeerView
-from natd.doctor.doctor import Doctor, seconds_until
+from natd.doctor.doctor import Doctor, seconds_since, seconds_until
+from natd.doctor.dropped import dropped_row
 from natd.doctor.lifetime_words import lifetime_row
-from natd.doctor.nat_words import nats_row
+from natd.doctor.nat_words import nats_row, router_words
 from natd.host.errors import CommandError
 from natd.host.version import natd_version
 from natd.members.networks import Networks
@@ -30,7 +31,7 @@ class Report:
 
     def status(self) -> Row:
         parts = self._parts
-        networks = [self._network_status(network) for network in self._joined()]
+        networks = [self._network_status(network) for network in self._parts.book.joined()]
         return {
             "version": natd_version(),
             "mode": "peer",
@@ -44,11 +45,13 @@ class Report:
                 "observed": [str(address) for address in parts.node.nat.observed()],
                 "nat": {
                     **nat_row(parts.node.nat.report()),
+                    "router": router_words(parts.node.nat.report()),
                     "lifetime": lifetime_row(parts.node.nat.lifetime),
                 },
             },
             "networks": networks,
             "problems": self.problems(),
+            "dropped": dropped_row(parts),
         }
 
     def summary(self) -> str:
@@ -61,7 +64,7 @@ class Report:
 
     def networks(self) -> Row:
         rows = []
-        for network in self._joined():
+        for network in self._parts.book.joined():
             row = self._counts(network)
             rows.append(
                 {
@@ -91,7 +94,7 @@ class Report:
         """What an operator should look at; each with what to do."""
         parts, rows = self._parts, []
         if parts.store.problem is not None:
-            rows.append(_problem("storage", parts.store.problem, "make room on the disk"))
+            rows.append(_problem("storage", parts.store.problem, "free some space on the disk"))
         socket = self._doctor.socket_check()
         if not socket["ok"]:
             rows.append(_problem("socket", socket["text"], socket["hint"]))
@@ -99,8 +102,10 @@ class Report:
             hint = "correct the configuration, then: natctl reload"
             rows.append(_problem("network", f"{name} is not joined: {text}", hint))
         for text in parts.names.problems.values():
-            rows.append(_problem("unresolvable", text, "check the name and this machine's DNS"))
-        for network in self._joined():
+            rows.append(
+                _problem("unresolvable", text, "check the server's name and this machine's DNS")
+            )
+        for network in self._parts.book.joined():
             if (silent := self._server_problem(network)) is not None:
                 rows.append(silent)
             for known in parts.book.peers(network.id):
@@ -115,13 +120,14 @@ class Report:
         return self._doctor.examine(target)
 
     def doctor_of_unmet(self, network: JoinedNetwork, refusal: CommandError) -> Row:
-        """Why somebody was never heard of, where our servers' silence is the reason; else the
+        """Why a peer was never heard of, if that is because our servers are silent; else the
         refusal is raised."""
         return self._doctor.examine_unmet(network, refusal)
 
     def _server_problem(self, network: JoinedNetwork) -> Row | None:
         if not (network.servers or self._parts.config.paths.lan_discovery):
-            text = f"{network.name} has no server, and paths.lan_discovery is false"
+            why = "it has no server, and paths.lan_discovery is false"
+            text = f"nobody can be found in {network.name}: {why}"
             hint = f"natctl join {network.name} --server HOST:PORT"
             return _problem("no_server", text, hint)
         found = self._doctor.judge_servers(network)
@@ -129,11 +135,8 @@ class Report:
             return None
         return _problem("server_down", f"{network.name}: {found.why}", "natctl doctor says more")
 
-    def _joined(self) -> list[JoinedNetwork]:
-        return sorted(self._parts.book.networks.values(), key=lambda network: network.name)
-
     def _nick(self) -> str:
-        joined = self._joined()
+        joined = self._parts.book.joined()
         return joined[0].nick if len(joined) == 1 else self._networks.default_nick()
 
     def _udp(self) -> str:
@@ -151,7 +154,7 @@ class Report:
                 "address": str(server.address),
                 "state": server.state,
                 "rtt_ms": ms(server.rtt_s),
-                "last_answer_s": _age(server.last_answer_at, now),
+                "last_answer_s": seconds_since(server.last_answer_at, now),
             }
             for server in self._parts.servers(network.id)
         ]
@@ -178,7 +181,7 @@ class Report:
         state = PeerState.OFFLINE if view is None else view.state
         path = None if view is None or view.path is None else path_row(view.path, now)
         verdict = None if view is None else view.verdict
-        seen_s = None if view is None else _age(view.last_heard_at, now)
+        seen_s = None if view is None else seconds_since(view.last_heard_at, now)
         if seen_s is None and known.last_heard_unix_s:
             seen_s = max(0.0, round(time.time() - known.last_heard_unix_s, 1))
         return {
@@ -195,10 +198,6 @@ class Report:
             "last_seen_s": seen_s,
             "next_try_s": None if view is None else seconds_until(view.next_try_at, now),
         }
-
-
-def _age(at: float | None, now: float) -> float | None:
-    return None if at is None else round(max(0.0, now - at), 1)
 
 
 def _problem(code: str, text: str, hint: str) -> Row:

@@ -16,6 +16,7 @@ import random
 import socket
 import struct
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,11 +45,11 @@ DATAGRAM_BYTES = 2048
 _ROUTES = Path("/proc/self/net/route")
 _GATEWAY_FLAG = 0x2
 
-OFF = "none: switched off in the configuration"
+OFF = "none: paths.port_mapping is false in the configuration"
 NO_ROUTER = "none: there is no IPv4 router"
 PUBLIC = "none: this machine's address is public"
 ASKING = "none so far: the router is being asked"
-NONE_OFFERED = "none: router offers none"
+NONE_OFFERED = "none: the router offers no UPnP, NAT-PMP or PCP"
 
 
 class PortMap:
@@ -62,6 +63,7 @@ class PortMap:
         self._seen_hosts: frozenset[str] = frozenset()
         self._reason = OFF  # why nobody is asked, while `_asked` is None
         self._asked: _Asked | None = None
+        self._dropped: Counter[str] = Counter()  # by routers that are not asked any more
 
     def follow(self, port: int, *, wanted: bool) -> None:
         """At start, when the machine's addresses have changed and when the configuration has."""
@@ -98,11 +100,18 @@ class PortMap:
         """Take back what is mapped."""
         if self._asked is not None:
             asked, self._asked = self._asked, None
+            self._dropped += asked.core.dropped
             await asked.release()
 
     @property
     def externals(self) -> tuple[Address, ...]:
         return () if self._asked is None else self._asked.core.externals
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """What came and was no answer of the router's, by reason."""
+        asked = Counter() if self._asked is None else self._asked.core.dropped
+        return self._dropped + asked
 
     def summary(self) -> str:
         """One line: `UPnP, 203.0.113.5:40000`, or `none: ` and why."""
@@ -128,6 +137,7 @@ class PortMap:
         assert self._asked is not None
         had = self._asked.core.externals
         self._asked.abandon(take_back=take_back)
+        self._dropped += self._asked.core.dropped
         self._asked = None
         if had:
             self._on_change(())
@@ -252,7 +262,7 @@ def _summary(core: PortMapping) -> str:
     if any(report.is_asking for report in core.reports):
         return ASKING
     refused = [f"{each.protocol}: {each.refusal}" for each in core.reports if each.refusal]
-    return f"none: router refuses ({'; '.join(refused)})" if refused else NONE_OFFERED
+    return f"none: the router refuses ({'; '.join(refused)})" if refused else NONE_OFFERED
 
 
 def _find_router() -> tuple[str, str] | None:
@@ -299,7 +309,7 @@ def _open_socket(client: str) -> socket.socket:
 
 
 def _open_announcements() -> socket.socket:
-    """For what routers multicast; shared with whoever else on this machine listens."""
+    """For what routers multicast; shared with other programs on this machine."""
     opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         opened.setblocking(False)

@@ -140,6 +140,10 @@ class AddressBook:
             )
         return self.networks[name]
 
+    def joined(self) -> list[JoinedNetwork]:
+        """All networks, by name."""
+        return sorted(self.networks.values(), key=lambda network: network.name)
+
     def network_of(self, network: NetworkId) -> JoinedNetwork | None:
         return next((each for each in self.networks.values() if each.id == network), None)
 

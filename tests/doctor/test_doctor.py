@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from natctl.words.doctor_views import WIDTH, doctor_lines
-from natctl.words.wording import cells
+from natctl.words.doctor_views import doctor_lines
+from natctl.words.wording import WIDTH, cells
 from natd.core.base.types import (
     MAIN_SOCKET,
     Address,
@@ -19,7 +19,7 @@ from natd.core.base.types import (
     PathReport,
     SocketId,
 )
-from natd.doctor.doctor import HELP_TEXTS
+from natd.doctor.advice import HELP_TEXTS
 from natd.doctor.nat_words import THEIRS, nat_words
 from natd.ipc import RequestError
 from natd.members.recorder import path_row
@@ -48,7 +48,7 @@ REPLY: dict[str, Any] = {
         "missing_after": 2,
         "steps": [{"at_s": 0.0, "last_at_s": 0.0, "sockets": 0, **step} for step in STEPS],
     },
-    "verdict": "No path to bob#bbbb: both are hard; IPv6 would help.",
+    "verdict": "Not connected to bob#bbbb: both are hard; IPv6 would help.",
     "why": "both are hard, " * 10,
     "helps": [{"code": "ipv6", "text": "get IPv6 " * 12}],
 }
@@ -61,7 +61,8 @@ REPLY: dict[str, Any] = {
         (NatReport(Mapping.OPEN, confidence=0.9), "none: this machine has a public address"),
         (
             NatReport(Mapping.OPEN, Filtering.DEPENDENT, filtering_confidence=0.95),
-            "none: this machine has a public address; a firewall lets in only whom we have sent to",
+            "none: this machine has a public address; "
+            "a firewall lets in only addresses that we have sent to",
         ),
         (
             NatReport(Mapping.OPEN, Filtering.INDEPENDENT, filtering_confidence=0.95),
@@ -74,12 +75,12 @@ REPLY: dict[str, Any] = {
                 confidence=0.94,
                 filtering_confidence=0.5,
             ),
-            "the easy kind: one port towards everybody; "
-            "lets in any port of whom we have sent to, perhaps everybody; 94 % sure",
+            "one port towards all destinations; "
+            "lets in any port of hosts that we have sent to, perhaps all senders; 94 % sure",
         ),
         (
             NatReport(Mapping.INDEPENDENT, allocation=Allocation.PRESERVING, confidence=0.94),
-            "the easy kind: one port towards everybody; keeps our port number; 94 % sure",
+            "one port towards all destinations; keeps our port number; 94 % sure",
         ),
         (
             NatReport(
@@ -90,8 +91,8 @@ REPLY: dict[str, Any] = {
                 stride=2,
                 filtering_confidence=0.95,
             ),
-            "the hard kind: another port towards every destination; counts up by 2; "
-            "lets in only whom we have sent to; 99 % sure",
+            "another port towards every destination; counts up by 2; "
+            "lets in only addresses that we have sent to; 99 % sure",
         ),
         (
             NatReport(
@@ -101,7 +102,7 @@ REPLY: dict[str, Any] = {
                 low=2048,
                 high=2559,
             ),
-            "the hard kind: another port towards every destination; "
+            "another port towards every destination; "
             "picked at random from a block of 512 ports, 2048-2559; 90 % sure",
         ),
     ],
@@ -120,12 +121,13 @@ def test_a_peers_nat_is_told_as_its_own() -> None:
         filtering_confidence=0.95,
     )
     assert nat_words(easy, THEIRS) == (
-        "the easy kind: one port towards everybody; keeps its port number; "
-        "lets in only whom it has sent to; 94 % sure"
+        "one port towards all destinations; keeps its port number; "
+        "lets in only addresses that it has sent to; 94 % sure"
     )
     open_ = NatReport(Mapping.OPEN, Filtering.ADDRESS_DEPENDENT, filtering_confidence=0.95)
     assert nat_words(open_, THEIRS) == (
-        "none: its machine has a public address; a firewall lets in any port of whom it has sent to"
+        "none: its machine has a public address; "
+        "a firewall lets in any port of hosts that it has sent to"
     )
 
 
@@ -154,6 +156,17 @@ def test_the_attempt_is_told_step_by_step_with_its_times_and_counts() -> None:
     assert "  10.00  verdict: both-random" in text
 
 
+def test_without_v_there_is_no_word_of_what_was_tried_or_of_nats() -> None:
+    """What was tried is told in terms that only who knows NATs understands."""
+    nats = {"ours": {"router": "of the easy kind", "words": "one port towards all destinations"}}
+    reply = {**REPLY, "nats": nats, "checks": [{**REPLY["checks"][0], "detail": "UDP on [::]:1"}]}
+    short = "\n".join("".join(map(_text, line)) for line in doctor_lines(reply))
+    assert "your router  of the easy kind" in short
+    for detail in ("one port towards", "checked", "[::]:1", "verdict:"):
+        assert detail not in short
+        assert detail in "\n".join(shown(reply))
+
+
 def test_steps_that_were_not_kept_are_told_where_they_are_missing() -> None:
     reply = {**REPLY, "attempt": {**REPLY["attempt"], "missing": 17}}
     lines = shown(reply)
@@ -171,14 +184,14 @@ def test_a_peer_that_is_not_there_is_told_with_when_it_is_tried_next() -> None:
     assert "bob#bbbb  offline, next try in 12 s" in shown(
         {**REPLY, "state": "offline", "next_try_s": 12.0}
     )
-    assert "bob#bbbb  punching" in shown(REPLY)
+    assert "bob#bbbb  connecting" in shown(REPLY)
 
 
 def test_a_peer_with_a_path_is_not_said_to_have_none_because_a_server_is_lost() -> None:
     verdict = "No server answers, though others do."
     lines = shown({**REPLY, "state": "online", "path": {"kind": "direct"}, "verdict": verdict})
     assert verdict in lines
-    assert not [line for line in lines if line.startswith("No path")]
+    assert not [line for line in lines if line.startswith("Not connected")]
 
 
 def test_what_fails_beside_a_live_path_is_a_note() -> None:
@@ -230,9 +243,9 @@ def test_without_an_answer_of_any_server_the_verdict_comes_within_ten_seconds(
 
 
 def shown(reply: dict[str, Any]) -> list[str]:
-    """The lines as a terminal without colours gets them."""
-    lines = []
-    for line in doctor_lines(reply):
-        texts = [span if isinstance(span, str) else span[0] for span in line]
-        lines.append("".join(texts).rstrip())
-    return lines
+    """The lines as a terminal without colours gets them, details too."""
+    return ["".join(map(_text, line)).rstrip() for line in doctor_lines(reply, verbose=True)]
+
+
+def _text(span: Any) -> str:
+    return span if isinstance(span, str) else str(span[0])

@@ -141,14 +141,14 @@ def test_events_shows_every_type_in_words(
         ("message", {"text": "hi", "from": BOB}, "bob  hi"),
         ("sent", {"text": "a\nb"}, "sent  a b"),
         ("delivered", own, "✓ delivered to bob#bbbb"),
-        ("peer_met", own, "bob#bbbb is a member"),
+        ("peer_met", own, "bob#bbbb has been met"),
         (
             "peer_online",
             {**own, "path": path, "connect_ms": 93.4},
-            "● bob#bbbb  direct 198.51.100.4:5  31 ms  x  after 93 ms",
+            "● bob#bbbb  direct 198.51.100.4:5  31 ms  after 93 ms",
         ),
         ("peer_offline", {**own, "reason": "said goodbye"}, "○ bob#bbbb  offline: said goodbye"),
-        ("path_changed", {**own, "path": path}, "bob#bbbb  now direct 198.51.100.4:5  31 ms  x"),
+        ("path_changed", {**own, "path": path}, "bob#bbbb  now direct 198.51.100.4:5  31 ms"),
         ("verdict", {**own, "verdict": "both are hard"}, "✗ bob#bbbb  both are hard"),
         ("peer_changed", own, "! bob#bbbb  has another key than before; nothing is sent to it"),
         (
@@ -167,7 +167,7 @@ def test_events_shows_every_type_in_words(
         (
             "nat_changed",
             {"nat": {"mapping": "open", "allocation": "random"}, "observed": ["203.0.113.7:1"]},
-            "nat  mapping open, random  seen at 203.0.113.7:1",
+            "natd has learnt more about your router; others see you at 203.0.113.7:1",
         ),
         ("something_new", {}, "something_new"),
     ]

@@ -72,9 +72,9 @@ def test_a_join_tells_how_you_appear_and_each_path_as_it_comes(
     shown = capsys.readouterr()
     assert shown.out.splitlines() == [
         "joined demo as alice#aaaa",
-        "open network: whoever knows its name and server can be in it",
+        "open network: anyone who knows its name and server can join",
         "● server 192.0.2.1:8080  24 ms  you appear as 203.0.113.7:41234",
-        "● bob#bbbb  direct 198.51.100.4:50321  31 ms  simultaneous-open  after 93 ms",
+        "● bob#bbbb  direct 198.51.100.4:50321  31 ms  after 93 ms",
     ]
     assert shown.err == ""
     (asked,) = natd.asked("join")
@@ -140,8 +140,8 @@ def test_a_join_without_a_server_says_that_it_is_for_this_lan(
     assert (asked["servers"], asked["lan"]) == ([], True)
     assert shown.out.splitlines() == [
         "joined demo as alice#aaaa",
-        "open network: whoever knows its name and is on this LAN can be in it",
-        "no server: only peers on this LAN can be found; --server HOST:PORT adds one",
+        "open network: anyone who knows its name, on this LAN, can join",
+        "no server: only peers on this LAN can be found; add one with --server HOST:PORT",
         "nobody else is here yet: others join with the same name",
     ]
     assert shown.err == ""
@@ -243,7 +243,7 @@ def test_a_join_to_what_is_joined_already_tells_how_things_are(
     assert run(JOIN) == 0
     assert capsys.readouterr().out.splitlines()[2:] == [
         "● server 192.0.2.1:8080  24 ms  you appear as 203.0.113.7:41234",
-        "● bob#bbbb  direct 198.51.100.4:50321  31 ms  simultaneous-open",
+        "● bob#bbbb  direct 198.51.100.4:50321  31 ms",
     ]
 
 

@@ -330,7 +330,9 @@ def test_status_check_is_content_with_a_network_that_is_to_have_no_server(
     alone["networks"][0]["servers"] = []
     natd.answers["status"] = alone
     assert run(["status", "--check"]) == 0
-    assert "no server: only peers on this LAN can be found" in capsys.readouterr().out
+    assert (
+        "no server: only peers on this LAN, or met before, can be found" in capsys.readouterr().out
+    )
 
 
 def test_doctor_fails_when_a_check_fails(
@@ -351,7 +353,7 @@ def test_doctor_of_a_peer_with_a_live_path_does_not_fail_for_what_else_fails(
 ) -> None:
     server = {"name": "server", "ok": False, "text": "no answer", "hint": "start it"}
     path = {"name": "path", "ok": True, "text": "direct", "hint": None}
-    words = "bob#bbbb is connected directly; to look at, though not for this: server."
+    words = "bob#bbbb is connected directly; other checks failed: server."
     live = {"checks": [server, path], "peer": BOB, "path": PATH, "notes": ["server"]}
     natd.answers["doctor"] = {**live, "verdict": words}
     assert run(["doctor", "bob"]) == 0
@@ -374,10 +376,10 @@ def test_retry_says_whom_it_looks_for(natd: FakeDaemon, capsys: pytest.CaptureFi
     asked = [(each["peer"], each["network"]) for each in natd.asked("retry")]
     assert asked == [(None, None), ("bob", "demo"), ("bob", None), (None, None)]
     assert capsys.readouterr().out.splitlines() == [
-        "looking for a path to 2 peers  (natctl peers)",
-        "looking for a path to bob#bbbb  (natctl peers)",
-        "bob#bbbb is connected: its path is looked at",
-        "nobody to look for",
+        "connecting to 2 peers  (see natctl peers)",
+        "connecting to bob#bbbb  (see natctl peers)",
+        "bob#bbbb is connected already; its connection is checked",
+        "nothing to do: no peer waits for a connection",
     ]
 
 

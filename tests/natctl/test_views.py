@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from natctl.words.views import peers_lines, status_lines
+from natctl.words.doctor_views import doctor_lines
+from natctl.words.views import dropped_lines, peers_lines, status_lines
 from natctl.words.wording import cells, next_try_words
 
 PEER: dict[str, Any] = {
@@ -25,7 +26,7 @@ PEER: dict[str, Any] = {
     [
         ({}, ""),
         ({"next_try_s": None}, ""),
-        ({"next_try_s": 0.0}, "being tried"),
+        ({"next_try_s": 0.0}, "trying now"),
         ({"next_try_s": 12.4}, "next try in 12 s"),
         ({"next_try_s": 80.0}, "next try in 1 min"),
         ({"next_try_s": 12.4, "state": "online"}, ""),
@@ -52,20 +53,23 @@ def test_a_path_that_a_helper_socket_has_won_is_told_as_that() -> None:
         PEER | {"state": "online", "path": {**path, "technique": "birthday", "socket": "helper"}},
         PEER | {"state": "online", "path": {**path, "technique": "last-good", "socket": "main"}},
     ]
-    lines = shown(peers_lines({"network": "demo", "peers": rows}))
-    assert lines[1].endswith("direct 192.0.2.7:1  birthday, helper socket 2.0 s")
-    assert lines[2].endswith("direct 192.0.2.7:1  last-good 2.0 s")
+    lines = shown(peers_lines({"network": "demo", "peers": rows}, verbose=True))
+    assert lines[1].endswith("direct 192.0.2.7:1  for 2.0 s")
+    assert lines[2] == "   direct path, by birthday, helper socket"
+    assert lines[4] == "   direct path, by last-good"
+    plain = shown(peers_lines({"network": "demo", "peers": rows}))
+    assert "birthday" not in "".join(plain)
 
 
-def test_a_long_address_takes_the_place_of_the_technique() -> None:
+def test_a_long_address_fits_the_row_of_a_peer() -> None:
     path = {"kind": "lan", "address": "192.0.2.1:5", "rtt_ms": 1.0, "age_s": 12.0}
     short = PEER | {"state": "online", "path": {**path, "technique": "simultaneous-open"}}
     (_, row) = shown(peers_lines({"network": "demo", "peers": [short]}))
-    assert row == "●  bob#bbbb  1.0 ms  lan 192.0.2.1:5  simultaneous-open 12 s"
+    assert row == "●  bob#bbbb  1.0 ms  lan 192.0.2.1:5  for 12 s"
     long = {**short, "path": {**short["path"], "address": "[fe80::849b:13ff:fe5c:d451]:46259"}}
     (_, *rows) = shown(peers_lines({"network": "demo", "peers": [short, long]}))
     assert all(cells(row) <= 80 for row in rows)
-    assert rows[1].endswith("]:46259  12 s")
+    assert rows[1].endswith("]:46259  for 12 s")
 
 
 def test_the_words_for_the_worst_nat_fit_a_terminal() -> None:
@@ -73,7 +77,7 @@ def test_the_words_for_the_worst_nat_fit_a_terminal() -> None:
     nat = {"mapping": hard, "filtering": hard, "allocation": "preserving"}
     nat["filtering_confidence"] = 0.5  # type: ignore[assignment]
     me = {"nick": "alice", "id": "a" * 52, "udp": "[::]:1", "observed": [], "nat": nat}
-    rows = shown(status_lines({"self": me}))
+    rows = shown(status_lines({"self": me}, verbose=True))
     assert all(cells(row) <= 80 for row in rows)
     assert f"nat      mapping {hard}" in rows
     assert f"         filtering probably {hard}, allocation preserving" in rows
@@ -84,7 +88,7 @@ def test_where_nobody_has_been_heard_of_it_is_told_that_no_server_answers() -> N
     problem = {"code": "server_down", "text": "demo: nothing answers", "hint": "natctl doctor"}
     lines = shown(peers_lines({"network": "demo", "peers": [], "problem": problem}))
     assert lines == [
-        "demo  nobody else has been here yet",
+        "demo  no peers yet",
         "! demo: nothing answers",
         "  natctl doctor",
     ]
@@ -94,12 +98,44 @@ def test_where_nobody_has_been_heard_of_it_is_told_that_no_server_answers() -> N
 def test_status_tells_how_long_the_nat_keeps_a_flow_where_that_is_known() -> None:
     nat = {"mapping": "endpoint-independent", "filtering": "unknown", "allocation": "random"}
     me = {"nick": "alice", "id": "a" * 52, "udp": "[::]:1", "observed": [], "nat": nat}
-    without = shown(status_lines({"self": me}))
+    without = shown(status_lines({"self": me}, verbose=True))
     assert "nat      mapping endpoint-independent, allocation random" in without
     words = "forgets a flow after 25 to 32 s of silence"
     nat["lifetime"] = {"words": words}  # type: ignore[assignment]
-    assert [line for line in shown(status_lines({"self": me})) if line not in without] == [
-        " " * 9 + words
+    assert [
+        line for line in shown(status_lines({"self": me}, verbose=True)) if line not in without
+    ] == [" " * 9 + words]
+
+
+def test_status_speaks_of_a_router_and_leaves_the_terms_to_v() -> None:
+    nat = {"mapping": "endpoint-independent", "filtering": "unknown", "allocation": "random"}
+    nat["router"] = "of the easy kind: it uses one port for every destination"
+    me = {"nick": "alice", "id": "a" * 52, "udp": "[::]:1", "observed": [], "nat": nat}
+    lines = shown(status_lines({"self": me}))
+    assert "router   of the easy kind: it uses one port for every destination" in lines
+    assert "mapping" not in "".join(lines)
+
+
+def test_what_was_dropped_is_told_with_v_by_part_the_parts_without_any_left_out() -> None:
+    dropped = {
+        "node": {"quic-of-nobody": 12, "empty": 1},
+        "sockets": {},
+        "networks": {"demo": {"check-replayed": 3}, "quiet": {}},
+    }
+    lines = shown(dropped_lines(dropped))
+    assert lines == [
+        "dropped since the start",
+        "  node        12 x quic-of-nobody, 1 x empty",
+        "  demo        3 x check-replayed",
+    ]
+    me = {"nick": "alice", "id": "a" * 52, "udp": "[::]:1", "observed": []}
+    status = {"self": me, "dropped": dropped}
+    assert lines[1] in shown(status_lines(status, verbose=True))
+    assert lines[1] not in shown(status_lines(status))
+    assert lines[1] in shown(doctor_lines({"verdict": "Well.", "dropped": dropped}, verbose=True))
+    assert shown(doctor_lines({"verdict": "Well.", "dropped": dropped})) == ["Well."]
+    assert shown(dropped_lines({"node": {}, "networks": {}})) == [
+        "nothing was dropped since the start"
     ]
 
 

@@ -5,11 +5,12 @@
 Rules:
 - What is true of the peer comes first (blocked, gone, not registered), then what is true of our
   own side (no server answers), then what was heard, then what the two NATs do: the first that
-  explains the failure is told, so nobody turns a router over for a peer who is switched off.
+  explains the failure is told, so nobody reconfigures a router for a peer that is switched off.
 - Only what was seen is claimed; what follows from the word of one server is told as *seems*.
 - A code is never renamed or reused: tests and programs compare it.
-- Help is named only where it would help: no port mapping to one who has it, no IPv6 to two who
-  have it and fail all the same.
+- Help is named only where it would help: no port mapping where there is one, no IPv6 where both
+  sides have it and fail all the same.
+- The sentences are read by people who have never heard of NAT: they speak of routers.
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ class VerdictCode(StrEnum):
     """What is in the way."""
 
     BLOCKED_HERE = "blocked-here"
-    """We do not want to speak with this peer."""
+    """The user has blocked this peer."""
     LEFT = "left"
     """It said goodbye."""
     NOT_REGISTERED = "not-registered"
@@ -40,11 +41,11 @@ class VerdictCode(StrEnum):
     BOTH_RANDOM = "both-random"
     SEQUENTIAL_RANDOM = "sequential-random"
     BLOCK_RANDOM = "block-random"
-    """Two NATs that nobody can connect: the ports of one, or both, are drawn from all."""
+    """Two NATs that can't be connected: the ports of one, or of both, are drawn from all 65,536."""
     PERHAPS_BOTH_RANDOM = "perhaps-both-random"
     """The same, as far as a single server can tell."""
     BLOCKS_SPARED = "blocks-spared"
-    """Two NATs that meet only if one fills its block of ports, which it may not."""
+    """Two NATs that meet only if one fills its block of ports, which its configuration forbids."""
     GUESSING_NOT_ALLOWED = "guessing-not-allowed"
     """A NAT whose port must be guessed, in an open network, towards a stranger."""
     GUESS_MISSED = "guess-missed"
@@ -71,18 +72,18 @@ class Help(StrEnum):
 
 
 _HELP_WORDS = {
-    Help.PORT_MAPPING: "port mapping (UPnP, NAT-PMP or PCP) on one of the routers",
-    Help.INNER_PORT_MAPPING: "port mapping (UPnP, NAT-PMP or PCP) on the home router of one side",
-    Help.FORWARDED_PORT: "a UDP port forwarded to one of the machines",
+    Help.PORT_MAPPING: "UPnP on one of the two routers",
+    Help.INNER_PORT_MAPPING: "UPnP on the home router of one side",
+    Help.FORWARDED_PORT: "a UDP port forwarded to one of the two machines",
     Help.IPV6: "IPv6 on both sides",
-    Help.SAME_LAN: "being in the same LAN",
+    Help.SAME_LAN: "being on the same LAN",
     Help.PUBLIC_ADDRESS: "a public IPv4 address from the provider",
     Help.NETWORK_SECRET: "a network with a secret",
     Help.FILL_BLOCKS: "paths.fill_blocks: full on both sides",
-    Help.FIREWALL: "letting UDP through",
+    Help.FIREWALL: "a firewall that lets UDP through",
     Help.SERVER: "a server that runs",
     Help.START_PEER: "starting natd there",
-    Help.UNBLOCK: "taking back the block",
+    Help.UNBLOCK: "unblocking it",
 }
 
 
@@ -128,10 +129,10 @@ class Findings:
     spares_blocks: bool = False
     """Whether our own block of ports may not be filled."""
     servers_are_silent: bool = False
-    """Whether all servers have been asked for long enough, none answers, and nobody else has
-    introduced the peer since."""
+    """Whether all servers have been asked for long enough, none answers, and no other peer has
+    introduced this one since."""
     udp_works: bool = True
-    """Whether anybody else, a server or another peer, has answered us lately."""
+    """Whether another server or peer has answered us lately."""
     is_listed: bool = True
     """False: our server answers, and does not have the peer on its list."""
     has_left: bool = False
@@ -145,19 +146,19 @@ def judge(found: Findings) -> Verdict:
     if found.servers_are_silent:
         return judge_servers(udp_works=found.udp_works)
     if found.has_left:
-        return Verdict(VerdictCode.LEFT, "the peer has said goodbye", (Help.START_PEER,))
+        return Verdict(VerdictCode.LEFT, "the peer has left the network", (Help.START_PEER,))
     if not found.is_listed:
         return Verdict(
             VerdictCode.NOT_REGISTERED,
-            "no server has the peer on its list: its natd is not running, or UDP is blocked on "
-            "its side",
+            "the server does not know the peer: natd is not running there, or its network blocks "
+            "UDP",
             (Help.START_PEER, Help.FIREWALL),
         )
     if found.heard:
         return Verdict(
             VerdictCode.PEER_FIREWALL,
-            "the peer's packets arrive here but ours do not get through to it: its router or a "
-            "firewall there refuses them",
+            "the peer's packets arrive here but yours do not reach it: its router or a firewall "
+            "there refuses them",
             (Help.FIREWALL, *_usual(found)),
         )
     if found.our_hosts and found.their_hosts:
@@ -173,11 +174,12 @@ def judge(found: Findings) -> Verdict:
 
 
 def judge_servers(*, udp_works: bool) -> Verdict:
-    """Why no server has us on its list; `udp_works`: whether anybody else answers."""
+    """Why no server has us on its list; `udp_works`: whether any other machine answers."""
     if udp_works:
         return Verdict(
             VerdictCode.NO_SERVER,
-            "no server answers, though others do: the servers are down, or their address is wrong",
+            "no server answers, although UDP works here: the servers are down, or their address "
+            "is wrong",
             (Help.SERVER,),
         )
     return Verdict(
@@ -192,8 +194,8 @@ def _judge_neighbours(found: Findings) -> Verdict:
     [host, *_] = sorted(found.our_hosts & found.their_hosts)
     return Verdict(
         VerdictCode.NO_HAIRPIN,
-        f"both sides are seen at {host}, but that NAT does not send packets back inside (no "
-        "hairpin), and no local address answers",
+        f"both sides are behind the same public address, {host}, whose router does not connect "
+        "machines behind it with each other, and no local address answers",
         (Help.INNER_PORT_MAPPING, Help.SAME_LAN, *_ipv6(found)),
     )
 
@@ -223,13 +225,13 @@ def _judge_nats(found: Findings) -> Verdict:
 def _unknown_nat(found: Findings) -> str:
     """Where one NAT is of the hard kind and the other is not known, that may be all there is."""
     for hard, other, whose, others in (
-        (found.ours, found.theirs, "our NAT", "the peer's"),
-        (found.theirs, found.ours, "the peer's NAT", "ours"),
+        (found.ours, found.theirs, "your router", "the peer's"),
+        (found.theirs, found.ours, "the peer's router", "yours"),
     ):
         if hard.is_hard and other.mapping is Mapping.UNKNOWN:
             return (
-                f"or {whose}, which uses another port for every destination, can't meet "
-                f"{others}, of which nothing is known yet, "
+                f"or {whose}, which uses another port for every destination, can't be connected "
+                f"with {others}, which is not known yet, "
             )
     return ""
 
@@ -243,15 +245,15 @@ def _judge_two_hard(found: Findings) -> Verdict:
     if found.spares_blocks and _kind(found.ours) is Allocation.BLOCK:
         return Verdict(
             VerdictCode.BLOCKS_SPARED,
-            "both NATs use another port for every destination, and the two can meet only if our "
-            "block of ports may be filled, which paths.fill_blocks: none forbids",
+            "both routers use another port for every destination, and the two can be connected "
+            "only by using up your router's ports, which paths.fill_blocks: none forbids",
             (Help.FILL_BLOCKS, *_usual(found)),
         )
     more = (Help.FILL_BLOCKS,) if Allocation.BLOCK in kinds else ()
     return Verdict(
         VerdictCode.GUESS_MISSED,
-        "both NATs use another port for every destination, and the ports guessed so far were not "
-        "the right ones: that is luck, and is tried again from time to time",
+        "both routers use another port for every destination, and natd has not guessed the right "
+        "ones yet: that takes luck, and is tried again from time to time",
         (*more, *_usual(found)),
     )
 
@@ -260,19 +262,19 @@ def _judge_hopeless(found: Findings, kinds: set[Allocation]) -> Verdict:
     if kinds == {Allocation.RANDOM}:
         return Verdict(
             VerdictCode.BOTH_RANDOM,
-            "both NATs use another port for every destination, picked at random, so neither side "
-            "can tell the other where to send",
+            "both routers use another port for every destination, picked at random, so neither "
+            "side can tell the other where to send",
             _usual(found),
         )
     other, code = "counts its ports up", VerdictCode.SEQUENTIAL_RANDOM
     if Allocation.BLOCK in kinds:
         other, code = "picks them from a small block", VerdictCode.BLOCK_RANDOM
     ours_are_random = _kind(found.ours) is Allocation.RANDOM
-    random, counted = ("ours", "the peer's") if ours_are_random else ("the peer's", "ours")
+    random, counted = ("yours", "the peer's") if ours_are_random else ("the peer's", "yours")
     return Verdict(
         code,
-        f"both NATs use another port for every destination: {counted} {other}, but {random} picks "
-        "at random from all, too many to guess",
+        f"both routers use another port for every destination: {counted} {other}, but {random} "
+        "picks at random from all, too many to guess",
         _usual(found),
     )
 
@@ -280,7 +282,7 @@ def _judge_hopeless(found: Findings, kinds: set[Allocation]) -> Verdict:
 def _perhaps_both_random(found: Findings) -> Verdict:
     return Verdict(
         VerdictCode.PERHAPS_BOTH_RANDOM,
-        "both NATs seem to use another port for every other machine, so neither side can tell "
+        "both routers seem to use another port for every other machine, so neither side can tell "
         "the other where to send; or the peer has just gone",
         _usual(found),
     )
@@ -288,25 +290,25 @@ def _perhaps_both_random(found: Findings) -> Verdict:
 
 def _judge_guess(found: Findings) -> Verdict:
     if found.ours.is_hard and found.theirs.is_hard:
-        whose = "both NATs use another port for every destination"
+        whose = "both routers use another port for every destination"
     elif found.ours.is_hard:
-        whose = "our NAT uses another port for every destination"
+        whose = "your router uses another port for every destination"
     elif found.theirs.is_hard:
-        whose = "the peer's NAT uses another port for every destination"
+        whose = "the peer's router uses another port for every destination"
     else:
-        name = "our NAT" if found.ours.may_be_hard else "the peer's NAT"
+        name = "your router" if found.ours.may_be_hard else "the peer's router"
         whose = f"{name} seems to use another port for every other machine"
     if not found.may_guess:
         return Verdict(
             VerdictCode.GUESSING_NOT_ALLOWED,
-            f"{whose}, and guessing it takes more packets than natd sends to somebody it has never "
-            "met in a network without a secret",
+            f"{whose}, and guessing it takes more packets than natd sends to a peer that it has "
+            "never met, in a network without a secret",
             (Help.NETWORK_SECRET, *_usual(found)),
         )
     return Verdict(
         VerdictCode.GUESS_MISSED,
-        f"{whose}, and the ports guessed so far were not the right ones: that is luck, and is "
-        "tried again from time to time; or the peer has just gone",
+        f"{whose}, and natd has not guessed the right one yet: that takes luck, and is tried again "
+        "from time to time; or the peer has just gone",
         _usual(found),
     )
 
@@ -319,7 +321,7 @@ def _kind(report: NatReport) -> Allocation:
 
 
 def _usual(found: Findings) -> tuple[Help, ...]:
-    """What helps two sides whom only their NATs keep apart."""
+    """What helps two sides that only their NATs keep apart."""
     carrier = (Help.PUBLIC_ADDRESS,) if found.behind_carrier else ()
     mapping = () if found.we_are_mapped and found.they_are_mapped else (Help.PORT_MAPPING,)
     return (*mapping, Help.FORWARDED_PORT, *carrier, *_ipv6(found), Help.SAME_LAN)

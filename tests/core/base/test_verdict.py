@@ -42,8 +42,8 @@ def test_of_a_hard_nat_and_an_unknown_one_what_is_known_is_said():
     ours = judge(replace(APART, ours=RANDOM))
     theirs = judge(replace(APART, theirs=COUNTING))
     assert (ours.code, theirs.code) == (VerdictCode.SILENT, VerdictCode.SILENT)
-    assert "our NAT, which uses another port" in ours.why
-    assert "the peer's NAT, which uses another port" in theirs.why
+    assert "your router, which uses another port" in ours.why
+    assert "the peer's router, which uses another port" in theirs.why
     assert "NAT" not in judge(APART).why
 
 

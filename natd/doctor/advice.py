@@ -1,0 +1,40 @@
+"""The fixed sentences of `doctor`, for people who have never heard of NAT."""
+
+from natd.core.base.verdict import Help
+
+HELP_TEXTS = {
+    Help.PORT_MAPPING: "switch on UPnP (or NAT-PMP, or PCP) in one of the two routers",
+    Help.INNER_PORT_MAPPING: "switch on UPnP (or NAT-PMP, or PCP) in one of the two home routers",
+    Help.FORWARDED_PORT: "in your router, forward UDP port {port} to this machine",
+    Help.IPV6: "get IPv6 on both sides: switch it on in the router, or ask the provider",
+    Help.SAME_LAN: "be on the same LAN or Wi-Fi (not its guest network)",
+    Help.PUBLIC_ADDRESS: "ask your provider for a public IPv4 address: your router has none",
+    Help.NETWORK_SECRET: "use a network with a secret on both sides (natctl join --secret-file)",
+    Help.FILL_BLOCKS: "set paths.fill_blocks: full in the configuration of both sides",
+    Help.FIREWALL: "let UDP through in the firewall and the router, or use another network",
+    Help.SERVER: "check the server's address, and that natd --server runs there",
+    Help.START_PEER: "start natd on the peer's machine, and run natctl doctor there",
+    Help.UNBLOCK: "natctl block --undo {peer}",
+}
+"""What a person would do."""
+
+HARD_NAT = (
+    "All works, but your router is of the difficult kind: it uses another port for every "
+    "destination. Peers whose router does so too can't be reached unless one side has UPnP, a "
+    "forwarded port or IPv6."
+)
+
+LABELS = {"store": "disk", "nat": "router", "router": "upnp"}
+"""What people are shown in place of a check's name."""
+
+
+_SERVER_WORDS = {
+    "registered": "answers",
+    "starting": "asked, no answer yet",
+    "lost": "does not answer",
+}
+
+
+def server_words(state: str) -> str:
+    """A server's state, as people say it."""
+    return _SERVER_WORDS.get(state, state)
