@@ -69,7 +69,7 @@ def words_of(event: Json) -> Sequence[Span]:
             return [
                 ("! ", "bad"),
                 name,
-                "  has another key than before; nothing is sent to this peer",
+                "  has another key than before; nothing is sent to it",
             ]
         case "server_up":
             seen = f"  others see you at {event.get('observed')}" if event.get("observed") else ""
