@@ -228,7 +228,7 @@ class Node:
         if message.message_class is stun.MessageClass.REQUEST:
             route.peer.receive_check(message, data, address, socket, now)
         else:
-            route.peer.receive_check_answer(message, data, address, socket, now)
+            route.peer.reach.receive_check_answer(message, data, address, socket, now)
         self._drain_peer(route.network, route.peer, now)
 
     def _receive_rendezvous(

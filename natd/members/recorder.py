@@ -102,17 +102,17 @@ class Chronicle:
         for conversation in mailbox.take_begun():
             peer = parts.peer(conversation.network, conversation.peer, now)
             if peer is not None:
-                peer.open_conversation(conversation.state(), now)
+                peer.dialogue.open_conversation(conversation.state(), now)
         for conversation, message in mailbox.take_outbound():
             peer = parts.peer(conversation.network, conversation.peer, now)
-            if peer is not None and peer.send_message(message, now):
+            if peer is not None and peer.dialogue.send_message(message):
                 mailbox.given(conversation.network, conversation.peer, message)
         for conversation in mailbox.take_arrived():
             state = conversation.state()
             assert state.inbound_epoch is not None
             peer = parts.peer(conversation.network, conversation.peer, now)
             if peer is not None:
-                peer.message_committed(state.inbound_epoch, state.inbound_seq, now)
+                peer.dialogue.message_committed(state.inbound_epoch, state.inbound_seq)
         mailbox.tell_delivered()
 
     # --- what networks and commands call
@@ -129,7 +129,7 @@ class Chronicle:
                 return
             if conversation.queued:
                 membership.roster.keep(known.peer)
-            peer.open_conversation(conversation.state(), now)
+            peer.dialogue.open_conversation(conversation.state(), now)
 
     def farewells(self, network: NetworkId) -> list[dict[str, Any]]:
         """The rows of `peer_offline` for who is here, should we leave this network: once it is
@@ -192,7 +192,7 @@ class Chronicle:
         while found is not None and after < end:
             page = mailbox.waiting(network, peer, after, min(OUTBOX_PAGE, end - after))
             for message in page:
-                if not found.send_message(message, now):
+                if not found.dialogue.send_message(message):
                     return
                 mailbox.given(network, peer, message)
             if len(page) < OUTBOX_PAGE:

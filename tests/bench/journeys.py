@@ -119,7 +119,7 @@ def line(
             assert bob.node.send_message(bob.network, alice.peer, message, now)
         else:
             peer = bob.node.membership(bob.network).peer(alice.peer, now)
-            assert peer.send_message(message, now)
+            assert peer.dialogue.send_message(message)
         return drain(bob.node, asks_timer)
 
     datagrams, _ = out.follow(leaves)

@@ -103,6 +103,14 @@ def _handlings_until_quiet(core, now):
     return 100
 
 
+class SettledPeer(Peer):
+    """As its membership drives it: each input is followed by `settle`."""
+
+    def handle_timer(self, now):
+        super().handle_timer(now)
+        self.settle(now)
+
+
 def _identity(name):
     return Identity(Random(name).randbytes(32))
 
@@ -136,9 +144,11 @@ def _registration():
 
 
 def _peer():
-    peer = Peer(network_id(KEY), KEY, _card("bob"), _identity("alice"), TargetBudget(), Random(1))
+    peer = SettledPeer(
+        network_id(KEY), KEY, _card("bob"), _identity("alice"), TargetBudget(), Random(1)
+    )
     peer.use_prekeys((Prekey.generate(),))
-    peer.open_conversation(events.ConversationState(7, 1), START)
+    peer.dialogue.open_conversation(events.ConversationState(7, 1), START)
     peer.introduced((ELSEWHERE,), we_dial=True, start_in_s=0.0, now=START)
     return peer
 

@@ -125,7 +125,7 @@ class Greeter:
         if card is None or card.peer in roster.blocked:
             return None
         known = roster.peers.get(card.peer)
-        if known is not None and known.is_online and card.sequence <= known.card.sequence:
+        if known is not None and known.presence.is_online and card.sequence <= known.card.sequence:
             roster.dropped["greeting-of-one-who-is-here"] += 1
             return None
         if known is None and not self._absent.may_meet(address.host, now):

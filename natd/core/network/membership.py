@@ -97,8 +97,8 @@ class Membership:
         self._drain_servers(now)
         self._greeter.hurry(now)
         for peer in tuple(self.peers.values()):
-            peer.say(NewerCard(self._profile.sealed), now)
-            peer.retry(now)
+            peer.dialogue.send_frame(NewerCard(self._profile.sealed), now)
+            peer.reach.retry(now)
             self.drain_peer(peer, now)
 
     def use_link(self, wanted: bool, now: float) -> None:
@@ -154,7 +154,7 @@ class Membership:
     def retry(self, peer: PeerId | None, now: float) -> None:
         for each in tuple(self.peers.values()):
             if peer is None or each.card.peer == peer:
-                each.retry(now)
+                each.reach.retry(now)
                 self.drain_peer(each, now)
 
     def stop(self, now: float) -> None:
@@ -285,7 +285,7 @@ class Membership:
 
     def _surroundings(self) -> Surroundings:
         found = self.servers.surroundings()
-        works = found.udp_works or any(peer.is_online for peer in self.peers.values())
+        works = found.udp_works or any(peer.presence.is_online for peer in self.peers.values())
         return replace(found, mapped=self._mapped, udp_works=works)
 
     def _drain_servers(self, now: float) -> None:
@@ -300,12 +300,12 @@ class Membership:
                         self._drain_servers(now)
                 case SomebodyAbsent(server, absent):
                     if absent in self.peers:
-                        self.peers[absent].absent(server, now)
+                        self.peers[absent].diagnosis.absent(str(server), now)
                         self.drain_peer(self.peers[absent], now)
                 case ServersSilent(lost):
                     verdict = judge_servers(udp_works=self._surroundings().udp_works)
                     self._mutual.left_alone(self.peers.values(), now)
-                    somebody_is_here = any(peer.is_online for peer in self.peers.values())
+                    somebody_is_here = any(peer.presence.is_online for peer in self.peers.values())
                     reason = lost.reason if somebody_is_here else f"{lost.reason}: {verdict.text}"
                     self._events.append(replace(lost, reason=reason, code=verdict.code))
                     self._tell_surroundings(now)
@@ -330,9 +330,9 @@ class Membership:
         self._drain_servers(now)
         hard = self._announcement.take_help() and self._nat.report().may_be_hard
         for peer in tuple(self.peers.values()):
-            if not peer.is_online:
+            if not peer.presence.is_online:
                 self._announcement.missed(peer.card.peer)
-            peer.say(NewerCard(self._profile.sealed), now)
+            peer.dialogue.send_frame(NewerCard(self._profile.sealed), now)
             self.drain_peer(peer, now)
             if hard and peer.reach.is_trying(now):
                 self._ask_introduction(peer, (), now)
@@ -365,7 +365,7 @@ class Membership:
 
     def _say(self, words: Iterable[tuple[Peer, Frame]], now: float) -> None:
         for peer, frame in words:
-            peer.say(frame, now)
+            peer.dialogue.send_frame(frame, now)
             self.drain_peer(peer, now)
 
     def _take_card(self, card: Card, sealed: bytes, now: float) -> Peer | None:
@@ -402,6 +402,7 @@ class Membership:
 
     def drain_peer(self, peer: Peer, now: float) -> None:
         """Take over what a peer has to say; called after every input to it."""
+        peer.settle(now)
         while (event := peer.next_event()) is not None:
             self._take_peer_event(peer, event, now)
         self._datagrams += peer.datagrams_to_send()
@@ -437,7 +438,8 @@ class Membership:
                     now,
                 )
             case FreshSocketWanted(is_alike):
-                peer.use_socket(self._shared.sockets.fresh(is_alike=is_alike), now)
+                peer.reach.use_socket(self._shared.sockets.fresh(is_alike=is_alike), now)
+                peer.settle(now)
             case Seek():
                 self._say(self._mutual.introductions(peer, event, self.peers, now), now)
             case Introduce():
@@ -451,7 +453,8 @@ class Membership:
                 peer.reach.allow_escalation()
                 self._events.append(event)
                 if self._announcement.take_missed(peer.card.peer):
-                    peer.say(NewerCard(self._profile.sealed), now)
+                    peer.dialogue.send_frame(NewerCard(self._profile.sealed), now)
+                    peer.settle(now)
             case events.PeerDisconnected():
                 if peer.is_lost:
                     self._greeter.expect(peer.card.peer, peer.reach.places, now)

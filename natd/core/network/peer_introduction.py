@@ -94,7 +94,7 @@ class Mutual:
                 del self._missed_at[next(iter(self._missed_at))]
         if has_server and not soonest_s <= since_s < latest_s:
             return []
-        able = [other for other in peers if other.is_online and other.card.peer != peer]
+        able = [other for other in peers if other.presence.is_online and other.card.peer != peer]
         if not able or not self._asking.take(now):
             return []
         asked = self._random.sample(able, min(ASKED_AT_ONCE, len(able)))
@@ -109,7 +109,7 @@ class Mutual:
 
     def left_alone(self, peers: Iterable[Peer], now: float) -> None:
         """No server answers any more: whoever is here may know those that are not."""
-        self._newly_met.update(peer.card.peer for peer in peers if peer.is_online)
+        self._newly_met.update(peer.card.peer for peer in peers if peer.presence.is_online)
         if self._newly_met:
             self.look_around_at = earliest(self.look_around_at, now + SETTLE_S)
 
@@ -119,7 +119,7 @@ class Mutual:
         if self.look_around_at is None or self.look_around_at > now:
             return []
         self.look_around_at = None
-        here = [peer for peer in peers if peer.is_online]
+        here = [peer for peer in peers if peer.presence.is_online]
         seek = Seek(None, tuple(peer.card.peer[:HAVE_PREFIX_BYTES] for peer in here))
         asked = [(peer, seek) for peer in here if peer.card.peer in self._newly_met]
         self._newly_met.clear()
@@ -141,7 +141,7 @@ class Mutual:
             others = [] if wanted is None else [wanted]
         else:
             others = [p for p in peers.values() if p.card.peer[:HAVE_PREFIX_BYTES] not in have]
-        others = [other for other in others if other.is_online and other is not seeker]
+        others = [other for other in others if other.presence.is_online and other is not seeker]
         if len(others) > INTRODUCED_AT_ONCE:
             others = self._random.sample(others, INTRODUCED_AT_ONCE)
         told: list[tuple[Peer, Introduce]] = []

@@ -164,7 +164,7 @@ class Roster:
     def is_complete(self) -> bool:
         """Whether we know anybody, and every member that we know, and want, is connected."""
         wanted = [peer for known, peer in self.peers.items() if known not in self.blocked]
-        return bool(wanted) and all(peer.is_online for peer in wanted)
+        return bool(wanted) and all(peer.presence.is_online for peer in wanted)
 
     @property
     def is_full(self) -> bool:

@@ -7,6 +7,7 @@ The owner of the two: a session's datagrams are handed to `reach`, an authentic 
 where the peer is, and a path that comes up makes the dialogue send again what was lost.
 
 Rules:
+- An input, here or straight to reach or dialogue, takes effect when the owner calls `settle`.
 - A peer is online when its session is confirmed and a path carries it.  A lost path leaves the
   session as it is, and the next path takes it up again.
 - A blocked peer has no tag: nothing of it is routed here, and nothing is sent to it.
@@ -24,7 +25,7 @@ from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleW
 from natd.core.chat.dialogue import Dialogue, DialogueEvent
 from natd.core.checks.budget import TargetBudget
 from natd.core.codec import stun
-from natd.core.codec.frames import Bye, Frame, NewerCard
+from natd.core.codec.frames import Bye, NewerCard
 from natd.core.keys.card import Card, Identity
 from natd.core.keys.keyring import Keyring
 from natd.core.keys.secrets import CHECK_TAG_BYTES, INITIAL_CONNECTION_ID_BYTES, Prekey
@@ -83,32 +84,8 @@ class Peer:
 
     # --- commands
 
-    def open_conversation(self, state: events.ConversationState, now: float) -> None:
-        self.dialogue.open_conversation(state, now)
-        self.settle(now)
-
-    def send_message(self, message: events.OutboundMessage, now: float) -> bool:
-        taken = self.dialogue.send_message(message)
-        self.settle(now)
-        return taken
-
-    def message_committed(self, epoch: int, seq: int, now: float) -> None:
-        self.dialogue.message_committed(epoch, seq)
-        self.settle(now)
-
-    def say(self, frame: Frame, now: float) -> None:
-        """Something besides messages, where a session stands; nobody repeats it if it is lost."""
-        self.dialogue.send_frame(frame, now)
-        self.settle(now)
-
     def ping(self, token: int, now: float) -> None:
         self.reach.ping(token, now)
-        self.settle(now)
-
-    def retry(self, now: float) -> None:
-        """The user asks, or our network has changed: try at once, on every address known."""
-        self.reach.retry(now)
-        self.settle(now)
 
     def say_bye(self, now: float) -> None:
         """We are leaving: tell the peer, so that it need not find out."""
@@ -134,7 +111,7 @@ class Peer:
             self.diagnosis.blocked(False)
             self.use_prekeys(prekeys)
             self.reach.expect()
-            self.retry(now)
+            self.reach.retry(now)
 
     # --- what servers and others tell
 
@@ -172,34 +149,21 @@ class Peer:
         self.diagnosis.introduced(by, seen, now)
         if self._meet(we_dial, now):
             self.reach.introduced(seen, start_in_s, now, source)
-            self.settle(now)
 
     def found_on_link(self, address: Address, *, we_dial: bool, now: float) -> None:
         """The peer was heard at this address, on a link of ours."""
         self.diagnosis.introduced("by a call on this link", (address,), now)
         if self._meet(we_dial, now):
             self.reach.found_on_link(address, now)
-            self.settle(now)
 
     def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
         """What servers say of our own side has changed."""
         self.diagnosis.set_surroundings(surroundings, now)
         self.reach.set_surroundings(surroundings, now)
-        self.settle(now)
-
-    def absent(self, server: Address, now: float) -> None:
-        """A server does not have the peer on its list."""
-        self.diagnosis.absent(str(server), now)
-        self.settle(now)
 
     def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
         self.diagnosis.sampled(socket, observed, poisoned, now)
         self.reach.sampled(socket, observed, poisoned=poisoned, now=now)
-        self.settle(now)
-
-    def use_socket(self, socket: SocketId, now: float) -> None:
-        self.reach.use_socket(socket, now)
-        self.settle(now)
 
     # --- datagrams
 
@@ -211,14 +175,6 @@ class Peer:
         secrets = self._keyring.by_tag(username[:CHECK_TAG_BYTES])
         if secrets is not None:
             self.reach.receive_check(message, data, secrets, address, socket, now)
-            self.settle(now)
-
-    def receive_check_answer(
-        self, message: stun.StunMessage, data: bytes, address: Address, socket: SocketId, now: float
-    ) -> None:
-        """A Binding response under our transaction prefix."""
-        self.reach.receive_check_answer(message, data, address, socket, now)
-        self.settle(now)
 
     def receive_session_datagram(
         self, data: bytes, connection_id: bytes, address: Address, socket: SocketId, now: float
@@ -229,7 +185,6 @@ class Peer:
             secrets = self._keyring.by_tag(connection_id[:CHECK_TAG_BYTES])
         if self.dialogue.sessions.receive_datagram(data, connection_id, secrets, now):
             self.reach.heard(address, socket, now)
-        self.settle(now)
 
     def handle_timer(self, now: float) -> None:
         self.reach.handle_timer(now)
@@ -238,9 +193,27 @@ class Peer:
             newest = self._keyring.newest
             if newest is not None:
                 self.dialogue.redial(newest, now)
-        self.settle(now)
 
     # --- outputs
+
+    def settle(self, now: float) -> None:
+        """Drain reach and dialogue, each into the other, until both are quiet."""
+        while True:
+            self.dialogue.settle(now)
+            self._carry(now)
+            if (reach_event := self.reach.next_event()) is not None:
+                self._take_reach_event(reach_event, now)
+            elif self.dialogue.events:
+                self._take_dialogue_event(self.dialogue.events.popleft(), now)
+            else:
+                break
+        datagrams = self.reach.datagrams_to_send()
+        if datagrams and self.diagnosis.watches:
+            self.diagnosis.sent(datagrams, self.reach.targets, self.reach.technique, now)
+        self._datagrams += datagrams
+        self._notice_presence(now)
+        if self.diagnosis.has_failed:
+            self._tell_verdict(now)
 
     def datagrams_to_send(self) -> list[Datagram]:
         datagrams, self._datagrams = self._datagrams, []
@@ -255,13 +228,9 @@ class Peer:
         )
 
     @property
-    def is_online(self) -> bool:
-        return self.presence.is_online
-
-    @property
     def is_unheld(self) -> bool:
         """Whether nothing would be lost with this peer: it is not here, nothing waits for it."""
-        return not self.is_online and self.dialogue.has_said_all
+        return not self.presence.is_online and self.dialogue.has_said_all
 
     @property
     def is_lost(self) -> bool:
@@ -302,25 +271,6 @@ class Peer:
         if we_dial and (sessions.psk != newest.psk or not sessions.is_established):
             self.dialogue.dial(newest, now)
         return True
-
-    def settle(self, now: float) -> None:
-        """Drain the two, each into the other, until both are quiet."""
-        while True:
-            self.dialogue.settle(now)
-            self._carry(now)
-            if (reach_event := self.reach.next_event()) is not None:
-                self._take_reach_event(reach_event, now)
-            elif self.dialogue.events:
-                self._take_dialogue_event(self.dialogue.events.popleft(), now)
-            else:
-                break
-        datagrams = self.reach.datagrams_to_send()
-        if datagrams and self.diagnosis.watches:
-            self.diagnosis.sent(datagrams, self.reach.targets, self.reach.technique, now)
-        self._datagrams += datagrams
-        self._notice_presence(now)
-        if self.diagnosis.has_failed:
-            self._tell_verdict(now)
 
     def _carry(self, now: float) -> None:
         data = self.dialogue.sessions.datagrams_to_send()

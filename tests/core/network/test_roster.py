@@ -68,7 +68,7 @@ def test_a_member_for_whom_something_speaks_keeps_its_place(why):
     first = _identity("member 0").peer
     if why == "a message":
         message = events.OutboundMessage("m1", 7, 1, 1_800_000_000_000, "text", "hello")
-        assert membership.peer(first, FULL_AT).send_message(message, FULL_AT)
+        assert membership.peer(first, FULL_AT).dialogue.send_message(message)
     elif why == "kept":
         membership.roster.keep(first)
     elif why == "blocked":
@@ -170,7 +170,7 @@ def _open(membership, name, now):
     """The shell has nothing for this peer."""
     peer = membership.peer(_identity(name).peer, now)
     if peer is not None:
-        peer.open_conversation(STATE, now)
+        peer.dialogue.open_conversation(STATE, now)
 
 
 def _drain(membership):

@@ -169,13 +169,13 @@ class Member:
         first = waiting[0].seq if waiting else self.disk.next_seq.get(peer, 1)
         state = events.ConversationState(self.disk.epoch, first, epoch, seq)
         if (found := self.membership.peer(peer, now)) is not None:
-            found.open_conversation(state, now)
+            found.dialogue.open_conversation(state, now)
         self._give(peer, waiting, now)
 
     def _give(self, peer: PeerId, messages: list[events.OutboundMessage], now: float) -> None:
         if (found := self.membership.peer(peer, now)) is not None:
             for message in messages:
-                found.send_message(message, now)
+                found.dialogue.send_message(message)
 
     def _on_event(self, event: events.Event, now: float) -> None:
         match event:
@@ -220,7 +220,7 @@ class Member:
             self.heard.append((self.internet.now, event.peer, event.body))
             now = self.internet.now
             if (found := self.membership.peer(event.peer, now)) is not None:
-                found.message_committed(event.epoch, event.seq, now)
+                found.dialogue.message_committed(event.epoch, event.seq)
 
         self.internet.at(now + COMMIT_S, committed)
 
