@@ -13,6 +13,7 @@ from natctl.commands.events import EVENT_TYPES
 from natd.core.base.verdict import VerdictCode
 from tests.bench import pictures
 from tests.bench.journeys import journeys
+from tests.layers import CORE_WINGS
 
 SOURCE = Path(__file__).resolve().parent.parent
 
@@ -94,6 +95,11 @@ def test_the_requests_the_events_and_the_verdicts_for_programs_are_all_told() ->
     events = set(re.findall(r"`(\w+)`", text.partition("Event types:")[2].partition(". A")[0]))
     assert events == {*EVENT_TYPES, "gap"}
     assert words_of_first_column(text, "| code | says |") == {code.value for code in VerdictCode}
+
+
+def test_the_door_of_the_core_tells_the_order_of_its_wings() -> None:
+    order = read("natd/core/__init__.py").partition("those before it:\n")[2].partition('"""')[0]
+    assert re.findall(r"\w+", order) == [wing for wing in CORE_WINGS if wing]
 
 
 @pytest.mark.parametrize("wing", WINGS)
