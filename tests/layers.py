@@ -9,13 +9,11 @@ violations, a line each: `natd/core/codec/stun.py:12: imports natd.core.punch, n
 """
 
 import ast
+import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-PACKAGES = ("natd", "natctl", "frontends")
+from tests.sources import PACKAGES, File, is_within, module_of, read_source
 
 CORE_WINGS = (
     "base",
@@ -109,6 +107,9 @@ EAGER_FRONTENDS = ("frontends.safe",)
 WALL_CLOCK = frozenset(("now", "utcnow", "today"))
 """Methods of datetime and date that read a clock."""
 
+MORE_THAN_A_DOCSTRING = ("natd/core/__init__.py", "natd/ipc/__init__.py")
+"""The contract of a core, and the public client; no other package costs anything to import."""
+
 CATCHES_ALL = ("natd/control/command_table.py", "natd/__main__.py", "natctl/__main__.py")
 """The command table and a process' top: the two places for `except Exception`."""
 
@@ -120,44 +121,11 @@ NO_ROOMS = frozenset(("utils", "util", "helpers", "helper", "common", "manager",
 """Names of files that say nothing about what lives there."""
 
 
-@dataclass(frozen=True)
-class Import:
-    """One module that a file imports."""
-
-    module: str
-    """Dotted, as far as it names files of ours: `natd.core.codec.stun`, `os.path`."""
-    name: str | None
-    """What is taken out of it; None for the module as such."""
-    line: int
-    lazy: bool
-    """Within a function, so that it happens only when that is called."""
-
-    @property
-    def top(self) -> str:
-        return self.module.partition(".")[0]
-
-
-@dataclass(frozen=True)
-class File:
-    name: str
-    """Relative to the root, with slashes."""
-    tree: ast.Module
-    imports: tuple[Import, ...]
-    calls: tuple[ast.Call, ...]
-    handlers: tuple[ast.ExceptHandler, ...]
-
-    @property
-    def package(self) -> str:
-        return self.name.partition("/")[0]
-
-    def at(self, line: int, what: str) -> str:
-        return f"{self.name}:{line}: {what}"
-
-
 def all_violations(root: Path) -> list[str]:
     return [
         *violations_of_wings(root),
         *violations_of_doors(root),
+        *violations_of_doors_of_wings(root),
         *violations_of_layers(root),
         *violations_of_purity(root),
         *violations_of_emptiness(root),
@@ -240,6 +208,49 @@ def violations_of_doors(root: Path) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def violations_of_doors_of_wings(root: Path) -> list[str]:
+    """A wing without a line `Others import: ...` in its door, an import from outside of a module
+    that this line does not name, and a name there that nobody outside imports."""
+    files = read_source(root)
+    wings = {module_of(file): file for file in files if is_door_of_wing(file)}
+    named = {wing: names_in_door(file) for wing, file in wings.items()}
+    found = [
+        file.at(1, "has no last line `Others import: name, name.`")
+        for wing, file in wings.items()
+        if named[wing] is None
+    ]
+    wanted: set[tuple[str, str]] = set()
+    for file in files:
+        for one in file.imports:
+            wing = next((wing for wing in wings if one.module.startswith(f"{wing}.")), None)
+            if wing is None or is_within(module_of(file), wing):
+                continue
+            module = one.module.removeprefix(f"{wing}.")
+            wanted.add((wing, module))
+            if module not in (named[wing] or ()):
+                found.append(file.at(one.line, f"imports {one.module}, not named by its door"))
+    for wing, names in named.items():
+        for name in names or ():
+            if (wing, name) not in wanted:
+                found.append(wings[wing].at(1, f"names {name}, which nobody else imports"))
+    return found
+
+
+def is_door_of_wing(file: File) -> bool:
+    """An `__init__.py` right below a house, unless it is itself a house."""
+    house, _, _ = module_of(file).rpartition(".")
+    return file.name.endswith("/__init__.py") and house in HOUSES and module_of(file) not in HOUSES
+
+
+def names_in_door(file: File) -> tuple[str, ...] | None:
+    """The modules that the door's last line names; None without such a line."""
+    lines = (ast.get_docstring(file.tree) or "").strip().splitlines()
+    line = re.fullmatch(r"Others import: (.+)\.", lines[-1]) if lines else None
+    if line is None:
+        return None
+    return () if line[1] == "nothing" else tuple(line[1].split(", "))
+
+
 def violations_of_layers(root: Path) -> list[str]:
     found = []
     for file in read_source(root):
@@ -282,7 +293,7 @@ def violations_of_emptiness(root: Path) -> list[str]:
     return [
         file.at(statement.lineno, "more than a docstring")
         for file in read_source(root)
-        if file.name == "natd/__init__.py"
+        if file.name.endswith("/__init__.py") and file.name not in MORE_THAN_A_DOCSTRING
         for statement in file.tree.body[ast.get_docstring(file.tree) is not None :]
     ]
 
@@ -324,67 +335,8 @@ def violations_of_routing(root: Path) -> list[str]:
     ]
 
 
-def read_source(root: Path) -> list[File]:
-    return [
-        read_file(root, path, path.read_text(encoding="utf-8"))
-        for package in PACKAGES
-        for path in sorted((root / package).rglob("*.py"))
-    ]
-
-
-@cache
-def read_file(root: Path, path: Path, text: str) -> File:
-    tree = ast.parse(text, str(path))
-    nodes = list(ast.walk(tree))
-    return File(
-        name=path.relative_to(root).as_posix(),
-        tree=tree,
-        imports=tuple(find_imports(root, tree, lazy=False)),
-        calls=tuple(node for node in nodes if isinstance(node, ast.Call)),
-        handlers=tuple(node for node in nodes if isinstance(node, ast.ExceptHandler)),
-    )
-
-
 def core_files(root: Path) -> list[File]:
     return [file for file in read_source(root) if file.name.startswith("natd/core/")]
-
-
-def find_imports(root: Path, node: ast.AST, lazy: bool) -> Iterator[Import]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import):
-            for alias in child.names:
-                yield Import(alias.name, None, child.lineno, lazy)
-        elif isinstance(child, ast.ImportFrom):
-            if child.level:
-                yield Import("." * child.level + (child.module or ""), None, child.lineno, lazy)
-                continue
-            module = child.module or ""
-            for alias in child.names:
-                whole = f"{module}.{alias.name}"
-                if is_module(root, whole):
-                    yield Import(whole, None, child.lineno, lazy)
-                else:
-                    yield Import(module, alias.name, child.lineno, lazy)
-        elif isinstance(child, ast.Call) and (named := imported_by_name(child)) is not None:
-            yield Import(named, None, child.lineno, lazy)
-        in_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        yield from find_imports(root, child, lazy or in_function)
-
-
-def imported_by_name(call: ast.Call) -> str | None:
-    """The module of `import_module("natd.storage.store")` and the like, when it is written out."""
-    called = call.func
-    name = called.id if isinstance(called, ast.Name) else getattr(called, "attr", None)
-    if name in ("import_module", "__import__") and call.args:
-        first = call.args[0]
-        if isinstance(first, ast.Constant) and isinstance(first.value, str):
-            return first.value
-    return None
-
-
-def is_module(root: Path, module: str) -> bool:
-    path = root / module.replace(".", "/")
-    return path.with_name(f"{path.name}.py").is_file() or path.is_dir()
 
 
 def attributes_set(function: ast.FunctionDef) -> set[str]:
@@ -393,14 +345,6 @@ def attributes_set(function: ast.FunctionDef) -> set[str]:
         for node in ast.walk(function)
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
     }
-
-
-def module_of(file: File) -> str:
-    return file.name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-
-
-def is_within(module: str, package: str) -> bool:
-    return module == package or module.startswith(f"{package}.")
 
 
 def is_wall_clock(called: ast.Attribute) -> bool:

@@ -7,11 +7,10 @@ import pytest
 
 from tests.layers import (
     DOORS,
-    PACKAGES,
     all_violations,
-    read_source,
     violations_of_catching,
     violations_of_doors,
+    violations_of_doors_of_wings,
     violations_of_emptiness,
     violations_of_layers,
     violations_of_naming,
@@ -19,6 +18,7 @@ from tests.layers import (
     violations_of_routing,
     violations_of_wings,
 )
+from tests.sources import PACKAGES, read_source
 
 SOURCE = Path(__file__).resolve().parent.parent
 
@@ -31,6 +31,10 @@ def test_every_library_has_one_door() -> None:
     assert violations_of_doors(SOURCE) == []
 
 
+def test_every_wing_has_a_door_that_names_what_others_import() -> None:
+    assert violations_of_doors_of_wings(SOURCE) == []
+
+
 def test_each_layer_imports_only_what_it_stands_on() -> None:
     assert violations_of_layers(SOURCE) == []
 
@@ -39,7 +43,7 @@ def test_cores_know_no_loop_no_socket_no_clock_no_disk_and_no_randomness() -> No
     assert violations_of_purity(SOURCE) == []
 
 
-def test_importing_natd_loads_nothing() -> None:
+def test_importing_a_package_loads_nothing() -> None:
     assert violations_of_emptiness(SOURCE) == []
 
 
@@ -132,6 +136,11 @@ def test_the_root_of_the_cores_only_routes() -> None:
         ("natd/core/paths/paths.py", "import datetime\nt = datetime.datetime.now()", "reads now"),
         ("natd/core/paths/paths.py", "from datetime import date\nt = date.today()", "reads today"),
         ("natd/__init__.py", "from natd.ipc import Client", "more than a docstring"),
+        ("natd/net/__init__.py", "import socket", "more than a docstring"),
+        ("natd/net/udp.py", "import natd.storage.schema", "not named by its door"),
+        ("natd/server.py", "from natd.storage import schema", "not named by its door"),
+        ("natd/core/node.py", "import natd.core.checks.pace", "not named by its door"),
+        ("frontends/safe.py", "from natd.ipc.zmtp import Dealer", "not named by its door"),
         ("natd/net/udp.py", "try:\n    f()\nexcept Exception:\n    pass", "catches everything"),
         ("natd/net/udp.py", "try:\n    f()\nexcept (OSError, Exception):\n    pass", "everything"),
         ("natd/net/udp.py", "try:\n    f()\nexcept:\n    pass", "catches everything"),
@@ -162,12 +171,34 @@ def test_a_planted_violation_is_reported(
         ("natd/net/udp.py", "import time"),
         ("natctl/commands/planted.py", "import click\nfrom natd.ipc import Client\nimport natctl"),
         ("natctl/commands/planted.py", "def chat():\n    from frontends.chat import run"),
-        ("frontends/safe.py", "from natd.ipc.client import Client"),
+        ("frontends/safe.py", "from natd.ipc import Client"),
+        ("natctl/commands/planted.py", "from natctl.commands.join import join"),
         ("natd/net/udp.py", "try:\n    f()\nexcept OSError:\n    pass"),
     ],
 )
 def test_what_is_allowed_is_not_reported(source_copy: Path, file: str, planted: str) -> None:
     assert violations_after_planting(source_copy, file, planted) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "reported"),
+    [
+        ("Others import: nothing.", "imports natd.doctor.report, not named by its door"),
+        ("Others import: report, doctor.", "names doctor, which nobody else imports"),
+        ("Others may import report.", "has no last line `Others import: name, name.`"),
+    ],
+)
+def test_a_door_that_does_not_tell_the_truth_is_reported(
+    source_copy: Path, line: str, reported: str
+) -> None:
+    door = source_copy / "natd/doctor/__init__.py"
+    truth = door.read_text(encoding="utf-8")
+    door.write_text(truth.replace("Others import: report.", line), encoding="utf-8")
+    try:
+        found = violations_of_doors_of_wings(source_copy)
+    finally:
+        door.write_text(truth, encoding="utf-8")
+    assert any(reported in violation for violation in found), found
 
 
 def test_every_door_is_used() -> None:

@@ -1,0 +1,19 @@
+"""The control socket: requests of natctl, chats and bots in, answers and events out.
+
+    ControlLink (control_link)      the ZeroMQ ROUTER, and who has hung up
+         │ frames
+         ▼
+    Control (control) ──► CommandTable (command_table)    `do` -> the daemon's function
+         │                                                one reply frame, whatever happens
+         └─────────────► Subscription (subscription)      a client's place in the event log,
+                                                          and its credit
+
+`daemon` builds a table of its commands and hands it to `Control`.  Nothing here knows what a
+command does or what an event says.
+
+Rules:
+- A request is answered once; a command that raises is answered with an error.
+- An event is sent only against credit, so a slow client costs nothing.
+
+Others import: command_table, control.
+"""

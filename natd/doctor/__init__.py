@@ -1,0 +1,16 @@
+"""How things are: the answers to `status`, `peers`, `networks`, `identity` and `doctor`.
+
+    report ──┬─► doctor ──┬─► advice            the fixed sentences for people
+             │            ├─► nat_words         a NAT report in words: for all, and for experts
+             │            └─► lifetime_words    how long the NAT keeps a flow
+             └─► dropped                        every counter of what was dropped
+
+`report` gathers the rows that `natctl` and programs get; `doctor` adds the checks and the
+verdict.  Why there is no path is judged in `natd/core/base/verdict.py`.
+
+Rules:
+- Nothing is changed and nothing is sent: everything is known already.
+- Texts are plain English; the terms of NAT stand in fields of their own, for `-v` and `--json`.
+
+Others import: report.
+"""

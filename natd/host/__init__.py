@@ -1,0 +1,17 @@
+"""This machine, as far as a daemon must know it: directories, log, service manager, errors.
+
+    directories   where state, socket and configuration are; locks that keep a second daemon out
+    errors        what a user can get to read, and the exit code of each
+    journal       log lines: with a time for people, with a priority for journald
+    notify        READY, STATUS, WATCHDOG to the service manager (sd_notify(3))
+    version       which release this is
+
+The lowest wing of the daemon's shell: it imports nothing of natd but `natd.ipc.places`, which
+says where the control socket is.
+
+Rules:
+- A directory that somebody else could write to is refused, with what to do about it.
+- An error carries its text and its hint; it is shown once, where the process ends.
+
+Others import: directories, errors, journal, notify, version.
+"""

@@ -9,6 +9,8 @@
 
 Programs that are not asynchronous use `Connection`.  Nothing here imports anything else of
 ours, and names are loaded when first used, so that a one-shot command never pays for asyncio.
+
+Others import: connection, errors, frames, places.
 """
 
 from typing import TYPE_CHECKING, Any
