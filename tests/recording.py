@@ -178,6 +178,8 @@ CELL, LINE, FONT_SIZE = 8.4, 17.0, 14
 MARGIN, TITLE, CAPTION = 14.0, 30.0, 40.0
 GROUND, INK, FAINT, ACCENT = "#16181d", "#d8dee9", "#6b7280", "#e5c07b"
 
+AT_REST = "@media(prefers-reduced-motion){g{animation:none!important}}"
+
 NAMED = {
     "black": "#16181d",
     "red": "#e06c75",
@@ -217,7 +219,7 @@ def svg(scenes: list[Scene]) -> str:
         f' font-family="ui-monospace,Menlo,Consolas,DejaVu Sans Mono,monospace"'
         f' font-size="{FONT_SIZE}">\n'
         "<title>A chat in a terminal: the server is killed, and the chat goes on</title>\n"
-        f"<style>{''.join(styles)}</style>\n"
+        f"<style>{''.join(styles)}{AT_REST}</style>\n"
         f'<rect width="{width:g}" height="{height:g}" rx="8" fill="{GROUND}"/>{lights}\n'
         + "\n".join(pictures)
         + "\n</svg>\n"
