@@ -25,7 +25,7 @@ from natd.core.keys.card import Card, Identity
 from natd.core.keys.secrets import network_id
 from natd.core.network.discovery import Greeter
 from natd.core.network.own_card import Announcement, Profile
-from natd.core.network.peer_introduction import Mutual, as_news
+from natd.core.network.peer_introduction import Mutual
 from natd.core.network.roster import NetworkSettings, Roster
 from natd.core.network.routing import Route
 from natd.core.network.shared import Shared
@@ -443,8 +443,9 @@ class Membership:
             case Seek():
                 self._say(self._mutual.introductions(peer, event, self.peers, now), now)
             case Introduce():
-                if self._mutual.may_be_introduced(peer.card.peer, now):
-                    self._introduce(as_news(event), f"by {peer.card.nick}", peer.card.peer, now)
+                introduced = self._mutual.introduced(peer.card.peer, event, now)
+                if introduced is not None:
+                    self._introduce(introduced, f"by {peer.card.nick}", peer.card.peer, now)
             case events.PeerConnected():
                 self._greeter.met(peer.card.peer)
                 self.roster.keep(peer.card.peer)

@@ -152,13 +152,20 @@ class Mutual:
 
     # --- as one who is introduced
 
-    def may_be_introduced(self, by: PeerId, now: float) -> bool:
-        """Whether one more introduction by this peer is looked at; takes it if so."""
-        told = self._told_by.setdefault(by, Allowance(TOLD_RATE, TOLD_BURST))
-        if told.take(now) and self._taken.take(now):
-            return True
-        self.dropped["introductions-too-many"] += 1
-        return False
+    def introduced(self, by: PeerId, told: Introduce, now: float) -> Introduced | None:
+        """What a mutual peer tells, as a server would tell it; None when it tells too much."""
+        allowance = self._told_by.setdefault(by, Allowance(TOLD_RATE, TOLD_BURST))
+        if not (allowance.take(now) and self._taken.take(now)):
+            self.dropped["introductions-too-many"] += 1
+            return None
+        return Introduced(
+            PeerId(told.peer),
+            told.sealed,
+            observed=(*(() if told.observed is None else (told.observed,)), *told.others),
+            samples=(),
+            we_dial=told.you_dial,
+            start_in_s=told.start_in_ms / 1000,
+        )
 
     # --- private
 
@@ -171,19 +178,6 @@ class Mutual:
             return False
         self._pairs[pair] = now
         return True
-
-
-def as_news(introduce: Introduce) -> Introduced:
-    """What a mutual peer says, as a server would have said it."""
-    observed = () if introduce.observed is None else (introduce.observed,)
-    return Introduced(
-        PeerId(introduce.peer),
-        introduce.sealed,
-        (*observed, *introduce.others),
-        (),
-        introduce.you_dial,
-        introduce.start_in_ms / 1000,
-    )
 
 
 def _introduction(caller: Peer, other: Peer) -> list[tuple[Peer, Introduce]]:

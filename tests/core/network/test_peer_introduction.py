@@ -229,13 +229,14 @@ def test_a_flood_of_introductions_opens_no_more_cards_than_the_allowance():
 def test_one_that_floods_us_with_introductions_leaves_room_for_those_of_others():
     village, alice, bob, carol = three(1, PORT_RESTRICTED, PORT_RESTRICTED)
     mutual, _, now = desk(alice, village)
+    told = Introduce(bytes(32), b"card", None)
     taken = {carol.peer: 0, bob.peer: 0}
     for step in range(1000):
         now += 0.01
         for _ in range(10):
-            taken[carol.peer] += mutual.may_be_introduced(carol.peer, now)
+            taken[carol.peer] += mutual.introduced(carol.peer, told, now) is not None
         if step % 50 == 0:
-            taken[bob.peer] += mutual.may_be_introduced(bob.peer, now)
+            taken[bob.peer] += mutual.introduced(bob.peer, told, now) is not None
     assert taken[carol.peer] <= TOLD_BURST + 10.0 * TOLD_RATE
     assert taken[bob.peer] == 20
 
