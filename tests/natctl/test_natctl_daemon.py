@@ -205,6 +205,8 @@ def test_the_daemon_answers_while_its_server_is_dead(pair: Pair) -> None:
 
 def test_doctor_of_a_connected_peer_is_content_although_every_server_is_lost(pair: Pair) -> None:
     """It failed, with the verdict of a machine that reaches nobody and with what would help."""
+    pair.server.kill()
+    pair.server.wait(10)
     limit = time.monotonic() + 60.0
     while pair.json("alice", "status")["networks"][0]["servers"][0]["state"] != "lost":
         assert time.monotonic() < limit
