@@ -7,6 +7,7 @@ As in ICE (RFC 8445, section 7), under keys that both derived from their cards:
 
 Rules:
 - A request without valid integrity gets no answer at all.
+- A check is read once, here: everybody else is given a `Check` or a `CheckAnswer`.
 - An answer counts only from the address and on the socket that its request was sent to and from
   (RFC 8445, section 7.2.5.2.1), once, and only under the keys that the request was made with.
 - Where it is not sure that the peer holds the newest secrets, checks are made under the newest
@@ -16,6 +17,7 @@ Rules:
 """
 
 import hmac
+from collections import deque
 from dataclasses import dataclass
 from random import Random
 
@@ -50,16 +52,43 @@ GUESS_US = 0xC0A4
 MOST_DELAYED = 32
 """Checks whose answer was asked for later and may never come: spare flows send a handful each."""
 
-LATE_S = 5.0
+ANSWER_LATE_S = 5.0
 """How late a delayed answer may be."""
 
 AGREED_PORTS = 3
 """Of each kind: one for each of the first rounds."""
 
 
+RECENT_CHECKS = 256
+"""How many checks of the peer's are remembered, so that a replay is none."""
+
+
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """An answer to one of our checks: the path works both ways."""
+class Check:
+    """A check of the peer's whose integrity holds: the answer to it, and what it asks for."""
+
+    answer: Datagram
+    transaction: bytes
+    nominates: bool = False
+    """Whether the peer says that it uses this path from here on (USE-CANDIDATE)."""
+    answer_after_s: int | None = None
+    """How much later the answer is wanted; with any value, 0 too, the check makes no path."""
+    open_to: int | None = None
+    """A port of the peer's host that an opener is wanted to."""
+    was_silent_s: int | None = None
+    """After how long a silence nothing came through until we sent something."""
+    wants_guesses: bool = False
+    """Whether we are to guess where another flow of the peer's is."""
+
+    @property
+    def key(self) -> tuple[Address, SocketId]:
+        """Where it came from, and the socket of ours that it came to."""
+        return self.answer.address, self.answer.socket
+
+
+@dataclass(frozen=True, slots=True)
+class CheckAnswer:
+    """The peer's answer to one of our checks: the path works both ways."""
 
     address: Address
     socket: SocketId
@@ -88,6 +117,7 @@ class Checks:
         self._turn = 0
         self._outstanding: dict[bytes, _Outstanding] = {}
         self._delayed: dict[bytes, _Outstanding] = {}  # those that ask for a later answer
+        self._recent: deque[bytes] = deque(maxlen=RECENT_CHECKS)  # the peer's transactions
 
     def use(self, *secrets: PairSecrets) -> None:
         """Make further checks under these secrets in turn, the newest named first."""
@@ -159,7 +189,7 @@ class Checks:
 
     def match(
         self, message: stun.StunMessage, data: bytes, address: Address, socket: SocketId, now: float
-    ) -> Answered | None:
+    ) -> CheckAnswer | None:
         """What an incoming response proves; None if it proves nothing."""
         waiting = self._outstanding
         if message.transaction not in waiting:
@@ -172,7 +202,14 @@ class Checks:
         del waiting[message.transaction]
         is_delayed = waiting is self._delayed
         mapped = message.mapped_address()
-        return Answered(address, socket, now - sent.sent_at, mapped, is_delayed)
+        return CheckAnswer(address, socket, now - sent.sent_at, mapped, is_delayed)
+
+    def is_new(self, check: Check) -> bool:
+        """Whether this check of the peer's has not come before; from now on it has."""
+        if check.transaction in self._recent:
+            return False
+        self._recent.append(check.transaction)
+        return True
 
     def _agreed(self, *, send: bool) -> tuple[int, ...]:
         if not self._secrets:
@@ -190,16 +227,35 @@ class Checks:
             del self._delayed[next(iter(self._delayed))]
 
 
-def answer(
+def read_check(
     message: stun.StunMessage, data: bytes, secrets: PairSecrets, address: Address, socket: SocketId
-) -> Datagram | None:
-    """The response to a peer's check; None when its integrity does not hold."""
+) -> Check | None:
+    """A Binding request of the peer's and the answer to it; None when its integrity does not
+    hold.  An attribute of another length than its own counts as not there."""
     if not stun.verify(data, secrets.receive_check_key):
         return None
     response = stun.encode_binding_response(
         message.transaction, address, key=secrets.send_check_key
     )
-    return Datagram(response, address, None, socket)
+    return Check(
+        Datagram(response, address, None, socket),
+        message.transaction,
+        nominates=message.get(stun.USE_CANDIDATE) is not None,
+        answer_after_s=_number(message, ANSWER_AFTER),
+        open_to=_number(message, OPEN_TO),
+        was_silent_s=_number(message, WAS_SILENT),
+        wants_guesses=message.get(GUESS_US) is not None,
+    )
+
+
+def two_bytes(value: int) -> bytes:
+    """The value of an attribute that counts seconds, or names a port."""
+    return value.to_bytes(2, "big")
+
+
+def _number(message: stun.StunMessage, attribute: int) -> int | None:
+    value = message.get(attribute)
+    return int.from_bytes(value, "big") if value is not None and len(value) == 2 else None
 
 
 def _agreed_ports(check_key: bytes) -> tuple[int, ...]:

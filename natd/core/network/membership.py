@@ -20,6 +20,7 @@ from natd.core.base.timers import Timetable, earliest
 from natd.core.base.types import Address, Datagram, NetworkId, PeerId, SocketId
 from natd.core.base.verdict import judge_servers
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
+from natd.core.checks.checks import CheckAnswer
 from natd.core.codec.frames import Frame, Introduce, NewerCard, Seek
 from natd.core.keys.card import Card, Identity
 from natd.core.keys.secrets import network_id
@@ -32,7 +33,6 @@ from natd.core.network.shared import Shared
 from natd.core.peer.events import PeerEvent
 from natd.core.peer.peer import Peer
 from natd.core.peer.presence import PeerView
-from natd.core.peer.reach_events import PeerSawUs
 from natd.core.punch.reported_addresses import Source
 from natd.core.registration.events import Introduced
 from natd.core.registration.servers import (
@@ -127,14 +127,14 @@ class Membership:
         if peer is None:
             return None
         self._events += self.roster.changes()
-        peer.reach.remember(last_good)
+        peer.reach.whereabouts.remember(last_good)
         if last_good:
             self.roster.keep(peer.card.peer)
         if peer.card.peer in self.roster.blocked:
             peer.block(now)
         else:
-            peer.reach.allow_escalation()
-            self._greeter.expect(peer.card.peer, peer.reach.places, now)
+            peer.reach.search.allow_escalation()
+            self._greeter.expect(peer.card.peer, peer.reach.whereabouts.places, now)
         self.drain_peer(peer, now)
         return peer.card.peer
 
@@ -334,7 +334,7 @@ class Membership:
                 self._announcement.missed(peer.card.peer)
             peer.dialogue.send_frame(NewerCard(self._profile.sealed), now)
             self.drain_peer(peer, now)
-            if hard and peer.reach.is_trying(now):
+            if hard and peer.reach.search.is_trying(now):
                 self._ask_introduction(peer, (), now)
 
     # --- private: peers
@@ -423,9 +423,10 @@ class Membership:
                 card = self.roster.open(sealed)
                 if card is not None and card.peer == peer.card.peer:
                     self._take_card(card, sealed, now)
-            case PeerSawUs(socket, place, observed):
-                self.servers.observe_by_peer(socket, place, observed, now)
-                self._drain_servers(now)
+            case CheckAnswer(place, socket, mapped=observed):
+                if observed is not None:
+                    self.servers.observe_by_peer(socket, place, observed, now)
+                    self._drain_servers(now)
             case SampleWanted(socket):
                 if self._pace.may_check(now):
                     self.servers.sample(socket, now)
@@ -451,14 +452,14 @@ class Membership:
                 self.roster.keep(peer.card.peer)
                 has_server = self.servers.is_registered
                 self._mutual.connected(peer.card.peer, has_server=has_server, now=now)
-                peer.reach.allow_escalation()
+                peer.reach.search.allow_escalation()
                 self._events.append(event)
                 if self._announcement.take_missed(peer.card.peer):
                     peer.dialogue.send_frame(NewerCard(self._profile.sealed), now)
                     peer.settle(now)
             case events.PeerDisconnected():
                 if peer.is_lost:
-                    self._greeter.expect(peer.card.peer, peer.reach.places, now)
+                    self._greeter.expect(peer.card.peer, peer.reach.whereabouts.places, now)
                 self._events.append(event)
             case _:
                 self._events.append(event)

@@ -191,7 +191,7 @@ def _introduction(caller: Peer, other: Peer) -> list[tuple[Peer, Introduce]]:
 
 def _told(subject: Peer, *, you_dial: bool, start_in_ms: int) -> Introduce:
     # A scope is a name of our own machine's, and nothing to anybody else.
-    places = [address for address in subject.reach.places if "%" not in address.host]
+    places = [address for address in subject.reach.whereabouts.places if "%" not in address.host]
     return Introduce(
         subject.card.peer,
         subject.sealed_card,
@@ -203,5 +203,5 @@ def _told(subject: Peer, *, you_dial: bool, start_in_ms: int) -> Introduce:
 
 
 def _rtt_s(peer: Peer) -> float:
-    path = peer.reach.path
+    path = peer.reach.paths.report
     return 0.0 if path is None or path.rtt_s is None else path.rtt_s

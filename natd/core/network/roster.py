@@ -90,7 +90,7 @@ class Roster:
                 return None
             peer = self.add(card, prekeys)
             if self._has_secret:
-                peer.reach.allow_escalation()
+                peer.reach.search.allow_escalation()
         elif card.sequence < peer.card.sequence:
             self.dropped["card-is-older"] += 1
             return None

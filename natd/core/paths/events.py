@@ -1,23 +1,24 @@
-"""What the paths of a peer tell their owner.
+"""What becomes of the paths to a peer: their owner passes these events up untouched.
 
-    (none) ─► PathChosen ─► PathSuspected ─► PathRecovered | PathChosen | PathsLost
+    (none) ─► PathChosen ─► PathSuspected ─► PathRecovered | PathChosen | PathDown
+                   └─► PathResumed, after a gap in which something was lost
 
 Rules:
-- A gap is told when it is over, and only where a probe has shown it: whoever says nothing does
-  not miss anything.
+- A gap is told when it is over, and only where a probe has shown it: on a path on which we send
+  nothing nothing is missed.
 """
 
 from dataclasses import dataclass
 
-from natd.core.base.types import PathReport, SocketId
+from natd.core.base.types import Address, PathReport, SocketId
+from natd.core.base.wishes import SampleWanted
 
 
 @dataclass(frozen=True, slots=True)
 class PathChosen:
-    """Another path is in use from here on."""
+    """Another path is in use from here on, or the first."""
 
     path: PathReport
-    socket: SocketId
     is_seamless: bool = False
     """Whether nothing spoke against the one before, so that nothing can have been lost."""
 
@@ -31,11 +32,13 @@ class PathSuspected:
 class PathRecovered:
     """The suspected path answers again."""
 
+    path: PathReport
+
 
 @dataclass(frozen=True, slots=True)
-class GapClosed:
+class PathResumed:
     """The path in use is heard again, after data that was not answered or a probe to which the
-    answer is overdue: what was said meanwhile is perhaps lost."""
+    answer is overdue: what was said meanwhile is perhaps lost, so say it again."""
 
     by_peer: bool
     """Whether the peer's own sending ended it: then it was the peer's NAT that had forgotten us,
@@ -47,8 +50,31 @@ class GapClosed:
 
 
 @dataclass(frozen=True, slots=True)
-class PathsLost:
-    """No path is left."""
+class PathDown:
+    """No path is left; attempts to find another go on."""
+
+
+PathsEvent = PathChosen | PathSuspected | PathRecovered | PathResumed | PathDown
+
+
+# --- of its upkeep, for the owner alone
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """This path is to be used from here on."""
+
+    address: Address
+    socket: SocketId
+    rtt_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """Nothing more is expected of this path."""
+
+    address: Address
+    socket: SocketId
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +86,4 @@ class SuccessorWanted:
     """How many attempts to open one had failed before."""
 
 
-@dataclass(frozen=True, slots=True)
-class SuccessorOffered:
-    """The peer's will end, and it asks us to guess where another flow of its own is."""
-
-
-PathsEvent = PathChosen | PathSuspected | PathRecovered | GapClosed | PathsLost
+UpkeepEvent = Replaced | Retired | SampleWanted | SuccessorWanted

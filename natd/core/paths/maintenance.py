@@ -8,8 +8,8 @@
 Rules:
 - One spare flow at a time; a replacement does not wait for a lesson.
 - Nothing of this is urgent: without an answer it is put off, and the path in use stays as it is.
-- Whoever watches a mapping sends through it only to ask for a later answer: anything sent makes
-  a mapping anew where ports are kept, and then it never seems to end.
+- Through a mapping that is watched goes nothing but requests for a later answer: anything sent
+  makes a mapping anew where ports are kept, and then it never seems to end.
 """
 
 from collections import deque
@@ -22,18 +22,18 @@ from natd.core.base.types import MAIN_SOCKET, Address, Datagram, PathKind, Socke
 from natd.core.base.wishes import SampleWanted
 from natd.core.checks.checks import (
     ANSWER_AFTER,
+    ANSWER_LATE_S,
     GUESS_US,
     WAS_SILENT,
-    Answered,
+    CheckAnswer,
     Checks,
+    two_bytes,
 )
-from natd.core.checks.checks import LATE_S as ANSWER_LATE_S
 from natd.core.codec import stun
-from natd.core.paths.events import SuccessorWanted
+from natd.core.paths.events import Replaced, Retired, SuccessorWanted, UpkeepEvent
 from natd.core.paths.keepalive import FIRST_S, Keepalive
 from natd.core.paths.mapping_age import SURVIVED_S, MappingAge
 from natd.core.paths.path import Path
-from natd.core.paths.requests_of_peer import seconds
 from natd.core.paths.spare_flow import SpareFlow
 
 IDLE_S = 5.0
@@ -56,26 +56,6 @@ RETRY_S, LONGEST_RETRY_S = 3.0, 60.0
 TELL_EVERY_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Replaced:
-    """This path is to be used from here on."""
-
-    address: Address
-    socket: SocketId
-    rtt_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Retired:
-    """Nothing more is expected of this path."""
-
-    address: Address
-    socket: SocketId
-
-
-UpkeepEvent = Replaced | Retired | SampleWanted | SuccessorWanted
-
-
 @dataclass(slots=True)
 class _Old:
     """A path that was replaced: kept for a while, and perhaps watched until its mapping ends."""
@@ -94,6 +74,18 @@ class Upkeep:
     """See the top of this file."""
 
     def __init__(self, checks: Checks, random: Random) -> None:
+        self.keepalive_s = FIRST_S
+        """How long the path in use may be silent, as far as that is learned."""
+        self.due_at: float | None = None
+        """When to call `handle_timer`; None: never."""
+        self.begin_at: float | None = None
+        """The same, but only while nothing speaks against the path in use."""
+        self.sockets: frozenset[SocketId] = frozenset()
+        """Those that are needed beside the one of the path in use."""
+        self.datagrams: list[Datagram] = []
+        """To send; the owner takes them."""
+        self.events: deque[UpkeepEvent] = deque()
+        """To be told; the owner takes them."""
         self._checks = checks
         self._random = random
         self._path: Path | None = None  # None: there is none to care for
@@ -114,8 +106,6 @@ class Upkeep:
         self._nominate: list[float] = []
         self._told_at = float("-inf")
         self._to_tell: int | None = None  # None: no gap is to be explained
-        self._datagrams: list[Datagram] = []
-        self._events: deque[UpkeepEvent] = deque()
 
     # --- inputs
 
@@ -138,6 +128,7 @@ class Upkeep:
         is_there = before is not None and before.address == path.address
         if is_there and before is not path and now - self._broken[0] <= BROKEN_S:
             self.missed_by_peer(self._broken[1], now)  # only another mapping of ours leads there
+        self._rearm()
 
     def drop(self) -> None:
         """There is no path any more."""
@@ -145,10 +136,72 @@ class Upkeep:
         self._old.clear()
         self._nominate.clear()
         self._drop_spare()
+        self._rearm()
 
-    def check_answered(self, answered: Answered, quiet_s: float, now: float) -> bool:
+    def check_answered(self, answered: CheckAnswer, quiet_s: float, now: float) -> bool:
         """Whether the answered check was one of ours; `quiet_s`: how long the peer was not heard
         before."""
+        is_ours = self._take_answer(answered, quiet_s, now)
+        self._rearm()
+        return is_ours
+
+    def sampled(self, socket: SocketId, observed: Address, now: float) -> None:
+        if self._spare is not None and self._spare.socket == socket:
+            self._spare.sampled(observed.port, now)
+            self._rearm()
+
+    def seek(self, now: float, *, is_new: bool) -> None:
+        """Many flows to the peer are being opened; the one that it guesses is the successor.
+        `is_new`: none of them is older."""
+        if self._path is not None:
+            if is_new or self._sought_at is None:
+                self._sought_at = now
+            self._ask(self._path.key, (GUESS_US, b""), now)
+
+    def missed_by_peer(self, quiet_s: float, now: float) -> None:
+        """Nothing of the peer's came through until we sent something: our mapping had ended,
+        after a silence of `quiet_s`."""
+        path = self._path
+        if path is None:
+            return
+        if quiet_s >= IDLE_S:
+            self._forget_lesson(now, is_certain=True)
+        elif path.kind not in (PathKind.LAN, PathKind.IPV6):
+            self._age.busy_mapping_ended()
+        self._born[path.socket] = now
+        self._rearm()
+
+    def found_dead(self, quiet_s: float, now: float) -> None:
+        """The path in use no longer answered, after a silence of `quiet_s`."""
+        self._broken = (now, quiet_s)
+        self._sought_at = None  # what is found from here on is not what was opened for that
+        if quiet_s >= IDLE_S:
+            self._forget_lesson(now, is_certain=False)
+            self._rearm()
+
+    def heard_at_last(self, quiet_s: float, now: float) -> None:
+        """The peer's own sending ended a gap: its mapping had ended, and it can't know, unless
+        it was ours that came back as another one.  A check tells the two apart."""
+        if self._path is not None and now - self._told_at >= TELL_EVERY_S:
+            self._told_at = now
+            self._to_tell = min(int(quiet_s), 0xFFFF)
+            self.datagrams.append(self._checks.request(*self._path.key, now))
+
+    def handle_timer(self, now: float) -> None:
+        if self._path is None:
+            return
+        self._drive_spare(now)
+        self._drive_old(now)
+        while self._nominate and self._nominate[0] <= now:
+            self._nominate.pop(0)
+            self._ask(self._path.key, (stun.USE_CANDIDATE, b""), now)
+        if self._path.probing_since is None:
+            self._begin(now)
+        self._rearm()
+
+    # --- private
+
+    def _take_answer(self, answered: CheckAnswer, quiet_s: float, now: float) -> bool:
         key = (answered.address, answered.socket)
         if self._path is not None and key == self._path.key:
             self._take_mapped(answered, quiet_s, now)
@@ -171,84 +224,21 @@ class Upkeep:
             self._replace(spare.socket, spare.begun_at, answered.rtt_s, now)
         return True
 
-    def sampled(self, socket: SocketId, observed: Address, now: float) -> None:
-        if self._spare is not None and self._spare.socket == socket:
-            self._spare.sampled(observed.port, now)
-
-    def seek(self, now: float, *, is_new: bool) -> None:
-        """Many flows to the peer are being opened; the one that it guesses is the successor.
-        `is_new`: none of them is older."""
-        if self._path is not None:
-            if is_new or self._sought_at is None:
-                self._sought_at = now
-            self._ask(self._path.key, (GUESS_US, b""), now)
-
-    def missed_by_peer(self, quiet_s: float, now: float) -> None:
-        """Nothing of the peer's came through until we sent something: our mapping had ended,
-        after a silence of `quiet_s`."""
-        path = self._path
-        if path is None:
-            return
-        if quiet_s >= IDLE_S:
-            self._forget_lesson(now, is_certain=True)
-        elif path.kind not in (PathKind.LAN, PathKind.IPV6):
-            self._age.busy_mapping_ended()
-        self._born[path.socket] = now
-
-    def found_dead(self, quiet_s: float, now: float) -> None:
-        """The path in use no longer answered, after a silence of `quiet_s`."""
-        self._broken = (now, quiet_s)
-        self._sought_at = None  # what is found from here on is not what was opened for that
-        if quiet_s >= IDLE_S:
-            self._forget_lesson(now, is_certain=False)
-
-    def heard_at_last(self, quiet_s: float, now: float) -> None:
-        """The peer's own sending ended a gap: its mapping had ended, and it can't know, unless
-        it was ours that came back as another one.  A check tells the two apart."""
-        if self._path is not None and now - self._told_at >= TELL_EVERY_S:
-            self._told_at = now
-            self._to_tell = min(int(quiet_s), 0xFFFF)
-            self._datagrams.append(self._checks.request(*self._path.key, now))
-
-    def handle_timer(self, now: float) -> None:
+    def _rearm(self) -> None:
+        """Set what the owner reads between inputs."""
+        self.keepalive_s = FIRST_S if self._keepalive is None else self._keepalive.wait_s
+        spare = () if self._spare is None else (self._spare.socket,)
+        self.sockets = frozenset((*spare, *(old.key[1] for old in self._old)))
         if self._path is None:
+            self.due_at = self.begin_at = None
             return
-        self._drive_spare(now)
-        self._drive_old(now)
-        while self._nominate and self._nominate[0] <= now:
-            self._nominate.pop(0)
-            self._ask(self._path.key, (stun.USE_CANDIDATE, b""), now)
-        if self._path.probing_since is None:
-            self._begin(now)
-
-    # --- outputs
-
-    def datagrams_to_send(self) -> list[Datagram]:
-        datagrams, self._datagrams = self._datagrams, []
-        return datagrams
-
-    def next_event(self) -> UpkeepEvent | None:
-        return self._events.popleft() if self._events else None
-
-    def get_timer(self) -> float | None:
-        if self._path is None:
-            return None
-        return earliest(
+        self.begin_at = earliest(*self._begins_at())
+        self.due_at = earliest(
             None if self._spare is None else self._spare.get_timer(),
             None if self._asked_at is None else self._answer_due_at(),
             *(old.at for old in self._old),
             self._nominate[0] if self._nominate else None,
-            *(() if self._path.probing_since is not None else self._begins_at()),
         )
-
-    @property
-    def keepalive_s(self) -> float:
-        return FIRST_S if self._keepalive is None else self._keepalive.wait_s
-
-    @property
-    def sockets(self) -> frozenset[SocketId]:
-        spare = () if self._spare is None else (self._spare.socket,)
-        return frozenset((*spare, *(old.key[1] for old in self._old)))
 
     # --- private: the spare flow
 
@@ -286,9 +276,9 @@ class Upkeep:
         spare = self._spare
         if spare is None:
             return
-        self._datagrams += spare.due(self._checks, now)
+        self.datagrams += spare.due(self._checks, now)
         if spare.take_sample_wish():
-            self._events.append(SampleWanted(spare.socket))
+            self.events.append(SampleWanted(spare.socket))
         if self._asked_at is not None and self._answer_due_at() <= now:
             assert self._keepalive is not None
             self._keepalive.missed(now)
@@ -302,7 +292,7 @@ class Upkeep:
             self._keepalive.put_off(now)
         else:
             self._renew_after = now + backed_off(self._failures, RETRY_S, LONGEST_RETRY_S)
-            self._events.append(SuccessorWanted(self._failures))
+            self.events.append(SuccessorWanted(self._failures))
             self._failures += 1
         self._drop_spare()
 
@@ -325,7 +315,7 @@ class Upkeep:
             self._drop_spare()
             return
         self._asked_at = now
-        self._ask((spare.address, spare.socket), (ANSWER_AFTER, seconds(silence_s)), now)
+        self._ask((spare.address, spare.socket), (ANSWER_AFTER, two_bytes(silence_s)), now)
 
     def _answer_due_at(self) -> float:
         silence_s = None if self._keepalive is None else self._keepalive.silence_s
@@ -344,7 +334,7 @@ class Upkeep:
 
     # --- private: replacements
 
-    def _take_mapped(self, answered: Answered, quiet_s: float, now: float) -> None:
+    def _take_mapped(self, answered: CheckAnswer, quiet_s: float, now: float) -> None:
         """The peer says how it sees the path in use: another port is another mapping."""
         mapped, to_tell = answered.mapped, self._to_tell
         if mapped is None:
@@ -362,9 +352,9 @@ class Upkeep:
             # Elsewhere it may have another port for that reason alone, but not after a break.
             self.missed_by_peer(broken_quiet_s, now)
         elif to_tell is not None and self._path is not None:
-            self._ask(self._path.key, (WAS_SILENT, seconds(to_tell)), now)
+            self._ask(self._path.key, (WAS_SILENT, two_bytes(to_tell)), now)
 
-    def _is_successor(self, answered: Answered) -> bool:
+    def _is_successor(self, answered: CheckAnswer) -> bool:
         """Whether a flow that the peer has guessed has answered."""
         is_there = self._path is not None and answered.address == self._path.address
         return is_there and not answered.is_delayed and answered.socket not in self._born
@@ -382,11 +372,11 @@ class Upkeep:
         self._renew_after = now + RETRY_S
         self._nominate = [now + wait_s for wait_s in NOMINATE_S]
         self._drop_spare()
-        self._events.append(Replaced(old.address, socket, rtt_s))
+        self.events.append(Replaced(old.address, socket, rtt_s))
 
     def _ask_old(self, old: _Old, now: float) -> None:
         old.asked_at = now
-        self._ask(old.key, (ANSWER_AFTER, seconds(WATCH_S)), now)
+        self._ask(old.key, (ANSWER_AFTER, two_bytes(WATCH_S)), now)
 
     def _go_on_watching(self, old: _Old, now: float) -> None:
         if now - old.born >= SURVIVED_S:
@@ -403,7 +393,7 @@ class Upkeep:
 
     def _retire(self, old: _Old) -> None:
         self._old.remove(old)
-        self._events.append(Retired(*old.key))
+        self.events.append(Retired(*old.key))
 
     def _ask(self, key: tuple[Address, SocketId], asks: tuple[int, bytes], now: float) -> None:
-        self._datagrams.append(self._checks.request(*key, now, asks=asks))
+        self.datagrams.append(self._checks.request(*key, now, asks=asks))

@@ -13,6 +13,8 @@ Rules:
   one mapping that lives on ends it.
 """
 
+from dataclasses import dataclass
+
 YOUNGEST_S, OLDEST_S = 48.0, 75.0
 SURVIVED_S = 90.0
 SHARE = 0.6
@@ -20,14 +22,14 @@ WATCH_EVERY = 8
 """A known age is not watched each time: that costs more than the keepalives of an idle path."""
 
 
+@dataclass(slots=True)
 class MappingAge:
     """See the top of this file."""
 
-    def __init__(self) -> None:
-        self.age_s: float | None = None
-        """At which a mapping ends; None: no reason to think that it does."""
-        self._known = False
-        self._renewals = 0
+    age_s: float | None = None
+    """At which a mapping ends; None: no reason to think that it does."""
+    _known: bool = False
+    _renewals: int = 0
 
     @property
     def renew_after_s(self) -> float | None:

@@ -16,8 +16,8 @@ Rules:
   is replaced by any that answers.  What was true of a path a while ago counts for nothing: only
   one that was heard within `FRESH_S` is taken into use.
 - Where the peer's data comes by another path of no worse kind, and nothing by the one in use, we
-  follow: its own end of the old one may be gone.  Who has just moved follows later, and one of
-  the two much later, so that they don't change places.
+  follow: its own end of the old one may be gone.  A side that has just moved follows later, and
+  one of the two much later, so that they don't change places.
 - A check to where an authentic datagram merely came from is paid for like one to a stranger.
 - At rest a path costs one check and its answer in a keepalive, whichever side's timer is first.
 """
@@ -28,13 +28,13 @@ from random import Random
 from natd.core.base.timers import earliest
 from natd.core.base.types import Address, Datagram, PathKind, PathReport, SocketId
 from natd.core.checks.budget import TargetBudget
-from natd.core.checks.checks import Answered, Checks
+from natd.core.checks.checks import CheckAnswer, Checks
 from natd.core.paths.events import (
-    GapClosed,
     PathChosen,
+    PathDown,
     PathRecovered,
+    PathResumed,
     PathsEvent,
-    PathsLost,
     PathSuspected,
 )
 from natd.core.paths.path import (
@@ -50,14 +50,14 @@ from natd.core.paths.path import (
 from natd.core.paths.roaming import Roaming
 
 BUSY_FOR_S = 15.0
-"""For how long somebody counts as speaking after what was said last."""
+"""How long a side counts as speaking after the last that it said."""
 
 MOST_PATHS = 4
 FORGET_AFTER_S = 60.0
 MOVED_HOLD_S = 1.0
 MOVED_HOLD_OF_ONE_S = 3.0
-"""For how long whoever has moved does not follow: what was under way still comes by the old path.
-Longer at one of the two ends (`Checks.we_open`)."""
+"""How long a side that has moved does not follow the other: what was under way still comes by the
+old path.  Longer at one of the two ends (`Checks.we_open`)."""
 
 
 class Paths:
@@ -128,7 +128,6 @@ class Paths:
         self,
         address: Address,
         socket: SocketId,
-        kind: PathKind,
         now: float,
         *,
         is_data: bool,
@@ -152,15 +151,16 @@ class Paths:
                     self._answered_elsewhere()
                     self._follow(path, now, is_told=is_nomination)
         elif self._paths:
-            check = self._roaming.heard(address, socket, kind, now, is_data=is_data)
+            check = self._roaming.heard(address, socket, now, is_data=is_data)
             self._datagrams += [check] if check is not None else []
 
-    def check_answered(self, answered: Answered, now: float) -> bool:
-        """Whether the answered check was one of a path's, or of a roaming address'."""
-        key = (answered.address, answered.socket)
+    def check_answered(self, answer: CheckAnswer, kind: PathKind, now: float) -> bool:
+        """Whether the check was one of a path's, or to where the peer was heard, which is a path
+        of that `kind` then."""
+        key = (answer.address, answer.socket)
         path = self._paths.get(key)
         if path is not None:
-            path.timed(answered.rtt_s)
+            path.timed(answer.rtt_s)
             self._close_gap(path, now, by_peer=False)
             self._prove(path, now)
             self._choose(now)
@@ -168,13 +168,13 @@ class Paths:
         place = self._roaming.proved(*key)
         if place is None:
             return False
-        self.add(*key, place.kind, "roaming", answered.rtt_s, now)
+        self.add(*key, kind, "roaming", answer.rtt_s, now)
         path, current = self._paths.get(key), self._in_use
         if path is not None and current is not None and path is not current:
             if place.by_data:
                 self._follow(path, now)
             elif current.heard_at < place.since:
-                # Perhaps the peer is there instead: whoever does not answer gives way.
+                # Perhaps the peer is there instead: the path that does not answer gives way.
                 current.begin_probing(now)
         return True
 
@@ -194,6 +194,7 @@ class Paths:
                 path.begin_probing(now)
                 if path is not self._in_use:
                     self._probe(path, now)
+        self.handle_timer(now)
 
     def drop(self) -> None:
         """The peer is gone, or everything that was known of our network is void."""
@@ -302,14 +303,14 @@ class Paths:
             return
         is_certain = path.is_overdue(now)
         if is_certain or path.awaiting_since is not None:
-            self._events.append(GapClosed(by_peer, path.quiet_s, is_certain))
+            self._events.append(PathResumed(by_peer, path.quiet_s, is_certain))
 
     def _prove(self, path: Path, now: float) -> None:
         path.prove(now)
         self._arm(path, now)
         if path is self._in_use and self._told_suspected:
             self._told_suspected = False
-            self._events.append(PathRecovered())
+            self._events.append(PathRecovered(path.report()))
 
     def _arm(self, path: Path, now: float) -> None:
         """Set the instant after which silence is too long."""
@@ -343,10 +344,10 @@ class Paths:
         self._arm(path, now)
         if self._told_suspected:
             self._told_suspected = False
-            self._events.append(PathRecovered())
+            self._events.append(PathRecovered(path.report()))
         self._elect()
         is_seamless = before is not None and before.is_quiet
-        self._events.append(PathChosen(path.report(), path.socket, is_seamless))
+        self._events.append(PathChosen(path.report(), is_seamless))
 
     def _answered_elsewhere(self) -> None:
         """The peer's data comes by another path than ours goes: whether ours still works is for
@@ -384,7 +385,7 @@ class Paths:
         if self._in_use is None:
             self._paths.clear()
             self._standby = None
-            self._events.append(PathsLost())
+            self._events.append(PathDown())
 
     def _remove(self, path: Path) -> None:
         del self._paths[path.key]

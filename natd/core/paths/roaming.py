@@ -6,9 +6,9 @@ Rules:
 - Few are remembered, the oldest forgotten first.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from natd.core.base.types import Address, Datagram, PathKind, SocketId
+from natd.core.base.types import Address, Datagram, SocketId
 from natd.core.checks.budget import TargetBudget
 from natd.core.checks.checks import Checks
 
@@ -20,30 +20,29 @@ ROAMING_SPACING_S = 0.05
 class Place:
     """An address that authentic datagrams came from, and that a check of ours has not proved."""
 
-    kind: PathKind
     since: float
     checked_at: float | None = None  # None: not yet
     by_data: bool = False
     """Whether session data came from there: the peer uses that way."""
 
 
+@dataclass(slots=True)
 class Roaming:
     """See the top of this file."""
 
-    def __init__(self, checks: Checks, budget: TargetBudget) -> None:
-        self._checks = checks
-        self._budget = budget
-        self._places: dict[tuple[Address, SocketId], Place] = {}
+    _checks: Checks
+    _budget: TargetBudget
+    _places: dict[tuple[Address, SocketId], Place] = field(default_factory=dict)
 
     def heard(
-        self, address: Address, socket: SocketId, kind: PathKind, now: float, *, is_data: bool
+        self, address: Address, socket: SocketId, now: float, *, is_data: bool
     ) -> Datagram | None:
         """Something authentic came from there; gives the check that is due, if one is."""
         place = self._places.get((address, socket))
         if place is None:
             if len(self._places) >= MOST_ROAMING:
                 self._places.pop(next(iter(self._places)))
-            place = self._places[address, socket] = Place(kind, now)
+            place = self._places[address, socket] = Place(now)
         place.by_data = place.by_data or is_data
         if place.checked_at is not None and now - place.checked_at < ROAMING_SPACING_S:
             return None

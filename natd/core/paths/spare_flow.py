@@ -15,8 +15,7 @@ Rules:
 """
 
 from natd.core.base.types import Address, Datagram, SocketId
-from natd.core.checks.checks import ANSWER_AFTER, OPEN_TO, Answered, Checks
-from natd.core.paths.requests_of_peer import seconds
+from natd.core.checks.checks import ANSWER_AFTER, OPEN_TO, CheckAnswer, Checks, two_bytes
 
 LADDER = ("check", "ask", "check", "check", "ask", "check", "check")
 """What is sent at each step.  Where the peer's side filters nothing, the first is enough."""
@@ -27,7 +26,7 @@ PAUSE_S = 0.06
 SAMPLED_AT_STEP = 3
 """Without an answer so far the port is not ours to know: a server is asked."""
 
-NO_DELAY = (ANSWER_AFTER, seconds(0))
+NO_DELAY = (ANSWER_AFTER, two_bytes(0))
 
 
 class SpareFlow:
@@ -67,15 +66,15 @@ class SpareFlow:
         if self._step == len(LADDER) - 1:
             self._at += self.rtt_s
         if step == "ask":
-            asks = (OPEN_TO, seconds(self._port))
+            asks = (OPEN_TO, two_bytes(self._port))
             return [checks.request(*self._live, now, asks=asks)]
         return [checks.request(self.address, self.socket, now, asks=NO_DELAY)]
 
-    def answered(self, answered: Answered) -> bool:
+    def answered(self, answer: CheckAnswer) -> bool:
         """Whether this answer is one to a check from the spare socket; if so, it is open."""
-        if (answered.address, answered.socket) != (self.address, self.socket):
+        if (answer.address, answer.socket) != (self.address, self.socket):
             return False
-        self.is_open, self._at, self.rtt_s = True, None, answered.rtt_s
+        self.is_open, self._at, self.rtt_s = True, None, answer.rtt_s
         return True
 
     def take_sample_wish(self) -> bool:

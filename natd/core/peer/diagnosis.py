@@ -31,8 +31,9 @@ from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleW
 from natd.core.checks.candidates import is_private
 from natd.core.checks.turns import Turns
 from natd.core.keys.card import Card
+from natd.core.paths.events import PathChosen, PathDown, PathRecovered
 from natd.core.peer.attempt_log import AttemptLog, LogEntry, Step
-from natd.core.peer.reach_events import PathDown, PathMoved, PathUp, ReachEvent
+from natd.core.peer.reach_events import ReachEvent
 from natd.core.punch.events import AttemptFailed
 
 ABSENCE_LAG_S = 1.0
@@ -156,7 +157,7 @@ class Diagnosis:
                 self._log.note(Step.ASKED_INTRODUCTION, "of both sides, again", now)
             case FreshSocketWanted():
                 self._log.note(Step.FRESH_SOCKET, "the attempt goes on from another port", now)
-            case PathUp(path) | PathMoved(path):
+            case PathChosen(path) | PathRecovered(path):
                 self._path = path
                 self.watches = self.has_failed = self._heard = False
                 self._told = self._awaits_sample = None

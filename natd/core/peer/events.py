@@ -3,7 +3,7 @@
     routes      RouteAdded, RouteDropped           the keys by which its datagrams are found
     wishes      SampleWanted, …                    for servers and the node to grant
     the peer's  NewerCard, Introduce, Seek         frames of its session
-                PeerSawUs                          in an answer to a check
+                CheckAnswer                        where it sees us, and how far it is
     news        events.Event                       for the world, passed on as they are
 
 Rules:
@@ -14,8 +14,8 @@ Rules:
 from natd.core.base import events
 from natd.core.base.routes import RouteAdded, RouteDropped
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
+from natd.core.checks.checks import CheckAnswer
 from natd.core.codec.frames import Introduce, NewerCard, Seek
-from natd.core.peer.reach_events import PeerSawUs
 
 PeerEvent = (
     events.Event
@@ -27,5 +27,5 @@ PeerEvent = (
     | SampleWanted
     | IntroductionWanted
     | FreshSocketWanted
-    | PeerSawUs
+    | CheckAnswer
 )

@@ -24,25 +24,18 @@ from natd.core.base.types import Address, Datagram, NetworkId, SocketId
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.chat.dialogue import Dialogue, DialogueEvent
 from natd.core.checks.budget import TargetBudget
+from natd.core.checks.checks import CheckAnswer
 from natd.core.codec import stun
 from natd.core.codec.frames import Bye, NewerCard
 from natd.core.keys.card import Card, Identity
 from natd.core.keys.keyring import Keyring
 from natd.core.keys.secrets import CHECK_TAG_BYTES, INITIAL_CONNECTION_ID_BYTES, Prekey
+from natd.core.paths.events import PathChosen, PathDown, PathRecovered, PathResumed
 from natd.core.peer.diagnosis import Diagnosis, PeerDiagnosis
 from natd.core.peer.events import PeerEvent
 from natd.core.peer.presence import PeerView, Presence, view_of
 from natd.core.peer.reach import Reach
-from natd.core.peer.reach_events import (
-    FlightDue,
-    PathDown,
-    PathMoved,
-    PathResumed,
-    PathUp,
-    PeerSawUs,
-    Ponged,
-    ReachEvent,
-)
+from natd.core.peer.reach_events import FlightDue, ReachEvent
 from natd.core.punch.events import AttemptFailed
 from natd.core.punch.reported_addresses import Source
 from natd.core.session.events import HandshakeCompleted, SessionEnded
@@ -50,6 +43,10 @@ from natd.core.session.events import HandshakeCompleted, SessionEnded
 CARDS_RATE, CARDS_BURST = 1.0, 16.0
 """Cards over the session: a change of network makes a few, a prekey one an hour, and each costs
 up to two milliseconds and a write to the disk."""
+
+
+MOST_PINGS = 64
+"""That wait for an answer; the oldest gets none where there are more."""
 
 
 class Peer:
@@ -77,15 +74,20 @@ class Peer:
         self._cards = Allowance(CARDS_RATE, CARDS_BURST)
         self.presence = Presence()
         self.diagnosis = Diagnosis(budget.turns)
+        self._pings: list[int] = []  # tokens that wait for an answer
         self._datagrams: list[Datagram] = []
         prefix = self.reach.transaction_prefix
         self._events: deque[PeerEvent] = deque([RouteAdded(CHECK + prefix)])
-        self.reach.describe_peer(card.candidates, card.nat)
+        self.reach.whereabouts.describe_peer(card.candidates, card.nat)
 
     # --- commands
 
     def ping(self, token: int, now: float) -> None:
-        self.reach.ping(token, now)
+        """`PingAnswered` follows with the first answer to a check, from whatever path."""
+        if len(self._pings) >= MOST_PINGS:
+            self._pings.pop(0)
+        self._pings.append(token)
+        self.reach.probe(now)
 
     def say_bye(self, now: float) -> None:
         """We are leaving: tell the peer, so that it need not find out."""
@@ -123,7 +125,7 @@ class Peer:
         self.dialogue.name_peer(card.nick)
         self.diagnosis.card_changed()
         self._keyring.take_card(card)
-        self.reach.describe_peer(card.candidates, card.nat)
+        self.reach.whereabouts.describe_peer(card.candidates, card.nat)
         self.use_prekeys(prekeys)
 
     def use_prekeys(self, prekeys: tuple[Prekey, ...]) -> None:
@@ -159,7 +161,7 @@ class Peer:
     def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
         """What servers say of our own side has changed."""
         self.diagnosis.set_surroundings(surroundings, now)
-        self.reach.set_surroundings(surroundings, now)
+        self.reach.search.set_surroundings(surroundings, now)
 
     def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
         self.diagnosis.sampled(socket, observed, poisoned, now)
@@ -209,7 +211,8 @@ class Peer:
                 break
         datagrams = self.reach.datagrams_to_send()
         if datagrams and self.diagnosis.watches:
-            self.diagnosis.sent(datagrams, self.reach.targets, self.reach.technique, now)
+            search = self.reach.search
+            self.diagnosis.sent(datagrams, search.punch.targets, search.technique, now)
         self._datagrams += datagrams
         self._notice_presence(now)
         if self.diagnosis.has_failed:
@@ -236,7 +239,7 @@ class Peer:
     def is_lost(self) -> bool:
         """Whether it fell silent, and neither left nor ended its session."""
         has_gone = self.reach.has_left or not self.dialogue.sessions.is_open
-        return self.reach.path is None and not has_gone
+        return self.reach.paths.in_use is None and not has_gone
 
     def view(self, now: float) -> PeerView:
         return view_of(
@@ -250,7 +253,7 @@ class Peer:
 
     def diagnose(self) -> PeerDiagnosis:
         """What was tried, and why there is no path if there is none."""
-        return self.diagnosis.report(self.card, may_guess=self.reach.may_escalate)
+        return self.diagnosis.report(self.card, may_guess=self.reach.search.may_escalate)
 
     @property
     def all_dropped(self) -> Counter[str]:
@@ -283,10 +286,10 @@ class Peer:
             case FlightDue():
                 self.dialogue.sessions.renew(now)
                 self.reach.carry(self.dialogue.sessions.flight, now, awaiting=True)
-            case PathUp() | PathResumed():
+            case PathResumed():
                 self.dialogue.sessions.path_changed(now)
-            case PathMoved(path, is_seamless):
-                if not is_seamless:
+            case PathChosen(path) | PathRecovered(path):
+                if not (isinstance(event, PathChosen) and event.is_seamless):
                     self.dialogue.sessions.path_changed(now)
                 if self.presence.is_online:
                     self._events.append(events.PathChanged(self._network, self.card.peer, path))
@@ -294,12 +297,17 @@ class Peer:
                 self._go_offline("no answer on any path", now)
             case AttemptFailed():
                 pass
-            case Ponged(token, rtt_s):
-                self._events.append(
-                    events.PingAnswered(self._network, self.card.peer, token, rtt_s)
-                )
-            case SampleWanted() | IntroductionWanted() | FreshSocketWanted() | PeerSawUs():
+            case CheckAnswer():
                 self._events.append(event)
+                if not event.is_delayed:
+                    self._answer_pings(event.rtt_s)
+            case SampleWanted() | IntroductionWanted() | FreshSocketWanted():
+                self._events.append(event)
+
+    def _answer_pings(self, rtt_s: float) -> None:
+        network, peer = self._network, self.card.peer
+        self._events += [events.PingAnswered(network, peer, token, rtt_s) for token in self._pings]
+        self._pings.clear()
 
     def _take_dialogue_event(self, event: DialogueEvent, now: float) -> None:
         match event:
@@ -328,12 +336,12 @@ class Peer:
         """Without any, after cards with weak keys, there is nothing to be said to the peer."""
         self._events += self._keyring.changes()
         if secrets := self._keyring.for_checks:
-            self.reach.use(*secrets)
+            self.reach.checks.use(*secrets)
         else:
             self.reach.stop()
 
     def _tell_verdict(self, now: float) -> None:
-        may_guess = self.reach.may_escalate
+        may_guess = self.reach.search.may_escalate
         verdict = self.diagnosis.next_verdict(self.card, may_guess=may_guess, now=now)
         if verdict is not None:
             network, peer = self._network, self.card.peer
@@ -344,7 +352,7 @@ class Peer:
         presence, sessions = self.presence, self.dialogue.sessions
         if presence.is_online and presence.redial_at is None and sessions.is_established:
             return
-        path = self.reach.path
+        path = self.reach.paths.report
         took_s = presence.notice(
             path, is_open=sessions.is_open, is_established=sessions.is_established, now=now
         )

@@ -59,18 +59,18 @@ def view_of(
         state = PeerState.BLOCKED
     elif is_online:
         state = PeerState.ONLINE
-    elif reach.is_trying(now):
+    elif reach.search.is_trying(now):
         state = PeerState.PUNCHING
     return PeerView(
         peer=card.peer,
         nick=card.nick,
         state=state,
-        path=reach.path,
+        path=reach.paths.report,
         verdict=verdict,
-        next_try_at=None if is_online else reach.next_try_at,
-        is_on_link=reach.is_on_link,
+        next_try_at=None if is_online else reach.search.next_try_at,
+        is_on_link=reach.whereabouts.is_on_link,
         last_heard_at=reach.heard_at,
-        candidates=reach.targets,
+        candidates=reach.search.punch.targets,
         nat=card.nat,
     )
 

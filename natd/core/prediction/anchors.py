@@ -109,16 +109,6 @@ class Enclosing:
         return tuple(by_gap[min(tight)][:MOST_ANCHORS]) if tight else ()
 
 
-def anchors_in(seen: tuple[Address, ...], mark: int | None) -> tuple[tuple[int, ...], int]:
-    """The ports in an introduction that a peer says it has opened for us, and how many of the
-    addresses that it begins with are none to be checked."""
-    ports = [address.port for address in seen[: MOST_ANCHORS + 1]]
-    if mark is None or mark not in ports:
-        return (), 0
-    marked_at = ports.index(mark)
-    return tuple(ports[:marked_at]), marked_at + 1
-
-
 def sampling_places(servers: Iterable[Address]) -> tuple[Address, ...]:
     """The ports of one host that are asked, in their order; empty where no server is known."""
     ipv4 = sorted(server for server in servers if not server.is_ipv6)

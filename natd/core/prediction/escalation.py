@@ -95,13 +95,21 @@ class _Task:
 class Escalation:
     """See the top of this file."""
 
-    def __init__(self, checks: Checks, turns: Turns, prefix: bytes, random: Random) -> None:
-        """`prefix` begins every transaction by which answers find their way to us."""
+    def __init__(
+        self,
+        checks: Checks,
+        turns: Turns,
+        prefix: bytes,
+        random: Random,
+        claim: Claim | None = None,
+    ) -> None:
+        """`prefix` begins every transaction by which answers find their way to us; `claim` is
+        what the peer's attempts may ask for, None for a fresh one."""
         self.allowed = False
         """Whether the larger budget may be spent on this peer."""
         self._checks = checks
         self._turns = turns
-        self._claim = Claim()
+        self._claim = claim or Claim()
         self._prefix = prefix
         self._random = random
         self._task: _Task | None = None  # None: nothing is under way
@@ -158,9 +166,9 @@ class Escalation:
         self.handle_timer(now)
         return True
 
-    def found(self, address: Address) -> None:
-        """A path stands to there."""
-        self._turns.found(self._claim, address.host)
+    def remember(self, seen: Sequence[Address]) -> None:
+        """The peer was seen there: those ports of its NAT are taken."""
+        self._known += [place for place in seen if place not in self._known]
 
     def stop(self) -> None:
         """A path stands, or the peer is gone."""
@@ -248,7 +256,7 @@ class Escalation:
 
     def _known_ports(self, theirs: NatReport, way: Way) -> tuple[int, ...]:
         """Of the peer's, those that are in use for others."""
-        self._known += [place for place in way.places if place not in self._known]
+        self.remember(way.places)
         named = [a.port for a in self._known if way.places and a.host == way.places[0].host]
         return tuple(dict.fromkeys((*named, *theirs.taken_ports)))
 

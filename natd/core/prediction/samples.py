@@ -68,13 +68,13 @@ class Step(Enum):
     GUESS = auto()
 
 
+@dataclass(slots=True)
 class Guesses:
     """What was guessed from before."""
 
-    def __init__(self) -> None:
-        self._socket = MAIN_SOCKET  # the last that was sampled for a guess
-        self._port: int | None = None  # the peer's port that we guessed from; None: not yet
-        self._at: float | None = None
+    _socket: SocketId = MAIN_SOCKET  # the last that was sampled for a guess
+    _port: int | None = None  # the peer's port that we guessed from; None: not yet
+    _at: float | None = None
 
     def next_step(self, way: Way, now: float) -> Step:
         """Whether the samples of both sides are new."""

@@ -1,9 +1,9 @@
-"""What the attempts to reach one peer tell their owner.
+"""What the attempts to reach one peer find, and what they ask for.
 
 Rules:
 - `PathFound` comes once for each address and socket that answered; none takes another back.
-- The three wishes are passed up to whoever can grant them: servers for a sample or another
-  introduction, the node for a socket.  An attempt goes on without an answer.
+- The three wishes are passed up to their owners: servers for a sample or another introduction, the
+  node for a socket.  An attempt goes on without an answer.
 """
 
 from dataclasses import dataclass
@@ -21,15 +21,14 @@ class PathFound:
     kind: PathKind
     technique: str
     rtt_s: float
-    mapped: Address | None
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
-    """No path so far.  Why is judged by those who know both ends (`diagnosis`)."""
+    """No path so far.  `diagnosis` judges why: it knows both ends."""
 
     heard: bool
     """Whether anything of the peer's has arrived in this attempt."""
 
 
-PunchEvent = PathFound | SampleWanted | IntroductionWanted | FreshSocketWanted | AttemptFailed
+PunchEvent = SampleWanted | IntroductionWanted | FreshSocketWanted | AttemptFailed

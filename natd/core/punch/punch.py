@@ -45,7 +45,7 @@ from natd.core.base.types import (
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.checks.budget import TargetBudget
 from natd.core.checks.candidates import path_kind
-from natd.core.checks.checks import Answered, Checks
+from natd.core.checks.checks import CheckAnswer, Checks
 from natd.core.prediction.strategy import Situation
 from natd.core.punch.attempt import Attempt, wait_s
 from natd.core.punch.events import AttemptFailed, PathFound, PunchEvent
@@ -61,16 +61,18 @@ class Punch:
     """One peer's attempts, one after the other."""
 
     def __init__(self, checks: Checks, budget: TargetBudget, random: Random) -> None:
+        self.targets: tuple[Candidate, ...] = ()
+        """The addresses that the attempt is about, best first."""
+        self.events: deque[PunchEvent] = deque()
+        """To be told; the owner takes them."""
         self._random = random
         self._targets = Targets(checks, budget)
-        self._places: tuple[Candidate, ...] = ()
         self._attempt: Attempt | None = None  # None: nothing is being tried
         self._nats = (NatReport(), NatReport())
         self._needs_fresh_sockets = False  # whether the peer can but guess our next port
         self._is_hopeless = False  # whether nothing but help from outside connects these two
         self._ours: tuple[Address, ...] = ()
         self._rtt_s = UNKNOWN_RTT_S
-        self._events: deque[PunchEvent] = deque()
 
     # --- inputs
 
@@ -105,8 +107,8 @@ class Punch:
         self._rtt_s = rtt_s or UNKNOWN_RTT_S
         self._targets.full_ttl_at = attempt.full_ttl_at
         if before is None:
-            self._targets.open_to_agreed_ports(self._places, nats, now)
-        meetings = self._targets.begin(self._places, nats[1], now)
+            self._targets.open_to_agreed_ports(self.targets, nats, now)
+        meetings = self._targets.begin(self.targets, nats[1], now)
         attempt.escalate_at = attempt.full_ttl_at + wait_s(attempt.round, self._rtt_s, self._random)
         if before is not None and not fresh and not before.asked:
             # Introduced twice in one round: the other side may count from the first word.
@@ -120,8 +122,8 @@ class Punch:
 
     def add(self, targets: Iterable[Candidate], now: float) -> None:
         """Further addresses have become known while the attempt runs."""
-        self._places = tuple(dict.fromkeys((*self._places, *targets)))
-        self._targets.add(self._places, self._nats[1], now)
+        self.targets = tuple(dict.fromkeys((*self.targets, *targets)))
+        self._targets.add(self.targets, self._nats[1], now)
         self.handle_timer(now)
 
     def sample_now(self, now: float) -> None:
@@ -145,24 +147,17 @@ class Punch:
             self._attempt.heard = True
             self._targets.check_received(address, socket, now)
 
-    def check_answered(self, answered: Answered, now: float) -> None:
+    def check_answered(self, answer: CheckAnswer) -> PathFound | None:
+        """The path that an answer to one of the attempt's checks has shown, if it is another."""
         if self._attempt is None:
-            return
-        candidate = self._targets.prove(answered.address, answered.socket)
+            return None
+        candidate = self._targets.prove(answer.address, answer.socket)
         if candidate is None:
-            return
-        technique = "re-roll" if answered.socket != MAIN_SOCKET else "simultaneous-open"
-        self._events.append(
-            PathFound(
-                answered.address,
-                answered.socket,
-                path_kind(candidate, self._ours),
-                technique,
-                answered.rtt_s,
-                answered.mapped,
-            )
-        )
+            return None
         self.settle()
+        technique = "re-roll" if answer.socket != MAIN_SOCKET else "simultaneous-open"
+        kind = path_kind(candidate, self._ours)
+        return PathFound(answer.address, answer.socket, kind, technique, answer.rtt_s)
 
     def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
         """A server port without a flow saw `socket` as `observed`."""
@@ -173,7 +168,7 @@ class Punch:
         attempt.unanswered = 0
         if poisoned:
             self._targets.pause()
-            self._events.append(FreshSocketWanted())
+            self.events.append(FreshSocketWanted())
         else:
             self._introduce((observed,), now)
 
@@ -182,7 +177,7 @@ class Punch:
         if self._attempt is not None and self.active:
             self._targets.socket = socket
             self._attempt.sample_by = now + SAMPLE_PATIENCE_S
-            self._events.append(SampleWanted(socket))
+            self.events.append(SampleWanted(socket))
 
     def is_checking(self, address: Address, socket: SocketId) -> bool:
         """Whether this is a target of the attempt's own."""
@@ -198,7 +193,7 @@ class Punch:
     def stop(self) -> None:
         """The peer is gone, or not wanted: nothing more is sent to it."""
         self._attempt = None
-        self._places = ()
+        self.targets = ()
         self._targets.clear()
 
     @property
@@ -234,11 +229,6 @@ class Punch:
         """All that the attempt uses."""
         return self._targets.sockets
 
-    @property
-    def targets(self) -> tuple[Candidate, ...]:
-        """The addresses that the attempt is about, best first."""
-        return self._places
-
     def handle_timer(self, now: float) -> None:
         attempt = self._attempt
         if attempt is None:
@@ -251,11 +241,11 @@ class Punch:
             attempt.sample_by = now + SAMPLE_PATIENCE_S
             if self._needs_fresh_sockets:
                 self._targets.pause()
-                self._events.append(FreshSocketWanted(is_alike=True))
+                self.events.append(FreshSocketWanted(is_alike=True))
             else:
-                self._events.append(SampleWanted(self._targets.socket))
+                self.events.append(SampleWanted(self._targets.socket))
                 self._targets.use_agreed_ports(
-                    self._places, self._nats, attempt.round, now, is_alone=attempt.is_alone
+                    self.targets, self._nats, attempt.round, now, is_alone=attempt.is_alone
                 )
         if attempt.sample_by is not None and attempt.sample_by <= now:
             attempt.sample_by = None
@@ -264,15 +254,12 @@ class Punch:
         judge_at = attempt.judge_at(is_hopeless=self._is_hopeless)
         if judge_at is not None and judge_at <= now:
             attempt.judged = True
-            self._events.append(AttemptFailed(attempt.heard))
+            self.events.append(AttemptFailed(attempt.heard))
 
     # --- outputs
 
     def datagrams_to_send(self) -> list[Datagram]:
         return self._targets.datagrams_to_send()
-
-    def next_event(self) -> PunchEvent | None:
-        return self._events.popleft() if self._events else None
 
     def get_timer(self) -> float | None:
         attempt = self._attempt
@@ -294,12 +281,14 @@ class Punch:
         nats: tuple[NatReport, NatReport],
         ours: tuple[Address, ...],
     ) -> None:
-        self._places, self._nats, self._ours = tuple(targets), nats, ours
-        situation = Situation(*nats, have_checks_failed=True)
-        may_be_guessed = situation.we_are_hard or situation.is_doubtful
-        is_sequence = nats[0].allocation is Allocation.SEQUENTIAL
-        self._needs_fresh_sockets = is_sequence and may_be_guessed
-        self._is_hopeless = situation.is_hopeless
+        self.targets, self._nats, self._ours = tuple(targets), nats, ours
+        self._needs_fresh_sockets = self._is_hopeless = False
+        if any(nat.may_be_hard for nat in nats):
+            situation = Situation(*nats, have_checks_failed=True)
+            may_be_guessed = situation.we_are_hard or situation.is_doubtful
+            is_sequence = nats[0].allocation is Allocation.SEQUENTIAL
+            self._needs_fresh_sockets = is_sequence and may_be_guessed
+            self._is_hopeless = situation.is_hopeless
 
     def _awaits_fresh_socket(self, attempt: Attempt) -> bool:
         """Whether a socket is about to be sampled from which nothing else may be sent before:
@@ -311,7 +300,7 @@ class Punch:
         assert self._attempt is not None
         self._attempt.asked = True
         self._attempt.retry_at = now + INTRODUCTION_PATIENCE_S
-        self._events.append(IntroductionWanted(samples))
+        self.events.append(IntroductionWanted(samples))
 
     def _begin_round(self, now: float) -> None:
         attempt = self._attempt
@@ -319,5 +308,5 @@ class Punch:
         attempt.round += 1
         attempt.asked, attempt.retry_at = False, None
         attempt.escalate_at = now + wait_s(attempt.round, self._rtt_s, self._random)
-        self._targets.add(self._places, self._nats[1], now)
+        self._targets.add(self.targets, self._nats[1], now)
         self._targets.climb_again(now)

@@ -46,6 +46,8 @@ class Whereabouts:
         self.their_nat = NatReport()
         self.has_news = False
         """Whether the peer's card came after the last attempt began."""
+        self.in_use: Address | None = None
+        """Where the path in use leads; None: there is none."""
         self.anchors: tuple[int, ...] = ()
         """Ports that the peer has opened for us."""
         self._sightings = Sightings()
@@ -115,11 +117,11 @@ class Whereabouts:
         """Whether it was ever heard on a link of ours."""
         return bool(self._on_link)
 
-    def targets(self, in_use: Address | None) -> tuple[Candidate, ...]:
-        """The addresses worth a check, best first; `in_use`: where the last path leads."""
+    def targets(self) -> tuple[Candidate, ...]:
+        """The addresses worth a check, best first."""
         last_good = self._last_good
-        if in_use is not None:
-            last_good = (in_use, *(address for address in last_good if address != in_use))
+        if self.in_use is not None:
+            last_good = (self.in_use, *(place for place in last_good if place != self.in_use))
         return targets(
             self._claimed,
             seen=self._sightings.in_turn(),
@@ -129,13 +131,14 @@ class Whereabouts:
             servers=self.surroundings.servers,
         )
 
-    def places(self, in_use: Address | None) -> tuple[Address, ...]:
+    @property
+    def places(self) -> tuple[Address, ...]:
         """Where a third may find the peer, likeliest first.
 
         The path that we have may be one of another socket of the peer's; then its main one is at
         the same host, under the port that it had before or under its own.
         """
-        known = self._last_good if in_use is None else (in_use,)
+        known = self._last_good if self.in_use is None else (self.in_use,)
         lan = (c.address for c in self._claimed if c.kind is CandidateKind.LAN)
         ports = [a.port for a in (*self.seen[:1], *lan) if a.port >= LOWEST_PORT]
         moved = [address._replace(port=port) for port in ports for address in known]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from natd.core.base.types import Address, PeerId
+from natd.core.prediction.anchors import MOST_ANCHORS
 
 Source = Address | PeerId | None
 """Who says so: a server, a mutual peer, or the peer itself."""
@@ -91,6 +92,16 @@ class Sightings:
         freshest_first = reversed(self._words)
         ranked = sorted(freshest_first, key=_is_first_hand, reverse=True)
         return [self._words[source] for source in ranked]
+
+
+def anchors_in(seen: tuple[Address, ...], mark: int | None) -> tuple[tuple[int, ...], int]:
+    """The ports in an introduction that a peer says it has opened for us, and how many of the
+    addresses that it begins with are none to be checked."""
+    ports = [address.port for address in seen[: MOST_ANCHORS + 1]]
+    if mark is None or mark not in ports:
+        return (), 0
+    marked_at = ports.index(mark)
+    return tuple(ports[:marked_at]), marked_at + 1
 
 
 def _is_first_hand(source: Source) -> bool:

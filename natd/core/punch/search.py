@@ -3,14 +3,17 @@
     whereabouts   which addresses to try
     punch         the checks, round by round
     escalation    guesses within a larger budget, when checks have failed
+    succession    the same for another flow beside a path that stands
 
 Rules:
 - Nothing is guessed while a path stands that answers, but for its successor, when the mapping of
   one end will end (`succeed`): for what must be found then, less is left to chance.
-- What a search finds names the technique that it owes to; whoever owns the search keeps the path.
+- What a search finds names the technique that it owes to; its owner keeps the path.
+- Escalations are made when the first is needed: between easy NATs none ever is.
 """
 
 from collections import deque
+from dataclasses import replace
 from random import Random
 
 from natd.core.base.surroundings import Surroundings
@@ -18,17 +21,17 @@ from natd.core.base.timers import earliest
 from natd.core.base.types import Address, Allocation, Candidate, Datagram, SocketId
 from natd.core.base.wishes import IntroductionWanted, SampleWanted
 from natd.core.checks.budget import TargetBudget
-from natd.core.checks.checks import Answered, Checks
+from natd.core.checks.checks import CheckAnswer, Checks
+from natd.core.checks.turns import Claim
 from natd.core.codec import stun
-from natd.core.prediction.anchors import anchors_in
-from natd.core.prediction.escalation import Escalation
+from natd.core.prediction.escalation import MOST_KNOWN, Escalation
 from natd.core.prediction.samples import Guesses, Step, Way
 from natd.core.prediction.strategy import FOUND, Situation, hard_to_find
 from natd.core.punch.events import PathFound, PunchEvent
 from natd.core.punch.first_flight import worth_checking
 from natd.core.punch.punch import Punch
 from natd.core.punch.remote_candidates import Whereabouts
-from natd.core.punch.reported_addresses import Source
+from natd.core.punch.reported_addresses import Source, anchors_in
 
 LATE_S = 30.0
 """A peer not reached after this long is shown as offline, although attempts go on."""
@@ -41,20 +44,25 @@ class Search:
         self, checks: Checks, budget: TargetBudget, transaction_prefix: bytes, random: Random
     ) -> None:
         self.whereabouts = Whereabouts()
-        self.last: Address | None = None
-        """Where the path in use leads, or None."""
+        self.punch = Punch(checks, budget, random)
         self.has_path = False
-        """Whether that one answers."""
+        """Whether a path stands that answers."""
+        self.may_escalate = False
+        """Whether more than plain checks may be spent on this peer."""
+        self.is_idle = True
+        """Whether nothing is due, to be sent or to be told: then it need not be drained."""
         self._checks = checks
         self._budget = budget
-        self._punch = Punch(checks, budget, random)
-        self._escalation = Escalation(checks, budget.turns, transaction_prefix, random)
-        self._succession = Escalation(checks, budget.turns, transaction_prefix, random)
+        self._prefix = transaction_prefix
+        self._random = random
+        self._claim = Claim()
+        self._escalation: Escalation | None = None  # None: none was needed yet
+        self._succession: Escalation | None = None  # None: the same
+        self._seen: deque[Address] = deque(maxlen=MOST_KNOWN)  # where the peer was, until then
         self._guesses = Guesses()
         self._began = 0.0  # when the round did in which the peer opens its NAT to us
         # When the attempt to reach the peer began; None: reached, or never tried.
         self._since: float | None = None
-        self._events: deque[PunchEvent] = deque()
 
     # --- inputs
 
@@ -64,16 +72,20 @@ class Search:
         """Somebody names the peer's addresses; gives those that it was seen at."""
         anchors, count = anchors_in(seen, self._checks.their_mark)
         if self.whereabouts.introduce(source, seen[count:], anchors, now):
-            self._escalation.sign()
-        self._escalation.introduced(now)
+            self._sign()
+        if self._escalation is not None:
+            self._escalation.introduced(now)
         return seen[count:]
 
     def allow_escalation(self) -> None:
         """The peer is known from before, or its network has a secret."""
-        self._escalation.allowed = self._succession.allowed = True
+        self.may_escalate = True
+        for escalation in self._escalations:
+            escalation.allowed = True
 
     def begin(self, start_in_s: float, now: float, *, fresh: bool) -> None:
         """Try every address that we have heard of."""
+        self.is_idle = False
         known = self.whereabouts
         self._began = now
         known.take_turns()
@@ -83,7 +95,7 @@ class Search:
                 self._budget.returned(candidate.address, now)
         if self._since is None:
             self._since = now
-        self._punch.start(
+        self.punch.start(
             chosen,
             ours=known.surroundings.ours,
             nats=(known.surroundings.nat, known.their_nat),
@@ -93,49 +105,50 @@ class Search:
             now=now,
         )
         known.has_news = False
-        situation = known.situation(have_checks_failed=self._punch.has_failed_before)
+        has_failed = self.punch.has_failed_before
+        situation = known.situation(have_checks_failed=has_failed)
         self._escalate(situation, now)
-        is_first = not (self._punch.has_failed_before or situation.are_both_hard)
-        if is_first and known.is_far_off(now):
-            self._punch.sample_now(now)
+        if known.is_far_off(now) and not has_failed and not situation.are_both_hard:
+            self.punch.sample_now(now)
 
     def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
         """What servers say of our own side; while we search, it may open further candidates."""
         self.whereabouts.surroundings = surroundings
-        self._punch.learn_rtt(surroundings.rtt_s)
-        if self._punch.active:
+        if self.punch.active:
+            self.punch.learn_rtt(surroundings.rtt_s)
             self.widen(now)
 
     def widen(self, now: float) -> None:
         """Try what has become known, too, in the round that runs."""
-        self._punch.add(self._worth_checking(), now)
+        self.is_idle = False
+        self.punch.add(self._worth_checking(), now)
 
     def check_received(self, address: Address, socket: SocketId, now: float) -> None:
         """A valid check of the peer's came from `address`."""
-        self._escalation.sign()
-        self._punch.check_received(address, socket, now)
+        self.is_idle = False
+        self._sign()
+        self.punch.check_received(address, socket, now)
 
-    def receive_answer(
+    def receive_sample(
         self, message: stun.StunMessage, address: Address, socket: SocketId, now: float
     ) -> bool:
-        """Whether a Binding response was to something else than a check."""
-        return self._escalation.receive_answer(message, address, socket, now)
+        """Whether a Binding response is a server's, to a sample of an escalation."""
+        escalation = self._escalation
+        return escalation is not None and escalation.receive_answer(message, address, socket, now)
 
-    def check_answered(self, answered: Answered, now: float) -> None:
-        address, socket = answered.address, answered.socket
-        if self._punch.is_checking(address, socket):
-            self._punch.check_answered(answered, now)
-        elif (technique := self._escalation.technique or self._succession.technique) is not None:
-            kind = self.whereabouts.kind_of(address)
-            found = PathFound(address, socket, kind, technique, answered.rtt_s, answered.mapped)
-            self._events.append(found)
-
-    def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
-        self._punch.sampled(socket, observed, poisoned=poisoned, now=now)
-
-    def use_socket(self, socket: SocketId, now: float) -> None:
-        """The owner's answer to `FreshSocketWanted`."""
-        self._punch.use_socket(socket, now)
+    def check_answered(self, answer: CheckAnswer) -> PathFound | None:
+        """The path that the answer has shown, if it is to a check of ours."""
+        if self.punch.is_checking(answer.address, answer.socket):
+            found = self.punch.check_answered(answer)
+            technique = self.technique
+            return (
+                found if found is None or technique is None else replace(found, technique=technique)
+            )
+        for escalation in self._escalations:
+            if (technique := escalation.technique) is not None:
+                kind = self.whereabouts.kind_of(answer.address)
+                return PathFound(answer.address, answer.socket, kind, technique, answer.rtt_s)
+        return None
 
     def succeed(self, in_use: tuple[Address, SocketId], now: float, *, by_peer: bool) -> bool:
         """Guess at another flow beside the path in use: one of the peer's, from our end of the
@@ -146,6 +159,9 @@ class Search:
         way = Way(in_use[:1], (), in_use[1], known.surroundings.servers)
         if self.is_succeeding:
             return True
+        self.is_idle = False
+        if self._succession is None:
+            self._succession = self._make_escalation(Claim())
         self._succession.sign()  # there is none better than a path
         return self._succession.begin(Situation(*nats), way, now)
 
@@ -159,127 +175,118 @@ class Search:
 
     def settle(self) -> None:
         """A path stands and works: whatever was looked for need not be found."""
-        self._punch.settle()
-        self._escalation.stop()
+        self.punch.settle()
+        if self._escalation is not None:
+            self._escalation.stop()
         self._since = None
 
     def reached(self, address: Address) -> None:
         """A path to there is in use from here on."""
         self.settle()
-        self._succession.stop()
-        self._escalation.found(address)
+        if self._succession is not None:
+            self._succession.stop()
+        self._budget.turns.found(self._claim, address.host)
         self.whereabouts.reached(address)
         self._guesses.are_known(self._way())
 
     def stop(self) -> None:
         """The peer is gone or not wanted: nothing more is sent to it."""
-        self._punch.stop()
-        self._escalation.stop()
-        self._succession.stop()
+        self.punch.stop()
+        for escalation in self._escalations:
+            escalation.stop()
         self._since = None
 
     def handle_timer(self, now: float) -> None:
-        self._punch.handle_timer(now)
-        self._escalation.handle_timer(now)
-        self._succession.handle_timer(now)
+        self.punch.handle_timer(now)
+        for escalation in self._escalations:
+            escalation.handle_timer(now)
 
     # --- outputs
 
     def datagrams_to_send(self) -> list[Datagram]:
-        return [
-            *self._punch.datagrams_to_send(),
-            *self._escalation.datagrams_to_send(),
-            *self._succession.datagrams_to_send(),
-        ]
+        datagrams = self.punch.datagrams_to_send()
+        for escalation in self._escalations:
+            datagrams += escalation.datagrams_to_send()
+        has_more = self.punch.active or self.punch.events or self.get_timer() is not None
+        self.is_idle = not has_more
+        return datagrams
 
     def next_event(self, now: float) -> PunchEvent | None:
-        if anchors := self._escalation.new_anchors():
-            self._events.append(IntroductionWanted(anchors))
-        event = self._events.popleft() if self._events else self._punch.next_event()
+        escalation = self._escalation
+        if escalation is not None and (anchors := escalation.new_anchors()):
+            return IntroductionWanted(anchors)
+        event = self.punch.events.popleft() if self.punch.events else None
         match event:
-            case PathFound() if self._escalation.technique is not None:
-                return PathFound(
-                    event.address,
-                    event.socket,
-                    event.kind,
-                    self._escalation.technique,
-                    event.rtt_s,
-                    event.mapped,
-                )
             case SampleWanted():
                 situation = self.whereabouts.situation(
-                    have_checks_failed=True, is_alone=self._punch.is_alone
+                    have_checks_failed=True, is_alone=self.punch.is_alone
                 )
                 if not situation.are_both_hard:
                     self._escalate(situation, now)
-            case IntroductionWanted():
-                return IntroductionWanted(self._escalation.anchors or event.samples)
+            case IntroductionWanted() if escalation is not None and escalation.anchors:
+                return IntroductionWanted(escalation.anchors)
         return event
 
     def get_timer(self) -> float | None:
-        return earliest(
-            self._punch.get_timer(), self._escalation.get_timer(), self._succession.get_timer()
-        )
-
-    @property
-    def active(self) -> bool:
-        """Whether a path is still being looked for."""
-        return self._punch.active
+        timers = (escalation.get_timer() for escalation in self._escalations)
+        return earliest(self.punch.get_timer(), *timers)
 
     @property
     def next_try_at(self) -> float | None:
         """When something further is tried; None: nothing is looked for."""
-        return earliest(self._punch.next_try_at, self._escalation.next_try_at)
-
-    @property
-    def targets(self) -> tuple[Candidate, ...]:
-        """The addresses that it is about, best first."""
-        return self._punch.targets
-
-    @property
-    def socket(self) -> SocketId:
-        """Of ours, that checks leave from."""
-        return self._punch.socket
+        at = None if self._escalation is None else self._escalation.next_try_at
+        return earliest(self.punch.next_try_at, at)
 
     @property
     def sockets(self) -> frozenset[SocketId]:
         """All that it needs."""
-        trying = self._punch.sockets if self._punch.active else frozenset()
-        return trying | self._escalation.sockets | self._succession.sockets
+        trying = self.punch.sockets if self.punch.active else frozenset()
+        return trying.union(*(escalation.sockets for escalation in self._escalations))
 
     @property
     def technique(self) -> str | None:
         """Of the escalation that is under way; None: none is."""
-        return self._escalation.technique
+        return None if self._escalation is None else self._escalation.technique
 
     @property
     def is_succeeding(self) -> bool:
         """Whether another flow is guessed at beside a path that stands."""
-        return self._succession.technique is not None
+        return self._succession is not None and self._succession.technique is not None
 
-    @property
-    def may_escalate(self) -> bool:
-        return self._escalation.allowed
-
-    def is_young(self, now: float) -> bool:
-        """Whether it runs and has not yet lasted unreasonably long."""
+    def is_trying(self, now: float) -> bool:
+        """Whether an attempt runs that has not yet lasted unreasonably long."""
         return self._since is not None and now - self._since < LATE_S
 
     # --- private
 
+    @property
+    def _escalations(self) -> list[Escalation]:
+        return [each for each in (self._escalation, self._succession) if each is not None]
+
+    def _make_escalation(self, claim: Claim) -> Escalation:
+        made = Escalation(self._checks, self._budget.turns, self._prefix, self._random, claim)
+        made.allowed = self.may_escalate
+        return made
+
+    def _sign(self) -> None:
+        """There was a sign of the peer."""
+        if self._escalation is None:
+            self._claim.sign()
+        else:
+            self._escalation.sign()
+
     def _worth_checking(self) -> tuple[Candidate, ...]:
-        known = self.whereabouts
-        return worth_checking(known.targets(self.last), known.their_nat)
+        return worth_checking(self.whereabouts.targets(), self.whereabouts.their_nat)
 
     def _way(self) -> Way:
         known = self.whereabouts
-        sound = {target.address for target in known.targets(self.last)}
+        sound = {target.address for target in known.targets()}
         seen = tuple(address for address in known.seen if address in sound)
         our_ports = [address.port for address in known.surroundings.ours if not address.is_ipv6]
         return Way(
             seen,
             known.anchors,
-            self._punch.socket,
+            self.punch.socket,
             known.surroundings.servers,
             known.drift(self._began),
             our_ports[0] if our_ports else None,
@@ -289,14 +296,21 @@ class Search:
         """Plain checks have failed, or can't but fail."""
         if self.has_path:
             return
-        self._succession.stop()
+        if self._succession is not None:
+            self._succession.stop()
+        if self._escalation is None:
+            if not (situation.ours.may_be_hard or situation.theirs.may_be_hard):
+                self._seen += [place for place in self.whereabouts.seen if place not in self._seen]
+                return
+            self._escalation = self._make_escalation(self._claim)
+            self._escalation.remember(self._seen)
         way = self._way()
         if situation.wants_samples:
             match self._guesses.next_step(way, now):
                 case Step.WAIT:
                     return
                 case Step.SAMPLE:
-                    self._punch.sample_now(now)
+                    self.punch.sample_now(now)
                     return
         if self._escalation.begin(situation, way, now) and situation.wants_samples:
             self._guesses.spent(way, now)

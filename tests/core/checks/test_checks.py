@@ -12,7 +12,7 @@ from natd.core.checks.checks import (
     MOST_OUTSTANDING,
     OUTSTANDING_S,
     Checks,
-    answer,
+    read_check,
 )
 from natd.core.codec import stun
 from tests.core.world.lossy_link import pair_of_secrets
@@ -87,7 +87,7 @@ def test_our_own_check_sent_back_to_us_is_no_answer_and_gets_none():
     ours, _ = pair_of_secrets()
     request = checks.request(THEIRS, MAIN_SOCKET, START)
     message = stun.decode(request.data)
-    assert answer(message, request.data, ours, THEIRS, MAIN_SOCKET) is None
+    assert read_check(message, request.data, ours, THEIRS, MAIN_SOCKET) is None
 
 
 def test_a_request_without_valid_integrity_gets_no_answer():
@@ -99,7 +99,7 @@ def test_a_request_without_valid_integrity_gets_no_answer():
             message = stun.decode(changed)
         except ValueError:
             continue
-        assert answer(message, changed, remote, OURS, MAIN_SOCKET) is None
+        assert read_check(message, changed, remote, OURS, MAIN_SOCKET) is None
 
 
 def test_an_answer_that_took_longer_than_any_round_trip_is_forgotten():
@@ -184,9 +184,9 @@ def _pair():
 
 
 def _answered(data, remote_secrets, mapped):
-    response = answer(stun.decode(data), data, remote_secrets, mapped, MAIN_SOCKET)
-    assert response is not None
-    return response.data
+    check = read_check(stun.decode(data), data, remote_secrets, mapped, MAIN_SOCKET)
+    assert check is not None
+    return check.answer.data
 
 
 def _match(checks, response, at=START):

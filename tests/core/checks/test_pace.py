@@ -66,7 +66,7 @@ def test_no_second_with_a_guess_has_too_many_packets_among_made_up_members(we_ar
         news = Introduced(peer, sealed, seen, (), False, 0.0)
         member.membership._introduce(news, "", SERVER, internet.now)
         internet.run(0.015)
-        guessed += any(peer.reach.technique for peer in peers.values())
+        guessed += any(peer.reach.search.technique for peer in peers.values())
     assert guessed > SYBILS // 2
     assert 300 < pair.packets_in_a_second(member) <= MOST_PACKETS
 

@@ -212,7 +212,7 @@ def test_a_check_that_seems_to_come_from_a_service_is_not_answered():
     village, alice, bob = _pair(KEY)
     internet = village.internet
     assert internet.run_until(lambda: alice.is_online(bob), 5.0)
-    checks = bob.membership.peers[alice.peer].reach._checks
+    checks = bob.membership.peers[alice.peer].reach.checks
     internet.trace = []
     for port in (7, 19, 53, 123, 1023):
         victim = Address("198.51.100.9", port)

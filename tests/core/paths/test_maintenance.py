@@ -5,18 +5,23 @@ from random import Random
 
 import pytest
 
+from natd.core.base.timers import earliest
 from natd.core.base.types import MAIN_SOCKET, Address, PathKind, SocketId
-from natd.core.checks.checks import ANSWER_AFTER, GUESS_US, WAS_SILENT, Answered, Checks
-from natd.core.checks.checks import LATE_S as ANSWER_LATE_S
+from natd.core.checks.checks import (
+    ANSWER_AFTER,
+    ANSWER_LATE_S,
+    GUESS_US,
+    WAS_SILENT,
+    CheckAnswer,
+    Checks,
+)
 from natd.core.codec import stun
-from natd.core.paths.events import SuccessorWanted
+from natd.core.paths.events import Replaced, Retired, SuccessorWanted
 from natd.core.paths.keepalive import BEGIN_AFTER_S, FIRST_S, SHARE, SILENCES_S
 from natd.core.paths.maintenance import (
     LONGEST_RETRY_S,
     NOMINATE_S,
     TELL_EVERY_S,
-    Replaced,
-    Retired,
     Upkeep,
 )
 from natd.core.paths.mapping_age import SHARE as SHARE_OF_AGE
@@ -169,7 +174,7 @@ def test_what_answers_from_elsewhere_or_unsought_is_no_successor():
     lab = Lab()
     lab.answer(SocketId(0x100007), RTT_S)
     lab.upkeep.seek(lab.now, is_new=True)
-    elsewhere = Answered(OURS, SocketId(0x100007), RTT_S, None)
+    elsewhere = CheckAnswer(OURS, SocketId(0x100007), RTT_S, None)
     assert not lab.upkeep.check_answered(elsewhere, 0.5, lab.now)
     lab.answer(MAIN_SOCKET, RTT_S)
     assert lab.take(Replaced) == []
@@ -270,22 +275,27 @@ class Lab:
 
     def run(self, duration_s):
         until = self.now + duration_s
-        while (timer := self.upkeep.get_timer()) is not None and timer <= until:
+        while (timer := self.timer()) is not None and timer <= until:
             self.now = max(self.now, timer)
             self.upkeep.handle_timer(self.now)
             self.drain()
         self.now = until
 
+    def timer(self):
+        begin_at = self.upkeep.begin_at if self.path.probing_since is None else None
+        return earliest(self.upkeep.due_at, begin_at)
+
     def drain(self):
-        sent = self.upkeep.datagrams_to_send()
+        sent = list(self.upkeep.datagrams)
+        self.upkeep.datagrams.clear()
         self.sent += sent
-        while (event := self.upkeep.next_event()) is not None:
-            self.events.append(event)
+        self.events += self.upkeep.events
+        self.upkeep.events.clear()
         return sent
 
     def answer(self, socket, took_s, mapped=OURS):
         """A check from that socket is answered after so long."""
-        answered = Answered(THEIRS, socket, took_s, mapped)
+        answered = CheckAnswer(THEIRS, socket, took_s, mapped)
         self.upkeep.check_answered(answered, 0.5, self.now)
         self.drain()
 
@@ -298,6 +308,7 @@ class Lab:
         self.upkeep._drop_spare()
         assert self.upkeep._keepalive is not None
         self.upkeep._keepalive.begin_at = self.now + BEGIN_AFTER_S
+        self.upkeep._rearm()
 
     def replace_once(self):
         self.upkeep.missed_by_peer(1.0, self.now)

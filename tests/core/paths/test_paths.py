@@ -7,13 +7,13 @@ import pytest
 
 from natd.core.base.types import MAIN_SOCKET, Address, PathKind, SocketId
 from natd.core.checks.budget import TargetBudget
-from natd.core.checks.checks import Checks, answer
+from natd.core.checks.checks import Checks, read_check
 from natd.core.codec import stun
 from natd.core.paths.events import (
-    GapClosed,
     PathChosen,
+    PathDown,
     PathRecovered,
-    PathsLost,
+    PathResumed,
     PathSuspected,
 )
 from natd.core.paths.path import (
@@ -66,7 +66,7 @@ def test_a_path_on_which_anything_is_heard_needs_no_check():
     lab.sent.clear()
     for _ in range(60):
         lab.run(5.0)
-        lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=False)
+        lab.paths.heard(THEIRS, MAIN_SOCKET, lab.now, is_data=False)
     assert lab.sent == []
     assert lab.paths.heard_at == lab.now
 
@@ -130,7 +130,7 @@ def test_data_that_is_answered_is_forgiven():
     lab.run(1.0)
     lab.paths.sent(lab.now, awaiting=True)
     lab.run(LEAST_PATIENCE_S / 2)
-    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=False)
+    lab.paths.heard(THEIRS, MAIN_SOCKET, lab.now, is_data=False)
     lab.run(1.0)
     assert lab.sent == []
 
@@ -143,7 +143,7 @@ def test_a_path_that_answers_nothing_is_suspected_within_two_seconds_then_lost()
     began = lab.now
     lab.run(60.0)
     [suspected_at] = [at for at, event in lab.events if isinstance(event, PathSuspected)]
-    [lost_at] = [at for at, event in lab.events if isinstance(event, PathsLost)]
+    [lost_at] = [at for at, event in lab.events if isinstance(event, PathDown)]
     assert suspected_at - began <= 2.0
     assert lost_at - began == pytest.approx(LEAST_PATIENCE_S + LOST_AFTER_S)
     assert lab.paths.in_use is None
@@ -223,7 +223,7 @@ def test_a_standby_that_was_not_heard_lately_is_not_taken_into_use():
     lab.paths.probe(lab.now)
     lab.run(60.0)
     assert lab.take(PathChosen) == []
-    assert len(lab.take(PathsLost)) == 1
+    assert len(lab.take(PathDown)) == 1
 
 
 def test_a_standby_that_answers_when_the_path_in_use_is_suspected_takes_its_place():
@@ -245,7 +245,7 @@ def test_a_path_that_was_asked_in_vain_gives_way_to_one_heard_since_after_two_ro
     lab.add(ELSEWHERE, rtt_s=0.1)
     assert lab.paths.in_use == (LAN, MAIN_SOCKET), "its answer may still be on its way"
     lab.run(0.11)
-    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=False)
+    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, lab.now, is_data=False)
     lab.drain()
     assert lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)
     lab.take(PathChosen)
@@ -316,7 +316,7 @@ def test_while_data_flows_silence_is_filled_with_checks_and_not_for_long_after()
     lab.add(THEIRS)
     lab.run(100.0)
     lab.sent.clear()
-    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=True)
+    lab.paths.heard(THEIRS, MAIN_SOCKET, lab.now, is_data=True)
     lab.run(BUSY_FOR_S)
     assert 0.8 * BUSY_FOR_S / BUSY_CHECK_S <= len(lab.sent) <= 1.1 * BUSY_FOR_S / BUSY_CHECK_S
     lab.run(2 * KEEPALIVE_S)
@@ -330,9 +330,9 @@ def test_where_the_peers_data_comes_by_another_path_alone_we_follow():
     lab.add(THEIRS)
     lab.add(ELSEWHERE)
     lab.run(60.0)
-    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=False)
+    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, lab.now, is_data=False)
     assert lab.paths.in_use == (THEIRS, MAIN_SOCKET), "a check says only that it is there"
-    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=True)
+    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, lab.now, is_data=True)
     assert lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)
 
 
@@ -341,7 +341,7 @@ def test_nobody_is_followed_to_a_path_of_a_worse_kind():
     lab.add(LAN, PathKind.LAN)
     lab.add(ELSEWHERE)
     lab.run(60.0)
-    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=True)
+    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, lab.now, is_data=True)
     assert lab.paths.in_use == (LAN, MAIN_SOCKET)
 
 
@@ -353,10 +353,10 @@ def test_whoever_has_moved_does_not_follow_for_a_while():
     lab.paths.replace(ELSEWHERE, MAIN_SOCKET, lab.now)
     assert lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)
     lab.run(0.9)
-    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=True)
+    lab.paths.heard(THEIRS, MAIN_SOCKET, lab.now, is_data=True)
     assert lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)
     lab.run(MOVED_HOLD_OF_ONE_S)
-    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=True)
+    lab.paths.heard(THEIRS, MAIN_SOCKET, lab.now, is_data=True)
     assert lab.paths.in_use == (THEIRS, MAIN_SOCKET)
 
 
@@ -378,14 +378,14 @@ def test_a_gap_is_told_when_it_is_over_and_whose_sending_ended_it(by_peer):
     lab.answers = set()
     lab.paths.sent(lab.now, awaiting=True)
     lab.run(0.7)
-    assert lab.take(GapClosed) == []
+    assert lab.take(PathResumed) == []
     if by_peer:
-        lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=False)
+        lab.paths.heard(THEIRS, MAIN_SOCKET, lab.now, is_data=False)
         lab.drain()
     else:
         lab.answers = True
         lab.run(0.7)
-    [gap] = lab.take(GapClosed)
+    [gap] = lab.take(PathResumed)
     assert gap.by_peer is by_peer
     assert gap.is_certain
 
@@ -397,9 +397,9 @@ def test_data_that_is_answered_late_but_before_the_probe_could_be_shows_nothing_
     lab.paths.sent(lab.now, awaiting=True)
     lab.run(LEAST_PATIENCE_S + 0.05)
     assert len(lab.sent) == 1
-    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=True)
+    lab.paths.heard(THEIRS, MAIN_SOCKET, lab.now, is_data=True)
     lab.drain()
-    [gap] = lab.take(GapClosed)
+    [gap] = lab.take(PathResumed)
     assert not gap.is_certain
 
 
@@ -407,7 +407,7 @@ def test_a_keepalive_that_is_answered_in_time_is_no_gap():
     lab = Lab()
     lab.add(THEIRS)
     lab.run(100.0)
-    assert lab.take(GapClosed) == []
+    assert lab.take(PathResumed) == []
 
 
 def test_an_address_that_answers_puts_the_path_in_use_to_the_test():
@@ -415,7 +415,7 @@ def test_an_address_that_answers_puts_the_path_in_use_to_the_test():
     lab = Lab(answers={ELSEWHERE})
     lab.add(THEIRS)
     lab.run(2.0)
-    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=False)
+    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, lab.now, is_data=False)
     lab.run(0.5)
     assert lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)
 
@@ -431,7 +431,7 @@ def test_paths_are_bounded():
 def test_what_is_heard_from_elsewhere_is_checked_there_and_moves_nothing_by_itself():
     lab = Lab(answers=False)
     lab.add(THEIRS)
-    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=False)
+    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, lab.now, is_data=False)
     lab.drain()
     assert [check.address for _, check in lab.sent] == [ELSEWHERE]
     lab.run(2.0)
@@ -445,7 +445,7 @@ def test_a_peer_roams_only_to_where_a_check_of_ours_was_answered():
     lab.paths.probe(lab.now)
     lab.run(3.0)
     assert not lab.paths.healthy
-    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, PathKind.DIRECT, lab.now, is_data=False)
+    lab.paths.heard(ELSEWHERE, MAIN_SOCKET, lab.now, is_data=False)
     lab.drain()
     lab.run(0.1)
     assert lab.paths.in_use == (ELSEWHERE, MAIN_SOCKET)
@@ -459,9 +459,7 @@ def test_datagrams_replayed_from_everywhere_make_few_checks_and_keep_little():
     lab.add(THEIRS)
     for number in range(500):
         address = Address("203.0.113.77", 2000 + number)
-        lab.paths.heard(
-            address, MAIN_SOCKET, PathKind.DIRECT, lab.now + number * 0.001, is_data=False
-        )
+        lab.paths.heard(address, MAIN_SOCKET, lab.now + number * 0.001, is_data=False)
     lab.drain()
     assert len(lab.sent) <= 10 + 10, "what a stranger costs, in a second"
     assert len(lab.paths._roaming) <= 8
@@ -469,7 +467,7 @@ def test_datagrams_replayed_from_everywhere_make_few_checks_and_keep_little():
 
 def test_nothing_heard_makes_a_path_where_there_is_none():
     lab = Lab()
-    lab.paths.heard(THEIRS, MAIN_SOCKET, PathKind.DIRECT, START, is_data=False)
+    lab.paths.heard(THEIRS, MAIN_SOCKET, START, is_data=False)
     lab.drain()
     assert lab.paths.in_use is None
     assert lab.sent == []
@@ -480,7 +478,7 @@ def test_an_answer_to_no_check_of_a_path_is_left_to_the_attempt():
     check = lab.checks.request(ELSEWHERE, MAIN_SOCKET, START)
     answered = lab.answered(check)
     assert answered is not None
-    assert not lab.paths.check_answered(answered, START)
+    assert not lab.paths.check_answered(answered, PathKind.DIRECT, START)
 
 
 def test_the_round_trip_is_smoothed():
@@ -488,7 +486,7 @@ def test_the_round_trip_is_smoothed():
     lab.add(THEIRS, rtt_s=0.100)
     check = lab.checks.request(THEIRS, MAIN_SOCKET, START)
     lab.now = START + 0.020
-    lab.paths.check_answered(lab.answered(check), lab.now)
+    lab.paths.check_answered(lab.answered(check), PathKind.DIRECT, lab.now)
     report = lab.paths.report
     assert report is not None
     assert report.rtt_s == pytest.approx(0.100 - 0.080 / 8)
@@ -525,14 +523,14 @@ class Lab:
         self.drain()
 
     def hear(self, address, *, is_data=False):
-        self.paths.heard(address, MAIN_SOCKET, PathKind.DIRECT, self.now, is_data=is_data)
+        self.paths.heard(address, MAIN_SOCKET, self.now, is_data=is_data)
         self.drain()
 
     def time(self, address, rtt_s, count):
         """So many checks to there are answered after so long."""
         for _ in range(count):
             check = self.checks.request(address, MAIN_SOCKET, self.now - rtt_s)
-            self.paths.check_answered(self.answered(check), self.now)
+            self.paths.check_answered(self.answered(check), PathKind.DIRECT, self.now)
         self.drain()
 
     def run(self, duration_s):
@@ -548,7 +546,7 @@ class Lab:
             if arrival == due:
                 answered = self.answered(self._on_the_way.pop(0)[1])
                 if answered is not None:
-                    self.paths.check_answered(answered, self.now)
+                    self.paths.check_answered(answered, PathKind.DIRECT, self.now)
             else:
                 self.paths.handle_timer(self.now)
             self.drain()
@@ -563,10 +561,10 @@ class Lab:
             self.events.append((self.now, event))
 
     def answered(self, check):
-        response = answer(stun.decode(check.data), check.data, self.theirs, THEIRS, MAIN_SOCKET)
-        assert response is not None
-        message = stun.decode(response.data)
-        return self.checks.match(message, response.data, check.address, check.socket, self.now)
+        heard = read_check(stun.decode(check.data), check.data, self.theirs, THEIRS, MAIN_SOCKET)
+        assert heard is not None
+        data = heard.answer.data
+        return self.checks.match(stun.decode(data), data, check.address, check.socket, self.now)
 
     def take(self, kind):
         taken = [event for _, event in self.events if isinstance(event, kind)]

@@ -22,9 +22,9 @@ from natd.core.base.wishes import IntroductionWanted, SampleWanted
 from natd.core.checks.checks import LOW_TTL
 from natd.core.checks.turns import Turns
 from natd.core.keys.card import Card
+from natd.core.paths.events import PathChosen, PathDown
 from natd.core.peer.attempt_log import Step
 from natd.core.peer.diagnosis import HOPE_S, LISTED_AGAIN_S, Diagnosis
-from natd.core.peer.reach_events import PathDown, PathMoved, PathUp
 from natd.core.punch.events import AttemptFailed
 
 BEGAN = 1000.0
@@ -58,7 +58,7 @@ def test_attempts_that_fail_alike_are_told_of_once_until_the_peer_was_here_or_we
     for number in range(6):
         at = BEGAN + 100.0 * number
         if number == 2:
-            diagnosis.take(PathUp(PATH), at)
+            diagnosis.take(PathChosen(PATH), at)
             diagnosis.take(PathDown(), at + 1.0)  # keys were never agreed on
         if number == 3:
             diagnosis.is_here()
@@ -125,7 +125,7 @@ def test_silent_servers_are_blamed_only_where_nobody_else_has_introduced_the_two
 
 def test_no_verdict_is_told_as_long_as_a_path_is_left():
     diagnosis = introduced()
-    diagnosis.take(PathUp(PATH), BEGAN + 1.0)
+    diagnosis.take(PathChosen(PATH), BEGAN + 1.0)
     diagnosis.take(IntroductionWanted(()), BEGAN + 50.0)
     diagnosis.take(AttemptFailed(heard=False), BEGAN + 60.0)
     assert verdict(diagnosis) is None
@@ -136,7 +136,7 @@ def test_no_verdict_is_told_as_long_as_a_path_is_left():
 def test_the_log_outlives_the_path_and_begins_anew_when_it_is_lost():
     diagnosis = introduced()
     diagnosis.sent([Datagram(CHECK, THEIRS)], TARGETS, None, BEGAN)
-    diagnosis.take(PathUp(PATH), BEGAN + 0.1)
+    diagnosis.take(PathChosen(PATH), BEGAN + 0.1)
     diagnosis.sent([Datagram(CHECK, THEIRS)], TARGETS, None, BEGAN + 15.0)
     diagnosis.introduced(f"by {SERVER}", (THEIRS,), BEGAN + 20.0)
     assert steps(diagnosis) == [Step.INTRODUCED, Step.CHECKS, Step.PATH]
@@ -189,9 +189,9 @@ def test_another_path_ends_what_is_looked_for():
     diagnosis = introduced()
     diagnosis.take(AttemptFailed(heard=False), BEGAN + 10.0)
     assert verdict(diagnosis) is not None
-    diagnosis.take(PathUp(PATH), BEGAN + 11.0)
+    diagnosis.take(PathChosen(PATH), BEGAN + 11.0)
     assert diagnosis.told is None
-    diagnosis.take(PathMoved(replace(PATH, kind=PathKind.LAN)), BEGAN + 12.0)
+    diagnosis.take(PathChosen(replace(PATH, kind=PathKind.LAN)), BEGAN + 12.0)
     report = diagnosis.report(CARD, may_guess=True)
     assert report.verdict is None
     assert report.path.kind is PathKind.LAN

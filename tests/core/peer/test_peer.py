@@ -108,6 +108,49 @@ def test_a_reconnection_is_timed_from_when_the_peer_was_missed_not_from_an_old_i
     assert connected[-1].connect_s < 5.0
 
 
+def test_a_ping_is_answered_by_the_first_answer_to_a_check_and_survives_a_loss():
+    village, alice, bob = _chatting(FULL_CONE)
+    internet = village.internet
+    internet.run(10.0)
+    answered = _answered_pings(alice)
+    internet.detach(bob.host)
+    alice.node.ping(alice.network, bob.peer, 7, internet.now)
+    internet.run(0.1)
+    assert answered == []
+    internet.attach(bob.host, bob.node, ports=[bob.port], on_event=bob._on_event)
+    internet.run(2.0)
+    [pong] = answered
+    assert (pong.network, pong.peer, pong.token) == (alice.network, bob.peer, 7)
+    assert 0.0 < pong.rtt_s < 0.5
+
+
+def test_pings_that_nobody_answers_are_bounded():
+    village, alice, bob = _chatting(FULL_CONE)
+    internet = village.internet
+    internet.run(10.0)
+    answered = _answered_pings(alice)
+    internet.detach(bob.host)
+    for token in range(1000):
+        alice.node.ping(alice.network, bob.peer, token, internet.now)
+    internet.attach(bob.host, bob.node, ports=[bob.port], on_event=bob._on_event)
+    internet.run(2.0)
+    assert [pong.token for pong in answered] == list(range(1000 - 64, 1000))
+
+
+def _answered_pings(member):
+    """Those that are answered from here on."""
+    answered = []
+    plain = member.attached.on_event
+
+    def notice(event, now):
+        if isinstance(event, events.PingAnswered):
+            answered.append(event)
+        plain(event, now)
+
+    member.attached.on_event = notice
+    return answered
+
+
 def test_a_hundred_restarts_of_a_peer_leave_nothing_behind():
     village, alice, bob = _chatting()
     internet = village.internet

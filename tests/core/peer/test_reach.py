@@ -16,11 +16,12 @@ from natd.core.base.types import (
 )
 from natd.core.base.wishes import IntroductionWanted
 from natd.core.checks.budget import TargetBudget
-from natd.core.checks.checks import LOW_TTL, Checks, answer
+from natd.core.checks.checks import LOW_TTL, CheckAnswer, Checks, read_check
 from natd.core.codec import stun
+from natd.core.paths.events import PathChosen, PathDown, PathRecovered
 from natd.core.paths.path import LOST_AFTER_S
 from natd.core.peer.reach import Reach
-from natd.core.peer.reach_events import FlightDue, PathDown, PathMoved, PathUp, Ponged
+from natd.core.peer.reach_events import FlightDue
 from natd.core.punch.remote_candidates import LAST_GOOD_LIMIT
 from natd.core.punch.search import LATE_S
 from tests.core.world.lossy_link import pair_of_secrets
@@ -42,9 +43,9 @@ def test_an_introduction_is_followed_by_checks_and_an_answer_makes_the_path():
     lab.introduce(THEIRS)
     assert lab.checks_to(THEIRS)
     lab.run(RTT_S + 0.01)
-    [up] = lab.take(PathUp)
+    [up] = lab.take(PathChosen)
     assert up.path.address == THEIRS
-    assert lab.reach.healthy
+    assert lab.reach.paths.healthy
     lab.run(60.0)
     assert lab.take(IntroductionWanted) == []
 
@@ -81,7 +82,7 @@ def test_where_a_server_saw_a_nat_that_maps_each_destination_anew_one_row_of_che
     lab.drain()
     assert {datagram.address for _, datagram in lab.sent} == {seen[0]}
     assert sum(map(lab.flights_to, seen)) == 0
-    lab.reach.describe_peer((Candidate(CandidateKind.MAPPED, mapped),), HARD)
+    lab.reach.whereabouts.describe_peer((Candidate(CandidateKind.MAPPED, mapped),), HARD)
     lab.introduce(*seen)
     lab.reach.carry([FLIGHT], lab.now, awaiting=True)
     lab.drain()
@@ -130,8 +131,7 @@ def test_where_the_peer_was_heard_a_first_flight_goes_although_no_path_is_proved
     lab.reach.carry([FLIGHT], lab.now, awaiting=True)
     lab.drain()
     assert lab.flights_to(ELSEWHERE) == 1
-    assert lab.take(PathUp) == []
-    assert lab.reach.address == ELSEWHERE
+    assert lab.take(PathChosen) == []
 
 
 def test_a_check_from_an_unknown_address_is_answered_there_and_makes_a_path_by_our_own():
@@ -142,7 +142,7 @@ def test_a_check_from_an_unknown_address_is_answered_there_and_makes_a_path_by_o
     assert [kind(datagram) for _, datagram in lab.sent] == ["answer", "check"]
     assert {datagram.address for _, datagram in lab.sent} == {ELSEWHERE}
     lab.run(RTT_S + 0.01)
-    [up] = lab.take(PathUp)
+    [up] = lab.take(PathChosen)
     assert up.path.address == ELSEWHERE
 
 
@@ -199,15 +199,15 @@ def test_an_introduction_that_agrees_with_the_path_in_use_costs_one_check():
 def test_an_introduction_that_contradicts_a_path_which_answers_ends_there():
     """Two behind one NAT: their path is the LAN's, and servers know the public addresses."""
     lab = Lab(answers={LAN})
-    lab.reach.describe_peer((Candidate(CandidateKind.LAN, LAN),), MIXES)
+    lab.reach.whereabouts.describe_peer((Candidate(CandidateKind.LAN, LAN),), MIXES)
     lab.introduce(OURS._replace(port=40001))
     lab.run(1.0)
-    assert lab.take(PathUp)[0].path.address == LAN
+    assert lab.take(PathChosen)[0].path.address == LAN
     lab.introduce(OURS._replace(port=40001))
     lab.run(60.0)
     assert lab.take(IntroductionWanted) == []
-    assert lab.reach.healthy
-    assert not lab.reach.is_trying(lab.now)
+    assert lab.reach.paths.healthy
+    assert not lab.reach.search.is_trying(lab.now)
 
 
 def test_an_introduction_that_contradicts_a_path_which_is_dead_leads_to_the_new_place():
@@ -217,13 +217,13 @@ def test_an_introduction_that_contradicts_a_path_which_is_dead_leads_to_the_new_
     lab.answers = {ELSEWHERE}
     lab.introduce(ELSEWHERE)
     lab.run(3.0)
-    assert lab.reach.path is not None
-    assert lab.reach.path.address == ELSEWHERE
+    assert lab.reach.paths.report is not None
+    assert lab.reach.paths.report.address == ELSEWHERE
 
 
 def test_nothing_expensive_is_begun_while_a_path_works():
     lab = Lab(nats=(HARD, MIXES))
-    lab.reach.allow_escalation()
+    lab.reach.search.allow_escalation()
     lab.introduce(THEIRS)
     lab.run(1.0)
     lab.sent.clear()
@@ -244,7 +244,7 @@ def test_a_suspected_path_is_looked_for_again_before_it_is_given_up():
     assert lab.take(PathDown) == []
     lab.run(LOST_AFTER_S)
     assert lab.take(PathDown) == [PathDown()]
-    assert lab.reach.path is None
+    assert lab.reach.paths.report is None
     assert lab.now - began < 20.0
 
 
@@ -252,14 +252,14 @@ def test_a_path_that_recovers_is_told_so_that_what_was_lost_is_sent_again():
     lab = Lab()
     lab.introduce(THEIRS)
     lab.run(1.0)
-    lab.take(PathUp)
+    lab.take(PathChosen)
     lab.answers = set()
     lab.reach.carry([FLIGHT], lab.now, awaiting=True)
     lab.run(5.0)
     lab.answers = {THEIRS}
     lab.run(5.0)
-    assert len(lab.take(PathMoved)) == 1
-    assert lab.reach.healthy
+    assert len(lab.take(PathRecovered)) == 1
+    assert lab.reach.paths.healthy
     lab.take(IntroductionWanted)
     lab.run(60.0)
     assert lab.take(IntroductionWanted) == []
@@ -275,7 +275,7 @@ def test_who_has_left_is_not_looked_for_until_somebody_says_that_they_are_back()
     lab.reach.heard(THEIRS, MAIN_SOCKET, lab.now)
     lab.run(60.0)
     assert lab.sent == []
-    assert not lab.reach.is_trying(lab.now)
+    assert not lab.reach.search.is_trying(lab.now)
     lab.introduce(THEIRS)
     assert lab.checks_to(THEIRS)
 
@@ -292,28 +292,20 @@ def test_a_retry_asks_for_who_has_left_but_sends_them_nothing():
     assert lab.sent == []
 
 
-def test_a_ping_is_answered_by_the_first_direct_answer_and_survives_a_loss():
+def test_a_probe_is_answered_on_the_path_in_use_and_survives_a_loss():
     lab = Lab()
     lab.introduce(THEIRS)
     lab.run(5.0)
+    lab.take(CheckAnswer)
     lab.answers = set()
-    lab.reach.ping(7, lab.now)
+    lab.reach.probe(lab.now)
     lab.run(0.1)
     lab.answers = {THEIRS}
     lab.run(1.0)
-    [ponged] = lab.take(Ponged)
-    assert ponged.token == 7
-    assert ponged.rtt_s == pytest.approx(RTT_S)
-
-
-def test_pings_that_nobody_answers_are_bounded():
-    lab = Lab(answers=set())
-    lab.introduce(THEIRS)
-    for token in range(1000):
-        lab.reach.ping(token, lab.now)
-    lab.answers = {THEIRS}
-    lab.run(60.0)
-    assert len(lab.take(Ponged)) <= 64
+    first, *_ = lab.take(CheckAnswer)
+    assert first.address == THEIRS
+    assert first.rtt_s == pytest.approx(RTT_S)
+    assert not first.is_delayed
 
 
 def test_the_addresses_that_carried_a_path_are_remembered_newest_first():
@@ -323,26 +315,26 @@ def test_the_addresses_that_carried_a_path_are_remembered_newest_first():
         lab.answers = {address}
         lab.introduce(address)
         lab.run(30.0)
-    assert len(lab.reach._search.whereabouts._last_good) == LAST_GOOD_LIMIT
+    assert len(lab.reach.whereabouts._last_good) == LAST_GOOD_LIMIT
     newest = THEIRS._replace(port=41000 + LAST_GOOD_LIMIT + 1)
-    assert lab.reach._search.whereabouts._last_good[0] == newest
+    assert lab.reach.whereabouts._last_good[0] == newest
 
 
 def test_a_remembered_address_is_tried_without_a_server():
     lab = Lab(answers={THEIRS})
-    lab.reach.remember((THEIRS,))
+    lab.reach.whereabouts.remember((THEIRS,))
     lab.reach.retry(lab.now)
     lab.run(0.5)
-    assert lab.take(PathUp)
+    assert lab.take(PathChosen)
 
 
 def test_an_attempt_that_lasts_unreasonably_long_is_no_longer_shown_as_one():
     lab = Lab(answers=set())
     lab.introduce(THEIRS)
     lab.run(LATE_S - 1.0)
-    assert lab.reach.is_trying(lab.now)
+    assert lab.reach.search.is_trying(lab.now)
     lab.run(2.0)
-    assert not lab.reach.is_trying(lab.now)
+    assert not lab.reach.search.is_trying(lab.now)
 
 
 def test_without_secrets_nothing_is_sent():
@@ -361,10 +353,10 @@ class Lab:
         self._secrets = ours
         self.now = START
         self.reach = Reach(TargetBudget(), Random(1))
-        self.reach.use(ours)
-        self.reach.describe_peer((), nats[1])
+        self.reach.checks.use(ours)
+        self.reach.whereabouts.describe_peer((), nats[1])
         surroundings = Surroundings((OURS,), frozenset({SERVER}), nats[0], RTT_S)
-        self.reach.set_surroundings(surroundings, START)
+        self.reach.search.set_surroundings(surroundings, START)
         self.remote = Checks(b"wxyz", Random(2))
         self.remote.use(self.theirs)
         self.answers = answers
@@ -400,13 +392,13 @@ class Lab:
             self.now = max(self.now, due)
             if arrival == due:
                 _, check = self._on_the_way.pop(0)
-                response = answer(
+                heard = read_check(
                     stun.decode(check.data), check.data, self.theirs, OURS, MAIN_SOCKET
                 )
-                if response is not None:
+                if heard is not None:
                     self.reach.receive_check_answer(
-                        stun.decode(response.data),
-                        response.data,
+                        stun.decode(heard.answer.data),
+                        heard.answer.data,
                         check.address,
                         check.socket,
                         self.now,

@@ -21,7 +21,7 @@ from natd.core.checks.checks import LOW_TTL, Checks
 from natd.core.checks.limits import MOST_SHOTS
 from natd.core.checks.turns import ALL_RATE, MOST_SOCKETS, RESERVED, SLICE_S, Turns
 from natd.core.codec import stun
-from natd.core.prediction.anchors import MOST_ANCHORS, anchors_in
+from natd.core.prediction.anchors import MOST_ANCHORS
 from natd.core.prediction.blocks import meeting_ports
 from natd.core.prediction.escalation import (
     LINGER_S,
@@ -33,6 +33,7 @@ from natd.core.prediction.escalation import (
 from natd.core.prediction.paced_sender import AGAIN_S
 from natd.core.prediction.samples import Way
 from natd.core.prediction.strategy import RANDOM_HELPERS, Situation
+from natd.core.punch.reported_addresses import anchors_in
 from tests.core.world.lossy_link import pair_of_secrets
 
 START = 1000.0
@@ -200,7 +201,7 @@ def test_a_sign_of_the_peer_begins_what_has_missed_anew_and_nothing_else_does():
 def test_a_peer_that_has_vanished_is_guessed_at_within_its_half_of_the_budget():
     turns = Turns()
     escalation = _escalation(turns)
-    escalation.found(SEEN[0])
+    turns.found(escalation._claim, SEEN[0].host)
     turns.answered(SEEN[0].host, START + 600.0, START)
     sent, now = 0, START
     for _ in range(20):

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from natd.core.base.types import Address, PeerId
-from natd.core.peer.reach_events import PathUp
+from natd.core.paths.events import PathChosen
 from natd.core.punch.reported_addresses import MOST_OF_A_WORD, MOST_SOURCES, WORD_S, Sightings
 from tests.core.peer.test_reach import Lab
 
@@ -80,7 +80,7 @@ def test_who_lies_all_the_time_does_not_keep_us_from_a_peer_that_an_honest_one_h
         for liar in (DAVE, SERVER, PeerId(b"e" * 32), PeerId(b"f" * 32)):
             lab.reach.introduced((ELSEWHERE, NOWHERE), start_in_s, lab.now, liar)
         lab.run(0.25)
-    assert [up.path.address for up in lab.take(PathUp)] == [THERE]
+    assert [up.path.address for up in lab.take(PathChosen)] == [THERE]
 
 
 def test_what_was_said_before_does_not_bring_a_hold_of_its_own():

@@ -14,7 +14,7 @@ from natd.core.base.types import (
 )
 from natd.core.base.wishes import SampleWanted
 from natd.core.checks.budget import TargetBudget
-from natd.core.checks.checks import Checks, answer
+from natd.core.checks.checks import Checks, read_check
 from natd.core.codec import stun
 from natd.core.punch.punch import Punch
 from tests.core.world.lossy_link import pair_of_secrets
@@ -66,20 +66,21 @@ class Lab:
 
     def drain(self):
         self.sent += [(self.now, datagram) for datagram in self.punch.datagrams_to_send()]
-        while (event := self.punch.next_event()) is not None:
+        while self.punch.events:
+            event = self.punch.events.popleft()
             self.events.append((self.now, event))
             if self.has_server and isinstance(event, SampleWanted):
                 self.punch.sampled(event.socket, OURS, poisoned=False, now=self.now)
 
     def answer(self, check):
         """The peer has received this check, and its answer arrives now."""
-        response = answer(stun.decode(check.data), check.data, self.theirs, OURS, MAIN_SOCKET)
-        assert response is not None
-        answered = self.checks.match(
-            stun.decode(response.data), response.data, check.address, check.socket, self.now
-        )
-        assert answered is not None
-        self.punch.check_answered(answered, self.now)
+        heard = read_check(stun.decode(check.data), check.data, self.theirs, OURS, MAIN_SOCKET)
+        assert heard is not None
+        data = heard.answer.data
+        answer = self.checks.match(stun.decode(data), data, check.address, check.socket, self.now)
+        assert answer is not None
+        if (found := self.punch.check_answered(answer)) is not None:
+            self.events.append((self.now, found))
         self.drain()
 
     def event(self, kind):
