@@ -234,7 +234,7 @@ def test_an_attempt_whose_sockets_others_need_ends_and_closes_them():
     turns = Turns()
     first, *others = [_escalation(turns) for _ in range(1 + MOST_SOCKETS // RANDOM_HELPERS)]
     _begin(first, RANDOM, EASY)
-    first.found(SEEN[0])
+    turns.found(first._claim, SEEN[0].host)
     for number, other in enumerate(others):
         _run_all([first, *others], START + number, START + number + 1.0)
         assert first.sockets
