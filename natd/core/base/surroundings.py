@@ -22,6 +22,6 @@ class Surroundings:
     servers_are_silent: bool = False
     """Whether there are servers, and all have been asked for long enough in vain."""
     udp_works: bool = True
-    """Whether anybody has answered us by UDP."""
+    """Whether any answer has come to us by UDP."""
     sampled_at: float | None = None
-    """When the ports of ours were new that servers tell peers of at first; None: they know none."""
+    """When the ports were sampled that servers tell peers of first; None: they know none."""

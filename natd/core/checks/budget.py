@@ -33,8 +33,8 @@ BYTES_A_MINUTE = 6_000
 MINUTE_S = 60.0
 RESERVED_PACKETS = 10
 RESERVED_BYTES = 1_000
-"""Kept back by those who can wait, for whoever is introduced or calls in the same minute: one
-dense ladder of checks."""
+"""What can wait leaves so much of a minute to a peer that is introduced or calls in it: one dense
+ladder of checks."""
 
 BULK_BYTES_A_MINUTE = 3_000
 """One first flight with a message in it: what it leaves is for 35 checks, without which it would
@@ -50,7 +50,7 @@ of our own.  A peer that was started again can read neither flights nor checks b
 and with a word lost each way two would be without each other for the rest of the minute."""
 
 SILENCES_S = (30.0, 60.0, 300.0)
-"""After a minute's budget went unanswered: each silence longer, so that a victim who never
+"""After a minute's budget went unanswered: each silence is longer, so that a victim that never
 answers sees us less and less."""
 
 RETURN_EVERY_S = 300.0
@@ -66,8 +66,8 @@ MOST_CALLS = 10
 """How many checks of a peer's may wait for ours; without a limit they could be saved up."""
 
 TRUSTED_FOR_S = 600.0
-"""How long an authenticated answer lifts the budget.  Where a peer was a moment ago lives nobody
-else, and whoever is restarted a few times must not find that we have spent ourselves on it."""
+"""How long an authenticated answer lifts the budget.  Nobody else lives where a peer was a moment
+ago, and after a few restarts of that peer we must still be able to check it."""
 
 
 CROWD_RATE, CROWD_BURST = 128.0, 4_096.0

@@ -103,7 +103,7 @@ def targets(
     same_site = bool({a.host for a in seen} & {a.host for a in ours})
     forbidden = frozenset(servers)
     realm = [address.host for address in (*ours, *forbidden)]
-    # Whoever is elsewhere may say that we are at loopback, and have us knock at our own services.
+    # A server elsewhere could say that we are at loopback, and have us send to our own services.
     loopback = any(is_loopback(address.host) for address in forbidden)
     private_realm = loopback or any(is_private(host) for host in realm)
     offered = [

@@ -1,10 +1,10 @@
-"""How many packets leave in a second to whoever has not answered: guesses and checks together.
+"""How many packets a second go to addresses that have not answered: guesses and checks together.
 
 Words to servers count as checks: members that nobody reaches have us ask for them, each of them.
 
 Rules:
-- No second in which a guess leaves has more than `MOST` of them, whoever made us send.  That keeps,
-  with what goes to servers and over paths, below 500.
+- No second in which a guess leaves has more than `MOST` of them, whatever made us send.  With what
+  goes to servers and over paths, that stays below 500.
 - Guesses make room for checks, which are fewer and likelier to arrive; but where made-up members
   have us check without end, guesses keep most of the second.
 - Without guesses nothing is held back here: each address and all of them have budgets of their own.

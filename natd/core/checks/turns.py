@@ -1,13 +1,13 @@
 """One expensive attempt at a time for the whole daemon, and the sockets that it may open.
 
 An attempt that opens hundreds of flows would fill the table of a home router if several ran side
-by side.  So they have turns, and each asks with every packet whether it still has its own:
+by side.  So they take turns, and each asks before every packet whether it still has the turn:
 
-- Whoever only waits, for answers or until the same goes out again, has no turn meanwhile.
+- An attempt that only waits, for answers or for its next wave, gives up its turn meanwhile.
 - A turn is a slice of `SLICE_S`, and goes on until somebody waits who comes before.  First come
   those that there was a sign of since (`Claim`), then those that had fewer slices, then the
   earliest.  So a newcomer waits no longer than a slice, however many have vanished.
-- Whoever does not ask any more has no turn, and no place among those that wait.
+- An attempt that no longer asks loses its turn and its place among those that wait.
 - Where all of them have too many sockets open for one more, the last in that order ends.
 
 What an attempt has taken of our block of ports counts for all of them until it is surely forgotten.
@@ -31,7 +31,7 @@ SLICE_S = 1.0
 """Four of five birthday attempts have met by then."""
 
 KEPT_S = 1.0
-"""Whoever has the turn sends every 20 ms, or waits for answers of a server's for 0.6 s."""
+"""The attempt whose turn it is sends every 20 ms, or waits 0.6 s for a server's answers."""
 
 ASK_AGAIN_S = 0.1
 ASK_LONGEST_S = 1.0
@@ -70,8 +70,8 @@ remember a flow for two minutes at least (RFC 4787, section 4.3)."""
 class Claim:
     """What one peer's attempts may ask for.
 
-    A sign is what a peer that has vanished can't give: a server sees it elsewhere than before, or
-    a check of its own has come.  Each is good for one wave, and so is being new.
+    A sign shows that the peer has not vanished: a server sees it elsewhere than before, or a
+    check of its own has come.  Each is good for one wave, and so is being new.
     """
 
     signed: int = MOST_SHOTS

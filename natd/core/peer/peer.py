@@ -63,7 +63,7 @@ class Peer:
     ) -> None:
         self.card = card
         self.sealed_card = b""
-        """As it came, for whoever is to be introduced to the peer."""
+        """As it came, to be handed on where others are introduced to the peer."""
         self.reach = Reach(budget, random)
         self._network = network
         self._keyring = Keyring(identity, network_key, card)

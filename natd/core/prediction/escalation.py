@@ -36,7 +36,7 @@ LINGER_S = 1.0
 """After the last packet: answers and the peer's own packets may still be under way."""
 
 MOST_WAVES = 11
-"""Six minutes of them.  Who is still not reached by then is hardly there."""
+"""Six minutes of them.  A peer that is still not reached by then is hardly there."""
 
 TELL_LADDER_S = (0.2, 0.4, 0.8, 1.6)
 """Waits between telling of anchors: nobody says whether an introduction has arrived, and a
@@ -47,7 +47,7 @@ ANCHORS_ROUNDS = 32
 """Anchors are kept open for as long as the peer's waves may come."""
 
 LOOK_S = 1.0
-"""How often whoever has sockets open looks whether another one needs them."""
+"""How often an attempt that keeps sockets open looks whether another one needs them."""
 
 MOST_KNOWN = 32
 """Addresses of the peer's that are remembered as taken: of those that servers have named."""

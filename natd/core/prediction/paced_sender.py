@@ -5,8 +5,8 @@ Rules:
   stays within both.
 - A tick sends what its share of the second allows, so a late timer sends no burst; and no more
   than there is room for beside everything else: what finds none waits for the next tick.
-- What answers is not noticed here: whoever is checked and answers does it by its own check's
-  transaction, and the owner stops the volley.
+- Answers are not noticed here: each answers the transaction of its own check, and the owner stops
+  the volley.
 """
 
 from collections import deque

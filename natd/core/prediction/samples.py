@@ -1,7 +1,7 @@
 """The way of an escalation, and when two sequences are worth a guess.
 
 Between two NATs that count their ports up either side can guess only from a sample of the other
-that was taken just now, and only both at once.  Whoever's round comes first samples a fresh
+that was taken just now, and only both at once.  The side whose round comes first samples a fresh
 socket; the introduction that tells of it makes the other side sample one of its own; the
 introduction that tells of that is where both begin:
 

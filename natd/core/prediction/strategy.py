@@ -23,7 +23,7 @@ both only seem easy, each opens helpers and probes: one of the two may be what i
 
 A side that only seems to map by address, because peers say so and no second server has, counts as
 hard until the first round of checks has failed.  After that, where two hard sides would be given
-up, it counts as easy: whoever says of us what is not so does not part us from a third.
+up, it counts as easy: a peer that lies about us can't part us from a third.
 
 Sources: RFC 5128 section 3.6, Guha and Francis 2005 (prediction), Ford et al. 2005.
 """

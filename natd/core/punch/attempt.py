@@ -29,11 +29,11 @@ DOUBTFUL_LADDER_S = (0.0, *CHECK_LADDER_S[2:])
 moments, which the first flight needs when the peer is heard from the right one."""
 
 RETRY_LADDER_S = (0.0, 0.04, 0.16, 0.64)
-"""For what was checked in an earlier round: whoever did not answer the dense ladder is more likely
-absent than shut out."""
+"""For what was checked in an earlier round: a peer that did not answer the dense ladder is more
+likely absent than shut out."""
 
 FORWARDED_LADDER_S = (0.0, 0.16)
-"""For a port that somebody may have forwarded by hand, which few have: twice a round."""
+"""For a port that the peer's user may have forwarded by hand, which few do: twice a round."""
 
 SILENCE_S = 0.1
 """Beyond two round trips, silence means that checks die on the way, not that they are slow."""

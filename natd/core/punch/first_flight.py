@@ -2,7 +2,7 @@
 
 Rules:
 - While a restraint runs nothing leaves: the peer is not to hear from us before its own NAT is open.
-  Whoever introduces us asks for it and can lie, so one does not follow the last at once.
+  An introduction asks for it, and may lie, so one restraint does not follow the last at once.
 - Into the unknown goes little and once: the budget of an unproved address is for checks.
 - A NAT that maps each destination anew has no port for us where a server saw one.  Nothing but one
   row of checks goes there, which opens our own NAT to its address; the flight waits for the

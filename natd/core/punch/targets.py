@@ -6,8 +6,8 @@
 
 Rules:
 - Until `full_ttl_at` public addresses get low-TTL openers only.
-- Whoever is absent must find us able to answer when it returns: what is checked again, and what
-  agreed ports cost, never touches the reserve of an address' budget.
+- We must be able to answer an absent peer when it returns: what is checked again, and what agreed
+  ports cost, never touches the reserve of an address' budget.
 - A target of an agreed port outlives its round, for an answer may be on its way.
 """
 
