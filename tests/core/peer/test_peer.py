@@ -114,7 +114,7 @@ def test_a_ping_is_answered_by_the_first_answer_to_a_check_and_survives_a_loss()
     internet.run(10.0)
     answered = _answered_pings(alice)
     internet.detach(bob.host)
-    alice.node.ping(alice.network, bob.peer, 7, internet.now)
+    alice.membership.peers[bob.peer].ping(7, internet.now)
     internet.run(0.1)
     assert answered == []
     internet.attach(bob.host, bob.node, ports=[bob.port], on_event=bob._on_event)
@@ -131,7 +131,7 @@ def test_pings_that_nobody_answers_are_bounded():
     answered = _answered_pings(alice)
     internet.detach(bob.host)
     for token in range(1000):
-        alice.node.ping(alice.network, bob.peer, token, internet.now)
+        alice.membership.peers[bob.peer].ping(token, internet.now)
     internet.attach(bob.host, bob.node, ports=[bob.port], on_event=bob._on_event)
     internet.run(2.0)
     assert [pong.token for pong in answered] == list(range(1000 - 64, 1000))
