@@ -14,5 +14,5 @@ Rules:
 - A peer is online when its session is confirmed and a path carries it.
 - `diagnosis` watches and never acts: nothing that is sent depends on it.
 
-Others import: attempt_log, diagnosis, events, peer, presence, reach_events.
+Others import: attempt_log, diagnosis, events, peer, presence.
 """

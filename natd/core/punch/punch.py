@@ -64,7 +64,7 @@ class Punch:
         self.targets: tuple[Candidate, ...] = ()
         """The addresses that the attempt is about, best first."""
         self.events: deque[PunchEvent] = deque()
-        """To be told; the owner takes them."""
+        """What `next_event` has still to give."""
         self._random = random
         self._targets = Targets(checks, budget)
         self._attempt: Attempt | None = None  # None: nothing is being tried
@@ -260,6 +260,9 @@ class Punch:
 
     def datagrams_to_send(self) -> list[Datagram]:
         return self._targets.datagrams_to_send()
+
+    def next_event(self) -> PunchEvent | None:
+        return self.events.popleft() if self.events else None
 
     def get_timer(self) -> float | None:
         attempt = self._attempt

@@ -215,7 +215,7 @@ class Search:
         escalation = self._escalation
         if escalation is not None and (anchors := escalation.new_anchors()):
             return IntroductionWanted(anchors)
-        event = self.punch.events.popleft() if self.punch.events else None
+        event = self.punch.next_event()
         match event:
             case SampleWanted():
                 situation = self.whereabouts.situation(

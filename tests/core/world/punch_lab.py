@@ -66,8 +66,7 @@ class Lab:
 
     def drain(self):
         self.sent += [(self.now, datagram) for datagram in self.punch.datagrams_to_send()]
-        while self.punch.events:
-            event = self.punch.events.popleft()
+        while (event := self.punch.next_event()) is not None:
             self.events.append((self.now, event))
             if self.has_server and isinstance(event, SampleWanted):
                 self.punch.sampled(event.socket, OURS, poisoned=False, now=self.now)
