@@ -1,10 +1,9 @@
 """Bytes and messages: what goes over the wire, packed and taken apart.  No state, no decisions.
 
     rendezvous_codec ─► fields ─► rendezvous      peer ↔ server
-          bytes         pieces      messages
+          bytes         pieces      messages      (fields: those of a card, too)
     stun                                          checks between peers, and any STUN client
     frames                                        what two peers say inside a session
-    nat_fields                                    the NAT report inside a card
 
 The layouts stand at the head of each file.
 
@@ -14,5 +13,5 @@ Rules:
 - Numbers of types and the order of fields are never reused; what a reader does not know, it skips.
 - Signatures and keys belong elsewhere: see `natd.core.keys` and `natd.core.checks`.
 
-Others import: frames, nat_fields, rendezvous, rendezvous_codec, stun.
+Others import: fields, frames, rendezvous, rendezvous_codec, stun.
 """

@@ -1,18 +1,72 @@
-"""What the bodies of rendezvous datagrams are made of: packed here, and taken apart again.
+"""What rendezvous datagrams and cards are made of: packed here, and taken apart again.
+
+Rendezvous:
 
     token       length u8, bytes            card    length u16, bytes
     addresses   count u8, addresses         have    count u16, first 4 bytes of peer ids
     address     4 or 6 u8 | ip 4 or 16 | port u16, all but the first byte complemented: some
                 NATs rewrite their own address wherever they find it (RFC 8489, section 14.2)
 
-`Reader` raises nothing but DecodeError.
+The NAT report in a card, two pieces of its body:
+
+    head    mapping u8 | filtering u8 | allocation u8 | confidence * 255 u8
+            stride u8 | lowest port u16 | highest port u16
+    tail    confidence of the allocation * 255 u8 | flags u8: 1 = keeps parity
+            load per s * 16 u16
+            taken ports of a block: count u8, each port u16
+            confidence of the filtering * 255 u8
+
+Rules:
+- `Reader` raises nothing but DecodeError.
+- A reader takes NAT classes that it does not know as `unknown`; the tail may end after any of its
+  lines, and may go on with what a later version adds.
 """
 
 import ipaddress
 import struct
 
-from natd.core.base.types import PEER_ID_BYTES, Address, DecodeError, PeerId, canonical_host
+from natd.core.base.types import (
+    PEER_ID_BYTES,
+    Address,
+    Allocation,
+    DecodeError,
+    Filtering,
+    Mapping,
+    NatReport,
+    PeerId,
+    canonical_host,
+)
 from natd.core.codec.rendezvous import CARD_LIMIT_BYTES, HAVE_BYTES, TOKEN_LIMIT_BYTES
+
+_NAT_HEAD = struct.Struct(">5B2H")
+_NAT_TAIL = struct.Struct(">2BH")
+NAT_HEAD_BYTES = _NAT_HEAD.size
+TAKEN_PORTS_LIMIT = 16
+_KEEPS_PARITY = 1
+_LOAD_UNITS = 16
+_MOST_LOAD = 0xFFFF
+
+_MAPPINGS = (
+    Mapping.UNKNOWN,
+    Mapping.OPEN,
+    Mapping.INDEPENDENT,
+    Mapping.DEPENDENT,
+    Mapping.ADDRESS_DEPENDENT,
+)
+_FILTERINGS = (
+    Filtering.UNKNOWN,
+    Filtering.INDEPENDENT,
+    Filtering.DEPENDENT,
+    Filtering.ADDRESS_DEPENDENT,
+)
+_ALLOCATIONS = (
+    Allocation.UNKNOWN,
+    Allocation.PRESERVING,
+    Allocation.SEQUENTIAL,
+    Allocation.RANDOM,
+    Allocation.BLOCK,
+)
+# The place of a value in these tuples is its code on the wire: append, never reorder.
 
 
 def pack_token(token: bytes) -> bytes:
@@ -41,6 +95,57 @@ def pack_address(address: Address) -> bytes:
     )
     family = 6 if address.is_ipv6 else 4
     return bytes((family,)) + _complement(packed + struct.pack("!H", address.port))
+
+
+def pack_nat(nat: NatReport) -> tuple[bytes, bytes]:
+    """Head and tail; of the taken ports the newest."""
+    head = _NAT_HEAD.pack(
+        _MAPPINGS.index(nat.mapping),
+        _FILTERINGS.index(nat.filtering),
+        _ALLOCATIONS.index(nat.allocation),
+        _share_byte(nat.confidence),
+        nat.stride,
+        nat.low,
+        nat.high,
+    )
+    load = round(min(_MOST_LOAD, max(0.0, nat.load_per_s * _LOAD_UNITS)))
+    parity = _KEEPS_PARITY if nat.keeps_parity else 0
+    taken = nat.taken_ports[-TAKEN_PORTS_LIMIT:]
+    tail = _NAT_TAIL.pack(_share_byte(nat.allocation_confidence), parity, load)
+    tail += struct.pack(f">B{len(taken)}H", len(taken), *taken)
+    return head, tail + bytes((_share_byte(nat.filtering_confidence),))
+
+
+def unpack_nat(head: bytes, tail: bytes) -> NatReport:
+    """From a head of `NAT_HEAD_BYTES` and whatever there is of a tail."""
+    mapping, filtering, allocation, confidence, stride, *ports = _NAT_HEAD.unpack(head)
+    at = _NAT_TAIL.size
+    sure, flags, load = _NAT_TAIL.unpack_from(tail) if len(tail) >= at else (0, 0, 0)
+    count = min(tail[at], TAKEN_PORTS_LIMIT) if len(tail) > at else 0
+    rest = tail[at + 1 :]
+    if len(rest) < 2 * count:
+        count = 0
+    after = rest[2 * count :]
+    return NatReport(
+        mapping=_MAPPINGS[mapping] if mapping < len(_MAPPINGS) else Mapping.UNKNOWN,
+        filtering=_FILTERINGS[filtering] if filtering < len(_FILTERINGS) else Filtering.UNKNOWN,
+        allocation=_ALLOCATIONS[allocation]
+        if allocation < len(_ALLOCATIONS)
+        else Allocation.UNKNOWN,
+        confidence=confidence / 255,
+        stride=stride,
+        low=min(ports),
+        high=max(ports),
+        allocation_confidence=sure / 255,
+        keeps_parity=bool(flags & _KEEPS_PARITY),
+        load_per_s=load / _LOAD_UNITS,
+        taken_ports=struct.unpack(f">{count}H", rest[: 2 * count]),
+        filtering_confidence=after[0] / 255 if after else 0.0,
+    )
+
+
+def _share_byte(share: float) -> int:
+    return round(255 * min(1.0, max(0.0, share)))
 
 
 def _complement(data: bytes) -> bytes:
@@ -76,10 +181,7 @@ class Reader:
         return PeerId(self.take(PEER_ID_BYTES))
 
     def token(self) -> bytes:
-        length = self.number(1)
-        if length > TOKEN_LIMIT_BYTES:
-            raise DecodeError("token too long")
-        return self.take(length)
+        return self.counted(TOKEN_LIMIT_BYTES)
 
     def card(self) -> bytes:
         length = self.number(2)
@@ -92,10 +194,7 @@ class Reader:
         return tuple(raw[at : at + HAVE_BYTES] for at in range(0, len(raw), HAVE_BYTES))
 
     def addresses(self, limit: int) -> tuple[Address, ...]:
-        count = self.number(1)
-        if count > limit:
-            raise DecodeError("too many addresses")
-        return tuple(self.address() for _ in range(count))
+        return tuple(self.address() for _ in range(self.count(limit)))
 
     def address(self) -> Address:
         family = self.number(1)
@@ -108,6 +207,19 @@ class Reader:
         if family == 4:
             return Address("{}.{}.{}.{}".format(*packed), port)
         return Address(canonical_host(str(ipaddress.IPv6Address(packed))), port)
+
+    def count(self, limit: int) -> int:
+        """One byte that counts what follows; DecodeError when that is more than `limit`."""
+        count = self.number(1)
+        if count > limit:
+            raise DecodeError(f"a field of {count}, where {limit} are the most")
+        return count
+
+    def counted(self, limit: int) -> bytes:
+        return self.take(self.count(limit))
+
+    def rest(self) -> bytes:
+        return self._data[self._at :]
 
     def finish(self, *, padded: bool) -> None:
         rest = self._data[self._at :]

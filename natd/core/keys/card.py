@@ -18,7 +18,7 @@ Sealed, on the wire (at most 1,024 bytes; a usual card takes about 250):
 The body, integers big-endian:
 
     version = 1 (1) | peer id (32) | static (32) | prekey (32) | sequence (8)
-    NAT report, its head: see `nat_fields`
+    NAT report, its head: see `fields`
     nick: length (1), UTF-8
     features: count (1), each length (1), ASCII
     candidates: count (1), each kind (1), family 4 or 6 (1), address (4 or 16), port (2)
@@ -57,7 +57,7 @@ from natd.core.base.types import (
     PeerId,
     peer_id_text,
 )
-from natd.core.codec.nat_fields import HEAD_BYTES, pack_nat, unpack_nat
+from natd.core.codec.fields import NAT_HEAD_BYTES, Reader, pack_nat, unpack_nat
 
 SEED_BYTES = 32
 PUBLIC_KEY_BYTES = 32
@@ -294,18 +294,18 @@ def _encode_body(card: Card) -> bytes:
 
 
 def _decode_body(body: bytes) -> Card:
-    if len(body) < _HEAD.size + HEAD_BYTES:
+    if len(body) < _HEAD.size + NAT_HEAD_BYTES:
         raise DecodeError(f"a card's body of {len(body)} bytes")
     version, peer, static, prekey, sequence = _HEAD.unpack_from(body)
     if version != _VERSION:
         raise DecodeError(f"a card of version {version}")
-    rest = _Reader(body, _HEAD.size)
-    nat_head = rest.take(HEAD_BYTES)
+    rest = Reader(body, _HEAD.size)
+    nat_head = rest.take(NAT_HEAD_BYTES)
     try:
-        nick = rest.take_counted(NICK_LIMIT_BYTES).decode()
+        nick = rest.counted(NICK_LIMIT_BYTES).decode()
         features = tuple(
-            rest.take_counted(FEATURE_LIMIT_BYTES).decode("ascii")
-            for _ in range(rest.take_count(FEATURES_LIMIT))
+            rest.counted(FEATURE_LIMIT_BYTES).decode("ascii")
+            for _ in range(rest.count(FEATURES_LIMIT))
         )
     except UnicodeDecodeError as error:
         raise DecodeError("a card's text that is not UTF-8") from error
@@ -322,9 +322,9 @@ def _decode_body(body: bytes) -> Card:
     )
 
 
-def _decode_candidates(rest: "_Reader") -> list[Candidate]:
+def _decode_candidates(rest: Reader) -> list[Candidate]:
     candidates = []
-    for _ in range(rest.take_count(255)):
+    for _ in range(rest.count(255)):
         kind, family = rest.take(2)
         if family == 4:
             host = str(ipaddress.IPv4Address(rest.take(4)))
@@ -337,33 +337,3 @@ def _decode_candidates(rest: "_Reader") -> list[Candidate]:
         if kind < len(_KINDS):
             candidates.append(Candidate(_KINDS[kind], Address(host, port)))
     return candidates
-
-
-class _Reader:
-    """Takes fields off a card's body, and never past its end."""
-
-    __slots__ = ("_at", "_data")
-
-    def __init__(self, data: bytes, at: int) -> None:
-        self._data = data
-        self._at = at
-
-    def take(self, size: int) -> bytes:
-        end = self._at + size
-        if end > len(self._data):
-            raise DecodeError("a card that ends too early")
-        taken = self._data[self._at : end]
-        self._at = end
-        return taken
-
-    def rest(self) -> bytes:
-        return self._data[self._at :]
-
-    def take_count(self, limit: int) -> int:
-        count = self.take(1)[0]
-        if count > limit:
-            raise DecodeError(f"a card's field of {count}, where {limit} are the most")
-        return count
-
-    def take_counted(self, limit: int) -> bytes:
-        return self.take(self.take_count(limit))

@@ -22,7 +22,7 @@ from natd.core.base.types import (
     NatReport,
     PeerId,
 )
-from natd.core.codec.nat_fields import TAKEN_PORTS_LIMIT
+from natd.core.codec.fields import TAKEN_PORTS_LIMIT
 from natd.core.keys import card as cards
 from natd.core.keys.card import Card, Identity, open_card, seal_card, verify_signature
 
