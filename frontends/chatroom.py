@@ -31,15 +31,15 @@ from frontends.chatinput import (
 from frontends.chatview import ChatView
 from frontends.leaving import ended
 from frontends.roster import milliseconds, path_words
-from frontends.sending import RETRY_FIRST_S, RETRY_LIMIT_S, Messenger, Refused, Sending
+from frontends.sending import RESEND_FIRST_S, RESEND_LIMIT_S, Messenger, Refused, Sending
 from natd.ipc import IpcError, RequestError, UnreachableError
 
 Json = dict[str, Any]
 
-HISTORY_MESSAGES = 200
+SHOWN_MESSAGES = 200
 """Shown on entry: a few screens full."""
 
-REFRESH_S = 5.0
+STATUS_EVERY_S = 5.0
 """Between looks at round-trip times, which no event tells."""
 
 PING_TIMEOUT_S = 5.0
@@ -85,7 +85,7 @@ class ChatRoom:
         # Without credit this subscription brings nothing but its reply.
         log = await self._natd.request("subscribe", types=[], since=None, cursor=None, credit=0)
         self._since = int(log["last"])
-        history = await self._natd.history(self._network, limit=HISTORY_MESSAGES)
+        history = await self._natd.history(self._network, limit=SHOWN_MESSAGES)
         await self._refresh()
         self.view.receive_history(history["messages"])
         self.view.show_who_is_here(self._clock())
@@ -145,13 +145,13 @@ class ChatRoom:
             except IpcError as error:
                 self._complain(error.text, error.hint)
                 self._changed()
-                await asyncio.sleep(REFRESH_S)
+                await asyncio.sleep(STATUS_EVERY_S)
 
     async def _until_back(self) -> None:
-        wait_s = RETRY_FIRST_S
+        wait_s = RESEND_FIRST_S
         while True:
             await asyncio.sleep(wait_s)
-            wait_s = min(RETRY_LIMIT_S, wait_s * 2)
+            wait_s = min(RESEND_LIMIT_S, wait_s * 2)
             with contextlib.suppress(UnreachableError):
                 await self._natd.request("status")
                 return
@@ -182,7 +182,7 @@ class ChatRoom:
 
     async def _keep_fresh(self) -> None:
         while True:
-            await asyncio.sleep(REFRESH_S)
+            await asyncio.sleep(STATUS_EVERY_S)
             try:
                 await self._refresh()
             except IpcError:

@@ -29,7 +29,7 @@ from frontends.sending import Refused, Sending
 from frontends.stdin_lines import lines_of
 from natd.ipc import Client
 
-EVENT_TYPES = ("message",)
+PIPED_TYPES = ("message",)
 """What a bot answers to; others are asked for by name."""
 
 
@@ -41,7 +41,7 @@ class Pipe:
         output: TextIO,
         errors: TextIO,
         *,
-        types: Iterable[str] | None = EVENT_TYPES,
+        types: Iterable[str] | None = PIPED_TYPES,
         cursor: str | None = None,
     ) -> None:
         """`types`: None is every type."""
@@ -109,7 +109,7 @@ def run(
     network: str | None,
     socket_path: str | None,
     *,
-    types: Iterable[str] | None = EVENT_TYPES,
+    types: Iterable[str] | None = PIPED_TYPES,
     cursor: str | None = None,
 ) -> int:
     """Standard input to the network and its events to standard output; the exit code."""

@@ -17,7 +17,7 @@ NICK_CHARACTERS = 24
 
 TAG_CHARACTERS = 4
 
-TRUST_WORDS = {
+KEY_WORDS = {
     "new": "key not verified",
     "invited": "key from an invitation",
     "verified": "key verified",
@@ -133,7 +133,7 @@ class Roster:
         elif peer.state in ("offline", "punching") and peer.next_try_s is not None:
             wait_s = peer.next_try_s
             parts.append("being tried" if wait_s < 1.0 else f"next try in {wait_s:.0f} s")
-        parts.append(TRUST_WORDS.get(peer.trust, f"key {safe(peer.trust)}"))
+        parts.append(KEY_WORDS.get(peer.trust, f"key {safe(peer.trust)}"))
         if peer.queued:
             parts.append(f"{peer.queued} waiting")
         if peer.verdict:

@@ -23,7 +23,7 @@ from frontends.chatview import Line, Span
 
 Row = list[Span]
 
-LIMIT = 2_000
+LINES_LIMIT = 2_000
 """Lines kept.  Everything older is in `natctl history`."""
 
 HANGING_SHARE = 3
@@ -45,7 +45,7 @@ class _Kept:
 class Scrollback:
     """Lines in, the rows of a window out."""
 
-    def __init__(self, width_of: Callable[[str], int], *, limit: int = LIMIT) -> None:
+    def __init__(self, width_of: Callable[[str], int], *, limit: int = LINES_LIMIT) -> None:
         self._width_of = width_of
         self._limit = limit
         self._width = 80

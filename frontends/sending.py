@@ -22,8 +22,8 @@ from natd.ipc import RequestError, UnreachableError
 
 Json = dict[str, Any]
 
-RETRY_FIRST_S = 0.1
-RETRY_LIMIT_S = 2.0
+RESEND_FIRST_S = 0.1
+RESEND_LIMIT_S = 2.0
 """Waits between looks for a daemon that went away; `retry` ends one at once."""
 
 HISTORY_ROWS = 200
@@ -126,7 +126,7 @@ class Sending:
                 self._done.set()
 
     async def _outcome(self, item: _Waiting) -> Accepted | Refused:
-        wait_s = RETRY_FIRST_S
+        wait_s = RESEND_FIRST_S
         before: frozenset[str] | None = None
         while True:
             try:
@@ -143,7 +143,7 @@ class Sending:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await self._retry.wait()
-                wait_s = min(RETRY_LIMIT_S, wait_s * 2)
+                wait_s = min(RESEND_LIMIT_S, wait_s * 2)
 
     async def _found(self, item: _Waiting, before: frozenset[str]) -> Json | None:
         """The answer to a request that got none; None: it never arrived."""

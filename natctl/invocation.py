@@ -13,7 +13,7 @@ from natctl.output import Output
 from natd.ipc.connection import Connection
 from natd.ipc.frames import REQUEST_TIMEOUT_S, Json
 
-CLIENT_NAME = "natctl/0.2"
+NATCTL_NAME = "natctl/0.2"
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class Invocation:
         return Connection(
             self.socket_path,
             timeout_s=REQUEST_TIMEOUT_S if self.timeout_s is None else self.timeout_s,
-            client=CLIENT_NAME,
+            client=NATCTL_NAME,
         )
 
     def request(self, do: str, *, waiting_s: float = 0.0, **fields: Any) -> Json:

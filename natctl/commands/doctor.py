@@ -15,7 +15,7 @@ PING_TIMEOUT_S = 5.0
 PING_EVERY_S = 0.5
 """Between answers: slow enough to see a path change, fast enough to wait for."""
 
-WAIT_TIMEOUT_S = 60.0
+REPORT_TIMEOUT_S = 60.0
 
 
 @click.command()
@@ -104,7 +104,7 @@ def retry(natctl: Invocation, peer: str | None, network: str | None) -> None:
 @pass_invocation
 def wait(natctl: Invocation, network: str | None, wanted: int) -> None:
     """Wait until peers are connected; exit 5 after --timeout (60 s)."""
-    timeout_s = natctl.timeout_s or WAIT_TIMEOUT_S
+    timeout_s = natctl.timeout_s or REPORT_TIMEOUT_S
     reply = natctl.request(
         "wait", network=network, peers=wanted, timeout_s=timeout_s, waiting_s=timeout_s
     )

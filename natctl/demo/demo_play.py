@@ -39,7 +39,7 @@ from natd.ipc import Client, RequestError, UnreachableError
 
 NETWORK = "demo"
 
-START_LIMIT_S = 8.0
+MEET_LIMIT_S = 8.0
 STEP_LIMIT_S = 6.0
 """Every step is a matter of milliseconds; who waits this long has failed."""
 
@@ -244,7 +244,7 @@ async def _answer(bob: Client) -> None:
 
 async def _all_ready(stage: Stage) -> None:
     """Wait until every program has said that it is ready.  Raises DemoError."""
-    deadline = time.monotonic() + START_LIMIT_S
+    deadline = time.monotonic() + MEET_LIMIT_S
     for name in ("server", *PEERS):
         while not stage.is_ready(name):
             if stage.any_ended() or time.monotonic() > deadline:

@@ -32,7 +32,7 @@ SERVER_PORT = 8080
 SERVER_PORTS = 4
 """The server's own and its three sampling ports."""
 
-STOP_LIMIT_S = 3.0
+ACTOR_STOP_LIMIT_S = 3.0
 
 SHORT_BYTES = 60
 """A directory's name that leaves room below it for a control socket: its path may have 107."""
@@ -109,7 +109,7 @@ class Stage:
                 process.terminate()
         for process in self._started:
             try:
-                process.wait(STOP_LIMIT_S)
+                process.wait(ACTOR_STOP_LIMIT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -23,7 +23,7 @@ ADMINISTRATORS_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 UNLESS_ORPHANED = 'test "$PPID" = "$0" && exec "$@"'
 """Whoever was killed before the death signal was asked for can't send it any more."""
 
-START_LIMIT_S = 20.0
+WORLD_START_LIMIT_S = 20.0
 STOP_LIMIT_S = 5.0
 
 
@@ -78,7 +78,7 @@ class Namespaces:
             input=topology.script(),
             capture_output=True,
             text=True,
-            timeout=START_LIMIT_S,
+            timeout=WORLD_START_LIMIT_S,
             check=False,
             env=self._environment,
         )
@@ -95,7 +95,11 @@ class Namespaces:
         return process
 
     def run(
-        self, name: str | None, argv: Sequence[str | Path], *, timeout_s: float = START_LIMIT_S
+        self,
+        name: str | None,
+        argv: Sequence[str | Path],
+        *,
+        timeout_s: float = WORLD_START_LIMIT_S,
     ) -> str:
         """Run a program to its end and give its standard output."""
         done = subprocess.run(

@@ -4,7 +4,7 @@ import contextlib
 import socket
 from pathlib import Path
 
-DATAGRAM_BYTES = 4096
+NOTIFY_BYTES = 4096
 
 
 class ReadyCall:
@@ -20,7 +20,7 @@ class ReadyCall:
     def heard(self) -> bool:
         with contextlib.suppress(BlockingIOError):
             while not self._is_ready:
-                lines = self._socket.recv(DATAGRAM_BYTES).splitlines()
+                lines = self._socket.recv(NOTIFY_BYTES).splitlines()
                 self._is_ready = b"READY=1" in lines
         return self._is_ready
 

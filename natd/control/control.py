@@ -59,8 +59,8 @@ REQUESTS_LIMIT = 16384
 BACKLOG_LIMIT_BYTES = 4 << 20
 """Replies kept for a client that does not read; with more than this it is given up."""
 
-RETRY_FIRST_S = 0.002
-RETRY_LIMIT_S = 0.1
+QUEUE_RETRY_FIRST_S = 0.002
+QUEUE_RETRY_LIMIT_S = 0.1
 """A full queue gives no sign when it has room again, so it is tried again, ever more slowly."""
 
 STOP_WAIT_S = 0.5
@@ -117,7 +117,7 @@ class Control:
         self._is_publish_due = False
         # None while no client's queue is full.
         self._retry: asyncio.TimerHandle | None = None
-        self._retry_s = RETRY_FIRST_S
+        self._retry_s = QUEUE_RETRY_FIRST_S
 
     @property
     def clients(self) -> int:
@@ -339,7 +339,7 @@ class Control:
         if self._retry is None and self._link is not None:
             loop = asyncio.get_running_loop()
             self._retry = loop.call_later(self._retry_s, self._try_again)
-            self._retry_s = min(RETRY_LIMIT_S, 2 * self._retry_s)
+            self._retry_s = min(QUEUE_RETRY_LIMIT_S, 2 * self._retry_s)
 
     def _try_again(self) -> None:
         self._retry = None
@@ -350,4 +350,4 @@ class Control:
                 self._try_later()
         self._publish()
         if self._retry is None:
-            self._retry_s = RETRY_FIRST_S
+            self._retry_s = QUEUE_RETRY_FIRST_S

@@ -18,7 +18,7 @@ from pathlib import Path
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-FRAME_LIMIT_BYTES = 1 << 20
+REQUEST_LIMIT_BYTES = 1 << 20
 """The largest request; ZeroMQ hangs up on whoever sends more."""
 
 QUEUE_FRAMES = 256
@@ -36,7 +36,7 @@ class ControlLink:
         self._context = zmq.Context()
         self._router = self._context.socket(zmq.ROUTER)
         self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self._router.setsockopt(zmq.MAXMSGSIZE, FRAME_LIMIT_BYTES)
+        self._router.setsockopt(zmq.MAXMSGSIZE, REQUEST_LIMIT_BYTES)
         self._router.setsockopt(zmq.SNDHWM, QUEUE_FRAMES)
         self._router.setsockopt(zmq.RCVHWM, QUEUE_FRAMES)
         self._router.setsockopt(zmq.LINGER, LINGER_MS)

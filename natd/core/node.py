@@ -154,16 +154,16 @@ class Node:
         first = data[0] if data else None
         if first is None:
             self.dropped["empty"] += 1
-        elif first != rendezvous_codec.MAGIC and address.port < LOWEST_PORT:
+        elif first != rendezvous_codec.RENDEZVOUS_MAGIC and address.port < LOWEST_PORT:
             # Of a service: no NAT maps there, and whatever we answered would go to it.
             self.dropped["source-of-a-service"] += 1
-        elif socket == LINK_SOCKET and first != greeting.MAGIC:
+        elif socket == LINK_SOCKET and first != greeting.GREETING_MAGIC:
             self.dropped["no-greeting-to-the-group"] += 1
         elif first < 0x04:
             self._receive_stun(data, address, socket, now)
-        elif first == rendezvous_codec.MAGIC:
+        elif first == rendezvous_codec.RENDEZVOUS_MAGIC:
             self._receive_rendezvous(data, address, socket, now)
-        elif first == greeting.MAGIC:
+        elif first == greeting.GREETING_MAGIC:
             self._receive_greeting(data, address, socket, now)
         elif first & 0x40:
             self._receive_quic(data, address, socket, now)

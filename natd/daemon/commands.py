@@ -17,8 +17,8 @@ from natd.members.parts import Parts
 from natd.members.recorder import Chronicle, path_row
 from natd.settings.config import config_as_dict
 from natd.storage.address_book import JoinedNetwork, KnownPeer, full_name, shell_name
-from natd.storage.history import LIMIT, read_history
-from natd.storage.mailbox import Delivery
+from natd.storage.history import PAGE_LIMIT, read_history
+from natd.storage.mailbox import DAY_MS, OUTBOX_DAYS, Delivery
 from natd.storage.mailbox_writes import PRIVATE, TEXT
 from natd.storage.store import StoreError
 
@@ -31,9 +31,6 @@ WAIT_TIMEOUT_S = 30.0
 """What `ping` and `wait` take when the request says nothing."""
 
 TIMEOUT_LIMIT_S = 86_400.0
-
-OUTBOX_SECONDS = 7 * 86_400
-"""A peer not heard for longer is not written to: it could not get the message any more."""
 
 HISTORY_MESSAGES = 50
 
@@ -144,7 +141,8 @@ class Commands:
                 raise CommandError("blocked", f"{full_name(known)} is blocked here")
             peers, is_open = [known], False
         else:
-            oldest = time.time() - OUTBOX_SECONDS
+            # A peer not heard for longer could not get the message any more.
+            oldest = time.time() - OUTBOX_DAYS * DAY_MS / 1000
             peers = [
                 known
                 for known in book.peers(network.id)
@@ -192,8 +190,8 @@ class Commands:
             raise CommandError("usage", "expected what to search for as text")
         if not isinstance(since, (int, float, type(None))) or isinstance(since, bool):
             raise CommandError("usage", "expected since_unix_s as a number of seconds")
-        if limit is not None and (not isinstance(limit, int) or not 1 <= limit <= LIMIT):
-            raise CommandError("usage", f"expected a limit from 1 to {LIMIT}")
+        if limit is not None and (not isinstance(limit, int) or not 1 <= limit <= PAGE_LIMIT):
+            raise CommandError("usage", f"expected a limit from 1 to {PAGE_LIMIT}")
         known = None if peer is None else self._parts.book.peer_named(network.id, peer)
         messages = await read_history(
             self._parts.store,

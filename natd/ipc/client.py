@@ -49,8 +49,8 @@ DRAIN = 64
 GOODBYE_MS = 300
 """How long a closing subscription may take to hand its last acknowledgement over."""
 
-RETRY_FIRST_S = 0.1
-RETRY_LIMIT_S = 2.0
+RECONNECT_FIRST_S = 0.1
+RECONNECT_LIMIT_S = 2.0
 """Waits between looks for a daemon that went away: at once when it is just restarting, and
 cheap when it stays away."""
 
@@ -179,7 +179,7 @@ class Client:
         wanted = None if types is None else sorted(types)
         after = since
         lost = False
-        retry_s = RETRY_FIRST_S
+        retry_s = RECONNECT_FIRST_S
         while True:
             try:
                 link = await self._new_link()
@@ -187,7 +187,7 @@ class Client:
                 if not lost or self._is_closed:
                     raise
                 await asyncio.sleep(retry_s)
-                retry_s = min(RETRY_LIMIT_S, retry_s * 2)
+                retry_s = min(RECONNECT_LIMIT_S, retry_s * 2)
                 continue
             try:
                 fields = {"types": wanted, "since": after, "cursor": cursor, "credit": CREDIT}
@@ -196,7 +196,7 @@ class Client:
                     after = answer.get("last")
                 if lost and report_restarts:
                     yield {"v": 1, "type": "daemon_back"}
-                lost, retry_s = False, RETRY_FIRST_S
+                lost, retry_s = False, RECONNECT_FIRST_S
                 handled = 0
                 while (event := await link.next_event()) is not None:
                     yield event

@@ -14,7 +14,7 @@ A message must not be sent before the other side's READY: libzmq hangs up on it.
 import socket
 import time
 
-GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+ZMTP_GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
 READY = b"\x05READY" + b"\x0bSocket-Type" + b"\0\0\0\x06DEALER"
 
 MORE = 0x01
@@ -40,8 +40,8 @@ class Dealer:
     def __init__(self, stream: socket.socket, limit: float | None) -> None:
         self._stream = stream
         self._buffer = bytearray()
-        self._write(GREETING + _frame(COMMAND, READY))
-        greeting = self._read(len(GREETING), limit)
+        self._write(ZMTP_GREETING + _frame(COMMAND, READY))
+        greeting = self._read(len(ZMTP_GREETING), limit)
         if greeting[0] != 0xFF or greeting[10] < 3:
             raise Hangup
         while not self._next_frame(limit)[0] & COMMAND:

@@ -22,15 +22,13 @@ from natd.members.recorder import Chronicle
 from natd.settings.config import Config, NetworkConfig
 from natd.settings.names import NAME_LIMIT_BYTES, network_name_problem, nick_problem, server_problem
 from natd.settings.secret_file import SECRET_LIMIT_BYTES, read_secret_file
+from natd.settings.setting import SERVERS_LIMIT
 from natd.storage.address_book import JoinedNetwork
 
 logger = logging.getLogger(__name__)
 
 NETWORKS_LIMIT = 64
 """Each registers with each of its servers every 20 s."""
-
-SERVERS_LIMIT = 8
-"""Of one network."""
 
 LAN_ANSWERS_S = 3.0
 """After joining without a server: whoever is on the LAN has been met by then.  The calls take

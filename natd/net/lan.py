@@ -28,7 +28,7 @@ from natd.net.udp import DATAGRAM_BYTES, UdpSockets
 
 logger = logging.getLogger(__name__)
 
-DRAIN_LIMIT = 16
+LINK_DRAIN_LIMIT = 16
 """Calls read at one wake-up.  A flood of them is the link's own business; the loop's is not to be
 kept from its other work."""
 
@@ -135,7 +135,7 @@ class Lan:
         return ear
 
     def _drain(self, ear: socket.socket) -> None:
-        for _ in range(DRAIN_LIMIT):
+        for _ in range(LINK_DRAIN_LIMIT):
             try:
                 data, source = ear.recvfrom(DATAGRAM_BYTES)
             except OSError:

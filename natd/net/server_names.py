@@ -14,11 +14,11 @@ from natd.core.base.timers import backed_off
 from natd.core.base.types import Address, canonical_host
 from natd.settings.names import parse_server
 
-RETRY_FIRST_S = 1.0
-RETRY_LIMIT_S = 60.0
+RESOLVE_RETRY_FIRST_S = 1.0
+RESOLVE_RETRY_LIMIT_S = 60.0
 """Between attempts at a name that can't be found: a laptop's network may come any second."""
 
-REFRESH_S = 300.0
+RESOLVE_EVERY_S = 300.0
 """Between looks at a name that was found: servers move, but not often."""
 
 ADDRESSES_OF_A_NAME = 2
@@ -90,10 +90,10 @@ class ServerNames:
                 known = tuple(found)
                 self._on_found(network, known)
             if any(text in self.problems for text in servers):
-                wait_s = backed_off(attempt, RETRY_FIRST_S, RETRY_LIMIT_S)
+                wait_s = backed_off(attempt, RESOLVE_RETRY_FIRST_S, RESOLVE_RETRY_LIMIT_S)
                 attempt += 1
             else:
-                wait_s, attempt = REFRESH_S, 0
+                wait_s, attempt = RESOLVE_EVERY_S, 0
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._changed.wait()

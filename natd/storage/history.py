@@ -8,7 +8,7 @@ from natd.storage.address_book import AddressBook, JoinedNetwork
 from natd.storage.event_log import utc_text
 from natd.storage.store import Store
 
-LIMIT = 1000
+PAGE_LIMIT = 1000
 """Messages in one answer: at 16 KiB each they would pass the control socket's megabyte, so the
 texts of an answer are limited, too."""
 
@@ -65,7 +65,7 @@ async def read_history(
         sql += " AND stored_at_unix_ms >= ?"
         values.append(int(since_unix_s * 1000))
     sql += " ORDER BY messages.id DESC LIMIT ?"
-    values.append(max(1, min(limit, LIMIT)))
+    values.append(max(1, min(limit, PAGE_LIMIT)))
     rows = _fitting(await store.query_apart(sql, values))
     recipients = await _recipients(store, [row[0] for row in rows if row[1]])
     return [

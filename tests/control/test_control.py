@@ -11,7 +11,7 @@ import zmq
 import zmq.asyncio
 
 from natd.control.control import CLIENTS_LIMIT
-from natd.control.control_link import FRAME_LIMIT_BYTES
+from natd.control.control_link import REQUEST_LIMIT_BYTES
 from natd.host.errors import CommandError
 from tests.ipc.raw_client import Json, ask, encode, receive, running, until
 
@@ -167,11 +167,11 @@ def test_an_oversized_request_costs_its_sender_the_connection_and_others_nothing
             await ask(small, {"id": 1, "do": "echo"})
             await ask(big, {"id": 1, "do": "echo"})
             assert control.clients == 2
-            await big.send(b" " * (FRAME_LIMIT_BYTES + 1))
+            await big.send(b" " * (REQUEST_LIMIT_BYTES + 1))
             await until(lambda: control.clients == 1)
             assert "ok" in await ask(small, {"id": 2, "do": "echo"})
             await small.send(
-                encode({"id": 3, "do": "echo", "text": "x" * (FRAME_LIMIT_BYTES - 99)})
+                encode({"id": 3, "do": "echo", "text": "x" * (REQUEST_LIMIT_BYTES - 99)})
             )
             assert json.loads(await receive(small))["id"] == 3
 

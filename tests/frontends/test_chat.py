@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from frontends.chatroom import REFRESH_S
+from frontends.chatroom import STATUS_EVERY_S
 from natd.ipc import RequestError
 from tests.frontends.chat_terminal import (
     BOB,
@@ -129,7 +129,7 @@ def test_who_is_here_is_shown_as_soon_as_a_daemon_that_is_back_has_told() -> Non
         await chat.shows("? bob")
         chat.natd.takes_s = 0.2
         chat.natd.report("daemon_back")
-        await chat.shows("● bob direct", REFRESH_S / 2)
+        await chat.shows("● bob direct", STATUS_EVERY_S / 2)
 
     with_chat(scenario)
 

@@ -30,7 +30,7 @@ from natd.core.checks.pace import Pace
 SLICE_S = 1.0
 """Four of five birthday attempts have met by then."""
 
-KEPT_S = 1.0
+TURN_KEPT_S = 1.0
 """The attempt whose turn it is sends every 20 ms, or waits 0.6 s for a server's answers."""
 
 ASK_AGAIN_S = 0.1
@@ -134,7 +134,7 @@ class Turns:
         if not has_it or now >= self._since + SLICE_S:
             self._holder, self._since = claim, now
             claim.slices += 1
-        self._until = now + KEPT_S
+        self._until = now + TURN_KEPT_S
         self._stop_waiting(claim)
         return True
 

@@ -77,11 +77,11 @@ from natd.core.codec.rendezvous import (
     Sampled,
 )
 
-MAGIC = 0x05
+RENDEZVOUS_MAGIC = 0x05
 """One of the first bytes that neither STUN nor QUIC uses (RFC 7983, RFC 9443)."""
 
 VERSION = 1
-HEADER_BYTES = 3 + TRANSACTION_BYTES
+RENDEZVOUS_HEADER_BYTES = 3 + TRANSACTION_BYTES
 
 _TYPES: tuple[type[Message], ...] = (
     Register,
@@ -144,7 +144,7 @@ def encode(message: Message) -> bytes:
 def fit_register(register: Register) -> Register:
     """Without as many of the samples and of `have` as would not fit into PADDED_BYTES."""
     bare = _register_body(replace(register, samples=(), have=()))
-    room = PADDED_BYTES - HEADER_BYTES - len(bare) - SIGNATURE_BYTES
+    room = PADDED_BYTES - RENDEZVOUS_HEADER_BYTES - len(bare) - SIGNATURE_BYTES
     samples_bytes = len(pack_addresses(register.samples)) - 1
     samples = register.samples if samples_bytes <= room else ()
     room -= samples_bytes if samples else 0
@@ -159,14 +159,14 @@ def encode_register(register: Register, sign: Callable[[bytes], bytes]) -> bytes
 
 def decode(data: bytes) -> Message:
     """Raises DecodeError (ForeignVersionError where that is the reason)."""
-    if len(data) < HEADER_BYTES or data[0] != MAGIC:
+    if len(data) < RENDEZVOUS_HEADER_BYTES or data[0] != RENDEZVOUS_MAGIC:
         raise DecodeError("not a rendezvous datagram")
-    version, kind, transaction = data[1], data[2], data[3:HEADER_BYTES]
+    version, kind, transaction = data[1], data[2], data[3:RENDEZVOUS_HEADER_BYTES]
     if version != VERSION:
         raise ForeignVersionError(version, kind, transaction)
     if not 1 <= kind <= len(_TYPES):
         raise DecodeError(f"unknown type {kind}")
-    reader = Reader(data, HEADER_BYTES)
+    reader = Reader(data, RENDEZVOUS_HEADER_BYTES)
     message = _read_body(_TYPES[kind - 1], transaction, reader)
     reader.finish(padded=isinstance(message, Register | Refresh | Sample | Connect))
     return message
@@ -308,7 +308,7 @@ def _introduce_body(message: Introduce) -> bytes:
 def _header(message: Message) -> bytes:
     if len(message.transaction) != TRANSACTION_BYTES:
         raise ValueError(f"a transaction has {TRANSACTION_BYTES} bytes")
-    return bytes((MAGIC, VERSION, _NUMBERS[type(message)])) + message.transaction
+    return bytes((RENDEZVOUS_MAGIC, VERSION, _NUMBERS[type(message)])) + message.transaction
 
 
 def _padded(data: bytes, size_bytes: int) -> bytes:

@@ -25,7 +25,7 @@ from natd.core.base.types import Address, DecodeError
 
 MAGIC_COOKIE = 0x2112A442
 TRANSACTION_BYTES = 12
-HEADER_BYTES = 20
+STUN_HEADER_BYTES = 20
 ATTRIBUTE_HEADER_BYTES = 4
 
 BINDING = 0x001
@@ -100,7 +100,7 @@ class StunMessage:
 
 def is_stun(data: bytes) -> bool:
     """Whether a datagram on a shared socket is for this codec (RFC 7983, section 7)."""
-    return len(data) >= HEADER_BYTES and data[0] < 4 and data[4:8] == _COOKIE
+    return len(data) >= STUN_HEADER_BYTES and data[0] < 4 and data[4:8] == _COOKIE
 
 
 def decode(data: bytes) -> StunMessage:
@@ -108,7 +108,7 @@ def decode(data: bytes) -> StunMessage:
     if not is_stun(data):
         raise DecodeError("not a STUN message")
     message_type, length, _, transaction = _HEADER.unpack_from(data)
-    if length != len(data) - HEADER_BYTES or length % 4:
+    if length != len(data) - STUN_HEADER_BYTES or length % 4:
         raise DecodeError(f"a STUN message that claims {length} bytes of attributes")
     attributes: list[tuple[int, bytes]] = []
     covered = True
@@ -208,7 +208,7 @@ def encode_address(address: Address) -> bytes:
 
 def _walk(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Type, start and end of the value of each attribute."""
-    at = HEADER_BYTES
+    at = STUN_HEADER_BYTES
     while at < len(data):
         try:
             attribute, length = _ATTRIBUTE.unpack_from(data, at)
@@ -236,7 +236,7 @@ def _integrity_is_right(data: bytes, key: bytes) -> bool:
 
 def _set_length(data: bytearray, total: int) -> None:
     """Write the length that the header has while a message of `total` bytes is hashed."""
-    data[_LENGTH_AT : _LENGTH_AT + 2] = (total - HEADER_BYTES).to_bytes(2, "big")
+    data[_LENGTH_AT : _LENGTH_AT + 2] = (total - STUN_HEADER_BYTES).to_bytes(2, "big")
 
 
 def _fingerprint_is_right(data: bytes) -> bool:

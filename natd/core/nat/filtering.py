@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from natd.core.base.local_ports import FILTER_TRIALS
 from natd.core.base.types import SURE, Filtering, SocketId
 
-CLASSES = (Filtering.DEPENDENT, Filtering.ADDRESS_DEPENDENT, Filtering.INDEPENDENT)
+FILTERINGS = (Filtering.DEPENDENT, Filtering.ADDRESS_DEPENDENT, Filtering.INDEPENDENT)
 """The strictest first: of two that are as likely as each other it claims less."""
 
 LOST = 0.5
@@ -76,18 +76,18 @@ class Known:
 
 def judge(trials: Iterable[Trial]) -> tuple[Filtering, float]:
     """The likeliest class, and how likely it is; unknown where nothing was answered."""
-    weights = dict.fromkeys(CLASSES, 1.0)
+    weights = dict.fromkeys(FILTERINGS, 1.0)
     is_told = False
     for trial in trials:
         for came, host in ((trial.from_port, False), (trial.from_host, True)):
             if came is not None:
                 is_told = True
-                for filtering in CLASSES:
+                for filtering in FILTERINGS:
                     let_in = 1.0 - LOST if lets_in(filtering, host=host) else STRAY
                     weights[filtering] *= let_in if came else 1.0 - let_in
     if not is_told:
         return Filtering.UNKNOWN, 0.0
-    best = max(CLASSES, key=lambda filtering: weights[filtering])
+    best = max(FILTERINGS, key=lambda filtering: weights[filtering])
     return best, weights[best] / sum(weights.values())
 
 

@@ -23,11 +23,11 @@ from dataclasses import dataclass
 
 from natd.core.base.types import Address, Mapping
 
-CLASSES = (Mapping.INDEPENDENT, Mapping.ADDRESS_DEPENDENT, Mapping.DEPENDENT)
+MAPPINGS = (Mapping.INDEPENDENT, Mapping.ADDRESS_DEPENDENT, Mapping.DEPENDENT)
 
 KEPT_PRIORS = (0.95, 0.01, 0.04)
 CHANGED_PRIORS = (0.5, 0.1, 0.4)
-"""In the order of `CLASSES`, for NATs that have kept our local port and for those that have not.
+"""In the order of `MAPPINGS`, for NATs that have kept our local port and for those that have not.
 The latter are mostly carrier NATs, half of them easy (Richter 2016); those that map by address
 are the rarest."""
 
@@ -54,9 +54,9 @@ def weigh(
     `echoes`: of each peer's host, whether it sees a socket where a server does.  `kept`: whether
     the NAT has been seen to keep our local port.
     """
-    weights = dict(zip(CLASSES, KEPT_PRIORS if kept else CHANGED_PRIORS, strict=True))
+    weights = dict(zip(MAPPINGS, KEPT_PRIORS if kept else CHANGED_PRIORS, strict=True))
     for same_host, same_port, surprise in _comparisons(tuple(views), echoes, kept):
-        for mapping in CLASSES:
+        for mapping in MAPPINGS:
             expected = _expects_same(mapping, same_host) == same_port
             weights[mapping] *= 1.0 - surprise if expected else surprise
     total = sum(weights.values())
@@ -71,7 +71,7 @@ def likeliest(weights: Table[Mapping, float]) -> tuple[Mapping, float]:
 def contradicts(mapping: Mapping, fresh: View, other: View) -> bool:
     """Whether the two would not be seen so by this class."""
     same_host = fresh.destination.host == other.destination.host
-    return mapping in CLASSES and _expects_same(mapping, same_host) != (
+    return mapping in MAPPINGS and _expects_same(mapping, same_host) != (
         fresh.observed == other.observed
     )
 

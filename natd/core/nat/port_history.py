@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from natd.core.base.types import Address, SocketId
 from natd.core.nat.port_allocation import PortRule, PortSample, judge
 
-BURST_S = 1.0
+SAME_BURST_S = 1.0
 """Answers to what left at one instant come within this time, retransmissions included."""
 
 MOST_PORTS = 24
-KEPT_S = 3600.0
+HISTORY_KEPT_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class PortHistory:
                 for made in reversed(self._made)
                 if made.socket == socket
                 and made.destination.host == destination.host
-                and now - made.at <= BURST_S
+                and now - made.at <= SAME_BURST_S
             ),
             None,
         )
@@ -62,7 +62,7 @@ class PortHistory:
             self._bursts += 1
             burst = self._bursts
         self._made.append(Made(socket, local_port, destination, observed, now, burst))
-        self._made = [made for made in self._made if now - made.at <= KEPT_S][-MOST_PORTS:]
+        self._made = [made for made in self._made if now - made.at <= HISTORY_KEPT_S][-MOST_PORTS:]
 
     def ports_since(self, instant: float | None) -> list[int]:
         """Those that came then or later; all of them for None."""

@@ -17,7 +17,7 @@ from natd.core.nat.allocation_survey import is_survey_wanted, survey_sockets, su
 from natd.core.nat.port_allocation import HIGHEST_PORT, LOWEST_PORT, PortRule
 from natd.core.nat.port_history import PortHistory
 
-PAUSE_S = 10.0
+SURVEY_PAUSE_S = 10.0
 """After it, a port is not of the burst that the one before it came of."""
 
 ENOUGH_PORTS = 4
@@ -112,7 +112,7 @@ class PortWatch:
                 self._misfit_at = None
             return
         last = self._history.last
-        if last is None or now - last.at < PAUSE_S:
+        if last is None or now - last.at < SURVEY_PAUSE_S:
             return
         rule = self.rule(is_ipv6=False)
         if rule.confidence >= SURE and not rule.allows(port, last.observed.port):

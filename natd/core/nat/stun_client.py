@@ -25,10 +25,10 @@ ROUND_S = 120.0
 ROUND_JITTER = 0.2
 """Observations are believed for 180 s; a round that is lost may be missed."""
 
-ASK_LADDER_S = (0.5, 1.0, 2.0)
+BINDING_LADDER_S = (0.5, 1.0, 2.0)
 """As a STUN client does (RFC 8489, section 6.2.1), without its last minute of patience."""
 
-SERVERS_LIMIT = 16
+STUN_ADDRESSES_LIMIT = 16
 """Eight names, of two families."""
 
 
@@ -38,7 +38,7 @@ class _Asked:
 
     transaction: bytes = b""
     """Empty: answered, or not asked yet."""
-    ladder: Ladder = field(default_factory=lambda: Ladder(ASK_LADDER_S))
+    ladder: Ladder = field(default_factory=lambda: Ladder(BINDING_LADDER_S))
 
 
 class StunClient:
@@ -60,7 +60,7 @@ class StunClient:
     def set_servers(self, servers: tuple[Address, ...], now: float) -> None:
         """Ask exactly these; the new ones at once."""
         known, self._servers = self._servers, {}
-        for server in servers[:SERVERS_LIMIT]:
+        for server in servers[:STUN_ADDRESSES_LIMIT]:
             self._servers[server] = known.get(server) or _Asked()
             if server not in known and self._round_at is not None:
                 self._ask(server, now)

@@ -28,18 +28,18 @@ from natd.core.base.timers import Allowance, Shares, backed_off, earliest, jitte
 from natd.core.base.types import Address, DecodeError, PeerId
 from natd.core.keys.card import SEALED_CARD_LIMIT_BYTES
 
-MAGIC = 0x06
-VERSION = 1
+GREETING_MAGIC = 0x06
+GREETING_VERSION = 1
 TAG_AT = 3
 NETWORK_TAG_BYTES = 4
-PADDED_BYTES = 9 + SEALED_CARD_LIMIT_BYTES
+PADDED_GREETING_BYTES = 9 + SEALED_CARD_LIMIT_BYTES
 
-FIRST_S = 0.5
+GREET_AFTER_S = 0.5
 """A server that lives has introduced us by then, and nothing need be greeted."""
 
-FIRST_WAIT_S = 0.5
+GREET_AGAIN_S = 0.5
 LONGEST_WAIT_S = 60.0
-JITTER = 0.2
+GREET_JITTER = 0.2
 
 OPENED_RATE, OPENED_BURST = 32.0, 64.0
 """Cards a second, and at once: where a whole network comes back to a dead server, the rest is
@@ -55,7 +55,7 @@ OPENED_OF_HOST_RATE, OPENED_OF_HOST_BURST = 8.0, 32.0
 STRANGERS_OF_HOST_RATE, STRANGERS_OF_HOST_BURST = 1.0, 8.0
 """Of one host: a household behind one address, that comes back at once."""
 
-MOST_HOSTS = 256
+MOST_GREETING_HOSTS = 256
 """Those heard from in the last seconds; more than a link has."""
 
 _HEAD = struct.Struct(">BBB4sH")
@@ -79,8 +79,11 @@ def network_tag(network_key: bytes) -> bytes:
 def encode_greeting(greeting: Greeting) -> bytes:
     flags = _WANTS_ANSWER if greeting.wants_answer else 0
     size = len(greeting.sealed_card)
-    data = _HEAD.pack(MAGIC, VERSION, flags, greeting.network_tag, size) + greeting.sealed_card
-    return data.ljust(PADDED_BYTES, b"\x00") if greeting.wants_answer else data
+    data = (
+        _HEAD.pack(GREETING_MAGIC, GREETING_VERSION, flags, greeting.network_tag, size)
+        + greeting.sealed_card
+    )
+    return data.ljust(PADDED_GREETING_BYTES, b"\x00") if greeting.wants_answer else data
 
 
 def decode_greeting(data: bytes) -> Greeting:
@@ -89,12 +92,12 @@ def decode_greeting(data: bytes) -> Greeting:
         raise DecodeError("a greeting is longer")
     magic, version, flags, tag, size = _HEAD.unpack_from(data)
     sealed = data[_HEAD.size : _HEAD.size + size]
-    if magic != MAGIC or version != VERSION or flags & ~_WANTS_ANSWER:
+    if magic != GREETING_MAGIC or version != GREETING_VERSION or flags & ~_WANTS_ANSWER:
         raise DecodeError("not a greeting of this version")
     if len(sealed) != size or size > SEALED_CARD_LIMIT_BYTES:
         raise DecodeError("a greeting with less card than it says")
     wants_answer = bool(flags)
-    if len(data) != (PADDED_BYTES if wants_answer else _HEAD.size + size):
+    if len(data) != (PADDED_GREETING_BYTES if wants_answer else _HEAD.size + size):
         raise DecodeError("a greeting of another length")
     if data[_HEAD.size + size :].strip(b"\x00"):
         raise DecodeError("a greeting padded with something")
@@ -124,8 +127,10 @@ class Greetings:
         self._openings = Allowance(OPENED_RATE, OPENED_BURST)
         self._strangers = Allowance(STRANGERS_RATE, STRANGERS_BURST)
         self._looks = Allowance(LOOKED_AT_RATE, LOOKED_AT_BURST)
-        self._openings_of = Shares(OPENED_OF_HOST_RATE, OPENED_OF_HOST_BURST, MOST_HOSTS)
-        self._strangers_of = Shares(STRANGERS_OF_HOST_RATE, STRANGERS_OF_HOST_BURST, MOST_HOSTS)
+        self._openings_of = Shares(OPENED_OF_HOST_RATE, OPENED_OF_HOST_BURST, MOST_GREETING_HOSTS)
+        self._strangers_of = Shares(
+            STRANGERS_OF_HOST_RATE, STRANGERS_OF_HOST_BURST, MOST_GREETING_HOSTS
+        )
 
     def may_look(self, now: float) -> bool:
         """Whether it may be found out that one more card is sealed with our key."""
@@ -141,7 +146,7 @@ class Greetings:
 
     def expect(self, peer: PeerId, addresses: tuple[Address, ...], now: float) -> None:
         if addresses:
-            self._absent[peer] = _Absent(addresses, 0, now + FIRST_S)
+            self._absent[peer] = _Absent(addresses, 0, now + GREET_AFTER_S)
 
     def met(self, peer: PeerId) -> None:
         self._absent.pop(peer, None)
@@ -157,9 +162,9 @@ class Greetings:
         for absent in self._absent.values():
             if absent.due_at <= now:
                 addresses += absent.turn()
-                wait_s = backed_off(absent.attempt, FIRST_WAIT_S, LONGEST_WAIT_S)
+                wait_s = backed_off(absent.attempt, GREET_AGAIN_S, LONGEST_WAIT_S)
                 absent.attempt += 1
-                absent.due_at = now + jittered(wait_s, JITTER, self._random)
+                absent.due_at = now + jittered(wait_s, GREET_JITTER, self._random)
         return addresses
 
     def get_timer(self) -> float | None:

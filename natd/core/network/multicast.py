@@ -44,7 +44,7 @@ QUIET_EVERY_S = 300.0
 """While every member that we know of is connected.  Who comes calls, and is heard by all who are
 here: our own calls are for links that grow together."""
 
-JITTER = 0.25
+CALL_JITTER = 0.25
 
 ANSWERS_WITHIN_S = 2.0
 """A loaded machine on a slow radio network answers within that."""
@@ -52,7 +52,7 @@ ANSWERS_WITHIN_S = 2.0
 ANSWER_AGAIN_S = 0.25
 """One call is heard by several sockets at once; who has not heard our answer greets again after
 0.4 s at the soonest."""
-MOST_SOURCES = 256
+MOST_CALLERS = 256
 """Whose last answer is remembered; with more in one second than any link has, nobody else gets
 one."""
 
@@ -88,7 +88,7 @@ class Calls:
             wait_s = FIRST_CALLS_S[self._step]
         else:
             wait_s = QUIET_EVERY_S if is_complete else CALL_EVERY_S
-        self.due_at = now + jittered(wait_s, JITTER, self._random)
+        self.due_at = now + jittered(wait_s, CALL_JITTER, self._random)
 
     def expects_answers(self, now: float) -> bool:
         return self._called_at is not None and now - self._called_at <= ANSWERS_WITHIN_S
@@ -100,7 +100,7 @@ class Calls:
             if now - at < ANSWER_AGAIN_S:
                 break
             del self._answered[host]
-        if source.host in self._answered or len(self._answered) >= MOST_SOURCES:
+        if source.host in self._answered or len(self._answered) >= MOST_CALLERS:
             return False
         self._answered[source.host] = now
         return True

@@ -37,7 +37,7 @@ from natd.core.registration.events import Introduced
 ASKED_AT_ONCE = 3
 """One that is asked may be as lost as we are; three hardly ever."""
 
-SETTLE_S = 0.1
+LOOK_AROUND_AFTER_S = 0.1
 """Sessions come in rows, and who has just come need not be asked for."""
 
 STILL_MISSED_S = (0.5, 60.0)
@@ -105,13 +105,13 @@ class Mutual:
         self._missed_at.pop(peer, None)
         if not has_server:
             self._newly_met.add(peer)
-            self.look_around_at = earliest(self.look_around_at, now + SETTLE_S)
+            self.look_around_at = earliest(self.look_around_at, now + LOOK_AROUND_AFTER_S)
 
     def left_alone(self, peers: Iterable[Peer], now: float) -> None:
         """No server answers any more: whoever is here may know those that are not."""
         self._newly_met.update(peer.card.peer for peer in peers if peer.presence.is_online)
         if self._newly_met:
-            self.look_around_at = earliest(self.look_around_at, now + SETTLE_S)
+            self.look_around_at = earliest(self.look_around_at, now + LOOK_AROUND_AFTER_S)
 
     def look_around(self, peers: Iterable[Peer], now: float) -> list[tuple[Peer, Seek]]:
         """What is to be said at this instant to those who have just come, or were here when the

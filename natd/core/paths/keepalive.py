@@ -14,12 +14,12 @@ Rules:
 
 from natd.core.base.timers import backed_off
 
-FIRST_S = 15.0
+KEEPALIVE_S = 15.0
 """RFC 8445, section 11, and shorter than the 30 s that the stingiest common NATs keep a flow."""
 
 LONGEST_S = 120.0
-SHARE = 0.7
-SILENCES_S = (28, 56, 112, 170)
+LESSON_SHARE = 0.7
+LESSON_SILENCES_S = (28, 56, 112, 170)
 MISSES = 2
 BEGIN_AFTER_S = 60.0
 """A path that stands for a minute is worth a lesson."""
@@ -32,7 +32,7 @@ class Keepalive:
     """What is learned for one path."""
 
     def __init__(self, now: float) -> None:
-        self.wait_s = FIRST_S
+        self.wait_s = KEEPALIVE_S
         self.begin_at: float | None = now + BEGIN_AFTER_S
         """When the next lesson is due; None: learned."""
         self._step = 0
@@ -42,11 +42,11 @@ class Keepalive:
     @property
     def silence_s(self) -> int | None:
         """How long the spare flow is to be silent next; None when there is nothing to learn."""
-        return SILENCES_S[self._step] if self._step < len(SILENCES_S) else None
+        return LESSON_SILENCES_S[self._step] if self._step < len(LESSON_SILENCES_S) else None
 
     def answered(self, now: float) -> None:
         """The peer's answer came through after `silence_s`."""
-        self.wait_s = min(LONGEST_S, max(FIRST_S, SHARE * SILENCES_S[self._step]))
+        self.wait_s = min(LONGEST_S, max(KEEPALIVE_S, LESSON_SHARE * LESSON_SILENCES_S[self._step]))
         self._step += 1
         self._misses = 0
         if self.silence_s is None:
@@ -56,7 +56,7 @@ class Keepalive:
         """It did not."""
         self._misses += 1
         if self._misses >= MISSES:
-            self._step, self.begin_at = len(SILENCES_S), None
+            self._step, self.begin_at = len(LESSON_SILENCES_S), None
 
     def put_off(self, now: float) -> None:
         """No spare flow could be opened."""
@@ -65,8 +65,8 @@ class Keepalive:
     def gone(self, now: float, *, is_certain: bool) -> None:
         """A silence shorter than what was learned was too long; not certain where the peer may
         just have gone away."""
-        if self.wait_s > FIRST_S or self._step:
-            self.wait_s, self._step, self._misses = FIRST_S, 0, 0
+        if self.wait_s > KEEPALIVE_S or self._step:
+            self.wait_s, self._step, self._misses = KEEPALIVE_S, 0, 0
             self.begin_at = now + (self._again_s() if is_certain else BEGIN_AFTER_S)
 
     def _again_s(self) -> float:

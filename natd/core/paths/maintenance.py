@@ -31,7 +31,7 @@ from natd.core.checks.checks import (
 )
 from natd.core.codec import stun
 from natd.core.paths.events import Replaced, Retired, SuccessorWanted, UpkeepEvent
-from natd.core.paths.keepalive import FIRST_S, Keepalive
+from natd.core.paths.keepalive import KEEPALIVE_S, Keepalive
 from natd.core.paths.mapping_age import SURVIVED_S, MappingAge
 from natd.core.paths.path import Path
 from natd.core.paths.spare_flow import SpareFlow
@@ -52,7 +52,7 @@ lives on for a while."""
 OVERLAP_S = 15.0
 """For how long the old path still takes what comes: the peer follows within `NOMINATE_S`."""
 
-RETRY_S, LONGEST_RETRY_S = 3.0, 60.0
+SPARE_RETRY_S, LONGEST_SPARE_RETRY_S = 3.0, 60.0
 TELL_EVERY_S = 10.0
 
 
@@ -74,7 +74,7 @@ class Upkeep:
     """See the top of this file."""
 
     def __init__(self, checks: Checks, random: Random) -> None:
-        self.keepalive_s = FIRST_S
+        self.keepalive_s = KEEPALIVE_S
         """How long the path in use may be silent, as far as that is learned."""
         self.due_at: float | None = None
         """When to call `handle_timer`; None: never."""
@@ -226,7 +226,7 @@ class Upkeep:
 
     def _rearm(self) -> None:
         """Set what the owner reads between inputs."""
-        self.keepalive_s = FIRST_S if self._keepalive is None else self._keepalive.wait_s
+        self.keepalive_s = KEEPALIVE_S if self._keepalive is None else self._keepalive.wait_s
         spare = () if self._spare is None else (self._spare.socket,)
         self.sockets = frozenset((*spare, *(old.key[1] for old in self._old)))
         if self._path is None:
@@ -291,7 +291,9 @@ class Upkeep:
         if self._is_lesson and self._keepalive is not None:
             self._keepalive.put_off(now)
         else:
-            self._renew_after = now + backed_off(self._failures, RETRY_S, LONGEST_RETRY_S)
+            self._renew_after = now + backed_off(
+                self._failures, SPARE_RETRY_S, LONGEST_SPARE_RETRY_S
+            )
             self.events.append(SuccessorWanted(self._failures))
             self._failures += 1
         self._drop_spare()
@@ -369,7 +371,7 @@ class Upkeep:
         self._age.renewed()
         self._failures = 0
         self._born[socket] = born
-        self._renew_after = now + RETRY_S
+        self._renew_after = now + SPARE_RETRY_S
         self._nominate = [now + wait_s for wait_s in NOMINATE_S]
         self._drop_spare()
         self.events.append(Replaced(old.address, socket, rtt_s))

@@ -5,8 +5,8 @@
         └──────────one lived for SURVIVED_S┴────────────────────────────────┘
 
 A mobile carrier ends mappings 48 to 75 s old.  Whether ours does is found by doing what would
-help: another flow is opened at `SHARE` of the age, and the old one, used no more, is watched until
-it ends or has outlived them all.
+help: another flow is opened at `AGE_SHARE` of the age, and the old one, used no more, is watched
+until it ends or has outlived them all.
 
 Rules:
 - One loss is enough to suppose it, for the supposition costs a second socket and some checks, and
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 YOUNGEST_S, OLDEST_S = 48.0, 75.0
 SURVIVED_S = 90.0
-SHARE = 0.6
+AGE_SHARE = 0.6
 WATCH_EVERY = 8
 """A known age is not watched each time: that costs more than the keepalives of an idle path."""
 
@@ -33,7 +33,7 @@ class MappingAge:
 
     @property
     def renew_after_s(self) -> float | None:
-        return None if self.age_s is None else SHARE * self.age_s
+        return None if self.age_s is None else AGE_SHARE * self.age_s
 
     @property
     def is_to_be_watched(self) -> bool:

@@ -18,9 +18,6 @@ from random import Random
 from natd.core.base.timers import jittered
 from natd.core.base.types import Address, PathKind, PathReport, SocketId
 
-KEEPALIVE_S = 15.0
-"""RFC 8445, section 11, and shorter than the 30 s that the stingiest common NATs keep a flow."""
-
 KEEPALIVE_JITTER = 0.1
 STANDBY_S = 25.0
 """Short of those 30 s, jitter and a repetition included: a standby is warm or it is none."""

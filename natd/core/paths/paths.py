@@ -37,10 +37,10 @@ from natd.core.paths.events import (
     PathsEvent,
     PathSuspected,
 )
+from natd.core.paths.keepalive import KEEPALIVE_S
 from natd.core.paths.path import (
     BUSY_CHECK_S,
     CONFIRM_AFTER_S,
-    KEEPALIVE_S,
     STANDBY_S,
     Path,
     cost,

@@ -20,7 +20,7 @@ from natd.core.checks.checks import ANSWER_AFTER, OPEN_TO, CheckAnswer, Checks, 
 LADDER = ("check", "ask", "check", "check", "ask", "check", "check")
 """What is sent at each step.  Where the peer's side filters nothing, the first is enough."""
 
-PAUSE_S = 0.06
+STEP_PAUSE_S = 0.06
 """Between the steps, beside half a round trip or a whole one: what was asked is done by then."""
 
 SAMPLED_AT_STEP = 3
@@ -62,7 +62,7 @@ class SpareFlow:
         step = LADDER[self._step]
         self._step += 1
         self._wants_sample = self._wants_sample or self._step == SAMPLED_AT_STEP
-        self._at = now + PAUSE_S + (self.rtt_s if step == "check" else self.rtt_s / 2)
+        self._at = now + STEP_PAUSE_S + (self.rtt_s if step == "check" else self.rtt_s / 2)
         if self._step == len(LADDER) - 1:
             self._at += self.rtt_s
         if step == "ask":

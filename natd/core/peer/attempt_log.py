@@ -25,7 +25,7 @@ HEAD = 24
 TAIL = 40
 """Together 64 steps: a screen and a half, and 18 KiB a peer at most."""
 
-MOST_SOCKETS = 512
+MOST_COUNTED_SOCKETS = 512
 """Counted in one row; an escalation uses fewer."""
 
 MOST_GROWING = 64
@@ -109,7 +109,7 @@ class AttemptLog:
         if (step, detail) in self._open:
             row, sockets = self._open[step, detail]
             row.last_at, row.count = now, row.count + 1
-            if socket is not None and len(sockets) < MOST_SOCKETS:
+            if socket is not None and len(sockets) < MOST_COUNTED_SOCKETS:
                 sockets.add(socket)
                 row.sockets = len(sockets)
             return

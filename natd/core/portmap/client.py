@@ -137,7 +137,7 @@ class PortMapping:
         try:
             if address.port != GATEWAY_PORT:
                 self._found(ssdp.decode_location(data, self._gateway))
-            elif data[:1] == bytes((pcp.VERSION,)):
+            elif data[:1] == bytes((pcp.PCP_VERSION,)):
                 self._receive_pcp(pcp.decode(data), announced, now)
             else:
                 self._receive_natpmp(natpmp.decode(data), announced, now)
@@ -256,7 +256,8 @@ class PortMapping:
                 gateway = Address(self._gateway, ssdp.PORT)
                 searches = [Datagram(ssdp.encode_search(ssdp.VERSIONS[0], gateway), gateway)]
                 searches += [
-                    Datagram(ssdp.encode_search(version), ssdp.GROUP) for version in ssdp.VERSIONS
+                    Datagram(ssdp.encode_search(version), ssdp.SSDP_GROUP)
+                    for version in ssdp.VERSIONS
                 ]
                 self._datagrams += searches
 

@@ -12,7 +12,7 @@ from natd.core.base.types import Address
 LONGEST_LIFETIME_S = 86400
 SHORTEST_RENEWAL_S = 15.0
 
-ASK_LADDER_S = (0.25, 0.5, 1.0, 2.0)
+MAP_LADDER_S = (0.25, 0.5, 1.0, 2.0)
 """Waits for an answer: RFC 6886 begins so.  The router is near; whoever says nothing for
 four seconds has nothing to say."""
 
@@ -33,7 +33,7 @@ class Grant:
         self.last: Address | None = None  # what was mapped before; None: nothing ever
         self.refusal: str | None = None  # None: yes, or silence
         self.awaits_owner = False
-        self._ladder = Ladder(ASK_LADDER_S)
+        self._ladder = Ladder(MAP_LADDER_S)
         self._ask_at: float | None = None  # None: asking, or ended
         self._expires_at: float | None = None  # None: nothing is mapped
         self._failures = 0

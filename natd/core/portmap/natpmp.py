@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from natd.core.base.types import DecodeError
 
-VERSION = 0
+NATPMP_VERSION = 0
 
 _ANSWER = 128
 _ADDRESS, _MAP_UDP = 0, 1
@@ -74,12 +74,12 @@ Answer = AddressAnswer | MapAnswer | Refusal | OtherVersion
 
 
 def encode_address_request() -> bytes:
-    return bytes((VERSION, _ADDRESS))
+    return bytes((NATPMP_VERSION, _ADDRESS))
 
 
 def encode_map_request(internal_port: int, external_port: int, lifetime_s: int) -> bytes:
     """`external_port` is a wish; 0 for none, and where the lifetime is 0."""
-    return _MAP_REQUEST.pack(VERSION, _MAP_UDP, 0, internal_port, external_port, lifetime_s)
+    return _MAP_REQUEST.pack(NATPMP_VERSION, _MAP_UDP, 0, internal_port, external_port, lifetime_s)
 
 
 def decode(data: bytes) -> Answer:
@@ -87,7 +87,7 @@ def decode(data: bytes) -> Answer:
     if len(data) < _ANSWER_HEAD.size:
         raise DecodeError(f"a NAT-PMP answer of {len(data)} bytes")
     version, operation, result, epoch_s = _ANSWER_HEAD.unpack_from(data)
-    if version != VERSION:
+    if version != NATPMP_VERSION:
         raise DecodeError(f"NAT-PMP of version {version}")
     if result == _UNSUPPORTED_VERSION:
         return OtherVersion(epoch_s)

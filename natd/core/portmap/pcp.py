@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from natd.core.base.types import Address, DecodeError
 
-VERSION = 2
+PCP_VERSION = 2
 NONCE_BYTES = 12
 
 _ANSWER = 128
@@ -81,7 +81,7 @@ Answer = MapAnswer | Announcement | Refusal
 
 def encode_announce_request(client: str) -> bytes:
     """Ask a router whether it still is the one it was; `client` is our own address."""
-    return _REQUEST_HEAD.pack(VERSION, _ANNOUNCE, 0, 0, _packed(client))
+    return _REQUEST_HEAD.pack(PCP_VERSION, _ANNOUNCE, 0, 0, _packed(client))
 
 
 def encode_map_request(
@@ -89,7 +89,7 @@ def encode_map_request(
 ) -> bytes:
     """`external` is a wish, None for no wish at all."""
     host, port = external or (_NO_HOST, 0)
-    head = _REQUEST_HEAD.pack(VERSION, _MAP, 0, lifetime_s, _packed(client))
+    head = _REQUEST_HEAD.pack(PCP_VERSION, _MAP, 0, lifetime_s, _packed(client))
     return head + _PAYLOAD.pack(nonce, _UDP, internal_port, port, _packed(host))
 
 
@@ -98,7 +98,7 @@ def decode(data: bytes) -> Answer:
     if len(data) < _ANSWER_HEAD.size:
         raise DecodeError(f"a PCP answer of {len(data)} bytes")
     version, opcode, _, result, lifetime_s, epoch_s = _ANSWER_HEAD.unpack_from(data)
-    if version != VERSION:
+    if version != PCP_VERSION:
         raise DecodeError(f"PCP of version {version}")
     if opcode == _ANSWER + _ANNOUNCE:
         return Announcement(epoch_s)

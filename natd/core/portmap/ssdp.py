@@ -13,7 +13,7 @@ import re
 from natd.core.base.types import Address, DecodeError
 
 PORT = 1900
-GROUP = Address("239.255.255.250", PORT)
+SSDP_GROUP = Address("239.255.255.250", PORT)
 
 GATEWAY_TYPE = "urn:schemas-upnp-org:device:InternetGatewayDevice:"
 VERSIONS = (1, 2)
@@ -24,7 +24,7 @@ ANSWER_LIMIT_BYTES = 2048
 _URL = re.compile(r"http://(?P<host>[0-9.]+)(:[1-9][0-9]{0,4})?(/[!-~]*)?")
 
 
-def encode_search(version: int, to: Address = GROUP) -> bytes:
+def encode_search(version: int, to: Address = SSDP_GROUP) -> bytes:
     """A search for gateways of this version."""
     lines = (
         "M-SEARCH * HTTP/1.1",

@@ -35,7 +35,7 @@ EASY_HELPERS = 32
 """Against an easy peer, who probes the whole block: one opening would do, many are quicker."""
 
 ROUNDS = 2
-PAUSE_S = 0.3
+ROUND_PAUSE_S = 0.3
 """Everything is sent twice: a packet that is lost costs its share of the block."""
 
 LEAD_S = 0.3
@@ -58,7 +58,7 @@ def open_blocks(
         Technique.BLOCKS,
         tuple(shots[:entries]),
         rounds=_rounds(entries),
-        pause_s=PAUSE_S,
+        pause_s=ROUND_PAUSE_S,
         waves_s=_period_s(ours, theirs),
     )
 
@@ -86,7 +86,7 @@ def spray_block(
         tuple(shots),
         begins_after_s=allowance(theirs, turns) / RATE + LEAD_S,
         rounds=_rounds(len(shots)),
-        pause_s=PAUSE_S,
+        pause_s=ROUND_PAUSE_S,
         waves_s=_period_s(ours, theirs),
     )
 
@@ -99,8 +99,8 @@ def reach_anchors(entries: int, anchors: Sequence[int], turns: Turns) -> Plan:
         Technique.BLOCKS,
         tuple(shots[:entries]),
         rounds=_rounds(entries),
-        pause_s=PAUSE_S,
-        waves_s=FORGOTTEN_AFTER_S + _rounds(entries) * entries / RATE + PAUSE_S,
+        pause_s=ROUND_PAUSE_S,
+        waves_s=FORGOTTEN_AFTER_S + _rounds(entries) * entries / RATE + ROUND_PAUSE_S,
     )
 
 

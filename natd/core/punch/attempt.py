@@ -40,7 +40,7 @@ SILENCE_S = 0.1
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
-RETRY_JITTER = 0.2
+ROUND_JITTER = 0.2
 VERDICT_AFTER_S = 10.0
 
 HOPELESS_AFTER_S = 5.0
@@ -114,4 +114,4 @@ def wait_s(round_number: int, rtt_s: float, random: Random) -> float:
     if round_number == 0:
         return silence_s
     backed_off_s = backed_off(round_number - 1, FIRST_RETRY_S, LONGEST_RETRY_S)
-    return max(silence_s, jittered(backed_off_s, RETRY_JITTER, random))
+    return max(silence_s, jittered(backed_off_s, ROUND_JITTER, random))

@@ -18,7 +18,7 @@ CONNECT_LADDER_S = (0.15, 0.3, 0.6)
 REPEAT_WITHIN_S = 0.5
 """The precaution follows a round trip later; what comes later than this begins an attempt."""
 
-PEERS_LIMIT = 1024
+LISTED_LIMIT = 1024
 """Four times the members that a server admits to a network."""
 
 
@@ -48,7 +48,7 @@ class Listing:
         before = self._last.pop(introduce.peer, None)
         content = hash((introduce.card, introduce.observed, introduce.samples))
         self._last[introduce.peer] = (content, now)
-        if len(self._last) > PEERS_LIMIT:
+        if len(self._last) > LISTED_LIMIT:
             del self._last[next(iter(self._last))]
         if not is_known and self.unseen:
             self.unseen -= 1

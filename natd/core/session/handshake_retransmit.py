@@ -16,7 +16,7 @@ REPEATS = 12
 """How often without any progress: 20 s in all.  After that a new path or a new session is
 called for, and either is its owner's to find."""
 
-ANSWER_AGAIN_S = 0.1
+FLIGHT_AGAIN_S = 0.1
 """An acceptor repeats its part not faster than this, whatever it hears."""
 
 DIALLER_BYTES = 10 * 1200
@@ -74,7 +74,7 @@ class Flight:
         """What to answer to a datagram that was heard before: the dialler misses something."""
         if self._is_dialler or now < self._answer_again_at:
             return []
-        self._answer_again_at = now + ANSWER_AGAIN_S
+        self._answer_again_at = now + FLIGHT_AGAIN_S
         return list(self.datagrams)
 
     def due(self, now: float) -> list[bytes]:

@@ -38,7 +38,7 @@ APPLICATION_PROTOCOL = "natd/1"
 CONNECTION_ID_BYTES = 8
 """Ours, in every datagram that the peer sends but its first flight."""
 
-DATAGRAM_BYTES = 1200
+QUIC_DATAGRAM_BYTES = 1200
 """The least that every path must carry (RFC 9000, section 14); never probed for more, since a
 path may change below the session at any time."""
 
@@ -303,7 +303,7 @@ def _configuration(*, is_dialler: bool) -> QuicConfiguration:
         initial_rtt=INITIAL_RTT_S,
         is_client=is_dialler,
         max_data=CONNECTION_WINDOW_BYTES,
-        max_datagram_size=DATAGRAM_BYTES,
+        max_datagram_size=QUIC_DATAGRAM_BYTES,
         max_stream_data=STREAM_WINDOW_BYTES,
         probe_datagram_size=False,
     )

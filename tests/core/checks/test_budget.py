@@ -16,7 +16,7 @@ from natd.core.checks.budget import (
     TargetBudget,
 )
 from natd.core.checks.turns import HOST_BURST
-from natd.core.network.greeting import PADDED_BYTES
+from natd.core.network.greeting import PADDED_GREETING_BYTES
 
 START = 1000.0
 CHECK_BYTES = 84
@@ -72,15 +72,17 @@ def test_after_our_answer_and_a_first_flight_there_is_room_for_a_greeting_of_our
     assert budget.allow_bulk(VICTIM, FLIGHT_BYTES, START)
     assert budget.allow_bulk(VICTIM, FLIGHT_BYTES, START)
     assert not budget.allow_bulk(VICTIM, FLIGHT_BYTES, START)
-    assert budget.allow_bulk(VICTIM, PADDED_BYTES, START + 0.5, is_card=True)
-    assert not budget.allow_bulk(VICTIM, PADDED_BYTES, START + 1.0, is_card=True)
+    assert budget.allow_bulk(VICTIM, PADDED_GREETING_BYTES, START + 0.5, is_card=True)
+    assert not budget.allow_bulk(VICTIM, PADDED_GREETING_BYTES, START + 1.0, is_card=True)
     assert len(_flood(budget, START + 1.0, START + 59.0)) >= 15, "and for checks"
 
 
 def test_four_greetings_a_minute_go_to_who_is_absent():
     budget = TargetBudget()
     times = _steps(START, START + 59.0)
-    greetings = [at for at in times if budget.allow_bulk(VICTIM, PADDED_BYTES, at, is_card=True)]
+    greetings = [
+        at for at in times if budget.allow_bulk(VICTIM, PADDED_GREETING_BYTES, at, is_card=True)
+    ]
     assert len(greetings) == 4
 
 

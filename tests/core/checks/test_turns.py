@@ -6,12 +6,12 @@ from natd.core.checks.turns import (
     ASK_AGAIN_S,
     FIRST_HELPER,
     HOST_BURST,
-    KEPT_S,
     MOST_HOSTS,
     MOST_SOCKETS,
     REMEMBERED_S,
     RESERVED,
     SLICE_S,
+    TURN_KEPT_S,
     Claim,
     Turns,
 )
@@ -71,8 +71,8 @@ def test_a_turn_that_nobody_asks_for_any_more_ends_by_itself():
     turns = Turns()
     first, second = _claims(2)
     turns.take(first, START)
-    assert not turns.take(second, START + KEPT_S - 0.1)
-    assert turns.take(second, START + KEPT_S)
+    assert not turns.take(second, START + TURN_KEPT_S - 0.1)
+    assert turns.take(second, START + TURN_KEPT_S)
 
 
 def test_it_is_free_when_nobody_has_it_and_nobody_waits():
@@ -80,8 +80,8 @@ def test_it_is_free_when_nobody_has_it_and_nobody_waits():
     first, second = _claims(2)
     assert turns.is_free(START)
     turns.take(first, START)
-    assert not turns.is_free(START + KEPT_S - 0.1)
-    assert turns.is_free(START + KEPT_S)
+    assert not turns.is_free(START + TURN_KEPT_S - 0.1)
+    assert turns.is_free(START + TURN_KEPT_S)
     turns.take(second, START)
     turns.give_back(first)
     assert not turns.is_free(START + 0.1)

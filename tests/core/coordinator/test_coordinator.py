@@ -278,7 +278,7 @@ def test_all_answers_to_a_sample_together_are_not_longer_than_it(
     server = Server(hosts)
     asker_port = 40000 if elsewhere & Elsewhere.ASKER_PORT else 0
     data = rendezvous_codec.encode(Sample(T, Elsewhere(elsewhere), asker_port))
-    for size in range(rendezvous_codec.HEADER_BYTES + 3, len(data) + 1):
+    for size in range(rendezvous_codec.RENDEZVOUS_HEADER_BYTES + 3, len(data) + 1):
         for port_index in range(4 * len(hosts)):
             server.now += 1.0
             answers = server.tell(data[:size], address, port_index)

@@ -313,7 +313,7 @@ def test_a_peer_is_told_in_a_card_which_begins_no_attempt_anew() -> None:
     sent = [
         (s.at, rendezvous_codec.decode(s.datagram.data))
         for s in trace
-        if s.host is alice.host and s.datagram.data[0] == rendezvous_codec.MAGIC
+        if s.host is alice.host and s.datagram.data[0] == rendezvous_codec.RENDEZVOUS_MAGIC
     ]
     told_at = {message.sequence: at for at, message in reversed(sent) if is_register(message)}
     assert len(told_at) == 1
@@ -429,7 +429,7 @@ def is_register(message: Message) -> TypeGuard[Register]:
 
 
 def is_probing(data: bytes) -> bool:
-    if data[0] != rendezvous_codec.MAGIC:
+    if data[0] != rendezvous_codec.RENDEZVOUS_MAGIC:
         return False
     message = rendezvous_codec.decode(data)
     return isinstance(message, Sample) and bool(message.elsewhere)

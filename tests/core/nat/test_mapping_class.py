@@ -3,15 +3,15 @@
 import pytest
 
 from natd.core.base.types import SURE, Address, Mapping
-from natd.core.nat.mapping_class import CLASSES, View, contradicts, likeliest, weigh
+from natd.core.nat.mapping_class import MAPPINGS, View, contradicts, likeliest, weigh
 
-EI, AD, APD = CLASSES
+EI, AD, APD = MAPPINGS
 OURS = "198.51.100.9"
 
 
 def test_the_probabilities_are_of_all_classes_and_add_up():
     weights = weigh([_see("s", 1, 5000), _see("s", 2, 5000)], kept=False)
-    assert set(weights) == set(CLASSES)
+    assert set(weights) == set(MAPPINGS)
     assert sum(weights.values()) == pytest.approx(1.0)
 
 

@@ -13,8 +13,8 @@ from natd.core.nat.allocation_survey import (
     survey_places,
     survey_sockets,
 )
-from natd.core.nat.port_history import KEPT_S, MOST_PORTS, PortHistory
-from natd.core.nat.port_watch import PAUSE_S, PortWatch
+from natd.core.nat.port_history import HISTORY_KEPT_S, MOST_PORTS, PortHistory
+from natd.core.nat.port_watch import SURVEY_PAUSE_S, PortWatch
 
 START = 1000.0
 SERVER, OUTSIDE = "203.0.113.1", "198.51.100.9"
@@ -51,7 +51,7 @@ def test_the_history_is_bounded_in_number_and_in_time():
     for number in range(3 * MOST_PORTS):
         history.add(MAIN_SOCKET, 40000, Address(SERVER, 1), Address(OUTSIDE, number), START)
     assert len(history.ports_since(None)) == MOST_PORTS
-    later = START + KEPT_S + 1.0
+    later = START + HISTORY_KEPT_S + 1.0
     history.add(MAIN_SOCKET, 40000, Address(SERVER, 1), Address(OUTSIDE, 7), later)
     assert history.ports_since(None) == [7]
 
@@ -162,7 +162,7 @@ def test_the_ports_of_the_first_burst_are_no_misfits_of_each_other():
     for number, port in enumerate((20_480, 20_500, 20_990, 61_000)):
         _add(watch, number, port, START + number * 0.1)
     assert watch.survey_at is None
-    assert PAUSE_S > 4 * 0.1
+    assert SURVEY_PAUSE_S > 4 * 0.1
 
 
 def _watch(ports):

@@ -11,7 +11,7 @@ from natd.core.coordinator.stun_server import Reflector
 from natd.core.keys.card import Identity
 from natd.core.keys.secrets import network_key
 from natd.core.nat.model import OBSERVATION_LIFETIME_S
-from natd.core.nat.stun_client import SERVERS_LIMIT, StunClient
+from natd.core.nat.stun_client import STUN_ADDRESSES_LIMIT, StunClient
 from natd.core.network.roster import NetworkSettings
 from natd.core.node import Node
 from tests.core.world.village import Village
@@ -108,7 +108,7 @@ def test_servers_that_stay_are_not_asked_again_because_others_come() -> None:
 
 def test_a_long_list_is_cut() -> None:
     stunning = awake(*(Address(f"45.9.{number}.1", 3478) for number in range(100)))
-    assert len(stunning.datagrams_to_send()) == SERVERS_LIMIT
+    assert len(stunning.datagrams_to_send()) == STUN_ADDRESSES_LIMIT
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from natd.core.base.types import MAIN_SOCKET, Address
 from natd.core.keys.secrets import network_key
 from natd.core.network.greeting import (
-    MAGIC,
+    GREETING_MAGIC,
     OPENED_OF_HOST_BURST,
     Greeting,
     encode_greeting,
@@ -43,7 +43,7 @@ def test_a_recorded_greeting_under_a_forged_address_costs_its_owner_no_more_than
             e.datagram for e in village.internet.trace if e.datagram.address.host == victim.host
         ]
         assert sum(len(datagram.data) for datagram in sent) <= brought
-    assert {datagram.data[0] for datagram in sent} == {MAGIC}, "answers, and not one check"
+    assert {datagram.data[0] for datagram in sent} == {GREETING_MAGIC}, "answers, and not one check"
     assert len(sent) <= 20
 
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from natd.core.base.types import Address, DecodeError, PeerId
 from natd.core.network.greeting import (
-    FIRST_S,
+    GREET_AFTER_S,
     OPENED_BURST,
     OPENED_RATE,
-    PADDED_BYTES,
+    PADDED_GREETING_BYTES,
     STRANGERS_BURST,
     STRANGERS_RATE,
     Greeting,
@@ -32,7 +32,7 @@ def test_the_bytes_of_a_greeting_are_these():
     assert answer.hex() == "060100" + b"tagg".hex() + "0004" + b"card".hex()
     question = encode_greeting(Greeting(b"tagg", b"card", wants_answer=True))
     assert question.hex() == ("060101" + b"tagg".hex() + "0004" + b"card".hex()).ljust(
-        2 * PADDED_BYTES, "0"
+        2 * PADDED_GREETING_BYTES, "0"
     )
 
 
@@ -80,7 +80,7 @@ def test_an_absent_peer_is_greeted_less_and_less_until_it_is_met():
         now = timer_of(greetings)
         assert greetings.due(now) == [THERE]
         instants.append(now - START)
-    assert instants[0] == pytest.approx(FIRST_S)
+    assert instants[0] == pytest.approx(GREET_AFTER_S)
     assert sum(instant <= 5.0 for instant in instants) >= 4
     assert len(instants) <= 20
     greetings.met(PEER)

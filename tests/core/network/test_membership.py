@@ -12,7 +12,7 @@ from natd.core.codec.rendezvous import Bye, Register, Sample
 from natd.core.keys.card import Card, Identity, seal_card
 from natd.core.keys.secrets import Prekey, network_id, network_key
 from natd.core.nat.model import NatModel
-from natd.core.network.greeting import MAGIC, Greeting, encode_greeting, network_tag
+from natd.core.network.greeting import GREETING_MAGIC, Greeting, encode_greeting, network_tag
 from natd.core.network.membership import Membership
 from natd.core.network.own_card import PREKEY_LIFETIME_S, SETTLES_S
 from natd.core.network.roster import PEERS_LIMIT, NetworkSettings
@@ -252,7 +252,7 @@ def test_one_that_has_left_is_not_greeted():
     village.internet.trace = []
     village.internet.run(120.0)
     sent = [each.datagram for each in village.internet.trace]
-    assert not [each for each in sent if each.data[0] == MAGIC]
+    assert not [each for each in sent if each.data[0] == GREETING_MAGIC]
 
 
 def test_two_networks_of_one_node_know_nothing_of_each_other_and_share_its_nat():
@@ -354,7 +354,9 @@ def _routes(membership):
 
 def _rendezvous(membership):
     """What was sent to servers, decoded."""
-    sent = [d for d in membership.datagrams_to_send() if d.data[0] == rendezvous_codec.MAGIC]
+    sent = [
+        d for d in membership.datagrams_to_send() if d.data[0] == rendezvous_codec.RENDEZVOUS_MAGIC
+    ]
     return [(datagram.address, rendezvous_codec.decode(datagram.data)) for datagram in sent]
 
 

@@ -7,7 +7,7 @@ import pytest
 from natd.core.base import events
 from natd.core.base.types import MAIN_SOCKET, Address, PathKind
 from natd.core.keys.secrets import network_key
-from natd.core.network.greeting import MAGIC, PADDED_BYTES
+from natd.core.network.greeting import GREETING_MAGIC, PADDED_GREETING_BYTES
 from natd.core.network.multicast import (
     ANSWER_AGAIN_S,
     ANSWERS_WITHIN_S,
@@ -15,7 +15,7 @@ from natd.core.network.multicast import (
     GROUP,
     GROUP_TTL,
     LINK_SOCKET,
-    MOST_SOURCES,
+    MOST_CALLERS,
     QUIET_EVERY_S,
     Calls,
 )
@@ -139,7 +139,7 @@ def test_to_the_group_nothing_but_greetings_is_answered():
     to_alice = [
         sent.datagram.data
         for sent in village.internet.trace
-        if sent.host is not alice.host and sent.datagram.data[0] != MAGIC
+        if sent.host is not alice.host and sent.datagram.data[0] != GREETING_MAGIC
     ]
     for data in to_alice:
         alice.node.receive_datagram(data, Address(bob.host.address, bob.port), now, LINK_SOCKET)
@@ -153,7 +153,7 @@ def test_a_call_leaves_from_the_main_socket_and_no_router_passes_it_on():
     village.internet.run(3.0)
     called = calls_of(village, alice)
     assert [(d.socket, d.ttl, len(d.data)) for d in called] == [
-        (MAIN_SOCKET, GROUP_TTL, PADDED_BYTES)
+        (MAIN_SOCKET, GROUP_TTL, PADDED_GREETING_BYTES)
     ] * 3
 
 
@@ -227,9 +227,9 @@ def test_a_source_is_answered_four_times_a_second_and_no_number_of_sources_fills
     assert not calls.may_answer(SOURCE._replace(port=1024), START + 0.9 * ANSWER_AGAIN_S)
     assert calls.may_answer(SOURCE, START + ANSWER_AGAIN_S)
     now = START + 10.0
-    sources = [Address(f"192.168.{n // 250}.{n % 250}", 40000) for n in range(4 * MOST_SOURCES)]
-    assert sum(calls.may_answer(source, now) for source in sources) == MOST_SOURCES
-    assert len(calls._answered) == MOST_SOURCES
+    sources = [Address(f"192.168.{n // 250}.{n % 250}", 40000) for n in range(4 * MOST_CALLERS)]
+    assert sum(calls.may_answer(source, now) for source in sources) == MOST_CALLERS
+    assert len(calls._answered) == MOST_CALLERS
     assert calls.may_answer(sources[-1], now + ANSWER_AGAIN_S)
 
 

@@ -5,11 +5,11 @@ import pytest
 from natd.core.paths.keepalive import (
     AGAIN_AFTER_S,
     BEGIN_AFTER_S,
-    FIRST_S,
+    KEEPALIVE_S,
+    LESSON_SHARE,
+    LESSON_SILENCES_S,
     LONGEST_S,
     MISSES,
-    SHARE,
-    SILENCES_S,
     Keepalive,
 )
 
@@ -18,7 +18,7 @@ START = 1000.0
 
 def test_nothing_is_learned_before_the_path_has_stood_for_a_minute():
     keepalive = Keepalive(START)
-    assert keepalive.wait_s == FIRST_S
+    assert keepalive.wait_s == KEEPALIVE_S
     assert keepalive.begin_at == START + BEGIN_AFTER_S
 
 
@@ -28,7 +28,9 @@ def test_each_answer_lengthens_the_wait_to_its_share_of_the_silence_up_to_a_limi
     while keepalive.silence_s is not None:
         keepalive.answered(START)
         waits.append(keepalive.wait_s)
-    assert waits == pytest.approx([min(LONGEST_S, SHARE * silence) for silence in SILENCES_S])
+    assert waits == pytest.approx(
+        [min(LONGEST_S, LESSON_SHARE * silence) for silence in LESSON_SILENCES_S]
+    )
     assert keepalive.begin_at is None, "learned"
 
 
@@ -54,10 +56,10 @@ def test_an_answer_between_two_misses_forgives_the_first():
 
 def test_a_mapping_that_was_gone_brings_back_the_first_wait_at_once_and_the_lesson_later():
     keepalive = Keepalive(START)
-    for _ in SILENCES_S:
+    for _ in LESSON_SILENCES_S:
         keepalive.answered(START)
     keepalive.gone(START + 5000.0, is_certain=True)
-    assert keepalive.wait_s == FIRST_S
+    assert keepalive.wait_s == KEEPALIVE_S
     assert keepalive.begin_at == START + 5000.0 + AGAIN_AFTER_S
     keepalive.answered(START + 6000.0)
     keepalive.gone(START + 7000.0, is_certain=True)
@@ -75,5 +77,5 @@ def test_where_the_peer_may_just_have_gone_away_the_lesson_is_not_put_off_for_lo
     for absence in range(10):
         keepalive.answered(START)
         keepalive.gone(START + absence, is_certain=False)
-        assert keepalive.wait_s == FIRST_S
+        assert keepalive.wait_s == KEEPALIVE_S
         assert keepalive.begin_at == START + absence + BEGIN_AFTER_S

@@ -17,14 +17,14 @@ from natd.core.checks.checks import (
 )
 from natd.core.codec import stun
 from natd.core.paths.events import Replaced, Retired, SuccessorWanted
-from natd.core.paths.keepalive import BEGIN_AFTER_S, FIRST_S, SHARE, SILENCES_S
+from natd.core.paths.keepalive import BEGIN_AFTER_S, KEEPALIVE_S, LESSON_SHARE, LESSON_SILENCES_S
 from natd.core.paths.maintenance import (
-    LONGEST_RETRY_S,
+    LONGEST_SPARE_RETRY_S,
     NOMINATE_S,
     TELL_EVERY_S,
     Upkeep,
 )
-from natd.core.paths.mapping_age import SHARE as SHARE_OF_AGE
+from natd.core.paths.mapping_age import AGE_SHARE as SHARE_OF_AGE
 from natd.core.paths.mapping_age import SURVIVED_S, YOUNGEST_S
 from natd.core.paths.path import Path
 from natd.core.paths.spare_flow import LADDER
@@ -52,13 +52,13 @@ def test_a_lesson_begins_when_the_path_has_stood_for_a_minute_and_from_another_s
 
 def test_each_silence_that_is_answered_in_time_lengthens_the_keepalive():
     lab = Lab()
-    for silence_s in SILENCES_S[:2]:
+    for silence_s in LESSON_SILENCES_S[:2]:
         lab.run(BEGIN_AFTER_S + 0.01)
         lab.answer_spare(RTT_S)
         assert lab.asked(ANSWER_AFTER) == silence_s
         lab.run(silence_s)
         lab.answer_spare(silence_s + RTT_S)
-        assert lab.upkeep.keepalive_s == pytest.approx(max(FIRST_S, SHARE * silence_s))
+        assert lab.upkeep.keepalive_s == pytest.approx(max(KEEPALIVE_S, LESSON_SHARE * silence_s))
         lab.restart_lesson()
 
 
@@ -68,7 +68,7 @@ def test_an_answer_before_its_time_teaches_nothing():
     lab.run(BEGIN_AFTER_S + 0.01)
     lab.answer_spare(RTT_S)
     lab.answer_spare(RTT_S)
-    assert lab.upkeep.keepalive_s == FIRST_S
+    assert lab.upkeep.keepalive_s == KEEPALIVE_S
 
 
 def test_a_spare_flow_that_does_not_open_costs_its_ladder_and_is_put_off():
@@ -153,7 +153,7 @@ def test_a_replacement_that_fails_is_tried_again_ever_more_rarely():
     lab = Lab()
     lab.upkeep.missed_by_peer(1.0, lab.now)
     lab.run(3600.0)
-    assert len(lab.sent) <= len(LADDER) * (3600.0 / LONGEST_RETRY_S + 10)
+    assert len(lab.sent) <= len(LADDER) * (3600.0 / LONGEST_SPARE_RETRY_S + 10)
 
 
 def test_where_no_flow_opens_by_itself_the_peer_is_asked_to_guess_one_of_many():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from natd.core.paths.mapping_age import OLDEST_S, SHARE, WATCH_EVERY, YOUNGEST_S, MappingAge
+from natd.core.paths.mapping_age import AGE_SHARE, OLDEST_S, WATCH_EVERY, YOUNGEST_S, MappingAge
 
 
 def test_without_a_loss_nothing_is_replaced():
@@ -12,7 +12,7 @@ def test_without_a_loss_nothing_is_replaced():
 def test_one_busy_mapping_that_ended_is_reason_enough_for_the_youngest_age_known():
     age = MappingAge()
     age.busy_mapping_ended()
-    assert age.renew_after_s == pytest.approx(SHARE * YOUNGEST_S)
+    assert age.renew_after_s == pytest.approx(AGE_SHARE * YOUNGEST_S)
     assert age.is_to_be_watched
 
 

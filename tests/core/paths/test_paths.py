@@ -16,12 +16,12 @@ from natd.core.paths.events import (
     PathResumed,
     PathSuspected,
 )
+from natd.core.paths.keepalive import KEEPALIVE_S
 from natd.core.paths.path import (
     BETTER_RTT_AFTER_S,
     BETTER_RTT_SAMPLES,
     BUSY_CHECK_S,
     CONFIRM_AFTER_S,
-    KEEPALIVE_S,
     LEAST_PATIENCE_S,
     LOST_AFTER_S,
     STANDBY_S,

@@ -19,7 +19,7 @@ from natd.core.portmap.client import (
     UpnpUnwanted,
     UpnpWanted,
 )
-from natd.core.portmap.grant import ASK_LADDER_S, REST_FIRST_S, REST_LONGEST_S
+from natd.core.portmap.grant import MAP_LADDER_S, REST_FIRST_S, REST_LONGEST_S
 
 START = 1000.0
 GATEWAY, CLIENT, OUTSIDE = "192.168.1.1", "192.168.1.2", "203.0.113.5"
@@ -141,14 +141,14 @@ def test_the_same_mapping_by_three_protocols_is_one_address():
 
 def test_a_router_that_offers_nothing_is_asked_four_times_and_then_ever_more_rarely():
     router = Router()
-    router.run(sum(ASK_LADDER_S) + 1.0)
+    router.run(sum(MAP_LADDER_S) + 1.0)
     assert not any(report.is_asking for report in router.core.reports)
-    assert len(router.sent) == len(ASK_LADDER_S) * 6
+    assert len(router.sent) == len(MAP_LADDER_S) * 6
     router.run(REST_FIRST_S)
-    assert len(router.sent) > len(ASK_LADDER_S) * 6
+    assert len(router.sent) > len(MAP_LADDER_S) * 6
     router.sent.clear()
     router.run(6 * 3600.0)
-    assert len(router.sent) <= 6 * 3600 / REST_LONGEST_S * len(ASK_LADDER_S) * 6 + 100
+    assert len(router.sent) <= 6 * 3600 / REST_LONGEST_S * len(MAP_LADDER_S) * 6 + 100
 
 
 def test_a_lost_answer_costs_a_quarter_of_a_second():
@@ -506,7 +506,7 @@ class Router:
         elif port == ssdp.PORT:
             if Protocol.UPNP in self.speaks:
                 self._say(_found(self.location), ssdp.PORT)
-        elif data[0] == pcp.VERSION:
+        elif data[0] == pcp.PCP_VERSION:
             assert host == GATEWAY
             if Protocol.PCP in self.speaks:
                 self._answer_pcp(data)
