@@ -46,7 +46,7 @@ class Report:
                 "nat": {
                     **nat_row(parts.node.nat.report()),
                     "router": router_words(parts.node.nat.report()),
-                    "lifetime": lifetime_row(parts.node.nat.lifetime),
+                    "lifetime": lifetime_row(parts.node.nat.lifetimes.learnt),
                 },
             },
             "networks": networks,

@@ -16,6 +16,7 @@ from natd.core.checks.checks import Checks
 from natd.core.coordinator.coordinator import Coordinator
 from natd.core.keys.card import Card, Identity
 from natd.core.keys.secrets import Prekey, network_id, network_key
+from natd.core.nat.lifetime import Lifetimes
 from natd.core.network.roster import NetworkSettings
 from natd.core.node import Node
 from natd.core.paths.paths import Paths
@@ -137,6 +138,7 @@ def _registration():
         identity=_identity("alice"),
         server=SERVER,
         prefix=b"abcd",
+        lifetimes=Lifetimes(),
         random=Random(1),
     )
     registration.start(b"card", 1, START)

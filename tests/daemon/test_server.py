@@ -19,13 +19,15 @@ import pytest
 
 from natctl.demo.namespaces import Topology
 from natctl.demo.own_world import Namespaces
+from natd.core.base.events import MembersListed, ServerAnswered
 from natd.core.base.types import Address, NetworkId
 from natd.core.codec import rendezvous_codec, stun
 from natd.core.codec.rendezvous import Sample
 from natd.core.codec.rendezvous import Sampled as SampledDatagram
 from natd.core.coordinator import registry
 from natd.core.keys.card import Identity
-from natd.core.registration.events import Introduced, Leased, Listed, Sampled
+from natd.core.nat.lifetime import Lifetimes
+from natd.core.registration.events import Introduced, SocketSampled
 from natd.core.registration.registration import Registration
 from natd.net.listeners import Listeners
 from natd.server import Server
@@ -44,14 +46,14 @@ def test_two_peers_register_and_are_introduced_over_ipv4_and_over_ipv6(tmp_path:
         for host in ("127.0.0.1", "::1"):
             network = NetworkId(host.encode().ljust(16))
             with Client(host, server.port, network, 1) as alice:
-                alice.run_until(Listed)
+                alice.run_until(MembersListed)
                 with Client(host, server.port, network, 2) as bob:
-                    bob.run_until(Listed)
+                    bob.run_until(MembersListed)
                     alice.run_until(Introduced)
-                    (leased,) = bob.of(Leased)
+                    (leased,) = bob.of(ServerAnswered)
                     assert leased.observed == bob.address
-                    assert {event.observed for event in bob.of(Sampled)} == {bob.address}
-                    assert alice.of(Introduced)[0].observed == (bob.address,)
+                    assert {event.observed for event in bob.of(SocketSampled)} == {bob.address}
+                    assert alice.of(Introduced)[0].addresses == (bob.address,)
                     assert bob.of(Introduced)[0].we_dial
 
 
@@ -72,7 +74,7 @@ def test_it_listens_only_where_it_is_bound_to(tmp_path: Path) -> None:
     with running(tmp_path, "--bind", "127.0.0.2", "--bind", "127.0.0.3") as server:
         for host in ("127.0.0.2", "127.0.0.3"):
             with Client(host, server.port, NETWORK, ord(host[-1])) as client:
-                client.run_until(Listed)
+                client.run_until(MembersListed)
                 assert client.registration.server.host == host
         with udp_socket("127.0.0.1") as stranger:
             stranger.sendto(rendezvous_codec.encode(Sample(T)), ("127.0.0.1", server.port))
@@ -103,11 +105,11 @@ def test_a_peer_is_introduced_by_the_address_of_the_server_that_it_registered_at
         Client("127.0.0.2", server.port, NETWORK, 1) as alice,
         Client("127.0.0.3", server.port, NETWORK, 2) as bob,
     ):
-        alice.run_until(Listed)
-        bob.run_until(Listed)
+        alice.run_until(MembersListed)
+        bob.run_until(MembersListed)
         alice.run_until(Introduced)
-        assert alice.of(Introduced)[0].observed == (bob.address,)
-        assert bob.of(Introduced)[0].observed == (alice.address,)
+        assert alice.of(Introduced)[0].addresses == (bob.address,)
+        assert bob.of(Introduced)[0].addresses == (alice.address,)
 
 
 @requires_namespaces
@@ -141,7 +143,7 @@ def test_both_wildcards_can_be_bound_side_by_side(tmp_path: Path) -> None:
     with running(tmp_path, "--bind", "::", "--bind", "0.0.0.0") as server:
         for host in ("127.0.0.1", "::1"):
             with Client(host, server.port, NETWORK, len(host)) as client:
-                client.run_until(Leased)
+                client.run_until(ServerAnswered)
 
 
 def test_a_port_in_use_is_told_in_one_line_and_ends_with_1(tmp_path: Path) -> None:
@@ -194,7 +196,7 @@ def test_the_start_is_logged_and_registrations_by_the_hundred(tmp_path: Path) ->
         with contextlib.ExitStack() as stack:
             for number in range(105):
                 client = Client("127.0.0.1", server.port, NetworkId(bytes([number]) * 16), number)
-                stack.enter_context(client).run_until(Leased)
+                stack.enter_context(client).run_until(ServerAnswered)
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(LIMIT_S)
         lines = server.log.read_text().splitlines()
@@ -206,14 +208,14 @@ def test_the_start_is_logged_and_registrations_by_the_hundred(tmp_path: Path) ->
 
 def test_a_restarted_server_has_everyone_back(tmp_path: Path) -> None:
     with running(tmp_path) as server, Client("127.0.0.1", server.port, NETWORK, 1) as client:
-        client.run_until(Listed)
+        client.run_until(MembersListed)
         server.process.send_signal(signal.SIGKILL)
         server.process.wait(LIMIT_S)
         with running(tmp_path, port=server.port):
             client.events.clear()
             # The instant of the next refresh has come: a core takes any time that grows.
             client.ahead_s = 26.0
-            client.run_until(Leased)
+            client.run_until(ServerAnswered)
 
 
 def test_what_is_not_refreshed_expires_by_the_shells_timer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +226,7 @@ def test_what_is_not_refreshed_expires_by_the_shells_timer(monkeypatch: pytest.M
         with Listeners(port, (), 3) as listeners:
             server = Server(listeners)
             with Client("127.0.0.1", port, NETWORK, 1) as client:
-                await asyncio.to_thread(client.run_until, Leased)
+                await asyncio.to_thread(client.run_until, ServerAnswered)
                 assert server.coordinator.lease_count == 1
                 async with asyncio.timeout(LIMIT_S):
                     while server.coordinator.lease_count:
@@ -242,7 +244,7 @@ def test_a_flood_of_junk_does_not_keep_peers_from_registering(tmp_path: Path) ->
             for data in junk * 4:
                 flooder.sendto(data, ("127.0.0.1", server.port))
             with Client("127.0.0.1", server.port, NETWORK, number) as client:
-                client.run_until(Leased)
+                client.run_until(ServerAnswered)
         assert server.process.poll() is None
 
 
@@ -357,6 +359,7 @@ class Client:
             identity=Identity(bytes([number % 256]) * 32),
             server=Address(host, port),
             prefix=number.to_bytes(4, "big"),
+            lifetimes=Lifetimes(),
             random=Random(number),
         )
         self.events: list[object] = []

@@ -1,7 +1,7 @@
 """How long our NAT keeps a mapping: after the last packet, and at all.
 
-Whoever watches a flow tells what became of it; each mapping that has ended ended for one of two
-reasons, and how long it had been silent tells which:
+A mapping that has ended did so for one of two reasons, and how long it had been silent tells
+which:
 
     silent for longer than any silence that a mapping has survived    idle
     kept busy                                                         absolute age
@@ -44,6 +44,10 @@ class Lifetimes:
     """Learns a NAT's lifetimes from what became of mappings through it."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Another network: nothing is known."""
         self._fatal_s: float | None = None
         self._survived_s = 0.0
         self._ages_s: list[float] = []
@@ -81,46 +85,31 @@ class Lifetimes:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class MappingLived:
-    """`age_s` old, it was still there after `idle_s` without a packet."""
-
-    age_s: float
-    idle_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class MappingEnded:
-    """Made `age_s` ago, it was found gone `idle_s` after its last sign of life."""
-
-    age_s: float
-    idle_s: float
-
-
 class FlowWatch:
-    """What becomes of the mapping behind one flow of ours.
+    """What becomes of the mapping behind one flow of ours, told to `lifetimes`.
 
-        heard, heard, ... ─► MappingLived: still there after that silence
-        heard elsewhere   ─► MappingEnded: gone; the flow has a new one from here on
-
-    The ages are those of the mapping as far as it was watched without a gap: after `forget`
-    (another network, a server that was away while we went on asking) the watch begins anew.
+    A flow that is seen where it was has lived through that silence; one that is seen elsewhere
+    has ended, and has a new mapping.  After `forget` (another network, a server that was away
+    while we went on asking) the watch begins anew, so that an age is one without a gap.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lifetimes: Lifetimes) -> None:
+        self._lifetimes = lifetimes
         self._observed: Address | None = None  # None: not watched
         self._since = 0.0
         self._heard_at = 0.0
 
-    def heard(self, observed: Address, now: float) -> MappingLived | MappingEnded | None:
-        """The other end has answered, and sees us there.  None: the watch begins."""
+    def heard(self, observed: Address, now: float) -> None:
+        """The other end has answered, and sees us there."""
         before, self._observed = self._observed, observed
         age_s, idle_s = now - self._since, now - self._heard_at
         self._heard_at = now
         if before == observed:
-            return MappingLived(age_s, idle_s)
+            self._lifetimes.mapping_lived(age_s, idle_s)
+            return
         self._since = now
-        return None if before is None else MappingEnded(age_s, idle_s)
+        if before is not None:
+            self._lifetimes.mapping_ended(age_s, idle_s)
 
     def forget(self) -> None:
         self._observed = None

@@ -37,7 +37,7 @@ from natd.core.base.types import (
     SocketId,
 )
 from natd.core.nat.filtering import FilterWatch, Known
-from natd.core.nat.lifetime import Lifetime, Lifetimes
+from natd.core.nat.lifetime import Lifetimes
 from natd.core.nat.mapping_class import View, contradicts, likeliest, weigh
 from natd.core.nat.port_watch import PortWatch
 
@@ -85,10 +85,11 @@ class NatModel:
         reader."""
         self.ports = PortWatch()
         """What is known of the ports that it gives out, and when to ask for more."""
+        self.lifetimes = Lifetimes()
+        """How long it keeps a mapping, as those who watch flows have told."""
         self._observations: dict[tuple[SocketId, Address], Observation] = {}
         self._echoes: dict[tuple[SocketId, Address], Observation] = {}  # what peers say
         self._asked: set[SocketId] = set()  # those that a peer's word had us ask a server about
-        self._lifetimes = Lifetimes()
         self.filters = FilterWatch()
         """What is known of whom our NATs let in, for whoever asks."""
         self._keeps = False  # whether the NAT has kept our port, in this network
@@ -110,7 +111,7 @@ class NatModel:
             self._asked.clear()
             self.ports.clear()
             self.filters.clear()
-            self._lifetimes = Lifetimes()
+            self.lifetimes.clear()
             self._keeps = False
             self._settled = Mapping.UNKNOWN
             self._doubted = None
@@ -168,14 +169,6 @@ class NatModel:
             for key in [key for key in table if key[0] == socket]:
                 del table[key]
 
-    def mapping_lived(self, age_s: float, idle_s: float) -> None:
-        """Some mapping of ours, `age_s` old, was still there after a silence of `idle_s`."""
-        self._lifetimes.mapping_lived(age_s, idle_s)
-
-    def mapping_ended(self, age_s: float, idle_s: float) -> None:
-        """Some mapping of ours, made `age_s` ago, was gone `idle_s` after its last packet."""
-        self._lifetimes.mapping_ended(age_s, idle_s)
-
     def take_doubt(self) -> Address | None:
         """The server port whose answer does not fit; None: nothing is to be asked.  Drains."""
         doubted, self._doubted = self._doubted, None
@@ -227,11 +220,6 @@ class NatModel:
         if self._report is None:
             self._report = self._judge()
         return self._report
-
-    @property
-    def lifetime(self) -> Lifetime:
-        """How long the NAT keeps a mapping."""
-        return self._lifetimes.learnt
 
     def is_ours(self, host: str) -> bool:
         """Whether nobody stands between us and a server that sees us there."""

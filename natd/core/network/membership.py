@@ -33,16 +33,8 @@ from natd.core.network.shared import Shared
 from natd.core.peer.events import PeerEvent
 from natd.core.peer.peer import Peer
 from natd.core.peer.presence import PeerView
-from natd.core.punch.reported_addresses import Source
-from natd.core.registration.events import Introduced
-from natd.core.registration.servers import (
-    OurAddressMoved,
-    Servers,
-    ServersSilent,
-    SocketSampled,
-    SomebodyAbsent,
-    SomebodyIntroduced,
-)
+from natd.core.registration.events import Introduced, OurAddressMoved, PeerAbsent, SocketSampled
+from natd.core.registration.servers import Servers
 
 
 class Membership:
@@ -294,25 +286,20 @@ class Membership:
         self._datagrams += datagrams
         while (event := self.servers.next_event()) is not None:
             match event:
-                case SomebodyIntroduced(server, introduced):
-                    if not self._introduce(introduced, f"by {server}", server, now):
-                        self.servers.suspect(server, now)
-                        self._drain_servers(now)
-                case SomebodyAbsent(server, absent):
+                case Introduced():
+                    self._introduce(event, now)
+                case PeerAbsent(server, absent):
                     if absent in self.peers:
                         self.peers[absent].diagnosis.absent(str(server), now)
                         self.drain_peer(self.peers[absent], now)
-                case ServersSilent(lost):
-                    verdict = judge_servers(udp_works=self._surroundings().udp_works)
+                case events.ServerLost(server=server) if server == self.servers.silenced_by:
                     self._mutual.left_alone(self.peers.values(), now)
-                    somebody_is_here = any(peer.presence.is_online for peer in self.peers.values())
-                    reason = lost.reason if somebody_is_here else f"{lost.reason}: {verdict.text}"
-                    self._events.append(replace(lost, reason=reason, code=verdict.code))
+                    self._events.append(self._explained(event))
                     self._tell_surroundings(now)
                 case events.ServerAnswered() | events.ServerLost():
                     self._events.append(event)
                     self._tell_surroundings(now)
-                case SocketSampled(socket, observed, poisoned):
+                case SocketSampled(socket, observed, poisoned=poisoned):
                     for peer in tuple(self.peers.values()):
                         peer.sampled(socket, observed, poisoned=poisoned, now=now)
                         self.drain_peer(peer, now)
@@ -324,6 +311,13 @@ class Membership:
                     self._shared.routes.pop(key, None)
                 case _:
                     self._events.append(event)
+
+    def _explained(self, lost: events.ServerLost) -> events.ServerLost:
+        """No server answers any more: what that means, unless somebody is here all the same."""
+        verdict = judge_servers(udp_works=self._surroundings().udp_works)
+        somebody_is_here = any(peer.presence.is_online for peer in self.peers.values())
+        reason = lost.reason if somebody_is_here else f"{lost.reason}: {verdict.text}"
+        return replace(lost, reason=reason, code=verdict.code)
 
     def _tell_card(self, now: float) -> None:
         self.servers.renew_card(self._profile.sealed, self._profile.sequence, now)
@@ -339,29 +333,33 @@ class Membership:
 
     # --- private: peers
 
-    def _introduce(self, introduced: Introduced, by: str, source: Source, now: float) -> bool:
-        """Somebody tells us of a peer.  False if that card is of nobody, or of somebody else."""
+    def _introduce(self, introduced: Introduced, now: float) -> None:
+        """A server or a mutual peer names a peer to us."""
+        source = introduced.source
         if introduced.peer in self.roster.blocked:
             self.dropped["introduction-of-a-blocked-peer"] += 1
-            return True
+            return
         card = self.roster.open(introduced.sealed_card)
         if card is None or card.peer != introduced.peer:
             self.dropped["introduction-of-another-card"] += 1
-            return False
+            if isinstance(source, Address):
+                self.servers.suspect(source, now)
+                self._drain_servers(now)
+            return
         peer = self._take_card(card, introduced.sealed_card, now)
         if peer is None:
-            return True
+            return
+        teller = source if isinstance(source, Address) else self.peers[source].card.nick
         peer.set_surroundings(self._surroundings(), now)
         peer.introduced(
-            tuple(dict.fromkeys((*introduced.samples, *introduced.observed))),
+            introduced.addresses,
             we_dial=introduced.we_dial,
             start_in_s=introduced.start_in_s,
             now=now,
-            by=by,
+            by=f"by {teller}",
             source=source,
         )
         self.drain_peer(peer, now)
-        return True
 
     def _say(self, words: Iterable[tuple[Peer, Frame]], now: float) -> None:
         for peer, frame in words:
@@ -446,7 +444,7 @@ class Membership:
             case Introduce():
                 introduced = self._mutual.introduced(peer.card.peer, event, now)
                 if introduced is not None:
-                    self._introduce(introduced, f"by {peer.card.nick}", peer.card.peer, now)
+                    self._introduce(introduced, now)
             case events.PeerConnected():
                 self._greeter.met(peer.card.peer)
                 self.roster.keep(peer.card.peer)

@@ -158,11 +158,12 @@ class Mutual:
         if not (allowance.take(now) and self._taken.take(now)):
             self.dropped["introductions-too-many"] += 1
             return None
+        observed = () if told.observed is None else (told.observed,)
         return Introduced(
+            by,
             PeerId(told.peer),
             told.sealed,
-            observed=(*(() if told.observed is None else (told.observed,)), *told.others),
-            samples=(),
+            tuple(dict.fromkeys((*observed, *told.others))),
             we_dial=told.you_dial,
             start_in_s=told.start_in_ms / 1000,
         )

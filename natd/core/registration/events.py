@@ -1,63 +1,55 @@
-"""What a registration tells its owner: the events of `Registration.next_event`."""
+"""What the servers of a network tell its membership, besides the events of the world.
+
+    registration ─► servers ─► membership       each of these is passed up as it is
+
+`ServerAnswered`, `ServerLost` and `MembersListed` are those of `natd.core.base.events`.
+"""
 
 from dataclasses import dataclass
 
 from natd.core.base.types import Address, PeerId, SocketId
 from natd.core.codec import rendezvous_codec
-from natd.core.nat.lifetime import MappingEnded, MappingLived
-from natd.core.registration.filter_probes import Probed
-
-
-@dataclass(frozen=True, slots=True)
-class Leased:
-    """First answer, or first after silence, or our address as the server sees it has moved."""
-
-    observed: Address
-    rtt_s: float
-    moved: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Introduced:
+    """A member is named to us; its card is still to be opened."""
+
+    source: Address | PeerId
+    """The server that does, or the mutual peer."""
     peer: PeerId
     sealed_card: bytes
-    observed: tuple[Address, ...]
-    samples: tuple[Address, ...]
+    addresses: tuple[Address, ...]
+    """Where the peer is, the freshest first."""
     we_dial: bool
     start_in_s: float
     """The nearer side of the two waits so long before it sends more than its opener."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sampled:
-    """Where one of our sockets was seen from by one of the server's ports."""
+class PeerAbsent:
+    """A server does not have the peer of a CONNECT on its list."""
 
-    server_address: Address
-    observed: Address
-    socket: SocketId
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """All members that the server's first answer spoke of are introduced, or a second passed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Absent:
-    """The peer of a `connect` is not registered at this server."""
-
+    server: Address
     peer: PeerId
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
-    reason: str
-    """For people: what happened and what to look at."""
-    is_silence: bool = False
-    """Whether nothing came, rather than a refusal."""
+class OurAddressMoved:
+    """A server sees us elsewhere than before."""
 
 
-News = Leased | Introduced | Sampled | Probed | Listed | Absent | Lost | MappingLived | MappingEnded
+@dataclass(frozen=True, slots=True)
+class SocketSampled:
+    """A port of a server's that had no flow saw `socket` as `observed`."""
+
+    socket: SocketId
+    observed: Address
+    server_address: Address
+    """The port that was asked."""
+    poisoned: bool = False
+    """Whether an early packet of somebody's has spoilt the socket's mapping, by all that our
+    NAT's model knows."""
 
 
 # --- why a server is lost, in words for people: what happened and what to look at ---

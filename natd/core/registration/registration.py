@@ -20,6 +20,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from random import Random
 
+from natd.core.base import events
 from natd.core.base.timers import Ladder, earliest
 from natd.core.base.types import (
     MAIN_SOCKET,
@@ -33,20 +34,17 @@ from natd.core.base.types import (
 from natd.core.codec import rendezvous, rendezvous_codec
 from natd.core.codec.rendezvous import ChallengeReason, ErrorCode
 from natd.core.keys.card import Identity
-from natd.core.nat.lifetime import FlowWatch
+from natd.core.nat.lifetime import FlowWatch, Lifetimes
 from natd.core.registration.events import (
-    Absent,
     Introduced,
-    Leased,
-    Listed,
-    Lost,
-    News,
-    Sampled,
+    OurAddressMoved,
+    PeerAbsent,
+    SocketSampled,
     refusal_reason,
     silence_reason,
     version_reason,
 )
-from natd.core.registration.filter_probes import Probe, Probes
+from natd.core.registration.filter_probes import Probe, Probed, Probes
 from natd.core.registration.lease import Attempts, Due, Renewal, Tenure
 from natd.core.registration.member_sync import Listing, Wanted
 from natd.core.registration.sampling import Sampling
@@ -64,6 +62,18 @@ RESTART_SPREAD_S = 1.0
 LISTED_WITHIN_S = 1.0
 
 
+RegistrationEvent = (
+    events.ServerAnswered
+    | events.ServerLost
+    | events.MembersListed
+    | OurAddressMoved
+    | Introduced
+    | PeerAbsent
+    | SocketSampled
+    | Probed
+)
+
+
 class Registration:
     """`prefix` (4 bytes) begins every transaction: the owner routes answers by it."""
 
@@ -74,16 +84,21 @@ class Registration:
         identity: Identity,
         server: Address,
         prefix: bytes,
+        lifetimes: Lifetimes,
         random: Random,
     ) -> None:
+        """`lifetimes` is told what becomes of the mapping behind the flow to the server."""
         self.server = server
         self.state = "starting"
         """`starting`, `registered`, `lost` or `stopped`."""
+        self.is_silent = False
+        """Whether it is lost because nothing came, rather than by a refusal."""
         self.observed: Address | None = None
         """Where the server last saw us; None before its first answer."""
         self.rtt_s: float | None = None
         self.last_answer_at: float | None = None
         self.dropped: Counter[str] = Counter()
+        self._network = network
         self._peer = identity.peer
         self.prefix = prefix
         self._random = random
@@ -98,12 +113,12 @@ class Registration:
         self._ask = Ladder(ASK_LADDER_S)
         self._listing = Listing()
         self._sampling = Sampling(server)
-        self._flow = FlowWatch()
+        self._flow = FlowWatch(lifetimes)
         self._wanted = Wanted()
         self._questions = Questions(network, identity, server, prefix, random)
         self._probes = Probes(prefix, random)
         self._outgoing: list[Datagram] = []
-        self._events: deque[News] = deque()
+        self._events: deque[RegistrationEvent] = deque()
 
     @property
     def other(self) -> Address | None:
@@ -223,7 +238,7 @@ class Registration:
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
 
-    def next_event(self) -> News | None:
+    def next_event(self) -> RegistrationEvent | None:
         return self._events.popleft() if self._events else None
 
     def get_timer(self) -> float | None:
@@ -263,10 +278,10 @@ class Registration:
             case rendezvous.Sampled(_, observed):
                 if question.socket == MAIN_SOCKET:
                     self._sampling.add(question.asked, observed)
-                self._events.append(Sampled(question.asked, observed, question.socket))
+                self._events.append(SocketSampled(question.socket, observed, question.asked))
             case rendezvous.Error(_, ErrorCode.ABSENT, _) if question.peer is not None:
                 self._wanted.remove(question.peer)
-                self._events.append(Absent(question.peer))
+                self._events.append(PeerAbsent(self.server, question.peer))
             case rendezvous.Error(_, ErrorCode.VERSION, _):
                 self._lose(version_reason(self.server, None), REFUSED_FIRST_S, now)
             case rendezvous.Error(_, _, text):
@@ -301,12 +316,16 @@ class Registration:
         self.rtt_s = now - question.sent_at
         self._token = answer.token
         self._send_samples(self._sampling.learn(answer.sample_ports, answer.other, now), now)
-        self._watch_flow(answer.observed, now)
+        self._flow.heard(answer.observed, now)
         if question.sequence >= self._sequence:
             self._attempts.end()
         self._tenure.begin(answer.lease_id, now)
         if self._announces or moved:
-            self._events.append(Leased(answer.observed, self.rtt_s, moved))
+            self._events.append(
+                events.ServerAnswered(self._network, self.server, answer.observed, self.rtt_s)
+            )
+        if moved:
+            self._events.append(OurAddressMoved())
         if self._announces:
             self._announces = False
             self._listed_by = now + LISTED_WITHIN_S
@@ -335,10 +354,10 @@ class Registration:
             self._wanted.remove(message.peer)
             self._events.append(
                 Introduced(
+                    self.server,
                     message.peer,
                     message.card,
-                    message.observed,
-                    message.samples,
+                    tuple(dict.fromkeys((*message.samples, *message.observed))),
                     message.you_dial,
                     message.start_in_ms / 1000,
                 )
@@ -359,7 +378,7 @@ class Registration:
             self._ask.stop()
         if self._listed_by is not None:
             self._listed_by = None
-            self._events.append(Listed())
+            self._events.append(events.MembersListed(self._network))
 
     def _send_ask(self, now: float) -> None:
         if (lease_id := self._tenure.lease_id) is not None:
@@ -387,13 +406,9 @@ class Registration:
         if self._tenure.lease_id is None:
             return
         self.rtt_s = now - question.sent_at
-        self._watch_flow(answer.observed, now)
+        self._flow.heard(answer.observed, now)
         self._tenure.renewed(now)
         self._count_unseen(answer.missing, question, now)
-
-    def _watch_flow(self, observed: Address, now: float) -> None:
-        if (seen := self._flow.heard(observed, now)) is not None:
-            self._events.append(seen)
 
     def _send_samples(self, places: Iterable[Address], now: float) -> None:
         self._outgoing += [self._questions.sample(place, MAIN_SOCKET, now) for place in places]
@@ -413,8 +428,8 @@ class Registration:
         self._announces = True
         self._attempts.retry_later(first_wait_s, now)
         if self.state != "lost":
-            self.state = "lost"
-            self._events.append(Lost(reason, is_silence))
+            self.state, self.is_silent = "lost", is_silence
+            self._events.append(events.ServerLost(self._network, self.server, reason))
 
     def _end_lease(self) -> None:
         self._tenure.end()

@@ -1,8 +1,8 @@
 """The servers of one network: a registration at each, and what they say, merged.
 
-    registration ─► news ─► servers ─► what the node and people are told
-                               ├─────► SomebodyIntroduced, SocketSampled: for peers
-                               └─────► OurAddressMoved: every peer is tried again
+    registration ─► servers ─┬─► ServerAnswered, ServerLost, …   for the world
+                             ├─► Introduced, SocketSampled       for peers
+                             └─► OurAddressMoved                 every peer is tried again
 
 Rules:
 - Registrations know nothing of each other: an observation of any counts for all.
@@ -13,7 +13,7 @@ Rules:
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from natd.core.base import events
@@ -24,9 +24,8 @@ from natd.core.base.types import MAIN_SOCKET, Address, Datagram, NetworkId, Peer
 from natd.core.codec.rendezvous import PREFIX_BYTES, TRANSACTION_AT
 from natd.core.keys.card import Identity
 from natd.core.nat.allocation_survey import Survey, survey_places
-from natd.core.nat.lifetime import MappingEnded, MappingLived
 from natd.core.nat.model import NatModel
-from natd.core.registration.events import Absent, Introduced, Leased, Listed, Lost, Sampled
+from natd.core.registration.events import Introduced, OurAddressMoved, PeerAbsent, SocketSampled
 from natd.core.registration.filter_probes import Probed
 from natd.core.registration.filter_probing import Probing
 from natd.core.registration.registration import Registration
@@ -49,51 +48,12 @@ class ServerReport:
     observed: Address | None
 
 
-@dataclass(frozen=True, slots=True)
-class SomebodyIntroduced:
-    """A server says where a member is; their card is still to be opened."""
-
-    server: Address
-    introduced: Introduced
-
-
-@dataclass(frozen=True, slots=True)
-class SomebodyAbsent:
-    """A server does not have the member on its list."""
-
-    server: Address
-    peer: PeerId
-
-
-@dataclass(frozen=True, slots=True)
-class ServersSilent:
-    """With this one, the last of the servers is lost: why is for the owner to judge."""
-
-    lost: events.ServerLost
-
-
-@dataclass(frozen=True, slots=True)
-class SocketSampled:
-    """A port of a server's that had no flow saw `socket` as `observed`."""
-
-    socket: SocketId
-    observed: Address
-    poisoned: bool
-    """Whether an early packet of somebody's has spoilt the socket's mapping."""
-
-
-@dataclass(frozen=True, slots=True)
-class OurAddressMoved:
-    """A server sees us elsewhere than before, or for the first time."""
-
-
 ServersEvent = (
     events.Event
     | RouteAdded
     | RouteDropped
-    | SomebodyIntroduced
-    | SomebodyAbsent
-    | ServersSilent
+    | Introduced
+    | PeerAbsent
     | SocketSampled
     | OurAddressMoved
 )
@@ -109,6 +69,8 @@ class Servers:
         """Whether a server introduces those who are there, so that nobody need be greeted."""
         self.timers: Timetable[Registration | Survey | Probing] = Timetable()
         """When to call `handle_timer`; while registered also when the NAT's model wants to ask."""
+        self.silenced_by: Address | None = None
+        """The server with whose silence the last one was lost; None while one answers."""
         self._network = network
         self._identity = identity
         self._nat = nat
@@ -141,6 +103,7 @@ class Servers:
                 identity=self._identity,
                 server=address,
                 prefix=prefix,
+                lifetimes=self._nat.lifetimes,
                 random=self._random,
             )
             self._registrations[address] = registration
@@ -291,41 +254,35 @@ class Servers:
     def _take_news(self, registration: Registration, now: float) -> None:
         """Drain a registration; called after every input to it."""
         self._datagrams += registration.datagrams_to_send()
+        asked_all = False
         while (event := registration.next_event()) is not None:
             match event:
-                case Introduced():
-                    self._events.append(SomebodyIntroduced(registration.server, event))
                 case Probed():
                     for asked_too in self._probing.heard(registration, event):
                         self._take_news(asked_too, now)
-                case Leased(observed, rtt_s, moved):
+                case SocketSampled():
+                    self._take_sample(registration, event, now)
+                case events.ServerAnswered(observed=observed):
+                    self.silenced_by = None
                     self._nat.filters.plan(now)
-                    self._events.append(
-                        events.ServerAnswered(self._network, registration.server, observed, rtt_s)
-                    )
-                    asked = self._observe(
+                    self._events.append(event)
+                    asked_all = self._observe(
                         registration, MAIN_SOCKET, registration.server, observed, now
                     )
-                    if moved:
-                        if not asked:
-                            self._sample_all(registration, MAIN_SOCKET, SAMPLE_PORTS, now)
-                        self._events.append(OurAddressMoved())
-                case MappingLived(age_s, idle_s):
-                    self._nat.mapping_lived(age_s, idle_s)
-                case MappingEnded(age_s, idle_s):
-                    self._nat.mapping_ended(age_s, idle_s)
-                case Sampled(destination, observed, socket):
-                    self._take_sample(registration, destination, observed, socket, now)
-                case Listed():
+                case OurAddressMoved():
+                    if not asked_all:
+                        self._sample_all(registration, MAIN_SOCKET, SAMPLE_PORTS, now)
+                    self._events.append(event)
+                case events.ServerLost(server=server):
+                    if registration.is_silent and self.are_silent:
+                        self.silenced_by = server
+                    self._events.append(event)
+                case events.MembersListed():
                     if not self._listed:
                         self._listed = True
-                        self._events.append(events.MembersListed(self._network))
-                case Lost(reason, is_silence):
-                    lost = events.ServerLost(self._network, registration.server, reason)
-                    explains = is_silence and self.are_silent
-                    self._events.append(ServersSilent(lost) if explains else lost)
-                case Absent(peer):
-                    self._events.append(SomebodyAbsent(registration.server, peer))
+                        self._events.append(event)
+                case Introduced() | PeerAbsent():
+                    self._events.append(event)
             self._datagrams += registration.datagrams_to_send()
         self.timers.set(registration, registration.get_timer())
         self._count_registered()
@@ -338,22 +295,16 @@ class Servers:
         self._count_registered()
         self._events.append(RouteDropped(RENDEZVOUS + registration.prefix))
 
-    def _take_sample(
-        self,
-        registration: Registration,
-        destination: Address,
-        observed: Address,
-        socket: SocketId,
-        now: float,
-    ) -> None:
+    def _take_sample(self, registration: Registration, sampled: SocketSampled, now: float) -> None:
+        socket, observed, place = sampled.socket, sampled.observed, sampled.server_address
         lease = registration.observed
         poisoned = (
             socket == MAIN_SOCKET and lease is not None and self._nat.is_poisoned(lease, observed)
         )
-        self._observe(registration, socket, destination, observed, now)
+        self._observe(registration, socket, place, observed, now)
         # Behind a NAT that maps by address another host says nothing of the lease's flow.
-        if destination.host == registration.server.host:
-            self._events.append(SocketSampled(socket, observed, poisoned))
+        if place.host == registration.server.host:
+            self._events.append(replace(sampled, poisoned=poisoned))
 
     def _observe(
         self,

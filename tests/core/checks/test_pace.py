@@ -63,8 +63,8 @@ def test_no_second_with_a_guess_has_too_many_packets_among_made_up_members(we_ar
     for number in range(SYBILS):
         peer, sealed = _sybil(number, member.key)
         seen = tuple(Address(f"198.{18 + row}.7.{number}", 4000) for row in range(4))
-        news = Introduced(peer, sealed, seen, (), False, 0.0)
-        member.membership._introduce(news, "", SERVER, internet.now)
+        news = Introduced(SERVER, peer, sealed, seen, False, 0.0)
+        member.membership._introduce(news, internet.now)
         internet.run(0.015)
         guessed += any(peer.reach.search.technique for peer in peers.values())
     assert guessed > SYBILS // 2

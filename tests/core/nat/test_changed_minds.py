@@ -271,7 +271,7 @@ def test_an_absolute_age_is_learnt_from_the_flow_to_the_server() -> None:
     alice = village.member("alice", gateway)
     alice.start()
     village.internet.run(400.0)
-    lifetime = alice.node.nat.lifetime
+    lifetime = alice.node.nat.lifetimes.learnt
     assert lifetime.age_s is not None
     assert 30.0 <= lifetime.age_s <= 60.0, "on the safe side"
     assert lifetime.idle_s is None
@@ -283,7 +283,7 @@ def test_an_idle_timeout_is_learnt_from_the_flow_to_the_server() -> None:
     alice = village.member("alice", gateway)
     alice.start()
     village.internet.run(300.0)
-    lifetime = alice.node.nat.lifetime
+    lifetime = alice.node.nat.lifetimes.learnt
     assert lifetime.idle_s is not None
     assert 12.0 <= lifetime.idle_s <= 25.0
     assert lifetime.age_s is None
@@ -294,7 +294,7 @@ def test_a_mapping_that_lasts_tells_no_limit() -> None:
     alice = village.member("alice", village.internet.add_nat(RANDOM_CONE))
     alice.start()
     village.internet.run(600.0)
-    lifetime = alice.node.nat.lifetime
+    lifetime = alice.node.nat.lifetimes.learnt
     assert (lifetime.idle_s, lifetime.age_s) == (None, None)
     assert lifetime.safe_idle_s is not None
     assert 20.0 <= lifetime.safe_idle_s <= 25.2
@@ -310,7 +310,7 @@ def test_a_server_that_was_away_and_a_change_of_network_teach_nothing() -> None:
     alice.host.behind.nat.reboot()  # type: ignore[union-attr]
     village.start_server()
     village.internet.run(60.0)
-    lifetime = alice.node.nat.lifetime
+    lifetime = alice.node.nat.lifetimes.learnt
     assert (lifetime.idle_s, lifetime.age_s) == (None, None)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from natd.core.base.types import Address
-from natd.core.nat.lifetime import FlowWatch, Lifetime, Lifetimes, MappingEnded, MappingLived
+from natd.core.nat.lifetime import FlowWatch, Lifetime, Lifetimes
 
 HERE, THERE = Address("198.51.100.9", 5000), Address("198.51.100.9", 6000)
 
@@ -63,30 +63,42 @@ def test_what_is_survived_undoes_what_was_believed():
     assert lifetimes.learnt.age_s is None
 
 
-# --- what is told of the mapping behind a flow ---
+# --- what is learned from watching a flow ---
 
 
 def test_the_first_answer_begins_the_watch():
-    assert FlowWatch().heard(HERE, 1000.0) is None
+    assert learnt_by([(HERE, 1000.0)]) == Lifetime()
 
 
-def test_a_flow_that_is_seen_where_it_was_has_lived():
-    flow = FlowWatch()
-    flow.heard(HERE, 1000.0)
-    assert flow.heard(HERE, 1020.0) == MappingLived(age_s=20.0, idle_s=20.0)
-    assert flow.heard(HERE, 1045.0) == MappingLived(age_s=45.0, idle_s=25.0)
+def test_a_flow_that_is_seen_where_it_was_has_lived_through_its_silences():
+    seen = ((HERE, 1000.0), (HERE, 1020.0), (HERE, 1045.0))
+    assert learnt_by(seen) == Lifetime(safe_idle_s=25.0)
 
 
 def test_a_flow_that_is_seen_elsewhere_has_ended_and_begun_anew():
-    flow = FlowWatch()
-    flow.heard(HERE, 1000.0)
-    flow.heard(HERE, 1040.0)
-    assert flow.heard(THERE, 1060.0) == MappingEnded(age_s=60.0, idle_s=20.0)
-    assert flow.heard(THERE, 1080.0) == MappingLived(age_s=20.0, idle_s=20.0)
+    busy = [(HERE, 1000.0), (HERE, 1020.0), (HERE, 1040.0), (THERE, 1060.0)]
+    again = [(THERE, 1080.0), (THERE, 1100.0), (HERE, 1120.0)]
+    assert learnt_by(busy) == Lifetime(safe_idle_s=20.0), "it may have been a reboot"
+    assert learnt_by([*busy, *again]) == Lifetime(safe_idle_s=20.0, age_s=40.0)
+
+
+def test_a_flow_that_was_silent_for_its_whole_life_has_ended_by_idling():
+    assert learnt_by([(HERE, 1000.0), (THERE, 1060.0)]) == Lifetime(idle_s=60.0)
 
 
 def test_what_was_not_watched_tells_nothing():
-    flow = FlowWatch()
-    flow.heard(HERE, 1000.0)
-    flow.forget()
-    assert flow.heard(THERE, 1600.0) is None
+    lifetimes = Lifetimes()
+    watch = FlowWatch(lifetimes)
+    watch.heard(HERE, 1000.0)
+    watch.forget()
+    watch.heard(THERE, 1600.0)
+    assert lifetimes.learnt == Lifetime()
+
+
+def learnt_by(heard):
+    """What is known of the NAT after a flow was seen at these addresses and instants."""
+    lifetimes = Lifetimes()
+    watch = FlowWatch(lifetimes)
+    for observed, now in heard:
+        watch.heard(observed, now)
+    return lifetimes.learnt

@@ -161,8 +161,8 @@ def _greet(membership, name, now):
 def _introduce(membership, name, now):
     """A server does, and the shell has nothing for this peer."""
     peer = _identity(name).peer
-    news = Introduced(peer, _sealed(name), (THERE,), (), True, 0.0)
-    membership._introduce(news, "", SERVER, now)
+    news = Introduced(SERVER, peer, _sealed(name), (THERE,), True, 0.0)
+    membership._introduce(news, now)
     _open(membership, name, now)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from natd.core.base.events import MembersListed, ServerAnswered, ServerLost
 from natd.core.base.types import Address, NetworkId, SocketId
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import (
@@ -19,9 +20,23 @@ from natd.core.codec.rendezvous import (
     Register,
     Sample,
 )
-from natd.core.registration.events import Absent, Introduced, Leased, Listed, Lost, Sampled
+from natd.core.registration.events import (
+    Introduced,
+    OurAddressMoved,
+    PeerAbsent,
+    SocketSampled,
+)
 from natd.core.registration.lease import MOMENT_S
-from tests.core.world.meeting import CARD, ONE_WAY_S, SERVER, SERVER_IPV6, Guest, Meeting, Sent
+from tests.core.world.meeting import (
+    CARD,
+    NETWORK,
+    ONE_WAY_S,
+    SERVER,
+    SERVER_IPV6,
+    Guest,
+    Meeting,
+    Sent,
+)
 from tests.core.world.timers import timer_of
 
 ROUND_TRIP_S = 2 * ONE_WAY_S
@@ -43,8 +58,9 @@ def test_a_lease_takes_two_round_trips_and_tells_our_address_and_the_round_trip_
     meeting = Meeting()
     guest = meeting.register("alice")
 
-    assert guest.of(Leased) == [Leased(guest.address, about(ROUND_TRIP_S), False)]
-    assert guest.first(Leased) == pytest.approx(1000.0 + 2 * ROUND_TRIP_S + MOMENT_S)
+    assert guest.of(ServerAnswered) == [answered(guest)]
+    assert not guest.of(OurAddressMoved)
+    assert guest.first(ServerAnswered) == pytest.approx(1000.0 + 2 * ROUND_TRIP_S + MOMENT_S)
     assert guest.registration.state == "registered"
     assert guest.registration.observed == guest.address
     assert guest.registration.last_answer_at == pytest.approx(1000.0 + 2 * ROUND_TRIP_S + MOMENT_S)
@@ -54,9 +70,9 @@ def test_the_sampling_ports_tell_where_they_saw_us_in_the_first_round_trip() -> 
     meeting = Meeting()
     guest = meeting.register("alice")
 
-    assert {event.server_address.port for event in guest.of(Sampled)} == {8081, 8082, 8083}
-    assert {event.observed for event in guest.of(Sampled)} == {guest.address}
-    assert guest.first(Sampled) == pytest.approx(1000.0 + ROUND_TRIP_S)
+    assert {event.server_address.port for event in guest.of(SocketSampled)} == {8081, 8082, 8083}
+    assert {event.observed for event in guest.of(SocketSampled)} == {guest.address}
+    assert guest.first(SocketSampled) == pytest.approx(1000.0 + ROUND_TRIP_S)
 
 
 def test_a_newcomer_is_introduced_in_its_first_round_trip_and_dials() -> None:
@@ -72,8 +88,8 @@ def test_a_newcomer_is_introduced_in_its_first_round_trip_and_dials() -> None:
     to_newcomer, to_resident = newcomer.of(Introduced)[0], resident.of(Introduced)[0]
     assert (to_newcomer.peer, to_newcomer.we_dial) == (resident.identity.peer, True)
     assert (to_resident.peer, to_resident.we_dial) == (newcomer.identity.peer, False)
-    assert to_newcomer.observed == (resident.address,)
-    assert to_resident.observed == (newcomer.address,)
+    assert to_newcomer.addresses == (resident.address,)
+    assert to_resident.addresses == (newcomer.address,)
     assert to_newcomer.sealed_card == to_resident.sealed_card == CARD
 
 
@@ -98,8 +114,8 @@ def test_listed_comes_once_and_after_all_members_that_were_there() -> None:
     meeting.run(5.0)
 
     assert newcomer.met() == {resident.identity.peer for resident in residents}
-    assert len(newcomer.of(Listed)) == 1
-    listed_at = newcomer.events.index(Listed())
+    assert len(newcomer.of(MembersListed)) == 1
+    listed_at = newcomer.events.index(newcomer.of(MembersListed)[0])
     assert sum(isinstance(event, Introduced) for event in newcomer.events[:listed_at]) == 12
     for resident in residents:
         assert newcomer.identity.peer in resident.met()
@@ -109,7 +125,7 @@ def test_an_empty_network_is_listed_with_the_lease() -> None:
     meeting = Meeting()
     guest = meeting.register("alice")
 
-    assert guest.first(Listed) == guest.first(Leased)
+    assert guest.first(MembersListed) == guest.first(ServerAnswered)
 
 
 def test_everyone_of_a_large_network_is_introduced_within_a_second() -> None:
@@ -144,7 +160,7 @@ def test_the_loss_of_any_single_datagram_is_made_up_for_within_half_a_second() -
             return (
                 newcomer.registration.state == "registered"
                 and len(newcomer.met()) == len(residents)
-                and len(newcomer.of(Sampled)) >= 3
+                and len(newcomer.of(SocketSampled)) >= 3
                 and not who_has_not_met()
             )
 
@@ -210,10 +226,10 @@ def test_a_lease_is_refreshed_every_15_to_25_seconds_and_sampled_every_third_tim
     assert 3600 / 25 <= len(refreshes) <= 3600 / 15
     assert min(waits) >= 15.0
     assert max(waits) <= 25.0 + ROUND_TRIP_S
-    samples = guest.of(Sampled)
+    samples = guest.of(SocketSampled)
     assert len(refreshes) // 3 - 1 <= len(samples) <= len(refreshes) // 3 + 1
     assert {event.server_address.port for event in samples} == {8081, 8082, 8083}
-    assert not guest.of(Leased), "nothing has changed"
+    assert not guest.of(ServerAnswered), "nothing has changed"
     assert meeting.coordinator.lease_count == 1
 
 
@@ -222,11 +238,12 @@ def test_a_renewal_is_reported_only_when_our_address_has_moved() -> None:
     guest = meeting.register("alice")
     guest.registration.renew_card(b"newer" * 50, 2, meeting.now)
     meeting.run(1.0)
-    assert len(guest.of(Leased)) == 1
+    assert len(guest.of(ServerAnswered)) == 1
 
     guest.address = Address("203.0.113.99", 55555)
     meeting.run(60.0)
-    assert guest.of(Leased)[1:] == [Leased(guest.address, about(ROUND_TRIP_S), True)]
+    assert guest.of(ServerAnswered)[1:] == [answered(guest)]
+    assert len(guest.of(OurAddressMoved)) == 1
     assert guest.registration.observed == guest.address
 
 
@@ -237,7 +254,7 @@ def test_a_moved_peer_is_introduced_again_with_its_new_address() -> None:
     guest.address = Address("203.0.113.99", 55555)
     meeting.run(30.0)
 
-    assert resident.of(Introduced)[-1].observed == (guest.address,)
+    assert resident.of(Introduced)[-1].addresses == (guest.address,)
     assert guest.of(Introduced)[-1].peer == resident.identity.peer
 
 
@@ -269,8 +286,9 @@ def test_after_a_change_of_network_we_register_at_once_and_are_introduced_at_onc
     meeting.run(2.0)
 
     assert guest.first(Introduced) == pytest.approx(began + ROUND_TRIP_S)
-    assert resident.of(Introduced)[-1].observed == (guest.address,)
-    assert guest.of(Leased) == [Leased(guest.address, about(ROUND_TRIP_S), True)]
+    assert resident.of(Introduced)[-1].addresses == (guest.address,)
+    assert guest.of(ServerAnswered) == [answered(guest)]
+    assert len(guest.of(OurAddressMoved)) == 1
 
 
 def test_connect_introduces_both_again_at_the_same_instant_and_the_asker_dials() -> None:
@@ -287,7 +305,7 @@ def test_connect_introduces_both_again_at_the_same_instant_and_the_asker_dials()
     assert meeting.now == pytest.approx(began + ROUND_TRIP_S)
     assert resident.of(Introduced)[0].we_dial
     assert not guest.of(Introduced)[0].we_dial
-    assert guest.of(Introduced)[0].samples == (sample,)
+    assert guest.of(Introduced)[0].addresses[0] == sample
 
 
 def test_connect_brings_an_introduction_even_right_after_the_same_one() -> None:
@@ -320,7 +338,7 @@ def test_connect_to_a_peer_that_is_not_registered_is_absent() -> None:
     guest.registration.connect(other.identity.peer, (), meeting.now)
     meeting.run(1.0)
 
-    assert guest.of(Absent) == [Absent(other.identity.peer)]
+    assert guest.of(PeerAbsent) == [PeerAbsent(SERVER, other.identity.peer)]
 
 
 def test_a_newer_card_does_not_make_a_silent_server_be_waited_for_any_longer() -> None:
@@ -332,7 +350,7 @@ def test_a_newer_card_does_not_make_a_silent_server_be_waited_for_any_longer() -
     meeting.run(5.0)
     guest.registration.renew_card(b"newer" * 50, 2, meeting.now)
     meeting.run(60.0)
-    assert guest.first(Lost) == pytest.approx(1009.0)
+    assert guest.first(ServerLost) == pytest.approx(1009.0)
 
 
 def test_a_server_that_never_answers_is_lost_within_ten_seconds_and_still_tried() -> None:
@@ -342,10 +360,10 @@ def test_a_server_that_never_answers_is_lost_within_ten_seconds_and_still_tried(
     meeting.start(guest)
     meeting.run(600.0)
 
-    assert guest.first(Lost) == pytest.approx(1009.0)
-    assert len(guest.of(Lost)) == 1
-    assert str(SERVER) in guest.of(Lost)[0].reason
-    assert guest.of(Lost)[0].is_silence
+    assert guest.first(ServerLost) == pytest.approx(1009.0)
+    assert len(guest.of(ServerLost)) == 1
+    assert str(SERVER) in guest.of(ServerLost)[0].reason
+    assert guest.registration.is_silent
     late = [sent.at for sent in meeting.sent if sent.at > 1100]
     waits = [after - earlier for earlier, after in itertools.pairwise(late)]
     assert max(waits) <= 15.0
@@ -354,9 +372,9 @@ def test_a_server_that_never_answers_is_lost_within_ten_seconds_and_still_tried(
     meeting.server_is_up = True
     meeting.run(16.0)
     assert guest.registration.state == "registered"
-    assert len(guest.of(Leased)) == 1
+    assert len(guest.of(ServerAnswered)) == 1
     meeting.run(1.0)
-    assert {event.server_address.port for event in guest.of(Sampled)} == {8081, 8082, 8083}
+    assert {event.server_address.port for event in guest.of(SocketSampled)} == {8081, 8082, 8083}
 
 
 def test_a_server_that_dies_is_lost_within_35_seconds_and_found_within_31_of_its_return() -> None:
@@ -365,7 +383,7 @@ def test_a_server_that_dies_is_lost_within_35_seconds_and_found_within_31_of_its
     meeting.server_is_up = False
     died_at = meeting.now
     meeting.run(300.0)
-    assert guest.first(Lost) <= died_at + 35.0
+    assert guest.first(ServerLost) <= died_at + 35.0
     assert guest.registration.state == "lost"
 
     guest.events.clear()
@@ -373,7 +391,7 @@ def test_a_server_that_dies_is_lost_within_35_seconds_and_found_within_31_of_its
     meeting.server_is_up = True
     meeting.run(16.0)
     assert guest.registration.state == resident.registration.state == "registered"
-    assert not guest.of(Leased)[0].moved
+    assert not guest.of(OurAddressMoved)
     assert guest.met() == {resident.identity.peer}
 
 
@@ -391,10 +409,10 @@ def test_peers_of_a_server_that_restarted_empty_return_within_30_s_and_not_all_a
     meeting.run(30.0)
 
     assert meeting.coordinator.lease_count == 40
-    returned = sorted(guest.first(Leased) - restarted_at for guest in guests)
+    returned = sorted(guest.first(ServerAnswered) - restarted_at for guest in guests)
     for start_s in range(30):
         assert sum(start_s <= at < start_s + 1 for at in returned) <= 20
-    assert not any(guest.of(Lost) for guest in guests)
+    assert not any(guest.of(ServerLost) for guest in guests)
 
 
 def test_a_server_of_another_version_is_lost_with_a_reason_that_says_so() -> None:
@@ -406,7 +424,7 @@ def test_a_server_of_another_version_is_lost_with_a_reason_that_says_so() -> Non
     guest.registration.receive_datagram(foreign, SERVER, meeting.now)
 
     lost = guest.registration.next_event()
-    assert isinstance(lost, Lost)
+    assert isinstance(lost, ServerLost)
     assert "version 9" in lost.reason
     assert "version 1" in lost.reason
     assert guest.registration.state == "lost"
@@ -421,7 +439,7 @@ def test_what_the_server_refuses_is_lost_with_the_servers_words_and_tried_again(
     guest.registration.receive_datagram(error, SERVER, meeting.now)
 
     lost = guest.registration.next_event()
-    assert isinstance(lost, Lost)
+    assert isinstance(lost, ServerLost)
     assert "this server is full[2J" in lost.reason, "escapes are taken out"
     meeting.run(16.0)
     assert guest.registration.state == "registered"
@@ -478,7 +496,7 @@ def test_both_families_of_one_peer_are_told_together() -> None:
     meeting.run(2.0)
     newcomer = meeting.register("newcomer")
 
-    assert newcomer.of(Introduced)[-1].observed == (four.address, six.address)
+    assert newcomer.of(Introduced)[-1].addresses == (four.address, six.address)
     assert len(newcomer.met()) == 1
     assert four.met() == {newcomer.identity.peer}
     assert four.identity.peer not in four.met() | six.met()
@@ -522,7 +540,7 @@ def test_a_helper_socket_is_sampled_through_that_socket() -> None:
     )
     guest.registration.receive_datagram(answer[1], datagram.address, meeting.now, SocketId(7))
     sampled = guest.registration.next_event()
-    assert sampled == Sampled(datagram.address, Address("203.0.113.5", 999), SocketId(7))
+    assert sampled == SocketSampled(SocketId(7), Address("203.0.113.5", 999), datagram.address)
 
 
 def test_the_nearer_side_is_told_to_wait_for_half_the_difference_of_the_round_trips() -> None:
@@ -548,7 +566,7 @@ def test_the_challenges_of_retransmissions_are_answered_once() -> None:
     assert len([r for r in registers if isinstance(r, Register) and not r.token]) == 3
     assert len(proved) == 1
     meeting.run(2.0)
-    assert len(guest.of(Leased)) == 1
+    assert len(guest.of(ServerAnswered)) == 1
 
 
 def test_a_lost_lease_is_renewed_at_once_when_we_moved_and_after_a_while_when_all_lost_theirs() -> (
@@ -621,6 +639,11 @@ def test_an_hour_of_idling_costs_a_few_hundred_datagrams() -> None:
 def about(seconds: float) -> Any:
     """Equal to any number close to it, also as a field of what is compared."""
     return pytest.approx(seconds)
+
+
+def answered(guest: Any) -> ServerAnswered:
+    """What is told of a first answer, or of one that sees us elsewhere."""
+    return ServerAnswered(NETWORK, SERVER, guest.address, about(ROUND_TRIP_S))
 
 
 def lossy(random: Random, share: float) -> Callable[[Sent], bool]:

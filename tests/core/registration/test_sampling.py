@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from natd.core.base.events import ServerAnswered
 from natd.core.base.types import LOWEST_ANY_PORT_SOCKET, Address, Datagram, Mapping, SocketId
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import Registered, Sample
@@ -14,7 +15,7 @@ from natd.core.keys.secrets import network_key
 from natd.core.nat.model import OBSERVATION_LIFETIME_S
 from natd.core.network.roster import NetworkSettings
 from natd.core.node import Node
-from natd.core.registration.events import Leased, Sampled
+from natd.core.registration.events import SocketSampled
 from natd.core.registration.sampling import Sampling
 from tests.core.world.meeting import OTHER, SERVER, Meeting, Sent
 from tests.core.world.two_addresses import TwoAddresses, open_doors
@@ -31,9 +32,9 @@ def test_a_second_address_is_asked_at_two_ports_as_soon_as_the_server_has_told_i
     guest = meeting.register("alice")
     asked = [s for s in meeting.sent if s.destination.host == OTHER.host]
     assert [(s.at, s.destination.port) for s in asked] == [
-        (guest.first(Leased), port) for port in (8080, 8081)
+        (guest.first(ServerAnswered), port) for port in (8080, 8081)
     ]
-    told = {event.server_address: event.observed for event in guest.of(Sampled)}
+    told = {event.server_address: event.observed for event in guest.of(SocketSampled)}
     assert told[OTHER] == told[Address(OTHER.host, 8081)] == guest.address
     assert guest.registration.other == OTHER
 
@@ -79,7 +80,7 @@ def test_an_answer_counts_only_from_the_very_place_that_was_asked() -> None:
         guest.registration.receive_datagram(answer, source, meeting.now)
         assert guest.registration.next_event() is None
     guest.registration.receive_datagram(answer, OTHER, meeting.now)
-    assert guest.registration.next_event() == Sampled(OTHER, guest.address, SocketId(0))
+    assert guest.registration.next_event() == SocketSampled(SocketId(0), guest.address, OTHER)
 
 
 def test_a_server_that_names_one_victim_after_another_has_us_ask_one_of_them_a_minute() -> None:

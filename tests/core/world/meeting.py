@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from natd.core.base.types import Address, NetworkId
 from natd.core.coordinator.coordinator import Coordinator
 from natd.core.keys.card import Identity
+from natd.core.nat.lifetime import Lifetimes
 from natd.core.registration.events import Introduced
 from natd.core.registration.registration import Registration
 
@@ -92,6 +93,7 @@ class Meeting:
             identity=identity,
             server=server,
             prefix=number.to_bytes(4, "big"),
+            lifetimes=Lifetimes(),
             random=Random(number),
         )
         address = address or Address(f"203.0.{number // 200}.{number % 200 + 1}", 40000 + number)
