@@ -207,7 +207,10 @@ class Doctor:
         seen = ", ".join(str(address) for address in parts.node.nat.observed())
         where = f"; others see you at {seen}" if seen else ""
         text = router_words(parts.node.nat.report()) + where
-        words = [nat_words(parts.node.nat.report()), lifetime_words(parts.node.nat.lifetimes.learnt)]
+        words = [
+            nat_words(parts.node.nat.report()),
+            lifetime_words(parts.node.nat.lifetimes.learnt),
+        ]
         detail = f"NAT: {'; '.join(word for word in words if word)}"
         way_around = bool(_global_ipv6()) or self._has_public_port()
         hint = "UPnP in the router, a forwarded UDP port or IPv6 would help"
