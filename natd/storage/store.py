@@ -23,6 +23,7 @@ back.  So a transaction gathers rows and inserts many with one statement.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import queue
@@ -161,17 +162,21 @@ class Store:
         self.path = directory / FILE_NAME
         self.problem: str | None = None
         """Why the disk takes nothing; None while it does."""
-        try:
-            self._writer = _connect(self.path)
-            _prepare(self._writer, self.path)
-            require_private(self.path, "our networks' keys")
-            self._reader = _connect(self.path)
-            self._reader.execute("PRAGMA query_only = 1")
-        except (sqlite3.Error, OSError) as error:
-            raise StartError(
-                f"{self.path} can't be used: {error}",
-                "check the disk and who owns the file; natd never deletes it by itself",
-            ) from error
+        with contextlib.ExitStack() as refused:
+            try:
+                self._writer = _connect(self.path)
+                refused.callback(self._writer.close)
+                _prepare(self._writer, self.path)
+                require_private(self.path, "our networks' keys")
+                self._reader = _connect(self.path)
+                refused.callback(self._reader.close)
+                self._reader.execute("PRAGMA query_only = 1")
+            except (sqlite3.Error, OSError) as error:
+                raise StartError(
+                    f"{self.path} can't be used: {error}",
+                    "check the disk and who owns the file; natd never deletes it by itself",
+                ) from error
+            refused.pop_all()
         self._transaction = Transaction(self._writer)
         self._groups: queue.SimpleQueue[list[Write] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -365,7 +370,11 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=256
     )
-    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    try:
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 

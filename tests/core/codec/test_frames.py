@@ -206,7 +206,7 @@ def test_a_frame_whose_content_is_wrong_is_refused(content: object) -> None:
         b"\x97\x02\xa2id\x05\x01\x00\xa4text\xdb\xff\xff\xff\xff",
         b"\x92\x05\xc6\xff\xff\xff\xff",
         b"\x96\x01" + b"\x91" * 2000,
-        b"\x94\x03\x05\x01" + b"\x91" * 2000 + b"\x01",
+        b"\x94\x03\x05\x01" + b"\x91" * 20_000 + b"\x01",
     ],
     ids=[
         "empty",
