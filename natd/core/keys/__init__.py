@@ -3,9 +3,9 @@
     a seed on disk ─► card.Identity ─► the signed and sealed card     what one tells of itself
     name, secret ───► secrets.network_key ─► the network's id         what all members share
     two cards ──────► secrets ─► the pair's psk, check keys, tags     what only the two share
-    several prekeys ► keyring                                         which secrets fit which tag
+    several prekeys ► secrets.Keyring                                 which secrets fit which tag
 
-    keyring ─► secrets ─► card
+    secrets ─► card
 
 The bytes of a card and the formulas of the secrets stand at the head of their files.
 
@@ -14,5 +14,5 @@ Rules:
 - A card that does not open, or is not signed by the peer that it names, causes no packet.
 - Only `card` and `secrets` (and the session's TLS) touch cryptography.
 
-Others import: card, keyring, secrets.
+Others import: card, secrets.
 """

@@ -28,8 +28,12 @@ from natd.core.checks.checks import CheckAnswer
 from natd.core.codec import stun
 from natd.core.codec.frames import Bye, NewerCard
 from natd.core.keys.card import Card, Identity
-from natd.core.keys.keyring import Keyring
-from natd.core.keys.secrets import CHECK_TAG_BYTES, INITIAL_CONNECTION_ID_BYTES, Prekey
+from natd.core.keys.secrets import (
+    CHECK_TAG_BYTES,
+    INITIAL_CONNECTION_ID_BYTES,
+    Keyring,
+    Prekey,
+)
 from natd.core.paths.events import PathChosen, PathDown, PathRecovered, PathResumed
 from natd.core.peer.diagnosis import Diagnosis, PeerDiagnosis
 from natd.core.peer.events import PeerEvent

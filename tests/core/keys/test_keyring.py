@@ -4,8 +4,11 @@ from random import Random
 
 from natd.core.base.routes import TAG, RouteAdded, RouteDropped
 from natd.core.keys.card import Card, Identity
-from natd.core.keys.keyring import Keyring
-from natd.core.keys.secrets import Prekey, network_key
+from natd.core.keys.secrets import (
+    Keyring,
+    Prekey,
+    network_key,
+)
 
 KEY = network_key("demo", b"")
 
