@@ -249,46 +249,46 @@ class ChatScreen:
         keys = KeyBindings()
 
         @keys.add("enter")
-        def _(event: KeyPressEvent) -> None:
+        def _(_event: KeyPressEvent) -> None:
             self._enter()
 
         @keys.add("escape", "enter")
-        def _(event: KeyPressEvent) -> None:
+        def _(_event: KeyPressEvent) -> None:
             self._buffer.insert_text("\n")
 
         @keys.add("tab")
-        def _(event: KeyPressEvent) -> None:
+        def _(_event: KeyPressEvent) -> None:
             self._complete()
 
         @keys.add("pageup")
-        def _(event: KeyPressEvent) -> None:
+        def _(_event: KeyPressEvent) -> None:
             self._messages.scroll(max(1, self._messages.height - 1))
 
         @keys.add("pagedown")
-        def _(event: KeyPressEvent) -> None:
+        def _(_event: KeyPressEvent) -> None:
             self._messages.scroll(-max(1, self._messages.height - 1))
 
         @keys.add("c-up")
         @keys.add("s-up")
-        def _(event: KeyPressEvent) -> None:
+        def _(_event: KeyPressEvent) -> None:
             self._messages.scroll(1)
 
         @keys.add("c-down")
         @keys.add("s-down")
-        def _(event: KeyPressEvent) -> None:
+        def _(_event: KeyPressEvent) -> None:
             self._messages.scroll(-1)
 
         @keys.add("c-end")
-        def _(event: KeyPressEvent) -> None:
+        def _(_event: KeyPressEvent) -> None:
             self._scrollback.scroll_to_end()
 
         @keys.add("c-l")
-        def _(event: KeyPressEvent) -> None:
+        def _(_event: KeyPressEvent) -> None:
             self.app.renderer.clear()
 
         @keys.add("c-c", filter=~has_selection)
         @keys.add("c-d", filter=Condition(lambda: not self._buffer.text))
-        def _(event: KeyPressEvent) -> None:
+        def _(_event: KeyPressEvent) -> None:
             self._leave()
 
         @keys.add("c-z", filter=Condition(suspend_to_background_supported))

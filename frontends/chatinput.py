@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 COMMANDS = {
     "help": ("/help", "this list"),
-    "peers": ("/peers", "who is here, by which path, how far"),
-    "msg": ("/msg PEER TEXT", "say it to one peer only"),
-    "ping": ("/ping PEER", "time the way to a peer and back"),
-    "quit": ("/quit", "leave the chat; the daemon stays"),
+    "peers": ("/peers", "who is here, how connected, how far away"),
+    "msg": ("/msg PEER TEXT", "send TEXT to one peer only"),
+    "ping": ("/ping PEER", "measure the round trip to a peer"),
+    "quit": ("/quit", "close the chat; natd keeps running"),
 }
 """Word → how it is typed, what it does; in the order in which /help lists them."""
 
@@ -117,12 +117,12 @@ def _shared_start(names: list[str]) -> str:
 
 
 def _usage(word: str) -> Misunderstood:
-    return Misunderstood(f"/{word} is typed so: {COMMANDS[word][0]}")
+    return Misunderstood(f"usage: {COMMANDS[word][0]}")
 
 
 def _unknown(word: str) -> Misunderstood:
     near = difflib.get_close_matches(word, COMMANDS, n=1)
     guess = f"did you mean /{near[0]}? " if near else ""
     return Misunderstood(
-        f"there is no command /{word}: {guess}/help lists them; //{word} says it as text"
+        f"there is no command /{word}: {guess}/help lists them; //{word} sends it as text"
     )

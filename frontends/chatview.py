@@ -137,12 +137,12 @@ class ChatView:
             first, last = event.get("from"), event.get("to")
             self.warn(f"events {first} to {last} are missing{_because(event)}", at)
         elif kind == "left":
-            self.warn(f"this daemon has left {self.network}: nothing comes in or goes out", at)
+            self.warn(f"natd has left {self.network}: nothing is sent or received", at)
         elif kind == "joined":
-            self.note(f"this daemon has joined {self.network}", at)
+            self.note(f"natd has joined {self.network}", at)
         elif kind == "daemon_lost":
             self._roster.lose_sight()
-            self.warn("natd has gone away: what you write waits here until it is back", at)
+            self.warn("natd has stopped: what you write waits here until it is back", at)
         elif kind == "daemon_back":
             self.note("natd is back", at)
 
@@ -169,7 +169,7 @@ class ChatView:
         for peer in peers:
             self.note(self._roster.described(peer), now_unix_s)
         if not peers:
-            self.note("nobody else has been seen here yet", now_unix_s)
+            self.note("no peers yet", now_unix_s)
 
     def show_who_is_here(self, now_unix_s: float) -> None:
         """One line on who we are and who is connected, for the beginning."""
@@ -277,10 +277,10 @@ class ChatView:
         elif kind == "path_changed":
             before, peer.path = peer.path or {}, event.get("path")
             if peer.path and peer.path.get("kind") != before.get("kind"):
-                self.note(f"{name} is reached by another way: {path_words(peer.path)}", at)
+                self.note(f"{name} is now connected another way: {path_words(peer.path)}", at)
         elif peer.verdict != event.get("verdict"):
             peer.verdict = str(event.get("verdict"))
-            self.note(f"no path to {name} yet: {safe(peer.verdict)}", at)
+            self.note(f"not connected to {name}: {safe(peer.verdict)}", at)
 
     def _warn_of_changed_peer(self, event: Json, at: float) -> None:
         peer = self._roster.know(event.get("peer") or {})

@@ -17,12 +17,14 @@ NICK_CHARACTERS = 24
 
 TAG_CHARACTERS = 4
 
-KEY_WORDS = {
-    "new": "key not verified",
-    "invited": "key from an invitation",
-    "verified": "key verified",
-    "changed": "key CHANGED",
-}
+KEY_WORDS = {"changed": "key CHANGED"}
+"""Only what the user has to act upon."""
+
+STATE_WORDS = {"punching": "connecting"}
+"""Other states are shown as they are."""
+
+KIND_WORDS = {"mapped": "direct", "hairpin": "direct"}
+"""What these kinds of path add is for `natctl peers -v`."""
 
 UNKNOWN = "unknown"
 """The state of every peer while there is no daemon to ask."""
@@ -85,7 +87,7 @@ class Roster:
             peer.next_try_s = row.get("next_try_s")
 
     def lose_sight(self) -> None:
-        """The daemon is away, and with it whoever was connected, for all that we know."""
+        """The daemon is away: whether its peers are still connected is not known."""
         for peer in self._peers.values():
             if peer.state != "blocked":
                 peer.state, peer.path = UNKNOWN, None
@@ -110,7 +112,7 @@ class Roster:
         return self.tagged(peer_id) if len(same) > 1 else one_word(nick)
 
     def tagged(self, peer_id: str) -> str:
-        """The nick with its tag, which names the peer whoever comes later."""
+        """The nick with its tag, which names this peer even when another of that nick comes."""
         nick = self.nick if peer_id == self.own_id else self._nick_of(peer_id)
         return f"{one_word(nick)}#{safe(peer_id[:TAG_CHARACTERS])}"
 
@@ -126,14 +128,13 @@ class Roster:
 
     def described(self, peer: Peer) -> str:
         """All that is known of it, in one line."""
-        parts = [peer.state, path_words(peer.path)]
+        parts = [STATE_WORDS.get(peer.state, peer.state), path_words(peer.path)]
         if peer.path:
-            parts += [safe(str(peer.path.get(key) or "")) for key in ("address", "technique")]
-            parts.append("helper socket" if peer.path.get("socket") == "helper" else "")
+            parts.append(safe(str(peer.path.get("address") or "")))
         elif peer.state in ("offline", "punching") and peer.next_try_s is not None:
             wait_s = peer.next_try_s
-            parts.append("being tried" if wait_s < 1.0 else f"next try in {wait_s:.0f} s")
-        parts.append(KEY_WORDS.get(peer.trust, f"key {safe(peer.trust)}"))
+            parts.append("trying now" if wait_s < 1.0 else f"next try in {wait_s:.0f} s")
+        parts.append(KEY_WORDS.get(peer.trust, ""))
         if peer.queued:
             parts.append(f"{peer.queued} waiting")
         if peer.verdict:
@@ -157,7 +158,8 @@ def path_words(path: Json | None) -> str:
 
 
 def path_kind(path: Json | None) -> str:
-    return safe(str((path or {}).get("kind") or ""))
+    kind = str((path or {}).get("kind") or "")
+    return safe(KIND_WORDS.get(kind, kind))
 
 
 def rtt(path: Json | None) -> str:

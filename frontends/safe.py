@@ -7,7 +7,7 @@ Rules that a change must not break:
 - What comes out moves no cursor, changes no colour, title or clipboard, reorders nothing and
   hides nothing: no C0, DEL, C1, bidirectional control, zero-width or otherwise invisible
   character, line or paragraph separator, tag, lone surrogate or noncharacter is left in it.
-- It is one line, always.  Whoever wants lines splits first: `safe_lines()`.
+- It is one line, always.  A caller that wants lines splits first: `safe_lines()`.
 - Ordinary Unicode stays as it is, with the invisible characters that its spelling needs:
   joiners inside emoji and in the scripts that know them, variation selectors behind a
   character that has variants.

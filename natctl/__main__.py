@@ -65,10 +65,10 @@ def _tell_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_tell_version)
 def command_line() -> None:
-    """Chat directly with peers behind NATs, through the natd daemon.
+    """Chat directly with others behind home routers, through the natd daemon.
 
-    The options here may also stand behind a command.  NETWORK may be left out when only one
-    is joined; a PEER is a nick, nick#TAG, or the beginning of its id.
+    The options here may also stand after a command.  NETWORK may be left out if you have
+    joined only one.  PEER is a nick, nick#TAG, or the beginning of an id.
     """
 
 
@@ -110,7 +110,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         invocation.output.error(
             "defect",
-            f"stopped by a defect of its own: {what}",
+            f"stopped because of a bug in natctl: {what}",
             "NATD_LOG_LEVEL=debug shows where",
         )
         return exit_codes.FAILED

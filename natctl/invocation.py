@@ -56,7 +56,7 @@ def _global_options(hidden: bool) -> list[click.Option]:
         click.Option(
             ["--socket"],
             metavar="PATH",
-            help="The daemon's control socket.",
+            help="Use the daemon at this control socket.",
             callback=_set_socket,
             expose_value=False,
             hidden=hidden,
@@ -64,7 +64,7 @@ def _global_options(hidden: bool) -> list[click.Option]:
         click.Option(
             ["--json"],
             is_flag=True,
-            help="Answer in JSON, for programs.",
+            help="Print JSON, for programs.",
             callback=_set_json,
             expose_value=False,
             is_eager=True,
@@ -74,7 +74,7 @@ def _global_options(hidden: bool) -> list[click.Option]:
             ["--timeout"],
             type=click.FloatRange(min=0, min_open=True),
             metavar="SECONDS",
-            help="Wait so long for an answer.",
+            help="How long to wait for an answer.",
             callback=_set_timeout,
             expose_value=False,
             hidden=hidden,
@@ -82,7 +82,7 @@ def _global_options(hidden: bool) -> list[click.Option]:
         click.Option(
             ["--no-color"],
             is_flag=True,
-            help="No colours; NO_COLOR does the same.",
+            help="Print no colours, as with NO_COLOR set.",
             callback=_set_no_color,
             expose_value=False,
             hidden=hidden,
@@ -90,7 +90,7 @@ def _global_options(hidden: bool) -> list[click.Option]:
         click.Option(
             ["-q", "--quiet"],
             is_flag=True,
-            help="Only answers and errors.",
+            help="Print only answers and errors.",
             callback=_set_quiet,
             expose_value=False,
             hidden=hidden,

@@ -73,7 +73,7 @@ def _start(runtime: Path, environment: Mapping[str, str]) -> Started:
         )
     except OSError as error:
         text = f"natd can't be started with {sys.executable}: {error.strerror}"
-        raise RequestError("start", text, "install natd where this user may read it") from None
+        raise RequestError("start", text, "install natd where this user can read it") from None
     finally:
         os.close(descriptor)
     limit = time.monotonic() + START_LIMIT_S
@@ -81,7 +81,7 @@ def _start(runtime: Path, environment: Mapping[str, str]) -> Started:
         if daemon.poll() is not None:
             raise RequestError("start", _last_words(log, seen), f"see {log}")
         if time.monotonic() > limit:
-            text = f"natd was started and does not answer after {START_LIMIT_S:g} s"
+            text = f"natd was started but has not answered within {START_LIMIT_S:g} s"
             raise UnreachableError(text, f"see {log}")
         time.sleep(LOOK_EVERY_S)
     # It is left to itself; a code of its own keeps Popen from complaining about that.

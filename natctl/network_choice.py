@@ -22,7 +22,7 @@ def network_argument(command: Command) -> Command:
         "--network",
         "_network",
         metavar="NETWORK",
-        help="The same as the argument.",
+        help="Another way to give NETWORK.",
         is_eager=True,
         expose_value=False,
         callback=_remember,

@@ -41,28 +41,28 @@ _logger = logging.getLogger("natd")
 _SERVER_PORT = Whole(1, PORT_LIMIT)
 
 PEER_FLAGS = ("state_dir", "runtime_dir", "port")
-SERVER_FLAGS = ("bind", "sample_ports", "registry", "metrics")
+SERVER_FLAGS = ("bind", "sample_ports")
 
 
 @click.command(
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Settings can also be given as variables: NATD_PORT, NATD_STATE_DIR, NATD_CONFIG, "
-    "NATD_LOG_LEVEL, and NATD_LIMITS_HISTORY_DAYS for `history_days` under `limits`.",
+    epilog="Settings can also be given as environment variables: NATD_PORT, NATD_STATE_DIR, "
+    "NATD_CONFIG, NATD_LOG_LEVEL, and NATD_LIMITS_HISTORY_DAYS for `history_days` under `limits`.",
 )
-@click.option("--server", metavar="PORT", help="Be a coordination server on this UDP port.")
-@click.option("--config", metavar="FILE", help="Read this instead of the usual configuration.")
+@click.option("--server", metavar="PORT", help="Run a coordination server on this UDP port.")
+@click.option("--config", metavar="FILE", help="Read this configuration file, not the usual one.")
 @click.option("--state-dir", metavar="DIR", help="Keep identity, messages and networks here.")
-@click.option("--runtime-dir", metavar="DIR", help="Make the control socket here.")
+@click.option("--runtime-dir", metavar="DIR", help="Put the control socket here.")
 @click.option("--port", metavar="N", help="The peer daemon's UDP port; 0: any free one.")
-@click.option("--bind", metavar="ADDR", multiple=True, help="Server: listen here only; repeat.")
-@click.option("--sample-ports", metavar="N", help="Server: how many ports after its own.")
-@click.option("--registry", metavar="URL", help="Server: where registrations are kept: memory://.")
-@click.option("--metrics", metavar="ADDR:PORT", help="Server: not in this version.")
+@click.option(
+    "--bind", metavar="ADDR", multiple=True, help="Server: listen on this address only; repeatable."
+)
+@click.option("--sample-ports", metavar="N", help="Server: number of extra ports, 0 to 15.")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
-@click.option("--check-config", is_flag=True, help="Read the configuration, report, and end.")
-@click.option("--version", is_flag=True, help="Tell which release this is, and end.")
+@click.option("--check-config", is_flag=True, help="Check the configuration and exit.")
+@click.option("--version", is_flag=True, help="Show the version and exit.")
 def command(**given: Any) -> int:
-    """Direct, encrypted peer-to-peer sessions from behind NATs.
+    """Connect directly and encrypted with peers behind home routers.
 
     Without --server this is the peer daemon, which natctl talks to.  It stays in the
     foreground and logs to stderr.
@@ -83,14 +83,13 @@ def command(**given: Any) -> int:
     file, is_required = _configuration_file(given["config"], environ, directories, is_server)
     if is_server:
         port = int(_checked(_SERVER_PORT, "server", given["server"]))
-        _refuse_what_is_not_built(given)
         flags = _flags(given, SERVER_RULES)
         server_config = load_server_config(
             file, is_required=is_required, flags=flags, environ=environ
         )
         if port + server_config.sample_ports > PORT_LIMIT:
             raise click.UsageError(
-                f"--server {port} leaves no room for {server_config.sample_ports} sampling ports "
+                f"--server {port} leaves no room for {server_config.sample_ports} extra ports "
                 f"up to {PORT_LIMIT}"
             )
         if given["check_config"]:
@@ -120,8 +119,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return EXIT_OK
     except Exception as error:
-        _logger.exception("natd stopped by a defect of its own")
-        return _end(f"stopped by a defect of its own: {type(error).__name__}", EXIT_CANNOT_RUN)
+        _logger.exception("natd stopped because of a bug in it")
+        return _end(f"stopped because of a bug in natd: {type(error).__name__}", EXIT_CANNOT_RUN)
 
 
 def main() -> NoReturn:
@@ -175,15 +174,8 @@ def _checked(rule: Any, name: str, value: Any) -> Any:
         raise click.UsageError(f"{_flag(name)}: {error}") from None
 
 
-def _refuse_what_is_not_built(given: dict[str, Any]) -> None:
-    if given["registry"] not in (None, "memory://"):
-        raise click.UsageError("--registry: expected memory://, the only one in this version")
-    if given["metrics"] is not None:
-        raise click.UsageError("--metrics: expected none, there are no metrics in this version")
-
-
 def _report_good(file: Path) -> int:
-    text = f"{file}: good" if file.exists() else f"{file}: there is none; the defaults are good"
+    text = f"{file}: good" if file.exists() else f"{file}: no such file; the defaults are used"
     click.echo(text)
     return EXIT_OK
 

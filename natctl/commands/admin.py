@@ -31,16 +31,16 @@ SHELLS = ("bash", "zsh", "fish")
 
 @click.command()
 @click.argument("peer")
-@click.option("--accept-new-key", is_flag=True, help="Yes, this peer has another key now.")
-@click.option("--network", metavar="NETWORK", help="The one in which the peer is.")
+@click.option("--accept-new-key", is_flag=True, help="Accept that this peer has a new key.")
+@click.option("--network", metavar="NETWORK", help="The network that the peer is in.")
 @pass_invocation
 def trust(natctl: Invocation, peer: str, accept_new_key: bool, network: str | None) -> None:
-    """Speak with a peer that came back with another key.
+    """Accept the new key of a peer that came back with another one.
 
-    Ask the person by another way first: it may be somebody else.
+    Ask the person first, on the phone for example: it may be an impostor.
     """
     if not accept_new_key:
-        raise click.UsageError("expected --accept-new-key: nothing else is changed by trust")
+        raise click.UsageError("expected --accept-new-key, to confirm it")
     reply = natctl.request("trust", peer=peer, network=network, accept_new_key=True)
     done = " is trusted with its new key" if reply.get("accepted") else " has no new key to accept"
     natctl.output.answer(reply, [[_named(reply), done]])
@@ -48,29 +48,30 @@ def trust(natctl: Invocation, peer: str, accept_new_key: bool, network: str | No
 
 @click.command()
 @click.argument("peer")
-@click.option("--undo", is_flag=True, help="Speak with it again.")
-@click.option("--network", metavar="NETWORK", help="The one in which the peer is.")
+@click.option("--undo", is_flag=True, help="Unblock it.")
+@click.option("--network", metavar="NETWORK", help="The network that the peer is in.")
 @pass_invocation
 def block(natctl: Invocation, peer: str, undo: bool, network: str | None) -> None:
-    """Have nothing to do with a peer: no path, no messages."""
+    """Block a peer: no connection, no messages."""
     reply = natctl.request("block", peer=peer, network=network, blocked=not undo)
     is_blocked = reply.get("blocked")
-    natctl.output.answer(reply, [[_named(reply), " is blocked" if is_blocked else " is welcome"]])
+    natctl.output.answer(
+        reply, [[_named(reply), " is blocked" if is_blocked else " is not blocked any more"]]
+    )
 
 
 @click.group()
 def config() -> None:
-    """The daemon's configuration."""
+    """Check or show the configuration."""
 
 
 @config.command()
 @click.argument("file", required=False)
 @pass_invocation
 def check(natctl: Invocation, file: str | None) -> int:
-    """Tell every problem of a configuration.
+    """Check a configuration file; exit 1 if it has problems.
 
-    It is read as natd would; exit 1 if there are any.  A server's: natd --server PORT
-    --check-config --config FILE.
+    For a server's file: natd --server PORT --check-config --config FILE.
     """
     command = [sys.executable, "-m", "natd", "--check-config"]
     if file is not None:
@@ -93,7 +94,7 @@ def check(natctl: Invocation, file: str | None) -> int:
 @config.command()
 @pass_invocation
 def show(natctl: Invocation) -> None:
-    """What the running daemon goes by, and where each value comes from."""
+    """Show the daemon's configuration, and where each value is set."""
     reply = natctl.request("config_show")
     natctl.output.answer(reply, views.config_lines(reply))
 
@@ -101,7 +102,7 @@ def show(natctl: Invocation) -> None:
 @click.command()
 @pass_invocation
 def reload(natctl: Invocation) -> None:
-    """Let the daemon read its configuration again."""
+    """Make the daemon read its configuration again."""
     reply = natctl.request("reload")
     changed = ", ".join(map(str, reply.get("changed", ()))) or "nothing has changed"
     natctl.output.answer(reply, [[("reloaded", "good"), f": {changed}"]])
@@ -110,7 +111,7 @@ def reload(natctl: Invocation) -> None:
 @click.command()
 @pass_invocation
 def shutdown(natctl: Invocation) -> None:
-    """Stop the daemon; done once it is gone."""
+    """Stop the daemon, and wait until it is gone."""
     with connect(natctl.socket_path) as connection:
         socket_path = str(connection.getpeername())
         process = _process_behind(connection)
@@ -118,7 +119,7 @@ def shutdown(natctl: Invocation) -> None:
     limit = time.monotonic() + STOP_LIMIT_S
     while not _has_ended(process) or _listens(socket_path):
         if time.monotonic() > limit:
-            text = f"natd was told to stop and is still there after {STOP_LIMIT_S:g} s"
+            text = f"natd is still running {STOP_LIMIT_S:g} s after it was told to stop"
             raise RequestError("stop", text, "see its log")
         time.sleep(LOOK_EVERY_S)
     natctl.output.answer(reply, [[("stopped", "good")]])
@@ -128,7 +129,7 @@ def shutdown(natctl: Invocation) -> None:
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """A script that completes natctl's commands.
+    """Print a script that completes natctl's commands.
 
     For bash: eval "$(natctl completion bash)" in ~/.bashrc.
     """

@@ -18,14 +18,14 @@ HISTORY_LIMIT = 50
 
 @click.command()
 @click.argument("words", metavar="[NETWORK] TEXT|-", nargs=-1, required=True)
-@click.option("--network", metavar="NETWORK", help="The same as the argument.")
-@click.option("--to", metavar="PEER", help="Only to this peer.")
+@click.option("--network", metavar="NETWORK", help="Another way to give NETWORK.")
+@click.option("--to", metavar="PEER", help="Send to this peer only.")
 @click.option(
     "--wait",
     "wait_s",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Exit 5 unless everybody has it by then.",
+    help="Exit 5 if it is not delivered by then.",
 )
 @pass_invocation
 def send(
@@ -35,9 +35,10 @@ def send(
     to: str | None,
     wait_s: float | None,
 ) -> None:
-    """Send a message; done once it is on disk here.
+    """Send a message.
 
-    With - as text, standard input is sent.
+    It is saved on disk and delivered as soon as each peer is reached.  With - as TEXT,
+    standard input is sent.
     """
     expected, most = ("[NETWORK] TEXT", 2) if network is None else ("TEXT", 1)
     if len(words) > most:
@@ -53,10 +54,17 @@ def send(
 
 @click.command()
 @network_argument
-@click.option("--peer", metavar="PEER", help="Only what was said with this peer.")
-@click.option("--search", metavar="TEXT", help="Only messages that hold this text.")
-@click.option("--since", type=SinceType(), help="From then on: 2h, 7d, 2026-11-22, 09:30.")
-@click.option("-n", "limit", type=click.IntRange(1, 1000), default=HISTORY_LIMIT, metavar="N")
+@click.option("--peer", metavar="PEER", help="Only messages to and from this peer.")
+@click.option("--search", metavar="TEXT", help="Only messages with this text in them.")
+@click.option("--since", type=SinceType(), help="Only later ones: 2h, 7d, 2026-11-22, 09:30.")
+@click.option(
+    "-n",
+    "limit",
+    type=click.IntRange(1, 1000),
+    default=HISTORY_LIMIT,
+    metavar="N",
+    help="At most N.",
+)
 @pass_invocation
 def history(
     natctl: Invocation,
@@ -66,7 +74,7 @@ def history(
     since: float | None,
     limit: int,
 ) -> None:
-    """What was said, oldest first."""
+    """Show old messages, oldest first."""
     from datetime import datetime
 
     from natctl.words.event_views import message_lines
@@ -82,10 +90,10 @@ def history(
 
 @click.command()
 @network_argument
-@click.option("--plain", is_flag=True, help="Lines only: for pipes and screen readers.")
+@click.option("--plain", is_flag=True, help="Plain lines, for pipes and screen readers.")
 @pass_invocation
 def chat(natctl: Invocation, network: str | None, plain: bool) -> int:
-    """Talk, in full screen."""
+    """Open the chat."""
     from frontends.chat import run
 
     return run(network, natctl.socket_path, plain)

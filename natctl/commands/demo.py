@@ -12,25 +12,25 @@ from natctl.invocation import Invocation, pass_invocation
 from natctl.output import Line
 
 SCENE = (
-    "A server, and alice and bob, each behind a NAT of the kernel. A round trip (RT)",
+    "A server, and alice and bob, each behind a router of its own. A round trip (RT)",
     "is 100 ms, so with one server no first message can come before 1.5 RT.",
     "Times count from each one's first datagram, those of the chat from its sending.",
 )
 
 
 @click.command()
-@click.option("--chat", is_flag=True, help="Then be alice, in the chat; bob answers.")
+@click.option("--chat", is_flag=True, help="Then open the chat as alice; bob answers.")
 @pass_invocation
 def demo(invocation: Invocation, chat: bool) -> None:
-    """Two peers behind NATs, on this machine.
+    """Show two peers connect and chat, on this machine.
 
-    A server and two peers behind real NATs, from the first packet to the chat.  Wants no
-    rights, only `ip`, `nft` and user namespaces; without them it runs on loopback and says so.
-    It touches nothing of yours, takes a few seconds, and leaves nothing behind.
+    A server and two peers behind two real routers, from the first packet to a chat without the
+    server.  Needs no root, only `ip`, `nft` and user namespaces; without them it runs on
+    loopback and says so.  It takes a few seconds and leaves nothing behind.
     """
     output = invocation.output
     if chat and output.as_json:
-        raise click.UsageError("--chat is for people: it can't be had with --json")
+        raise click.UsageError("expected --chat or --json, not both")
     steps: list[Step] = []
 
     def tell(step: Step) -> None:

@@ -1,6 +1,6 @@
 """`tail` and `events`: what happens, from the event log on disk.
 
-An event is acknowledged after it was written and flushed, so with `--cursor NAME` whoever is
+An event is acknowledged after it was written and flushed, so with `--cursor NAME` a reader that is
 killed goes on where it stopped; what it was writing at that moment it is given again.
 """
 
@@ -46,10 +46,10 @@ CATCH_UP_S = 5.0
 
 @click.command()
 @network_argument
-@click.option("-n", "count", type=click.IntRange(min=0), metavar="N", help="So many messages.")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
-@click.option("--since", type=click.IntRange(min=0), metavar="ID", help="After this event.")
-@click.option("--cursor", metavar="NAME", help="Go on where this name left off.")
+@click.option("-n", "count", type=click.IntRange(min=0), metavar="N", help="At most N messages.")
+@click.option("-f", "--follow", is_flag=True, help="Wait for more, until Ctrl-C.")
+@click.option("--since", type=click.IntRange(min=0), metavar="ID", help="Only after this event.")
+@click.option("--cursor", metavar="NAME", help="Continue where this NAME stopped.")
 @pass_invocation
 def tail(
     natctl: Invocation,
@@ -59,7 +59,7 @@ def tail(
     since: int | None,
     cursor: str | None,
 ) -> None:
-    """Messages that came.
+    """Show the messages that you received.
 
     The last ten, or as -n says; with --since or --cursor those from there on, at most -n.
     """
@@ -80,11 +80,11 @@ def tail(
 
 
 @click.command()
-@click.option("--types", metavar="TYPE,…", multiple=True, help="Only these, by comma or repeated.")
-@click.option("--since", type=click.IntRange(min=0), metavar="ID", help="After this event.")
-@click.option("--cursor", metavar="NAME", help="Go on where this name left off.")
-@click.option("-n", "count", type=click.IntRange(min=1), metavar="N", help="End after so many.")
-@click.option("--no-follow", "to_the_end", is_flag=True, help="End with what has happened by now.")
+@click.option("--types", metavar="TYPE,…", multiple=True, help="Only these types; repeatable.")
+@click.option("--since", type=click.IntRange(min=0), metavar="ID", help="Only after this event.")
+@click.option("--cursor", metavar="NAME", help="Continue where this NAME stopped.")
+@click.option("-n", "count", type=click.IntRange(min=1), metavar="N", help="Stop after N events.")
+@click.option("--no-follow", "to_the_end", is_flag=True, help="Stop at the newest event.")
 @pass_invocation
 def events(
     natctl: Invocation,
@@ -94,7 +94,7 @@ def events(
     count: int | None,
     to_the_end: bool,
 ) -> None:
-    """Everything that happens, as it happens, until Ctrl-C.
+    """Show everything that happens, until Ctrl-C.
 
     Begins with what comes next; --since 0 begins with the oldest that is kept.
     """
@@ -179,7 +179,7 @@ def _require_network(natctl: Invocation, network: str) -> None:
 def _checked_types(given: tuple[str, ...]) -> tuple[str, ...] | None:
     names = [name.strip() for part in given for name in part.split(",") if name.strip()]
     for name in names:
-        if name not in EVENT_TYPES and not name.startswith("file_"):
+        if name not in EVENT_TYPES:
             raise click.UsageError(
                 f"there is no event type {name!r}; expected some of {', '.join(EVENT_TYPES)}"
             )

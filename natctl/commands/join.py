@@ -30,7 +30,7 @@ INTRODUCTIONS_S = 0.5
 """After a server's first answer: its introductions come in the same breath."""
 
 LAN_LIMIT_S = 3.0
-"""Without any server: whoever is on our LAN answers within two seconds."""
+"""Without any server: peers on our LAN answer within two seconds."""
 
 ARRIVAL_TYPES = ("server_up", "server_down", "peer_online", "verdict", "peer_changed")
 
@@ -42,20 +42,22 @@ ARRIVAL_TYPES = ("server_up", "server_down", "peer_online", "verdict", "peer_cha
     "servers",
     multiple=True,
     metavar="HOST:PORT",
-    help="May be repeated.",
+    help="The coordination server; repeatable.",
 )
-@click.option("--lan", "is_for_lan", is_flag=True, help="Without a server, for this LAN only.")
-@click.option("--name", "nick", metavar="NICK", help="What the others call you.")
-@click.option("--secret-file", metavar="FILE|-", help="Only who has this secret is in.")
-@click.option("--interactive", is_flag=True, help="Then open the chat.")
+@click.option(
+    "--lan", "is_for_lan", is_flag=True, help="Use no server: only peers on this LAN are found."
+)
+@click.option("--name", "nick", metavar="NICK", help="Your nick in this network.")
+@click.option("--secret-file", metavar="FILE|-", help="Read the secret from FILE; all need it.")
+@click.option("--interactive", is_flag=True, help="Open the chat once joined.")
 @click.option(
     "--wait",
     "wait_s",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Exit 5 unless a peer is connected by then.",
+    help="Exit 5 if no peer is connected by then.",
 )
-@click.option("--no-start", is_flag=True, help="Exit 3 when no daemon runs.")
+@click.option("--no-start", is_flag=True, help="Exit 3 if no daemon is running.")
 @pass_invocation
 def join(
     natctl: Invocation,
@@ -70,10 +72,9 @@ def join(
 ) -> int:
     """Join a network, and stay in it across restarts.
 
-    With --lan, and no server, only peers on the same LAN are found, or where they were met before.
+    A daemon is started for you if none is running.  With --lan, no server is used: only peers
+    on this LAN, and those met before, are found.
     """
-    if network == "-":
-        raise click.UsageError("this version reads no invites; expected NETWORK --server HOST:PORT")
     if servers and is_for_lan:
         raise click.UsageError("expected --server HOST:PORT or --lan, not both")
     secret = None
@@ -97,7 +98,7 @@ def join(
             if is_ours:
                 with contextlib.suppress(IpcError):
                     connection.request("shutdown")
-                    natctl.output.note("the natd that was started for it is stopped again")
+                    natctl.output.note("the natd that was started for this is stopped again")
             raise
         natctl.output.answer(reply, () if natctl.output.is_quiet else views.joined_lines(reply))
         if wait_s is not None or not (natctl.output.as_json or natctl.output.is_quiet):
@@ -110,18 +111,20 @@ def join(
 
     code = run(network, natctl.socket_path, False)
     if code == exit_codes.OK:
-        natctl.output.note(f"natd stays in {network}: natctl chat goes back, natctl leave leaves")
+        natctl.output.note(
+            f"you are still in {network}: `natctl chat` opens the chat again, `natctl leave` leaves"
+        )
     return code
 
 
 @click.command()
 @network_argument
-@click.option("--purge", is_flag=True, help="Forget its peers and messages, too.")
+@click.option("--purge", is_flag=True, help="Delete its peers and messages, too.")
 @pass_invocation
 def leave(natctl: Invocation, network: str | None, purge: bool) -> None:
-    """Leave a network."""
+    """Leave a network, for good."""
     reply = natctl.request("leave", network=network, purge=purge)
-    forgotten = "; its peers and messages are forgotten" if reply.get("purged") else ""
+    forgotten = "; its peers and messages are deleted" if reply.get("purged") else ""
     natctl.output.answer(
         reply, [[("left ", "good"), (str(reply.get("network")), "bold"), forgotten]]
     )
@@ -171,7 +174,7 @@ class Arrival:
         return True
 
     def _watch_lan(self, limit: float) -> None:
-        """Until somebody is here, and whoever comes in the same breath."""
+        """Until a peer is here, and those that come right after it."""
         while not self._settled and self._take(limit):
             pass
         self._watch_peers()
@@ -185,7 +188,7 @@ class Arrival:
         if open_:
             names = ", ".join(sorted(open_))
             self._output.lines(
-                [[("still on the way: ", "dim"), names, ("  (natctl peers)", "dim")]]
+                [[("still connecting to ", "dim"), names, ("  (see natctl peers)", "dim")]]
             )
         elif not self._settled:
             needed = ["name", *(["server"] if self._has_server else [])]
@@ -224,7 +227,7 @@ class Arrival:
                 self._server_is_known_down = True
                 server, reason = str(event.get("server")), str(event.get("reason"))
                 text = reason if server in reason else f"server {server}: {reason}"
-                self._output.warn(text, "natd goes on trying; natctl doctor says more")
+                self._output.warn(text, "natd keeps trying; natctl doctor says more")
             case "peer_online" | "verdict" | "peer_changed":
                 self._tell_peer(event)
         return True
@@ -255,7 +258,7 @@ class Arrival:
                 [
                     ("● ", "good"),
                     f"server {event.get('server')}  {rtt}",
-                    f"  you appear as {event['observed']}" if event.get("observed") else "",
+                    f"  others see you at {event['observed']}" if event.get("observed") else "",
                 ]
             ]
         )
@@ -289,21 +292,21 @@ class Arrival:
         ]
         if looked_up and not problems:
             self._output.warn(
-                f"the name of {' and '.join(looked_up)} has not been found for {waited_s:.0f} s; "
-                "natd goes on trying",
+                f"the name of {' and '.join(looked_up)} was not found within {waited_s:.0f} s; "
+                "natd keeps trying",
                 "check the name and this machine's DNS",
             )
         elif self._online and not problems:
             self._output.warn(
-                f"{' and '.join(servers) or 'the server'} has not answered yet; natd goes on "
-                "trying, and whoever is here is reached without it",
-                "`natctl status` tells whether it answers by now",
+                f"{' and '.join(servers) or 'the server'} has not answered yet; natd keeps trying, "
+                "and the peers above are reached without it",
+                "`natctl status` shows when it answers",
             )
         elif not problems:
             self._output.warn(
-                f"{' and '.join(servers) or 'the server'} has not answered for {waited_s:.0f} s; "
-                "natd goes on trying",
-                "is the address right, does natd --server run there, is UDP let through? "
+                f"no answer from {' and '.join(servers) or 'the server'} within {waited_s:.0f} s; "
+                "natd keeps trying",
+                "check the address, that natd --server runs there, and that UDP gets through: "
                 "see `natctl doctor`",
             )
 
@@ -334,7 +337,7 @@ def _connect(natctl: Invocation, *, may_start: bool) -> tuple[Connection, bool]:
     started = start_daemon(natctl.socket_path, os.environ, os.geteuid())
     if started is not None:
         natctl.output.note(
-            f"no natd was running: started one for you (pid {started.pid}, log {started.log})"
+            f"natd was not running: it was started for you (pid {started.pid}, log {started.log})"
         )
     return natctl.connect(), started is not None
 

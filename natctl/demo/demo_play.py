@@ -9,7 +9,7 @@ Instants come from two independent witnesses: the distance between the sites see
 (`natctl/demo/delay_line.py`), and each daemon's event log tells what arrived.  Where there is no
 distance there are no round trips to count, and only the event logs speak.
 
-Nothing is printed here: steps are told to whoever called.
+Nothing is printed here: steps are told to the caller.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ def run_demo(
         stage, why_not = _set_up()
         try:
             if why_not is not None:
-                note(f"no NATs here, because this user can't have them ({why_not}): on loopback")
+                note(f"running on loopback, without routers: this user can't make them ({why_not})")
             afterwards = None if chat is None else partial(chat, stage.control_socket(PEERS[0]))
             asyncio.run(perform(stage, tell, afterwards))
         except (NotToldError, RequestError, UnreachableError) as error:

@@ -1,7 +1,7 @@
 """Network namespaces that leave no trace, and programs run in them.
 
 A keeper process holds a mount namespace with its own /run and with it every named network
-namespace of one laboratory.  It lives until its standard input closes, so whoever is killed
+namespace of one laboratory.  It lives until its standard input closes, so a program that is killed
 takes its laboratory with it; programs started here die with the thread that started them.
 
 Tools: unshare, nsenter and setpriv of util-linux, `ip`, `nft`, `sysctl`.
@@ -21,7 +21,7 @@ ADMINISTRATORS_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 """Where the tools are that not every user has on the PATH."""
 
 UNLESS_ORPHANED = 'test "$PPID" = "$0" && exec "$@"'
-"""Whoever was killed before the death signal was asked for can't send it any more."""
+"""A parent that was killed before the death signal was asked for can't send it any more."""
 
 WORLD_START_LIMIT_S = 20.0
 STOP_LIMIT_S = 5.0

@@ -1,4 +1,4 @@
-"""The control socket: a table of commands, and the event log to whoever subscribes.
+"""The control socket: a table of commands, and the event log for subscribers.
 
 One ZeroMQ ROUTER on a Unix socket; one UTF-8 JSON object a frame.
 
@@ -119,11 +119,6 @@ class Control:
         self._retry: asyncio.TimerHandle | None = None
         self._retry_s = QUEUE_RETRY_FIRST_S
 
-    @property
-    def clients(self) -> int:
-        """How many clients are connected."""
-        return len(self._clients)
-
     async def start(self) -> None:
         """Lock, bind, listen; StartError says who holds it or why it can't be."""
         size = len(os.fsencode(self._path))
@@ -208,7 +203,7 @@ class Control:
 
     def _welcome(self, routing_id: bytes, descriptor: int) -> _Client | None:
         """A client's first request; None when there are too many of them, or where it speaks a
-        ZeroMQ of before 3.0, of which nobody tells us when it hangs up."""
+        ZeroMQ older than 3.0, whose hang-up we are not told of."""
         if descriptor < 0:
             return None
         self._forget_hung_up()
@@ -265,7 +260,7 @@ class Control:
         client.requests -= 1
         self._reply(client, frame)
 
-    async def _hello(self, request: Json) -> Json:
+    async def _hello(self, _request: Json) -> Json:
         features = sorted({*self._table.names, "subscribe", "credit"})
         return {"protocol": PROTOCOL, "version": self._version, "features": features}
 
@@ -297,7 +292,7 @@ class Control:
         if not client.backlog and self._send(client, frame):
             return
         if client.backlog_bytes + len(frame) > BACKLOG_LIMIT_BYTES:
-            _logger.warning("a client that reads no replies is given up")
+            _logger.warning("disconnected a program that does not read its answers")
             self._clients.pop(client.routing_id, None)
             client.backlog.clear()
             client.backlog_bytes = 0

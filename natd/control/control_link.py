@@ -19,7 +19,7 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 REQUEST_LIMIT_BYTES = 1 << 20
-"""The largest request; ZeroMQ hangs up on whoever sends more."""
+"""The largest request; ZeroMQ hangs up on a client that sends more."""
 
 QUEUE_FRAMES = 256
 """ZeroMQ's own queues of one client: at the largest event of some 20 KiB these are 5 MiB."""

@@ -89,7 +89,7 @@ class Doctor:
         if target is None:
             text, found = self._own_verdict(own)
         else:
-            reply["checks"] = [*own, self._path_check(*target, told)]
+            reply["checks"] = [*own, self._path_check(target[1], told)]
             reply |= self._peer_rows(*target, told)
             text, found = self._peer_verdict(*target, told, own)
             if reply["path"] is not None:
@@ -282,9 +282,7 @@ class Doctor:
 
     # --- the way to a peer
 
-    def _path_check(
-        self, network: JoinedNetwork, known: KnownPeer, told: PeerDiagnosis | None
-    ) -> Row:
+    def _path_check(self, known: KnownPeer, told: PeerDiagnosis | None) -> Row:
         name = full_name(known)
         if told is None or told.path is None:
             hint = "see below"

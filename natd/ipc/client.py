@@ -11,7 +11,7 @@ Rules:
 - A subscription has a connection to itself, so its credit is its own and closing it ends it.
 - A closed client makes no connection: one made while it closes would keep ZeroMQ's context, and
   with it the whole program, from ever ending.
-- An event is acknowledged when the next one is asked for, never before: whoever dies while
+- An event is acknowledged when the next one is asked for, never before: a program that dies while
   handling it is given it again.  With a named cursor that holds across restarts.
 - Importing this module loads neither asyncio nor zmq.asyncio; `Client` does when it opens.
 """

@@ -1,7 +1,7 @@
 """A blocking connection to the daemon, for one-shot commands.
 
 Rules:
-- An event is acknowledged when the next one is asked for, never before: whoever dies while
+- An event is acknowledged when the next one is asked for, never before: a program that dies while
   handling it is given it again.  With a named cursor that holds across restarts.
 - A daemon that goes away is noticed at once, and nothing connects again behind our back.
 """

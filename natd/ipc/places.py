@@ -3,7 +3,7 @@
     named explicitly  ->  $NATD_SOCKET  ->  the user's runtime directories  ->  /run/natd
 
 A runtime directory counts only if it belongs to the caller: after `su` or `sudo -u` the
-environment still names another user's, and the temp folder is open to everyone, so whoever
+environment still names another user's, and the temp folder is open to everyone, so a user who
 made a directory of the right name first could otherwise pose as our daemon.
 """
 

@@ -25,7 +25,7 @@ from natd.settings.yaml_tree import is_mapping, is_null, plain, read_tree
 if TYPE_CHECKING:
     from yaml import MappingNode, Node
 
-UNFINDABLE = "expected servers, or paths.lan_discovery: true: without either nobody can be found"
+UNFINDABLE = "expected servers, or paths.lan_discovery: true; with neither, nobody can be found"
 """Of a network that has neither."""
 
 NETWORKS_LIMIT = 64
@@ -293,7 +293,7 @@ class _Reader:
             if not isinstance(name, str):
                 self._report("expected a plain key", line, prefix.rstrip("."))
             elif name in lines:
-                self._report(f"is there already, in line {lines[name]}", line, prefix + name)
+                self._report(f"duplicate key, first set in line {lines[name]}", line, prefix + name)
             elif names is not None and name not in names:
                 self._report(f"unknown key{_did_you_mean(name, names)}", line, prefix + name)
             else:

@@ -44,7 +44,7 @@ def read_tree(
         problems.append(ConfigError(f"not YAML: {_yaml_words(error)}", file=str(file), line=line))
         return None
     except (yaml.YAMLError, RecursionError) as error:
-        reason = "nested too deep" if isinstance(error, RecursionError) else "odd characters"
+        reason = "nested too deep" if isinstance(error, RecursionError) else "unreadable characters"
         problems.append(ConfigError(f"not YAML: {reason}", file=str(file)))
         return None
     if root is None or is_null(root):

@@ -58,7 +58,7 @@ class JoinedNetwork:
     nick: str
     servers: tuple[str, ...]
     is_open: bool
-    """No secret: whoever knows the name can come in."""
+    """No secret: anyone who knows the name can join."""
     is_configured: bool = False
     """It stands in the configuration file, not in the store."""
 

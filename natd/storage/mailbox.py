@@ -226,7 +226,7 @@ class Mailbox:
         return arrived
 
     def tell_delivered(self) -> None:
-        """Wake whoever waits for deliveries that are on disk."""
+        """Wake all that wait for deliveries that are on disk."""
         for message, peer in self._released.delivered:
             delivery = self._deliveries.get(message)
             if delivery is not None:

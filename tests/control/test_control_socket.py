@@ -50,7 +50,7 @@ def test_a_command_that_never_ends_holds_a_stop_up_for_less_than_a_second(tmp_pa
     async def scenario() -> None:
         async with running(tmp_path, hang=hang) as (control, dial):
             await dial().send(encode({"id": 1, "do": "hang"}))
-            await until(lambda: control.clients == 1)
+            await until(lambda: len(control._clients) == 1)
             began = time.monotonic()
             await control.stop()
             assert time.monotonic() - began < 1.0

@@ -85,7 +85,7 @@ def test_the_daemon_goes_and_comes_back_while_the_chat_is_open(
     terminal.open(natd, 80, 24)
     terminal.shows("you are alice")
     natd.__exit__(None, None, None)
-    terminal.shows("natd has gone away")
+    terminal.shows("natd has stopped")
     terminal.type("meanwhile", "Enter")
     terminal.shows("natd is away  1 unsent")
     natd.says("bob", "missed")

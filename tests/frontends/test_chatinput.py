@@ -53,7 +53,7 @@ def test_an_unknown_command_is_answered_with_the_nearest_one_and_with_the_way_to
     command = understood("/peer")
     assert isinstance(command, Misunderstood)
     assert "did you mean /peers?" in command.text
-    assert "//peer says it as text" in command.text
+    assert "//peer sends it as text" in command.text
     far = understood("/xyzzy")
     assert isinstance(far, Misunderstood)
     assert "did you mean" not in far.text

@@ -62,7 +62,7 @@ def test_plain_survives_a_restart_of_the_daemon(natd: StrawChat) -> None:
     process = start(PLAIN, natd)
     line_with(process, "you are")
     natd.__exit__(None, None, None)
-    line_with(process, "natd has gone away")
+    line_with(process, "natd has stopped")
     say(process, "meanwhile")
     natd.publish("message", network="demo", message="b1", text="missed", **{"from": BOB})
     natd.__enter__()

@@ -66,7 +66,7 @@ def test_a_join_tells_how_you_appear_and_each_path_as_it_comes(
     assert shown.out.splitlines() == [
         "joined demo as alice#aaaa",
         "open network: anyone who knows its name and server can join",
-        "● server 192.0.2.1:8080  24 ms  you appear as 203.0.113.7:41234",
+        "● server 192.0.2.1:8080  24 ms  others see you at 203.0.113.7:41234",
         "● bob#bbbb  direct 198.51.100.4:50321  31 ms  after 93 ms",
     ]
     assert shown.err == ""
@@ -167,7 +167,7 @@ def test_a_join_names_those_who_are_still_on_the_way(
     natd.answers["peers"] = {"peers": [BOB]}
     assert run(JOIN) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "still on the way: bob#bbbb  (natctl peers)"
+        "still connecting to bob#bbbb  (see natctl peers)"
     )
 
 
@@ -178,7 +178,7 @@ def test_a_server_that_does_not_answer_is_a_warning_since_the_network_is_joined(
     shown = capsys.readouterr()
     assert shown.out.startswith("joined demo")
     warning, hint = shown.err.splitlines()
-    assert warning.startswith("natctl: warning: 192.0.2.1:8080 has not answered for")
+    assert warning.startswith("natctl: warning: no answer from 192.0.2.1:8080 within")
     assert "natctl doctor" in hint
 
 
@@ -199,7 +199,7 @@ def test_a_server_name_that_is_still_looked_up_is_told_as_that(
     natd.answers["status"] = status("resolving", "slow.invalid:8080")
     assert run(["join", "demo", "--server", "slow.invalid:8080"]) == 0
     warning, hint = capsys.readouterr().err.splitlines()
-    assert "the name of slow.invalid:8080 has not been found" in warning
+    assert "the name of slow.invalid:8080 was not found" in warning
     assert "DNS" in hint
 
 
@@ -225,7 +225,7 @@ def test_a_join_to_what_is_joined_already_tells_how_things_are(
     natd.answers["peers"] = {"peers": [{**BOB, "state": "online", "path": PATH}]}
     assert run(JOIN) == 0
     assert capsys.readouterr().out.splitlines()[2:] == [
-        "● server 192.0.2.1:8080  24 ms  you appear as 203.0.113.7:41234",
+        "● server 192.0.2.1:8080  24 ms  others see you at 203.0.113.7:41234",
         "● bob#bbbb  direct 198.51.100.4:50321  31 ms",
     ]
 
@@ -321,7 +321,7 @@ def test_a_directory_is_no_secret_file(
 def test_leave_says_what_is_forgotten(natd: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
     natd.answers["leave"] = {"network": "demo", "left": True, "purged": True}
     assert run(["leave", "demo", "--purge"]) == 0
-    assert capsys.readouterr().out == "left demo; its peers and messages are forgotten\n"
+    assert capsys.readouterr().out == "left demo; its peers and messages are deleted\n"
 
 
 def server_up() -> dict[str, Any]:

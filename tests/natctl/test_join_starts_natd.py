@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_a_join_starts_a_daemon_that_outlives_it(home: dict[str, str], tmp_path: Path) -> None:
     first = natctl(home, "join", "demo", "--server", "127.0.0.1:9", "--json")
     assert first.returncode == 0, first.stderr
-    assert first.stderr.startswith("no natd was running: started one for you (pid ")
+    assert first.stderr.startswith("natd was not running: it was started for you (pid ")
     log = tmp_path / "run" / "natd.log"
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
     status_reply = json.loads(natctl(home, "status", "--json").stdout)
@@ -44,7 +44,7 @@ def test_a_join_without_server_and_lan_is_refused_and_leaves_no_daemon(
     refused = natctl(alone, "join", "demo", "--lan")
     assert refused.returncode == 2
     assert "no server to join demo at, and paths.lan_discovery is false" in refused.stderr
-    assert "the natd that was started for it is stopped again" in refused.stderr
+    assert "the natd that was started for this is stopped again" in refused.stderr
     limit = time.monotonic() + 10.0
     while natctl(home, "status").returncode != 3:
         assert time.monotonic() < limit

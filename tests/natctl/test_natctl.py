@@ -117,7 +117,6 @@ def test_a_daemon_that_does_not_answer_is_exit_code_3_after_the_timeout(
         ("history --since yesterday-ish", "expected a span"),
         ("tail -n few", "expected a whole number, got 'few'"),
         ("trust bob", "--accept-new-key"),
-        ("join -", "invites"),
         ("completion tcsh", "bash"),
         ("config chek", "chek"),
     ],

@@ -109,7 +109,7 @@ def test_all_problems_are_told_at_once_each_with_its_line(tmp_path: Path) -> Non
         "outbox_messages, peers_per_network)",
         f"{file}:6: networks.demo.servers: expected a list of 0 to 16 entries, each a server as "
         "HOST:PORT, like chat.example.net:8080 or [2001:db8::1]:8080, got 7",
-        f"{file}:7: nick: is there already, in line 1",
+        f"{file}:7: nick: duplicate key, first set in line 1",
         "NATD_PORT: expected a whole number from 0 to 65535, got 'x'",
     ]
 
@@ -165,7 +165,7 @@ def test_a_network_without_servers_is_one_for_the_lan(tmp_path: Path, text: str)
         ("just text", "1: expected `key: value` lines"),
         (
             "paths: {lan_discovery: false}\nnetworks:\n  demo:\n",
-            "3: networks.demo: expected servers, or paths.lan_discovery: true: without either "
+            "3: networks.demo: expected servers, or paths.lan_discovery: true; with neither, "
             "nobody can be found",
         ),
         (
@@ -178,8 +178,8 @@ def test_a_network_without_servers_is_one_for_the_lan(tmp_path: Path, text: str)
         ("a: *b", "not YAML: found undefined alias"),
         ("a: 1\n---\nb: 2", "not YAML"),
         ("\x00", "not YAML"),
-        ("port: 1\nport: 1", "2: port: is there already, in line 1"),
-        ("limits: {history_days: 1, history_days: 1}", "limits.history_days: is there already"),
+        ("port: 1\nport: 1", "2: port: duplicate key, first set in line 1"),
+        ("limits: {history_days: 1, history_days: 1}", "limits.history_days: duplicate key"),
         ("a: " + "[" * 5000, "not YAML: nested too deep"),
     ],
 )
