@@ -62,18 +62,14 @@ class Survey:
     """The sockets of surveys that are under way."""
 
     def __init__(self) -> None:
-        self._until: dict[SocketId, float] = {}
+        self.sockets: dict[SocketId, float] = {}
+        """Those that are to stay open, each until that instant."""
 
     def begin(self, sockets: tuple[SocketId, ...], now: float) -> None:
-        self._until.update(dict.fromkeys(sockets, now + SURVEY_S))
+        self.sockets.update(dict.fromkeys(sockets, now + SURVEY_S))
 
     def handle_timer(self, now: float) -> None:
-        self._until = {socket: until for socket, until in self._until.items() if until > now}
+        self.sockets = {socket: until for socket, until in self.sockets.items() if until > now}
 
     def get_timer(self) -> float | None:
-        return earliest(*self._until.values())
-
-    @property
-    def sockets(self) -> frozenset[SocketId]:
-        """Those that are to stay open."""
-        return frozenset(self._until)
+        return earliest(*self.sockets.values())

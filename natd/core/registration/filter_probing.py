@@ -99,6 +99,8 @@ class Probing:
     def __init__(self, nat: NatModel) -> None:
         self._nat = nat
         self._round: _Round | None = None  # None: none is under way
+        self.socket: SocketId | None = None
+        """The one that is to stay open while a round is under way; None: none is."""
         self._count = 0
 
     # --- inputs: each gives the registrations that have asked something because of it
@@ -107,14 +109,14 @@ class Probing:
         self, registrations: Iterable[Registration], now: float
     ) -> tuple[Registration, ...]:
         if self._round is None:
-            self._round = self._begin(registrations, now)
+            self._go_on(self._begin(registrations, now))
         else:
             self._nat.filters.put_off(now)
         if self._round is None or now < self._round.next_at:
             return ()
         if self._round.is_over:
             self._conclude(self._round)
-            self._round = None
+            self._go_on(None)
             return ()
         return self._ask(self._round, now)
 
@@ -132,7 +134,7 @@ class Probing:
 
     def clear(self) -> None:
         """Another network: what was asked by the last one tells nothing of this one."""
-        self._round = None
+        self._go_on(None)
 
     # --- outputs
 
@@ -141,12 +143,11 @@ class Probing:
         """When a round that is under way goes on; None: none is."""
         return None if self._round is None else self._round.next_at
 
-    @property
-    def sockets(self) -> frozenset[SocketId]:
-        """Those that are to stay open."""
-        return frozenset(() if self._round is None else (self._round.socket,))
-
     # --- private
+
+    def _go_on(self, current: _Round | None) -> None:
+        self._round = current
+        self.socket = None if current is None else current.socket
 
     def _begin(self, registrations: Iterable[Registration], now: float) -> _Round | None:
         """At the server that tells most of the NAT that the model reports."""

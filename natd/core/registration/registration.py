@@ -123,7 +123,8 @@ class Registration:
     @property
     def other(self) -> Address | None:
         """The server's second address; None while we know none."""
-        return self._sampling.other
+        others = self._sampling.others
+        return others[0] if others else None
 
     @property
     def sampled_at(self) -> float | None:

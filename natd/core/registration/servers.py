@@ -212,7 +212,8 @@ class Servers:
     @property
     def sockets(self) -> frozenset[SocketId]:
         """Those besides the main one from which a server is asked."""
-        return self._survey.sockets | self._probing.sockets
+        probed = self._probing.socket
+        return frozenset(self._survey.sockets).union(() if probed is None else (probed,))
 
     @property
     def are_silent(self) -> bool:

@@ -104,9 +104,9 @@ def test_sockets_stay_open_until_the_survey_is_over():
     survey.begin((SocketId(61000),), START)
     assert survey.get_timer() == START + SURVEY_S
     survey.handle_timer(START + SURVEY_S - 0.1)
-    assert survey.sockets == {SocketId(61000)}
+    assert set(survey.sockets) == {SocketId(61000)}
     survey.handle_timer(START + SURVEY_S)
-    assert survey.sockets == frozenset()
+    assert not survey.sockets
     assert survey.get_timer() is None
 
 

@@ -123,7 +123,7 @@ def test_a_second_address_is_of_the_same_kind_as_the_first(other: Address, belie
     sampling.begin(1000.0)
     asked = sampling.learn(SAMPLED_PORTS, other, 1000.0)
     assert asked == ((other, Address(other.host, 8081)) if believed else ())
-    assert sampling.other == (other if believed else None)
+    assert sampling.others[:1] == ((other,) if believed else ())
 
 
 def test_a_server_on_a_well_known_port_has_its_second_address_there_too() -> None:
