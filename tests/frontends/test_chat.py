@@ -105,6 +105,7 @@ def test_what_was_refused_comes_back_for_whom_it_was_meant() -> None:
 
 def test_a_daemon_that_goes_away_and_comes_back_loses_nothing() -> None:
     async def scenario(chat: "Chat") -> None:
+        await chat.shows("● bob direct")
         chat.natd.is_away = True
         chat.natd.report("daemon_lost")
         await chat.shows("natd has stopped")
