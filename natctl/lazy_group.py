@@ -20,10 +20,14 @@ class LazyGroup(click.Group):
         super().__init__(*args, **kwargs)
         self._commands_at = dict(commands_at)
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
         return list(self._commands_at)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002  (click's signature)
+        cmd_name: str,
+    ) -> click.Command | None:
         if cmd_name not in self._commands_at:
             return None
         if cmd_name not in self.commands:

@@ -14,7 +14,11 @@ class SinceType(click.ParamType[float]):
 
     name = "time"
 
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+    def get_metavar(
+        self,
+        param: click.Parameter,  # noqa: ARG002  (click gives both by name)
+        ctx: click.Context,  # noqa: ARG002
+    ) -> str:
         return "TIME"
 
     def convert(

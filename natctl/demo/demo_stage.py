@@ -153,7 +153,12 @@ class LoopbackStage(Stage):
     def server(self) -> str:
         return f"127.0.0.1:{self._port}"
 
-    def _popen(self, name: str, argv: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
+    def _popen(
+        self,
+        name: str,  # noqa: ARG002  (all are on this machine)
+        argv: Sequence[str],
+        **options: Any,
+    ) -> "subprocess.Popen[Any]":
         # Where it is installed, the kernel ends them when we die without a word.
         with_us = ["setpriv", "--pdeathsig=KILL"] if shutil.which("setpriv") else []
         return subprocess.Popen([*with_us, *argv], **options)

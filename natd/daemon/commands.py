@@ -213,7 +213,7 @@ class Commands:
         await self._networks.leave(network, purge=purge)
         return {"network": network.name, "left": True, "purged": purge}
 
-    async def _list_networks(self, request: Json) -> Json:
+    async def _list_networks(self, _request: Json) -> Json:
         return self._report.networks()
 
     async def _peers(self, request: Json) -> Json:
@@ -305,7 +305,7 @@ class Commands:
 
     # --- the daemon itself
 
-    async def _status(self, request: Json) -> Json:
+    async def _status(self, _request: Json) -> Json:
         return self._report.status()
 
     async def _doctor(self, request: Json) -> Json:
@@ -323,17 +323,17 @@ class Commands:
             return self._report.doctor_of_unmet(network, error)
         return self._report.doctor((network, known))
 
-    async def _identity(self, request: Json) -> Json:
+    async def _identity(self, _request: Json) -> Json:
         return self._report.identity()
 
-    async def _reload_config(self, request: Json) -> Json:
+    async def _reload_config(self, _request: Json) -> Json:
         return {"reloaded": True, "changed": await self._reload()}
 
-    async def _config_show(self, request: Json) -> Json:
+    async def _config_show(self, _request: Json) -> Json:
         config = self._parts.config
         return {"config": config_as_dict(config), "sources": dict(config.origin.sources)}
 
-    async def _shutdown(self, request: Json) -> Json:
+    async def _shutdown(self, _request: Json) -> Json:
         self._shut_down()
         return {"stopping": True}
 

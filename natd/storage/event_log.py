@@ -163,5 +163,5 @@ class EventEntry:
     def committed(self) -> None:
         self._log.take(self.event, self._size_bytes)
 
-    def failed(self, error: StoreError) -> bool:
+    def failed(self, _error: StoreError) -> bool:
         return True

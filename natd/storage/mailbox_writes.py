@@ -141,7 +141,7 @@ class Beginning:
         self._released.begun.append(self._conversation)
         _release(self._released, self._outbound)
 
-    def failed(self, error: StoreError) -> bool:
+    def failed(self, _error: StoreError) -> bool:
         return True
 
 
@@ -252,7 +252,7 @@ class Arrival:
         self._entry.committed()
         self._released.arrived[conversation] = None
 
-    def failed(self, error: StoreError) -> bool:
+    def failed(self, _error: StoreError) -> bool:
         return True
 
 
@@ -286,7 +286,7 @@ class Acknowledgement:
             entry.committed()
             self._released.delivered.append((message, self._conversation.peer))
 
-    def failed(self, error: StoreError) -> bool:
+    def failed(self, _error: StoreError) -> bool:
         return True
 
 

@@ -44,7 +44,7 @@ class Keepalive:
         """How long the spare flow is to be silent next; None when there is nothing to learn."""
         return LESSON_SILENCES_S[self._step] if self._step < len(LESSON_SILENCES_S) else None
 
-    def answered(self, now: float) -> None:
+    def answered(self) -> None:
         """The peer's answer came through after `silence_s`."""
         self.wait_s = min(LONGEST_S, max(KEEPALIVE_S, LESSON_SHARE * LESSON_SILENCES_S[self._step]))
         self._step += 1
@@ -52,7 +52,7 @@ class Keepalive:
         if self.silence_s is None:
             self.begin_at = None
 
-    def missed(self, now: float) -> None:
+    def missed(self) -> None:
         """It did not."""
         self._misses += 1
         if self._misses >= MISSES:

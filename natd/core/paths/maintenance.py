@@ -281,7 +281,7 @@ class Upkeep:
             self.events.append(SampleWanted(spare.socket))
         if self._asked_at is not None and self._answer_due_at() <= now:
             assert self._keepalive is not None
-            self._keepalive.missed(now)
+            self._keepalive.missed()
             self._drop_spare()
         elif spare.failed:
             self._fail(now)
@@ -331,7 +331,7 @@ class Upkeep:
         silence_s = keepalive.silence_s
         if silence_s is None or took_s < silence_s - 1.0:
             return
-        keepalive.answered(now)
+        keepalive.answered()
         self._ask_silence(spare, now)
 
     # --- private: replacements

@@ -172,7 +172,7 @@ class Registration:
         if self._tenure.lease_id is not None and place is not None:
             self._outgoing.append(self._probes.ask(probe, place))
 
-    def stop(self, now: float) -> None:
+    def stop(self, _now: float) -> None:
         """Say goodbye; nothing is done after it."""
         if self._tenure.lease_id is not None:
             self._outgoing.append(self._questions.bye(self._tenure.lease_id))
