@@ -185,3 +185,29 @@ def with_a_bit_flipped(data: bytes, random: Random) -> bytes:
     flipped = bytearray(data)
     flipped[bit // 8] ^= 1 << bit % 8
     return bytes(flipped)
+
+
+def linked(weather: Weather | None = None, seed: int = 1) -> tuple[LossyLink, Party, Party]:
+    """A dialler that has dialled, and who will accept."""
+    dialler, acceptor = parties()
+    link = LossyLink(dialler, acceptor, weather, seed)
+    dialler.dial(START, b"hello")
+    return link, dialler, acceptor
+
+
+def run_until_established(
+    link: LossyLink, dialler: Party, acceptor: Party, within_s: float
+) -> bool:
+    return link.run(within_s, lambda: dialler.is_established and acceptor.is_established)
+
+
+def parties() -> tuple[Party, Party]:
+    one, other = pair_of_secrets()
+    return Party(one), Party(other)
+
+
+def drained(session: Session) -> list[object]:
+    events: list[object] = []
+    while (event := session.next_event()) is not None:
+        events.append(event)
+    return events
