@@ -119,8 +119,8 @@ async def _serve(listeners: Listeners) -> None:
     ports = listeners.ports
     where = ", ".join(str(Address(host, ports[0])) for host in listeners.hosts)
     _logger.info(
-        "coordination server started on UDP %s, %s; it knows nobody yet: peers of an earlier "
-        "run come back by themselves within 30 s",
+        "coordination server started on UDP %s, %s; peers that used it before come back by "
+        "themselves within 30 s",
         where,
         f"sampling ports {ports[1]} to {ports[-1]}" if len(ports) > 1 else "no sampling ports",
     )

@@ -178,7 +178,7 @@ class Commands:
             raise CommandError(
                 "not_delivered",
                 f"not delivered to {', '.join(missing) or 'anybody'} within {wait_s:g} s",
-                "it is kept and will be sent when a path is there; natctl peers says more",
+                "it is saved and will be sent once the peer is reached; natctl peers says more",
             ) from None
         return [peer_id_text(peer) for peer in delivery.delivered]
 
@@ -255,7 +255,7 @@ class Commands:
             raise CommandError(
                 "no_path",
                 f"{self._connected(network)} of {wanted} peers connected within {timeout_s:g} s",
-                "natctl peers says what is in the way",
+                "natctl peers says why",
             ) from None
         return {"network": network.name, "connected": self._connected(network)}
 
@@ -369,7 +369,9 @@ def _telling_of_the_disk(command: Command) -> Command:
         try:
             return await command(request)
         except StoreError as error:
-            raise CommandError("storage", str(error), "make room or repair the disk") from None
+            raise CommandError(
+                "storage", str(error), "free some space on the disk, or repair it"
+            ) from None
 
     return told
 

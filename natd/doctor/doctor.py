@@ -162,7 +162,8 @@ class Doctor:
         for network in parts.book.joined():
             checks += self._server_checks(network)
         checks += [self._udp_check(), self._nat_check()]
-        checks.append(_check("router", True, self._port_words(), None, parts.port_map.summary()))
+        summary = parts.port_map.summary()
+        checks.append(_check("router", True, self._port_words(), None, f"port mapping: {summary}"))
         addresses = _global_ipv6()
         ipv6 = f"yes: {', '.join(addresses)}" if addresses else "this machine has none, only IPv4"
         checks += [_check("ipv6", True, ipv6), _check("lan", True, self._lan_words())]

@@ -167,11 +167,11 @@ class Networks:
             return before.servers
         hint = f"natctl join {name} --server HOST:PORT"
         if before is None and not is_for_lan:
-            hint += f"; for peers on this LAN alone natctl join {name} --lan"
-            raise CommandError("usage", f"no server to join {name} at", hint)
+            hint += f"; without one, for this LAN only: natctl join {name} --lan"
+            raise CommandError("usage", f"{name} needs a server", hint)
         if not self._parts.config.paths.lan_discovery:
-            what = "paths.lan_discovery is false: nobody could be found"
-            raise CommandError("usage", f"no server to join {name} at, and {what}", hint)
+            what = "paths.lan_discovery is false, so nobody could be found on this LAN"
+            raise CommandError("usage", f"{name} needs a server: {what}", hint)
         return ()
 
     def _enter(self, network: JoinedNetwork) -> None:

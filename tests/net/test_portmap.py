@@ -268,7 +268,7 @@ async def _told(peer: Peer) -> str:
     checks = (await peer.client.request("doctor", peer=None))["checks"]
     (check,) = [check for check in checks if check["name"] == "router"]
     assert check["ok"], "a router that maps nothing is no fault"
-    return str(check["detail"])
+    return str(check["detail"]).removeprefix("port mapping: ")
 
 
 async def _until_doctor_says(peer: Peer, text: str) -> None:
