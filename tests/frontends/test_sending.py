@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "RETRY_FIRST_S", 0.0)
+    monkeypatch.setattr(sending, "RESEND_FIRST_S", 0.0)
     monkeypatch.setattr(sending, "RETRY_LIMIT_S", 0.001)
 
 

@@ -67,7 +67,7 @@ def test_without_ipv6_a_name_gives_ipv4_only() -> None:
 def test_a_name_that_can_not_be_found_is_a_problem_until_it_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server_names, "RETRY_FIRST_S", 0.01)
+    monkeypatch.setattr(server_names, "RESOLVE_RETRY_FIRST_S", 0.01)
 
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
@@ -92,8 +92,8 @@ def test_a_name_that_can_not_be_found_is_a_problem_until_it_is_found(
 def test_a_name_that_was_found_once_keeps_its_address_while_dns_is_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server_names, "REFRESH_S", 0.01)
-    monkeypatch.setattr(server_names, "RETRY_FIRST_S", 0.01)
+    monkeypatch.setattr(server_names, "RESOLVE_EVERY_S", 0.01)
+    monkeypatch.setattr(server_names, "RESOLVE_RETRY_FIRST_S", 0.01)
 
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
