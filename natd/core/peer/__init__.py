@@ -11,7 +11,7 @@
 said knows no address, and what carries it knows no message.
 
 Rules:
-- A peer is online when its session is confirmed and a path carries it.
+- A peer is online when its session is established and a path carries it.
 - `diagnosis` watches and never acts: nothing that is sent depends on it.
 
 Others import: attempt_log, diagnosis, events, peer, presence.

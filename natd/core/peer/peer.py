@@ -8,7 +8,7 @@ where the peer is, and a path that comes up makes the dialogue send again what w
 
 Rules:
 - An input, here or straight to reach or dialogue, takes effect when the owner calls `settle`.
-- A peer is online when its session is confirmed and a path carries it.  A lost path leaves the
+- A peer is online when its session is established and a path carries it.  A lost path leaves the
   session as it is, and the next path takes it up again.
 - A blocked peer has no tag: nothing of it is routed here, and nothing is sent to it.
 """
@@ -48,9 +48,8 @@ CARDS_RATE, CARDS_BURST = 1.0, 16.0
 """Cards over the session: a change of network makes a few, a prekey one an hour, and each costs
 up to two milliseconds and a write to the disk."""
 
-
 MOST_PINGS = 64
-"""That wait for an answer; the oldest gets none where there are more."""
+"""Those that wait for an answer; with one more the oldest is forgotten."""
 
 
 class Peer:
@@ -148,9 +147,10 @@ class Peer:
         by: str = "by a card of its own",
         source: Source = None,
     ) -> None:
-        """Somebody names the peer's addresses, freshest first, to both of us at this instant.
+        """A server or a mutual peer has told both of us, at this instant, where the other is.
 
-        `by`: who does, for people; `source`: who does, None where it is the peer itself.
+        `seen`: the peer's addresses, freshest first.  `by`: who told, for people; `source`: the
+        same for programs, None where it is the peer itself.
         """
         self.diagnosis.introduced(by, seen, now)
         if self._meet(we_dial, now):
@@ -268,7 +268,7 @@ class Peer:
     # --- private
 
     def _meet(self, we_dial: bool, now: float) -> bool:
-        """We have heard where the peer is.  False when there is nothing to say to it."""
+        """We have heard where the peer is; dial if we are to.  False when we share no secrets."""
         newest = self._keyring.newest
         if newest is None:
             return False
@@ -337,7 +337,7 @@ class Peer:
         self._use_secrets()
 
     def _use_secrets(self) -> None:
-        """Without any, after cards with weak keys, there is nothing to be said to the peer."""
+        """Without any, after cards with weak keys, nothing can be sent to the peer."""
         self._events += self._keyring.changes()
         if secrets := self._keyring.for_checks:
             self.reach.checks.use(*secrets)
@@ -352,7 +352,7 @@ class Peer:
             self._events.append(events.VerdictReached(network, peer, verdict.text, verdict.code))
 
     def _notice_presence(self, now: float) -> None:
-        """Say that the peer is online once its session is confirmed and a path carries it."""
+        """Say that the peer is online once its session is established and a path carries it."""
         presence, sessions = self.presence, self.dialogue.sessions
         if presence.is_online and presence.redial_at is None and sessions.is_established:
             return

@@ -1,6 +1,6 @@
 """The sessions of one peer: the one in use, and the one that may replace it.
 
-    nothing ──dial / first flight──► in use, unconfirmed ──handshake──► in use
+    nothing ──dial / first flight──► in use, handshaking ──handshake──► in use
                                                                           │ dial / first flight
                                             replaced when it completes ◄──┴──► replacement
 

@@ -1,3 +1,5 @@
+"""One session: how it opens, stands on changing paths, and ends."""
+
 from collections.abc import Callable
 from random import Random
 
