@@ -2,7 +2,7 @@
 
 A network comes from a request (`natctl join`: kept in the store) or from the configuration
 file (kept there).  Where both name one, the file is right, at start and at each reload.  One
-without servers is for whoever is on our LAN, or was met before.
+without servers is for peers on our LAN, or met before.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ NETWORKS_LIMIT = 64
 """Each registers with each of its servers every 20 s."""
 
 LAN_ANSWERS_S = 3.0
-"""After joining without a server: whoever is on the LAN has been met by then.  The calls take
+"""After joining without a server: peers on the LAN have been met by then.  The calls take
 1.3 s, their answers leave within 2 s more at most, and mostly at once."""
 
 
@@ -181,7 +181,7 @@ class Networks:
         parts.node.join(settings, addresses, now)
         membership = parts.node.membership(network.id)
         assert membership is not None
-        # There may be more than have a place, and whoever is owed a message needs one.
+        # There may be more than have a place, and a peer that a message waits for needs one.
         known_peers = sorted(
             parts.book.peers(network.id),
             key=lambda known: (
