@@ -42,14 +42,12 @@ class RequestsOfPeer:
         self._guesses = Allowance(GRANTS_RATE, GRANTS_BURST)
         self._later: list[tuple[float, Datagram]] = []
 
-    def answer(self, check: Check, now: float) -> list[Datagram]:
-        """What answers the check at once; nothing where the answer is wanted later."""
-        if not check.answer_after_s:
-            return [check.answer]
-        if check.answer_after_s <= LONGEST_LATER_S and len(self._later) < MOST_LATER:
-            self._later.append((now + check.answer_after_s, check.answer))
+    def answer_later(self, check: Check, now: float) -> None:
+        """A check whose answer is wanted later: keep it until then."""
+        wait_s = check.answer_after_s or 0
+        if wait_s <= LONGEST_LATER_S and len(self._later) < MOST_LATER:
+            self._later.append((now + wait_s, check.answer))
             self._set_timer()
-        return []
 
     def open(self, check: Check, now: float) -> list[Datagram]:
         """The opener that a check on the path in use asks for."""
@@ -59,11 +57,11 @@ class RequestsOfPeer:
         address, socket = check.key
         return [self._checks.request(address._replace(port=port), socket, now, LOW_TTL)]
 
-    def grants_guesses(self, check: Check, now: float) -> bool:
-        """Whether a check on the path in use asks us to guess, and may."""
-        return check.wants_guesses and self._guesses.take(now)
+    def grants_guesses(self, now: float) -> bool:
+        """Whether the peer, which asks us to guess on the path in use, may have a wave now."""
+        return self._guesses.take(now)
 
-    def clear(self) -> None:
+    def drop(self) -> None:
         """The peer is gone: no answer is owed to it."""
         self._later.clear()
         self._set_timer()

@@ -14,8 +14,7 @@ Rules:
 - A check that asks only for an answer is answered, and tells nothing about a path.
 - A peer that has left is not looked for until a server or a card of its own says that it is back.
 - A path that falls silent is looked for again before it is given up, and stays in use meanwhile.
-- What ends a gap shows whose NAT had forgotten the other side.  That side can't know, so it is
-  told.
+- What ends a gap shows whose NAT had forgotten the other side; that side can't know, so it is told.
 """
 
 from collections import Counter, deque
@@ -74,8 +73,9 @@ class Reach:
         self.has_left = False
         """Whether it has said goodbye, or is not wanted: it is not looked for."""
         self._budget = budget
-        self._upkeep = Upkeep(self.checks, random)
-        self._requests = RequestsOfPeer(self.checks)
+        self._random = random
+        self._upkeep: Upkeep | None = None  # None: there was no path yet
+        self._requests: RequestsOfPeer | None = None  # None: nothing was asked for yet
         self._flight = FirstFlight(budget)
         self._restarts = Allowance(RESTARTS_RATE, RESTARTS_BURST)
         self._datagrams: list[Datagram] = []
@@ -129,9 +129,9 @@ class Reach:
     def stop(self) -> None:
         """The peer is gone or not wanted: nothing more is sent to it."""
         self.search.stop()
-        self.paths.drop()
-        self._upkeep.drop()
-        self._requests.clear()
+        for kept in (self.paths, self._upkeep, self._requests):
+            if kept is not None:
+                kept.drop()
         self.has_left = True
         self._flight.stop()
 
@@ -166,9 +166,12 @@ class Reach:
             self.dropped["check-of-one-who-left"] += 1
         else:
             self._budget.called(address, now)
-            self._datagrams += self._requests.answer(check, now)
-            if check.answer_after_s is None:
-                self._take_check(check, now)
+            if check.answer_after_s:
+                self._grant().answer_later(check, now)
+            else:
+                self._datagrams.append(check.answer)
+                if check.answer_after_s is None:
+                    self._take_check(check, now)
             self._settle(now)
 
     def receive_check_answer(
@@ -190,7 +193,8 @@ class Reach:
         quiet_s = 0.0 if self.paths.heard_at is None else now - self.paths.heard_at
         self.heard_at = now
         self._budget.answered(address, now)
-        is_upkeeps = self._upkeep.check_answered(answer, quiet_s, now)
+        upkeep = self._upkeep
+        is_upkeeps = upkeep is not None and upkeep.check_answered(answer, quiet_s, now)
         kind = self.whereabouts.kind_of(address)
         if is_upkeeps or self.paths.check_answered(answer, kind, now):
             if self.paths.healthy and self.paths.in_use == (address, socket):
@@ -210,7 +214,8 @@ class Reach:
     def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
         """A server saw `socket` at this address."""
         self.search.punch.sampled(socket, observed, poisoned=poisoned, now=now)
-        self._upkeep.sampled(socket, observed, now)
+        if self._upkeep is not None:
+            self._upkeep.sampled(socket, observed, now)
         self._settle(now)
 
     def use_socket(self, socket: SocketId, now: float) -> None:
@@ -222,8 +227,10 @@ class Reach:
         if not self.search.is_idle:
             self.search.handle_timer(now)
         self.paths.handle_timer(now)
-        self._upkeep.handle_timer(now)
-        self._datagrams += self._requests.take_due(now)
+        if self._upkeep is not None:
+            self._upkeep.handle_timer(now)
+        if self._requests is not None:
+            self._datagrams += self._requests.take_due(now)
         if self._flight.take_due(now):
             self._events.append(FlightDue())
         self._settle(now)
@@ -234,8 +241,9 @@ class Reach:
         datagrams, self._datagrams = self._datagrams, []
         if not self.search.is_idle:
             datagrams += self.search.datagrams_to_send()
-        datagrams += self._upkeep.datagrams
-        self._upkeep.datagrams.clear()
+        if self._upkeep is not None:
+            datagrams += self._upkeep.datagrams
+            self._upkeep.datagrams.clear()
         datagrams += self.paths.datagrams_to_send()
         return datagrams
 
@@ -243,26 +251,23 @@ class Reach:
         return self._events.popleft() if self._events else None
 
     def get_timer(self) -> float | None:
-        path = self.paths.current
+        path, upkeep = self.paths.current, self._upkeep
         is_quiet = path is not None and path.probing_since is None
         return earliest(
             None if self.search.is_idle else self.search.get_timer(),
             self.paths.get_timer(),
-            self._upkeep.due_at,
-            self._upkeep.begin_at if is_quiet else None,
-            self._requests.due_at,
+            None if upkeep is None else upkeep.due_at,
+            None if upkeep is None or not is_quiet else upkeep.begin_at,
+            None if self._requests is None else self._requests.due_at,
             self._flight.held_until,
         )
 
     @property
     def sockets(self) -> frozenset[SocketId]:
         """The sockets besides the main one that this peer needs."""
-        sockets = self.paths.sockets | self._upkeep.sockets
-        if not self.search.is_idle:
-            sockets |= self.search.sockets
-        if self._requests.due_at is not None:
-            sockets |= self._requests.sockets
-        return sockets - {MAIN_SOCKET}
+        kept = [each.sockets for each in (self._upkeep, self._requests) if each is not None]
+        sought = frozenset() if self.search.is_idle else self.search.sockets
+        return self.paths.sockets.union(sought, *kept) - {MAIN_SOCKET}
 
     # --- private
 
@@ -272,10 +277,11 @@ class Reach:
         nominates = check.nominates
         self.paths.heard(address, socket, now, is_data=nominates, is_nomination=nominates)
         if check.key == self.paths.in_use:
-            self._datagrams += self._requests.open(check, now)
+            if check.open_to is not None:
+                self._datagrams += self._grant().open(check, now)
             if check.was_silent_s is not None:
-                self._upkeep.missed_by_peer(check.was_silent_s, now)
-            if self._requests.grants_guesses(check, now):
+                self._keep_up().missed_by_peer(check.was_silent_s, now)
+            if check.wants_guesses and self._grant().grants_guesses(now):
                 self.search.succeed(check.key, now, by_peer=True)
         self._noticed(address, socket, now)
 
@@ -322,7 +328,7 @@ class Reach:
             match event:
                 case PathChosen(path):
                     if self.paths.current is not None:
-                        self._upkeep.use(self.paths.current, now)
+                        self._keep_up().use(self.paths.current, now)
                     self._reached(path.address)
                     self._events.append(event)
                 case PathRecovered(path):
@@ -330,31 +336,31 @@ class Reach:
                     self._events.append(event)
                 case PathResumed(by_peer, quiet_s, is_certain):
                     if is_certain and by_peer:
-                        self._upkeep.heard_at_last(quiet_s, now)
+                        self._keep_up().heard_at_last(quiet_s, now)
                     elif is_certain:
-                        self._upkeep.found_dead(quiet_s, now)
+                        self._keep_up().found_dead(quiet_s, now)
                     self._events.append(event)
                 case PathSuspected():
                     if self.paths.current is not None:
-                        self._upkeep.found_dead(self.paths.current.quiet_s, now)
+                        self._keep_up().found_dead(self.paths.current.quiet_s, now)
                     self._attempt(0.0, now)
                     self._events.append(IntroductionWanted(()))
                 case PathDown():
-                    self._upkeep.drop()
+                    self._keep_up().drop()
                     self._flight.heard_from = None
                     self._events.append(event)
-                case Replaced(address, socket, rtt_s) if (old := self.paths.current) is not None:
-                    self.paths.add(address, socket, old.kind, RENEWED, rtt_s, now)
-                    self.paths.replace(address, socket, now)
-                case Replaced():
-                    pass
+                case Replaced(address, socket, rtt_s):
+                    if (old := self.paths.current) is not None:
+                        self.paths.add(address, socket, old.kind, RENEWED, rtt_s, now)
+                        self.paths.replace(address, socket, now)
                 case Retired(address, socket):
                     self.paths.forget(address, socket)
                 case SuccessorWanted(failures):
                     self._seek_successor(failures, now)
                 case _:
                     self._events.append(event)
-        self.paths.keepalive_s = self._upkeep.keepalive_s
+        if self._upkeep is not None:
+            self.paths.keepalive_s = self._upkeep.keepalive_s
 
     def _seek_successor(self, failures: int, now: float) -> None:
         """The mapping of the path in use will end, and another flow did not open by itself."""
@@ -363,7 +369,7 @@ class Reach:
             return
         is_new = not self.search.is_succeeding
         if self.search.succeed(in_use, now, by_peer=False):
-            self._upkeep.seek(now, is_new=is_new)
+            self._keep_up().seek(now, is_new=is_new)
 
     def _reached(self, address: Address) -> None:
         """A path is in use from here on: the last attempt has done its work."""
@@ -377,4 +383,17 @@ class Reach:
             return event
         if (path_event := self.paths.next_event()) is not None:
             return path_event
-        return self._upkeep.events.popleft() if self._upkeep.events else None
+        upkeep = self._upkeep
+        return upkeep.events.popleft() if upkeep is not None and upkeep.events else None
+
+    def _keep_up(self) -> Upkeep:
+        """Made with the first path: most members of a large network never have one."""
+        if self._upkeep is None:
+            self._upkeep = Upkeep(self.checks, self._random)
+        return self._upkeep
+
+    def _grant(self) -> RequestsOfPeer:
+        """Made when the peer first asks for something."""
+        if self._requests is None:
+            self._requests = RequestsOfPeer(self.checks)
+        return self._requests

@@ -7,7 +7,6 @@ import pytest
 from natd.core.base.types import MAIN_SOCKET, Address, SocketId
 from natd.core.checks.checks import (
     ANSWER_AFTER,
-    GUESS_US,
     LOW_TTL,
     OPEN_TO,
     Checks,
@@ -30,16 +29,9 @@ ASKER = Address("198.51.100.7", 40001)
 HELPER = SocketId(30000)
 
 
-def test_a_plain_check_is_answered_at_once_and_shows_a_path():
-    lab = Lab()
-    assert lab.receive()
-    assert [datagram.address for datagram in lab.sent()] == [ASKER]
-    assert lab.requests.due_at is None
-
-
 def test_an_answer_is_given_as_late_as_it_is_asked_for_from_the_socket_that_was_asked():
     lab = Lab()
-    assert not lab.receive((ANSWER_AFTER, two_bytes(28)), socket=HELPER)
+    lab.receive((ANSWER_AFTER, two_bytes(28)), socket=HELPER)
     assert lab.sent() == []
     assert lab.requests.sockets == {HELPER}
     assert lab.requests.due_at == START + 28
@@ -51,12 +43,6 @@ def test_an_answer_is_given_as_late_as_it_is_asked_for_from_the_socket_that_was_
     lab.due(START + 100)
     assert lab.sent() == []
     assert lab.requests.sockets == frozenset()
-
-
-def test_a_check_that_wants_nothing_but_an_answer_gets_it_at_once_and_shows_no_path():
-    lab = Lab()
-    assert not lab.receive((ANSWER_AFTER, two_bytes(0)))
-    assert len(lab.sent()) == 1
 
 
 def test_few_answers_wait_and_none_for_longer_than_any_lesson():
@@ -90,12 +76,9 @@ def test_whatever_is_asked_for_is_no_larger_than_what_asks():
     assert len(opener.data) <= len(asked)
 
 
-def test_guesses_are_granted_to_whoever_asks_for_them_and_not_without_end():
+def test_guesses_are_granted_and_not_without_end():
     lab = Lab()
-    plain = lab.check((ANSWER_AFTER, two_bytes(1)))[0]
-    assert not lab.requests.grants_guesses(plain, START)
-    asking = lab.check((GUESS_US, b""))[0]
-    granted = [lab.requests.grants_guesses(asking, START + second) for second in range(600)]
+    granted = [lab.requests.grants_guesses(START + second) for second in range(600)]
     assert granted[0]
     assert sum(granted) <= GRANTS_BURST + 600 * GRANTS_RATE
 
@@ -103,7 +86,7 @@ def test_guesses_are_granted_to_whoever_asks_for_them_and_not_without_end():
 def test_nothing_is_owed_to_a_peer_that_has_left():
     lab = Lab()
     lab.receive((ANSWER_AFTER, two_bytes(10)))
-    lab.requests.clear()
+    lab.requests.drop()
     lab.due(START + 10)
     assert lab.sent() == []
 
@@ -135,10 +118,9 @@ class Lab:
         return check, data
 
     def receive(self, asks=None, socket=MAIN_SOCKET):
-        """Gives whether the check shows a path."""
+        """A check of the other end comes that wants its answer later."""
         check, _ = self.check(asks, socket)
-        self._sent += self.requests.answer(check, START)
-        return check.answer_after_s is None
+        self.requests.answer_later(check, START)
 
     def open(self, asks):
         check, data = self.check(asks)

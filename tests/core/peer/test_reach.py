@@ -16,7 +16,16 @@ from natd.core.base.types import (
 )
 from natd.core.base.wishes import IntroductionWanted
 from natd.core.checks.budget import TargetBudget
-from natd.core.checks.checks import LOW_TTL, CheckAnswer, Checks, read_check
+from natd.core.checks.checks import (
+    ANSWER_AFTER,
+    GUESS_US,
+    LOW_TTL,
+    OPEN_TO,
+    CheckAnswer,
+    Checks,
+    read_check,
+    two_bytes,
+)
 from natd.core.codec import stun
 from natd.core.paths.events import PathChosen, PathDown, PathRecovered
 from natd.core.paths.path import LOST_AFTER_S
@@ -144,6 +153,44 @@ def test_a_check_from_an_unknown_address_is_answered_there_and_makes_a_path_by_o
     lab.run(RTT_S + 0.01)
     [up] = lab.take(PathChosen)
     assert up.path.address == ELSEWHERE
+
+
+@pytest.mark.parametrize("asks", [None, (ANSWER_AFTER, two_bytes(0))])
+def test_a_check_is_answered_at_once_and_one_that_wants_only_that_makes_no_path(asks):
+    lab = Lab(answers=set())
+    lab.introduce(THEIRS)
+    lab.sent.clear()
+    lab.hear_check(ELSEWHERE, asks)
+    kinds = [kind(datagram) for _, datagram in lab.sent]
+    assert kinds == (["answer", "check"] if asks is None else ["answer"])
+
+
+def test_an_answer_that_is_wanted_later_leaves_then_and_makes_no_path():
+    lab = Lab(answers=set())
+    lab.introduce(THEIRS)
+    lab.run(20.0)
+    lab.sent.clear()
+    lab.hear_check(ELSEWHERE, (ANSWER_AFTER, two_bytes(28)))
+    assert [d for _, d in lab.sent if d.address == ELSEWHERE] == []
+    asked_at = lab.now
+    lab.run(30.0)
+    [(at, late)] = [(at, d) for at, d in lab.sent if d.address == ELSEWHERE]
+    assert kind(late) == "answer"
+    assert at == pytest.approx(asked_at + 28.0)
+
+
+def test_the_path_in_use_alone_has_openers_and_guesses_granted():
+    lab = Lab()
+    lab.reach.search.allow_escalation()
+    lab.introduce(THEIRS)
+    lab.run(5.0)
+    for address, is_granted in ((ELSEWHERE, False), (THEIRS, True)):
+        lab.sent.clear()
+        lab.hear_check(address, (OPEN_TO, two_bytes(51_000)))
+        opened = [d.address for _, d in lab.sent if d.ttl == LOW_TTL]
+        assert opened == ([address._replace(port=51_000)] if is_granted else [])
+        lab.hear_check(address, (GUESS_US, b""))
+        assert lab.reach.search.is_succeeding is is_granted
 
 
 def test_a_check_that_was_seen_before_makes_no_packet_wherever_it_comes_from():
@@ -369,9 +416,9 @@ class Lab:
         self.reach.introduced(seen, start_in_s, self.now)
         self.drain()
 
-    def hear_check(self, address):
+    def hear_check(self, address, asks=None):
         """A fresh check of the peer's arrives from an address; its bytes."""
-        data = self.remote.request(OURS, MAIN_SOCKET, self.now).data
+        data = self.remote.request(OURS, MAIN_SOCKET, self.now, asks=asks).data
         self.receive(data, address)
         return data
 
