@@ -41,7 +41,7 @@ from natd.core.peer.presence import PeerView, Presence, view_of
 from natd.core.peer.reach import Reach
 from natd.core.peer.reach_events import FlightDue, ReachEvent
 from natd.core.punch.events import AttemptFailed
-from natd.core.punch.reported_addresses import Source
+from natd.core.punch.remote_candidates import Source
 from natd.core.session.events import HandshakeCompleted, SessionEnded
 
 CARDS_RATE, CARDS_BURST = 1.0, 16.0

@@ -46,7 +46,7 @@ from natd.core.paths.requests_of_peer import RequestsOfPeer
 from natd.core.peer.reach_events import FlightDue, ReachEvent
 from natd.core.punch.events import PunchEvent
 from natd.core.punch.first_flight import FirstFlight, flight_places
-from natd.core.punch.reported_addresses import Source
+from natd.core.punch.remote_candidates import Source
 from natd.core.punch.search import Search
 
 RENEWED = "renewed"

@@ -1,6 +1,6 @@
 """Finding a path to one peer.
 
-    search ──┬─► remote_candidates ─► reported_addresses   where the peer may be
+    search ──┬─► remote_candidates                         where the peer may be, by whose word
              ├─► punch ──┬─► attempt                       rounds: when to check, wait, try again
              │           └─► targets ─► derived_ports      what is checked, from which socket
              ├─► first_flight                              what a session sends with no path yet
@@ -15,5 +15,5 @@ Rules:
 - A path comes from an answer to a check of ours, never from a datagram that merely arrived.
 - While a path stands, nothing is guessed but the successor of a mapping that will end.
 
-Others import: events, first_flight, reported_addresses, search.
+Others import: events, first_flight, remote_candidates, search.
 """

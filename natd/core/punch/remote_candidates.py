@@ -1,16 +1,23 @@
 """Where one peer may be, and what is known of its NAT and of ours: all that was ever told.
 
     its card        addresses it claims, its NAT
-    others          addresses it was seen at (`sightings`), and ports it has opened for us
+    others          addresses it was seen at, each one's word kept apart (`Sightings`), and ports
+                    that it has opened for us
     on our link     addresses it was heard at
     from before     addresses that carried a path
     our own side    how servers see us, our NAT
 
 Rules:
 - Nothing here is proved; what may be checked is decided by `targets`, and how often by its budget.
+- Nobody's word takes the place of another's: a liar adds places to look at, within the budget, and
+  takes none away.
+- What servers and the peer itself say leads what mutual peers say; of the same kind the fresher
+  word does.  Of those that do not lead, others come first at each attempt.
+- A word is kept for `WORD_S`, and the last one until there is another.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.types import (
@@ -21,11 +28,24 @@ from natd.core.base.types import (
     CandidateKind,
     NatReport,
     PathKind,
+    PeerId,
 )
 from natd.core.checks.candidates import LOWEST_PORT, path_kind, targets
+from natd.core.prediction.anchors import MOST_ANCHORS
 from natd.core.prediction.sequences import PREDICTED_PORTS
 from natd.core.prediction.strategy import Situation
-from natd.core.punch.reported_addresses import Sightings, Source
+
+Source = Address | PeerId | None
+"""Who says so: a server, a mutual peer, or the peer itself."""
+
+WORD_S = 120.0
+"""Longer than the longest wait between two attempts, at which the same is asked for anew."""
+
+MOST_SOURCES = 16
+"""More servers than anybody lists, and more mutual peers than are asked in that time."""
+
+MOST_OF_A_WORD = 8
+"""Samples, freshest first, and the address that the server is spoken to from."""
 
 LAST_GOOD_LIMIT = 4
 
@@ -36,6 +56,74 @@ sample too many costs a packet."""
 TRAVEL_RTTS = 1.5
 """From a sample's leaving to the check that leaves after it: the answer, and half or all of the
 introduction that tells of it, by a way that is about as long as ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    addresses: tuple[Address, ...]
+    said_at: float
+    since: float
+    """When the same was said first."""
+
+
+class Sightings:
+    """Where others say that the peer was seen.
+
+    tell ─► a word for each source ─► seen          the one that leads
+                                 └──► in_turn()     of each word the first address, the second …
+    """
+
+    def __init__(self) -> None:
+        self._words: dict[Source, _Word] = {}  # the freshest last
+        self._said: dict[Source, tuple[Address, ...]] = {}
+        self._turn = 0
+
+    def tell(self, source: Source, addresses: tuple[Address, ...], now: float) -> bool:
+        """The peer was seen there, freshest first; gives whether `source` has said otherwise
+        since the peer was last reached: then it lives."""
+        addresses = addresses[:MOST_OF_A_WORD]
+        last = self._words.pop(source, None)
+        since = now if last is None or last.addresses != addresses else last.since
+        self._words = {s: word for s, word in self._words.items() if now - word.said_at < WORD_S}
+        self._words[source] = _Word(addresses, now, since)
+        if len(self._words) > MOST_SOURCES:
+            del self._words[min(self._words, key=_is_first_hand)]
+        before = self._said.get(source)
+        self._said = {s: said for s, said in self._said.items() if s in self._words}
+        self._said[source] = addresses
+        return before is not None and before != self._said[source]
+
+    def reached(self) -> None:
+        """A path stands."""
+        self._said.clear()
+
+    def take_turns(self) -> None:
+        """Another attempt begins."""
+        self._turn += 1
+
+    @property
+    def seen(self) -> tuple[Address, ...]:
+        """What leads, freshest first."""
+        ranked = self._ranked()
+        return ranked[0].addresses if ranked else ()
+
+    @property
+    def seen_since(self) -> float | None:
+        """When that was heard first; None: nothing was."""
+        ranked = self._ranked()
+        return ranked[0].since if ranked else None
+
+    def in_turn(self) -> tuple[Address, ...]:
+        """What everybody says, likeliest first, each address once."""
+        leading, *others = [word.addresses for word in self._ranked()] or [()]
+        at = self._turn % len(others) if others else 0
+        rows = zip_longest(leading, *others[at:], *others[:at])
+        return tuple(dict.fromkeys(a for row in rows for a in row if a is not None))
+
+    def _ranked(self) -> list[_Word]:
+        freshest_first = reversed(self._words)
+        ranked = sorted(freshest_first, key=_is_first_hand, reverse=True)
+        return [self._words[source] for source in ranked]
 
 
 class Whereabouts:
@@ -159,6 +247,21 @@ class Whereabouts:
         """What a path to there is called, if that was not named by anybody."""
         reflexive = Candidate(CandidateKind.PEER_REFLEXIVE, address)
         return path_kind(reflexive, self.surroundings.ours)
+
+
+def anchors_in(seen: tuple[Address, ...], mark: int | None) -> tuple[tuple[int, ...], int]:
+    """The ports in an introduction that a peer says it has opened for us, and how many of the
+    addresses that it begins with are none to be checked."""
+    ports = [address.port for address in seen[: MOST_ANCHORS + 1]]
+    if mark is None or mark not in ports:
+        return (), 0
+    marked_at = ports.index(mark)
+    return tuple(ports[:marked_at]), marked_at + 1
+
+
+def _is_first_hand(source: Source) -> bool:
+    """Not said by a mutual peer."""
+    return not isinstance(source, bytes)
 
 
 def _doubted(report: NatReport) -> NatReport:

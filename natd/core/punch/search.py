@@ -30,8 +30,7 @@ from natd.core.prediction.strategy import FOUND, Situation, hard_to_find
 from natd.core.punch.events import PathFound, PunchEvent
 from natd.core.punch.first_flight import worth_checking
 from natd.core.punch.punch import Punch
-from natd.core.punch.remote_candidates import Whereabouts
-from natd.core.punch.reported_addresses import Source, anchors_in
+from natd.core.punch.remote_candidates import Source, Whereabouts, anchors_in
 
 LATE_S = 30.0
 """A peer not reached after this long is shown as offline, although attempts go on."""

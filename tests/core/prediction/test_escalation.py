@@ -33,7 +33,7 @@ from natd.core.prediction.escalation import (
 from natd.core.prediction.paced_sender import AGAIN_S
 from natd.core.prediction.samples import Way
 from natd.core.prediction.strategy import RANDOM_HELPERS, Situation
-from natd.core.punch.reported_addresses import anchors_in
+from natd.core.punch.remote_candidates import anchors_in
 from tests.core.world.lossy_link import pair_of_secrets
 
 START = 1000.0

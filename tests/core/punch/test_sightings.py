@@ -6,7 +6,7 @@ import pytest
 
 from natd.core.base.types import Address, PeerId
 from natd.core.paths.events import PathChosen
-from natd.core.punch.reported_addresses import MOST_OF_A_WORD, MOST_SOURCES, WORD_S, Sightings
+from natd.core.punch.remote_candidates import MOST_OF_A_WORD, MOST_SOURCES, WORD_S, Sightings
 from tests.core.peer.test_reach import Lab
 
 START = 1000.0
