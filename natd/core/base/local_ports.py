@@ -12,7 +12,7 @@ All other sockets take any port that the system gives them.
 Rules:
 - No port stands for two things: a flow of one would let in, or spoil, what the other is to see.
 - Every range begins where the one before it ends.  `LINK_PORT` alone lies inside another: members
-  on a link call each other there, and what a pair agrees on goes round it (`agreed_port`).
+  on a link call each other there, and what a pair agrees on goes round it (`checks.agreed_port`).
 """
 
 AGREED = range(20_000, 60_000)
@@ -30,13 +30,3 @@ GUESSES_ALIKE = range(FILTER_TRIALS.stop, 65_536)
 
 LINK_PORT = 28_260
 """Registered for nothing, and below the ports that Linux gives to those who ask for any."""
-
-
-def agreed_port(number: int) -> int:
-    """The agreed port that a drawn number stands for.
-
-    Whatever falls on `LINK_PORT` moves up by one.  Both sides do the same, and an older release,
-    which does not, differs in that one port only.
-    """
-    port = AGREED[number % len(AGREED)]
-    return port + 1 if port == LINK_PORT else port

@@ -21,7 +21,7 @@ from collections import deque
 from dataclasses import dataclass
 from random import Random
 
-from natd.core.base.local_ports import AGREED, agreed_port
+from natd.core.base.local_ports import AGREED, LINK_PORT
 from natd.core.base.types import Address, Datagram, SocketId
 from natd.core.codec import stun
 from natd.core.keys.secrets import PairSecrets
@@ -256,6 +256,16 @@ def two_bytes(value: int) -> bytes:
 def _number(message: stun.StunMessage, attribute: int) -> int | None:
     value = message.get(attribute)
     return int.from_bytes(value, "big") if value is not None and len(value) == 2 else None
+
+
+def agreed_port(number: int) -> int:
+    """The agreed port that a drawn number stands for.
+
+    Whatever falls on `LINK_PORT` moves up by one.  Both sides do the same, and an older release,
+    which does not, differs in that one port only.
+    """
+    port = AGREED[number % len(AGREED)]
+    return port + 1 if port == LINK_PORT else port
 
 
 def _agreed_ports(check_key: bytes) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from collections import deque
 from dataclasses import dataclass
 from random import Random
 
-from natd.core.base.local_ports import AGREED, agreed_port
+from natd.core.base.local_ports import AGREED
 from natd.core.base.timers import backed_off, earliest
 from natd.core.base.types import MAIN_SOCKET, Address, Datagram, PathKind, SocketId
 from natd.core.base.wishes import SampleWanted
@@ -27,6 +27,7 @@ from natd.core.checks.checks import (
     WAS_SILENT,
     CheckAnswer,
     Checks,
+    agreed_port,
     two_bytes,
 )
 from natd.core.codec import stun

@@ -14,11 +14,10 @@ from natd.core.base.local_ports import (
     GUESSES_ALIKE,
     LINK_PORT,
     SURVEYS,
-    agreed_port,
 )
 from natd.core.base.types import Allocation, Filtering, Mapping, NatReport, SocketId
 from natd.core.checks import checks
-from natd.core.checks.checks import AGREED_PORTS
+from natd.core.checks.checks import AGREED_PORTS, agreed_port
 from natd.core.checks.turns import Claim, Turns
 from natd.core.nat.allocation_survey import survey_sockets
 from natd.core.nat.filtering import FilterWatch
