@@ -1,18 +1,14 @@
-"""Where a peer's datagrams go: with a path, without one, and while one is looked for."""
+"""Where a peer's datagrams go with a path, and what it costs to find or keep one."""
 
 from random import Random
 
 import pytest
 
-from natd.core.base.surroundings import Surroundings
 from natd.core.base.types import (
     MAIN_SOCKET,
     Address,
-    Allocation,
     Candidate,
     CandidateKind,
-    Mapping,
-    NatReport,
 )
 from natd.core.base.wishes import IntroductionWanted
 from natd.core.checks.budget import TargetBudget
@@ -22,29 +18,27 @@ from natd.core.checks.checks import (
     LOW_TTL,
     OPEN_TO,
     CheckAnswer,
-    Checks,
-    read_check,
     two_bytes,
 )
 from natd.core.codec import stun
 from natd.core.paths.events import PathChosen, PathDown, PathRecovered
 from natd.core.paths.path import LOST_AFTER_S
 from natd.core.peer.reach import Reach
-from natd.core.peer.reach_events import FlightDue
 from natd.core.punch.remote_candidates import LAST_GOOD_LIMIT
 from natd.core.punch.search import LATE_S
-from tests.core.world.lossy_link import pair_of_secrets
-
-START = 1000.0
-RTT_S = 0.1
-OURS = Address("203.0.113.20", 40000)
-THEIRS = Address("198.51.100.7", 40001)
-ELSEWHERE = Address("198.51.100.99", 40001)
-LAN = Address("192.168.1.9", 40001)
-SERVER = Address("203.0.113.1", 8080)
-MIXES = NatReport(Mapping.INDEPENDENT, allocation=Allocation.RANDOM)
-HARD = NatReport(Mapping.DEPENDENT, allocation=Allocation.RANDOM)
-FLIGHT = b"\xc0" + bytes(1199)
+from tests.core.world.reach_lab import (
+    ELSEWHERE,
+    FLIGHT,
+    HARD,
+    LAN,
+    MIXES,
+    OURS,
+    RTT_S,
+    START,
+    THEIRS,
+    Lab,
+    kind,
+)
 
 
 def test_an_introduction_is_followed_by_checks_and_an_answer_makes_the_path():
@@ -57,90 +51,6 @@ def test_an_introduction_is_followed_by_checks_and_an_answer_makes_the_path():
     assert lab.reach.paths.healthy
     lab.run(60.0)
     assert lab.take(IntroductionWanted) == []
-
-
-def test_while_start_in_runs_nothing_leaves_but_openers_and_then_the_first_flight_is_due():
-    lab = Lab(answers=set())
-    lab.introduce(THEIRS, start_in_s=0.2)
-    lab.reach.carry([FLIGHT], lab.now, awaiting=True)
-    lab.run(0.19)
-    assert [datagram.ttl for _, datagram in lab.sent] == [LOW_TTL]
-    assert lab.take(FlightDue) == []
-    lab.run(0.02)
-    assert lab.take(FlightDue) == [FlightDue()]
-    lab.reach.carry([FLIGHT], lab.now, awaiting=True)
-    lab.drain()
-    assert lab.flights_to(THEIRS) == 1
-
-
-def test_without_a_path_a_first_flight_goes_to_the_two_best_candidates():
-    lab = Lab(answers=set())
-    seen = [THEIRS._replace(port=41000 + number) for number in range(4)]
-    lab.introduce(*seen)
-    lab.reach.carry([FLIGHT], lab.now, awaiting=True)
-    lab.drain()
-    assert [address for address in seen if lab.flights_to(address)] == seen[:2]
-
-
-def test_where_a_server_saw_a_nat_that_maps_each_destination_anew_one_row_of_checks_goes_alone():
-    lab = Lab(answers=set(), nats=(MIXES, HARD))
-    seen = [THEIRS._replace(port=41000 + number) for number in range(4)]
-    mapped = ELSEWHERE._replace(port=5000)
-    lab.introduce(*seen)
-    lab.reach.carry([FLIGHT], lab.now, awaiting=True)
-    lab.drain()
-    assert {datagram.address for _, datagram in lab.sent} == {seen[0]}
-    assert sum(map(lab.flights_to, seen)) == 0
-    lab.reach.whereabouts.describe_peer((Candidate(CandidateKind.MAPPED, mapped),), HARD)
-    lab.introduce(*seen)
-    lab.reach.carry([FLIGHT], lab.now, awaiting=True)
-    lab.drain()
-    assert lab.flights_to(mapped) == 1
-
-
-def test_a_whole_flight_follows_the_peers_first_check_although_one_went_to_a_wrong_port():
-    lab = Lab(answers=set())
-    flight = [bytes([0xC0, n]) + bytes(1198) for n in range(2)] + [
-        bytes([0xD0, n]) for n in range(2)
-    ]
-    lab.introduce(THEIRS)
-    lab.reach.carry(flight, lab.now, awaiting=True)
-    lab.run(0.05)
-    right = THEIRS._replace(port=50001)
-    lab.hear_check(right)
-    assert lab.take(FlightDue) == [FlightDue()]
-    lab.reach.carry(flight, lab.now, awaiting=True)
-    for _ in range(3):
-        lab.drain()
-        lab.run(0.02)
-        lab.hear_check(right)
-    arrived = [d.data for _, d in lab.sent if d.address == right and d.data in flight]
-    assert arrived == flight
-    lab.reach.carry(flight, lab.now, awaiting=True)
-    lab.drain()
-    assert sum(len(d.data) for _, d in lab.sent) <= 6000 + 200
-
-
-def test_with_a_path_everything_goes_there_and_nowhere_else():
-    lab = Lab()
-    lab.introduce(THEIRS, ELSEWHERE)
-    lab.run(1.0)
-    lab.sent.clear()
-    lab.reach.carry([FLIGHT] * 20, lab.now, awaiting=True)
-    lab.drain()
-    assert lab.flights_to(THEIRS) == 20
-    assert lab.flights_to(ELSEWHERE) == 0
-
-
-def test_where_the_peer_was_heard_a_first_flight_goes_although_no_path_is_proved():
-    lab = Lab(answers=set())
-    lab.introduce(THEIRS)
-    lab.hear_check(ELSEWHERE)
-    assert lab.take(FlightDue) == [FlightDue()]
-    lab.reach.carry([FLIGHT], lab.now, awaiting=True)
-    lab.drain()
-    assert lab.flights_to(ELSEWHERE) == 1
-    assert lab.take(PathChosen) == []
 
 
 def test_a_check_from_an_unknown_address_is_answered_there_and_makes_a_path_by_our_own():
@@ -390,94 +300,3 @@ def test_without_secrets_nothing_is_sent():
     reach.retry(START)
     reach.handle_timer(START + 10.0)
     assert reach.datagrams_to_send() == []
-
-
-class Lab:
-    """One reach, the clock, and a peer who answers from some addresses."""
-
-    def __init__(self, answers=None, nats=(MIXES, MIXES)):
-        ours, self.theirs = pair_of_secrets()
-        self._secrets = ours
-        self.now = START
-        self.reach = Reach(TargetBudget(), Random(1))
-        self.reach.checks.use(ours)
-        self.reach.whereabouts.describe_peer((), nats[1])
-        surroundings = Surroundings((OURS,), frozenset({SERVER}), nats[0], RTT_S)
-        self.reach.search.set_surroundings(surroundings, START)
-        self.remote = Checks(b"wxyz", Random(2))
-        self.remote.use(self.theirs)
-        self.answers = answers
-        """None for every address."""
-        self.sent = []
-        self.events = []
-        self._on_the_way = []
-
-    def introduce(self, *seen, start_in_s=0.0):
-        self.reach.introduced(seen, start_in_s, self.now)
-        self.drain()
-
-    def hear_check(self, address, asks=None):
-        """A fresh check of the peer's arrives from an address; its bytes."""
-        data = self.remote.request(OURS, MAIN_SOCKET, self.now, asks=asks).data
-        self.receive(data, address)
-        return data
-
-    def receive(self, data, address):
-        message = stun.decode(data)
-        self.reach.receive_check(message, data, self._secrets, address, MAIN_SOCKET, self.now)
-        self.drain()
-
-    def run(self, duration_s):
-        until = self.now + duration_s
-        self.drain()
-        while True:
-            timer = self.reach.get_timer()
-            arrival = self._on_the_way[0][0] if self._on_the_way else None
-            due = min((at for at in (timer, arrival) if at is not None), default=None)
-            if due is None or due > until:
-                break
-            self.now = max(self.now, due)
-            if arrival == due:
-                _, check = self._on_the_way.pop(0)
-                heard = read_check(
-                    stun.decode(check.data), check.data, self.theirs, OURS, MAIN_SOCKET
-                )
-                if heard is not None:
-                    self.reach.receive_check_answer(
-                        stun.decode(heard.answer.data),
-                        heard.answer.data,
-                        check.address,
-                        check.socket,
-                        self.now,
-                    )
-            else:
-                self.reach.handle_timer(self.now)
-            self.drain()
-        self.now = until
-
-    def drain(self):
-        for datagram in self.reach.datagrams_to_send():
-            self.sent.append((self.now, datagram))
-            answers = self.answers is None or datagram.address in self.answers
-            if answers and datagram.ttl is None and kind(datagram) == "check":
-                self._on_the_way.append((self.now + RTT_S, datagram))
-        while (event := self.reach.next_event()) is not None:
-            self.events.append(event)
-
-    def take(self, wanted):
-        taken = [event for event in self.events if isinstance(event, wanted)]
-        self.events = [event for event in self.events if not isinstance(event, wanted)]
-        return taken
-
-    def checks_to(self, address):
-        return sum(d.address == address and kind(d) == "check" for _, d in self.sent)
-
-    def flights_to(self, address):
-        return sum(d.address == address and kind(d) == "flight" for _, d in self.sent)
-
-
-def kind(datagram):
-    if datagram.data[0] & 0x80:
-        return "flight"
-    is_request = stun.decode(datagram.data).message_class is stun.MessageClass.REQUEST
-    return "check" if is_request else "answer"

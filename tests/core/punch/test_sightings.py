@@ -7,7 +7,7 @@ import pytest
 from natd.core.base.types import Address, PeerId
 from natd.core.paths.events import PathChosen
 from natd.core.punch.remote_candidates import MOST_OF_A_WORD, MOST_SOURCES, WORD_S, Sightings
-from tests.core.peer.test_reach import Lab
+from tests.core.world.reach_lab import Lab
 
 START = 1000.0
 SERVER, OTHER_SERVER = Address("203.0.113.1", 8080), Address("203.0.113.2", 8080)
