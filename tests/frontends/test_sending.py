@@ -16,7 +16,7 @@ Json = dict[str, Any]
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "RESEND_FIRST_S", 0.0)
-    monkeypatch.setattr(sending, "RETRY_LIMIT_S", 0.001)
+    monkeypatch.setattr(sending, "RESEND_LIMIT_S", 0.001)
 
 
 def test_texts_are_accepted_in_the_order_in_which_they_were_put() -> None:
