@@ -38,6 +38,7 @@ from natd.core.network.local_sockets import Outgoing
 from natd.core.network.membership import Membership
 from natd.core.network.multicast import LINK_SOCKET
 from natd.core.network.roster import NetworkSettings
+from natd.core.network.routing import drop_routes
 from natd.core.network.shared import Shared
 from natd.core.peer.peer import Peer
 from natd.core.session.quic_header import destination_connection_id
@@ -52,9 +53,7 @@ class Node:
         self.dropped: Counter[str] = Counter()
         self.stun = StunClient(random)
         """To be told of STUN servers besides those of the networks."""
-        self.shared = Shared(self.stun.nat)
-        self._identity = identity
-        self._random = random
+        self.shared = Shared(identity, random, self.stun.nat)
         self._card_sequence = card_sequence
         self._memberships: dict[NetworkId, Membership] = {}
         self._fed: dict[Membership, None] = {}  # those to be drained before the next output
@@ -71,12 +70,7 @@ class Node:
         membership = self.membership(network)
         if membership is None:
             membership = Membership(
-                settings,
-                self._identity,
-                self.shared,
-                self._random,
-                card_sequence=self._card_sequence,
-                now=now,
+                settings, self.shared, card_sequence=self._card_sequence, now=now
             )
             sockets = self.shared.sockets
             membership.set_local_addresses(*sockets.local, now)
@@ -102,13 +96,11 @@ class Node:
         membership = self.membership(network)
         if membership is not None:
             membership.stop(now)
-            self._card_sequence = max(self._card_sequence, membership.card_sequence + 1)
+            self._card_sequence = max(self._card_sequence, membership.own_card.sequence + 1)
             self._collect()
             del self._memberships[network]
             self._timers.set(membership, None)
-            routes = self.shared.routes
-            for key in [key for key, route in routes.items() if route.network == network]:
-                del routes[key]
+            drop_routes(self.shared.routes, network)
             self._feed_all()  # What it was about to ask of our NAT is for another to ask.
             self._collect()
         if not self._memberships:

@@ -53,7 +53,7 @@ class Parts:
     def views(self, network: NetworkId) -> tuple[PeerView, ...]:
         """How we stand with each peer."""
         membership = self.node.membership(network)
-        return () if membership is None else membership.views(time.monotonic())
+        return () if membership is None else membership.roster.views(time.monotonic())
 
     def peer(self, network: NetworkId, peer: PeerId, now: float) -> Peer | None:
         """To be spoken to at `now`; None where the node has not met the peer in this run."""

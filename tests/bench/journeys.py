@@ -129,7 +129,7 @@ def line(
     if hasattr(node, "peers"):
         views = node.peers(alice.network, now)
     else:
-        views = node.membership(alice.network).views(now)
+        views = node.membership(alice.network).roster.views(now)
     address = next(view.path.address for view in views if view.peer == bob.peer)
     assert datagrams
 

@@ -372,7 +372,7 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.registration.stop(self._now())
+        self.registration.stop()
         self._drain()
         self._sock.close()
 

@@ -15,5 +15,5 @@ Rules:
 - A card counts if it opens, is signed by its peer, and is newer than the one we have.
 - Only the peer that an input was for is drained: an idle network of many costs nothing.
 
-Others import: greeting, local_sockets, membership, multicast, roster, shared.
+Others import: greeting, local_sockets, membership, multicast, roster, routing, shared.
 """

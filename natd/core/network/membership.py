@@ -1,72 +1,58 @@
 """One network that we are a member of: its servers, its peers, and our card there.
 
 Rules:
-- A card counts if the roster takes it and it belongs to whom the server says; whatever else a
-  server says about a peer is a hint.
+- What a server says about a peer is a hint; only the peer's card counts, if the roster takes it.
 - Only the peer that an input was for is drained, and only its timer is looked at again, so an
   idle network of many costs nothing.
 - A peer that was handed out (`peer`) is drained before the next output.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from random import Random
 
 from natd.core.base import events
 from natd.core.base.routes import GREETING, RouteAdded, RouteDropped
 from natd.core.base.surroundings import Surroundings
-from natd.core.base.timers import Timetable, earliest
+from natd.core.base.timers import earliest
 from natd.core.base.types import Address, Datagram, NetworkId, PeerId, SocketId
-from natd.core.base.verdict import judge_servers
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.checks.checks import CheckAnswer
 from natd.core.codec.frames import Frame, Introduce, NewerCard, Seek
-from natd.core.keys.card import Card, Identity
+from natd.core.keys.card import Card
 from natd.core.keys.secrets import network_id
 from natd.core.network.discovery import Greeter
 from natd.core.network.own_card import Announcement, Profile
 from natd.core.network.peer_introduction import Mutual
 from natd.core.network.roster import NetworkSettings, Roster
-from natd.core.network.routing import Route
+from natd.core.network.routing import Route, drop_routes
 from natd.core.network.shared import Shared
 from natd.core.peer.events import PeerEvent
 from natd.core.peer.peer import Peer
-from natd.core.peer.presence import PeerView
 from natd.core.registration.events import Introduced, OurAddressMoved, PeerAbsent, SocketSampled
-from natd.core.registration.servers import Servers
+from natd.core.registration.servers import Servers, explain_silence
 
 
 class Membership:
     """See the top of this file."""
 
     def __init__(
-        self,
-        settings: NetworkSettings,
-        identity: Identity,
-        shared: Shared,
-        random: Random,
-        *,
-        card_sequence: int,
-        now: float,
+        self, settings: NetworkSettings, shared: Shared, *, card_sequence: int, now: float
     ) -> None:
         self.network: NetworkId = network_id(settings.key)
-        self._identity = identity
         self._shared = shared
+        identity, random = shared.identity, shared.random
         self._nat, budget = shared.nat, shared.budget
         self._turns, self._pace = budget.turns, budget.turns.pace
-        self._profile = Profile(
+        self.own_card = Profile(
             identity, settings.key, settings.nick, random, sequence=card_sequence, now=now
         )
-        # Known already where another network was joined first.
-        self._profile.set_nat(self._nat.report())
+        self.own_card.set_nat(self._nat.report())  # known where another network was joined
         self._announcement = Announcement()
         self.servers = Servers(self.network, identity, self._nat, random, now)
         self.roster = Roster(settings, identity, budget, random)
         self.peers = self.roster.peers
         self.dropped = self.roster.dropped
-        self._timers: Timetable[Peer] = Timetable()
-        self._sockets: dict[Peer, frozenset[SocketId]] = {}  # of those that need any
         self._handed_out: dict[Peer, float] = {}  # to be drained, as of that instant
         self._greeter = Greeter(settings.key, budget, random)
         self._mutual = Mutual(random)
@@ -78,20 +64,19 @@ class Membership:
     # --- commands
 
     def set_nick(self, nick: str, now: float) -> None:
-        if self._profile.set_nick(nick):
+        if self.own_card.set_nick(nick):
             self._announcement.hurry(now)
 
     def set_local_addresses(self, addresses: tuple[str, ...], port: int, now: float) -> None:
         """Our interfaces have changed (or are known for the first time)."""
-        if not self._profile.set_addresses(addresses, port):
+        if not self.own_card.set_addresses(addresses, port):
             return
-        self.servers.network_changed(self._profile.sealed, self._profile.sequence, now)
+        self.servers.network_changed(self.own_card.sealed, self.own_card.sequence, now)
         self._drain_servers(now)
         self._greeter.hurry(now)
-        for peer in tuple(self.peers.values()):
-            peer.dialogue.send_frame(NewerCard(self._profile.sealed), now)
+        for peer in self._each(now):
+            peer.dialogue.send_frame(NewerCard(self.own_card.sealed), now)
             peer.reach.retry(now)
-            self.drain_peer(peer, now)
 
     def use_link(self, wanted: bool, now: float) -> None:
         """Whether to call out for members on our own link."""
@@ -100,7 +85,7 @@ class Membership:
     def set_mapped(self, addresses: tuple[Address, ...], now: float) -> None:
         """The router maps our port to these; an address more is worth another introduction."""
         self._mapped = addresses
-        if not self._profile.set_mapped(addresses):
+        if not self.own_card.set_mapped(addresses):
             return
         self._tell_card(now)
         if addresses:
@@ -108,14 +93,14 @@ class Membership:
 
     def set_servers(self, servers: Iterable[Address], now: float) -> None:
         """Register with exactly these."""
-        self.servers.use(servers, self._profile.sealed, self._profile.sequence, now)
+        self.servers.use(servers, self.own_card.sealed, self.own_card.sequence, now)
         self._drain_servers(now)
 
     def remember_peer(
         self, sealed_card: bytes, last_good: tuple[Address, ...], now: float
     ) -> PeerId | None:
         """A peer of an earlier run; None if its card is of no use any more."""
-        peer = self.roster.remember(sealed_card, self._profile.prekeys)
+        peer = self.roster.remember(sealed_card, self.own_card.prekeys)
         if peer is None:
             return None
         self._events += self.roster.changes()
@@ -136,12 +121,11 @@ class Membership:
             self._greeter.met(peer)
         else:
             self.roster.blocked.discard(peer)
-        if (known := self.peers.get(peer)) is not None:
+        if (known := self.peer(peer, now)) is not None:
             if blocked:
                 known.block(now)
             else:
-                known.unblock(self._profile.prekeys, now)
-            self.drain_peer(known, now)
+                known.unblock(self.own_card.prekeys, now)
 
     def retry(self, peer: PeerId | None, now: float) -> None:
         for each in tuple(self.peers.values()):
@@ -151,10 +135,9 @@ class Membership:
 
     def stop(self, now: float) -> None:
         """Say goodbye to everybody."""
-        for peer in self.peers.values():
+        for peer in self._each(now):
             peer.say_bye(now)
-            self.drain_peer(peer, now)
-        self.servers.stop(now)
+        self.servers.stop()
         self._drain_servers(now)
 
     def peer(self, peer: PeerId, now: float) -> Peer | None:
@@ -173,7 +156,7 @@ class Membership:
 
     def receive_greeting(self, data: bytes, address: Address, socket: SocketId, now: float) -> None:
         """A card that came straight from its owner, who is where it came from."""
-        ours = self._profile.sealed
+        ours = self.own_card.sealed
         greeted = self._greeter.open(data, address, socket, self.roster, ours, now)
         peer = None if greeted is None else self._take_card(greeted.card, greeted.sealed, now)
         if greeted is None or peer is None:
@@ -185,7 +168,7 @@ class Membership:
         if not greeted.is_there:
             self.drain_peer(peer, now)
             return
-        we_dial = self._identity.peer < greeted.card.peer
+        we_dial = self._shared.identity.peer < greeted.card.peer
         if greeted.is_on_link:
             peer.found_on_link(address, we_dial=we_dial, now=now)
         else:
@@ -195,30 +178,28 @@ class Membership:
     def observed_changed(self, now: float) -> None:
         """Our picture of our own side has changed: attempts that run may use it."""
         report = self._nat.report()
-        hurries = self._profile.is_urgent(report)
-        if self._profile.set_nat(report):
+        hurries = self.own_card.is_urgent(report)
+        if self.own_card.set_nat(report):
             self._announcement.changed(now, hurries=hurries)
         self._tell_surroundings(now)
 
     def handle_timer(self, now: float) -> None:
-        if self._profile.handle_timer(now):
-            for peer in tuple(self.peers.values()):
-                peer.use_prekeys(self._profile.prekeys)
-                self.drain_peer(peer, now)
+        if self.own_card.handle_timer(now):
+            for peer in self._each(now):
+                peer.use_prekeys(self.own_card.prekeys)
             self._announcement.hurry(now)
         if self._announcement.take_due(now):
-            self._profile.refresh()
+            self.own_card.refresh()
             self._tell_card(now)
-        self._greeter.handle_timer(
-            self._profile.sealed, self.roster, self.servers.is_registered, now
-        )
+        has_server = self.servers.is_registered
+        self._greeter.handle_timer(self.own_card.sealed, self.roster, has_server, now)
         self._datagrams += self._greeter.datagrams_to_send()
         self._say(self._mutual.look_around(self.peers.values(), now), now)
         if not self._turns.is_free(now):
             self._nat.filters.put_off(now)
         self.servers.handle_timer(now)
         self._drain_servers(now)
-        for peer in self._timers.due(now):
+        for peer in self.roster.timers.due(now):
             peer.handle_timer(now)
             self.drain_peer(peer, now)
 
@@ -239,17 +220,13 @@ class Membership:
         asks_at = (nat.ports.survey_at, nat.filters.round_at)
         return earliest(
             self._announcement.due_at,
-            self._profile.due_at,
+            self.own_card.due_at,
             self._greeter.due_at,
             self._mutual.look_around_at,
             self.servers.timers.get_timer(),
-            self._timers.get_timer(),
+            self.roster.timers.get_timer(),
             *(asks_at if self.servers.is_registered else ()),
         )
-
-    def views(self, now: float) -> tuple[PeerView, ...]:
-        """How we stand with each peer."""
-        return tuple(peer.view(now) for peer in self.peers.values())
 
     @property
     def all_dropped(self) -> Counter[str]:
@@ -258,22 +235,16 @@ class Membership:
         return sum((peer.all_dropped for peer in self.peers.values()), ours)
 
     @property
-    def card_sequence(self) -> int:
-        """Of our newest card here: who joins again must begin above it."""
-        return self._profile.sequence
-
-    @property
     def sockets(self) -> frozenset[SocketId]:
         """The sockets besides the main one that some peer or server is spoken to from."""
-        return self.servers.sockets.union(*self._sockets.values())
+        return self.servers.sockets | self.roster.sockets
 
     # --- private: servers
 
     def _tell_surroundings(self, now: float) -> None:
         surroundings = self._surroundings()
-        for peer in tuple(self.peers.values()):
+        for peer in self._each(now):
             peer.set_surroundings(surroundings, now)
-            self.drain_peer(peer, now)
 
     def _surroundings(self) -> Surroundings:
         found = self.servers.surroundings()
@@ -289,20 +260,21 @@ class Membership:
                 case Introduced():
                     self._introduce(event, now)
                 case PeerAbsent(server, absent):
-                    if absent in self.peers:
-                        self.peers[absent].diagnosis.absent(str(server), now)
-                        self.drain_peer(self.peers[absent], now)
+                    if (peer := self.peer(absent, now)) is not None:
+                        peer.diagnosis.absent(str(server), now)
                 case events.ServerLost(server=server) if server == self.servers.silenced_by:
                     self._mutual.left_alone(self.peers.values(), now)
-                    self._events.append(self._explained(event))
+                    here = any(peer.presence.is_online for peer in self.peers.values())
+                    works = self._surroundings().udp_works
+                    explained = explain_silence(event, udp_works=works, somebody_is_here=here)
+                    self._events.append(explained)
                     self._tell_surroundings(now)
                 case events.ServerAnswered() | events.ServerLost():
                     self._events.append(event)
                     self._tell_surroundings(now)
                 case SocketSampled(socket, observed, poisoned=poisoned):
-                    for peer in tuple(self.peers.values()):
+                    for peer in self._each(now):
                         peer.sampled(socket, observed, poisoned=poisoned, now=now)
-                        self.drain_peer(peer, now)
                 case OurAddressMoved():
                     self.retry(None, now)
                 case RouteAdded(key):
@@ -312,21 +284,14 @@ class Membership:
                 case _:
                     self._events.append(event)
 
-    def _explained(self, lost: events.ServerLost) -> events.ServerLost:
-        """No server answers any more: what that means, unless somebody is here all the same."""
-        verdict = judge_servers(udp_works=self._surroundings().udp_works)
-        somebody_is_here = any(peer.presence.is_online for peer in self.peers.values())
-        reason = lost.reason if somebody_is_here else f"{lost.reason}: {verdict.text}"
-        return replace(lost, reason=reason, code=verdict.code)
-
     def _tell_card(self, now: float) -> None:
-        self.servers.renew_card(self._profile.sealed, self._profile.sequence, now)
+        self.servers.renew_card(self.own_card.sealed, self.own_card.sequence, now)
         self._drain_servers(now)
         hard = self._announcement.take_help() and self._nat.report().may_be_hard
         for peer in tuple(self.peers.values()):
             if not peer.presence.is_online:
                 self._announcement.missed(peer.card.peer)
-            peer.dialogue.send_frame(NewerCard(self._profile.sealed), now)
+            peer.dialogue.send_frame(NewerCard(self.own_card.sealed), now)
             self.drain_peer(peer, now)
             if hard and peer.reach.search.is_trying(now):
                 self._ask_introduction(peer, (), now)
@@ -371,10 +336,12 @@ class Membership:
             leaving = self.roster.give_way(now)
             if leaving is not None:
                 self.drain_peer(leaving, now)
-                self._forget(leaving)
+                self.roster.forget(leaving)
+                self._handed_out.pop(leaving, None)
+                drop_routes(self._shared.routes, leaving)
                 self._greeter.met(leaving.card.peer)
                 self._announcement.take_missed(leaving.card.peer)
-        peer = self.roster.take(card, sealed, self._profile.prekeys)
+        peer = self.roster.take(card, sealed, self.own_card.prekeys)
         self._events += self.roster.changes()
         return peer
 
@@ -383,20 +350,16 @@ class Membership:
             self.servers.connect(peer.card.peer, samples, now)
         self._drain_servers(now)
 
-    def _forget(self, peer: Peer) -> None:
-        """It has given its place to another, and was drained."""
-        self.roster.forget(peer)
-        self._timers.set(peer, None)
-        self._sockets.pop(peer, None)
-        self._handed_out.pop(peer, None)
-        routes = self._shared.routes
-        for key in [key for key, route in routes.items() if route.peer is peer]:
-            del routes[key]
-
     def _drain_handed_out(self) -> None:
         while self._handed_out:
             peer = next(iter(self._handed_out))
             self.drain_peer(peer, self._handed_out.pop(peer))
+
+    def _each(self, now: float) -> Iterator[Peer]:
+        """Every peer in turn, drained when it was spoken to."""
+        for peer in tuple(self.peers.values()):
+            yield peer
+            self.drain_peer(peer, now)
 
     def drain_peer(self, peer: Peer, now: float) -> None:
         """Take over what a peer has to say; called after every input to it."""
@@ -404,12 +367,7 @@ class Membership:
         while (event := peer.next_event()) is not None:
             self._take_peer_event(peer, event, now)
         self._datagrams += peer.datagrams_to_send()
-        if self.peers.get(peer.card.peer) is peer:
-            self._timers.set(peer, peer.get_timer())
-            if sockets := peer.reach.sockets:
-                self._sockets[peer] = sockets
-            else:
-                self._sockets.pop(peer, None)
+        self.roster.note(peer)
 
     def _take_peer_event(self, peer: Peer, event: PeerEvent, now: float) -> None:
         match event:
@@ -431,11 +389,10 @@ class Membership:
                 self._drain_servers(now)
             case IntroductionWanted(samples):
                 self._ask_introduction(peer, samples, now)
-                everybody, has_server = self.peers.values(), self.servers.is_registered
-                self._say(
-                    self._mutual.missed(peer.card.peer, everybody, has_server=has_server, now=now),
-                    now,
-                )
+                missed, has_server = peer.card.peer, self.servers.is_registered
+                others = self.peers.values()
+                asked = self._mutual.missed(missed, others, has_server=has_server, now=now)
+                self._say(asked, now)
             case FreshSocketWanted(is_alike):
                 peer.reach.use_socket(self._shared.sockets.fresh(is_alike=is_alike), now)
                 peer.settle(now)
@@ -453,7 +410,7 @@ class Membership:
                 peer.reach.search.allow_escalation()
                 self._events.append(event)
                 if self._announcement.take_missed(peer.card.peer):
-                    peer.dialogue.send_frame(NewerCard(self._profile.sealed), now)
+                    peer.dialogue.send_frame(NewerCard(self.own_card.sealed), now)
                     peer.settle(now)
             case events.PeerDisconnected():
                 if peer.is_lost:

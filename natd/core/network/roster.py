@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from random import Random
 
 from natd.core.base import events
-from natd.core.base.timers import Allowance
-from natd.core.base.types import DecodeError, NetworkId, PeerId
+from natd.core.base.timers import Allowance, Timetable
+from natd.core.base.types import DecodeError, NetworkId, PeerId, SocketId
 from natd.core.checks.budget import TargetBudget
 from natd.core.keys.card import Card, Identity, open_card
 from natd.core.keys.secrets import Prekey, network_id, network_key
 from natd.core.peer.peer import Peer
+from natd.core.peer.presence import PeerView
 
 PEERS_LIMIT = 256
 
@@ -53,6 +54,7 @@ class Roster:
         self.dropped: Counter[str] = Counter()
         self.peers: dict[PeerId, Peer] = {}
         self.blocked: set[PeerId] = set()
+        self.timers: Timetable[Peer] = Timetable()
         self._network: NetworkId = network_id(settings.key)
         self._settings = settings
         self._identity = identity
@@ -61,6 +63,7 @@ class Roster:
         self._has_secret = settings.key != network_key(settings.name, b"")
         self._kept: set[PeerId] = set()  # those that never give way
         self._giving_way = Allowance(GIVING_WAY_RATE, GIVING_WAY_BURST)
+        self._sockets: dict[Peer, frozenset[SocketId]] = {}  # of those that need any
         self._changes: deque[RosterEvent] = deque()
 
     # --- inputs
@@ -150,9 +153,30 @@ class Roster:
         """It has given way, and was drained."""
         self.dropped += peer.all_dropped
         del self.peers[peer.card.peer]
+        self.timers.set(peer, None)
+        self._sockets.pop(peer, None)
         self._changes.append(events.PeerForgotten(self._network, peer.card.peer))
 
+    def note(self, peer: Peer) -> None:
+        """Something was said to this peer: its timer and its sockets may be others."""
+        if self.peers.get(peer.card.peer) is not peer:
+            return
+        self.timers.set(peer, peer.get_timer())
+        if sockets := peer.reach.sockets:
+            self._sockets[peer] = sockets
+        else:
+            self._sockets.pop(peer, None)
+
     # --- outputs
+
+    def views(self, now: float) -> tuple[PeerView, ...]:
+        """How we stand with each peer."""
+        return tuple(peer.view(now) for peer in self.peers.values())
+
+    @property
+    def sockets(self) -> frozenset[SocketId]:
+        """The sockets besides the main one that some peer needs."""
+        return frozenset().union(*self._sockets.values())
 
     def changes(self) -> list[RosterEvent]:
         """Since the last call."""

@@ -21,3 +21,9 @@ class Route:
 
 Routes = dict[bytes, Route]
 """By key, with its letter.  A datagram whose key is not here is dropped unread."""
+
+
+def drop_routes(routes: Routes, owner: Peer | NetworkId) -> None:
+    """All keys of a peer, or of a network and its peers."""
+    for key in [key for key, route in routes.items() if owner in (route.peer, route.network)]:
+        del routes[key]

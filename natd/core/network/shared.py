@@ -1,8 +1,10 @@
 """What the networks of one node have in common."""
 
 from dataclasses import dataclass, field
+from random import Random
 
 from natd.core.checks.budget import TargetBudget
+from natd.core.keys.card import Identity
 from natd.core.nat.model import NatModel
 from natd.core.network.local_sockets import LocalSockets
 from natd.core.network.routing import Routes
@@ -12,6 +14,9 @@ from natd.core.network.routing import Routes
 class Shared:
     """Made by the node, written by its networks."""
 
+    identity: Identity
+    random: Random
+    """Also makes keys: in a daemon it is the system's."""
     nat: NatModel
     """Our NAT is the same for all: what a server of one network sees of it counts for all."""
     budget: TargetBudget = field(default_factory=TargetBudget)

@@ -7,8 +7,10 @@
 
 from dataclasses import dataclass
 
+from natd.core.base import events
 from natd.core.base.types import Address, PeerId, SocketId
 from natd.core.codec import rendezvous_codec
+from natd.core.registration.filter_probes import Probed
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,18 @@ class SocketSampled:
     poisoned: bool = False
     """Whether an early packet of somebody's has spoilt the socket's mapping, by all that our
     NAT's model knows."""
+
+
+RegistrationEvent = (
+    events.ServerAnswered
+    | events.ServerLost
+    | events.MembersListed
+    | OurAddressMoved
+    | Introduced
+    | PeerAbsent
+    | SocketSampled
+    | Probed
+)
 
 
 # --- why a server is lost, in words for people: what happened and what to look at ---

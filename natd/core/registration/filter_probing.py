@@ -77,7 +77,7 @@ class _Round:
 
     @property
     def asks_hosts(self) -> bool:
-        return self.helper is not None or self.server.other is not None
+        return self.helper is not None or self.server.sampling.other is not None
 
     @property
     def is_confirmed(self) -> bool:
@@ -159,20 +159,20 @@ class Probing:
         server, *others = asked
         far = [r for r in others if r.server.host != server.server.host]
         far = [r for r in far if r.server.is_ipv6 == server.server.is_ipv6]
-        helper = far[0] if far and server.other is None else None
+        helper = far[0] if far and server.sampling.other is None else None
         return _Round(socket, server, helper, self._nat.filters.known_at(observed.host), now)
 
     def _rank(self, registration: Registration) -> tuple[bool, bool, bool]:
         """The lower, the more it tells of the NAT that the model reports."""
         observed = registration.observed
         is_far = observed is not None and not self._nat.is_ours(observed.host)
-        return registration.server.is_ipv6, not is_far, registration.other is None
+        return registration.server.is_ipv6, not is_far, registration.sampling.other is None
 
     def _ask(self, current: _Round, now: float) -> tuple[Registration, ...]:
         self._count += 1
         current.trials[self._count] = _Trial()
         elsewhere = Elsewhere.PORT
-        if current.server.other is not None:
+        if current.server.sampling.other is not None:
             elsewhere |= Elsewhere.HOST
         current.server.probe(Probe(self._count, elsewhere, current.socket))
         rtts_s = [r.rtt_s or 0.0 for r in (current.server, current.helper) if r is not None]

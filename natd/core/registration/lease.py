@@ -14,7 +14,7 @@ To keep it:
 from enum import Enum, auto
 from random import Random
 
-from natd.core.base.timers import Ladder, backed_off, earliest, jittered
+from natd.core.base.timers import Ladder, backed_off, jittered
 
 REGISTER_LADDER_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 2.7)
 """Waits between transmissions: dense at first, because one loss must not be felt; nine seconds
@@ -54,17 +54,13 @@ class Attempts:
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._ladder = Ladder(REGISTER_LADDER_S)
-        self._paused_until: float | None = None
+        self.ladder = Ladder(REGISTER_LADDER_S)
+        self.paused_until: float | None = None
         """None: the ladder runs, or nothing is wanted."""
         self._first_wait_s: float | None = None
         """Of the retries; None while we have not given up."""
         self._retries = 0
         self._challenges = 0
-
-    @property
-    def due_at(self) -> float | None:
-        return earliest(self._paused_until, self._ladder.due_at)
 
     def begin(self, now: float) -> None:
         """A REGISTER has been sent: ask again on the ladder."""
@@ -73,26 +69,26 @@ class Attempts:
 
     def begin_in(self, wait_s: float, now: float) -> None:
         self._challenges = 0
-        self._ladder.stop()
+        self.ladder.stop()
         self._first_wait_s = None
-        self._paused_until = now + wait_s
+        self.paused_until = now + wait_s
 
     def challenged(self, now: float) -> None:
         """Answer a challenge in a moment: the samples that were asked for with it are just
         arriving, and the card that the answer brings can tell what they say of our NAT."""
         self._challenges += 1
         if self._challenges <= CHALLENGES_IN_A_ROW:
-            self._ladder.stop()
+            self.ladder.stop()
             self._first_wait_s = None
-            self._paused_until = now + MOMENT_S
+            self.paused_until = now + MOMENT_S
 
     def retry_later(self, first_wait_s: float, now: float) -> None:
         """Give up for now; waits begin at `first_wait_s` and double."""
-        self._ladder.stop()
+        self.ladder.stop()
         self._first_wait_s = first_wait_s
         wait_s = backed_off(self._retries, first_wait_s, RETRY_LIMIT_S)
         self._retries += 1
-        self._paused_until = now + min(RETRY_LIMIT_S, jittered(wait_s, RETRY_JITTER, self._random))
+        self.paused_until = now + min(RETRY_LIMIT_S, jittered(wait_s, RETRY_JITTER, self._random))
 
     def forget_failures(self) -> None:
         """What comes next is no repetition of what has failed."""
@@ -101,25 +97,25 @@ class Attempts:
     def end(self) -> None:
         """Registered, or stopped: nothing is due."""
         self.forget_failures()
-        self._ladder.stop()
-        self._first_wait_s = self._paused_until = None
+        self.ladder.stop()
+        self._first_wait_s = self.paused_until = None
 
     def take_due(self, now: float) -> Due | None:
         """What is to be done at `now`, and the next wait."""
-        if self._paused_until is not None and self._paused_until <= now:
-            self._paused_until = None
+        if self.paused_until is not None and self.paused_until <= now:
+            self.paused_until = None
             if self._first_wait_s is None:
-                self._ladder.start(now)
+                self.ladder.start(now)
             else:
                 self.retry_later(self._first_wait_s, now)
             return Due.REGISTER
-        if self._ladder.is_due(now):
-            return Due.REGISTER if self._ladder.climb(now) else Due.GIVE_UP
+        if self.ladder.is_due(now):
+            return Due.REGISTER if self.ladder.climb(now) else Due.GIVE_UP
         return None
 
     def _start_ladder(self, now: float) -> None:
-        self._first_wait_s = self._paused_until = None
-        self._ladder.start(now)
+        self._first_wait_s = self.paused_until = None
+        self.ladder.start(now)
 
 
 class Renewal(Enum):
@@ -138,13 +134,9 @@ class Tenure:
         self.lease_id: bytes | None = None
         """None: there is no lease."""
         self._random = random
-        self._ladder = Ladder(REFRESH_LADDER_S)
-        self._refresh_at: float | None = None
+        self.ladder = Ladder(REFRESH_LADDER_S)
+        self.refresh_at: float | None = None
         self._refreshes = 0
-
-    @property
-    def due_at(self) -> float | None:
-        return earliest(self._refresh_at, self._ladder.due_at)
 
     def begin(self, lease_id: bytes, now: float) -> None:
         self.lease_id = lease_id
@@ -152,21 +144,21 @@ class Tenure:
 
     def renewed(self, now: float) -> None:
         """The server has answered."""
-        self._ladder.stop()
-        self._refresh_at = now + jittered(REFRESH_S, REFRESH_JITTER, self._random)
+        self.ladder.stop()
+        self.refresh_at = now + jittered(REFRESH_S, REFRESH_JITTER, self._random)
 
     def end(self) -> None:
-        self.lease_id = self._refresh_at = None
-        self._ladder.stop()
+        self.lease_id = self.refresh_at = None
+        self.ladder.stop()
 
     def take_due(self, now: float) -> Renewal | None:
         """What is to be done at `now`, and the next wait."""
-        if self._refresh_at is not None and self._refresh_at <= now:
-            self._refresh_at = None
-            self._ladder.start(now)
+        if self.refresh_at is not None and self.refresh_at <= now:
+            self.refresh_at = None
+            self.ladder.start(now)
             self._refreshes += 1
             samples = self._refreshes % REFRESHES_PER_SAMPLE == 0
             return Renewal.REFRESH_AND_SAMPLE if samples else Renewal.REFRESH
-        if self._ladder.is_due(now):
-            return Renewal.REFRESH if self._ladder.climb(now) else Renewal.GIVE_UP
+        if self.ladder.is_due(now):
+            return Renewal.REFRESH if self.ladder.climb(now) else Renewal.GIVE_UP
         return None

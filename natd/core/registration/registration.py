@@ -39,12 +39,13 @@ from natd.core.registration.events import (
     Introduced,
     OurAddressMoved,
     PeerAbsent,
+    RegistrationEvent,
     SocketSampled,
     refusal_reason,
     silence_reason,
     version_reason,
 )
-from natd.core.registration.filter_probes import Probe, Probed, Probes
+from natd.core.registration.filter_probes import Probe, Probes
 from natd.core.registration.lease import Attempts, Due, Renewal, Tenure
 from natd.core.registration.member_sync import Listing, Wanted
 from natd.core.registration.sampling import Sampling
@@ -60,18 +61,6 @@ RESTART_SPREAD_S = 1.0
 """Our refreshes are spread over 10 s already; this breaks up those that met in one instant."""
 
 LISTED_WITHIN_S = 1.0
-
-
-RegistrationEvent = (
-    events.ServerAnswered
-    | events.ServerLost
-    | events.MembersListed
-    | OurAddressMoved
-    | Introduced
-    | PeerAbsent
-    | SocketSampled
-    | Probed
-)
 
 
 class Registration:
@@ -98,12 +87,10 @@ class Registration:
         self.rtt_s: float | None = None
         self.last_answer_at: float | None = None
         self.dropped: Counter[str] = Counter()
-        self._network = network
-        self._peer = identity.peer
+        self._network, self._peer = network, identity.peer
         self.prefix = prefix
         self._random = random
-        self._card = b""
-        self._sequence = 0
+        self._card, self._sequence = b"", 0
         self._token = b""
         self._tenure = Tenure(random)
         self._announces = True
@@ -112,24 +99,14 @@ class Registration:
         self._attempts = Attempts(random)
         self._ask = Ladder(ASK_LADDER_S)
         self._listing = Listing()
-        self._sampling = Sampling(server)
+        self.sampling = Sampling(server)
+        """Where else the server is asked, and when what it tells others of us was seen."""
         self._flow = FlowWatch(lifetimes)
         self._wanted = Wanted()
         self._questions = Questions(network, identity, server, prefix, random)
         self._probes = Probes(prefix, random)
         self._outgoing: list[Datagram] = []
         self._events: deque[RegistrationEvent] = deque()
-
-    @property
-    def other(self) -> Address | None:
-        """The server's second address; None while we know none."""
-        others = self._sampling.others
-        return others[0] if others else None
-
-    @property
-    def sampled_at(self) -> float | None:
-        """When the ports were new that the server tells others of; None: it knows none."""
-        return self._sampling.began_at
 
     # --- commands ---
 
@@ -162,23 +139,23 @@ class Registration:
 
     def sample(self, socket: SocketId, now: float) -> None:
         """One SAMPLE from `socket` to the next of the server's sampling ports."""
-        if self.state != "stopped" and (place := self._sampling.next_place()) is not None:
+        if self.state != "stopped" and (place := self.sampling.next_place()) is not None:
             self._outgoing.append(self._questions.sample(place, socket, now))
 
     def probe(self, probe: Probe) -> None:
         """One SAMPLE that is answered from elsewhere, too.  A fresh socket asks a sampling port;
         the main one, whose packets every port of the server's may answer, the server's own."""
-        place = self.server if probe.socket == MAIN_SOCKET else self._sampling.probed_place
+        place = self.server if probe.socket == MAIN_SOCKET else self.sampling.probed_place
         if self._tenure.lease_id is not None and place is not None:
             self._outgoing.append(self._probes.ask(probe, place))
 
-    def stop(self, _now: float) -> None:
+    def stop(self) -> None:
         """Say goodbye; nothing is done after it."""
         if self._tenure.lease_id is not None:
             self._outgoing.append(self._questions.bye(self._tenure.lease_id))
         self._end_lease()
         self._attempts.end()
-        self._sampling.ladder.stop()
+        self.sampling.ladder.stop()
         self._questions.clear()
         self._probes.clear()
         self.state = "stopped"
@@ -188,8 +165,9 @@ class Registration:
     def receive_datagram(
         self, data: bytes, address: Address, now: float, socket: SocketId = MAIN_SOCKET
     ) -> None:
+        other = self.sampling.other
         of_server = address.host == self.server.host
-        if not of_server and (self.other is None or address.host != self.other.host):
+        if not of_server and (other is None or address.host != other.host):
             self.dropped["not from the server"] += 1
             return
         try:
@@ -228,8 +206,8 @@ class Registration:
         self._renew_lease(now)
         if self._ask.is_due(now) and self._ask.climb(now):
             self._send_ask(now)
-        if self._sampling.ladder.is_due(now):
-            self._send_samples(self._sampling.again(now), now)
+        if self.sampling.ladder.is_due(now):
+            self._send_samples(self.sampling.again(now), now)
         for peer, samples in self._wanted.take_due(now):
             self._send_connect(peer, samples, now)
         if self._listed_by is not None and self._listed_by <= now:
@@ -244,11 +222,13 @@ class Registration:
 
     def get_timer(self) -> float | None:
         return earliest(
-            self._tenure.due_at,
+            self._tenure.refresh_at,
+            self._tenure.ladder.due_at,
             self._listed_by,
-            self._attempts.due_at,
+            self._attempts.paused_until,
+            self._attempts.ladder.due_at,
             self._ask.due_at,
-            self._sampling.ladder.due_at,
+            self.sampling.ladder.due_at,
             self._wanted.due_at,
         )
 
@@ -261,7 +241,7 @@ class Registration:
         self._listing.reset()
         if self.state != "registered":
             self.state = "starting"
-        self._send_samples(self._sampling.begin(now), now)
+        self._send_samples(self.sampling.begin(now), now)
         self._begin(now)
 
     def _begin(self, now: float) -> None:
@@ -278,7 +258,7 @@ class Registration:
                 self._receive_refreshed(message, question, now)
             case rendezvous.Sampled(_, observed):
                 if question.socket == MAIN_SOCKET:
-                    self._sampling.add(question.asked, observed)
+                    self.sampling.add(question.asked, observed)
                 self._events.append(SocketSampled(question.socket, observed, question.asked))
             case rendezvous.Error(_, ErrorCode.ABSENT, _) if question.peer is not None:
                 self._wanted.remove(question.peer)
@@ -311,12 +291,12 @@ class Registration:
         moved = self.observed is not None and self.observed != answer.observed
         if self.state == "lost":
             # What its ports saw before, if they ever did, is old by now.
-            self._send_samples(self._sampling.begin(now), now)
+            self._send_samples(self.sampling.begin(now), now)
         self.state = "registered"
         self.observed = answer.observed
         self.rtt_s = now - question.sent_at
         self._token = answer.token
-        self._send_samples(self._sampling.learn(answer.sample_ports, answer.other, now), now)
+        self._send_samples(self.sampling.learn(answer.sample_ports, answer.other, now), now)
         self._flow.heard(answer.observed, now)
         if question.sequence >= self._sequence:
             self._attempts.end()
@@ -338,7 +318,7 @@ class Registration:
                 self._card,
                 self._sequence,
                 token=self._token,
-                samples=self._sampling.freshest(),
+                samples=self.sampling.freshest(),
                 have=self._listing.have(),
                 now=now,
             )
@@ -399,7 +379,7 @@ class Registration:
         elif renewal is not None and lease_id is not None:
             self._outgoing.append(self._questions.refresh(lease_id, now))
             if renewal is Renewal.REFRESH_AND_SAMPLE:
-                self._send_samples(self._sampling.next_places(), now)
+                self._send_samples(self.sampling.next_places(), now)
 
     def _receive_refreshed(
         self, answer: rendezvous.Refreshed, question: Question, now: float
@@ -425,7 +405,7 @@ class Registration:
     ) -> None:
         self._end_lease()
         self._flow.forget()
-        self._sampling.ladder.stop()
+        self.sampling.ladder.stop()
         self._announces = True
         self._attempts.retry_later(first_wait_s, now)
         if self.state != "lost":

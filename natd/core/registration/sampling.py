@@ -31,8 +31,9 @@ class Sampling:
         first = server.port + 1
         self._server = server
         self._own = _ports_of(server, range(first, first + ASSUMED_PORTS))
-        self.others: tuple[Address, ...] = ()
-        """The server's second address and its ports there; none while we know none."""
+        self.other: Address | None = None
+        """The server's second address; None while we know none."""
+        self._others: tuple[Address, ...] = ()
         self._others_kept_until: float | None = None  # None: there never was another address
         self.ladder = Ladder(SAMPLE_LADDER_S)
         self._unanswered: set[Address] = set()
@@ -45,10 +46,10 @@ class Sampling:
         """Forget what was seen; the places to ask at once."""
         self.began_at = now
         self._seen.clear()
-        self._unanswered = {*self._own, *self.others}
+        self._unanswered = {*self._own, *self._others}
         if self._unanswered:
             self.ladder.start(now)
-        return (*self._own, *self.others)
+        return (*self._own, *self._others)
 
     def learn(
         self, ports: tuple[int, ...], other: Address | None, now: float
@@ -57,15 +58,14 @@ class Sampling:
         self._own = _ports_of(self._server, ports)
         if other is not None and not _may_be_other(other, self._server):
             other = None
-        known = self.others[0] if self.others else None
-        if other == known or now < (self._others_kept_until or now):
+        if other == self.other or now < (self._others_kept_until or now):
             return ()
-        self._others_kept_until = now + OTHER_KEPT_S
-        self.others = () if other is None else (other, *_ports_of(other, ports[:1]))
-        self._unanswered.update(self.others)
-        if self.others:
+        self._others_kept_until, self.other = now + OTHER_KEPT_S, other
+        self._others = () if other is None else (other, *_ports_of(other, ports[:1]))
+        self._unanswered.update(self._others)
+        if self._others:
             self.ladder.start(now)
-        return self.others
+        return self._others
 
     def again(self, now: float) -> list[Address]:
         """When the ladder is due: the places to ask again."""
@@ -92,7 +92,7 @@ class Sampling:
         """One of each address of the server, in turn."""
         place = self.next_place()
         places = [] if place is None else [place]
-        return [*places, self.others[self._turn % len(self.others)]] if self.others else places
+        return [*places, self._others[self._turn % len(self._others)]] if self._others else places
 
     def add(self, place: Address, observed: Address) -> None:
         """What was seen of the main socket from there."""

@@ -21,6 +21,7 @@ from natd.core.base.routes import RENDEZVOUS, RouteAdded, RouteDropped
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.timers import Timetable
 from natd.core.base.types import MAIN_SOCKET, Address, Datagram, NetworkId, PeerId, SocketId
+from natd.core.base.verdict import judge_servers
 from natd.core.codec.rendezvous import PREFIX_BYTES, TRANSACTION_AT
 from natd.core.keys.card import Identity
 from natd.core.nat.allocation_survey import Survey, survey_places
@@ -93,7 +94,7 @@ class Servers:
         """Register with exactly these."""
         servers = tuple(dict.fromkeys(servers))
         for address in [a for a in self._registrations if a not in servers]:
-            self._stop_registration(self._registrations.pop(address), now)
+            self._stop_registration(self._registrations.pop(address))
         for address in servers:
             if address in self._registrations:
                 continue
@@ -162,10 +163,10 @@ class Servers:
                 )
             )
 
-    def stop(self, now: float) -> None:
+    def stop(self) -> None:
         """Say goodbye to all."""
         for registration in self._registrations.values():
-            self._stop_registration(registration, now)
+            self._stop_registration(registration)
         self._registrations.clear()
 
     def observe_by_peer(
@@ -232,13 +233,13 @@ class Servers:
         servers = {
             Address(address.host, address.port + offset)
             for registration in self._registrations.values()
-            for address in (registration.server, registration.other)
+            for address in (registration.server, registration.sampling.other)
             if address is not None
             for offset in range(SAMPLE_PORTS + 1)
         }
         everyone = self._registrations.values()
         rtts_s = [r.rtt_s for r in everyone if r.rtt_s is not None]
-        sampled_at = [r.sampled_at for r in everyone if r.sampled_at is not None]
+        sampled_at = [at for r in everyone if (at := r.sampling.began_at) is not None]
         return Surroundings(
             self._nat.observed(),
             frozenset(servers),
@@ -288,8 +289,8 @@ class Servers:
         self.timers.set(registration, registration.get_timer())
         self._count_registered()
 
-    def _stop_registration(self, registration: Registration, now: float) -> None:
-        registration.stop(now)
+    def _stop_registration(self, registration: Registration) -> None:
+        registration.stop()
         self.dropped += registration.dropped
         self._datagrams += registration.datagrams_to_send()
         self.timers.set(registration, None)
@@ -343,3 +344,12 @@ class Servers:
     ) -> None:
         for _ in range(places):
             registration.sample(socket, now)
+
+
+def explain_silence(
+    lost: events.ServerLost, *, udp_works: bool, somebody_is_here: bool
+) -> events.ServerLost:
+    """What it means that no server answers any more; nothing to be told where peers are here."""
+    verdict = judge_servers(udp_works=udp_works)
+    reason = lost.reason if somebody_is_here else f"{lost.reason}: {verdict.text}"
+    return replace(lost, reason=reason, code=verdict.code)

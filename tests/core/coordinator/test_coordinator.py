@@ -279,6 +279,6 @@ def test_an_hour_of_ten_peers_introduces_each_pair_once_and_ends_as_it_began() -
         assert guest.registration.state == "registered"
         assert len(guest.of(Introduced)) == 9
     for guest in meeting.guests:
-        guest.registration.stop(meeting.now)
+        guest.registration.stop()
     meeting.run(1.0)
     assert meeting.coordinator.lease_count == 0

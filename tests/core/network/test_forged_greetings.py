@@ -52,7 +52,7 @@ def test_an_answer_that_nobody_asked_for_makes_us_send_nothing():
     bob.start()
     village.internet.run(1.0)
     theirs = bob.membership
-    answer = encode_greeting(Greeting(network_tag(KEY), theirs._profile.sealed, False))
+    answer = encode_greeting(Greeting(network_tag(KEY), theirs.own_card.sealed, False))
     bob.kill()
     alice.start()
     village.internet.run(10.0)

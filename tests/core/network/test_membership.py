@@ -62,7 +62,7 @@ def test_a_peer_of_an_earlier_run_is_known_by_its_tag_but_nothing_is_sent_to_it(
     keys = {key[:1] for key in _routes(membership)}
     assert {CHECK, TAG} <= keys
     assert membership.datagrams_to_send() == []
-    [view] = membership.views(START)
+    [view] = membership.roster.views(START)
     assert (view.nick, view.state) == ("bob", PeerState.OFFLINE)
 
 
@@ -87,7 +87,7 @@ def test_peers_are_bounded_and_the_known_are_never_put_out():
     assert membership.remember_peer(_sealed("one too many"), (), START) is None
     _greet(membership, "one too many")
     assert membership.dropped["network-is-full"] == 1
-    assert len(membership.views(START)) == PEERS_LIMIT
+    assert len(membership.roster.views(START)) == PEERS_LIMIT
 
 
 def test_a_first_card_is_met_a_newer_one_again_and_an_older_one_not():
@@ -106,11 +106,11 @@ def test_a_blocked_peer_is_not_met_and_one_of_an_earlier_run_is_not_greeted():
     bob = _identity("bob").peer
     membership.block(bob, True, START)
     _greet(membership, "bob")
-    assert membership.views(START) == ()
+    assert membership.roster.views(START) == ()
     membership.remember_peer(_sealed("bob"), (THERE,), START)
     _run(membership, 120.0)
     assert membership.datagrams_to_send() == []
-    assert membership.views(START)[0].state is PeerState.BLOCKED
+    assert membership.roster.views(START)[0].state is PeerState.BLOCKED
 
 
 def test_another_nick_is_told_at_once_and_another_nat_report_when_it_has_settled():
@@ -286,7 +286,7 @@ def test_a_network_that_is_joined_later_is_told_at_once_what_is_known_of_our_nat
     village.internet.run(5.0)
     others = bob.node.membership(network_id(other))
     assert others is not None
-    (seen,) = others.views(village.internet.now)
+    (seen,) = others.roster.views(village.internet.now)
     assert seen.nat.mapping is alice.nat.mapping
 
 
@@ -316,12 +316,7 @@ def _sealed(name, sequence=1, key=KEY):
 def _member():
     settings = NetworkSettings("demo", KEY, "alice")
     membership = Membership(
-        settings,
-        _identity("alice"),
-        Shared(NatModel()),
-        Random(1),
-        card_sequence=1,
-        now=START,
+        settings, Shared(_identity("alice"), Random(1), NatModel()), card_sequence=1, now=START
     )
     membership.set_local_addresses(("192.168.1.4",), 40000, START)
     return membership

@@ -176,7 +176,7 @@ def test_an_answer_from_a_private_address_counts_only_after_a_call_of_ours():
     bob.start()
     village.internet.run(1.0)
     membership = bob.membership
-    membership._greeter.answer(membership._profile.sealed, SOURCE, village.internet.now)
+    membership._greeter.answer(membership.own_card.sealed, SOURCE, village.internet.now)
     [recorded] = membership._greeter.datagrams_to_send()
     alice.start()
     victim = Address("192.168.1.66", 40000)
@@ -192,7 +192,7 @@ def test_an_answer_from_the_internet_right_after_a_call_is_not_taken_for_one_on_
     bob.start()
     village.internet.run(1.0)
     theirs = bob.membership
-    theirs._greeter.answer(theirs._profile.sealed, SOURCE, village.internet.now)
+    theirs._greeter.answer(theirs.own_card.sealed, SOURCE, village.internet.now)
     [answer] = theirs._greeter.datagrams_to_send()
     alice.start()
     village.internet.run(0.1)
@@ -203,7 +203,7 @@ def test_an_answer_from_the_internet_right_after_a_call_is_not_taken_for_one_on_
             Address(host, 40000),
             MAIN_SOCKET,
             ours.roster,
-            ours._profile.sealed,
+            ours.own_card.sealed,
             village.internet.now,
         )
         assert greeted.is_on_link is is_on_link

@@ -39,8 +39,8 @@ def test_in_a_full_network_the_oldest_that_was_never_reached_gives_way():
     drained = _drain(membership)
     oldest, newcomer = _identity("member 0").peer, _identity("newcomer").peer
     assert [e.peer for e in drained if isinstance(e, events.PeerForgotten)] == [oldest]
-    assert {view.peer for view in membership.views(FULL_AT)} >= {newcomer}
-    assert len(membership.views(START)) == PEERS_LIMIT
+    assert {view.peer for view in membership.roster.views(FULL_AT)} >= {newcomer}
+    assert len(membership.roster.views(START)) == PEERS_LIMIT
     assert not before & set(routes)
     assert all(route.peer is not first for route in routes.values())
 
@@ -53,7 +53,7 @@ def test_nothing_is_sent_any_more_to_whoever_has_given_way():
     assert forgotten is None
     assert membership.get_timer() is not None
     membership.retry(None, FULL_AT + 0.1)
-    assert all(view.nick != "member 0" for view in membership.views(FULL_AT + 0.1))
+    assert all(view.nick != "member 0" for view in membership.roster.views(FULL_AT + 0.1))
 
 
 @pytest.mark.parametrize("why", ["a message", "kept", "blocked", "from before", "not opened"])
@@ -133,12 +133,7 @@ def _sealed(name):
 def _member():
     settings = NetworkSettings("demo", OPEN, "alice")
     membership = Membership(
-        settings,
-        _identity("alice"),
-        Shared(NatModel()),
-        Random(1),
-        card_sequence=1,
-        now=START,
+        settings, Shared(_identity("alice"), Random(1), NatModel()), card_sequence=1, now=START
     )
     membership.set_local_addresses(("192.168.1.4",), 40000, START)
     return membership
@@ -149,7 +144,7 @@ def _full():
     membership = _member()
     for number in range(PEERS_LIMIT):
         _introduce(membership, f"member {number}", START + number)
-    assert len(membership.views(START)) == PEERS_LIMIT
+    assert len(membership.roster.views(START)) == PEERS_LIMIT
     return membership
 
 

@@ -516,7 +516,7 @@ def test_networks_know_nothing_of_each_other() -> None:
 def test_stopping_says_goodbye_once_and_is_silent_ever_after() -> None:
     meeting = Meeting()
     guest = meeting.register("alice")
-    guest.registration.stop(meeting.now)
+    guest.registration.stop()
     datagrams = guest.registration.datagrams_to_send()
     assert [type(rendezvous_codec.decode(datagram.data)) for datagram in datagrams] == [Bye]
     assert guest.registration.state == "stopped"
@@ -524,7 +524,7 @@ def test_stopping_says_goodbye_once_and_is_silent_ever_after() -> None:
     guest.registration.network_changed(meeting.now)
     guest.registration.connect(guest.identity.peer, (), meeting.now)
     guest.registration.sample(SocketId(0), meeting.now)
-    guest.registration.stop(meeting.now)
+    guest.registration.stop()
     assert guest.registration.datagrams_to_send() == []
 
 

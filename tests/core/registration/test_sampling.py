@@ -36,7 +36,7 @@ def test_a_second_address_is_asked_at_two_ports_as_soon_as_the_server_has_told_i
     ]
     told = {event.server_address: event.observed for event in guest.of(SocketSampled)}
     assert told[OTHER] == told[Address(OTHER.host, 8081)] == guest.address
-    assert guest.registration.other == OTHER
+    assert guest.registration.sampling.other == OTHER
 
 
 def test_after_a_change_of_network_both_addresses_are_asked_in_the_first_breath() -> None:
@@ -123,7 +123,7 @@ def test_a_second_address_is_of_the_same_kind_as_the_first(other: Address, belie
     sampling.begin(1000.0)
     asked = sampling.learn(SAMPLED_PORTS, other, 1000.0)
     assert asked == ((other, Address(other.host, 8081)) if believed else ())
-    assert sampling.others[:1] == ((other,) if believed else ())
+    assert sampling.other == (other if believed else None)
 
 
 def test_a_server_on_a_well_known_port_has_its_second_address_there_too() -> None:

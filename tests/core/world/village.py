@@ -96,7 +96,7 @@ class Member:
 
     def views(self) -> tuple[PeerView, ...]:
         """How we stand with each peer."""
-        return self.membership.views(self.internet.now)
+        return self.membership.roster.views(self.internet.now)
 
     def start(self) -> None:
         """Join at once, as a daemon with a network in its state directory does."""
