@@ -101,6 +101,26 @@ def test_the_path_in_use_alone_has_openers_and_guesses_granted():
         assert opened == ([address._replace(port=51_000)] if is_granted else [])
         lab.hear_check(address, (GUESS_US, b""))
         assert lab.reach.search.is_succeeding is is_granted
+        lab.run(1.0)
+        assert (len(lab.sent) > 100) is is_granted, "guesses leave although the search was idle"
+
+
+def test_a_search_is_idle_while_a_path_stands_and_not_while_one_is_looked_for():
+    lab = Lab()
+    assert lab.reach.search.is_idle
+    lab.introduce(THEIRS)
+    assert not lab.reach.search.is_idle
+    lab.run(10.0)
+    assert lab.reach.search.is_idle, "the ladder has ended, too"
+    lab.answers = set()
+    lab.reach.carry([FLIGHT], lab.now, awaiting=True)
+    lab.run(3.0)
+    assert not lab.reach.search.is_idle
+    lab.run(LOST_AFTER_S + 600.0)
+    assert not lab.reach.search.is_idle, "an attempt goes on"
+    lab.reach.stop()
+    lab.drain()
+    assert lab.reach.search.is_idle
 
 
 def test_a_check_that_was_seen_before_makes_no_packet_wherever_it_comes_from():
