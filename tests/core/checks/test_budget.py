@@ -118,7 +118,7 @@ def test_an_authenticated_answer_lifts_the_budget_for_ten_minutes_and_ends_the_s
 
 
 def test_a_check_from_a_silenced_address_pays_for_one_of_ours_and_for_nothing_else():
-    """Whoever holds the pair's key can forge where its checks come from."""
+    """A peer that holds the pair's key can forge where its checks come from."""
     budget = TargetBudget()
     _flood(budget, START, START + 20.0)
     budget.called(VICTIM, START + 20.0)
@@ -172,7 +172,7 @@ def test_nothing_need_be_spared_where_an_answer_was_proved():
 
 
 def test_a_newer_card_ends_a_silence_but_not_the_minute():
-    """Whoever made it lives, and may be waiting."""
+    """The peer that made it lives, and may be waiting."""
     budget = TargetBudget()
     _flood(budget, START, START + 30.0)
     budget.returned(VICTIM, START + 30.0)

@@ -1,4 +1,4 @@
-"""No second has more than 500 packets, whoever makes us send them."""
+"""No second has more than 500 packets, whatever makes us send them."""
 
 from random import Random
 

@@ -89,7 +89,7 @@ def test_it_is_free_when_nobody_has_it_and_nobody_waits():
     assert turns.is_free(START + 0.1)
 
 
-def test_whoever_is_alone_keeps_the_turn_for_as_long_as_it_asks():
+def test_an_attempt_that_is_alone_keeps_the_turn_for_as_long_as_it_asks():
     turns, [only] = Turns(), _claims(1)
     assert set(_share(turns, [only], START + 60.0)) == {only}
 
@@ -131,7 +131,7 @@ def test_who_there_was_a_sign_of_goes_before_who_there_was_none_of():
     assert 0.5 <= had.count(silent) / len(had) <= 0.7, "it had none until then"
 
 
-def test_whoever_has_stopped_waiting_keeps_nobody_from_the_turn():
+def test_an_attempt_that_no_longer_waits_keeps_no_other_from_the_turn():
     turns = Turns()
     first, gone, second = _claims(3)
     turns.take(first, START)
@@ -220,7 +220,7 @@ def test_a_host_that_has_answered_may_be_guessed_at_for_longer_but_not_for_ever(
     assert in_vain <= HOST_BURST + 300
 
 
-def test_whoever_there_is_no_sign_of_leaves_half_to_the_others():
+def test_a_peer_without_a_sign_leaves_half_to_the_others():
     turns = Turns()
     for number in range(20):
         host = f"198.51.100.{number}"

@@ -184,7 +184,7 @@ def test_nobody_is_followed_to_a_path_of_a_worse_kind():
     assert lab.paths.in_use == (LAN, MAIN_SOCKET)
 
 
-def test_whoever_has_moved_does_not_follow_for_a_while():
+def test_a_side_that_has_moved_does_not_follow_for_a_while():
     lab = Lab()
     lab.add(THEIRS)
     lab.add(ELSEWHERE)

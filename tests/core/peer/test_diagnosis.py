@@ -68,7 +68,7 @@ def test_attempts_that_fail_alike_are_told_of_once_until_the_peer_was_here_or_we
         diagnosis.take(AttemptFailed(heard=False), at + 10.0)
         if verdict(diagnosis, 100.0 * number + 10.0) is not None:
             told.append(number)
-        assert diagnosis.told is not None, "and whoever asks is told at any time"
+        assert diagnosis.told is not None, "and it is told at any time when asked for"
     assert told == [0, 3, 5]
 
 

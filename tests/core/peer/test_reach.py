@@ -146,7 +146,7 @@ def test_a_check_without_integrity_makes_no_packet():
 
 
 def test_a_flood_of_checks_with_forged_sources_buys_two_small_packets_each_and_no_more():
-    """Whoever holds the pair's key can make them, and can say that they come from a victim."""
+    """A peer that holds the pair's key can make them, and can say that they come from a victim."""
     lab = Lab(answers=set())
     lab.introduce(THEIRS)
     lab.sent.clear()

@@ -93,7 +93,7 @@ def test_what_was_said_before_does_not_bring_a_hold_of_its_own():
     assert max(later - at for at, later in pairwise(full)) < 1.0
 
 
-def test_whoever_is_seen_elsewhere_than_before_lives_and_nobody_else_need():
+def test_a_peer_that_is_seen_elsewhere_than_before_lives_and_no_other_need():
     sightings = Sightings()
     assert not sightings.tell(SERVER, (THERE,), START)
     assert not sightings.tell(SERVER, (THERE,), START + 1.0)
