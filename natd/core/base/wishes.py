@@ -1,5 +1,5 @@
 """What the attempts to reach a peer ask of others: servers for a sample or another introduction,
-the node for a socket.
+the network for a socket.
 
 Rules:
 - A wish may stay without an answer; an attempt goes on without one.

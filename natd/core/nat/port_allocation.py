@@ -147,14 +147,6 @@ def candidates_in_range(rule: PortRule) -> range:
     return range(rule.low, rule.high + 1)
 
 
-def hit_probability(openings: int, probes: int, ports: int) -> float:
-    """That one of `probes` distinct ports meets one of `openings` random ones among `ports`.
-
-    1 - e^(-N·M/P), the birthday bound.
-    """
-    return 1.0 - math.exp(-openings * min(probes, ports) / ports)
-
-
 def _predicted(rule: PortRule, last: int) -> Iterator[int]:
     if rule.allocation is Allocation.SEQUENTIAL:
         span = rule.high - rule.low + 1

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from natd.core.base.types import Allocation
-from natd.core.nat.port_allocation import PortRule, PortSample, hit_probability, judge, predict
+from natd.core.nat.port_allocation import PortRule, PortSample, judge, predict
 
 
 def _judge(*ports, local_port=40000):
@@ -154,9 +154,3 @@ def test_the_neighbours_of_a_block_come_after_it():
     assert ports[:64] == list(range(2048, 2112))
     assert ports[64:128] == list(range(2112, 2176))
     assert ports[128:] == list(range(1984, 2048))
-
-
-def test_the_birthday_bound_is_the_published_one():
-    assert hit_probability(256, 175, 64_512) == pytest.approx(0.50, abs=0.01)
-    assert hit_probability(256, 986, 64_512) == pytest.approx(0.98, abs=0.01)
-    assert hit_probability(256, 1741, 64_512) == pytest.approx(0.999, abs=0.001)

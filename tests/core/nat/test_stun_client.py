@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from natd.core.base import events
 from natd.core.base.types import MAIN_SOCKET, Address, Datagram, Mapping, SocketId
 from natd.core.codec import stun
 from natd.core.coordinator.stun_server import Reflector
@@ -157,6 +158,26 @@ def test_a_change_of_network_is_seen_by_stun_servers_at_once() -> None:
     alice.node.set_local_addresses(("192.0.2.77",), 40000, village.internet.now)
     village.internet.run(0.1)
     assert len(server.asked_at) == before + 1
+
+
+def test_what_a_stun_server_sees_is_news_of_the_node_and_told_in_every_network() -> None:
+    village = Village(seed=4)
+    server = StunServer(village.internet, 3478)
+    alice = village.member("alice", village.internet.add_nat(ADDRESS_DEPENDENT))
+    alice.start()
+    other = NetworkSettings("other", network_key("other", b"secret"), "alice")
+    second = alice.node.join(other, tuple(village.servers), village.internet.now)
+    village.internet.run(5.0)
+    told = len(alice.attached.events_of(events.NatObserved))
+    alice.node.stun.set_servers((server.address,), village.internet.now)
+    assert village.internet.run_until(lambda: alice.nat.mapping is Mapping.ADDRESS_DEPENDENT, 1.0)
+    village.internet.run(3.0)
+    news = alice.attached.events_of(events.NatObserved)[told:]
+    assert news[0].report.mapping is Mapping.ADDRESS_DEPENDENT
+    for network in (alice.network, second):
+        membership = alice.node.membership(network)
+        assert membership is not None
+        assert membership.own_card.nat.mapping is Mapping.ADDRESS_DEPENDENT
 
 
 class StunServer:

@@ -354,3 +354,26 @@ def test_a_receiver_that_is_killed_before_its_commit_gets_the_message_again():
 
 def _are_online(alice, bob):
     return alice.is_online(bob) and bob.is_online(alice)
+
+
+def test_what_a_peer_or_network_that_was_handed_out_wants_next_moves_the_timer_of_the_node():
+    village = Village()
+    alice, bob = village.member("alice"), village.member("bob", port=40001)
+    alice.start()
+    bob.start()
+    village.internet.run(60.0)
+    now = village.internet.now
+    before = alice.node.get_timer()
+    assert before is not None
+    assert before > now + 0.1
+    peer = alice.membership.peer(bob.peer, now)
+    assert peer is not None
+    peer.ping(1, now)
+    after = alice.node.get_timer()
+    assert after is not None
+    assert after < before, "an answer is waited for"
+    assert alice.node.datagrams_to_send() != []
+    village.internet.run(5.0)
+    now = village.internet.now
+    alice.membership.set_nick("alicia", now)
+    assert alice.node.get_timer() == now
