@@ -25,7 +25,7 @@ Rules that a change must not break:
   of the question.  IPv4 answers stay within three times the question; IPv6 ones do when its 48
   bytes of headers are counted.
 - An answer goes to the host that asked, nowhere else.  (Its port tells nothing more about who
-  asked: whoever could give a false host could give a false port, too.)
+  asked: a sender that forges its host can forge its port, too.)
 - What must be understood and is not is refused (420): among it CHANGE-REQUEST where there is no
   second address and port.
 """

@@ -91,7 +91,7 @@ def _comparisons(
     for others in hosts[1:]:
         yield False, _agree(hosts[0], others), SURPRISE
     if echoes and len(hosts) == 1 and not kept:
-        # All peers together are one witness: whoever lies may have as many hosts as they like.
+        # All peers together are one witness: a liar may have as many hosts as it likes.
         yield False, sum(echoes) * 2 >= len(echoes), LIE
 
 

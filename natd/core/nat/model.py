@@ -91,7 +91,7 @@ class NatModel:
         self._echoes: dict[tuple[SocketId, Address], Observation] = {}  # what peers say
         self._asked: set[SocketId] = set()  # those that a peer's word had us ask a server about
         self.filters = FilterWatch()
-        """What is known of whom our NATs let in, for whoever asks."""
+        """What is known of whom our NATs let in, and when to ask."""
         self._keeps = False  # whether the NAT has kept our port, in this network
         self._settled = Mapping.UNKNOWN  # the last class that was likely
         self._doubted: Address | None = None  # the server port that surprised us; None: none did

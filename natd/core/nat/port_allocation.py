@@ -102,7 +102,7 @@ class PortRule:
 def judge(samples: Sequence[PortSample]) -> PortRule:
     """The rule behind the samples, oldest first; UNKNOWN for fewer than three that differ.
 
-    Ports below 1024 are none that a NAT gives out: whoever names one lies.
+    Ports below 1024 are none that a NAT gives out: a server that names one lies.
     """
     samples = [sample for sample in samples if sample.external_port >= LOWEST_PORT]
     if not samples:

@@ -11,7 +11,7 @@ Rules:
   never longer than the greeting.
 - Anybody who has recorded a greeting can send it again under any address.  So nothing but that
   answer goes to an address which nothing speaks for: the card's own word, an earlier path, a
-  greeting of ours that went there, a hop that nobody else is on.  Whoever is there has our card by
+  greeting of ours that went there, a hop that nobody else is on.  The peer there has our card by
   the answer, and checks us.
 - A card that was opened a moment ago costs nothing when it comes again.
 - Neither who is blocked nor who is here already, with no newer card, gets a word.
@@ -89,7 +89,7 @@ class Greeter:
         self._rearm()
 
     def hurry(self, now: float) -> None:
-        """Our network has changed: whoever is missed is greeted at once, from the new place."""
+        """Our network has changed: absent peers are greeted at once, from the new place."""
         self._absent.hurry(now)
         self.call(now)
 
@@ -147,14 +147,14 @@ class Greeter:
         )
 
     def answer(self, our_card: bytes, address: Address, now: float) -> None:
-        """Our card, to whoever has sent theirs."""
+        """Our card, to a peer that has sent its own."""
         if self._calls.may_answer(address, now):
             self._greet(our_card, address, wants_answer=False, now=now)
 
     def handle_timer(
         self, our_card: bytes, roster: Roster, is_introduced: bool, now: float
     ) -> None:
-        """`is_introduced` while a server introduces whoever is there, so that nobody far away
+        """`is_introduced` while a server introduces the members, so that nobody far away
         need be greeted."""
         for address in self._absent.due(now):
             if not is_introduced:

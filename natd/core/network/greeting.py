@@ -46,7 +46,7 @@ OPENED_RATE, OPENED_BURST = 32.0, 64.0
 greeted again a second later."""
 
 STRANGERS_RATE, STRANGERS_BURST = 4.0, 16.0
-"""Whoever greets has mostly been met before, and a stranger costs a handshake."""
+"""A peer that greets has mostly been met before, and a stranger costs a handshake."""
 
 LOOKED_AT_RATE, LOOKED_AT_BURST = 1_024.0, 1_024.0
 """Whether they are sealed with our key at all: 23 us each, so 2 % of a core."""
@@ -152,7 +152,7 @@ class Greetings:
         self._absent.pop(peer, None)
 
     def hurry(self, now: float) -> None:
-        """Our network has changed: whoever is still missed is greeted now."""
+        """Our network has changed: those still absent are greeted now."""
         for absent in self._absent.values():
             absent.attempt, absent.due_at = 0, now
 

@@ -1,7 +1,7 @@
 """Members on the same link find each other by calling out, with no server at all.
 
 A call is a greeting that wants an answer (`natd/core/network/greeting.py`), sent to a multicast
-group which no router passes on; whoever is a member answers to where the call came from.
+group which no router passes on; each member answers to where the call came from.
 
     main socket ─► 239.255.110.97, ff12::6e61:7464, port 28260 ─► link socket of the others
     main socket ◄───────────────── their card ─────────────────── main socket of the others

@@ -8,7 +8,7 @@ worth no more than what a server says.  C passes cards on and never a message.
 
 Rules:
 - A server that answers is asked first.  Mutual peers are asked where there is none, and for
-  whoever is still missed one round of attempts later: a server may have died a moment ago, and
+  a peer that is still missed one round of attempts later: a server may have died a moment ago, and
   the other may be registered elsewhere.
 - At most `ASKED_AT_ONCE` mutual peers are asked for the same peer, by lot: among many members
   nobody is asked by all.
@@ -44,7 +44,7 @@ STILL_MISSED_S = (0.5, 60.0)
 """Missed again after the first and before the second: an attempt had its round, and failed."""
 
 INTRODUCED_AT_ONCE = 64
-"""Of all that a mutual peer is connected with, by lot: whoever is met may know the rest."""
+"""Of all that a mutual peer is connected with, by lot: a peer that is met may know the rest."""
 
 SEEKS_RATE, SEEKS_BURST = 1.0, 8.0
 """Of one peer: a round of attempts for each of a few missed ones, and a look around."""
@@ -108,7 +108,7 @@ class Mutual:
             self.look_around_at = earliest(self.look_around_at, now + LOOK_AROUND_AFTER_S)
 
     def left_alone(self, peers: Iterable[Peer], now: float) -> None:
-        """No server answers any more: whoever is here may know those that are not."""
+        """No server answers any more: those who are here may know the others."""
         self._newly_met.update(peer.card.peer for peer in peers if peer.presence.is_online)
         if self._newly_met:
             self.look_around_at = earliest(self.look_around_at, now + LOOK_AROUND_AFTER_S)

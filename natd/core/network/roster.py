@@ -6,7 +6,7 @@
 
 Rules:
 - A card counts if it opens under the network key and is not older than the one we have.
-- A peer once reached stays for as long as we are a member: whoever is gone may come back.
+- A peer once reached stays for as long as we are a member: it may come back.
 - In an open network anybody can make up members.  So when all places are taken, one that was never
   reached gives way to one that introduces itself at this moment: the oldest, those first that
   never gave a sign.  Never one for whom a message waits, or of whom that is not known.
@@ -30,7 +30,7 @@ PEERS_LIMIT = 256
 
 GIVING_WAY_RATE, GIVING_WAY_BURST = 1.0, 32.0
 """Places a second, and at once, that change hands when all are taken: each costs rows on the disk,
-and whoever gets one is to have minutes in which it may be reached."""
+and its new owner is to have minutes in which it may be reached."""
 
 RosterEvent = events.PeerMet | events.PeerForgotten
 

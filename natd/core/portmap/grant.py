@@ -13,7 +13,7 @@ LONGEST_LIFETIME_S = 86400
 SHORTEST_RENEWAL_S = 15.0
 
 MAP_LADDER_S = (0.25, 0.5, 1.0, 2.0)
-"""Waits for an answer: RFC 6886 begins so.  The router is near; whoever says nothing for
+"""Waits for an answer: RFC 6886 begins so.  The router is near; one that says nothing for
 four seconds has nothing to say."""
 
 REST_FIRST_S = 60.0

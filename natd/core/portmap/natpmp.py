@@ -8,7 +8,7 @@ To port 5351 of the default gateway, integers big-endian, lifetimes and epochs i
     map answer        0 (1) | 129 (1) | result (2) | epoch (4) | internal port (2)
                       | external port (2) | lifetime (4)
 
-A result other than 0 is a refusal; 1 is also what whoever speaks no PCP says to a PCP request.
+A result other than 0 is a refusal; 1 is also what a router without PCP says to a PCP request.
 A lifetime of 0 takes a mapping away.  The address answer is
 also what a router that has just started multicasts to 224.0.0.1:5350.  The epoch counts from the
 router's start, so one that falls behind our own clock tells of mappings that are gone.

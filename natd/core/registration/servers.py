@@ -151,7 +151,7 @@ class Servers:
                 return
 
     def suspect(self, server: Address, now: float) -> None:
-        """Say so, but not for each of a row: whoever sees our registrations can make them."""
+        """Say so, but not for each of a row: anybody who sees our registrations can make them."""
         if now >= self._suspected_until:
             self._suspected_until = now + SUSPICION_S
             self._events.append(
