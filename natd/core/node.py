@@ -208,17 +208,15 @@ class Node:
             self._feed_all()  # There may be more to be asked of our NAT.
             self._share_nat(now)
             return
-        if message.message_class is stun.MessageClass.REQUEST:
-            tag = (message.get(stun.USERNAME) or b"")[:CHECK_TAG_BYTES]
-            route = self.shared.routes.get(TAG + tag)
-        else:
-            prefix = message.transaction[: rendezvous.PREFIX_BYTES]
-            route = self.shared.routes.get(CHECK + prefix)
+        is_check = message.message_class is stun.MessageClass.REQUEST
+        tag = (message.get(stun.USERNAME) or b"")[:CHECK_TAG_BYTES]
+        prefix = message.transaction[: rendezvous.PREFIX_BYTES]
+        route = self.shared.routes.get(TAG + tag if is_check else CHECK + prefix)
         if route is None or route.peer is None:
             self.dropped["stun-of-nobody"] += 1
             return
-        if message.message_class is stun.MessageClass.REQUEST:
-            route.peer.receive_check(message, data, address, socket, now)
+        if is_check:
+            route.peer.receive_check(message, tag, data, address, socket, now)
         else:
             route.peer.reach.receive_check_answer(message, data, address, socket, now)
         self._drain_peer(route.network, route.peer, now)

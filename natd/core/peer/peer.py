@@ -174,11 +174,16 @@ class Peer:
     # --- datagrams
 
     def receive_check(
-        self, message: stun.StunMessage, data: bytes, address: Address, socket: SocketId, now: float
+        self,
+        message: stun.StunMessage,
+        tag: bytes,
+        data: bytes,
+        address: Address,
+        socket: SocketId,
+        now: float,
     ) -> None:
-        """A Binding request that carries one of our tags."""
-        username = message.get(stun.USERNAME) or b""
-        secrets = self._keyring.by_tag(username[:CHECK_TAG_BYTES])
+        """A Binding request that carries this tag of ours."""
+        secrets = self._keyring.by_tag(tag)
         if secrets is not None:
             self.reach.receive_check(message, data, secrets, address, socket, now)
 
