@@ -54,12 +54,12 @@ class Membership:
         self.peers = self.roster.peers
         self.dropped = self.roster.dropped
         self._handed_out: dict[Peer, float] = {}  # to be drained, as of that instant
-        self._greeter = Greeter(settings.key, budget, random)
+        self.greeter = Greeter(settings.key, budget, random)
         self._mutual = Mutual(random)
         self._mapped: tuple[Address, ...] = ()  # where the router maps our port
         self._datagrams: list[Datagram] = []
         self._events: deque[events.Event] = deque()
-        shared.routes[GREETING + self._greeter.tag] = Route(self.network, None)
+        shared.routes[GREETING + self.greeter.tag] = Route(self.network, None)
 
     # --- commands
 
@@ -73,14 +73,10 @@ class Membership:
             return
         self.servers.network_changed(self.own_card.sealed, self.own_card.sequence, now)
         self._drain_servers(now)
-        self._greeter.hurry(now)
+        self.greeter.hurry(now)
         for peer in self._each(now):
             peer.dialogue.send_frame(NewerCard(self.own_card.sealed), now)
             peer.reach.retry(now)
-
-    def use_link(self, wanted: bool, now: float) -> None:
-        """Whether to call out for members on our own link."""
-        self._greeter.use_link(wanted, now)
 
     def set_mapped(self, addresses: tuple[Address, ...], now: float) -> None:
         """The router maps our port to these; an address more is worth another introduction."""
@@ -111,14 +107,14 @@ class Membership:
             peer.block(now)
         else:
             peer.reach.search.allow_escalation()
-            self._greeter.expect(peer.card.peer, peer.reach.whereabouts.places, now)
+            self.greeter.expect(peer.card.peer, peer.reach.whereabouts.places, now)
         self.drain_peer(peer, now)
         return peer.card.peer
 
     def block(self, peer: PeerId, blocked: bool, now: float) -> None:
         if blocked:
             self.roster.blocked.add(peer)
-            self._greeter.met(peer)
+            self.greeter.met(peer)
         else:
             self.roster.blocked.discard(peer)
         if (known := self.peer(peer, now)) is not None:
@@ -157,13 +153,13 @@ class Membership:
     def receive_greeting(self, data: bytes, address: Address, socket: SocketId, now: float) -> None:
         """A card that came straight from its owner, who is where it came from."""
         ours = self.own_card.sealed
-        greeted = self._greeter.open(data, address, socket, self.roster, ours, now)
+        greeted = self.greeter.open(data, address, socket, self.roster, ours, now)
         peer = None if greeted is None else self._take_card(greeted.card, greeted.sealed, now)
         if greeted is None or peer is None:
             return
         if greeted.wants_answer:
-            self._greeter.answer(ours, address, now)
-            self._datagrams += self._greeter.datagrams_to_send()
+            self.greeter.answer(ours, address, now)
+            self._datagrams += self.greeter.datagrams_to_send()
         peer.set_surroundings(self._surroundings(), now)
         if not greeted.is_there:
             self.drain_peer(peer, now)
@@ -192,8 +188,8 @@ class Membership:
             self.own_card.refresh()
             self._tell_card(now)
         has_server = self.servers.is_registered
-        self._greeter.handle_timer(self.own_card.sealed, self.roster, has_server, now)
-        self._datagrams += self._greeter.datagrams_to_send()
+        self.greeter.handle_timer(self.own_card.sealed, self.roster, has_server, now)
+        self._datagrams += self.greeter.datagrams_to_send()
         self._say(self._mutual.look_around(self.peers.values(), now), now)
         if not self._turns.is_free(now):
             self._nat.filters.put_off(now)
@@ -221,7 +217,7 @@ class Membership:
         return earliest(
             self._announcement.due_at,
             self.own_card.due_at,
-            self._greeter.due_at,
+            self.greeter.due_at,
             self._mutual.look_around_at,
             self.servers.timers.get_timer(),
             self.roster.timers.get_timer(),
@@ -339,7 +335,7 @@ class Membership:
                 self.roster.forget(leaving)
                 self._handed_out.pop(leaving, None)
                 drop_routes(self._shared.routes, leaving)
-                self._greeter.met(leaving.card.peer)
+                self.greeter.met(leaving.card.peer)
                 self._announcement.take_missed(leaving.card.peer)
         peer = self.roster.take(card, sealed, self.own_card.prekeys)
         self._events += self.roster.changes()
@@ -403,7 +399,7 @@ class Membership:
                 if introduced is not None:
                     self._introduce(introduced, now)
             case events.PeerConnected():
-                self._greeter.met(peer.card.peer)
+                self.greeter.met(peer.card.peer)
                 self.roster.keep(peer.card.peer)
                 has_server = self.servers.is_registered
                 self._mutual.connected(peer.card.peer, has_server=has_server, now=now)
@@ -414,7 +410,7 @@ class Membership:
                     peer.settle(now)
             case events.PeerDisconnected():
                 if peer.is_lost:
-                    self._greeter.expect(peer.card.peer, peer.reach.whereabouts.places, now)
+                    self.greeter.expect(peer.card.peer, peer.reach.whereabouts.places, now)
                 self._events.append(event)
             case _:
                 self._events.append(event)

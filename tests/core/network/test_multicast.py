@@ -176,8 +176,8 @@ def test_an_answer_from_a_private_address_counts_only_after_a_call_of_ours():
     bob.start()
     village.internet.run(1.0)
     membership = bob.membership
-    membership._greeter.answer(membership.own_card.sealed, SOURCE, village.internet.now)
-    [recorded] = membership._greeter.datagrams_to_send()
+    membership.greeter.answer(membership.own_card.sealed, SOURCE, village.internet.now)
+    [recorded] = membership.greeter.datagrams_to_send()
     alice.start()
     victim = Address("192.168.1.66", 40000)
     village.internet.run(2.0 + 2 * ANSWERS_WITHIN_S)
@@ -192,13 +192,13 @@ def test_an_answer_from_the_internet_right_after_a_call_is_not_taken_for_one_on_
     bob.start()
     village.internet.run(1.0)
     theirs = bob.membership
-    theirs._greeter.answer(theirs.own_card.sealed, SOURCE, village.internet.now)
-    [answer] = theirs._greeter.datagrams_to_send()
+    theirs.greeter.answer(theirs.own_card.sealed, SOURCE, village.internet.now)
+    [answer] = theirs.greeter.datagrams_to_send()
     alice.start()
     village.internet.run(0.1)
     ours = alice.membership
     for host, is_on_link in (("198.51.100.9", False), ("192.168.1.9", True)):
-        greeted = ours._greeter.open(
+        greeted = ours.greeter.open(
             answer.data,
             Address(host, 40000),
             MAIN_SOCKET,
