@@ -2,7 +2,7 @@
 
     datagram ─► coordinator ──┬─► admission      a token that proves an address; allowances
                               ├─► registry       who is registered where: its only lasting state
-                              ├─► introduction   two peers told of each other, within a budget
+                              ├─► introduction   who dials, when both begin; the byte budget
                               └─► stun_server    any STUN client's address (RFC 8489, RFC 5780)
 
     introduction ─► registry
