@@ -43,13 +43,13 @@ REFRESHES_PER_SAMPLE = 3
 """A fresh mapping a minute shows drift and poisoning, and costs one small packet."""
 
 
-class Due(Enum):
+class RegisterAction(Enum):
     REGISTER = auto()
     GIVE_UP = auto()
     """The ladder has ended without an answer."""
 
 
-class Attempts:
+class RegisterRetries:
     """When to send a REGISTER: on a dense ladder at first, then ever more rarely."""
 
     def __init__(self, random: Random) -> None:
@@ -100,7 +100,7 @@ class Attempts:
         self.ladder.stop()
         self._first_wait_s = self.paused_until = None
 
-    def take_due(self, now: float) -> Due | None:
+    def take_due(self, now: float) -> RegisterAction | None:
         """What is to be done at `now`, and the next wait."""
         if self.paused_until is not None and self.paused_until <= now:
             self.paused_until = None
@@ -108,9 +108,9 @@ class Attempts:
                 self.ladder.start(now)
             else:
                 self.retry_later(self._first_wait_s, now)
-            return Due.REGISTER
+            return RegisterAction.REGISTER
         if self.ladder.is_due(now):
-            return Due.REGISTER if self.ladder.climb(now) else Due.GIVE_UP
+            return RegisterAction.REGISTER if self.ladder.climb(now) else RegisterAction.GIVE_UP
         return None
 
     def _start_ladder(self, now: float) -> None:
@@ -118,7 +118,7 @@ class Attempts:
         self.ladder.start(now)
 
 
-class Renewal(Enum):
+class LeaseAction(Enum):
     """What a lease asks for."""
 
     REFRESH = auto()
@@ -127,7 +127,7 @@ class Renewal(Enum):
     """No refresh was answered."""
 
 
-class Tenure:
+class Lease:
     """The lease at one server."""
 
     def __init__(self, random: Random) -> None:
@@ -151,14 +151,14 @@ class Tenure:
         self.lease_id = self.refresh_at = None
         self.ladder.stop()
 
-    def take_due(self, now: float) -> Renewal | None:
+    def take_due(self, now: float) -> LeaseAction | None:
         """What is to be done at `now`, and the next wait."""
         if self.refresh_at is not None and self.refresh_at <= now:
             self.refresh_at = None
             self.ladder.start(now)
             self._refreshes += 1
             samples = self._refreshes % REFRESHES_PER_SAMPLE == 0
-            return Renewal.REFRESH_AND_SAMPLE if samples else Renewal.REFRESH
+            return LeaseAction.REFRESH_AND_SAMPLE if samples else LeaseAction.REFRESH
         if self.ladder.is_due(now):
-            return Renewal.REFRESH if self.ladder.climb(now) else Renewal.GIVE_UP
+            return LeaseAction.REFRESH if self.ladder.climb(now) else LeaseAction.GIVE_UP
         return None

@@ -22,7 +22,7 @@ LISTED_LIMIT = 1024
 """Four times the members that a server admits to a network."""
 
 
-class Listing:
+class MemberSync:
     """The introductions of one registration since it last began afresh."""
 
     def __init__(self) -> None:
@@ -64,35 +64,35 @@ class Listing:
         return seen > 0
 
 
-class Wanted:
+class ConnectRequests:
     """Introductions that we asked for ourselves, until they come."""
 
     def __init__(self) -> None:
-        self._wanted: dict[PeerId, tuple[Ladder, tuple[Address, ...]]] = {}
+        self._connects: dict[PeerId, tuple[Ladder, tuple[Address, ...]]] = {}
 
     @property
     def due_at(self) -> float | None:
-        return earliest(*(ladder.due_at for ladder, _ in self._wanted.values()))
+        return earliest(*(ladder.due_at for ladder, _ in self._connects.values()))
 
     def add(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
         ladder = Ladder(CONNECT_LADDER_S)
         ladder.start(now)
-        self._wanted[peer] = (ladder, samples)
+        self._connects[peer] = (ladder, samples)
 
     def remove(self, peer: PeerId) -> None:
-        self._wanted.pop(peer, None)
+        self._connects.pop(peer, None)
 
     def clear(self) -> None:
-        self._wanted.clear()
+        self._connects.clear()
 
     def take_due(self, now: float) -> list[tuple[PeerId, tuple[Address, ...]]]:
         """Whom to ask for again, and with which samples; the others are given up."""
         due = []
-        for peer, (ladder, samples) in list(self._wanted.items()):
+        for peer, (ladder, samples) in list(self._connects.items()):
             if not ladder.is_due(now):
                 continue
             if ladder.climb(now):
                 due.append((peer, samples))
             else:
-                del self._wanted[peer]
+                del self._connects[peer]
         return due

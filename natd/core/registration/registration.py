@@ -46,10 +46,10 @@ from natd.core.registration.events import (
     version_reason,
 )
 from natd.core.registration.filter_probes import Probe, Probes
-from natd.core.registration.lease import Attempts, Due, Renewal, Tenure
-from natd.core.registration.member_sync import Listing, Wanted
+from natd.core.registration.lease import Lease, LeaseAction, RegisterAction, RegisterRetries
+from natd.core.registration.member_sync import ConnectRequests, MemberSync
 from natd.core.registration.sampling import Sampling
-from natd.core.registration.transactions import Question, Questions
+from natd.core.registration.transactions import Transaction, Transactions
 
 ASK_LADDER_S = (0.1, 0.2, 0.4, 0.8, 1.6)
 
@@ -92,18 +92,18 @@ class Registration:
         self._random = random
         self._card, self._sequence = b"", 0
         self._token = b""
-        self._tenure = Tenure(random)
+        self._lease = Lease(random)
         self._announces = True
         """Whether the next REGISTERED is news even if our address is the old one."""
         self._listed_by: float | None = None
-        self._attempts = Attempts(random)
+        self._retries = RegisterRetries(random)
         self._ask = Ladder(ASK_LADDER_S)
-        self._listing = Listing()
+        self._members = MemberSync()
         self.sampling = Sampling(server)
         """Where else the server is asked, and when what it tells others of us was seen."""
         self._flow = FlowWatch(lifetimes)
-        self._wanted = Wanted()
-        self._questions = Questions(network, identity, server, prefix, random)
+        self._connects = ConnectRequests()
+        self._transactions = Transactions(network, identity, server, prefix, random)
         self._probes = Probes(prefix, random)
         self._outgoing: list[Datagram] = []
         self._events: deque[RegistrationEvent] = deque()
@@ -131,32 +131,32 @@ class Registration:
 
     def connect(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
         """Ask for another introduction; without a lease the next registration brings it."""
-        if self._tenure.lease_id is None:
+        if self._lease.lease_id is None:
             return
-        self._listing.want_again(peer)
-        self._wanted.add(peer, samples, now)
+        self._members.want_again(peer)
+        self._connects.add(peer, samples, now)
         self._send_connect(peer, samples, now)
 
     def sample(self, socket: SocketId, now: float) -> None:
         """One SAMPLE from `socket` to the next of the server's sampling ports."""
         if self.state != "stopped" and (place := self.sampling.next_place()) is not None:
-            self._outgoing.append(self._questions.sample(place, socket, now))
+            self._outgoing.append(self._transactions.sample(place, socket, now))
 
     def probe(self, probe: Probe) -> None:
         """One SAMPLE that is answered from elsewhere, too.  A fresh socket asks a sampling port;
         the main one, whose packets every port of the server's may answer, the server's own."""
         place = self.server if probe.socket == MAIN_SOCKET else self.sampling.probed_place
-        if self._tenure.lease_id is not None and place is not None:
+        if self._lease.lease_id is not None and place is not None:
             self._outgoing.append(self._probes.ask(probe, place))
 
     def stop(self) -> None:
         """Say goodbye; nothing is done after it."""
-        if self._tenure.lease_id is not None:
-            self._outgoing.append(self._questions.bye(self._tenure.lease_id))
+        if self._lease.lease_id is not None:
+            self._outgoing.append(self._transactions.bye(self._lease.lease_id))
         self._end_lease()
-        self._attempts.end()
+        self._retries.end()
         self.sampling.ladder.stop()
-        self._questions.clear()
+        self._transactions.clear()
         self._probes.clear()
         self.state = "stopped"
 
@@ -173,7 +173,7 @@ class Registration:
         try:
             message = rendezvous_codec.decode(data)
         except rendezvous_codec.ForeignVersionError as foreign:
-            if self._questions.close(foreign.transaction):
+            if self._transactions.close(foreign.transaction):
                 reason = version_reason(self.server, foreign.version)
                 self._lose(reason, REFUSED_FIRST_S, now)
             else:
@@ -190,25 +190,25 @@ class Registration:
         ):
             self._events.append(told)
             return
-        question = self._questions.answered_by(message, address)
+        question = self._transactions.answered_by(message, address)
         if question is None:
             self.dropped["no answer to a question of ours"] += 1
             return
         self.last_answer_at = now
-        self._receive_answer(message, question, now)
+        self._take_answer(message, question, now)
 
     def handle_timer(self, now: float) -> None:
-        match self._attempts.take_due(now):
-            case Due.REGISTER:
+        match self._retries.take_due(now):
+            case RegisterAction.REGISTER:
                 self._send_register(now)
-            case Due.GIVE_UP:
+            case RegisterAction.GIVE_UP:
                 self._lose_silent(now)
         self._renew_lease(now)
         if self._ask.is_due(now) and self._ask.climb(now):
             self._send_ask(now)
         if self.sampling.ladder.is_due(now):
             self._send_samples(self.sampling.again(now), now)
-        for peer, samples in self._wanted.take_due(now):
+        for peer, samples in self._connects.take_due(now):
             self._send_connect(peer, samples, now)
         if self._listed_by is not None and self._listed_by <= now:
             self._list()
@@ -222,14 +222,14 @@ class Registration:
 
     def get_timer(self) -> float | None:
         return earliest(
-            self._tenure.refresh_at,
-            self._tenure.ladder.due_at,
+            self._lease.refresh_at,
+            self._lease.ladder.due_at,
             self._listed_by,
-            self._attempts.paused_until,
-            self._attempts.ladder.due_at,
+            self._retries.paused_until,
+            self._retries.ladder.due_at,
             self._ask.due_at,
             self.sampling.ladder.due_at,
-            self._wanted.due_at,
+            self._connects.due_at,
         )
 
     # --- registering ---
@@ -237,8 +237,8 @@ class Registration:
     def _begin_afresh(self, now: float) -> None:
         self._announces = True
         self._token = b""
-        self._attempts.forget_failures()
-        self._listing.reset()
+        self._retries.forget_failures()
+        self._members.reset()
         if self.state != "registered":
             self.state = "starting"
         self._send_samples(self.sampling.begin(now), now)
@@ -246,9 +246,9 @@ class Registration:
 
     def _begin(self, now: float) -> None:
         self._send_register(now)
-        self._attempts.begin(now)
+        self._retries.begin(now)
 
-    def _receive_answer(self, message: rendezvous.Message, question: Question, now: float) -> None:
+    def _take_answer(self, message: rendezvous.Message, question: Transaction, now: float) -> None:
         match message:
             case rendezvous.Challenge():
                 self._receive_challenge(message, question, now)
@@ -261,7 +261,7 @@ class Registration:
                     self.sampling.add(question.asked, observed)
                 self._events.append(SocketSampled(question.socket, observed, question.asked))
             case rendezvous.Error(_, ErrorCode.ABSENT, _) if question.peer is not None:
-                self._wanted.remove(question.peer)
+                self._connects.remove(question.peer)
                 self._events.append(PeerAbsent(self.server, question.peer))
             case rendezvous.Error(_, ErrorCode.VERSION, _):
                 self._lose(version_reason(self.server, None), REFUSED_FIRST_S, now)
@@ -269,24 +269,24 @@ class Registration:
                 self._lose(refusal_reason(self.server, text), REFUSED_FIRST_S, now)
 
     def _receive_challenge(
-        self, challenge: rendezvous.Challenge, question: Question, now: float
+        self, challenge: rendezvous.Challenge, question: Transaction, now: float
     ) -> None:
         if question.kind is rendezvous.Register:
             if question.token != self._token:
                 return  # a retransmission was challenged, too: the answer to that is on its way
             self.rtt_s = now - question.sent_at
             self._token = challenge.token
-            self._attempts.challenged(now)
-        elif question.lease_id == self._tenure.lease_id:
+            self._retries.challenged(now)
+        elif question.lease_id == self._lease.lease_id:
             self._end_lease()
             self._announces = True
             self._token = challenge.token
             moved = challenge.reason is ChallengeReason.MOVED
             spread_s = 0.0 if moved else self._random.uniform(0.0, RESTART_SPREAD_S)
-            self._attempts.begin_in(spread_s, now)
+            self._retries.begin_in(spread_s, now)
 
     def _receive_registered(
-        self, answer: rendezvous.Registered, question: Question, now: float
+        self, answer: rendezvous.Registered, question: Transaction, now: float
     ) -> None:
         moved = self.observed is not None and self.observed != answer.observed
         if self.state == "lost":
@@ -299,8 +299,8 @@ class Registration:
         self._send_samples(self.sampling.learn(answer.sample_ports, answer.other, now), now)
         self._flow.heard(answer.observed, now)
         if question.sequence >= self._sequence:
-            self._attempts.end()
-        self._tenure.begin(answer.lease_id, now)
+            self._retries.end()
+        self._lease.begin(answer.lease_id, now)
         if self._announces or moved:
             self._events.append(
                 events.ServerAnswered(self._network, self.server, answer.observed, self.rtt_s)
@@ -314,12 +314,12 @@ class Registration:
 
     def _send_register(self, now: float) -> None:
         self._outgoing.append(
-            self._questions.register(
+            self._transactions.register(
                 self._card,
                 self._sequence,
                 token=self._token,
                 samples=self.sampling.freshest(),
-                have=self._listing.have(),
+                have=self._members.have(),
                 now=now,
             )
         )
@@ -327,12 +327,12 @@ class Registration:
     # --- being introduced ---
 
     def _receive_introduce(self, message: rendezvous.Introduce, now: float) -> None:
-        if not self._questions.has_register(message) or message.peer == self._peer:
+        if not self._transactions.has_register(message) or message.peer == self._peer:
             self.dropped["no answer to a question of ours"] += 1
             return
         self.last_answer_at = now
-        if self._listing.add(message, now):
-            self._wanted.remove(message.peer)
+        if self._members.add(message, now):
+            self._connects.remove(message.peer)
             self._events.append(
                 Introduced(
                     self.server,
@@ -343,56 +343,56 @@ class Registration:
                     message.start_in_ms / 1000,
                 )
             )
-        if self._tenure.lease_id is not None and not self._listing.unseen:
+        if self._lease.lease_id is not None and not self._members.unseen:
             self._list()
 
-    def _count_unseen(self, missing: int, question: Question, now: float) -> None:
-        progress = self._listing.count(missing, question.have)
-        if not self._listing.unseen:
+    def _count_unseen(self, missing: int, question: Transaction, now: float) -> None:
+        progress = self._members.count(missing, question.have)
+        if not self._members.unseen:
             self._list()
         elif self._ask.due_at is None or (question.asks and progress):
             self._send_ask(now)
             self._ask.start(now)
 
     def _list(self) -> None:
-        if not self._listing.unseen:
+        if not self._members.unseen:
             self._ask.stop()
         if self._listed_by is not None:
             self._listed_by = None
             self._events.append(events.MembersListed(self._network))
 
     def _send_ask(self, now: float) -> None:
-        if (lease_id := self._tenure.lease_id) is not None:
-            have = self._listing.have()
-            self._outgoing.append(self._questions.ask(lease_id, have, now))
+        if (lease_id := self._lease.lease_id) is not None:
+            have = self._members.have()
+            self._outgoing.append(self._transactions.ask(lease_id, have, now))
 
     def _send_connect(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
-        if (lease_id := self._tenure.lease_id) is not None:
-            self._outgoing.append(self._questions.connect(lease_id, peer, samples, now))
+        if (lease_id := self._lease.lease_id) is not None:
+            self._outgoing.append(self._transactions.connect(lease_id, peer, samples, now))
 
     # --- staying registered ---
 
     def _renew_lease(self, now: float) -> None:
-        renewal, lease_id = self._tenure.take_due(now), self._tenure.lease_id
-        if renewal is Renewal.GIVE_UP:
+        renewal, lease_id = self._lease.take_due(now), self._lease.lease_id
+        if renewal is LeaseAction.GIVE_UP:
             self._lose_silent(now)
         elif renewal is not None and lease_id is not None:
-            self._outgoing.append(self._questions.refresh(lease_id, now))
-            if renewal is Renewal.REFRESH_AND_SAMPLE:
+            self._outgoing.append(self._transactions.refresh(lease_id, now))
+            if renewal is LeaseAction.REFRESH_AND_SAMPLE:
                 self._send_samples(self.sampling.next_places(), now)
 
     def _receive_refreshed(
-        self, answer: rendezvous.Refreshed, question: Question, now: float
+        self, answer: rendezvous.Refreshed, question: Transaction, now: float
     ) -> None:
-        if self._tenure.lease_id is None:
+        if self._lease.lease_id is None:
             return
         self.rtt_s = now - question.sent_at
         self._flow.heard(answer.observed, now)
-        self._tenure.renewed(now)
+        self._lease.renewed(now)
         self._count_unseen(answer.missing, question, now)
 
     def _send_samples(self, places: Iterable[Address], now: float) -> None:
-        self._outgoing += [self._questions.sample(place, MAIN_SOCKET, now) for place in places]
+        self._outgoing += [self._transactions.sample(place, MAIN_SOCKET, now) for place in places]
 
     # --- losing the server ---
 
@@ -407,14 +407,14 @@ class Registration:
         self._flow.forget()
         self.sampling.ladder.stop()
         self._announces = True
-        self._attempts.retry_later(first_wait_s, now)
+        self._retries.retry_later(first_wait_s, now)
         if self.state != "lost":
             self.state, self.is_silent = "lost", is_silence
             self._events.append(events.ServerLost(self._network, self.server, reason))
 
     def _end_lease(self) -> None:
-        self._tenure.end()
+        self._lease.end()
         self._listed_by = None
         self._ask.stop()
-        self._wanted.clear()
-        self._listing.reset()
+        self._connects.clear()
+        self._members.reset()

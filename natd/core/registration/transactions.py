@@ -38,7 +38,7 @@ REGISTERS_LIMIT = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Transaction:
     kind: type[Message]
     sent_at: float
     asked: Address
@@ -56,7 +56,7 @@ class Question:
     """Of a REFRESH or CONNECT."""
 
 
-class Questions:
+class Transactions:
     """Asks for one registration, and keeps what was asked until it is answered."""
 
     def __init__(
@@ -74,7 +74,7 @@ class Questions:
         self._server = server
         self._prefix = prefix
         self._random = random
-        self._pending: dict[bytes, Question] = {}
+        self._pending: dict[bytes, Transaction] = {}
         self._registers: deque[bytes] = deque(maxlen=REGISTERS_LIMIT)
 
     # --- asking: each gives the datagram to send ---
@@ -101,7 +101,7 @@ class Questions:
                 have,
             )
         )
-        question = Question(
+        question = Transaction(
             Register,
             now,
             self._server,
@@ -118,12 +118,12 @@ class Questions:
 
     def refresh(self, lease_id: bytes, now: float) -> Datagram:
         message = Refresh(self._transaction(), lease_id)
-        return self._ask(message, Question(Refresh, now, self._server, lease_id=lease_id))
+        return self._ask(message, Transaction(Refresh, now, self._server, lease_id=lease_id))
 
     def ask(self, lease_id: bytes, have: tuple[bytes, ...], now: float) -> Datagram:
         """A refresh that wants introductions to those that `have` does not name."""
         message = Refresh(self._transaction(), lease_id, True, have[:ASK_LIMIT])
-        question = Question(
+        question = Transaction(
             Refresh,
             now,
             self._server,
@@ -138,12 +138,12 @@ class Questions:
     ) -> Datagram:
         message = Connect(self._transaction(), lease_id, peer, samples[:SAMPLES_LIMIT])
         return self._ask(
-            message, Question(Connect, now, self._server, peer=peer, lease_id=lease_id)
+            message, Transaction(Connect, now, self._server, peer=peer, lease_id=lease_id)
         )
 
     def sample(self, place: Address, socket: SocketId, now: float) -> Datagram:
         message = Sample(self._transaction())
-        self._add(message.transaction, Question(Sample, now, place, socket=socket))
+        self._add(message.transaction, Transaction(Sample, now, place, socket=socket))
         return Datagram(rendezvous_codec.encode(message), place, None, socket)
 
     def bye(self, lease_id: bytes) -> Datagram:
@@ -151,7 +151,7 @@ class Questions:
 
     # --- being answered ---
 
-    def answered_by(self, message: Message, source: Address) -> Question | None:
+    def answered_by(self, message: Message, source: Address) -> Transaction | None:
         """The question that this message from there answers, which is then no longer open;
         None when there is none."""
         question = self._pending.get(message.transaction)
@@ -170,11 +170,11 @@ class Questions:
         self._pending.clear()
         self._registers.clear()
 
-    def _ask(self, message: Refresh | Connect, question: Question) -> Datagram:
+    def _ask(self, message: Refresh | Connect, question: Transaction) -> Datagram:
         self._add(message.transaction, question)
         return Datagram(rendezvous_codec.encode(message), self._server)
 
-    def _add(self, transaction: bytes, question: Question) -> None:
+    def _add(self, transaction: bytes, question: Transaction) -> None:
         self._pending[transaction] = question
         if len(self._pending) > PENDING_LIMIT:
             del self._pending[next(iter(self._pending))]
