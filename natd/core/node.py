@@ -75,7 +75,7 @@ class Node:
             sockets = self.shared.sockets
             membership.set_local_addresses(*sockets.local, now)
             membership.set_mapped(sockets.mapped, now)
-            membership.greeter.use_link(sockets.hears_link, now)
+            membership.discovery.use_link(sockets.hears_link, now)
             self._memberships[network] = membership
             self._fed[membership] = None
         membership.set_nick(settings.nick, now)
@@ -125,7 +125,7 @@ class Node:
         """Whether the group of our link is heard: then members are looked for there, too."""
         self.shared.sockets.hears_link = wanted
         for membership in self._feed_all():
-            membership.greeter.use_link(wanted, now)
+            membership.discovery.use_link(wanted, now)
 
     def set_mapped(self, addresses: tuple[Address, ...], now: float) -> None:
         """The router maps the main socket's port to these addresses, best first; or to none."""

@@ -2,7 +2,7 @@
 
     absent since an earlier run ─► greeted where they were, while no server answers
     our own link                ─► called out on, rarely (`natd/core/network/multicast.py`)
-    a greeting comes            ─► opened ─► Greeted ─► answered with our own card
+    a greeting comes            ─► opened ─► GreetingReceived ─► answered with our own card
 
 Rules:
 - What can be told without a key is told before a card is opened: our own call that comes back,
@@ -27,12 +27,12 @@ from natd.core.checks.candidates import is_private
 from natd.core.keys.card import Card, is_sealed_for
 from natd.core.network.greeting import (
     Greeting,
-    Greetings,
+    GreetingSchedule,
     decode_greeting,
     encode_greeting,
     network_tag,
 )
-from natd.core.network.multicast import GROUP, GROUP_TTL, LINK_SOCKET, Calls
+from natd.core.network.multicast import GROUP, GROUP_TTL, LINK_SOCKET, MulticastCalls
 from natd.core.network.roster import Roster
 
 MOST_OPENED = 64
@@ -44,7 +44,7 @@ GREETED_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Greeted:
+class GreetingReceived:
     """Somebody has sent its card straight to us."""
 
     card: Card
@@ -56,15 +56,15 @@ class Greeted:
     """Whether something speaks for the peer's being where it seems to come from."""
 
 
-class Greeter:
+class Discovery:
     """See the top of this file."""
 
     def __init__(self, network_key: bytes, budget: TargetBudget, random: Random) -> None:
         self.tag = network_tag(network_key)
         self._network_key = network_key
         self._budget = budget
-        self._absent = Greetings(random)
-        self._calls = Calls(random)
+        self._absent = GreetingSchedule(random)
+        self._calls = MulticastCalls(random)
         self._has_link = False
         self._opened: dict[bytes, Card] = {}  # sealed -> what it says, oldest first
         self._greeted: dict[Address, float] = {}  # when greeted, oldest first
@@ -111,7 +111,7 @@ class Greeter:
         roster: Roster,
         our_card: bytes,
         now: float,
-    ) -> Greeted | None:
+    ) -> GreetingReceived | None:
         """What a greeting says, if it is worth an answer; else the roster counts why not."""
         try:
             greeting = decode_greeting(data)
@@ -135,7 +135,7 @@ class Greeter:
         may_answer_call = not greeting.wants_answer and is_private(address.host)
         answers_call = may_answer_call and self._calls.expects_answers(now)
         places = () if known is None else known.reach.whereabouts.places
-        return Greeted(
+        return GreetingReceived(
             card,
             greeting.sealed_card,
             greeting.wants_answer,

@@ -118,7 +118,7 @@ class _Absent:
         return [ports[self.attempt % len(ports)] for ports in of_host.values()]
 
 
-class Greetings:
+class GreetingSchedule:
     """When to greet whom of those known from before."""
 
     def __init__(self, random: Random) -> None:

@@ -21,9 +21,9 @@ from natd.core.checks.checks import CheckAnswer
 from natd.core.codec.frames import Frame, Introduce, NewerCard, Seek
 from natd.core.keys.card import Card
 from natd.core.keys.secrets import network_id
-from natd.core.network.discovery import Greeter
-from natd.core.network.own_card import Announcement, Profile
-from natd.core.network.peer_introduction import Mutual
+from natd.core.network.discovery import Discovery
+from natd.core.network.own_card import CardAnnouncement, OwnCard
+from natd.core.network.peer_introduction import PeerIntroductions
 from natd.core.network.roster import NetworkSettings, Roster
 from natd.core.network.routing import Route, drop_routes
 from natd.core.network.shared import Shared
@@ -44,22 +44,22 @@ class Membership:
         identity, random = shared.identity, shared.random
         self._nat, budget = shared.nat, shared.budget
         self._turns, self._pace = budget.turns, budget.turns.pace
-        self.own_card = Profile(
+        self.own_card = OwnCard(
             identity, settings.key, settings.nick, random, sequence=card_sequence, now=now
         )
         self.own_card.set_nat(self._nat.report())  # known where another network was joined
-        self._announcement = Announcement()
+        self._announcement = CardAnnouncement()
         self.servers = Servers(self.network, identity, self._nat, random, now)
         self.roster = Roster(settings, identity, budget, random)
         self.peers = self.roster.peers
         self.dropped = self.roster.dropped
         self._handed_out: dict[Peer, float] = {}  # to be drained, as of that instant
-        self.greeter = Greeter(settings.key, budget, random)
-        self._mutual = Mutual(random)
+        self.discovery = Discovery(settings.key, budget, random)
+        self._introductions = PeerIntroductions(random)
         self._mapped: tuple[Address, ...] = ()  # where the router maps our port
         self._datagrams: list[Datagram] = []
         self._events: deque[events.Event] = deque()
-        shared.routes[GREETING + self.greeter.tag] = Route(self.network, None)
+        shared.routes[GREETING + self.discovery.tag] = Route(self.network, None)
 
     # --- commands
 
@@ -73,7 +73,7 @@ class Membership:
             return
         self.servers.network_changed(self.own_card.sealed, self.own_card.sequence, now)
         self._drain_servers(now)
-        self.greeter.hurry(now)
+        self.discovery.hurry(now)
         for peer in self._each(now):
             peer.dialogue.send_frame(NewerCard(self.own_card.sealed), now)
             peer.reach.retry(now)
@@ -107,14 +107,14 @@ class Membership:
             peer.block(now)
         else:
             peer.reach.search.allow_escalation()
-            self.greeter.expect(peer.card.peer, peer.reach.whereabouts.places, now)
+            self.discovery.expect(peer.card.peer, peer.reach.whereabouts.places, now)
         self.drain_peer(peer, now)
         return peer.card.peer
 
     def block(self, peer: PeerId, blocked: bool, now: float) -> None:
         if blocked:
             self.roster.blocked.add(peer)
-            self.greeter.met(peer)
+            self.discovery.met(peer)
         else:
             self.roster.blocked.discard(peer)
         if (known := self.peer(peer, now)) is not None:
@@ -153,13 +153,13 @@ class Membership:
     def receive_greeting(self, data: bytes, address: Address, socket: SocketId, now: float) -> None:
         """A card that came straight from its owner, who is where it came from."""
         ours = self.own_card.sealed
-        greeted = self.greeter.open(data, address, socket, self.roster, ours, now)
+        greeted = self.discovery.open(data, address, socket, self.roster, ours, now)
         peer = None if greeted is None else self._take_card(greeted.card, greeted.sealed, now)
         if greeted is None or peer is None:
             return
         if greeted.wants_answer:
-            self.greeter.answer(ours, address, now)
-            self._datagrams += self.greeter.datagrams_to_send()
+            self.discovery.answer(ours, address, now)
+            self._datagrams += self.discovery.datagrams_to_send()
         peer.set_surroundings(self._surroundings(), now)
         if not greeted.is_there:
             self.drain_peer(peer, now)
@@ -188,9 +188,9 @@ class Membership:
             self.own_card.refresh()
             self._tell_card(now)
         has_server = self.servers.is_registered
-        self.greeter.handle_timer(self.own_card.sealed, self.roster, has_server, now)
-        self._datagrams += self.greeter.datagrams_to_send()
-        self._say(self._mutual.look_around(self.peers.values(), now), now)
+        self.discovery.handle_timer(self.own_card.sealed, self.roster, has_server, now)
+        self._datagrams += self.discovery.datagrams_to_send()
+        self._say(self._introductions.look_around(self.peers.values(), now), now)
         if not self._turns.is_free(now):
             self._nat.filters.put_off(now)
         self.servers.handle_timer(now)
@@ -217,8 +217,8 @@ class Membership:
         return earliest(
             self._announcement.due_at,
             self.own_card.due_at,
-            self.greeter.due_at,
-            self._mutual.look_around_at,
+            self.discovery.due_at,
+            self._introductions.look_around_at,
             self.servers.timers.get_timer(),
             self.roster.timers.get_timer(),
             *(asks_at if self.servers.is_registered else ()),
@@ -227,7 +227,7 @@ class Membership:
     @property
     def all_dropped(self) -> Counter[str]:
         """What was dropped in this network, by reason: of servers, peers and strangers."""
-        ours = self.dropped + self._mutual.dropped + self.servers.all_dropped
+        ours = self.dropped + self._introductions.dropped + self.servers.all_dropped
         return sum((peer.all_dropped for peer in self.peers.values()), ours)
 
     @property
@@ -259,7 +259,7 @@ class Membership:
                     if (peer := self.peer(absent, now)) is not None:
                         peer.diagnosis.absent(str(server), now)
                 case events.ServerLost(server=server) if server == self.servers.silenced_by:
-                    self._mutual.left_alone(self.peers.values(), now)
+                    self._introductions.servers_lost(self.peers.values(), now)
                     here = any(peer.presence.is_online for peer in self.peers.values())
                     works = self._surroundings().udp_works
                     explained = explain_silence(event, udp_works=works, somebody_is_here=here)
@@ -335,7 +335,7 @@ class Membership:
                 self.roster.forget(leaving)
                 self._handed_out.pop(leaving, None)
                 drop_routes(self._shared.routes, leaving)
-                self.greeter.met(leaving.card.peer)
+                self.discovery.met(leaving.card.peer)
                 self._announcement.take_missed(leaving.card.peer)
         peer = self.roster.take(card, sealed, self.own_card.prekeys)
         self._events += self.roster.changes()
@@ -387,22 +387,22 @@ class Membership:
                 self._ask_introduction(peer, samples, now)
                 missed, has_server = peer.card.peer, self.servers.is_registered
                 others = self.peers.values()
-                asked = self._mutual.missed(missed, others, has_server=has_server, now=now)
+                asked = self._introductions.missed(missed, others, has_server=has_server, now=now)
                 self._say(asked, now)
             case FreshSocketWanted(is_alike):
                 peer.reach.use_socket(self._shared.sockets.fresh(is_alike=is_alike), now)
                 peer.settle(now)
             case Seek():
-                self._say(self._mutual.introductions(peer, event, self.peers, now), now)
+                self._say(self._introductions.answer_seek(peer, event, self.peers, now), now)
             case Introduce():
-                introduced = self._mutual.introduced(peer.card.peer, event, now)
+                introduced = self._introductions.introduced(peer.card.peer, event, now)
                 if introduced is not None:
                     self._introduce(introduced, now)
             case events.PeerConnected():
-                self.greeter.met(peer.card.peer)
+                self.discovery.met(peer.card.peer)
                 self.roster.keep(peer.card.peer)
                 has_server = self.servers.is_registered
-                self._mutual.connected(peer.card.peer, has_server=has_server, now=now)
+                self._introductions.connected(peer.card.peer, has_server=has_server, now=now)
                 peer.reach.search.allow_escalation()
                 self._events.append(event)
                 if self._announcement.take_missed(peer.card.peer):
@@ -410,7 +410,7 @@ class Membership:
                     peer.settle(now)
             case events.PeerDisconnected():
                 if peer.is_lost:
-                    self.greeter.expect(peer.card.peer, peer.reach.whereabouts.places, now)
+                    self.discovery.expect(peer.card.peer, peer.reach.whereabouts.places, now)
                 self._events.append(event)
             case _:
                 self._events.append(event)

@@ -57,7 +57,7 @@ MOST_CALLERS = 256
 one."""
 
 
-class Calls:
+class MulticastCalls:
     """When to call out, and whom to answer."""
 
     def __init__(self, random: Random) -> None:

@@ -29,7 +29,7 @@ SETTLES_S = 2.0
 """What servers see of us changes in rows; then one card tells all of it."""
 
 
-class Profile:
+class OwnCard:
     """What we tell others about ourselves, and the keys behind it."""
 
     def __init__(
@@ -145,7 +145,7 @@ class Profile:
         return seal_card(card, self._identity, self._network_key)
 
 
-class Announcement:
+class CardAnnouncement:
     """When our newest card is told, and who has not heard of it yet.
 
     Changes come in rows, so one waits until it has settled, unless an attempt under way could use

@@ -62,7 +62,7 @@ PAIR_AGAIN_S = 1.0
 MOST_MISSED = 256
 
 
-class Mutual:
+class PeerIntroductions:
     """Whom to ask, and whom to introduce, in one network."""
 
     def __init__(self, random: Random) -> None:
@@ -107,7 +107,7 @@ class Mutual:
             self._newly_met.add(peer)
             self.look_around_at = earliest(self.look_around_at, now + LOOK_AROUND_AFTER_S)
 
-    def left_alone(self, peers: Iterable[Peer], now: float) -> None:
+    def servers_lost(self, peers: Iterable[Peer], now: float) -> None:
         """No server answers any more: those who are here may know the others."""
         self._newly_met.update(peer.card.peer for peer in peers if peer.presence.is_online)
         if self._newly_met:
@@ -127,7 +127,7 @@ class Mutual:
 
     # --- as the mutual peer
 
-    def introductions(
+    def answer_seek(
         self, seeker: Peer, seek: Seek, peers: dict[PeerId, Peer], now: float
     ) -> list[tuple[Peer, Introduce]]:
         """What is to be said to whom because of a `Seek`."""

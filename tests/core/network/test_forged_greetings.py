@@ -93,8 +93,10 @@ def test_one_host_that_sends_ever_new_cards_leaves_room_for_those_of_others():
     village, alice, bob = link_of_two()
     alice.start()
     village.internet.run(3.0)
-    greeter = alice.membership.greeter
-    taken = sum(greeter._absent.may_open("192.168.1.77", village.internet.now) for _ in range(1000))
+    discovery = alice.membership.discovery
+    taken = sum(
+        discovery._absent.may_open("192.168.1.77", village.internet.now) for _ in range(1000)
+    )
     assert taken == OPENED_OF_HOST_BURST
     bob.start()
     assert village.internet.run_until(lambda: alice.is_online(bob), 0.5)
@@ -113,4 +115,4 @@ def test_the_same_greeting_again_is_not_opened_again():
         source = Address(f"192.168.{1 + number // 250}.{number % 250}", 40000)
         alice.node.receive_datagram(recorded, source, village.internet.now, LINK_SOCKET)
     assert membership.dropped["greetings-too-many"] == 0
-    assert membership.greeter._absent.may_open("192.168.1.1", village.internet.now)
+    assert membership.discovery._absent.may_open("192.168.1.1", village.internet.now)

@@ -15,7 +15,7 @@ from natd.core.network.greeting import (
     STRANGERS_BURST,
     STRANGERS_RATE,
     Greeting,
-    Greetings,
+    GreetingSchedule,
     decode_greeting,
     encode_greeting,
     network_tag,
@@ -72,7 +72,7 @@ def test_the_network_tag_differs_from_network_to_network():
 
 
 def test_an_absent_peer_is_greeted_less_and_less_until_it_is_met():
-    greetings = Greetings(Random(1))
+    greetings = GreetingSchedule(Random(1))
     greetings.expect(PEER, (THERE,), START)
     assert greetings.due(START) == []
     instants, now = [], START
@@ -88,7 +88,7 @@ def test_an_absent_peer_is_greeted_less_and_less_until_it_is_met():
 
 
 def test_the_ports_of_a_host_take_turns_and_hosts_are_greeted_side_by_side():
-    greetings = Greetings(Random(1))
+    greetings = GreetingSchedule(Random(1))
     port, host = THERE._replace(port=50000), Address("203.0.113.9", 40000)
     greetings.expect(PEER, (THERE, port, host), START)
     rounds = []
@@ -98,7 +98,7 @@ def test_the_ports_of_a_host_take_turns_and_hosts_are_greeted_side_by_side():
 
 
 def test_however_many_greetings_come_only_so_many_cards_are_opened_and_strangers_met():
-    greetings = Greetings(Random(1))
+    greetings = GreetingSchedule(Random(1))
     for may, rate, burst in (
         (greetings.may_open, OPENED_RATE, OPENED_BURST),
         (greetings.may_meet, STRANGERS_RATE, STRANGERS_BURST),

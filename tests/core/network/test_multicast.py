@@ -17,7 +17,7 @@ from natd.core.network.multicast import (
     LINK_SOCKET,
     MOST_CALLERS,
     QUIET_EVERY_S,
-    Calls,
+    MulticastCalls,
 )
 from tests.core.world.village import KEY, Village
 from tests.internet.nat import PORT_RESTRICTED, SYMMETRIC_RANDOM
@@ -176,8 +176,8 @@ def test_an_answer_from_a_private_address_counts_only_after_a_call_of_ours():
     bob.start()
     village.internet.run(1.0)
     membership = bob.membership
-    membership.greeter.answer(membership.own_card.sealed, SOURCE, village.internet.now)
-    [recorded] = membership.greeter.datagrams_to_send()
+    membership.discovery.answer(membership.own_card.sealed, SOURCE, village.internet.now)
+    [recorded] = membership.discovery.datagrams_to_send()
     alice.start()
     victim = Address("192.168.1.66", 40000)
     village.internet.run(2.0 + 2 * ANSWERS_WITHIN_S)
@@ -192,13 +192,13 @@ def test_an_answer_from_the_internet_right_after_a_call_is_not_taken_for_one_on_
     bob.start()
     village.internet.run(1.0)
     theirs = bob.membership
-    theirs.greeter.answer(theirs.own_card.sealed, SOURCE, village.internet.now)
-    [answer] = theirs.greeter.datagrams_to_send()
+    theirs.discovery.answer(theirs.own_card.sealed, SOURCE, village.internet.now)
+    [answer] = theirs.discovery.datagrams_to_send()
     alice.start()
     village.internet.run(0.1)
     ours = alice.membership
     for host, is_on_link in (("198.51.100.9", False), ("192.168.1.9", True)):
-        greeted = ours.greeter.open(
+        greeted = ours.discovery.open(
             answer.data,
             Address(host, 40000),
             MAIN_SOCKET,
@@ -222,7 +222,7 @@ def test_three_calls_in_two_seconds_then_one_a_minute_and_fewer_while_all_are_he
 
 
 def test_a_source_is_answered_four_times_a_second_and_no_number_of_sources_fills_the_memory():
-    calls = Calls(Random(1))
+    calls = MulticastCalls(Random(1))
     assert calls.may_answer(SOURCE, START)
     assert not calls.may_answer(SOURCE._replace(port=1024), START + 0.9 * ANSWER_AGAIN_S)
     assert calls.may_answer(SOURCE, START + ANSWER_AGAIN_S)
@@ -257,7 +257,7 @@ def calls_of(village, member):
 
 
 def instants(seed, *, is_complete, until_s):
-    calls, at = Calls(Random(seed)), []
+    calls, at = MulticastCalls(Random(seed)), []
     calls.start(START)
     while calls.due_at is not None and calls.due_at < START + until_s:
         now = calls.due_at

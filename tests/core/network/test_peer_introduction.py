@@ -183,10 +183,10 @@ def test_a_look_around_names_those_that_are_here_and_is_told_the_others():
     village, alice, bob, carol = three(1, PORT_RESTRICTED, PORT_RESTRICTED)
     mutual, peers, now = desk(carol, village)
     asker = peers[alice.peer]
-    everybody = mutual.introductions(asker, Seek(None), peers, now)
+    everybody = mutual.answer_seek(asker, Seek(None), peers, now)
     assert [to.card.peer for to, _ in everybody] == [alice.peer, bob.peer]
     nobody = Seek(None, (bob.peer[:HAVE_PREFIX_BYTES],))
-    assert mutual.introductions(asker, nobody, peers, now + 2.0) == []
+    assert mutual.answer_seek(asker, nobody, peers, now + 2.0) == []
 
 
 @pytest.mark.parametrize("key", [network_key("demo", b""), SECRET], ids=["open", "secret"])
@@ -223,7 +223,7 @@ def test_a_flood_of_introductions_opens_no_more_cards_than_the_allowance():
         village.internet.run(0.1)
     membership = alice.membership
     assert membership.dropped["introduction-of-another-card"] <= 128 + 16 * 3
-    assert membership._mutual.dropped["introductions-too-many"] > 100
+    assert membership._introductions.dropped["introductions-too-many"] > 100
 
 
 def test_one_that_floods_us_with_introductions_leaves_room_for_those_of_others():
@@ -280,19 +280,19 @@ def hears(member, text, limit_s):
 def desk(member, village):
     """Where a member gives introductions, whom it knows, and the time."""
     membership = member.membership
-    return membership._mutual, membership.roster.peers, village.internet.now
+    return membership._introductions, membership.roster.peers, village.internet.now
 
 
 def seek(mutual_peer, asker, wanted, village):
     """What is told to whom."""
     mutual, peers, now = desk(mutual_peer, village)
-    told = mutual.introductions(peers[asker.peer], Seek(wanted.peer), peers, now)
+    told = mutual.answer_seek(peers[asker.peer], Seek(wanted.peer), peers, now)
     return [(to.card.peer, introduce) for to, introduce in told]
 
 
 def given(member):
     """How many introductions a member gave."""
-    return len(member.membership._mutual._pairs)
+    return len(member.membership._introductions._pairs)
 
 
 def say(speaker, listener, frame, village):

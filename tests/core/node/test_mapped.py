@@ -8,7 +8,7 @@ import pytest
 from natd.core.base.types import Address, Candidate, CandidateKind
 from natd.core.checks.candidates import targets
 from natd.core.keys.card import Identity, open_card
-from natd.core.network.own_card import Profile
+from natd.core.network.own_card import OwnCard
 from natd.core.network.roster import NetworkSettings
 from tests.core.world.village import KEY, Village
 from tests.internet.nat import PORT_RESTRICTED, SYMMETRIC_RANDOM
@@ -125,17 +125,17 @@ def test_a_public_mapped_address_is_tried_from_everywhere():
 
 def test_a_card_names_mapped_addresses_as_long_as_they_are():
     identity = Identity(bytes(32))
-    profile = Profile(identity, KEY, "alice", Random(1), sequence=1, now=1000.0)
-    profile.set_addresses(("192.168.1.2",), 40000)
+    own_card = OwnCard(identity, KEY, "alice", Random(1), sequence=1, now=1000.0)
+    own_card.set_addresses(("192.168.1.2",), 40000)
     lan = Candidate(CandidateKind.LAN, Address("192.168.1.2", 40000))
     mapped = Candidate(CandidateKind.MAPPED, Address("203.0.113.5", 40000))
-    assert profile.set_mapped((mapped.address,))
-    assert open_card(profile.sealed, KEY).candidates == (lan, mapped)
-    assert not profile.set_mapped((mapped.address,)), "no news is no new card"
-    assert profile.set_mapped(())
-    card = open_card(profile.sealed, KEY)
+    assert own_card.set_mapped((mapped.address,))
+    assert open_card(own_card.sealed, KEY).candidates == (lan, mapped)
+    assert not own_card.set_mapped((mapped.address,)), "no news is no new card"
+    assert own_card.set_mapped(())
+    card = open_card(own_card.sealed, KEY)
     assert card.candidates == (lan,)
-    assert card.sequence == profile.sequence == 4
+    assert card.sequence == own_card.sequence == 4
 
 
 def test_a_network_that_is_joined_later_is_told_of_the_mapping_in_its_first_card():
