@@ -226,6 +226,8 @@ def test_without_an_answer_of_any_server_the_verdict_comes_within_ten_seconds(
         assert "paths.lan_discovery is false" in lan["text"]
         assert report["lan"] == {"listening": False, "heard": []}
         assert report["nat"]["lifetime"]["idle_s"] is None
+        # Known at once, and told once it is on disk.
+        until(lambda: alice.events("server_down") != [], 5.0)
         (lost,) = alice.events("server_down")
         assert lost["code"] == "udp-blocked"
         (problem,) = alice.request("status")["problems"]
