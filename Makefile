@@ -12,7 +12,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-PYTEST_ARGS ?= --numprocesses 2 --dist loadgroup
+PYTEST_ARGS ?= --numprocesses 2
 MATRIX_ARGS ?= --seeds 30 --runs 10
 
 BIN = $(VENV)/bin

@@ -1,10 +1,10 @@
 """What holds for every test: requirements of the machine, no skipping in CI, and who runs beside
 whom.
 
-With several workers (`--numprocesses 2 --dist loadgroup`) all tests that wait for real processes,
-sockets and timers are one group: one worker runs them one after the other, as without workers,
-so that none of them disturbs another's ports, laboratories or timing.  The others, in virtual
-time, go to whichever worker is free, at a lower priority than whatever waits.
+With several workers (`--numprocesses 2`) all tests that wait for real processes, sockets and
+timers are one unit of work: one worker runs them one after the other, as without workers, so that
+none of them disturbs another's ports, laboratories or timing.  The others, in virtual time, go to
+the worker that is free, at a lower priority than the one that waits.
 
 Where coverage is measured, what a test of the cores reaches is kept apart (`CORE_CONTEXT`):
 see tests/coverage_floors.py.
@@ -12,7 +12,7 @@ see tests/coverage_floors.py.
 
 import os
 from collections.abc import Generator
-from pathlib import Path
+from typing import Any
 
 import coverage
 import pytest
@@ -26,8 +26,6 @@ os.environ.setdefault("NATD_PATHS_LAN_DISCOVERY", "false")
 or somebody else's, on its LAN."""
 
 IS_CI = os.environ.get("CI") == "true"
-
-TESTS = Path(__file__).parent
 
 VIRTUAL_TIME = ("core", "internet", "bench")
 """Folders whose tests take no notice of a slow machine."""
@@ -45,19 +43,24 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "requires(*names): see tests/requirements.py")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if folder_of(item) not in VIRTUAL_TIME:
-            item.add_marker(pytest.mark.xdist_group("real-time"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The largest unit is begun first: that is the one that waits."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist tells no types
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid if folder_of(nodeid) in VIRTUAL_TIME else "real-time"
+
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if "PYTEST_XDIST_WORKER" in os.environ and folder_of(item) in VIRTUAL_TIME:
+    if "PYTEST_XDIST_WORKER" in os.environ and folder_of(item.nodeid) in VIRTUAL_TIME:
         os.nice(max(0, NICENESS - os.nice(0)))
     if (measuring := coverage.Coverage.current()) is not None:
-        measuring.switch_context(CORE_CONTEXT if folder_of(item) == "core" else "others")
+        measuring.switch_context(CORE_CONTEXT if folder_of(item.nodeid) == "core" else "others")
     for mark in item.iter_markers("requires"):
         for name in mark.args:
             reason = missing(name)
@@ -78,6 +81,6 @@ def pytest_runtest_makereport(
     return report
 
 
-def folder_of(item: pytest.Item) -> str:
-    """The first folder below tests/."""
-    return item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
+def folder_of(nodeid: str) -> str:
+    """The first folder below tests/: of `tests/core/base/test_x.py::test_y` it is core."""
+    return nodeid.partition("tests/")[2].partition("/")[0]

@@ -1,6 +1,7 @@
 """What CI does with a test that is skipped."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,24 @@ def test_a_skipped_test_tells_its_reason_and_fails_in_ci(tmp_path: Path) -> None
         for reason in "there is no command no-such-command", "marked so", "itself":
             assert reason in ended.stdout
         assert ("3 skipped" in ended.stdout) == (ci == "false")
+
+
+def test_of_two_workers_one_runs_all_that_waits_for_real_processes() -> None:
+    """A version of pytest that names tests otherwise must not scatter them without a word."""
+    some = ["tests/host/test_notify.py", "tests/core/base/test_timers.py"]
+    options = ["-v", "--numprocesses", "2", "-p", "no:cacheprovider"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *some],
+        cwd=SOURCE,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    ran = re.findall(r"^\[(gw\d)\].* PASSED tests/(\w+)/", ended.stdout, re.MULTILINE)
+    assert len([where for _, where in ran if where == "host"]) >= 6, ended.stdout
+    assert len({worker for worker, where in ran if where == "host"}) == 1
+    assert {worker for worker, _ in ran} == {"gw0", "gw1"}
 
 
 def run_pytest(directory: Path, ci: str) -> "subprocess.CompletedProcess[str]":
