@@ -57,11 +57,11 @@ class PathDown:
 PathsEvent = PathChosen | PathSuspected | PathRecovered | PathResumed | PathDown
 
 
-# --- of its upkeep, for the owner alone
+# --- of its maintenance, for the owner alone
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
+class PathReplaced:
     """This path is to be used from here on."""
 
     address: Address
@@ -70,7 +70,7 @@ class Replaced:
 
 
 @dataclass(frozen=True, slots=True)
-class Retired:
+class PathRetired:
     """Nothing more is expected of this path."""
 
     address: Address
@@ -86,4 +86,4 @@ class SuccessorWanted:
     """How many attempts to open one had failed before."""
 
 
-UpkeepEvent = Replaced | Retired | SampleWanted | SuccessorWanted
+MaintenanceEvent = PathReplaced | PathRetired | SampleWanted | SuccessorWanted

@@ -31,7 +31,7 @@ from natd.core.checks.checks import (
     two_bytes,
 )
 from natd.core.codec import stun
-from natd.core.paths.events import Replaced, Retired, SuccessorWanted, UpkeepEvent
+from natd.core.paths.events import MaintenanceEvent, PathReplaced, PathRetired, SuccessorWanted
 from natd.core.paths.keepalive import KEEPALIVE_S, Keepalive
 from natd.core.paths.mapping_age import SURVIVED_S, MappingAge
 from natd.core.paths.path import Path
@@ -58,7 +58,7 @@ TELL_EVERY_S = 10.0
 
 
 @dataclass(slots=True)
-class _Old:
+class _ReplacedPath:
     """A path that was replaced: kept for a while, and perhaps watched until its mapping ends."""
 
     key: tuple[Address, SocketId]
@@ -71,7 +71,7 @@ class _Old:
         return self.until if self.asked_at is None else self.asked_at + WATCH_S + ANSWER_LATE_S
 
 
-class Upkeep:
+class Maintenance:
     """See the top of this file."""
 
     def __init__(self, checks: Checks, random: Random) -> None:
@@ -85,7 +85,7 @@ class Upkeep:
         """Those that are needed beside the one of the path in use."""
         self.datagrams: list[Datagram] = []
         """To send; the owner takes them."""
-        self.events: deque[UpkeepEvent] = deque()
+        self.events: deque[MaintenanceEvent] = deque()
         """To be told; the owner takes them."""
         self._checks = checks
         self._random = random
@@ -103,7 +103,7 @@ class Upkeep:
         self._sought_at: float | None = None  # None: nobody guesses a successor
         self._renew_after = 0.0
         self._failures = 0
-        self._old: list[_Old] = []
+        self._replaced: list[_ReplacedPath] = []
         self._nominate: list[float] = []
         self._told_at = float("-inf")
         self._to_tell: int | None = None  # None: no gap is to be explained
@@ -125,7 +125,7 @@ class Upkeep:
         kept = {MAIN_SOCKET, path.socket, *self.sockets}
         self._mapped = {s: seen for s, seen in self._mapped.items() if s in kept}
         self._born = {s: born for s, born in self._born.items() if s in kept}
-        self._old = [old for old in self._old if old.key != path.key]
+        self._replaced = [old for old in self._replaced if old.key != path.key]
         is_there = before is not None and before.address == path.address
         if is_there and before is not path and now - self._broken[0] <= BROKEN_S:
             self.missed_by_peer(self._broken[1], now)  # only another mapping of ours leads there
@@ -134,7 +134,7 @@ class Upkeep:
     def drop(self) -> None:
         """There is no path any more."""
         self._path = self._sought_at = None
-        self._old.clear()
+        self._replaced.clear()
         self._nominate.clear()
         self._drop_spare()
         self._rearm()
@@ -207,7 +207,7 @@ class Upkeep:
         if self._path is not None and key == self._path.key:
             self._take_mapped(answered, quiet_s, now)
         if answered.rtt_s >= WATCH_S - 1.0:
-            for old in self._old:
+            for old in self._replaced:
                 if old.key == key and old.asked_at is not None:
                     self._go_on_watching(old, now)
                     return True
@@ -229,7 +229,7 @@ class Upkeep:
         """Set what the owner reads between inputs."""
         self.keepalive_s = KEEPALIVE_S if self._keepalive is None else self._keepalive.wait_s
         spare = () if self._spare is None else (self._spare.socket,)
-        self.sockets = frozenset((*spare, *(old.key[1] for old in self._old)))
+        self.sockets = frozenset((*spare, *(old.key[1] for old in self._replaced)))
         if self._path is None:
             self.due_at = self.begin_at = None
             return
@@ -237,7 +237,7 @@ class Upkeep:
         self.due_at = earliest(
             None if self._spare is None else self._spare.get_timer(),
             None if self._asked_at is None else self._answer_due_at(),
-            *(old.at for old in self._old),
+            *(old.at for old in self._replaced),
             self._nominate[0] if self._nominate else None,
         )
 
@@ -365,23 +365,23 @@ class Upkeep:
     def _replace(self, socket: SocketId, born: float, rtt_s: float, now: float) -> None:
         old = self._path
         assert old is not None
-        retired = _Old(old.key, self._born.get(old.socket, now), until=now + OVERLAP_S)
-        if self._age.is_to_be_watched and all(other.asked_at is None for other in self._old):
+        retired = _ReplacedPath(old.key, self._born.get(old.socket, now), until=now + OVERLAP_S)
+        if self._age.is_to_be_watched and all(other.asked_at is None for other in self._replaced):
             self._ask_old(retired, now)
-        self._old.append(retired)
+        self._replaced.append(retired)
         self._age.renewed()
         self._failures = 0
         self._born[socket] = born
         self._renew_after = now + SPARE_RETRY_S
         self._nominate = [now + wait_s for wait_s in NOMINATE_S]
         self._drop_spare()
-        self.events.append(Replaced(old.address, socket, rtt_s))
+        self.events.append(PathReplaced(old.address, socket, rtt_s))
 
-    def _ask_old(self, old: _Old, now: float) -> None:
+    def _ask_old(self, old: _ReplacedPath, now: float) -> None:
         old.asked_at = now
         self._ask(old.key, (ANSWER_AFTER, two_bytes(WATCH_S)), now)
 
-    def _go_on_watching(self, old: _Old, now: float) -> None:
+    def _go_on_watching(self, old: _ReplacedPath, now: float) -> None:
         if now - old.born >= SURVIVED_S:
             self._age.survived()
             self._retire(old)
@@ -389,14 +389,14 @@ class Upkeep:
             self._ask_old(old, now)
 
     def _drive_old(self, now: float) -> None:
-        for old in [old for old in self._old if old.at <= now]:
+        for old in [old for old in self._replaced if old.at <= now]:
             if old.asked_at is not None:
                 self._age.ended(old.asked_at - old.born)
             self._retire(old)
 
-    def _retire(self, old: _Old) -> None:
-        self._old.remove(old)
-        self.events.append(Retired(*old.key))
+    def _retire(self, old: _ReplacedPath) -> None:
+        self._replaced.remove(old)
+        self.events.append(PathRetired(*old.key))
 
     def _ask(self, key: tuple[Address, SocketId], asks: tuple[int, bytes], now: float) -> None:
         self.datagrams.append(self._checks.request(*key, now, asks=asks))

@@ -17,7 +17,7 @@ ROAMING_SPACING_S = 0.05
 
 
 @dataclass(slots=True)
-class Place:
+class UnprovedAddress:
     """An address that authentic datagrams came from, and that a check of ours has not proved."""
 
     since: float
@@ -32,7 +32,7 @@ class Roaming:
 
     _checks: Checks
     _budget: TargetBudget
-    _places: dict[tuple[Address, SocketId], Place] = field(default_factory=dict)
+    _places: dict[tuple[Address, SocketId], UnprovedAddress] = field(default_factory=dict)
 
     def heard(
         self, address: Address, socket: SocketId, now: float, *, is_data: bool
@@ -42,7 +42,7 @@ class Roaming:
         if place is None:
             if len(self._places) >= MOST_ROAMING:
                 self._places.pop(next(iter(self._places)))
-            place = self._places[address, socket] = Place(now)
+            place = self._places[address, socket] = UnprovedAddress(now)
         place.by_data = place.by_data or is_data
         if place.checked_at is not None and now - place.checked_at < ROAMING_SPACING_S:
             return None
@@ -50,7 +50,7 @@ class Roaming:
         check = self._checks.request(address, socket, now)
         return check if self._budget.allow(address, len(check.data), now) else None
 
-    def proved(self, address: Address, socket: SocketId) -> Place | None:
+    def proved(self, address: Address, socket: SocketId) -> UnprovedAddress | None:
         """A check of ours was answered from there: it is a path from here on."""
         return self._places.pop((address, socket), None)
 

@@ -1,12 +1,12 @@
-"""Where datagrams to one peer go: its attempts and its paths, and what to do with neither.
+"""Where datagrams to one peer go: finding a path, keeping it, and sending without one.
 
-Owner of all that finds and keeps paths, and of what they tell each other:
+Owns everything that finds and keeps paths, and passes events between the parts:
 
-    search     finds a path                                   natd/core/punch
-    paths      which one is in use, and whether it lives      natd/core/paths
-    upkeep     how long it may be silent, and when it is to be replaced
-    requests   what the peer asks for, for the same ends
-    flight     what a session sends before there is a path    natd/core/punch
+    search        finds a path                                   natd/core/punch
+    paths         which one is in use, and whether it lives      natd/core/paths
+    maintenance   how long it may be silent, and when it is to be replaced
+    requests      what the peer asks for, for the same ends
+    first flight  what a session sends before there is a path    natd/core/punch
 
 Rules:
 - Whatever only the peer could have written makes its source a place to check, never a path; a
@@ -29,18 +29,18 @@ from natd.core.checks.checks import PREFIX_BYTES, Check, Checks, read_check
 from natd.core.codec import stun
 from natd.core.keys.secrets import PairSecrets
 from natd.core.paths.events import (
+    MaintenanceEvent,
     PathChosen,
     PathDown,
     PathRecovered,
+    PathReplaced,
     PathResumed,
+    PathRetired,
     PathsEvent,
     PathSuspected,
-    Replaced,
-    Retired,
     SuccessorWanted,
-    UpkeepEvent,
 )
-from natd.core.paths.maintenance import Upkeep
+from natd.core.paths.maintenance import Maintenance
 from natd.core.paths.paths import Paths
 from natd.core.paths.requests_of_peer import RequestsOfPeer
 from natd.core.peer.reach_events import FlightDue, ReachEvent
@@ -74,7 +74,7 @@ class Reach:
         """Whether it has said goodbye, or is not wanted: it is not looked for."""
         self._budget = budget
         self._random = random
-        self._upkeep: Upkeep | None = None  # None: there was no path yet
+        self._maintenance: Maintenance | None = None  # None: there was no path yet
         self._requests: RequestsOfPeer | None = None  # None: nothing was asked for yet
         self._flight = FirstFlight(budget)
         self._restarts = Allowance(RESTARTS_RATE, RESTARTS_BURST)
@@ -129,7 +129,7 @@ class Reach:
     def stop(self) -> None:
         """The peer is gone or not wanted: nothing more is sent to it."""
         self.search.stop()
-        for kept in (self.paths, self._upkeep, self._requests):
+        for kept in (self.paths, self._maintenance, self._requests):
             if kept is not None:
                 kept.drop()
         self.has_left = True
@@ -167,7 +167,7 @@ class Reach:
         else:
             self._budget.called(address, now)
             if check.answer_after_s:
-                self._grant().answer_later(check, now)
+                self._ensure_requests().answer_later(check, now)
             else:
                 self._datagrams.append(check.answer)
                 if check.answer_after_s is None:
@@ -193,8 +193,8 @@ class Reach:
         quiet_s = 0.0 if self.paths.heard_at is None else now - self.paths.heard_at
         self.heard_at = now
         self._budget.answered(address, now)
-        upkeep = self._upkeep
-        is_upkeeps = upkeep is not None and upkeep.check_answered(answer, quiet_s, now)
+        maintenance = self._maintenance
+        is_upkeeps = maintenance is not None and maintenance.check_answered(answer, quiet_s, now)
         kind = self.whereabouts.kind_of(address)
         if is_upkeeps or self.paths.check_answered(answer, kind, now):
             if self.paths.healthy and self.paths.in_use == (address, socket):
@@ -214,8 +214,8 @@ class Reach:
     def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
         """A server saw `socket` at this address."""
         self.search.punch.sampled(socket, observed, poisoned=poisoned, now=now)
-        if self._upkeep is not None:
-            self._upkeep.sampled(socket, observed, now)
+        if self._maintenance is not None:
+            self._maintenance.sampled(socket, observed, now)
         self._settle(now)
 
     def use_socket(self, socket: SocketId, now: float) -> None:
@@ -227,8 +227,8 @@ class Reach:
         if not self.search.is_idle:
             self.search.handle_timer(now)
         self.paths.handle_timer(now)
-        if self._upkeep is not None:
-            self._upkeep.handle_timer(now)
+        if self._maintenance is not None:
+            self._maintenance.handle_timer(now)
         if self._requests is not None:
             self._datagrams += self._requests.take_due(now)
         if self._flight.take_due(now):
@@ -241,9 +241,9 @@ class Reach:
         datagrams, self._datagrams = self._datagrams, []
         if not self.search.is_idle:
             datagrams += self.search.datagrams_to_send()
-        if self._upkeep is not None:
-            datagrams += self._upkeep.datagrams
-            self._upkeep.datagrams.clear()
+        if self._maintenance is not None:
+            datagrams += self._maintenance.datagrams
+            self._maintenance.datagrams.clear()
         datagrams += self.paths.datagrams_to_send()
         return datagrams
 
@@ -251,13 +251,13 @@ class Reach:
         return self._events.popleft() if self._events else None
 
     def get_timer(self) -> float | None:
-        path, upkeep = self.paths.current, self._upkeep
+        path, maintenance = self.paths.current, self._maintenance
         is_quiet = path is not None and path.probing_since is None
         return earliest(
             None if self.search.is_idle else self.search.get_timer(),
             self.paths.get_timer(),
-            None if upkeep is None else upkeep.due_at,
-            None if upkeep is None or not is_quiet else upkeep.begin_at,
+            None if maintenance is None else maintenance.due_at,
+            None if maintenance is None or not is_quiet else maintenance.begin_at,
             None if self._requests is None else self._requests.due_at,
             self._flight.held_until,
         )
@@ -265,7 +265,7 @@ class Reach:
     @property
     def sockets(self) -> frozenset[SocketId]:
         """The sockets besides the main one that this peer needs."""
-        kept = [each.sockets for each in (self._upkeep, self._requests) if each is not None]
+        kept = [each.sockets for each in (self._maintenance, self._requests) if each is not None]
         sought = frozenset() if self.search.is_idle else self.search.sockets
         return self.paths.sockets.union(sought, *kept) - {MAIN_SOCKET}
 
@@ -278,10 +278,10 @@ class Reach:
         self.paths.heard(address, socket, now, is_data=nominates, is_nomination=nominates)
         if check.key == self.paths.in_use:
             if check.open_to is not None:
-                self._datagrams += self._grant().open(check, now)
+                self._datagrams += self._ensure_requests().open(check, now)
             if check.was_silent_s is not None:
-                self._keep_up().missed_by_peer(check.was_silent_s, now)
-            if check.wants_guesses and self._grant().grants_guesses(now):
+                self._ensure_maintenance().missed_by_peer(check.was_silent_s, now)
+            if check.wants_guesses and self._ensure_requests().grants_guesses(now):
                 self.search.succeed(check.key, now, by_peer=True)
         self._noticed(address, socket, now)
 
@@ -328,7 +328,7 @@ class Reach:
             match event:
                 case PathChosen(path):
                     if self.paths.current is not None:
-                        self._keep_up().use(self.paths.current, now)
+                        self._ensure_maintenance().use(self.paths.current, now)
                     self._reached(path.address)
                     self._events.append(event)
                 case PathRecovered(path):
@@ -336,31 +336,31 @@ class Reach:
                     self._events.append(event)
                 case PathResumed(by_peer, quiet_s, is_certain):
                     if is_certain and by_peer:
-                        self._keep_up().heard_at_last(quiet_s, now)
+                        self._ensure_maintenance().heard_at_last(quiet_s, now)
                     elif is_certain:
-                        self._keep_up().found_dead(quiet_s, now)
+                        self._ensure_maintenance().found_dead(quiet_s, now)
                     self._events.append(event)
                 case PathSuspected():
                     if self.paths.current is not None:
-                        self._keep_up().found_dead(self.paths.current.quiet_s, now)
+                        self._ensure_maintenance().found_dead(self.paths.current.quiet_s, now)
                     self._attempt(0.0, now)
                     self._events.append(IntroductionWanted(()))
                 case PathDown():
-                    self._keep_up().drop()
+                    self._ensure_maintenance().drop()
                     self._flight.heard_from = None
                     self._events.append(event)
-                case Replaced(address, socket, rtt_s):
+                case PathReplaced(address, socket, rtt_s):
                     if (old := self.paths.current) is not None:
                         self.paths.add(address, socket, old.kind, RENEWED, rtt_s, now)
                         self.paths.replace(address, socket, now)
-                case Retired(address, socket):
+                case PathRetired(address, socket):
                     self.paths.forget(address, socket)
                 case SuccessorWanted(failures):
                     self._seek_successor(failures, now)
                 case _:
                     self._events.append(event)
-        if self._upkeep is not None:
-            self.paths.keepalive_s = self._upkeep.keepalive_s
+        if self._maintenance is not None:
+            self.paths.keepalive_s = self._maintenance.keepalive_s
 
     def _seek_successor(self, failures: int, now: float) -> None:
         """The mapping of the path in use will end, and another flow did not open by itself."""
@@ -369,7 +369,7 @@ class Reach:
             return
         is_new = not self.search.is_succeeding
         if self.search.succeed(in_use, now, by_peer=False):
-            self._keep_up().seek(now, is_new=is_new)
+            self._ensure_maintenance().seek(now, is_new=is_new)
 
     def _reached(self, address: Address) -> None:
         """A path is in use from here on: the last attempt has done its work."""
@@ -377,22 +377,24 @@ class Reach:
         self.search.reached(address)
         self._tell_search()
 
-    def _next_of_children(self, now: float) -> PunchEvent | PathsEvent | UpkeepEvent | None:
+    def _next_of_children(self, now: float) -> PunchEvent | PathsEvent | MaintenanceEvent | None:
         self._tell_search()
         if not self.search.is_idle and (event := self.search.next_event(now)) is not None:
             return event
         if (path_event := self.paths.next_event()) is not None:
             return path_event
-        upkeep = self._upkeep
-        return upkeep.events.popleft() if upkeep is not None and upkeep.events else None
+        maintenance = self._maintenance
+        return (
+            maintenance.events.popleft() if maintenance is not None and maintenance.events else None
+        )
 
-    def _keep_up(self) -> Upkeep:
+    def _ensure_maintenance(self) -> Maintenance:
         """Made with the first path: most members of a large network never have one."""
-        if self._upkeep is None:
-            self._upkeep = Upkeep(self.checks, self._random)
-        return self._upkeep
+        if self._maintenance is None:
+            self._maintenance = Maintenance(self.checks, self._random)
+        return self._maintenance
 
-    def _grant(self) -> RequestsOfPeer:
+    def _ensure_requests(self) -> RequestsOfPeer:
         """Made when the peer first asks for something."""
         if self._requests is None:
             self._requests = RequestsOfPeer(self.checks)

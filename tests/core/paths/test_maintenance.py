@@ -16,13 +16,13 @@ from natd.core.checks.checks import (
     Checks,
 )
 from natd.core.codec import stun
-from natd.core.paths.events import Replaced, Retired, SuccessorWanted
+from natd.core.paths.events import PathReplaced, PathRetired, SuccessorWanted
 from natd.core.paths.keepalive import BEGIN_AFTER_S, KEEPALIVE_S, LESSON_SHARE, LESSON_SILENCES_S
 from natd.core.paths.maintenance import (
     LONGEST_SPARE_RETRY_S,
     NOMINATE_S,
     TELL_EVERY_S,
-    Upkeep,
+    Maintenance,
 )
 from natd.core.paths.mapping_age import AGE_SHARE as SHARE_OF_AGE
 from natd.core.paths.mapping_age import SURVIVED_S, YOUNGEST_S
@@ -58,7 +58,9 @@ def test_each_silence_that_is_answered_in_time_lengthens_the_keepalive():
         assert lab.asked(ANSWER_AFTER) == silence_s
         lab.run(silence_s)
         lab.answer_spare(silence_s + RTT_S)
-        assert lab.upkeep.keepalive_s == pytest.approx(max(KEEPALIVE_S, LESSON_SHARE * silence_s))
+        assert lab.maintenance.keepalive_s == pytest.approx(
+            max(KEEPALIVE_S, LESSON_SHARE * silence_s)
+        )
         lab.restart_lesson()
 
 
@@ -68,7 +70,7 @@ def test_an_answer_before_its_time_teaches_nothing():
     lab.run(BEGIN_AFTER_S + 0.01)
     lab.answer_spare(RTT_S)
     lab.answer_spare(RTT_S)
-    assert lab.upkeep.keepalive_s == KEEPALIVE_S
+    assert lab.maintenance.keepalive_s == KEEPALIVE_S
 
 
 def test_a_spare_flow_that_does_not_open_costs_its_ladder_and_is_put_off():
@@ -76,7 +78,7 @@ def test_a_spare_flow_that_does_not_open_costs_its_ladder_and_is_put_off():
     lab.run(BEGIN_AFTER_S + 10.0)
     assert len(lab.sent) == len(LADDER)
     assert {check.address for check in lab.sent} == {THEIRS}
-    assert lab.upkeep.sockets == frozenset()
+    assert lab.maintenance.sockets == frozenset()
     lab.sent.clear()
     lab.run(500.0)
     assert lab.sent == []
@@ -86,27 +88,27 @@ def test_a_nat_that_shows_a_server_another_port_each_time_does_not_keep_the_ladd
     lab = Lab()
     for step in range(200):
         lab.run((BEGIN_AFTER_S + 10.0) / 200)
-        for socket in lab.upkeep.sockets:
-            lab.upkeep.sampled(socket, OURS._replace(port=50000 + step), lab.now)
+        for socket in lab.maintenance.sockets:
+            lab.maintenance.sampled(socket, OURS._replace(port=50000 + step), lab.now)
     assert len(lab.sent) < 2 * len(LADDER)
-    assert lab.upkeep.sockets == frozenset()
+    assert lab.maintenance.sockets == frozenset()
 
 
 def test_nothing_is_replaced_without_a_loss_and_nothing_after_one_in_a_silence():
     lab = Lab()
-    lab.upkeep.missed_by_peer(60.0, lab.now)
+    lab.maintenance.missed_by_peer(60.0, lab.now)
     lab.run(BEGIN_AFTER_S - 1.0)
     assert lab.sent == []
 
 
 def test_a_busy_mapping_that_ended_is_replaced_at_a_share_of_the_youngest_age():
     lab = Lab()
-    lab.upkeep.missed_by_peer(1.0, lab.now)
+    lab.maintenance.missed_by_peer(1.0, lab.now)
     lab.run(SHARE_OF_AGE * YOUNGEST_S - 0.1)
     assert lab.sent == []
     lab.run(0.2)
     lab.answer_spare(RTT_S)
-    [replaced] = lab.take(Replaced)
+    [replaced] = lab.take(PathReplaced)
     assert replaced.address == THEIRS
     assert replaced.socket != MAIN_SOCKET
     lab.use(replaced)
@@ -135,8 +137,8 @@ def test_the_age_is_when_the_watched_mapping_was_last_heard():
         lab.answer(MAIN_SOCKET, 8.1)
     last_asked_at = lab.now
     lab.run(8.0 + ANSWER_LATE_S + 0.1)
-    assert lab.take(Retired) == [Retired(THEIRS, MAIN_SOCKET)]
-    assert lab.upkeep._age.age_s == pytest.approx(last_asked_at - lab.born)
+    assert lab.take(PathRetired) == [PathRetired(THEIRS, MAIN_SOCKET)]
+    assert lab.maintenance._age.age_s == pytest.approx(last_asked_at - lab.born)
 
 
 def test_a_mapping_that_lives_on_ends_the_replacements():
@@ -145,58 +147,58 @@ def test_a_mapping_that_lives_on_ends_the_replacements():
     while lab.now < lab.born + SURVIVED_S:
         lab.run(8.0)
         lab.answer(MAIN_SOCKET, 8.1)
-    assert lab.upkeep._age.age_s is None
-    assert lab.upkeep.sockets - {lab.path.socket} == frozenset()
+    assert lab.maintenance._age.age_s is None
+    assert lab.maintenance.sockets - {lab.path.socket} == frozenset()
 
 
 def test_a_replacement_that_fails_is_tried_again_ever_more_rarely():
     lab = Lab()
-    lab.upkeep.missed_by_peer(1.0, lab.now)
+    lab.maintenance.missed_by_peer(1.0, lab.now)
     lab.run(3600.0)
     assert len(lab.sent) <= len(LADDER) * (3600.0 / LONGEST_SPARE_RETRY_S + 10)
 
 
 def test_where_no_flow_opens_by_itself_the_peer_is_asked_to_guess_one_of_many():
     lab = Lab()
-    lab.upkeep.missed_by_peer(1.0, lab.now)
+    lab.maintenance.missed_by_peer(1.0, lab.now)
     lab.run(SHARE_OF_AGE * YOUNGEST_S + 5.0)
     assert lab.take(SuccessorWanted)[0] == SuccessorWanted(failures=0)
     lab.sent.clear()
-    lab.upkeep.seek(lab.now, is_new=True)
+    lab.maintenance.seek(lab.now, is_new=True)
     [check] = lab.drain()
     assert (check.address, check.socket) == (THEIRS, MAIN_SOCKET)
     assert stun.decode(check.data).get(GUESS_US) is not None
     lab.answer(SocketId(0x100007), RTT_S)
-    assert lab.take(Replaced) == [Replaced(THEIRS, SocketId(0x100007), RTT_S)]
+    assert lab.take(PathReplaced) == [PathReplaced(THEIRS, SocketId(0x100007), RTT_S)]
 
 
 def test_what_answers_from_elsewhere_or_unsought_is_no_successor():
     lab = Lab()
     lab.answer(SocketId(0x100007), RTT_S)
-    lab.upkeep.seek(lab.now, is_new=True)
+    lab.maintenance.seek(lab.now, is_new=True)
     elsewhere = CheckAnswer(OURS, SocketId(0x100007), RTT_S, None)
-    assert not lab.upkeep.check_answered(elsewhere, 0.5, lab.now)
+    assert not lab.maintenance.check_answered(elsewhere, 0.5, lab.now)
     lab.answer(MAIN_SOCKET, RTT_S)
-    assert lab.take(Replaced) == []
+    assert lab.take(PathReplaced) == []
 
 
 def test_a_successor_is_as_old_as_the_flows_that_were_opened_for_it():
     """Asked for again, it would seem younger, and be replaced too late."""
     lab = Lab()
     opened_at = lab.now
-    lab.upkeep.seek(lab.now, is_new=True)
+    lab.maintenance.seek(lab.now, is_new=True)
     lab.run(20.0)
-    lab.upkeep.seek(lab.now, is_new=False)
+    lab.maintenance.seek(lab.now, is_new=False)
     lab.answer(SocketId(0x100007), RTT_S)
-    assert lab.upkeep._born[SocketId(0x100007)] == opened_at
+    assert lab.maintenance._born[SocketId(0x100007)] == opened_at
 
 
 def test_once_the_path_is_in_doubt_what_answers_is_no_successor_of_it():
     lab = Lab()
-    lab.upkeep.seek(lab.now, is_new=True)
-    lab.upkeep.found_dead(1.0, lab.now)
+    lab.maintenance.seek(lab.now, is_new=True)
+    lab.maintenance.found_dead(1.0, lab.now)
     lab.answer(SocketId(0x100007), RTT_S)
-    assert lab.take(Replaced) == []
+    assert lab.take(PathReplaced) == []
 
 
 @pytest.mark.parametrize(("same_place", "age_s"), [(True, YOUNGEST_S), (False, None)])
@@ -204,34 +206,34 @@ def test_after_a_break_another_socket_to_the_same_place_shows_that_our_mapping_h
     same_place, age_s
 ):
     lab = Lab()
-    lab.upkeep.found_dead(1.0, lab.now)
+    lab.maintenance.found_dead(1.0, lab.now)
     lab.run(2.0)
     address = THEIRS if same_place else THEIRS._replace(port=50000)
-    lab.use(Replaced(address, SocketId(0x100007), RTT_S))
-    assert lab.upkeep._age.age_s == age_s
+    lab.use(PathReplaced(address, SocketId(0x100007), RTT_S))
+    assert lab.maintenance._age.age_s == age_s
 
 
 def test_the_peer_is_told_of_its_lost_mapping_once_and_only_if_ours_is_the_same():
     lab = Lab()
     lab.answer(MAIN_SOCKET, RTT_S)
     for _ in range(10):
-        lab.upkeep.heard_at_last(1.0, lab.now)
+        lab.maintenance.heard_at_last(1.0, lab.now)
     [check] = lab.drain()
     assert check.address == THEIRS
     lab.answer(MAIN_SOCKET, RTT_S)
     assert lab.asked(WAS_SILENT) == 1
     lab.run(TELL_EVERY_S)
     lab.sent.clear()
-    lab.upkeep.heard_at_last(1.0, lab.now)
+    lab.maintenance.heard_at_last(1.0, lab.now)
     lab.answer(MAIN_SOCKET, RTT_S, mapped=OURS._replace(port=50000))
     assert lab.asked(WAS_SILENT) is None, "it was ours"
-    assert lab.upkeep._age.age_s == YOUNGEST_S
+    assert lab.maintenance._age.age_s == YOUNGEST_S
 
 
 @pytest.mark.parametrize("kind", [PathKind.LAN, PathKind.IPV6])
 def test_where_there_is_no_nat_nothing_has_an_age(kind):
     lab = Lab(kind)
-    lab.upkeep.missed_by_peer(1.0, lab.now)
+    lab.maintenance.missed_by_peer(1.0, lab.now)
     lab.run(BEGIN_AFTER_S - 1.0)
     assert lab.sent == []
 
@@ -260,67 +262,67 @@ def test_of_two_aging_nats_sockets_and_packets_stay_few_and_go_to_nobody_else():
 
 
 class Lab:
-    """The upkeep of one path, and a peer that answers when it is told to."""
+    """The maintenance of one path, and a peer that answers when it is told to."""
 
     def __init__(self, kind=PathKind.DIRECT):
         ours, _ = pair_of_secrets()
         self.now = self.born = START
         checks = Checks(b"abcd", Random(1))
         checks.use(ours)
-        self.upkeep = Upkeep(checks, Random(2))
+        self.maintenance = Maintenance(checks, Random(2))
         self.sent = []
         self.events = []
         self.path = self._path(MAIN_SOCKET, kind)
-        self.upkeep.use(self.path, self.now)
+        self.maintenance.use(self.path, self.now)
 
     def run(self, duration_s):
         until = self.now + duration_s
         while (timer := self.timer()) is not None and timer <= until:
             self.now = max(self.now, timer)
-            self.upkeep.handle_timer(self.now)
+            self.maintenance.handle_timer(self.now)
             self.drain()
         self.now = until
 
     def timer(self):
-        begin_at = self.upkeep.begin_at if self.path.probing_since is None else None
-        return earliest(self.upkeep.due_at, begin_at)
+        begin_at = self.maintenance.begin_at if self.path.probing_since is None else None
+        return earliest(self.maintenance.due_at, begin_at)
 
     def drain(self):
-        sent = list(self.upkeep.datagrams)
-        self.upkeep.datagrams.clear()
+        sent = list(self.maintenance.datagrams)
+        self.maintenance.datagrams.clear()
         self.sent += sent
-        self.events += self.upkeep.events
-        self.upkeep.events.clear()
+        self.events += self.maintenance.events
+        self.maintenance.events.clear()
         return sent
 
     def answer(self, socket, took_s, mapped=OURS):
         """A check from that socket is answered after so long."""
         answered = CheckAnswer(THEIRS, socket, took_s, mapped)
-        self.upkeep.check_answered(answered, 0.5, self.now)
+        self.maintenance.check_answered(answered, 0.5, self.now)
         self.drain()
 
     def answer_spare(self, took_s):
-        assert self.upkeep._spare is not None
-        self.answer(self.upkeep._spare.socket, took_s)
+        assert self.maintenance._spare is not None
+        self.answer(self.maintenance._spare.socket, took_s)
 
     def restart_lesson(self):
         """As if the path had been down for a moment and the lesson were to be given again."""
-        self.upkeep._drop_spare()
-        assert self.upkeep._keepalive is not None
-        self.upkeep._keepalive.begin_at = self.now + BEGIN_AFTER_S
-        self.upkeep._rearm()
+        self.maintenance._drop_spare()
+        assert self.maintenance._keepalive is not None
+        self.maintenance._keepalive.begin_at = self.now + BEGIN_AFTER_S
+        self.maintenance._rearm()
 
     def replace_once(self):
-        self.upkeep.missed_by_peer(1.0, self.now)
+        self.maintenance.missed_by_peer(1.0, self.now)
         self.run(SHARE_OF_AGE * YOUNGEST_S + 0.1)
         self.sent.clear()
         self.answer_spare(RTT_S)
-        [replaced] = self.take(Replaced)
+        [replaced] = self.take(PathReplaced)
         self.use(replaced)
 
     def use(self, replaced):
         self.path = self._path(replaced.socket, self.path.kind, replaced.address)
-        self.upkeep.use(self.path, self.now)
+        self.maintenance.use(self.path, self.now)
 
     def asked(self, attribute):
         """What the last check that asks for this asks for."""
