@@ -4,8 +4,8 @@ Cards and introductions are claims: anybody could name a third party's address a
 it.  Three limits hold over all peers and networks, in every minute that one can pick:
 
     one IP address     packets, bytes and pace, and a silence once they are spent   `TargetBudget`
-    one IPv6 network   packets                                                      `Crowd`
-    all of them        packets                                                      `Crowd`
+    one IPv6 network   packets                                                      `TotalBudget`
+    all of them        packets                                                      `TotalBudget`
 
 The last two exist because cards of made-up members can name thousands of addresses: without them
 640 words of one member of an open network made us send 100,000 packets in 40 s.
@@ -57,7 +57,7 @@ RETURN_EVERY_S = 300.0
 """How often a newer card may end a silence: as rarely as the longest one ends by itself."""
 
 MOST_IPS = 12_288
-"""More than can be begun in a minute (`CROWD_RATE`), so that nobody fills the table."""
+"""More than can be begun in a minute (`TOTAL_RATE`), so that nobody fills the table."""
 
 SWEEP_S = 1.0
 """How often a full table is looked through for addresses that need not be counted any more."""
@@ -70,7 +70,7 @@ TRUSTED_FOR_S = 600.0
 ago, and after a few restarts of that peer we must still be able to check it."""
 
 
-CROWD_RATE, CROWD_BURST = 128.0, 4_096.0
+TOTAL_RATE, TOTAL_BURST = 128.0, 4_096.0
 """Packets a second to all addresses together, and at once: a network of 200 that comes back
 together takes 2,500."""
 
@@ -82,7 +82,7 @@ MOST_NETWORKS = 1_024
 
 
 @dataclass(slots=True)
-class _Spent:
+class _HostBudget:
     sent_at: "array[float]" = field(default_factory=lambda: array("d"))  # of the last minute
     sizes: "array[int]" = field(default_factory=lambda: array("H"))
     bulk: "array[int]" = field(default_factory=lambda: array("H"))  # sizes of what is no check
@@ -118,11 +118,11 @@ class _Spent:
         return sum(self.bulk)
 
 
-class Crowd:
+class TotalBudget:
     """What all unproved addresses together may still be sent, and each IPv6 network."""
 
     def __init__(self) -> None:
-        self._all = Allowance(CROWD_RATE, CROWD_BURST)
+        self._all = Allowance(TOTAL_RATE, TOTAL_BURST)
         self._networks: dict[str, Allowance] = {}
 
     def take(self, host: str, now: float) -> bool:
@@ -152,8 +152,8 @@ class TargetBudget:
 
     turns: Turns = field(default_factory=Turns)
     """For what costs more than this budget: a turn of the daemon's, one at a time."""
-    _crowd: Crowd = field(default_factory=Crowd)
-    _spent: dict[str, _Spent] = field(default_factory=dict)
+    _total: TotalBudget = field(default_factory=TotalBudget)
+    _spent: dict[str, _HostBudget] = field(default_factory=dict)
     _swept_at: float = 0.0
 
     def allow(self, address: Address, size_bytes: int, now: float) -> bool:
@@ -246,31 +246,31 @@ class TargetBudget:
             spent.may_return_at = now + RETURN_EVERY_S
             spent.silent_until = now
 
-    def _of(self, address: Address, now: float) -> _Spent | None:
+    def _of(self, address: Address, now: float) -> _HostBudget | None:
         """None when too many addresses are being counted already."""
         spent = self._spent.get(address.host)
         if spent is None and len(self._spent) >= MOST_IPS and now >= self._swept_at + SWEEP_S:
             self._sweep(now)
         if spent is None and len(self._spent) < MOST_IPS:
-            spent = self._spent[address.host] = _Spent()
+            spent = self._spent[address.host] = _HostBudget()
         return spent
 
     def _take(
-        self, spent: _Spent, host: str, size_bytes: int, now: float, *, is_bulk: bool = False
+        self, spent: _HostBudget, host: str, size_bytes: int, now: float, *, is_bulk: bool = False
     ) -> bool:
-        if not self._crowd.take(host, now):
+        if not self._total.take(host, now):
             self._forget_if_new(spent, host)
             return False
         self.turns.pace.checked(now)
         spent.take(size_bytes, now, is_bulk=is_bulk)
         return True
 
-    def _forget_if_new(self, spent: _Spent, host: str) -> None:
+    def _forget_if_new(self, spent: _HostBudget, host: str) -> None:
         """Keep no state for hosts that nothing was sent to."""
-        if spent == _Spent():
+        if spent == _HostBudget():
             del self._spent[host]
 
-    def _is_in_pace(self, spent: _Spent, now: float) -> bool:
+    def _is_in_pace(self, spent: _HostBudget, now: float) -> bool:
         if now < spent.burst_until:
             return len(spent.sent_at) < BURST_PACKETS
         since = max(now - 1.0, spent.burst_until)

@@ -1,7 +1,7 @@
 """What one wave of guesses may cost: packets in all, and packets a second."""
 
-MOST_SHOTS = 1_920
-"""Of one wave, and so of the entries that it makes: with checks and servers it stays below 2,048
+MOST_WAVE_PACKETS = 1_920
+"""Packets of one wave, and so the most NAT entries it makes: with checks and servers below 2,048
 (conntrack tables of home routers hold 16,384 flows and more)."""
 
 RATE = 450

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from natd.core.base.local_ports import GUESSES_ALIKE
 from natd.core.base.timers import Allowance
 from natd.core.base.types import SocketId
-from natd.core.checks.limits import MOST_SHOTS
+from natd.core.checks.limits import MOST_WAVE_PACKETS
 from natd.core.checks.pace import Pace
 
 SLICE_S = 1.0
@@ -49,7 +49,7 @@ MOST_ALIKE = 16
 """At once: it takes as many attempts until one of the ports is used again, by when a NAT has
 forgotten it."""
 
-HOST_RATE, HOST_BURST = 1.0, 2.0 * MOST_SHOTS
+HOST_RATE, HOST_BURST = 1.0, 2.0 * MOST_WAVE_PACKETS
 """Packets a second to a host that has not answered, and at once: twice what one wave may send."""
 
 ALL_RATE, ALL_BURST = 34.0, 8_192.0
@@ -74,7 +74,7 @@ class Claim:
     check of its own has come.  Each is good for one wave, and so is being new.
     """
 
-    signed: int = MOST_SHOTS
+    signed: int = MOST_WAVE_PACKETS
     """Packets that may still be sent on the strength of the last sign."""
     slices: int = 0
     """Had since that sign."""
@@ -87,7 +87,7 @@ class Claim:
     """Whether its sockets are needed for another one."""
 
     def sign(self) -> None:
-        self.signed, self.slices = MOST_SHOTS, 0
+        self.signed, self.slices = MOST_WAVE_PACKETS, 0
 
     def found(self) -> None:
         """A path stands; should it fall silent, that alone is no sign."""

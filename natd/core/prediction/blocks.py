@@ -14,7 +14,7 @@ goes to these; whatever comes from that one port of its block is let in:
 
 Rules:
 - Half a block is for its other users, unless we may fill it; and all that we take stays the same
-  as long as it may be remembered (see `shots`).
+  as long as it may be remembered (see `plan`).
 - The meeting port, and what is sprayed, leave out the ports that the other side is known to use.
 - Openers come first: a packet that came to a NAT before it had opened could spoil the port for it.
 """
@@ -24,7 +24,7 @@ from itertools import chain, islice
 from random import Random
 
 from natd.core.base.types import NatReport
-from natd.core.checks.limits import MOST_SHOTS, RATE
+from natd.core.checks.limits import MOST_WAVE_PACKETS, RATE
 from natd.core.checks.turns import Turns
 from natd.core.prediction.plan import Plan, Shot, Technique
 
@@ -117,11 +117,11 @@ def meeting_ports(report: NatReport, known: Sequence[int], count: int) -> tuple[
 def allowance(report: NatReport, turns: Turns) -> int:
     """How many ports of a block an attempt may take."""
     size = _size(report)
-    return min(size if turns.fills_whole_blocks else size // 2, MOST_SHOTS)
+    return min(size if turns.fills_whole_blocks else size // 2, MOST_WAVE_PACKETS)
 
 
 def _rounds(entries: int) -> int:
-    return min(ROUNDS, MOST_SHOTS // max(1, entries))
+    return min(ROUNDS, MOST_WAVE_PACKETS // max(1, entries))
 
 
 def _sockets(helpers: int) -> Sequence[int]:
@@ -132,7 +132,7 @@ def _sockets(helpers: int) -> Sequence[int]:
 def _period_s(ours: NatReport, theirs: NatReport) -> float:
     """From wave to wave, the same for both sides whatever either may fill: all packets of a wave,
     and then silence."""
-    sizes = sum(min(_size(report), MOST_SHOTS) for report in (ours, theirs))
+    sizes = sum(min(_size(report), MOST_WAVE_PACKETS) for report in (ours, theirs))
     return FORGOTTEN_AFTER_S + LEAD_S + sizes / RATE
 
 

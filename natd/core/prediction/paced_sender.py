@@ -1,8 +1,8 @@
 """Carrying out one wave of a plan: many packets at a bounded rate, from few sockets or from many.
 
 Rules:
-- Never more than `shots.RATE` packets a second nor `shots.MOST_SHOTS` in all; what is repeated
-  stays within both.
+- Never more than `limits.RATE` packets a second nor `limits.MOST_WAVE_PACKETS` in all, repetitions
+  included.
 - A tick sends what its share of the second allows, so a late timer sends no burst; and no more
   than there is room for beside everything else: what finds none waits for the next tick.
 - Answers are not noticed here: each answers the transaction of its own check, and the owner stops
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from natd.core.base.types import Address, SocketId
-from natd.core.checks.limits import MOST_SHOTS, RATE
+from natd.core.checks.limits import MOST_WAVE_PACKETS, RATE
 from natd.core.prediction.plan import Plan, Shot
 
 TICK_S = 0.02
@@ -116,7 +116,7 @@ class Volley:
     @property
     def _has_room(self) -> bool:
         """For one more round."""
-        return self.sent + len(self._plan.shots) <= MOST_SHOTS
+        return self.sent + len(self._plan.shots) <= MOST_WAVE_PACKETS
 
     def _fire(self, shot: Shot) -> None:
         port = self._target.port if shot.port is None else shot.port

@@ -5,7 +5,7 @@
          └─ wave, `waves_s` after the last packet of the one before, from the same sockets …
 
 Rules:
-- No wave has more than `MOST_SHOTS` packets, repetitions included, and no second more than `RATE`.
+- No wave has more than `MOST_WAVE_PACKETS`, repetitions included, and no second more than `RATE`.
 - A wave that is repeated goes from the same sockets to the same places: what our NAT still
   remembers it only refreshes, what it has forgotten it maps anew.  So however long it remembers,
   no more entries are alive than one wave makes.

@@ -33,7 +33,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from natd.core.base.types import SURE, Allocation, Mapping, NatReport
-from natd.core.checks.limits import MOST_SHOTS
+from natd.core.checks.limits import MOST_WAVE_PACKETS
 from natd.core.checks.turns import Turns
 from natd.core.prediction.blocks import (
     EASY_HELPERS,
@@ -195,12 +195,12 @@ def make_plan(
         return plan
     if situation.is_doubtful:
         openings = _openings(min(RANDOM_HELPERS, turns.helper_sockets))
-        probes = _probe(theirs, MOST_SHOTS - len(openings), random)
+        probes = _probe(theirs, MOST_WAVE_PACKETS - len(openings), random)
         return Plan(Technique.BIRTHDAY, openings + probes, is_careful=True)
     if situation.they_are_hard:
         if situation.predicts and their_ports:
             return reach_sequence(theirs, their_ports, drift)
-        return Plan(Technique.BIRTHDAY, _probe(theirs, MOST_SHOTS, random), is_careful=True)
+        return Plan(Technique.BIRTHDAY, _probe(theirs, MOST_WAVE_PACKETS, random), is_careful=True)
     if situation.we_are_hard:
         return _open_to_easy(ours, theirs, turns)
     return None

@@ -8,11 +8,11 @@ import pytest
 
 from natd.core.base.types import Address
 from natd.core.checks.budget import (
-    CROWD_BURST,
-    CROWD_RATE,
     MOST_IPS,
     NETWORK_BURST,
     NETWORK_RATE,
+    TOTAL_BURST,
+    TOTAL_RATE,
     TargetBudget,
 )
 from natd.core.checks.turns import HOST_BURST
@@ -217,7 +217,7 @@ def test_thousands_of_addresses_together_get_no_more_than_all_may_and_do_not_fil
             address = Address(f"198.{18 + (host >> 16)}.{host >> 8 & 255}.{host & 255}", 4000)
             sent += budget.allow(address, CHECK_BYTES, now)
             sent += budget.allow_bulk(address, FLIGHT_BYTES, now)
-    assert sent <= CROWD_BURST + 60.0 * CROWD_RATE
+    assert sent <= TOTAL_BURST + 60.0 * TOTAL_RATE
     assert len(budget._spent) < MOST_IPS
 
 

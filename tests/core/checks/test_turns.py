@@ -1,6 +1,6 @@
 """One expensive attempt at a time for the whole daemon, and nobody who blocks the others."""
 
-from natd.core.checks.limits import MOST_SHOTS
+from natd.core.checks.limits import MOST_WAVE_PACKETS
 from natd.core.checks.turns import (
     ALL_BURST,
     ASK_AGAIN_S,
@@ -202,11 +202,11 @@ def test_a_host_that_was_found_begins_anew():
 
 def test_a_peer_that_falls_silent_has_given_no_sign_by_that():
     turns, [claim] = Turns(), _claims(1)
-    assert claim.signed == MOST_SHOTS
+    assert claim.signed == MOST_WAVE_PACKETS
     turns.found(claim, HOST)
     assert claim.signed == 0
     claim.sign()
-    assert claim.signed == MOST_SHOTS
+    assert claim.signed == MOST_WAVE_PACKETS
 
 
 def test_a_host_that_has_answered_may_be_guessed_at_for_longer_but_not_for_ever():

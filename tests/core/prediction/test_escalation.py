@@ -11,7 +11,7 @@ from natd.core.base.types import (
     SocketId,
 )
 from natd.core.checks.checks import LOW_TTL
-from natd.core.checks.limits import MOST_SHOTS
+from natd.core.checks.limits import MOST_WAVE_PACKETS
 from natd.core.checks.turns import ALL_RATE, MOST_SOCKETS, RESERVED, SLICE_S, Turns
 from natd.core.prediction.escalation import (
     LINGER_S,
@@ -68,7 +68,7 @@ def test_probes_of_the_easy_side_are_meant_to_arrive_and_come_from_its_one_socke
     escalation = make_escalation()
     begin(escalation, EASY, RANDOM)
     sent = run_out(escalation)
-    assert len(sent) == MOST_SHOTS
+    assert len(sent) == MOST_WAVE_PACKETS
     assert {(datagram.ttl, datagram.socket) for datagram in sent} == {(None, MAIN_SOCKET)}
 
 
@@ -134,7 +134,7 @@ def test_a_sign_of_the_peer_begins_what_has_missed_anew_and_nothing_else_does():
         if gives_sign:
             escalation.sign()
         rest = run_out(escalation, START + 30.0)
-        assert len(first) + len(rest) == MOST_SHOTS * (2 if gives_sign else 1)
+        assert len(first) + len(rest) == MOST_WAVE_PACKETS * (2 if gives_sign else 1)
 
 
 def test_a_peer_that_has_vanished_is_guessed_at_within_its_half_of_the_budget():
@@ -147,10 +147,10 @@ def test_a_peer_that_has_vanished_is_guessed_at_within_its_half_of_the_budget():
         begin(escalation, EASY, RANDOM, now)
         sent += len(run_out(escalation, now + 6.0))
         now += 6.0
-    assert 2 * MOST_SHOTS < sent <= RESERVED + 120 * ALL_RATE
+    assert 2 * MOST_WAVE_PACKETS < sent <= RESERVED + 120 * ALL_RATE
     escalation.sign()
     begin(escalation, EASY, RANDOM, now)
-    assert len(run_out(escalation, now + 6.0)) == MOST_SHOTS
+    assert len(run_out(escalation, now + 6.0)) == MOST_WAVE_PACKETS
 
 
 def test_what_has_opened_our_nat_a_while_ago_goes_out_again_when_both_are_introduced():
@@ -166,7 +166,7 @@ def test_what_has_opened_our_nat_a_while_ago_goes_out_again_when_both_are_introd
     for number in range(2, 20):
         escalation.introduced(START + AGAIN_S * number)
         sent += len(run_out(escalation, START + AGAIN_S * number + 1.0))
-    assert sent <= MOST_SHOTS
+    assert sent <= MOST_WAVE_PACKETS
 
 
 def test_an_attempt_whose_sockets_others_need_ends_and_closes_them():
@@ -242,7 +242,7 @@ def test_a_host_that_never_answers_is_not_guessed_at_for_ever():
         begin(escalation, EASY, RANDOM, now)
         sent += len(run_out(escalation, now + 30.0))
         now += 30.0
-    assert 2 * MOST_SHOTS <= sent <= 2 * MOST_SHOTS + 600
+    assert 2 * MOST_WAVE_PACKETS <= sent <= 2 * MOST_WAVE_PACKETS + 600
 
 
 def test_no_plan_is_made_for_who_has_not_got_the_turn():
@@ -258,7 +258,7 @@ def test_who_only_seems_easy_is_escalated_against_when_checks_have_failed():
     assert not begin(make_escalation(), EASY, SEEMS_EASY)
     escalation = make_escalation()
     assert begin(escalation, EASY, SEEMS_EASY, have_checks_failed=True)
-    assert len(run_out(escalation)) == MOST_SHOTS
+    assert len(run_out(escalation)) == MOST_WAVE_PACKETS
 
 
 def test_news_that_make_no_difference_to_the_plan_do_not_begin_it_anew():

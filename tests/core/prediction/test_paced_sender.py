@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from natd.core.base.types import MAIN_SOCKET, Address, SocketId
-from natd.core.checks.limits import MOST_SHOTS, RATE
+from natd.core.checks.limits import MOST_WAVE_PACKETS, RATE
 from natd.core.prediction.paced_sender import AGAIN_S, SLOW_RATE, SLOW_S, TICK_S, Volley
 from natd.core.prediction.plan import Plan, Shot, Technique
 
@@ -21,7 +21,7 @@ def _row(count, **rest):
     return Plan(Technique.BLOCKS, tuple(Shot(0, 2000 + n) for n in range(count)), **rest)
 
 
-def _run(volley, late_s=0.0, room=MOST_SHOTS):
+def _run(volley, late_s=0.0, room=MOST_WAVE_PACKETS):
     """Everything that is sent, with its instant, when each timer comes `late_s` too late."""
     fired, now = [], START
     while (due := volley.get_timer()) is not None:
@@ -41,12 +41,12 @@ def test_no_second_has_more_packets_than_the_rate(pause_s, late_s):
         assert within <= RATE
 
 
-@pytest.mark.parametrize("count", [1, 500, 640, 641, 960, 961, MOST_SHOTS])
+@pytest.mark.parametrize("count", [1, 500, 640, 641, 960, 961, MOST_WAVE_PACKETS])
 def test_with_all_repetitions_it_is_never_more_than_the_budget(count):
     volley = Volley(_row(count, rounds=ROUNDS), TARGET, MAIN_SOCKET, (), START)
     fired = _run(volley)
-    assert len(fired) == volley.sent <= MOST_SHOTS
-    assert volley.sent == count * min(ROUNDS, MOST_SHOTS // count)
+    assert len(fired) == volley.sent <= MOST_WAVE_PACKETS
+    assert volley.sent == count * min(ROUNDS, MOST_WAVE_PACKETS // count)
 
 
 def test_what_arrives_unasked_begins_carefully():
@@ -99,7 +99,7 @@ def test_it_is_over_when_everything_is_sent():
 
 def test_the_budgets_are_what_was_promised():
     assert RATE < 500
-    assert MOST_SHOTS < 2048
+    assert MOST_WAVE_PACKETS < 2048
 
 
 def _opened(rounds=ROUNDS):
@@ -113,7 +113,7 @@ def _opened(rounds=ROUNDS):
         START,
     )
     assert not volley.is_resting
-    volley.handle_timer(START, MOST_SHOTS)
+    volley.handle_timer(START, MOST_WAVE_PACKETS)
     assert volley.is_resting
     assert len(volley.to_send()) == 2
     return volley
@@ -130,19 +130,19 @@ def test_a_round_that_may_be_in_vain_goes_out_again_and_costs_none_of_the_others
 
 def test_what_goes_out_again_stays_within_the_budget():
     volley, now = _opened(), START
-    for _ in range(MOST_SHOTS):
+    for _ in range(MOST_WAVE_PACKETS):
         now += AGAIN_S
         volley.hurry(now)
-        volley.handle_timer(now, MOST_SHOTS)
-    assert volley.sent == MOST_SHOTS
+        volley.handle_timer(now, MOST_WAVE_PACKETS)
+    assert volley.sent == MOST_WAVE_PACKETS
     assert volley.is_over
 
 
 def test_what_is_left_of_a_round_that_may_not_be_sent_is_left_out():
     volley = Volley(_row(600, rounds=2, pause_s=12.0), TARGET, MAIN_SOCKET, (), START)
-    volley.handle_timer(START, MOST_SHOTS)
+    volley.handle_timer(START, MOST_WAVE_PACKETS)
     volley.cut(START)
     assert volley.get_timer() == START + 12.0
-    volley.handle_timer(START + 12.0, MOST_SHOTS)
+    volley.handle_timer(START + 12.0, MOST_WAVE_PACKETS)
     volley.cut(START + 12.0)
     assert volley.is_over

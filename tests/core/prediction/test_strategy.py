@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from natd.core.base.types import SURE, Allocation, Mapping, NatReport
-from natd.core.checks.limits import MOST_SHOTS, RATE
+from natd.core.checks.limits import MOST_WAVE_PACKETS, RATE
 from natd.core.checks.turns import REMEMBERED_S, Turns
 from natd.core.prediction.blocks import EASY_HELPERS, SCOUTS, meeting_ports
 from natd.core.prediction.plan import Technique
@@ -120,7 +120,7 @@ def test_an_easy_side_probes_all_of_a_block_once():
 
 def test_an_easy_side_probes_random_ports_once_each_within_the_budget():
     ports = _ports(_plan(EASY, RANDOM))
-    assert len(ports) == len(set(ports)) == MOST_SHOTS
+    assert len(ports) == len(set(ports)) == MOST_WAVE_PACKETS
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_who_only_seems_easy_is_random_once_checks_have_failed():
     assert _plan(EASY, SEEMS_EASY) is None
     assert _plan(SEEMS_EASY, EASY) is None
     probes, openers = _plan(EASY, SEEMS_EASY, failed=True), _plan(SEEMS_EASY, EASY, failed=True)
-    assert len(probes.shots) == len(set(_ports(probes))) == MOST_SHOTS
+    assert len(probes.shots) == len(set(_ports(probes))) == MOST_WAVE_PACKETS
     assert probes.helpers == 0
     assert openers.helpers == len(openers.shots) == RANDOM_HELPERS
 
@@ -295,7 +295,7 @@ def test_two_that_only_seem_easy_each_open_and_probe():
     plan = _plan(SEEMS_EASY, SEEMS_EASY, failed=True)
     assert sum(shot.is_opener for shot in plan.shots) == plan.helpers == RANDOM_HELPERS
     assert all(shot.helper == 0 for shot in plan.shots if not shot.is_opener)
-    assert len(plan.shots) == MOST_SHOTS
+    assert len(plan.shots) == MOST_WAVE_PACKETS
 
 
 def test_behind_a_nat_that_maps_by_address_each_port_takes_a_socket():
@@ -321,7 +321,7 @@ def test_no_plan_has_more_packets_than_the_budget_or_is_empty(ours, theirs, lowe
             helper_sockets=helper_sockets,
         )
         if plan is not None:
-            assert 0 < len(plan.shots) * plan.rounds <= MOST_SHOTS
+            assert 0 < len(plan.shots) * plan.rounds <= MOST_WAVE_PACKETS
             assert plan.helpers <= 2 * helper_sockets
 
 
