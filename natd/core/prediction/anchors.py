@@ -47,7 +47,7 @@ class Anchor(NamedTuple):
     address: Address
 
 
-class Enclosing:
+class AnchorBurst:
     """One burst of samples and openers, and what its answers tell."""
 
     def __init__(

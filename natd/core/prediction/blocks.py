@@ -26,7 +26,7 @@ from random import Random
 from natd.core.base.types import NatReport
 from natd.core.checks.limits import MOST_WAVE_PACKETS, RATE
 from natd.core.checks.turns import Turns
-from natd.core.prediction.plan import Plan, Shot, Technique
+from natd.core.prediction.plan import Plan, PlannedPacket, Technique
 
 SCOUTS = 6
 """Of openers while nobody knows yet whether the peer is easy: ports of a block are few."""
@@ -53,10 +53,10 @@ def open_blocks(
     """From so many ports of our block to one port of theirs, or to as few as our sockets allow."""
     sockets = _sockets(min(entries, turns.block_sockets))
     ports = meeting_ports(theirs, known, -(-entries // len(sockets)))
-    shots = [Shot(socket, port, is_opener=True) for port in ports for socket in sockets]
+    packets = [PlannedPacket(socket, port, is_opener=True) for port in ports for socket in sockets]
     return Plan(
         Technique.BLOCKS,
-        tuple(shots[:entries]),
+        tuple(packets[:entries]),
         rounds=_rounds(entries),
         pause_s=ROUND_PAUSE_S,
         waves_s=_period_s(ours, theirs),
@@ -74,18 +74,18 @@ def spray_block(
     """From so many ports of our block, each to another of theirs."""
     in_use = frozenset(known)
     span = [port for port in range(theirs.low, theirs.high + 1) if port not in in_use]
-    shots: list[Shot] = []
+    packets: list[PlannedPacket] = []
     for socket in range(turns.helper_sockets + 1):
         # A block that is larger than theirs goes over it again, from another socket.
-        row = random.sample(span, min(len(span), entries - len(shots)))
-        shots += (Shot(socket, port) for port in row)
-        if len(shots) == entries:
+        row = random.sample(span, min(len(span), entries - len(packets)))
+        packets += (PlannedPacket(socket, port) for port in row)
+        if len(packets) == entries:
             break
     return Plan(
         Technique.BLOCKS,
-        tuple(shots),
+        tuple(packets),
         begins_after_s=allowance(theirs, turns) / RATE + LEAD_S,
-        rounds=_rounds(len(shots)),
+        rounds=_rounds(len(packets)),
         pause_s=ROUND_PAUSE_S,
         waves_s=_period_s(ours, theirs),
     )
@@ -94,10 +94,10 @@ def spray_block(
 def reach_anchors(entries: int, anchors: Sequence[int], turns: Turns) -> Plan:
     """From so many ports of our block to those that a sequential peer has opened to one of them."""
     sockets = _sockets(min(-(-entries // len(anchors)), turns.block_sockets))
-    shots = [Shot(socket, port) for socket in sockets for port in anchors]
+    packets = [PlannedPacket(socket, port) for socket in sockets for port in anchors]
     return Plan(
         Technique.BLOCKS,
-        tuple(shots[:entries]),
+        tuple(packets[:entries]),
         rounds=_rounds(entries),
         pause_s=ROUND_PAUSE_S,
         waves_s=FORGOTTEN_AFTER_S + _rounds(entries) * entries / RATE + ROUND_PAUSE_S,

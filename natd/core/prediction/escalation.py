@@ -25,12 +25,12 @@ from natd.core.checks.candidates import LOWEST_PORT
 from natd.core.checks.checks import LOW_TTL, Checks
 from natd.core.checks.turns import Claim, Turns
 from natd.core.codec import stun
-from natd.core.prediction.anchors import Anchor, Enclosing, sampling_places, sockets_wanted
+from natd.core.prediction.anchors import Anchor, AnchorBurst, sampling_places, sockets_wanted
 from natd.core.prediction.blocks import meeting_ports
-from natd.core.prediction.paced_sender import Volley
-from natd.core.prediction.plan import Plan, Shot, Technique
-from natd.core.prediction.samples import Way
-from natd.core.prediction.strategy import Situation, essence, make_plan
+from natd.core.prediction.paced_sender import PacedSender
+from natd.core.prediction.plan import Plan, PlannedPacket, Technique
+from natd.core.prediction.samples import Endpoints
+from natd.core.prediction.strategy import Situation, make_plan, relevant_part
 
 LINGER_S = 1.0
 """After the last packet: answers and the peer's own packets may still be under way."""
@@ -58,7 +58,7 @@ class _Task:
     """What is being carried out."""
 
     situation: Situation
-    way: Way
+    ends: Endpoints
     known: tuple[int, ...]
     """Ports that the peer's block is known to use for others."""
     waits_until: float | None = None
@@ -66,11 +66,11 @@ class _Task:
     plan: Plan | None = None
     """None: it waits for the turn, or which ports the plan is about is being found out."""
     helpers: tuple[SocketId, ...] = ()
-    enclosing: Enclosing | None = None
+    burst: AnchorBurst | None = None
     """None: not wanted, or answered."""
     anchors: tuple[Anchor, ...] = ()
     tell: Ladder = field(default_factory=lambda: Ladder(TELL_LADDER_S))
-    volley: Volley | None = None
+    sender: PacedSender | None = None
     """None: between two waves."""
     wave: int = 0
     wave_began: float = 0.0
@@ -84,12 +84,12 @@ class _Task:
 
     @property
     def has_begun(self) -> bool:
-        return self.plan is not None or self.enclosing is not None
+        return self.plan is not None or self.burst is not None
 
     @property
     def host(self) -> str:
         """Of the peer."""
-        return self.way.places[0].host
+        return self.ends.places[0].host
 
 
 class Escalation:
@@ -119,16 +119,16 @@ class Escalation:
 
     # --- inputs
 
-    def begin(self, situation: Situation, way: Way, now: float) -> bool:
+    def begin(self, situation: Situation, ends: Endpoints, now: float) -> bool:
         """Carry out our half of what the situation demands, once it is our turn; False where it
         has not begun, or is nothing."""
         is_premature = situation.is_premature and not situation.wants_anchors
-        is_wanted = situation.wants_plan and not is_premature and bool(way.places)
-        known = self._known_ports(situation.theirs, way)
-        situation = essence(situation)
+        is_wanted = situation.wants_plan and not is_premature and bool(ends.places)
+        known = self._known_ports(situation.theirs, ends)
+        situation = relevant_part(situation)
         task = self._task
         if task is not None and task.has_begun:
-            if not _is_outdated(task, situation, way, known):
+            if not _is_outdated(task, situation, ends, known):
                 return False
             self.stop()
         if not self.allowed or not is_wanted:
@@ -137,7 +137,7 @@ class Escalation:
         if situation.wants_samples and not self._has_turn(now):
             self.stop()  # a sample is too old when somebody else has had a turn
             return False
-        self._task = _Task(situation, way, known, waits_until=now)
+        self._task = _Task(situation, ends, known, waits_until=now)
         self.handle_timer(now)
         return self._task is not None and self._task.has_begun
 
@@ -151,17 +151,17 @@ class Escalation:
         """Both are told of each other at this instant.  What has opened our NAT a while ago may
         have been lost: a router that starts again has forgotten it."""
         task = self._task
-        if task is not None and task.volley is not None and not task.anchors:
-            task.volley.hurry(now)
+        if task is not None and task.sender is not None and not task.anchors:
+            task.sender.hurry(now)
 
     def receive_answer(
         self, message: stun.StunMessage, address: Address, socket: SocketId, now: float
     ) -> bool:
         """Whether this is a server's answer to a sample of ours."""
         task = self._task
-        if task is None or task.enclosing is None:
+        if task is None or task.burst is None:
             return False
-        if not task.enclosing.answered(message, address, socket):
+        if not task.burst.answered(message, address, socket):
             return False
         self.handle_timer(now)
         return True
@@ -189,8 +189,8 @@ class Escalation:
                 return
             if not task.has_begun and not self._start(task, now):
                 return
-        if task.enclosing is not None and task.enclosing.is_over(now):
-            self._open_anchors(task, task.enclosing, now)
+        if task.burst is not None and task.burst.is_over(now):
+            self._open_anchors(task, task.burst, now)
         if task.tell.is_due(now):
             task.tell.climb(now)
             self._news = self.anchors
@@ -198,8 +198,8 @@ class Escalation:
             self._end_wave(task, now)
         if task.wave_at is not None and task.wave_at <= now:
             self._begin_wave(task, now)
-        if task.volley is not None:
-            self._fire(task, task.volley, now)
+        if task.sender is not None:
+            self._send_due(task, task.sender, now)
 
     # --- outputs
 
@@ -223,8 +223,8 @@ class Escalation:
         if task is None or task.waits_until is not None:
             return None if task is None else task.waits_until
         return earliest(
-            None if task.enclosing is None else task.enclosing.ends_at,
-            None if task.volley is None else task.volley.get_timer(),
+            None if task.burst is None else task.burst.ends_at,
+            None if task.sender is None else task.sender.get_timer(),
             task.tell.due_at,
             task.linger_until,
             task.wave_at,
@@ -250,14 +250,14 @@ class Escalation:
     @property
     def sockets(self) -> frozenset[SocketId]:
         task = self._task
-        return frozenset() if task is None else frozenset((task.way.socket, *task.helpers))
+        return frozenset() if task is None else frozenset((task.ends.socket, *task.helpers))
 
     # --- private
 
-    def _known_ports(self, theirs: NatReport, way: Way) -> tuple[int, ...]:
+    def _known_ports(self, theirs: NatReport, ends: Endpoints) -> tuple[int, ...]:
         """Of the peer's, those that are in use for others."""
-        self.remember(way.places)
-        named = [a.port for a in self._known if way.places and a.host == way.places[0].host]
+        self.remember(ends.places)
+        named = [a.port for a in self._known if ends.places and a.host == ends.places[0].host]
         return tuple(dict.fromkeys((*named, *theirs.taken_ports)))
 
     def _has_turn(self, now: float) -> bool:
@@ -275,17 +275,17 @@ class Escalation:
         else:
             task.plan = make_plan(
                 task.situation,
-                their_ports=[place.port for place in task.way.places],
+                their_ports=[place.port for place in task.ends.places],
                 known_ports=task.known,
-                anchors=task.way.anchors,
-                drift=task.way.drift,
+                anchors=task.ends.anchors,
+                drift=task.ends.drift,
                 we_are_lower=self._checks.we_open,
                 turns=self._turns,
                 random=self._random,
                 now=now,
             )
             if task.plan is not None:
-                like = task.way.our_port if task.situation.wants_samples else None
+                like = task.ends.our_port if task.situation.wants_samples else None
                 task.helpers = self._turns.fresh_sockets(self._claim, task.plan.helpers, like)
                 task.wave_at = now
                 return True
@@ -298,28 +298,28 @@ class Escalation:
             return
         rounds = task.plan.rounds if task.wave == 0 else 1
         task.wave, task.wave_began, task.wave_at = task.wave + 1, now, None
-        target = task.way.places[0]
-        task.volley = Volley(task.plan, target, task.way.socket, task.helpers, now, rounds)
+        target = task.ends.places[0]
+        task.sender = PacedSender(task.plan, target, task.ends.socket, task.helpers, now, rounds)
         if task.plan.begins_after_s:
             self._turns.give_back(self._claim)
 
-    def _fire(self, task: _Task, volley: Volley, now: float) -> None:
+    def _send_due(self, task: _Task, sender: PacedSender, now: float) -> None:
         assert task.plan is not None
-        due_at = volley.get_timer()
+        due_at = sender.get_timer()
         if due_at is not None and due_at <= now:
             # What keeps anchors open is two packets a round.
             if not task.anchors and not self._has_turn(now):
                 return
-            volley.handle_timer(now, self._turns.pace.room(now))
-            for address, socket, is_opener in volley.to_send():
+            sender.handle_timer(now, self._turns.pace.room(now))
+            for address, socket, is_opener in sender.to_send():
                 if not self._send(address, socket, is_opener, now):
-                    volley.cut(now)
-            if not task.anchors and (volley.is_over or volley.is_resting):
+                    sender.cut(now)
+            if not task.anchors and (sender.is_over or sender.is_resting):
                 self._turns.give_back(self._claim)
             if task.situation.ours.allocation is Allocation.BLOCK:
-                sent = volley.sent if task.wave == 1 else len(task.plan.shots)
-                self._turns.take_ports(task, min(sent, len(task.plan.shots)), now)
-        if volley.is_over and task.linger_until is None:
+                sent = sender.sent if task.wave == 1 else len(task.plan.packets)
+                self._turns.take_ports(task, min(sent, len(task.plan.packets)), now)
+        if sender.is_over and task.linger_until is None:
             task.linger_until = now + LINGER_S
 
     def _end_wave(self, task: _Task, now: float) -> None:
@@ -328,18 +328,18 @@ class Escalation:
             self.stop()
             # What rests on where the peer was seen waits for where it is seen now.
             if task.was_signed and task.plan.technique is Technique.BIRTHDAY:
-                self.begin(task.situation, task.way, now)
+                self.begin(task.situation, task.ends, now)
             return
-        task.volley = task.linger_until = None
+        task.sender = task.linger_until = None
         task.wave_at = task.wave_began + task.plan.waves_s
 
     def _enclose(self, task: _Task, now: float) -> bool:
         """Send the burst that shows what ports our NAT gives us towards the peer's block."""
-        places = sampling_places(task.way.servers)
+        places = sampling_places(task.ends.servers)
         if not places:
             return False
         task.helpers = self._turns.fresh_sockets(self._claim, sockets_wanted(places))
-        task.enclosing = Enclosing(
+        task.burst = AnchorBurst(
             stride=task.situation.ours.stride,
             places=places,
             sockets=task.helpers,
@@ -347,28 +347,34 @@ class Escalation:
             random=self._random,
             now=now,
         )
-        first, *samples = task.enclosing.samples()
+        first, *samples = task.burst.samples()
         self._datagrams.append(first)
-        for opener, sample in zip(task.enclosing.openers, samples, strict=True):
+        for opener, sample in zip(task.burst.openers, samples, strict=True):
             self._send(_anchored(task), opener, True, now)
             self._datagrams.append(sample)
         return True
 
-    def _open_anchors(self, task: _Task, enclosing: Enclosing, now: float) -> None:
+    def _open_anchors(self, task: _Task, burst: AnchorBurst, now: float) -> None:
         """Keep those of the burst whose ports are known; the peer's side does the rest."""
-        task.enclosing, task.anchors = None, enclosing.anchors()
+        task.burst, task.anchors = None, burst.anchors()
         if not task.anchors:
             self.stop()
             return
         task.helpers = tuple(anchor.socket for anchor in task.anchors)
         port = _anchored(task).port
-        shots = tuple(Shot(number + 1, port, True) for number in range(len(task.helpers)))
+        packets = tuple(
+            PlannedPacket(number + 1, port, True) for number in range(len(task.helpers))
+        )
         task.plan = Plan(
-            Technique.BLOCKS, shots, ANCHORS_PAUSE_S, rounds=ANCHORS_ROUNDS, pause_s=ANCHORS_PAUSE_S
+            Technique.BLOCKS,
+            packets,
+            ANCHORS_PAUSE_S,
+            rounds=ANCHORS_ROUNDS,
+            pause_s=ANCHORS_PAUSE_S,
         )
         task.wave = 1
-        target = task.way.places[0]
-        task.volley = Volley(task.plan, target, task.way.socket, task.helpers, now)
+        target = task.ends.places[0]
+        task.sender = PacedSender(task.plan, target, task.ends.socket, task.helpers, now)
         task.tell.start(now)
         self._news = self.anchors
         self._turns.give_back(self._claim)
@@ -393,10 +399,10 @@ def _anchored(task: _Task) -> Address:
     return Address(task.host, meeting_ports(task.situation.theirs, task.known, 1)[0])
 
 
-def _is_outdated(task: _Task, situation: Situation, way: Way, known: Sequence[int]) -> bool:
+def _is_outdated(task: _Task, situation: Situation, ends: Endpoints, known: Sequence[int]) -> bool:
     """Whether what is under way should make room for what is known by now; `known` are ports that
     the peer's block uses for others."""
-    if not way.places or task.host != way.places[0].host:
+    if not ends.places or task.host != ends.places[0].host:
         return True
     if situation.wants_anchors and task.situation.wants_anchors:
         # A block that proves larger than it seemed still has the port that anchors are open to,
@@ -404,7 +410,7 @@ def _is_outdated(task: _Task, situation: Situation, way: Way, known: Sequence[in
         port, theirs = _anchored(task).port, situation.theirs
         is_taken = port in known and port not in meeting_ports(theirs, known, 1)
         return is_taken or not theirs.low <= port <= theirs.high
-    if task.situation != situation or (way.anchors and way.anchors != task.way.anchors):
+    if task.situation != situation or (ends.anchors and ends.anchors != task.ends.anchors):
         return True
-    is_newer = situation.predicts and way.newest != task.way.newest
-    return is_newer or (situation.wants_samples and task.way != way)
+    is_newer = situation.predicts and ends.newest != task.ends.newest
+    return is_newer or (situation.wants_samples and task.ends != ends)

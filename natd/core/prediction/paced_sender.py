@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from natd.core.base.types import Address, SocketId
 from natd.core.checks.limits import MOST_WAVE_PACKETS, RATE
-from natd.core.prediction.plan import Plan, Shot
+from natd.core.prediction.plan import Plan, PlannedPacket
 
 TICK_S = 0.02
 AGAIN_S = 3.0
@@ -28,7 +28,7 @@ SLOW_RATE = 200
 little of it when the first answer ends it."""
 
 
-class Fired(NamedTuple):
+class PacketDue(NamedTuple):
     """One packet to send, as a check."""
 
     address: Address
@@ -36,7 +36,7 @@ class Fired(NamedTuple):
     is_opener: bool
 
 
-class Volley:
+class PacedSender:
     """One wave under way."""
 
     def __init__(
@@ -56,17 +56,17 @@ class Volley:
         self._places = (main, *helpers)
         self._rounds = plan.rounds if rounds is None else rounds
         self._began = now + plan.begins_after_s
-        self._waiting: deque[Shot] = deque(plan.shots)
+        self._waiting: deque[PlannedPacket] = deque(plan.packets)
         self._round, self._began_round = 1, self._began
         self._due_at: float | None = self._began  # None: everything is sent
-        self._fired: list[Fired] = []
+        self._due: list[PacketDue] = []
 
     def handle_timer(self, now: float, room: int) -> None:
         """`room`: how many packets may leave at this instant, whatever the plan says."""
         if self._due_at is None or self._due_at > now:
             return
         if not self._waiting:
-            self._waiting.extend(self._plan.shots)
+            self._waiting.extend(self._plan.packets)
             self._round += 1
             self._began_round = now
         careful = self._plan.is_careful and now - self._began < SLOW_S
@@ -74,7 +74,7 @@ class Volley:
         for _ in range(min(round(rate * TICK_S), room)):
             if not self._waiting:
                 break
-            self._fire(self._waiting.popleft())
+            self._take_out(self._waiting.popleft())
         self._go_on(now)
 
     def cut(self, now: float) -> None:
@@ -88,10 +88,10 @@ class Volley:
             self._rounds += 1
             self._due_at = now
 
-    def to_send(self) -> list[Fired]:
+    def to_send(self) -> list[PacketDue]:
         """Drain."""
-        fired, self._fired = self._fired, []
-        return fired
+        due, self._due = self._due, []
+        return due
 
     def get_timer(self) -> float | None:
         return self._due_at
@@ -116,10 +116,10 @@ class Volley:
     @property
     def _has_room(self) -> bool:
         """For one more round."""
-        return self.sent + len(self._plan.shots) <= MOST_WAVE_PACKETS
+        return self.sent + len(self._plan.packets) <= MOST_WAVE_PACKETS
 
-    def _fire(self, shot: Shot) -> None:
-        port = self._target.port if shot.port is None else shot.port
+    def _take_out(self, packet: PlannedPacket) -> None:
+        port = self._target.port if packet.port is None else packet.port
         address = Address(self._target.host, port)
-        self._fired.append(Fired(address, self._places[shot.helper], shot.is_opener))
+        self._due.append(PacketDue(address, self._places[packet.helper], packet.is_opener))
         self.sent += 1

@@ -24,7 +24,7 @@ class Technique(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class PlannedPacket:
     """One packet of a plan."""
 
     helper: int
@@ -40,7 +40,7 @@ class Plan:
     """Our half of an escalation."""
 
     technique: Technique
-    shots: tuple[Shot, ...]
+    packets: tuple[PlannedPacket, ...]
     begins_after_s: float = 0.0
     """What the peer's openers need to be there first."""
     rounds: int = 1
@@ -54,4 +54,4 @@ class Plan:
     @property
     def helpers(self) -> int:
         """How many fresh sockets it takes."""
-        return max((shot.helper for shot in self.shots), default=0)
+        return max((packet.helper for packet in self.packets), default=0)

@@ -31,7 +31,7 @@ GUESS_S = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Endpoints:
     """Where to, and from where."""
 
     seen: tuple[Address, ...]
@@ -58,7 +58,7 @@ class Way:
         return newest([place.port for place in self.places])
 
 
-class Step(Enum):
+class NextStep(Enum):
     """What two sequences need next."""
 
     WAIT = auto()
@@ -69,30 +69,30 @@ class Step(Enum):
 
 
 @dataclass(slots=True)
-class Guesses:
+class GuessHistory:
     """What was guessed from before."""
 
     _socket: SocketId = MAIN_SOCKET  # the last that was sampled for a guess
     _port: int | None = None  # the peer's port that we guessed from; None: not yet
     _at: float | None = None
 
-    def next_step(self, way: Way, now: float) -> Step:
+    def next_step(self, ends: Endpoints, now: float) -> NextStep:
         """Whether the samples of both sides are new."""
-        if not way.places or (self._at is not None and now - self._at < GUESS_S):
-            return Step.WAIT
-        if self._port is not None and _is_old(way.newest, self._port):
-            return Step.WAIT
-        return Step.SAMPLE if way.socket in (MAIN_SOCKET, self._socket) else Step.GUESS
+        if not ends.places or (self._at is not None and now - self._at < GUESS_S):
+            return NextStep.WAIT
+        if self._port is not None and _is_old(ends.newest, self._port):
+            return NextStep.WAIT
+        return NextStep.SAMPLE if ends.socket in (MAIN_SOCKET, self._socket) else NextStep.GUESS
 
-    def spent(self, way: Way, now: float) -> None:
+    def spent(self, ends: Endpoints, now: float) -> None:
         """They were guessed from."""
-        self._socket, self._at = way.socket, now
-        self.are_known(way)
+        self._socket, self._at = ends.socket, now
+        self.are_known(ends)
 
-    def are_known(self, way: Way) -> None:
+    def are_known(self, ends: Endpoints) -> None:
         """What the peer has been sampled at so far is of no use any more."""
-        if way.places:
-            self._port = way.newest
+        if ends.places:
+            self._port = ends.newest
 
 
 def _is_old(port: int, known: int) -> bool:

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from natd.core.base.types import NatReport
 from natd.core.nat.port_allocation import HIGHEST_PORT, LOWEST_PORT, PortRule, predict
-from natd.core.prediction.plan import Plan, Shot, Technique
+from natd.core.prediction.plan import Plan, PlannedPacket, Technique
 
 PREDICTED_PORTS = 64
 """Of a sequence: more than the ports that others take in the time of an introduction."""
@@ -60,8 +60,8 @@ def reach_sequence(theirs: NatReport, their_ports: Sequence[int], drift: float =
     behind = _next_ports(theirs, their_ports, first, likeliest + spread + PREDICTED_PORTS)
     steps = sorted(range(len(behind)), key=lambda step: abs(first + step - likeliest))
     ports = [behind[step] for step in steps[:MOST_PREDICTED]]
-    shots = tuple(Shot(0, port) for port in ports if port >= LOWEST_PORT)
-    return Plan(Technique.PREDICTION, shots, is_careful=True)
+    packets = tuple(PlannedPacket(0, port) for port in ports if port >= LOWEST_PORT)
+    return Plan(Technique.PREDICTION, packets, is_careful=True)
 
 
 def step_towards(
@@ -77,12 +77,12 @@ def step_towards(
     first = max(0, likeliest - spread)
     ports = _next_ports(theirs, their_ports, first, first + STEPS * SMALL_STEP)
     if we_are_lower:
-        shots = tuple(Shot(0, port) for port in ports[::SMALL_STEP])
+        packets = tuple(PlannedPacket(0, port) for port in ports[::SMALL_STEP])
     else:
         sockets = range(1, min(GIANT_WIDTH, most_helpers) + 1) or (0,)
         rows = ports[: STEPS * GIANT_STEP // GIANT_WIDTH : GIANT_STEP]
-        shots = tuple(Shot(socket, port) for port in rows for socket in sockets)
-    return Plan(Technique.PREDICTION, shots)
+        packets = tuple(PlannedPacket(socket, port) for port in rows for socket in sockets)
+    return Plan(Technique.PREDICTION, packets)
 
 
 def newest(ports: Sequence[int]) -> int:

@@ -43,7 +43,7 @@ from natd.core.prediction.blocks import (
     reach_anchors,
     spray_block,
 )
-from natd.core.prediction.plan import Plan, Shot, Technique
+from natd.core.prediction.plan import Plan, PlannedPacket, Technique
 from natd.core.prediction.sequences import reach_sequence, step_towards, stride_of
 
 RANDOM_HELPERS = 256
@@ -58,7 +58,7 @@ FOUND = NatReport(Mapping.INDEPENDENT, confidence=1.0)
 """Of the end of a path that stands: its address is known."""
 
 
-def hard_to_find(report: NatReport) -> NatReport:
+def as_unpredictable(report: NatReport) -> NatReport:
     """The same NAT where nobody can tell the port that it gives to a new flow."""
     is_known = report.allocation in (Allocation.RANDOM, Allocation.BLOCK)
     ranged = report if is_known else NatReport(allocation=Allocation.RANDOM)
@@ -153,15 +153,15 @@ class Situation:
         )
 
 
-def essence(situation: Situation) -> Situation:
+def relevant_part(situation: Situation) -> Situation:
     """Without what makes no difference to a plan, so that no news of it begins one anew."""
     is_hearsay = situation.is_hearsay
     doubt_matters = is_hearsay or not (situation.ours.is_hard or situation.theirs.is_hard)
-    ours = _essence_of(situation.ours, is_hearsay)
+    ours = _relevant_part_of(situation.ours, is_hearsay)
     if ours.allocation is not Allocation.BLOCK:
         nothing_known = NatReport()
         ours = replace(ours, low=nothing_known.low, high=nothing_known.high)
-    theirs = _essence_of(situation.theirs, is_hearsay)
+    theirs = _relevant_part_of(situation.theirs, is_hearsay)
     theirs = replace(theirs, stride=stride_of(situation.theirs))
     return Situation(ours, theirs, situation.have_checks_failed and doubt_matters)
 
@@ -206,7 +206,7 @@ def make_plan(
     return None
 
 
-def _essence_of(report: NatReport, is_hearsay: bool) -> NatReport:
+def _relevant_part_of(report: NatReport, is_hearsay: bool) -> NatReport:
     is_sure = report.confidence >= SURE if is_hearsay else report.is_hard or not report.may_be_hard
     return NatReport(
         report.mapping,
@@ -264,22 +264,23 @@ def _both_hard(
     return spray_block(entries, ours, theirs, known_ports, turns, random)
 
 
-def _probe(theirs: NatReport, most: int, random: Random) -> tuple[Shot, ...]:
+def _probe(theirs: NatReport, most: int, random: Random) -> tuple[PlannedPacket, ...]:
     """Random ports of the peer's, each once, from our one socket."""
     span = range(theirs.low, theirs.high + 1)
-    return tuple(Shot(0, port) for port in random.sample(span, min(most, len(span))))
+    return tuple(PlannedPacket(0, port) for port in random.sample(span, min(most, len(span))))
 
 
-def _openings(helpers: int) -> tuple[Shot, ...]:
-    return tuple(Shot(helper, None, is_opener=True) for helper in range(1, helpers + 1))
+def _openings(helpers: int) -> tuple[PlannedPacket, ...]:
+    return tuple(PlannedPacket(helper, None, is_opener=True) for helper in range(1, helpers + 1))
 
 
 def _from_own_sockets(plan: Plan, turns: Turns) -> Plan:
     """A NAT that maps by address gives one socket one port towards all of the peer's: another
     port takes another socket."""
-    shots = plan.shots[: turns.block_sockets]
+    packets = plan.packets[: turns.block_sockets]
     return replace(
-        plan, shots=tuple(replace(shot, helper=number + 1) for number, shot in enumerate(shots))
+        plan,
+        packets=tuple(replace(packet, helper=number + 1) for number, packet in enumerate(packets)),
     )
 
 

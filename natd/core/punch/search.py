@@ -25,8 +25,8 @@ from natd.core.checks.checks import CheckAnswer, Checks
 from natd.core.checks.turns import Claim
 from natd.core.codec import stun
 from natd.core.prediction.escalation import MOST_KNOWN, Escalation
-from natd.core.prediction.samples import Guesses, Step, Way
-from natd.core.prediction.strategy import FOUND, Situation, hard_to_find
+from natd.core.prediction.samples import Endpoints, GuessHistory, NextStep
+from natd.core.prediction.strategy import FOUND, Situation, as_unpredictable
 from natd.core.punch.events import PathFound, PunchEvent
 from natd.core.punch.first_flight import worth_checking
 from natd.core.punch.punch import Punch
@@ -58,7 +58,7 @@ class Search:
         self._escalation: Escalation | None = None  # None: none was needed yet
         self._succession: Escalation | None = None  # None: the same
         self._seen: deque[Address] = deque(maxlen=MOST_KNOWN)  # where the peer was, until then
-        self._guesses = Guesses()
+        self._guesses = GuessHistory()
         self._began = 0.0  # when the round did in which the peer opens its NAT to us
         # When the attempt to reach the peer began; None: reached, or never tried.
         self._since: float | None = None
@@ -153,16 +153,16 @@ class Search:
         """Guess at another flow beside the path in use: one of the peer's, from our end of the
         path, or one of ours, many of which are opened for it.  Whether that is under way."""
         known = self.whereabouts
-        hard = hard_to_find(known.their_nat if by_peer else known.surroundings.nat)
+        hard = as_unpredictable(known.their_nat if by_peer else known.surroundings.nat)
         nats = (FOUND, hard) if by_peer else (hard, FOUND)
-        way = Way(in_use[:1], (), in_use[1], known.surroundings.servers)
+        ends = Endpoints(in_use[:1], (), in_use[1], known.surroundings.servers)
         if self.is_succeeding:
             return True
         self.is_idle = False
         if self._succession is None:
             self._succession = self._make_escalation(Claim())
         self._succession.sign()  # there is none better than a path
-        return self._succession.begin(Situation(*nats), way, now)
+        return self._succession.begin(Situation(*nats), ends, now)
 
     def is_successor_hidden(self, failures: int) -> bool:
         """Whether our NAT gives each flow a port that nobody can tell, or keeps none and a server
@@ -186,7 +186,7 @@ class Search:
             self._succession.stop()
         self._budget.turns.found(self._claim, address.host)
         self.whereabouts.reached(address)
-        self._guesses.are_known(self._way())
+        self._guesses.are_known(self._ends())
 
     def stop(self) -> None:
         """The peer is gone or not wanted: nothing more is sent to it."""
@@ -277,12 +277,12 @@ class Search:
     def _worth_checking(self) -> tuple[Candidate, ...]:
         return worth_checking(self.whereabouts.targets(), self.whereabouts.their_nat)
 
-    def _way(self) -> Way:
+    def _ends(self) -> Endpoints:
         known = self.whereabouts
         sound = {target.address for target in known.targets()}
         seen = tuple(address for address in known.seen if address in sound)
         our_ports = [address.port for address in known.surroundings.ours if not address.is_ipv6]
-        return Way(
+        return Endpoints(
             seen,
             known.anchors,
             self.punch.socket,
@@ -303,13 +303,13 @@ class Search:
                 return
             self._escalation = self._make_escalation(self._claim)
             self._escalation.remember(self._seen)
-        way = self._way()
+        ends = self._ends()
         if situation.wants_samples:
-            match self._guesses.next_step(way, now):
-                case Step.WAIT:
+            match self._guesses.next_step(ends, now):
+                case NextStep.WAIT:
                     return
-                case Step.SAMPLE:
+                case NextStep.SAMPLE:
                     self.punch.sample_now(now)
                     return
-        if self._escalation.begin(situation, way, now) and situation.wants_samples:
-            self._guesses.spent(way, now)
+        if self._escalation.begin(situation, ends, now) and situation.wants_samples:
+            self._guesses.spent(ends, now)

@@ -18,7 +18,7 @@ from natd.core.prediction.escalation import (
     LOOK_S,
 )
 from natd.core.prediction.paced_sender import AGAIN_S
-from natd.core.prediction.samples import Way
+from natd.core.prediction.samples import Endpoints
 from natd.core.prediction.strategy import RANDOM_HELPERS, Situation
 from tests.core.world.escalation_lab import (
     EASY,
@@ -221,8 +221,8 @@ def test_a_fresher_sample_of_a_sequence_begins_the_guess_anew_and_the_same_does_
 def test_between_two_sequences_all_our_sockets_have_the_parity_of_the_main_one():
     for our_port in (50_000, 50_001):
         escalation = make_escalation(lower=False)
-        way = Way(SEEN, (), SocketId(60_001), SERVERS, our_port=our_port)
-        assert escalation.begin(Situation(SEQUENTIAL, SEQUENTIAL), way, START)
+        ends = Endpoints(SEEN, (), SocketId(60_001), SERVERS, our_port=our_port)
+        assert escalation.begin(Situation(SEQUENTIAL, SEQUENTIAL), ends, START)
         helpers = escalation.sockets - {60_001}
         assert {socket % 2 for socket in helpers} == {our_port % 2}
         assert max(helpers) < 0x10000

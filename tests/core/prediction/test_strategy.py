@@ -21,7 +21,7 @@ from natd.core.prediction.sequences import (
     STEPS,
     newest,
 )
-from natd.core.prediction.strategy import RANDOM_HELPERS, Situation, essence, make_plan
+from natd.core.prediction.strategy import RANDOM_HELPERS, Situation, make_plan, relevant_part
 
 START = 1000.0
 EASY = NatReport(Mapping.INDEPENDENT, allocation=Allocation.PRESERVING, confidence=0.95)
@@ -60,7 +60,7 @@ def _plan(
 
 
 def _ports(plan):
-    return [shot.port for shot in plan.shots]
+    return [packet.port for packet in plan.packets]
 
 
 def test_two_easy_sides_need_no_plan():
@@ -105,7 +105,7 @@ def test_a_nat_that_keeps_parity_is_guessed_at_every_second_port():
     assert _ports(_plan(EASY, replace(EVEN, keeps_parity=True)))[:2] == [30_002, 30_004]
     small, giant = (_ports(_plan(EVEN, even, lower=lower)) for lower in (True, False))
     assert {port % 2 for port in small + giant} == {0}
-    assert _ports(_plan(*_nats_of(essence(Situation(EASY, even)))))[:2] == [30_002, 30_004]
+    assert _ports(_plan(*_nats_of(relevant_part(Situation(EASY, even)))))[:2] == [30_002, 30_004]
 
 
 def _nats_of(situation):
@@ -130,8 +130,8 @@ def test_an_easy_side_probes_random_ports_once_each_within_the_budget():
 def test_the_hard_side_opens_from_helpers_with_packets_that_do_not_arrive(ours, theirs, helpers):
     plan = _plan(ours, theirs)
     assert plan.technique is Technique.BIRTHDAY
-    assert [shot.helper for shot in plan.shots] == list(range(1, helpers + 1))
-    assert all(shot.is_opener and shot.port is None for shot in plan.shots)
+    assert [packet.helper for packet in plan.packets] == list(range(1, helpers + 1))
+    assert all(packet.is_opener and packet.port is None for packet in plan.packets)
 
 
 def test_the_user_limits_helper_sockets():
@@ -145,7 +145,7 @@ def test_between_two_sequences_one_side_makes_small_steps_and_the_other_giant_on
     assert _ports(small)[:3] == [30_002 + 2 * SMALL_STEP * n for n in range(3)]
     assert giant.helpers == GIANT_WIDTH
     assert _ports(giant)[: GIANT_WIDTH + 1] == [30_001] * GIANT_WIDTH + [30_001 + GIANT_STEP]
-    assert len(small.shots) == len(giant.shots) == STEPS
+    assert len(small.packets) == len(giant.packets) == STEPS
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -159,11 +159,11 @@ def test_two_sequences_meet_in_seven_of_ten_although_ports_are_taken_by_others(
     def owned(plan, skipped):
         """(our port, their port) of each packet of a sequence that begins at 30,000."""
         port, pairs = 30_000 + skipped * stride, set()
-        for shot in plan.shots:
+        for packet in plan.packets:
             port += stride
             while random.random() < taken_share:
                 port += stride
-            pairs.add((port, shot.port))
+            pairs.add((port, packet.port))
         return pairs
 
     report = NatReport(Mapping.DEPENDENT, allocation=Allocation.SEQUENTIAL, stride=stride)
@@ -179,13 +179,13 @@ def test_between_two_blocks_all_openers_of_one_side_lead_to_one_port_of_the_othe
     theirs = NatReport(Mapping.DEPENDENT, allocation=Allocation.BLOCK, low=4096, high=4607)
     opens, sprays = _plan(BLOCK, theirs), _plan(theirs, BLOCK, lower=False)
     assert set(_ports(opens)) == {4352}
-    assert all(shot.is_opener for shot in opens.shots)
-    assert opens.helpers == len(opens.shots) == 256
+    assert all(packet.is_opener for packet in opens.packets)
+    assert opens.helpers == len(opens.packets) == 256
     assert set(_ports(sprays)) <= set(range(20_480, 20_992))
     assert len(set(_ports(sprays))) == 256
     assert sprays.helpers == 0
-    assert not any(shot.is_opener for shot in sprays.shots)
-    assert sprays.begins_after_s > len(opens.shots) / RATE
+    assert not any(packet.is_opener for packet in sprays.packets)
+    assert sprays.begins_after_s > len(opens.packets) / RATE
     assert sprays.waves_s == opens.waves_s
 
 
@@ -199,19 +199,21 @@ def test_a_port_that_the_peer_is_seen_at_is_neither_met_at_nor_sprayed():
 def test_a_block_larger_than_the_peers_sprays_it_again_from_another_socket():
     small = NatReport(Mapping.DEPENDENT, allocation=Allocation.BLOCK, low=4096, high=4159)
     plan = _plan(BLOCK, small, lower=False)
-    assert len(plan.shots) == len({(shot.helper, shot.port) for shot in plan.shots}) == 256
+    assert (
+        len(plan.packets) == len({(packet.helper, packet.port) for packet in plan.packets}) == 256
+    )
     assert plan.helpers == 3
 
 
 def test_a_whole_block_is_filled_only_where_that_is_allowed():
-    assert len(_plan(BLOCK, BLOCK).shots) == 256
-    assert len(_plan(BLOCK, BLOCK, fills_whole_blocks=True).shots) == 512
+    assert len(_plan(BLOCK, BLOCK).packets) == 256
+    assert len(_plan(BLOCK, BLOCK, fills_whole_blocks=True).packets) == 512
     assert _plan(BLOCK, BLOCK, spares_blocks=True) is None
     assert _plan(BLOCK, SEQUENTIAL, anchors=ANCHORS, spares_blocks=True) is None
 
 
 def test_what_another_attempt_has_taken_of_our_block_is_not_taken_twice():
-    assert len(_plan(BLOCK, BLOCK, taken=200).shots) == 56
+    assert len(_plan(BLOCK, BLOCK, taken=200).packets) == 56
     assert _plan(BLOCK, BLOCK, taken=256) is None
     turns = Turns()
     turns.take_ports("another attempt", 256, START)
@@ -232,9 +234,9 @@ def test_fewer_sockets_than_ports_lead_to_more_meeting_ports(lower):
 @pytest.mark.parametrize("lower", [True, False])
 def test_a_block_sends_all_that_it_may_to_the_anchors_of_a_sequence(lower):
     plan = _plan(BLOCK, SEQUENTIAL, lower=lower, anchors=ANCHORS)
-    assert len(plan.shots) == len(set(plan.shots)) == 256
+    assert len(plan.packets) == len(set(plan.packets)) == 256
     assert Counter(_ports(plan)) == dict.fromkeys(ANCHORS, 128)
-    assert not any(shot.is_opener for shot in plan.shots)
+    assert not any(packet.is_opener for packet in plan.packets)
 
 
 @pytest.mark.parametrize("lower", [True, False])
@@ -257,9 +259,9 @@ def test_who_only_seems_easy_is_random_once_checks_have_failed():
     assert _plan(EASY, SEEMS_EASY) is None
     assert _plan(SEEMS_EASY, EASY) is None
     probes, openers = _plan(EASY, SEEMS_EASY, failed=True), _plan(SEEMS_EASY, EASY, failed=True)
-    assert len(probes.shots) == len(set(_ports(probes))) == MOST_WAVE_PACKETS
+    assert len(probes.packets) == len(set(_ports(probes))) == MOST_WAVE_PACKETS
     assert probes.helpers == 0
-    assert openers.helpers == len(openers.shots) == RANDOM_HELPERS
+    assert openers.helpers == len(openers.packets) == RANDOM_HELPERS
 
 
 @pytest.mark.parametrize("theirs", [RANDOM, BLOCK, SEQUENTIAL, BY_ADDRESS])
@@ -293,9 +295,9 @@ def test_who_maps_by_address_as_servers_say_is_hard_for_good(theirs):
 def test_two_that_only_seem_easy_each_open_and_probe():
     assert _plan(SEEMS_EASY, SEEMS_EASY) is None
     plan = _plan(SEEMS_EASY, SEEMS_EASY, failed=True)
-    assert sum(shot.is_opener for shot in plan.shots) == plan.helpers == RANDOM_HELPERS
-    assert all(shot.helper == 0 for shot in plan.shots if not shot.is_opener)
-    assert len(plan.shots) == MOST_WAVE_PACKETS
+    assert sum(packet.is_opener for packet in plan.packets) == plan.helpers == RANDOM_HELPERS
+    assert all(packet.helper == 0 for packet in plan.packets if not packet.is_opener)
+    assert len(plan.packets) == MOST_WAVE_PACKETS
 
 
 def test_behind_a_nat_that_maps_by_address_each_port_takes_a_socket():
@@ -303,7 +305,7 @@ def test_behind_a_nat_that_maps_by_address_each_port_takes_a_socket():
         Mapping.ADDRESS_DEPENDENT, allocation=Allocation.BLOCK, low=20_480, high=20_991
     )
     plan = _plan(by_address, BLOCK, lower=False)
-    assert [shot.helper for shot in plan.shots] == list(range(1, 257))
+    assert [packet.helper for packet in plan.packets] == list(range(1, 257))
 
 
 @pytest.mark.parametrize("ours", ALL)
@@ -321,7 +323,7 @@ def test_no_plan_has_more_packets_than_the_budget_or_is_empty(ours, theirs, lowe
             helper_sockets=helper_sockets,
         )
         if plan is not None:
-            assert 0 < len(plan.shots) * plan.rounds <= MOST_WAVE_PACKETS
+            assert 0 < len(plan.packets) * plan.rounds <= MOST_WAVE_PACKETS
             assert plan.helpers <= 2 * helper_sockets
 
 

@@ -17,7 +17,7 @@ from natd.core.codec import stun
 from natd.core.prediction.escalation import (
     Escalation,
 )
-from natd.core.prediction.samples import Way
+from natd.core.prediction.samples import Endpoints
 from natd.core.prediction.strategy import Situation
 from tests.core.world.lossy_link import pair_of_secrets
 
@@ -55,8 +55,8 @@ def make_escalation(turns=None, *, allowed=True, lower=True):
 
 
 def begin(escalation, ours, theirs, now=START, *, seen=SEEN, socket=MAIN_SOCKET, **rest):
-    way = Way(seen, rest.pop("anchors", ()), socket, SERVERS)
-    return escalation.begin(Situation(ours, theirs, **rest), way, now)
+    ends = Endpoints(seen, rest.pop("anchors", ()), socket, SERVERS)
+    return escalation.begin(Situation(ours, theirs, **rest), ends, now)
 
 
 def run_out(escalation, until=START + 120.0):
