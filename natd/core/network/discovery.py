@@ -134,7 +134,7 @@ class Discovery:
         # An answer from the internet is one to a greeting that was sent there.
         may_answer_call = not greeting.wants_answer and is_private(address.host)
         answers_call = may_answer_call and self._calls.expects_answers(now)
-        places = () if known is None else known.reach.whereabouts.places
+        places = () if known is None else known.reach.remote.places
         return GreetingReceived(
             card,
             greeting.sealed_card,

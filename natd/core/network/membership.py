@@ -100,14 +100,14 @@ class Membership:
         if peer is None:
             return None
         self._events += self.roster.changes()
-        peer.reach.whereabouts.remember(last_good)
+        peer.reach.remote.remember(last_good)
         if last_good:
             self.roster.keep(peer.card.peer)
         if peer.card.peer in self.roster.blocked:
             peer.block(now)
         else:
             peer.reach.search.allow_escalation()
-            self.discovery.expect(peer.card.peer, peer.reach.whereabouts.places, now)
+            self.discovery.expect(peer.card.peer, peer.reach.remote.places, now)
         self.drain_peer(peer, now)
         return peer.card.peer
 
@@ -410,7 +410,7 @@ class Membership:
                     peer.settle(now)
             case events.PeerDisconnected():
                 if peer.is_lost:
-                    self.discovery.expect(peer.card.peer, peer.reach.whereabouts.places, now)
+                    self.discovery.expect(peer.card.peer, peer.reach.remote.places, now)
                 self._events.append(event)
             case _:
                 self._events.append(event)

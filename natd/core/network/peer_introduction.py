@@ -192,7 +192,7 @@ def _introduction(caller: Peer, other: Peer) -> list[tuple[Peer, Introduce]]:
 
 def _told(subject: Peer, *, you_dial: bool, start_in_ms: int) -> Introduce:
     # A scope is a name of our own machine's, and nothing to anybody else.
-    places = [address for address in subject.reach.whereabouts.places if "%" not in address.host]
+    places = [address for address in subject.reach.remote.places if "%" not in address.host]
     return Introduce(
         subject.card.peer,
         subject.sealed_card,

@@ -81,7 +81,7 @@ class Peer:
         self._datagrams: list[Datagram] = []
         prefix = self.reach.transaction_prefix
         self._events: deque[PeerEvent] = deque([RouteAdded(CHECK + prefix)])
-        self.reach.whereabouts.describe_peer(card.candidates, card.nat)
+        self.reach.remote.describe_peer(card.candidates, card.nat)
 
     # --- commands
 
@@ -128,7 +128,7 @@ class Peer:
         self.dialogue.name_peer(card.nick)
         self.diagnosis.card_changed()
         self._keyring.take_card(card)
-        self.reach.whereabouts.describe_peer(card.candidates, card.nat)
+        self.reach.remote.describe_peer(card.candidates, card.nat)
         self.use_prekeys(prekeys)
 
     def use_prekeys(self, prekeys: tuple[Prekey, ...]) -> None:

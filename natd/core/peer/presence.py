@@ -68,7 +68,7 @@ def view_of(
         path=reach.paths.report,
         verdict=verdict,
         next_try_at=None if is_online else reach.search.next_try_at,
-        is_on_link=reach.whereabouts.is_on_link,
+        is_on_link=reach.remote.is_on_link,
         last_heard_at=reach.heard_at,
         candidates=reach.search.punch.targets,
         nat=card.nat,

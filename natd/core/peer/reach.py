@@ -65,7 +65,7 @@ class Reach:
         self.transaction_prefix = random.randbytes(PREFIX_BYTES)
         self.checks = Checks(self.transaction_prefix, random)
         self.search = Search(self.checks, budget, self.transaction_prefix, random)
-        self.whereabouts = self.search.whereabouts
+        self.remote = self.search.remote
         """Where the peer may be."""
         self.paths = Paths(self.checks, budget, random)
         self.heard_at: float | None = None
@@ -86,7 +86,7 @@ class Reach:
     def expect(self) -> None:
         """The peer has been started again, or is wanted again: what failed may succeed."""
         self.has_left = False
-        self.whereabouts.expect()
+        self.remote.expect()
 
     def introduced(
         self, seen: tuple[Address, ...], start_in_s: float, now: float, source: Source = None
@@ -105,7 +105,7 @@ class Reach:
 
     def found_on_link(self, address: Address, now: float) -> None:
         """The peer called from there on a link of ours, or answered a call of ours."""
-        self.whereabouts.found_on_link(address)
+        self.remote.found_on_link(address)
         self.has_left = False
         in_use = self.paths.in_use
         if in_use is None or not self.paths.healthy or in_use[0] != address:
@@ -195,7 +195,7 @@ class Reach:
         self._budget.answered(address, now)
         maintenance = self._maintenance
         is_upkeeps = maintenance is not None and maintenance.check_answered(answer, quiet_s, now)
-        kind = self.whereabouts.kind_of(address)
+        kind = self.remote.kind_of(address)
         if is_upkeeps or self.paths.check_answered(answer, kind, now):
             if self.paths.healthy and self.paths.in_use == (address, socket):
                 self._give_up_trying()
@@ -314,12 +314,12 @@ class Reach:
     def _tell_search(self) -> None:
         """Whether there is need of it."""
         in_use = self.paths.in_use
-        self.whereabouts.in_use = None if in_use is None else in_use[0]
+        self.remote.in_use = None if in_use is None else in_use[0]
         self.search.has_path = self.paths.healthy
 
     def _send_anywhere(self, data: bytes, now: float) -> None:
         punch = self.search.punch
-        guesses = flight_places(punch.targets, punch.socket, self.whereabouts.their_nat)
+        guesses = flight_places(punch.targets, punch.socket, self.remote.their_nat)
         self._datagrams += self._flight.send(data, self.paths.in_use, guesses, now)
 
     def _settle(self, now: float) -> None:

@@ -67,7 +67,7 @@ class FirstFlight:
         self._budget = budget
         self._may_hold_at = 0.0
         self._wanted_until = 0.0  # worth its share of the budget without a sign of the peer
-        self._unsent = Unsent()
+        self._unsent = UnsentFlight()
 
     def restraint_s(self, start_in_s: float, now: float) -> float:
         """How long nothing but openers leaves, where somebody says `start_in_s`."""
@@ -132,7 +132,7 @@ class FirstFlight:
         return datagrams
 
 
-class Unsent:
+class UnsentFlight:
     """What a session gave us for a place that the peer was heard from, and the budget refused."""
 
     def __init__(self) -> None:

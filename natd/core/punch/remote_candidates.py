@@ -1,19 +1,19 @@
-"""Where one peer may be, and what is known of its NAT and of ours: all that was ever told.
+"""The addresses where one peer may be reached, and what we know of its NAT and of ours.
 
     its card        addresses it claims, its NAT
-    others          addresses it was seen at, each one's word kept apart (`Sightings`), and ports
-                    that it has opened for us
+    others          addresses they saw it at, kept apart for each source (`ReportedAddresses`),
+                    and ports that it has opened for us
     on our link     addresses it was heard at
     from before     addresses that carried a path
     our own side    how servers see us, our NAT
 
 Rules:
-- Nothing here is proved; what may be checked is decided by `targets`, and how often by its budget.
-- Nobody's word takes the place of another's: a liar adds places to look at, within the budget, and
-  takes none away.
-- What servers and the peer itself say leads what mutual peers say; of the same kind the fresher
-  word does.  Of those that do not lead, others come first at each attempt.
-- A word is kept for `WORD_S`, and the last one until there is another.
+- Nothing here is proved: `candidates.targets` decides what may be checked, the budget how often.
+- One source never replaces what another reports: a liar adds addresses to check, within the
+  budget, and takes none away.
+- Reports of servers and of the peer itself come before those of mutual peers; of the same kind
+  the fresher comes first.  The others take turns: at each attempt another one follows the first.
+- A report is kept for `REPORT_KEPT_S`, and the last one until there is another.
 """
 
 from dataclasses import dataclass, replace
@@ -36,65 +36,67 @@ from natd.core.prediction.sequences import PREDICTED_PORTS
 from natd.core.prediction.strategy import Situation
 
 Source = Address | PeerId | None
-"""Who says so: a server, a mutual peer, or the peer itself."""
+"""Who reports: a server, a mutual peer, or (None) the peer itself."""
 
-WORD_S = 120.0
-"""Longer than the longest wait between two attempts, at which the same is asked for anew."""
+REPORT_KEPT_S = 120.0
+"""Longer than the longest wait between two attempts, each of which asks again."""
 
 MOST_SOURCES = 16
-"""More servers than anybody lists, and more mutual peers than are asked in that time."""
+"""More servers than a configuration lists, and more mutual peers than we ask in that time."""
 
-MOST_OF_A_WORD = 8
-"""Samples, freshest first, and the address that the server is spoken to from."""
+MOST_REPORTED = 8
+"""A server reports the samples, freshest first, and the address of the lease's flow."""
 
 LAST_GOOD_LIMIT = 4
 
 LEAST_LOAD_PER_S = 1.0
-"""Of a sequence, where little or nothing was measured: a household opens that many flows, and a
-sample too many costs a packet."""
+"""Assumed load of a sequence where less was measured: a household opens that many flows, and an
+unneeded sample costs one packet."""
 
 TRAVEL_RTTS = 1.5
-"""From a sample's leaving to the check that leaves after it: the answer, and half or all of the
-introduction that tells of it, by a way that is about as long as ours."""
+"""From sending a sample to the check that follows it, in round trips to our server: one for the
+answer, and half of one for the introduction, if the peer's way is about as long as ours."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Word:
+class _Report:
     addresses: tuple[Address, ...]
     said_at: float
     since: float
-    """When the same was said first."""
+    """When the source first reported the same."""
 
 
-class Sightings:
-    """Where others say that the peer was seen.
+class ReportedAddresses:
+    """Where servers and peers report to have seen the peer.
 
-    tell ─► a word for each source ─► seen          the one that leads
-                                 └──► in_turn()     of each word the first address, the second …
+    tell ─► a report for each source ─► seen          the best one
+                                   └──► in_turn()     the first address of each, the second …
     """
 
     def __init__(self) -> None:
-        self._words: dict[Source, _Word] = {}  # the freshest last
+        self._reports: dict[Source, _Report] = {}  # the freshest last
         self._said: dict[Source, tuple[Address, ...]] = {}
         self._turn = 0
 
     def tell(self, source: Source, addresses: tuple[Address, ...], now: float) -> bool:
-        """The peer was seen there, freshest first; gives whether `source` has said otherwise
-        since the peer was last reached: then it lives."""
-        addresses = addresses[:MOST_OF_A_WORD]
-        last = self._words.pop(source, None)
+        """`source` reports these addresses, freshest first.  True if it has reported others since
+        the peer was last reached: a sign that the peer is alive."""
+        addresses = addresses[:MOST_REPORTED]
+        last = self._reports.pop(source, None)
         since = now if last is None or last.addresses != addresses else last.since
-        self._words = {s: word for s, word in self._words.items() if now - word.said_at < WORD_S}
-        self._words[source] = _Word(addresses, now, since)
-        if len(self._words) > MOST_SOURCES:
-            del self._words[min(self._words, key=_is_first_hand)]
+        self._reports = {
+            s: report for s, report in self._reports.items() if now - report.said_at < REPORT_KEPT_S
+        }
+        self._reports[source] = _Report(addresses, now, since)
+        if len(self._reports) > MOST_SOURCES:
+            del self._reports[min(self._reports, key=_is_first_hand)]
         before = self._said.get(source)
-        self._said = {s: said for s, said in self._said.items() if s in self._words}
+        self._said = {s: said for s, said in self._said.items() if s in self._reports}
         self._said[source] = addresses
         return before is not None and before != self._said[source]
 
     def reached(self) -> None:
-        """A path stands."""
+        """A path was found."""
         self._said.clear()
 
     def take_turns(self) -> None:
@@ -103,31 +105,31 @@ class Sightings:
 
     @property
     def seen(self) -> tuple[Address, ...]:
-        """What leads, freshest first."""
+        """The addresses of the best report, freshest first."""
         ranked = self._ranked()
         return ranked[0].addresses if ranked else ()
 
     @property
     def seen_since(self) -> float | None:
-        """When that was heard first; None: nothing was."""
+        """When `seen` was first reported; None: no report."""
         ranked = self._ranked()
         return ranked[0].since if ranked else None
 
     def in_turn(self) -> tuple[Address, ...]:
-        """What everybody says, likeliest first, each address once."""
-        leading, *others = [word.addresses for word in self._ranked()] or [()]
+        """The addresses of all reports, likeliest first, each once."""
+        leading, *others = [report.addresses for report in self._ranked()] or [()]
         at = self._turn % len(others) if others else 0
         rows = zip_longest(leading, *others[at:], *others[:at])
         return tuple(dict.fromkeys(a for row in rows for a in row if a is not None))
 
-    def _ranked(self) -> list[_Word]:
-        freshest_first = reversed(self._words)
+    def _ranked(self) -> list[_Report]:
+        freshest_first = reversed(self._reports)
         ranked = sorted(freshest_first, key=_is_first_hand, reverse=True)
-        return [self._words[source] for source in ranked]
+        return [self._reports[source] for source in ranked]
 
 
-class Whereabouts:
-    """See the top of this file."""
+class RemoteCandidates:
+    """All that we know of where one peer may be."""
 
     def __init__(self) -> None:
         self.surroundings = Surroundings()
@@ -138,7 +140,7 @@ class Whereabouts:
         """Where the path in use leads; None: there is none."""
         self.anchors: tuple[int, ...] = ()
         """Ports that the peer has opened for us."""
-        self._sightings = Sightings()
+        self._reported = ReportedAddresses()
         self._claimed: tuple[Candidate, ...] = ()
         self._last_good: tuple[Address, ...] = ()
         self._on_link: tuple[Address, ...] = ()
@@ -149,29 +151,28 @@ class Whereabouts:
         self._claimed, self.their_nat = candidates, nat
 
     def expect(self) -> None:
-        """The peer has been started again, or is wanted again."""
+        """The peer was restarted, or unblocked."""
         self.has_news = True
         self.anchors = ()
 
     def introduce(
         self, source: Source, seen: tuple[Address, ...], anchors: tuple[int, ...], now: float
     ) -> bool:
-        """Somebody names its addresses, freshest first; gives whether it named others before."""
+        """`source` reports addresses, freshest first; True if it had reported others before."""
         self.anchors = anchors or self.anchors
-        return self._sightings.tell(source, seen, now)
+        return self._reported.tell(source, seen, now)
 
     def take_turns(self) -> None:
-        """Another attempt begins: where those who say where the peer is differ, another one's
-        word comes before the rest."""
-        self._sightings.take_turns()
+        """Another attempt begins: where reports differ, another one follows the best."""
+        self._reported.take_turns()
 
     def remember(self, last_good: tuple[Address, ...]) -> None:
         """Addresses that carried a path before."""
         self._last_good = last_good[:LAST_GOOD_LIMIT]
 
     def reached(self, address: Address) -> None:
-        """A path stands to there."""
-        self._sightings.reached()
+        """A path to this address was found."""
+        self._reported.reached()
         self._last_good = _first(address, self._last_good)
 
     def found_on_link(self, address: Address) -> None:
@@ -179,12 +180,12 @@ class Whereabouts:
 
     @property
     def seen(self) -> tuple[Address, ...]:
-        """Where the peer was seen, freshest first, in the word that counts most."""
-        return self._sightings.seen
+        """Where the peer was seen by the best report, freshest first."""
+        return self._reported.seen
 
     def is_far_off(self, now: float) -> bool:
-        """Whether our sequence has run so far since servers saw us that nobody finds our next port
-        by what they tell of us."""
+        """Whether our NAT's sequence has run so far since servers sampled it that the peer can no
+        longer predict our next port from that."""
         ours, sampled_at = self.surroundings.nat, self.surroundings.sampled_at
         if sampled_at is None or not ours.is_hard or ours.allocation is not Allocation.SEQUENTIAL:
             return False
@@ -192,9 +193,9 @@ class Whereabouts:
         return load_per_s * (now - sampled_at) > PREDICTED_PORTS / 2
 
     def drift(self, now: float) -> float:
-        """How many steps of the peer's sequence others have likely taken since it was seen there:
-        as we were told, and as that was on its way."""
-        seen_since = self._sightings.seen_since
+        """How many steps of the peer's sequence others have likely taken since it was sampled,
+        including the time that the report travelled."""
+        seen_since = self._reported.seen_since
         if seen_since is None:
             return 0.0
         on_its_way_s = TRAVEL_RTTS * (self.surroundings.rtt_s or 0.0)
@@ -212,7 +213,7 @@ class Whereabouts:
             last_good = (self.in_use, *(place for place in last_good if place != self.in_use))
         return targets(
             self._claimed,
-            seen=self._sightings.in_turn(),
+            seen=self._reported.in_turn(),
             last_good=last_good,
             on_link=self._on_link,
             ours=self.surroundings.ours,
@@ -221,10 +222,10 @@ class Whereabouts:
 
     @property
     def places(self) -> tuple[Address, ...]:
-        """Where a third may find the peer, likeliest first.
+        """Where another peer may reach this one, likeliest first.
 
-        The path that we have may be one of another socket of the peer's; then its main one is at
-        the same host, under the port that it had before or under its own.
+        Our path may lead to another socket of the peer than its main one.  Then the main one is at
+        the same host, at the port it had before or at its local port.
         """
         known = self._last_good if self.in_use is None else (self.in_use,)
         lan = (c.address for c in self._claimed if c.kind is CandidateKind.LAN)
@@ -233,9 +234,8 @@ class Whereabouts:
         return tuple(dict.fromkeys((*known, *moved, *self.seen)))
 
     def situation(self, *, have_checks_failed: bool, is_alone: bool = False) -> Situation:
-        """`is_alone`: no server answers.  Then nobody can tell that a NAT has become another one
-        since, or has moved us to another port: what it was is no more than a guess, and where its
-        next ports were expected none was found before."""
+        """`is_alone`: no server answers, so nobody can tell us if a NAT was replaced or has moved
+        us to another port.  Its class is then only a guess, and so are its next ports."""
         ours, theirs = self.surroundings.nat, self.their_nat
         if is_alone:
             ours, theirs = _doubted(ours), _doubted(theirs)
@@ -244,14 +244,14 @@ class Whereabouts:
         return Situation(ours, theirs, have_checks_failed)
 
     def kind_of(self, address: Address) -> PathKind:
-        """What a path to there is called, if that was not named by anybody."""
+        """The kind of a path to an address that no source has named."""
         reflexive = Candidate(CandidateKind.PEER_REFLEXIVE, address)
         return path_kind(reflexive, self.surroundings.ours)
 
 
 def anchors_in(seen: tuple[Address, ...], mark: int | None) -> tuple[tuple[int, ...], int]:
-    """The ports in an introduction that a peer says it has opened for us, and how many of the
-    addresses that it begins with are none to be checked."""
+    """The ports that a peer says it has opened for us, as an introduction begins with them up to
+    the pair's mark, and how many of its first addresses are therefore not to be checked."""
     ports = [address.port for address in seen[: MOST_ANCHORS + 1]]
     if mark is None or mark not in ports:
         return (), 0
@@ -260,7 +260,7 @@ def anchors_in(seen: tuple[Address, ...], mark: int | None) -> tuple[tuple[int, 
 
 
 def _is_first_hand(source: Source) -> bool:
-    """Not said by a mutual peer."""
+    """Whether a server or the peer itself reports, and not a mutual peer."""
     return not isinstance(source, bytes)
 
 
@@ -269,8 +269,8 @@ def _doubted(report: NatReport) -> NatReport:
 
 
 def _anywhere(report: NatReport) -> NatReport:
-    """Where the ports that follow are known, but the NAT has gone on elsewhere: a single other
-    side can still guess."""
+    """The NAT as if its next ports were unknown: its sequence or block is outdated, but an easy
+    side can still guess over the full range."""
     if not report.is_hard or report.allocation not in (Allocation.SEQUENTIAL, Allocation.BLOCK):
         return report
     nothing_known = NatReport()

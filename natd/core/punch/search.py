@@ -30,7 +30,7 @@ from natd.core.prediction.strategy import FOUND, Situation, as_unpredictable
 from natd.core.punch.events import PathFound, PunchEvent
 from natd.core.punch.first_flight import worth_checking
 from natd.core.punch.punch import Punch
-from natd.core.punch.remote_candidates import Source, Whereabouts, anchors_in
+from natd.core.punch.remote_candidates import RemoteCandidates, Source, anchors_in
 
 LATE_S = 30.0
 """A peer not reached after this long is shown as offline, although attempts go on."""
@@ -42,7 +42,7 @@ class Search:
     def __init__(
         self, checks: Checks, budget: TargetBudget, transaction_prefix: bytes, random: Random
     ) -> None:
-        self.whereabouts = Whereabouts()
+        self.remote = RemoteCandidates()
         self.punch = Punch(checks, budget, random)
         self.has_path = False
         """Whether a path stands that answers."""
@@ -70,7 +70,7 @@ class Search:
     ) -> tuple[Address, ...]:
         """Somebody names the peer's addresses; gives those that it was seen at."""
         anchors, count = anchors_in(seen, self._checks.their_mark)
-        if self.whereabouts.introduce(source, seen[count:], anchors, now):
+        if self.remote.introduce(source, seen[count:], anchors, now):
             self._sign()
         if self._escalation is not None:
             self._escalation.introduced(now)
@@ -85,7 +85,7 @@ class Search:
     def begin(self, start_in_s: float, now: float, *, fresh: bool) -> None:
         """Try every address that we have heard of."""
         self.is_idle = False
-        known = self.whereabouts
+        known = self.remote
         self._began = now
         known.take_turns()
         chosen = self._worth_checking()
@@ -112,7 +112,7 @@ class Search:
 
     def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
         """What servers say of our own side; while we search, it may open further candidates."""
-        self.whereabouts.surroundings = surroundings
+        self.remote.surroundings = surroundings
         if self.punch.active:
             self.punch.learn_rtt(surroundings.rtt_s)
             self.widen(now)
@@ -145,14 +145,14 @@ class Search:
             )
         for escalation in self._escalations:
             if (technique := escalation.technique) is not None:
-                kind = self.whereabouts.kind_of(answer.address)
+                kind = self.remote.kind_of(answer.address)
                 return PathFound(answer.address, answer.socket, kind, technique, answer.rtt_s)
         return None
 
     def succeed(self, in_use: tuple[Address, SocketId], now: float, *, by_peer: bool) -> bool:
         """Guess at another flow beside the path in use: one of the peer's, from our end of the
         path, or one of ours, many of which are opened for it.  Whether that is under way."""
-        known = self.whereabouts
+        known = self.remote
         hard = as_unpredictable(known.their_nat if by_peer else known.surroundings.nat)
         nats = (FOUND, hard) if by_peer else (hard, FOUND)
         ends = Endpoints(in_use[:1], (), in_use[1], known.surroundings.servers)
@@ -167,7 +167,7 @@ class Search:
     def is_successor_hidden(self, failures: int) -> bool:
         """Whether our NAT gives each flow a port that nobody can tell, or keeps none and a server
         could not tell it twice, while the peer's end stays where it is."""
-        ours, theirs = self.whereabouts.surroundings.nat, self.whereabouts.their_nat
+        ours, theirs = self.remote.surroundings.nat, self.remote.their_nat
         is_told_once = failures > 0 and ours.allocation is not Allocation.PRESERVING
         is_hidden = ours.is_hard or is_told_once
         return is_hidden and not theirs.is_hard
@@ -185,7 +185,7 @@ class Search:
         if self._succession is not None:
             self._succession.stop()
         self._budget.turns.found(self._claim, address.host)
-        self.whereabouts.reached(address)
+        self.remote.reached(address)
         self._guesses.are_known(self._ends())
 
     def stop(self) -> None:
@@ -217,7 +217,7 @@ class Search:
         event = self.punch.next_event()
         match event:
             case SampleWanted():
-                situation = self.whereabouts.situation(
+                situation = self.remote.situation(
                     have_checks_failed=True, is_alone=self.punch.is_alone
                 )
                 if not situation.are_both_hard:
@@ -275,10 +275,10 @@ class Search:
             self._escalation.sign()
 
     def _worth_checking(self) -> tuple[Candidate, ...]:
-        return worth_checking(self.whereabouts.targets(), self.whereabouts.their_nat)
+        return worth_checking(self.remote.targets(), self.remote.their_nat)
 
     def _ends(self) -> Endpoints:
-        known = self.whereabouts
+        known = self.remote
         sound = {target.address for target in known.targets()}
         seen = tuple(address for address in known.seen if address in sound)
         our_ports = [address.port for address in known.surroundings.ours if not address.is_ipv6]
@@ -299,7 +299,7 @@ class Search:
             self._succession.stop()
         if self._escalation is None:
             if not (situation.ours.may_be_hard or situation.theirs.may_be_hard):
-                self._seen += [place for place in self.whereabouts.seen if place not in self._seen]
+                self._seen += [place for place in self.remote.seen if place not in self._seen]
                 return
             self._escalation = self._make_escalation(self._claim)
             self._escalation.remember(self._seen)

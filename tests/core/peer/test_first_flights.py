@@ -51,7 +51,7 @@ def test_where_a_server_saw_a_nat_that_maps_each_destination_anew_one_row_of_che
     lab.drain()
     assert {datagram.address for _, datagram in lab.sent} == {seen[0]}
     assert sum(map(lab.flights_to, seen)) == 0
-    lab.reach.whereabouts.describe_peer((Candidate(CandidateKind.MAPPED, mapped),), HARD)
+    lab.reach.remote.describe_peer((Candidate(CandidateKind.MAPPED, mapped),), HARD)
     lab.introduce(*seen)
     lab.reach.carry([FLIGHT], lab.now, awaiting=True)
     lab.drain()

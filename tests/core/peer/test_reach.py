@@ -176,7 +176,7 @@ def test_an_introduction_that_agrees_with_the_path_in_use_costs_one_check():
 def test_an_introduction_that_contradicts_a_path_which_answers_ends_there():
     """Two behind one NAT: their path is the LAN's, and servers know the public addresses."""
     lab = Lab(answers={LAN})
-    lab.reach.whereabouts.describe_peer((Candidate(CandidateKind.LAN, LAN),), MIXES)
+    lab.reach.remote.describe_peer((Candidate(CandidateKind.LAN, LAN),), MIXES)
     lab.introduce(OURS._replace(port=40001))
     lab.run(1.0)
     assert lab.take(PathChosen)[0].path.address == LAN
@@ -292,14 +292,14 @@ def test_the_addresses_that_carried_a_path_are_remembered_newest_first():
         lab.answers = {address}
         lab.introduce(address)
         lab.run(30.0)
-    assert len(lab.reach.whereabouts._last_good) == LAST_GOOD_LIMIT
+    assert len(lab.reach.remote._last_good) == LAST_GOOD_LIMIT
     newest = THEIRS._replace(port=41000 + LAST_GOOD_LIMIT + 1)
-    assert lab.reach.whereabouts._last_good[0] == newest
+    assert lab.reach.remote._last_good[0] == newest
 
 
 def test_a_remembered_address_is_tried_without_a_server():
     lab = Lab(answers={THEIRS})
-    lab.reach.whereabouts.remember((THEIRS,))
+    lab.reach.remote.remember((THEIRS,))
     lab.reach.retry(lab.now)
     lab.run(0.5)
     assert lab.take(PathChosen)

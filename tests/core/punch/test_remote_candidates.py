@@ -3,7 +3,7 @@
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.types import Address, Allocation, Mapping, NatReport
 from natd.core.network.local_sockets import LocalSockets
-from natd.core.punch.remote_candidates import TRAVEL_RTTS, Whereabouts
+from natd.core.punch.remote_candidates import TRAVEL_RTTS, RemoteCandidates
 
 START = 1000.0
 SERVER = Address("203.0.113.1", 8080)
@@ -12,7 +12,7 @@ BUSY = NatReport(Mapping.DEPENDENT, allocation=Allocation.SEQUENTIAL, stride=1, 
 
 
 def test_the_drift_of_a_peer_grows_with_its_load_from_when_its_ports_were_told_first():
-    known = Whereabouts()
+    known = RemoteCandidates()
     known.surroundings = Surroundings(rtt_s=0.1)
     known.describe_peer((), BUSY)
     assert known.drift(START) == 0.0
@@ -26,7 +26,7 @@ def test_the_drift_of_a_peer_grows_with_its_load_from_when_its_ports_were_told_f
 
 
 def test_a_sequence_of_ours_is_sampled_anew_once_nobody_finds_it_by_what_servers_tell():
-    known = Whereabouts()
+    known = RemoteCandidates()
     known.surroundings = Surroundings(nat=BUSY, sampled_at=START)
     assert not known.is_far_off(START + 1.0)
     assert known.is_far_off(START + 2.0)
@@ -36,7 +36,7 @@ def test_a_sequence_of_ours_is_sampled_anew_once_nobody_finds_it_by_what_servers
 
 def test_where_no_load_was_measured_a_little_is_assumed():
     idle = NatReport(Mapping.DEPENDENT, allocation=Allocation.SEQUENTIAL, stride=1)
-    known = Whereabouts()
+    known = RemoteCandidates()
     known.surroundings = Surroundings(nat=idle, sampled_at=START)
     assert not known.is_far_off(START + 20.0)
     assert known.is_far_off(START + 60.0)

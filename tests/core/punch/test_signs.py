@@ -27,7 +27,7 @@ def _lost(budget):
     search = Search(checks, budget, b"abcd", Random(2))
     search.allow_escalation()
     search.set_surroundings(Surroundings(nat=EASY), START)
-    search.whereabouts.describe_peer((), RANDOM)
+    search.remote.describe_peer((), RANDOM)
     search.introduce(SERVER, (THERE,), START)
     search.reached(THERE)
     while budget.turns.may_send("198.51.100.99", START, is_signed=False):

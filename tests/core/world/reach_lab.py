@@ -40,7 +40,7 @@ class Lab:
         self.now = START
         self.reach = Reach(TargetBudget(), Random(1))
         self.reach.checks.use(ours)
-        self.reach.whereabouts.describe_peer((), nats[1])
+        self.reach.remote.describe_peer((), nats[1])
         surroundings = Surroundings((OURS,), frozenset({SERVER}), nats[0], RTT_S)
         self.reach.search.set_surroundings(surroundings, START)
         self.remote = Checks(b"wxyz", Random(2))

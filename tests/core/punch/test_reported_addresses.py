@@ -6,7 +6,12 @@ import pytest
 
 from natd.core.base.types import Address, PeerId
 from natd.core.paths.events import PathChosen
-from natd.core.punch.remote_candidates import MOST_OF_A_WORD, MOST_SOURCES, WORD_S, Sightings
+from natd.core.punch.remote_candidates import (
+    MOST_REPORTED,
+    MOST_SOURCES,
+    REPORT_KEPT_S,
+    ReportedAddresses,
+)
 from tests.core.world.reach_lab import Lab
 
 START = 1000.0
@@ -16,55 +21,53 @@ THERE, ELSEWHERE, NOWHERE = (Address(f"198.51.100.{n}", 40001) for n in (7, 8, 9
 
 
 def test_the_word_of_one_takes_nothing_from_that_of_another():
-    sightings = Sightings()
-    sightings.tell(CAROL, (THERE,), START)
+    reported = ReportedAddresses()
+    reported.tell(CAROL, (THERE,), START)
     for number in range(100):
-        sightings.tell(DAVE, (ELSEWHERE, NOWHERE), START + number)
-    assert set(sightings.in_turn()) == {THERE, ELSEWHERE, NOWHERE}
-    assert sightings.in_turn().index(THERE) == 1
+        reported.tell(DAVE, (ELSEWHERE, NOWHERE), START + number)
+    assert set(reported.in_turn()) == {THERE, ELSEWHERE, NOWHERE}
+    assert reported.in_turn().index(THERE) == 1
 
 
 def test_a_server_leads_before_a_mutual_peer_and_the_fresher_one_before_the_other():
-    sightings = Sightings()
-    sightings.tell(SERVER, (THERE,), START)
-    sightings.tell(DAVE, (NOWHERE,), START + 1.0)
-    assert sightings.seen == (THERE,)
-    sightings.tell(OTHER_SERVER, (ELSEWHERE,), START + 2.0)
-    assert sightings.seen == (ELSEWHERE,)
-    assert sightings.in_turn() == (ELSEWHERE, THERE, NOWHERE)
-    sightings.tell(None, (NOWHERE,), START + 3.0)
-    assert sightings.seen == (NOWHERE,)
+    reported = ReportedAddresses()
+    reported.tell(SERVER, (THERE,), START)
+    reported.tell(DAVE, (NOWHERE,), START + 1.0)
+    assert reported.seen == (THERE,)
+    reported.tell(OTHER_SERVER, (ELSEWHERE,), START + 2.0)
+    assert reported.seen == (ELSEWHERE,)
+    assert reported.in_turn() == (ELSEWHERE, THERE, NOWHERE)
+    reported.tell(None, (NOWHERE,), START + 3.0)
+    assert reported.seen == (NOWHERE,)
 
 
 def test_a_word_is_forgotten_when_it_is_old_and_there_is_another():
-    sightings = Sightings()
-    sightings.tell(CAROL, (THERE,), START)
-    assert sightings.seen == (THERE,)
-    sightings.tell(DAVE, (NOWHERE,), START + WORD_S)
-    assert sightings.in_turn() == (NOWHERE,)
+    reported = ReportedAddresses()
+    reported.tell(CAROL, (THERE,), START)
+    assert reported.seen == (THERE,)
+    reported.tell(DAVE, (NOWHERE,), START + REPORT_KEPT_S)
+    assert reported.in_turn() == (NOWHERE,)
 
 
 def test_of_many_words_each_comes_second_in_some_attempt():
-    sightings = Sightings()
+    reported = ReportedAddresses()
     for number in range(8):
-        sightings.tell(
-            PeerId(bytes([number]) * 32), (Address(f"198.51.100.{number}", 4000),), START
-        )
+        reported.tell(PeerId(bytes([number]) * 32), (Address(f"198.51.100.{number}", 4000),), START)
     seconds = set()
     for _ in range(7):
-        sightings.take_turns()
-        seconds.add(sightings.in_turn()[1])
+        reported.take_turns()
+        seconds.add(reported.in_turn()[1])
     assert seconds == {Address(f"198.51.100.{number}", 4000) for number in range(7)}
 
 
 def test_however_many_speak_little_is_kept_and_no_server_is_forgotten():
-    sightings = Sightings()
-    sightings.tell(SERVER, (THERE,), START)
+    reported = ReportedAddresses()
+    reported.tell(SERVER, (THERE,), START)
     for number in range(1000):
         many = tuple(Address("198.51.100.9", 2000 + port) for port in range(100))
-        sightings.tell(PeerId(number.to_bytes(32, "big")), many, START)
-    assert sightings.seen == (THERE,)
-    assert len(sightings.in_turn()) <= MOST_SOURCES * MOST_OF_A_WORD
+        reported.tell(PeerId(number.to_bytes(32, "big")), many, START)
+    assert reported.seen == (THERE,)
+    assert len(reported.in_turn()) <= MOST_SOURCES * MOST_REPORTED
 
 
 @pytest.mark.parametrize("start_in_s", [0.0, 0.5])
@@ -94,18 +97,18 @@ def test_what_was_said_before_does_not_bring_a_hold_of_its_own():
 
 
 def test_a_peer_that_is_seen_elsewhere_than_before_lives_and_no_other_need():
-    sightings = Sightings()
-    assert not sightings.tell(SERVER, (THERE,), START)
-    assert not sightings.tell(SERVER, (THERE,), START + 1.0)
-    assert not sightings.tell(OTHER_SERVER, (ELSEWHERE,), START + 2.0)
-    assert sightings.tell(SERVER, (NOWHERE, THERE), START + 3.0)
-    assert not sightings.tell(SERVER, (NOWHERE, THERE), START + 4.0)
+    reported = ReportedAddresses()
+    assert not reported.tell(SERVER, (THERE,), START)
+    assert not reported.tell(SERVER, (THERE,), START + 1.0)
+    assert not reported.tell(OTHER_SERVER, (ELSEWHERE,), START + 2.0)
+    assert reported.tell(SERVER, (NOWHERE, THERE), START + 3.0)
+    assert not reported.tell(SERVER, (NOWHERE, THERE), START + 4.0)
 
 
 def test_what_a_server_has_learned_while_there_was_a_path_is_no_sign_of_life():
-    sightings = Sightings()
-    sightings.tell(SERVER, (THERE,), START)
-    sightings.reached()
-    assert not sightings.tell(SERVER, (ELSEWHERE,), START + 60.0)
-    assert sightings.seen == (ELSEWHERE,)
-    assert sightings.tell(SERVER, (NOWHERE,), START + 61.0)
+    reported = ReportedAddresses()
+    reported.tell(SERVER, (THERE,), START)
+    reported.reached()
+    assert not reported.tell(SERVER, (ELSEWHERE,), START + 60.0)
+    assert reported.seen == (ELSEWHERE,)
+    assert reported.tell(SERVER, (NOWHERE,), START + 61.0)
