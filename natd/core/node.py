@@ -18,7 +18,7 @@ from random import Random
 
 from natd.core.base import events
 from natd.core.base.routes import CHECK, CONNECTION_ID, GREETING, RENDEZVOUS, TAG
-from natd.core.base.timers import Timetable, earliest
+from natd.core.base.timers import TimerQueue, earliest
 from natd.core.base.types import (
     MAIN_SOCKET,
     Address,
@@ -57,7 +57,7 @@ class Node:
         self._card_sequence = card_sequence
         self._memberships: dict[NetworkId, Membership] = {}
         self._fed: dict[Membership, None] = {}  # those to be drained before the next output
-        self._timers: Timetable[Membership] = Timetable()
+        self._timers: TimerQueue[Membership] = TimerQueue()
         self._outgoing = Outgoing()
 
     # --- commands

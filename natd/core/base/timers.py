@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 _Key = TypeVar("_Key")
 
-TIMETABLE_SLACK = 64
+TIMER_QUEUE_SLACK = 64
 """A heap is swept when more than this and three quarters of it are out of date."""
 
 
@@ -53,7 +53,7 @@ class Ladder:
         return True
 
 
-class Allowance:
+class TokenBucket:
     """A token bucket: `rate` a second, and at most `burst` that were saved up."""
 
     def __init__(self, rate: float, burst: float) -> None:
@@ -83,28 +83,28 @@ class Allowance:
         self._left = min(self._burst, self._left + since_s * self._rate)
 
 
-class Shares:
+class KeyedTokenBuckets:
     """An allowance for each of many, so that none of them takes it all from the others."""
 
     def __init__(self, rate: float, burst: float, most: int) -> None:
         """`most`: of those that are remembered; when so many have taken something lately, nobody
         else gets anything."""
         self._rate, self._burst, self._most = rate, burst, most
-        self._of: dict[str, Allowance] = {}
+        self._of: dict[str, TokenBucket] = {}
 
     def take(self, key: str, now: float) -> bool:
         """Whether there is one left for `key`; takes it if so."""
-        allowance = self._of.get(key)
-        if allowance is None:
+        bucket = self._of.get(key)
+        if bucket is None:
             if len(self._of) >= self._most:
                 self._of = {k: a for k, a in self._of.items() if not a.is_full(now)}
             if len(self._of) >= self._most:
                 return False
-            allowance = self._of[key] = Allowance(self._rate, self._burst)
-        return allowance.take(now)
+            bucket = self._of[key] = TokenBucket(self._rate, self._burst)
+        return bucket.take(now)
 
 
-class Timetable(Generic[_Key]):
+class TimerQueue(Generic[_Key]):
     """The timers of many, of which one changes at a time: costs log n, not n."""
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class Timetable(Generic[_Key]):
         elif self._at.get(key) != at:
             self._at[key] = at
             self._push(key, at)
-            if len(self._heap) > 4 * len(self._at) + TIMETABLE_SLACK:
+            if len(self._heap) > 4 * len(self._at) + TIMER_QUEUE_SLACK:
                 self._heap.clear()
                 for each, its in self._at.items():
                     self._push(each, its)

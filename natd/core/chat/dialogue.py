@@ -1,6 +1,6 @@
 """What is said between the two of us: one conversation over one session after the other.
 
-    sessions ──Received──► frames ──► conversation      Hello, Message, Ack
+    sessions ─DataReceived─► frames ─► conversation     Hello, Message, Ack
         ▲                     └─────► our owner         NewerCard, Introduce, Seek, Bye
         └──────── frames to send ──── conversation
 
@@ -34,8 +34,8 @@ from natd.core.codec.frames import (
 )
 from natd.core.keys.secrets import PairSecrets
 from natd.core.session.events import (
+    DataReceived,
     HandshakeCompleted,
-    Received,
     SessionEnded,
     SessionOpened,
     SessionsEvent,
@@ -164,7 +164,7 @@ class Dialogue:
                 if self._conversation is not None:
                     self._conversation.session_closed()
                     self._conversation.session_opened()
-            case Received(data):
+            case DataReceived(data):
                 self._read(data, now)
             case SessionEnded():
                 if self._conversation is not None:

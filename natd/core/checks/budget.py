@@ -21,7 +21,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
-from natd.core.base.timers import Allowance
+from natd.core.base.timers import TokenBucket
 from natd.core.base.types import Address
 from natd.core.checks.turns import Turns
 
@@ -122,8 +122,8 @@ class TotalBudget:
     """What all unproved addresses together may still be sent, and each IPv6 network."""
 
     def __init__(self) -> None:
-        self._all = Allowance(TOTAL_RATE, TOTAL_BURST)
-        self._networks: dict[str, Allowance] = {}
+        self._all = TokenBucket(TOTAL_RATE, TOTAL_BURST)
+        self._networks: dict[str, TokenBucket] = {}
 
     def take(self, host: str, now: float) -> bool:
         """Whether one more packet may go to this host; takes it if so."""
@@ -136,14 +136,14 @@ class TotalBudget:
         if ip.is_link_local:
             return True  # reached by nobody but those on our own link
         network = str(ipaddress.ip_network((int(ip), NETWORK_BITS), strict=False))
-        allowance = self._networks.get(network)
-        if allowance is None:
+        bucket = self._networks.get(network)
+        if bucket is None:
             if len(self._networks) >= MOST_NETWORKS:
                 self._networks = {n: a for n, a in self._networks.items() if not a.is_full(now)}
             if len(self._networks) >= MOST_NETWORKS:
                 return False
-            allowance = self._networks[network] = Allowance(NETWORK_RATE, NETWORK_BURST)
-        return allowance.take(now)
+            bucket = self._networks[network] = TokenBucket(NETWORK_RATE, NETWORK_BURST)
+        return bucket.take(now)
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ what all of them get is for those that there was a sign of.
 from dataclasses import dataclass
 
 from natd.core.base.local_ports import GUESSES_ALIKE
-from natd.core.base.timers import Allowance
+from natd.core.base.timers import TokenBucket
 from natd.core.base.types import SocketId
 from natd.core.checks.limits import MOST_WAVE_PACKETS
 from natd.core.checks.pace import Pace
@@ -118,8 +118,8 @@ class Turns:
         self._last_socket = FIRST_HELPER
         self._alike = 0
         self._sockets: dict[Claim, int] = {}
-        self._hosts: dict[str, Allowance] = {}
-        self._all = Allowance(ALL_RATE, ALL_BURST)
+        self._hosts: dict[str, TokenBucket] = {}
+        self._all = TokenBucket(ALL_RATE, ALL_BURST)
         self._answered: dict[str, float] = {}  # hosts, and until when that counts
 
     def take(self, claim: Claim, now: float) -> bool:
@@ -201,8 +201,8 @@ class Turns:
         if not is_signed and not has_spare:
             return False
         if is_signed or not has_answered:
-            allowance = self._allowance(host, now)
-            is_new = allowance is not None and allowance.take(now)
+            bucket = self._bucket(host, now)
+            is_new = bucket is not None and bucket.take(now)
             if not is_new and not (has_answered and has_spare):
                 return False
         return self._all.take(now)
@@ -219,12 +219,12 @@ class Turns:
         claim.found()
         self._hosts.pop(host, None)
 
-    def _allowance(self, host: str, now: float) -> Allowance | None:
+    def _bucket(self, host: str, now: float) -> TokenBucket | None:
         """None when too many hosts are being counted already."""
         if host not in self._hosts and len(self._hosts) >= MOST_HOSTS:
             self._hosts = {h: left for h, left in self._hosts.items() if not left.is_full(now)}
         if host not in self._hosts and len(self._hosts) < MOST_HOSTS:
-            self._hosts[host] = Allowance(HOST_RATE, HOST_BURST)
+            self._hosts[host] = TokenBucket(HOST_RATE, HOST_BURST)
         return self._hosts.get(host)
 
     def fresh_sockets(

@@ -59,7 +59,7 @@ class AddressTokens:
         return hashlib.blake2s(text, key=self._key, digest_size=_MAC_BYTES).digest()
 
 
-class Buckets:
+class HashedTokenBuckets:
     """Token buckets in a table of fixed size: `rate` units a second, at most `burst` saved."""
 
     def __init__(self, secret: bytes, *, rate: float, burst: float, size: int = BUCKETS) -> None:

@@ -16,7 +16,7 @@ Rules that a change must not break:
   together: no more than three times as many.  The budget is the single datagram's, so no
   sequence of datagrams can save up for more.  The one exception is the answer to a STUN
   Binding request, which any client may send with no attributes, so that any answer is longer:
-  `reflector` bounds it, and a sender gets few of them.
+  `stun_server` bounds it, and each sender gets few of them.
 - Answers about networks that don't exist look like answers about empty ones.
 - Cheap checks come first: length, bucket, token, and the signature last.
 - An introduction leaves to both sides in the same drain: neither NAT then sees the other's
@@ -47,18 +47,18 @@ from natd.core.codec.rendezvous import (
     Registered,
     Sample,
 )
-from natd.core.coordinator.admission import AddressTokens, Buckets, TokenKind
+from natd.core.coordinator.admission import AddressTokens, HashedTokenBuckets, TokenKind
 from natd.core.coordinator.introduction import (
     Budget,
     Party,
     introduction,
-    newcomer,
     party_of,
-    telling,
     unmet_first,
+    unproved_party,
+    useful_samples,
 )
 from natd.core.coordinator.registry import LEASE_S, Lease, Member, Refusal, Registry, source_of
-from natd.core.coordinator.stun_server import Reflector
+from natd.core.coordinator.stun_server import StunServer
 from natd.core.keys.card import verify_signature
 
 SOURCE_RATE, SOURCE_BURST = 128.0, 512.0
@@ -110,13 +110,15 @@ class Coordinator:
     ) -> None:
         self._ports = ports
         self._random = random
-        self._reflector = Reflector(hosts, ports)
+        self._stun_server = StunServer(hosts, ports)
         self._registry = Registry()
         self._tokens = AddressTokens(secret)
-        self._sources = Buckets(secret, rate=SOURCE_RATE, burst=SOURCE_BURST)
-        self._verifications = Buckets(secret, rate=VERIFY_RATE, burst=VERIFY_BURST, size=1)
-        self._unproved = Buckets(secret, rate=UNPROVED_RATE, burst=UNPROVED_BURST)
-        self._introduced = Buckets(secret, rate=INTRODUCED_RATE, burst=INTRODUCED_BURST)
+        self._sources = HashedTokenBuckets(secret, rate=SOURCE_RATE, burst=SOURCE_BURST)
+        self._verifications = HashedTokenBuckets(
+            secret, rate=VERIFY_RATE, burst=VERIFY_BURST, size=1
+        )
+        self._unproved = HashedTokenBuckets(secret, rate=UNPROVED_RATE, burst=UNPROVED_BURST)
+        self._introduced = HashedTokenBuckets(secret, rate=INTRODUCED_RATE, burst=INTRODUCED_BURST)
         self._outgoing: list[Datagram] = []
         self.counts: Counter[str] = Counter()
         """`registered`, `renewed`, `introduced`, `expired`, `left`, `refused` since the start."""
@@ -209,7 +211,7 @@ class Coordinator:
         if not introduces:
             self.dropped["introductions put off until proved"] += 1
         elif known is None or register.sequence >= known.sequence:
-            caller = newcomer(register, known, origin.address, origin.socket)
+            caller = unproved_party(register, known, origin.address, origin.socket)
             others = self._registry.others(register.network, register.peer)
             unmet, count = unmet_first(others, register.have)
             self._introduce(caller, unmet[:count], budget, self._unproved, origin.now)
@@ -235,7 +237,7 @@ class Coordinator:
             self._answer(Error(register.transaction, code, lease.value), origin)
             return
         member, is_new = lease.member, lease.lease_id == lease_id
-        member.samples = telling(register.samples, member.observed)
+        member.samples = useful_samples(register.samples, member.observed)
         self.counts["registered" if is_new else "renewed"] += 1
         others, unmet_count = unmet_first(
             self._registry.others(member.network, member.peer), register.have
@@ -258,7 +260,7 @@ class Coordinator:
         self._introduce_and_answer(lease, wanted, answer, origin)
 
     def _other_address(self, socket: SocketId) -> Address | None:
-        host = self._reflector.other_host(socket)
+        host = self._stun_server.other_host(socket)
         return None if host is None else Address(host, self._ports[0])
 
     # --- staying registered ---
@@ -282,7 +284,7 @@ class Coordinator:
         if lease is None:
             return
         member = lease.member
-        member.samples = telling(connect.samples, member.observed) or member.samples
+        member.samples = useful_samples(connect.samples, member.observed) or member.samples
         other = self._registry.member(member.network, connect.peer)
         if other is None or other is member:
             absent = Error(connect.transaction, ErrorCode.ABSENT, "that peer is not registered")
@@ -324,7 +326,12 @@ class Coordinator:
         self._send(answer, lease.address, lease.socket)
 
     def _introduce(
-        self, caller: Party, others: list[Member], budget: Budget, buckets: Buckets, now: float
+        self,
+        caller: Party,
+        others: list[Member],
+        budget: Budget,
+        buckets: HashedTokenBuckets,
+        now: float,
     ) -> None:
         """Introduce `caller`, who shall dial, to as many as the budget pays for."""
         for member in others:
@@ -344,7 +351,7 @@ class Coordinator:
 
     def _receive_sample(self, sample: Sample, origin: _Origin) -> None:
         """All answers together are not longer than the question."""
-        answers = self._reflector.sampled(sample, origin.address, origin.socket)
+        answers = self._stun_server.sampled(sample, origin.address, origin.socket)
         if sum(len(answer.data) for answer in answers) > origin.size_bytes:
             self.dropped["answer over budget"] += 1
         else:
@@ -360,7 +367,7 @@ class Coordinator:
         if request.method != stun.BINDING or not is_request:
             self.dropped["not a question"] += 1
             return
-        answer = self._reflector.answer(request, len(data), origin.address, origin.socket)
+        answer = self._stun_server.answer(request, len(data), origin.address, origin.socket)
         units = 1.0 if len(answer.data) <= len(data) else LONGER_ANSWER_UNITS
         if self._admit(origin, units):
             self._outgoing.append(answer)

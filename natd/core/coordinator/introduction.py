@@ -70,7 +70,9 @@ def party_of(lease: Lease) -> Party:
     )
 
 
-def newcomer(register: Register, known: Member | None, address: Address, socket: SocketId) -> Party:
+def unproved_party(
+    register: Register, known: Member | None, address: Address, socket: SocketId
+) -> Party:
     """One that has not proved its address; what is proved of its other family stands."""
     proved = () if known is None else known.observed
     other_family = tuple(seen for seen in proved if seen.is_ipv6 != address.is_ipv6)
@@ -81,7 +83,7 @@ def newcomer(register: Register, known: Member | None, address: Address, socket:
         socket,
         register.transaction,
         (address, *other_family),
-        telling(register.samples, (address,)),
+        useful_samples(register.samples, (address,)),
         None,
     )
 
@@ -122,7 +124,9 @@ def unmet_first(others: Iterable[Member], have: Iterable[bytes]) -> tuple[list[M
     return unmet + met, len(unmet)
 
 
-def telling(samples: tuple[Address, ...], observed: tuple[Address, ...]) -> tuple[Address, ...]:
+def useful_samples(
+    samples: tuple[Address, ...], observed: tuple[Address, ...]
+) -> tuple[Address, ...]:
     """The samples that tell more than what we saw ourselves, and only at the hosts where we
     saw the peer: nobody else is pointed at."""
     hosts = {address.host for address in observed}

@@ -49,7 +49,7 @@ class Member:
     sequence: int
     card: bytes
     samples: tuple[Address, ...] = ()
-    """What its NAT did at other ports than ours: see `introduction.telling`."""
+    """What its NAT did at other ports than ours: see `introduction.useful_samples`."""
     ipv4: "Lease | None" = None
     """None: not registered over IPv4."""
     ipv6: "Lease | None" = None

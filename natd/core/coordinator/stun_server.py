@@ -74,7 +74,7 @@ PAYS_FOR = 3
 """Bytes out for a byte in, at most."""
 
 
-class Reflector:
+class StunServer:
     """Knows the server's addresses; remembers nothing of anybody."""
 
     def __init__(self, hosts: tuple[str, ...], ports: tuple[int, ...]) -> None:

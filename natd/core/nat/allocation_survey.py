@@ -1,16 +1,15 @@
-"""A few further sockets, from which a server is asked once how a hard NAT gives out ports.
+"""A survey: samples from a few extra sockets, to learn how a hard NAT gives out ports.
 
-Four ports of the main socket tell the class, but little of the rule: four samples take a block
-for half of its size in one NAT of eight, and a stride of one for a stride of two in one of
-seventy.  Some more answers leave one in a thousand, and local ports of both parities tell whether
-the NAT keeps them.
+Four samples of the main socket show the class, but little of the rule: from four samples a block
+seems half its size in one NAT of eight, and a stride of two seems one in one of seventy.  A survey
+brings that to one in a thousand, and its local ports of both parities show if the NAT keeps parity.
 
 Rules:
-- Once in each network, and again when the class has changed or a port does not fit the rule: not
-  for each server, not for each peer.  At most `PLACES` packets from each of three sockets.
-- Only behind a NAT that is hard, and not where ports come at random from a wide range: there, the
-  four have told all.
-- What is not answered within `SURVEY_S` is not asked again; the sockets are closed.
+- Once in each network, and again when the class has changed or a port does not fit the rule; not
+  once for each server or peer.  At most `PLACES` packets from each of three sockets.
+- Only behind a hard NAT, and not where ports are random over a wide range: there the first four
+  samples suffice.
+- A sample that is not answered within `SURVEY_S` is not repeated; the sockets are closed.
 """
 
 from natd.core.base.local_ports import SURVEYS
@@ -19,18 +18,18 @@ from natd.core.base.types import Allocation, Mapping, NatReport, SocketId
 
 SURVEY_S = 2.0
 NEAR_CERTAIN = 0.995
-"""A step of one among four samples tells a stride of one; nothing need be asked."""
+"""A step of one among four samples shows a stride of one: no survey is needed."""
 
 SEQUENCE_WAIT_S = 3.0
-"""Each sample moves a sequence on, under the eyes of a peer that guesses its next port because
-we have just been introduced.  So a sequence is asked later, a block at once."""
+"""Each sample moves a sequence on, while a peer that was just introduced predicts its next port.
+So a sequence is surveyed later, a block at once."""
 
 PLACES = 3
-"""A server's sampling ports."""
+"""As many as a server has sampling ports."""
 
 
 def is_survey_wanted(report: NatReport) -> bool:
-    """Whether further sockets would tell more."""
+    """Whether samples from more sockets would tell more about the rule."""
     if not report.is_hard or report.allocation in (Allocation.PRESERVING, Allocation.RANDOM):
         return False
     if report.allocation is Allocation.UNKNOWN:
@@ -40,30 +39,30 @@ def is_survey_wanted(report: NatReport) -> bool:
 
 
 def survey_sockets(report: NatReport, main_port: int, turn: int) -> tuple[SocketId, ...]:
-    """The sockets to ask from, as ids that name local ports, of the other parity first; none of
-    them was asked from in the last few turns, so that their mappings are new."""
+    """The sockets to sample from, as ids that name local ports, the other parity first.  None of
+    them was used in the last few surveys, so their mappings are new."""
     count = 2 if report.allocation is Allocation.SEQUENTIAL else 3
     first = (main_port + 4 * turn) % (len(SURVEYS) // 4) * 4 + (main_port + 1) % 2
     return tuple(SocketId(port) for port in SURVEYS[first : first + count])
 
 
 def survey_places(report: NatReport) -> int:
-    """How many ports of a server to ask from each of them: where the NAT maps by address, all
-    ports of a server see the same."""
+    """How many ports of a server to ask from each socket.  Where the NAT maps by address, all ports
+    of a server see the same."""
     return PLACES if report.mapping is Mapping.DEPENDENT else 1
 
 
 def survey_wait_s(report: NatReport) -> float:
-    """How long to wait before asking."""
+    """How long to wait before a survey."""
     return SEQUENCE_WAIT_S if report.allocation is Allocation.SEQUENTIAL else 0.0
 
 
 class Survey:
-    """The sockets of surveys that are under way."""
+    """The sockets of running surveys."""
 
     def __init__(self) -> None:
         self.sockets: dict[SocketId, float] = {}
-        """Those that are to stay open, each until that instant."""
+        """Sockets to keep open, each with the instant until which."""
 
     def begin(self, sockets: tuple[SocketId, ...], now: float) -> None:
         self.sockets.update(dict.fromkeys(sockets, now + SURVEY_S))

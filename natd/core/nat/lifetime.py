@@ -1,17 +1,16 @@
-"""How long our NAT keeps a mapping: after the last packet, and at all.
+"""How long our NAT keeps a mapping: after its last packet, and in total.
 
-A mapping that has ended did so for one of two reasons, and how long it had been silent tells
-which:
+A mapping ends for one of two reasons; how long it was silent before shows which:
 
     silent for longer than any silence that a mapping has survived    idle
     kept busy                                                         absolute age
 
 Rules:
-- One busy mapping that has ended may have met a router's reboot; an absolute age is believed from
-  two that ended at about the same one.
-- What a mapping survives speaks against what was believed: then it is forgotten, and learnt anew.
-- Both figures are on the safe side: when the mapping was last known to live for an age, the
-  longest silence survived below the shortest fatal one for idling.
+- One busy mapping may have ended because the router rebooted: an absolute age is believed when two
+  mappings have ended at about the same age.
+- A mapping that outlives the believed limit disproves it: the limit is forgotten and learned again.
+- Both figures err on the safe side: an age counts up to the last sign of life, and the idle limit
+  is the longest survived silence below the shortest fatal one.
 """
 
 import itertools
@@ -20,28 +19,28 @@ from dataclasses import dataclass
 from natd.core.base.types import Address
 
 IDLE_MARGIN = 1.3
-"""A silence that is longer by this factor than any that was survived is what ended a mapping."""
+"""A silence longer than any survived one by this factor is taken for the cause."""
 
 SAME_AGE = 1.5
-"""Two ages within this factor are one and the same limit, seen at different instants."""
+"""Two ages within this factor are the same limit, observed at different instants."""
 
 MOST_ENDS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """What is known of a NAT's patience; None: nothing."""
+    """How long a NAT keeps mappings; None: unknown."""
 
     idle_s: float | None = None
-    """A silence of this length was fatal."""
+    """A silence of this length ended a mapping."""
     safe_idle_s: float | None = None
     """A silence of this length was survived."""
     age_s: float | None = None
-    """A mapping may end at this age whatever its traffic."""
+    """A mapping may end at this age even if it is busy."""
 
 
 class Lifetimes:
-    """Learns a NAT's lifetimes from what became of mappings through it."""
+    """Learns a NAT's lifetimes from mappings that lived or ended."""
 
     def __init__(self) -> None:
         self.clear()
@@ -51,7 +50,7 @@ class Lifetimes:
         self._fatal_s: float | None = None
         self._survived_s = 0.0
         self._ages_s: list[float] = []
-        """Of busy mappings that ended, when they were last known to live."""
+        """Ages at which busy mappings that ended were last known to live."""
 
     def mapping_lived(self, age_s: float, idle_s: float) -> None:
         """A mapping made `age_s` ago was still there after a silence of `idle_s`."""
@@ -63,7 +62,7 @@ class Lifetimes:
             self._ages_s.clear()
 
     def mapping_ended(self, age_s: float, idle_s: float) -> None:
-        """A mapping made `age_s` ago was found to be gone, `idle_s` after its last sign of life."""
+        """A mapping made `age_s` ago has ended, `idle_s` after its last sign of life."""
         if idle_s > max(self._survived_s * IDLE_MARGIN, 0.0) or idle_s >= age_s:
             self._fatal_s = idle_s if self._fatal_s is None else min(self._fatal_s, idle_s)
         else:
@@ -86,11 +85,11 @@ class Lifetimes:
 
 
 class FlowWatch:
-    """What becomes of the mapping behind one flow of ours, told to `lifetimes`.
+    """Observes the mapping of one flow of ours and reports to `lifetimes` if it lived or ended.
 
-    A flow that is seen where it was has lived through that silence; one that is seen elsewhere
-    has ended, and has a new mapping.  After `forget` (another network, a server that was away
-    while we went on asking) the watch begins anew, so that an age is one without a gap.
+    A flow seen at the same address has survived the silence; one seen at another address has a
+    new mapping.  `forget` (our network changed, or the server was away while we went on asking)
+    restarts the watch, so that an age has no gap.
     """
 
     def __init__(self, lifetimes: Lifetimes) -> None:
@@ -100,7 +99,7 @@ class FlowWatch:
         self._heard_at = 0.0
 
     def heard(self, observed: Address, now: float) -> None:
-        """The other end has answered, and sees us there."""
+        """The other end has answered, and sees us at this address."""
         before, self._observed = self._observed, observed
         age_s, idle_s = now - self._since, now - self._heard_at
         self._heard_at = now

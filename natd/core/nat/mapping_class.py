@@ -1,6 +1,6 @@
-"""How probable each mapping class (RFC 4787, section 4.1) is, by what hosts and ports saw of us.
+"""How probable each mapping class (RFC 4787, section 4.1) is, given where hosts and ports see us.
 
-Every two destinations of one socket are a comparison: do both see the same port?
+Any two destinations of one socket are a comparison: do both see the same port?
 
                        two ports of one host        two hosts
     independent        the same                     the same
@@ -8,13 +8,13 @@ Every two destinations of one socket are a comparison: do both see the same port
     by address and port        another              another
 
 Rules:
-- No comparison is certain: a mapping may have ended between two answers, a packet of somebody's
-  may have spoilt one of two, and a class in between has come from a NAT in front of the NAT.
-- A NAT that kept our port is almost surely one that is easy to reach, whatever its class: it
-  keeps the port towards the next destination, too.
-- A peer's word is a comparison of two hosts that may be a lie.  So it counts for less than a
-  server's, and not at all where two servers' hosts were compared, or where the NAT keeps our port
-  (there, a peer that sees another one tells of an early packet's clash, not of the class).
+- No comparison is certain: a mapping may have ended between two answers, an early packet may have
+  spoilt one of two, and a second NAT in front of the first can mix two classes.
+- A NAT that kept our port is almost surely easy to reach, whatever its class: it will keep the
+  port towards the next destination, too.
+- A peer's report is a comparison of two hosts that may be a lie.  It counts less than a server's,
+  and not at all where two servers' hosts were compared or where the NAT keeps our port.  (There, a
+  peer that sees another port shows that an early packet clashed, and says nothing of the class.)
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,32 +27,32 @@ MAPPINGS = (Mapping.INDEPENDENT, Mapping.ADDRESS_DEPENDENT, Mapping.DEPENDENT)
 
 KEPT_PRIORS = (0.95, 0.01, 0.04)
 CHANGED_PRIORS = (0.5, 0.1, 0.4)
-"""In the order of `MAPPINGS`, for NATs that have kept our local port and for those that have not.
+"""In the order of `MAPPINGS`: for NATs that kept our local port, and for those that changed it.
 The latter are mostly carrier NATs, half of them easy (Richter 2016); those that map by address
 are the rarest."""
 
 SURPRISE = 0.02
-"""That a comparison comes out other than the class would have it."""
+"""Probability that a comparison contradicts the class."""
 
 LIE = 0.1
-"""The same where a peer says so."""
+"""The same for a peer's report."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One destination's word on where it sees a socket of ours."""
+    """Where one destination sees a socket of ours."""
 
     destination: Address
     observed: Address
 
 
-def weigh(
+def class_probabilities(
     views: Iterable[View], echoes: Sequence[bool] = (), *, kept: bool
 ) -> dict[Mapping, float]:
-    """The probability of each class by what servers saw of one socket, oldest first.
+    """The probability of each class, given how servers saw one socket, oldest first.
 
-    `echoes`: of each peer's host, whether it sees a socket where a server does.  `kept`: whether
-    the NAT has been seen to keep our local port.
+    `echoes`: for each peer's host, whether it sees a socket where a server does.  `kept`: whether
+    the NAT was seen to keep our local port.
     """
     weights = dict(zip(MAPPINGS, KEPT_PRIORS if kept else CHANGED_PRIORS, strict=True))
     for same_host, same_port, surprise in _comparisons(tuple(views), echoes, kept):
@@ -69,7 +69,7 @@ def likeliest(weights: Table[Mapping, float]) -> tuple[Mapping, float]:
 
 
 def contradicts(mapping: Mapping, fresh: View, other: View) -> bool:
-    """Whether the two would not be seen so by this class."""
+    """Whether this class does not explain the two views."""
     same_host = fresh.destination.host == other.destination.host
     return mapping in MAPPINGS and _expects_same(mapping, same_host) != (
         fresh.observed == other.observed
@@ -79,7 +79,7 @@ def contradicts(mapping: Mapping, fresh: View, other: View) -> bool:
 def _comparisons(
     views: tuple[View, ...], echoes: Sequence[bool], kept: bool
 ) -> Iterable[tuple[bool, bool, float]]:
-    """Whether the two are of one host, whether they agree, and how often that is misleading."""
+    """For each pair: whether it is of one host, whether it agrees, and the error probability."""
     of_host: dict[str, list[View]] = {}
     for view in views:
         of_host.setdefault(view.destination.host, []).append(view)
@@ -91,7 +91,7 @@ def _comparisons(
     for others in hosts[1:]:
         yield False, _agree(hosts[0], others), SURPRISE
     if echoes and len(hosts) == 1 and not kept:
-        # All peers together are one witness: a liar may have as many hosts as it likes.
+        # All peers together count as one witness: a liar may have any number of hosts.
         yield False, sum(echoes) * 2 >= len(echoes), LIE
 
 

@@ -1,28 +1,29 @@
-"""What our own NAT does, learned from what servers and peers say they saw of us.
+"""What our own NAT does, learned from how servers and peers report to see us.
 
-Every server port that answers is one *observation*: from this local socket, towards that
-destination, we appeared as that address.  Ports of one server are different destinations, so
-one registration, which asks four of them at once, tells most of the mapping class in one round
-trip; a second host tells the rest (`mapping_class`).  Every external port that was not seen
-before is a sample of the allocation (`port_watch`).  Whom the NAT lets in is found out from fresh
-sockets (`filtering`), and unknown until then, even where there is no NAT.
+Every answer of a server port is one *observation*: this local socket appears to that destination
+at this address.  Ports of one server are different destinations.  So one registration, which asks
+four of them at once, shows most of the mapping class in one round trip; a second host shows the
+rest (`mapping_class`).  Every new external port is a sample of the allocation (`port_watch`).
+The filtering class is learned from fresh sockets (`filtering`), and unknown until then, even where
+there is no NAT.
 
 Rules:
 - The newest observation of a destination replaces the older one; none is believed for longer
-  than `OBSERVATION_LIFETIME_S` while servers answer.  Their silence changes nothing that they
-  said before.
-- A destination that sees us elsewhere than before, on a NAT that kept one mapping per socket,
-  tells that the mapping is gone: what others saw of it is then of no use, and contradicts.
-- An answer that the class does not expect is a *doubt*: the owner asks all ports of that server
-  at once (`take_doubt`).  If what they say makes another class, everything older is dropped.
-- A server that sees us at an address of ours says nothing of a NAT that another one tells of.
-- Peers lie: a peer's word counts only from a host that is neither a server's nor ours, only where
-  it names the address that servers see us at, only of a socket that a server has seen, too, and
-  never against two servers' hosts.  No port that a peer names is a sample of the allocation.
-- IPv4 and IPv6 are two different NATs; the report speaks of IPv4 where we have seen it.
-- *Poisoning*: on a NAT known to keep one mapping per socket, a destination asked just now shows
-  another port than the lease's own flow.  The flow lives on, but everything new leaves from
-  the wrong port, and only a fresh local socket helps.
+  than `OBSERVATION_LIFETIME_S` while servers answer.  While they are silent, nothing expires.
+- On a NAT that kept one mapping per socket, a destination that sees us at another address than
+  before shows that the mapping has ended: older observations of it are dropped, because they would
+  contradict the new one.
+- An answer that contradicts the class is a *doubt*: the owner asks all ports of that server at
+  once (`take_doubt`).  If their answers fit another class, everything older is dropped.
+- A server that sees us at one of our own addresses proves nothing about a NAT that another server
+  has shown.
+- Peers may lie.  A peer's report counts only from a host that is neither a server's nor ours, only
+  if it names the host at which servers see us, only about a socket that a server has seen, too,
+  and never against two servers' hosts.  A port that a peer names is no sample of the allocation.
+- IPv4 and IPv6 are two different NATs; the report describes IPv4 if we have seen it.
+- *Poisoning*: on a NAT known to keep one mapping per socket, a new destination sees another port
+  than the lease's flow.  The old flow lives on, but every new one leaves from the wrong port; only
+  a fresh local socket helps.
 """
 
 import ipaddress
@@ -38,33 +39,33 @@ from natd.core.base.types import (
 )
 from natd.core.nat.filtering import FilterWatch, Known
 from natd.core.nat.lifetime import Lifetimes
-from natd.core.nat.mapping_class import View, contradicts, likeliest, weigh
+from natd.core.nat.mapping_class import View, class_probabilities, contradicts, likeliest
 from natd.core.nat.port_watch import PortWatch
 
 OBSERVATION_LIFETIME_S = 180.0
-"""Longer than the interval at which every sampling port comes round again, shorter than a
+"""Longer than the interval at which each sampling port is asked again, shorter than a
 common UDP timeout of a carrier NAT (RFC 4787 asks for two minutes at least)."""
 
 MOST_OBSERVATIONS = 64
 """A socket talks to a handful of servers with four ports each; more is not worth the memory."""
 
 MOVED_WITHIN_S = 10.0
-"""Answers that tell of one and the same move come in this time: all are asked at once."""
+"""Answers that show the same move come within this time, because all ports are asked at once."""
 
 DOUBT_SPACING_S = 10.0
-"""A server that answers at random costs us one round of samples in this time."""
+"""A server that gives random answers costs us at most one round of samples in this time."""
 
 LIKELY = 0.8
-"""Of a class: below that of an independent one that a single host tells of, above that of one
-that rests on a peer's word."""
+"""A class this probable is acted upon: an independent one shown by a single host is above it, one
+that rests on a peer's report is below."""
 
 ENOUGH_FRESH = 3
-"""Ports of one host: that many fresh answers outweigh all that was known before."""
+"""So many fresh answers of one host's ports outweigh all older observations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One destination's word on how we appear."""
+    """How we appear to one destination."""
 
     socket: SocketId
     destination: Address
@@ -81,30 +82,29 @@ class NatModel:
 
     def __init__(self) -> None:
         self.has_changed = False
-        """Whether the report or our addresses have changed by what was seen; set back by its
-        reader."""
+        """Whether an observation has changed the report or our addresses; the reader resets it."""
         self.ports = PortWatch()
-        """What is known of the ports that it gives out, and when to ask for more."""
+        """What we know of the ports that it gives out, and when to sample more."""
         self.lifetimes = Lifetimes()
-        """How long it keeps a mapping, as those who watch flows have told."""
+        """How long it keeps a mapping, as learned from our flows."""
         self._observations: dict[tuple[SocketId, Address], Observation] = {}
         self._echoes: dict[tuple[SocketId, Address], Observation] = {}  # what peers say
-        self._asked: set[SocketId] = set()  # those that a peer's word had us ask a server about
+        self._asked: set[SocketId] = set()  # a server was asked after a peer's report
         self.filters = FilterWatch()
-        """What is known of whom our NATs let in, and when to ask."""
+        """What we know of the filtering of our NATs, and when to run trials."""
         self._keeps = False  # whether the NAT has kept our port, in this network
         self._settled = Mapping.UNKNOWN  # the last class that was likely
         self._doubted: Address | None = None  # the server port that surprised us; None: none did
         self._doubted_at: float | None = None  # None: nothing ever did
         self._local_addresses: frozenset[str] = frozenset()
         self._local_port = 0
-        self._report: NatReport | None = None  # None: to be made anew
+        self._report: NatReport | None = None  # None: to be computed
 
     # --- inputs
 
     def set_local_addresses(self, addresses: tuple[str, ...], port: int) -> None:
-        """Our interface addresses and the main socket's port.  A change of network makes
-        everything observed before worthless."""
+        """Our interface addresses and the main socket's port.  Another network drops all
+        observations."""
         if (frozenset(addresses), port) != (self._local_addresses, self._local_port):
             self._observations.clear()
             self._echoes.clear()
@@ -122,7 +122,7 @@ class NatModel:
     def observe(
         self, socket: SocketId, destination: Address, observed: Address, now: float
     ) -> bool:
-        """Take a server's word; True if the report or our addresses changed by it."""
+        """Take a server's observation; True if the report or our addresses changed."""
         before = (self.report(), self.observed())
         last = self._observations.pop((socket, destination), None)
         fresh = Observation(socket, destination, observed, now)
@@ -146,7 +146,7 @@ class NatModel:
     def observe_by_peer(
         self, socket: SocketId, peer: Address, observed: Address, now: float
     ) -> bool:
-        """Take a peer's word; True if the report changed by it."""
+        """Take a peer's observation; True if the report changed."""
         seen = self._main_views()
         ours = {view.observed.host for view in seen}
         if peer.host in ours | {view.destination.host for view in seen}:
@@ -170,13 +170,13 @@ class NatModel:
                 del table[key]
 
     def take_doubt(self) -> Address | None:
-        """The server port whose answer does not fit; None: nothing is to be asked.  Drains."""
+        """The server port whose answer contradicts the class; None: no doubt.  Drains."""
         doubted, self._doubted = self._doubted, None
         return doubted
 
     def take_question(self, socket: SocketId) -> bool:
-        """Whether a server should be asked about a socket that a peer has told of, because the
-        two together would settle the class; once for each socket.  Drains."""
+        """Whether to ask a server about a socket that a peer has reported, because both together
+        would settle the class; once for each socket.  Drains."""
         report = self.report()
         if socket in self._asked or report.is_hard or not report.may_be_hard:
             return False
@@ -186,23 +186,23 @@ class NatModel:
         return True
 
     def take_survey(self, now: float) -> tuple[SocketId, ...]:
-        """Further sockets to ask a server from, to learn the allocation of a hard NAT; once for
-        each class, not before `ports.survey_at`.  Drains."""
+        """The sockets of a survey of a hard NAT's allocation; once for each class, not before
+        `ports.survey_at`.  Drains."""
         return self.ports.take_survey(self.report(), self._local_port, now)
 
     def take_filter_round(self, now: float) -> SocketId | None:
-        """A further socket to ask servers from, to learn whom the NAT lets in; None: not before
-        `filters.round_at`.  Drains."""
+        """A fresh socket for a round of filter trials; None: not before `filters.round_at`.
+        Drains."""
         return self.filters.take_round(self._local_port, now)
 
     def conclude_filtering(self, known: Known) -> None:
-        """What a round of questions has told."""
+        """The result of a round of filter trials."""
         before = self.report()
         self.filters.conclude(known)
         self._report = None
         self.has_changed = self.has_changed or before != self.report()
 
-    # --- what follows from them
+    # --- outputs
 
     def observed(self, socket: SocketId = MAIN_SOCKET) -> tuple[Address, ...]:
         """How we appear from `socket`: the freshest address of each family, IPv4 first."""
@@ -212,7 +212,7 @@ class NatModel:
         return tuple(newest[family] for family in sorted(newest))
 
     def samples(self, limit: int = 3) -> tuple[Address, ...]:
-        """How the main socket appeared to the destinations asked last, freshest first."""
+        """How the main socket appeared to the latest destinations, freshest first."""
         seen = [o.observed for o in self._of(MAIN_SOCKET) if not o.observed.is_ipv6]
         return tuple(dict.fromkeys(reversed(seen)))[:limit]
 
@@ -222,14 +222,15 @@ class NatModel:
         return self._report
 
     def is_ours(self, host: str) -> bool:
-        """Whether nobody stands between us and a server that sees us there."""
+        """Whether no NAT is between us and a server that sees us at this address."""
         return host in self._local_addresses or ipaddress.ip_address(host).is_loopback
 
     def is_poisoned(self, lease: Address, fresh: Address) -> bool:
-        """Whether a sample taken just now betrays an early-inbound clash on the main socket.
+        """Whether a new sample shows that an early inbound packet has poisoned the main socket.
 
-        `lease` is how the server's old flow sees us, `fresh` how a destination does that had
-        no flow before.  Tells only on a NAT that keeps our port, or whose earlier samples agreed.
+        `lease` is our address on the server's old flow, `fresh` our address at a destination that
+        had no flow before.  Only meaningful on a NAT that keeps our port, or whose earlier samples
+        agreed.
         """
         if lease.host != fresh.host or lease.port == fresh.port:
             return False
@@ -257,7 +258,7 @@ class NatModel:
         mapping, confidence = Mapping.UNKNOWN, 0.0
         if len(seen) > 1:
             echoes = self._agreeing_echoes(seen)
-            mapping, confidence = likeliest(weigh(seen, echoes, kept=self._keeps))
+            mapping, confidence = likeliest(class_probabilities(seen, echoes, kept=self._keeps))
         return NatReport(
             mapping=mapping,
             filtering=filters.filtering,
@@ -274,14 +275,14 @@ class NatModel:
         )
 
     def _main_views(self) -> list[View]:
-        """What servers said of the main socket, oldest first, of the NAT that is reported."""
+        """How servers see the main socket, oldest first, for the NAT that the report describes."""
         seen = [o.view for o in self._of(MAIN_SOCKET)]
         seen = [view for view in seen if not view.observed.is_ipv6] or seen
         outside = [view for view in seen if not self.is_ours(view.observed.host)]
         return outside or seen
 
     def _agreeing_echoes(self, seen: list[View]) -> list[bool]:
-        """For each peer's host that told of a socket which servers have seen, too: whether they
+        """For each peer's host that reported a socket which servers have seen, too: whether they
         agree."""
         told: dict[tuple[SocketId, str], set[Address]] = {}
         for (socket, peer), echo in self._echoes.items():
@@ -299,17 +300,16 @@ class NatModel:
 
     def _note_port(self, fresh: Observation) -> None:
         if any(o.observed == fresh.observed for o in self._of(fresh.socket)):
-            return  # of a mapping that another destination has shown already
+            return  # the same mapping as another destination has shown
         local_port: int | None = self._local_port
         if fresh.socket != MAIN_SOCKET:
             local_port = int(fresh.socket) if fresh.socket < LOWEST_ANY_PORT_SOCKET else None
         self.ports.add(fresh.socket, local_port, fresh.destination, fresh.observed, fresh.at)
 
-    # --- private: changing one's mind
+    # --- private: revising the class
 
     def _look_for_doubt(self, fresh: Observation, last: Observation | None, known: Mapping) -> None:
-        """Note an answer that the class does not expect, unless it is one of those asked for
-        because of such an answer."""
+        """Note an answer that contradicts the class, unless we asked for it because of a doubt."""
         older = [o for o in self._alike(fresh) if o.at < fresh.at - MOVED_WITHIN_S]
         moved = last is not None and last.observed != fresh.observed and known in _SINGLE
         of_host = [o for o in older if o.destination.host == fresh.destination.host]
@@ -319,7 +319,7 @@ class NatModel:
             self._doubted, self._doubted_at = fresh.destination, fresh.at
 
     def _settle_doubt(self, fresh: Observation, known: Mapping) -> None:
-        """Once enough ports of a host have spoken anew, forget what another class was seen by."""
+        """Once enough ports of a host have answered again, forget observations of another class."""
         if fresh.socket != MAIN_SOCKET:
             return
         since = fresh.at - MOVED_WITHIN_S
@@ -329,13 +329,13 @@ class NatModel:
         anew = [view for view in anew if view.destination.host == fresh.destination.host]
         if not older or len(anew) < ENOUGH_FRESH:
             return
-        mapping, _ = likeliest(weigh(anew, kept=self._keeps))
+        mapping, _ = likeliest(class_probabilities(anew, kept=self._keeps))
         if mapping is not known and any(contradicts(known, anew[-1], view) for view in anew[:-1]):
             for observation in older:
                 del self._observations[observation.socket, observation.destination]
 
     def _settle(self, now: float) -> None:
-        """Once another class is likely, the ports that came of the former one are no samples."""
+        """Once another class is likely, ports seen under the former one are no samples."""
         report = self.report()
         if report.mapping is Mapping.UNKNOWN or report.confidence < LIKELY:
             return
@@ -354,7 +354,7 @@ class NatModel:
         return [o for o in self._of(fresh.socket) if o.observed.is_ipv6 == family]
 
     def _forget_mapping(self, socket: SocketId, gone: Address, now: float) -> None:
-        """Drop what was seen of a mapping that is gone, if the NAT kept but one per socket."""
+        """Drop observations of an ended mapping, if the NAT kept one mapping per socket."""
         before = [
             key
             for key, o in self._observations.items()
@@ -386,4 +386,4 @@ class NatModel:
 
 
 _SINGLE = (Mapping.OPEN, Mapping.INDEPENDENT, Mapping.ADDRESS_DEPENDENT)
-"""The classes by which a port of a host never sees us elsewhere than before."""
+"""The classes under which all ports of one host see us at the same address."""

@@ -1,7 +1,7 @@
 """How a NAT gives out external ports, judged from a few that it gave us.
 
-Four samples arrive with the first registration, in one round trip; hard NATs are asked for more
-(`survey`).  Each explanation is weighed by how likely it makes exactly these ports:
+Four samples arrive with the first registration, in one round trip; hard NATs are sampled more
+(`allocation_survey`).  Each explanation is weighed by how likely it makes exactly these ports:
 
     every port kept            preserving        the external port is the local one
     steps small and forward    sequential        stride = what the steps are multiples of
@@ -10,12 +10,12 @@ Four samples arrive with the first registration, in one round trip; hard NATs ar
     else                       random            over 1024+, 32768+ or 49152+
 
 Rules:
-- Few samples can mislead: each verdict says how sure it is, and `predict` orders ports by
-  likelihood instead of naming one.
-- A *burst* is what left at one instant.  What others took between two bursts is unknown, so a
-  stride is read off the steps inside of bursts only.
-- A block learnt from n ports is too small by half with probability 2^-(n-1): that is its
-  confidence, and its neighbours come right after it in what is predicted.
+- Few samples can mislead: each rule has a confidence, and `predict` orders ports by likelihood
+  instead of naming one.
+- A *burst* is a set of packets that left at one instant.  How many ports others took between two
+  bursts is unknown, so a stride is read off the steps inside of bursts only.
+- A block learned from n ports is too small by half with probability 2^-(n-1): that gives its
+  confidence, and `predict` puts the neighbouring ports right after the block.
 - Parity (RFC 4787, section 4.2.2) is believed when eight ports have it, of a sequence only when
   local ports of both parities were seen: a stride of two looks the same.
 """
@@ -36,39 +36,38 @@ RANGE_LOWS = (49152, 32768, 1024)
 STRIDES = (1, 2, 4)
 
 TAKEN_SHARES = ((0.02, 0.4), (0.3, 0.35), (0.6, 0.2), (0.9, 0.05))
-"""Of the ports that a sequence comes to, how many others hold already, and how common that is:
-the steps of our samples are geometric with it."""
+"""Share of a sequence's next ports that other users hold already, and how common that share is:
+the steps between our samples are geometric with it."""
 
 STRAY_SHARE = 0.01
-"""Of the steps of a sequence: one that wrapped around, or that jumped over a reserved range."""
+"""Share of a sequence's steps that wrap around or jump over a reserved range."""
 
 BLOCK_SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
 UNALIGNED_SHARE = 0.02
-"""Of the carriers that give blocks, those whose blocks begin anywhere: deterministic NAT
+"""Share of carriers whose blocks begin anywhere: deterministic NAT
 (RFC 7422) divides a range by the number of subscribers."""
 
 LEAST_PARITY = 8
-"""By chance in one of 256 NATs."""
+"""Ports that must agree: by chance they do in one of 256 NATs."""
 
 PRIORS = {Allocation.SEQUENTIAL: 0.3, Allocation.BLOCK: 0.2, Allocation.RANDOM: 0.5}
 
 FALLS_SHARES = (0.98, 0.018, 0.002)
-"""How often the ports of a burst through a sequence fall in the order of asking, all around: once
-at least, from the last to the first or where the asking began elsewhere; more where packets
-overtook each other or were asked for again."""
+"""Probability of one, two, three falls among a burst's ports from a sequence, as a ring in the
+order of asking.  There is always one fall; more if packets overtook each other or were repeated."""
 
 FARTHEST = 0x4000
-"""That a sequence runs between two samples: a minute of 250 other mappings a second."""
+"""The most that a sequence moves between two samples: 250 other mappings a second, for a minute."""
 
 _PORTS = HIGHEST_PORT + 1 - LOWEST_PORT
 
 
 @dataclass(frozen=True, slots=True)
 class PortSample:
-    """One new mapping: what we sent from and what came out."""
+    """One new mapping: our local port and the external port that it got."""
 
     local_port: int | None
-    """None: not known."""
+    """None: unknown."""
     external_port: int
     burst: int = 0
     """The same for samples that left at one instant, in the order of asking."""
@@ -76,22 +75,22 @@ class PortSample:
 
 @dataclass(frozen=True, slots=True)
 class PortRule:
-    """How external ports are picked, as far as the samples tell."""
+    """How external ports are picked, as far as the samples show."""
 
     allocation: Allocation = Allocation.UNKNOWN
     stride: int = 0
     """Sequential: the distance between two ports that follow each other; else 0."""
     low: int = LOWEST_PORT
     high: int = HIGHEST_PORT
-    """New ports are expected within, both included."""
+    """The range of expected ports, both ends included."""
     confidence: float = 0.0
-    """That the allocation is this one, with this stride or this block."""
+    """0 to 1: how sure we are of the allocation with its stride or its block."""
     keeps_parity: bool = False
     """An even local port gets an even external one, an odd one an odd one."""
 
     def allows(self, port: int, last: int) -> bool:
-        """Whether the next new mapping after the one at `last` may get `port`; a rule that is not
-        known, or that gives out ports at random, allows all."""
+        """Whether the mapping after the one at `last` may get `port`.  An unknown rule allows every
+        port, and so does a random one."""
         if self.allocation is Allocation.BLOCK:
             return self.low <= port <= self.high
         if self.allocation is Allocation.SEQUENTIAL:
@@ -102,7 +101,7 @@ class PortRule:
 def judge(samples: Sequence[PortSample]) -> PortRule:
     """The rule behind the samples, oldest first; UNKNOWN for fewer than three that differ.
 
-    Ports below 1024 are none that a NAT gives out: a server that names one lies.
+    Ports below 1024 are ignored: no NAT gives them out, so a server that reports one lies.
     """
     samples = [sample for sample in samples if sample.external_port >= LOWEST_PORT]
     if not samples:
@@ -135,9 +134,9 @@ def judge(samples: Sequence[PortSample]) -> PortRule:
 
 
 def predict(rule: PortRule, last: int, limit: int) -> list[int]:
-    """The ports that the next new mapping most likely gets, best first, `limit` at most.
+    """The ports that the next mapping most likely gets, best first, at most `limit`.
 
-    `last` is the newest one known.  For random rules the order means nothing: shuffle it.
+    `last` is the newest known port.  For random rules the order means nothing: shuffle it.
     """
     return list(itertools.islice(_predicted(rule, last), limit))
 
@@ -164,17 +163,17 @@ def _predicted(rule: PortRule, last: int) -> Iterator[int]:
         yield from candidates_in_range(rule)
 
 
-# --- likelihoods, as logarithms: each of exactly these external ports, given an explanation
+# --- log-likelihoods of exactly these external ports, one function for each explanation
 
 
 def _sequence(samples: Sequence[PortSample], stride: int) -> float:
-    """Of a sequence with this stride; bursts follow one another."""
+    """For a sequence with this stride; one burst follows another."""
     total = -math.log(_PORTS)
-    last: int | None = None  # None: the first burst, whose first port may be any
+    last: int | None = None  # None: the first burst may begin at any port
     for ports in _bursts(samples):
         steps = _steps(ports)
         if last is not None:
-            # The others' part of it may be of any size, each order of it as likely as the next.
+            # Others may have taken any number of ports; every order of magnitude is equally likely.
             total -= math.log(((min(ports) - last) % _PORTS or 1) * math.log(_PORTS))
         last = max(ports)
         shares = []
@@ -194,7 +193,7 @@ def _sequence(samples: Sequence[PortSample], stride: int) -> float:
 
 
 def _unsorted(samples: Sequence[PortSample]) -> float:
-    """Of the order of the ports where there is none."""
+    """For the order of the ports if they have none."""
     total = 0.0
     for ports in _bursts(samples):
         if len(ports) > 2:
@@ -207,15 +206,15 @@ def _unsorted(samples: Sequence[PortSample]) -> float:
 
 
 def _random(ports: Sequence[int]) -> float:
-    """Of random ports from one of the usual ranges."""
+    """For random ports from one of the usual ranges."""
     lowest, count = min(ports), len(ports)
     sizes = [HIGHEST_PORT + 1 - low for low in RANGE_LOWS if lowest >= low]
     return _sum(-count * math.log(size) - math.log(len(RANGE_LOWS)) for size in sizes)
 
 
 def _block(ports: Sequence[int]) -> tuple[int, int, float, float]:
-    """Lowest and highest port of the likeliest block, how likely blocks make these ports, and
-    the probability that the block is just this one, if there is one."""
+    """Lowest and highest port of the likeliest block, the likelihood of these ports if the NAT has
+    blocks, and the probability of exactly this block, given that there is one."""
     lowest, highest = min(ports), max(ports)
     count = len(ports)
     scores: dict[tuple[int, int], float] = {}
@@ -228,8 +227,8 @@ def _block(ports: Sequence[int]) -> tuple[int, int, float, float]:
             scores[block] = likely + math.log(1.0 - UNALIGNED_SHARE)
     span = highest - lowest + 1
     if span <= BLOCK_SIZES[-1]:
-        # All sizes and beginnings that hold the ports, sizes being as common as their inverse;
-        # what lies outside of `count` samples on each side is one gap between them on average.
+        # All sizes and starts of blocks that hold the ports, with size weighted by its inverse;
+        # on average the block extends beyond the samples by one gap between them on each side.
         likely = math.log(span / _PORTS) - count * math.log(span) - math.log(count * (count - 1))
         likely += math.log(len(BLOCK_SIZES) / math.log(BLOCK_SIZES[-1] / BLOCK_SIZES[0]))
         margin = span // (count - 1)
@@ -261,7 +260,7 @@ def _bursts(samples: Sequence[PortSample]) -> list[list[int]]:
 
 
 def _steps(ports: Sequence[int]) -> list[int]:
-    """The distances between the ports in rising order, all around, but for the longest."""
+    """The distances between the sorted ports, taken as a ring, without the longest."""
     rising = sorted(ports)
     steps = [after - before for before, after in itertools.pairwise(rising)]
     steps.append(rising[0] + _PORTS - rising[-1])
@@ -270,19 +269,19 @@ def _steps(ports: Sequence[int]) -> list[int]:
 
 
 def _falls(ports: Sequence[int]) -> int:
-    """How often the next port is the lower one, all around."""
+    """How often the next port is lower, taken as a ring."""
     around = (*ports, ports[0])
     return sum(after < before for before, after in itertools.pairwise(around))
 
 
 @cache
 def _falls_by_chance(count: int, falls: int) -> float:
-    """The probability of so many for `count` ports in no order (Eulerian numbers)."""
+    """The probability of so many falls for `count` ports in random order (Eulerian numbers)."""
     return _eulerian(count - 1, falls - 1) / math.factorial(count - 1)
 
 
 def _eulerian(count: int, falls: int) -> int:
-    """Of all orders of `count` things, those with so many falls."""
+    """The number of permutations of `count` items with so many falls."""
     if falls < 0 or falls >= count:
         return 1 if count == falls == 0 else 0
     return (count - falls) * _eulerian(count - 1, falls - 1) + (falls + 1) * _eulerian(
@@ -291,8 +290,8 @@ def _eulerian(count: int, falls: int) -> int:
 
 
 def _range_low(ports: Sequence[int]) -> int:
-    """The start of the usual range that the ports suggest, if they are enough to tell it from
-    a wider one by chance (less than 1 in 200)."""
+    """The start of the usual range that the ports suggest, if a wider range would give such ports
+    in less than 1 of 200 cases."""
     lowest = min(ports)
     for low in RANGE_LOWS:
         share = (HIGHEST_PORT + 1 - low) / _PORTS
@@ -302,7 +301,7 @@ def _range_low(ports: Sequence[int]) -> int:
 
 
 def _sum(logarithms: Iterable[float]) -> float:
-    """The logarithm of the sum of what these are the logarithms of."""
+    """The logarithm of the sum of the exponentials of these (log-sum-exp)."""
     terms = list(logarithms)
     highest = max(terms)
     if highest == -math.inf:

@@ -1,13 +1,13 @@
-"""What the allocation of our NAT is, and when to ask for more samples of it.
+"""How our NAT allocates ports, and when more samples are needed.
 
     new port ─► history ─► rule ─► report
                   │          └───► survey wanted: hard, and more samples would tell more
                   └─ misfit: a port that the rule does not give out
 
 Rules:
-- A survey is made once; again after a change of network, a change of class and a misfit.
-- A misfit tells of another rule: more samples are asked for at once, and when they are there only
-  they are believed.  The ports of one burst are no misfits of each other: the rule comes of them.
+- One survey; another after a change of network, a change of class, or a misfit.
+- A misfit shows that the rule has changed: a survey begins at once, and then only its samples are
+  believed.  Ports of one burst are never misfits of each other: the rule follows from them.
 """
 
 import math
@@ -18,16 +18,16 @@ from natd.core.nat.port_allocation import HIGHEST_PORT, LOWEST_PORT, PortRule
 from natd.core.nat.port_history import PortHistory
 
 SURVEY_PAUSE_S = 10.0
-"""After it, a port is not of the burst that the one before it came of."""
+"""After this time a port belongs to another burst than the one before."""
 
 ENOUGH_PORTS = 4
-"""New ports that tell a rule by themselves."""
+"""So many new ports show a rule without older ones."""
 
 LEAST_PAUSE_S = 10.0
-"""A guess takes two hundred ports in a second, and is followed by a sample."""
+"""A guess takes two hundred ports in a second and a sample follows, so shorter pauses mislead."""
 
 SMOOTHING_S = 60.0
-"""Pauses add up to this before the estimate has moved by two thirds of a change."""
+"""Time constant: after pauses of this total the estimate has made two thirds of a change."""
 
 _PORTS = HIGHEST_PORT + 1 - LOWEST_PORT
 
@@ -46,7 +46,7 @@ class PortWatch:
         self._surveyed = False
         self._misfit_at: float | None = None  # None: all ports fit the rule
         self.survey_at: float | None = None
-        """When to call `take_survey`; None: nothing is to be asked."""
+        """When to call `take_survey`; None: no survey is due."""
 
     def add(
         self,
@@ -56,7 +56,7 @@ class PortWatch:
         observed: Address,
         now: float,
     ) -> None:
-        """A new mapping of a socket towards a destination; `local_port` is None if unknown."""
+        """A socket got a new mapping towards a destination; `local_port` is None if unknown."""
         if not observed.is_ipv6:
             self._look_for_misfit(observed.port, now)
         self._history.add(socket, local_port, destination, observed, now)
@@ -64,7 +64,7 @@ class PortWatch:
             self._drift.add(observed.port, self.rule(is_ipv6=False), now)
 
     def forget_before(self, instant: float) -> None:
-        """The class has changed: what came before that instant is of another NAT."""
+        """The class has changed: ports before that instant belong to another NAT."""
         self._history.forget_before(instant)
         self._drift = Drift()
         self._surveyed = False
@@ -74,20 +74,20 @@ class PortWatch:
 
     @property
     def load_per_s(self) -> float:
-        """What others take of the ports, as far as it was measured; 0 unless in a sequence."""
+        """Ports a second that other users take, as measured; 0 unless the NAT is sequential."""
         is_sequence = self.rule(is_ipv6=False).allocation is Allocation.SEQUENTIAL
         return self._drift.per_s if is_sequence else 0.0
 
     @property
     def taken(self) -> tuple[int, ...]:
-        """Of a block: the ports in it that mappings of ours have got, oldest first."""
+        """The ports of a block that our mappings hold, oldest first."""
         rule = self.rule(is_ipv6=False)
         if rule.allocation is not Allocation.BLOCK:
             return ()
         return tuple(p for p in self._history.ports_since(None) if rule.low <= p <= rule.high)
 
     def plan_survey(self, report: NatReport, now: float) -> None:
-        """Our picture has changed: more samples may be worth their while, or not any more."""
+        """The rule or class has changed: plan a survey if it would tell more, else cancel it."""
         if self._surveyed or self._misfit_at is not None:
             return
         if not is_survey_wanted(report):
@@ -97,7 +97,7 @@ class PortWatch:
         self.survey_at = at if self.survey_at is None else min(at, self.survey_at)
 
     def take_survey(self, report: NatReport, main_port: int, now: float) -> tuple[SocketId, ...]:
-        """The further sockets to ask a server from; none before `survey_at`.  Drains."""
+        """The sockets to sample from; none before `survey_at`.  Drains."""
         if self.survey_at is None or now < self.survey_at:
             return ()
         self.survey_at = None
@@ -120,17 +120,16 @@ class PortWatch:
 
 
 class Drift:
-    """How fast the port counter of a sequential NAT runs: the load that its other users make.
+    """How fast the port counter of a sequential NAT runs because of its other users.
 
-    Between two samples of a sequence lie the ports that others took, and our own flows', which
-    are not known here: so the load is rather too high than too low.
+    Between two samples lie the ports that others took, and those of our own flows, which are not
+    known here: so the estimate is too high rather than too low.
 
     Rules:
-    - Only pauses are measured: in a burst, or while ports are guessed, our own flows are all there
-      is.
-    - A NAT that has forgotten everything counts on from elsewhere, which looks like any load: what
-      is measured counts only as far as the pause before bears it out.
-    - The estimate follows what is measured with a time constant, because load comes and goes.
+    - Only pauses are measured: in a burst, or while we guess ports, our own flows dominate.
+    - A NAT that restarts counts on from another port, which looks like load: a measurement counts
+      only as far as the pause before confirms it.
+    - The estimate follows the measurements with a time constant, because load varies.
     """
 
     def __init__(self) -> None:

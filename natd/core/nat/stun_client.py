@@ -1,15 +1,15 @@
-"""Asking public STUN servers how our main socket looks, and what our NAT is by all that is known.
+"""Asks public STUN servers where they see our main socket, and feeds the NAT model.
 
-Each configured server is one more destination to our NAT, at an address that is not our
-coordination server's: that tells whether it maps by address.  They are asked while a network is
-joined, at once and every two minutes, so that the model holds a fresh word of each:
+Each configured server is one more destination for our NAT, at another host than our coordination
+server: that shows if the NAT maps by address.  While a network is joined they are asked at once and
+then every two minutes, so that the model has a fresh observation of each:
 
     wake --ask--> answered --2 min--> ask ...      asked three times a round, then not till the next
 
 Rules that a change must not break:
 
-- An answer counts from the very address that was asked, with the transaction of that question.
-- A server that does not answer is no problem of anybody's; it is asked again in the next round.
+- An answer counts only from the address that was asked, with the transaction of the request.
+- A server that does not answer causes no error; it is asked again in the next round.
 """
 
 from collections import Counter
@@ -23,10 +23,10 @@ from natd.core.nat.model import NatModel
 
 ROUND_S = 120.0
 ROUND_JITTER = 0.2
-"""Observations are believed for 180 s; a round that is lost may be missed."""
+"""Rounds are at most 144 s apart: observations are believed for 180 s."""
 
 BINDING_LADDER_S = (0.5, 1.0, 2.0)
-"""As a STUN client does (RFC 8489, section 6.2.1), without its last minute of patience."""
+"""As a STUN client does (RFC 8489, section 6.2.1), without its last long wait."""
 
 STUN_ADDRESSES_LIMIT = 16
 """Eight names, of two families."""
@@ -34,15 +34,15 @@ STUN_ADDRESSES_LIMIT = 16
 
 @dataclass(slots=True)
 class _Asked:
-    """One server."""
+    """One server and the request to it."""
 
     transaction: bytes = b""
-    """Empty: answered, or not asked yet."""
+    """Empty: no answer is awaited."""
     ladder: Ladder = field(default_factory=lambda: Ladder(BINDING_LADDER_S))
 
 
 class StunClient:
-    """Holds the model, and feeds it with what STUN servers see of the main socket."""
+    """Owns the NAT model and feeds it with the answers of STUN servers."""
 
     def __init__(self, random: Random) -> None:
         self.nat = NatModel()
@@ -51,14 +51,14 @@ class StunClient:
         self._servers: dict[Address, _Asked] = {}
         self._round_at: float | None = None  # None: asleep, no network is joined
         self.asks: list[Datagram] = []
-        """What waits to be sent."""
+        """Datagrams to send."""
         self.due_at: float | None = None
         """When to call `handle_timer`; None: never."""
 
     # --- commands
 
     def set_servers(self, servers: tuple[Address, ...], now: float) -> None:
-        """Ask exactly these; the new ones at once."""
+        """Ask these servers and no others; new ones at once."""
         known, self._servers = self._servers, {}
         for server in servers[:STUN_ADDRESSES_LIMIT]:
             self._servers[server] = known.get(server) or _Asked()
@@ -67,7 +67,7 @@ class StunClient:
         self._rearm()
 
     def wake(self, now: float) -> None:
-        """A network is joined, or ours has changed: ask all of them."""
+        """A network was joined, or our interfaces have changed: ask all servers."""
         self._round_at = now + jittered(ROUND_S, ROUND_JITTER, self._random)
         for server in self._servers:
             self._ask(server, now)
@@ -78,7 +78,7 @@ class StunClient:
             self.wake(now)
 
     def sleep(self) -> None:
-        """No network is joined any more."""
+        """The last network was left: stop asking."""
         self._round_at = None
         for asked in self._servers.values():
             asked.transaction = b""
@@ -88,7 +88,7 @@ class StunClient:
     # --- the contract of a core
 
     def receive_answer(self, answer: stun.StunMessage, address: Address, now: float) -> bool:
-        """Whether the message that came from there answers a question of ours."""
+        """Whether the message from this address answers one of our requests."""
         asked = self._servers.get(address)
         if asked is None or not asked.transaction or answer.transaction != asked.transaction:
             return False

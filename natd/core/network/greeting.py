@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from hashlib import blake2s
 from random import Random
 
-from natd.core.base.timers import Allowance, Shares, backed_off, earliest, jittered
+from natd.core.base.timers import KeyedTokenBuckets, TokenBucket, backed_off, earliest, jittered
 from natd.core.base.types import Address, DecodeError, PeerId
 from natd.core.keys.card import SEALED_CARD_LIMIT_BYTES
 
@@ -124,11 +124,13 @@ class GreetingSchedule:
     def __init__(self, random: Random) -> None:
         self._random = random
         self._absent: dict[PeerId, _Absent] = {}
-        self._openings = Allowance(OPENED_RATE, OPENED_BURST)
-        self._strangers = Allowance(STRANGERS_RATE, STRANGERS_BURST)
-        self._looks = Allowance(LOOKED_AT_RATE, LOOKED_AT_BURST)
-        self._openings_of = Shares(OPENED_OF_HOST_RATE, OPENED_OF_HOST_BURST, MOST_GREETING_HOSTS)
-        self._strangers_of = Shares(
+        self._openings = TokenBucket(OPENED_RATE, OPENED_BURST)
+        self._strangers = TokenBucket(STRANGERS_RATE, STRANGERS_BURST)
+        self._looks = TokenBucket(LOOKED_AT_RATE, LOOKED_AT_BURST)
+        self._openings_of = KeyedTokenBuckets(
+            OPENED_OF_HOST_RATE, OPENED_OF_HOST_BURST, MOST_GREETING_HOSTS
+        )
+        self._strangers_of = KeyedTokenBuckets(
             STRANGERS_OF_HOST_RATE, STRANGERS_OF_HOST_BURST, MOST_GREETING_HOSTS
         )
 

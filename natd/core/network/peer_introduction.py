@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Iterable
 from random import Random
 
-from natd.core.base.timers import Allowance, earliest
+from natd.core.base.timers import TokenBucket, earliest
 from natd.core.base.types import PeerId
 from natd.core.codec.frames import (
     HAVE_PREFIX_BYTES,
@@ -72,11 +72,11 @@ class PeerIntroductions:
         self._random = random
         self._missed_at: dict[PeerId, float] = {}  # oldest first
         self._newly_met: set[PeerId] = set()  # who has not been asked for the others
-        self._seeks: dict[PeerId, Allowance] = {}
-        self._asking = Allowance(SEEKS_RATE, SEEKS_BURST)
-        self._given = Allowance(INTRODUCTIONS_RATE, INTRODUCTIONS_BURST)
-        self._taken = Allowance(INTRODUCTIONS_RATE, INTRODUCTIONS_BURST)
-        self._told_by: dict[PeerId, Allowance] = {}
+        self._seeks: dict[PeerId, TokenBucket] = {}
+        self._asking = TokenBucket(SEEKS_RATE, SEEKS_BURST)
+        self._given = TokenBucket(INTRODUCTIONS_RATE, INTRODUCTIONS_BURST)
+        self._taken = TokenBucket(INTRODUCTIONS_RATE, INTRODUCTIONS_BURST)
+        self._told_by: dict[PeerId, TokenBucket] = {}
         self._pairs: dict[frozenset[PeerId], float] = {}  # when introduced, oldest first
 
     # --- as one who seeks
@@ -131,8 +131,8 @@ class PeerIntroductions:
         self, seeker: Peer, seek: Seek, peers: dict[PeerId, Peer], now: float
     ) -> list[tuple[Peer, Introduce]]:
         """What is to be said to whom because of a `Seek`."""
-        allowance = self._seeks.setdefault(seeker.card.peer, Allowance(SEEKS_RATE, SEEKS_BURST))
-        if not allowance.take(now):
+        bucket = self._seeks.setdefault(seeker.card.peer, TokenBucket(SEEKS_RATE, SEEKS_BURST))
+        if not bucket.take(now):
             self.dropped["seeks-too-many"] += 1
             return []
         have = frozenset(seek.have)
@@ -154,8 +154,8 @@ class PeerIntroductions:
 
     def introduced(self, by: PeerId, told: Introduce, now: float) -> Introduced | None:
         """What a mutual peer tells, as a server would tell it; None when it tells too much."""
-        allowance = self._told_by.setdefault(by, Allowance(TOLD_RATE, TOLD_BURST))
-        if not (allowance.take(now) and self._taken.take(now)):
+        bucket = self._told_by.setdefault(by, TokenBucket(TOLD_RATE, TOLD_BURST))
+        if not (bucket.take(now) and self._taken.take(now)):
             self.dropped["introductions-too-many"] += 1
             return None
         observed = () if told.observed is None else (told.observed,)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from random import Random
 
 from natd.core.base import events
-from natd.core.base.timers import Allowance, Timetable
+from natd.core.base.timers import TimerQueue, TokenBucket
 from natd.core.base.types import DecodeError, NetworkId, PeerId, SocketId
 from natd.core.checks.budget import TargetBudget
 from natd.core.keys.card import Card, Identity, open_card
@@ -54,7 +54,7 @@ class Roster:
         self.dropped: Counter[str] = Counter()
         self.peers: dict[PeerId, Peer] = {}
         self.blocked: set[PeerId] = set()
-        self.timers: Timetable[Peer] = Timetable()
+        self.timers: TimerQueue[Peer] = TimerQueue()
         self._network: NetworkId = network_id(settings.key)
         self._settings = settings
         self._identity = identity
@@ -62,7 +62,7 @@ class Roster:
         self._random = random
         self._has_secret = settings.key != network_key(settings.name, b"")
         self._kept: set[PeerId] = set()  # those that never give way
-        self._giving_way = Allowance(GIVING_WAY_RATE, GIVING_WAY_BURST)
+        self._giving_way = TokenBucket(GIVING_WAY_RATE, GIVING_WAY_BURST)
         self._sockets: dict[Peer, frozenset[SocketId]] = {}  # of those that need any
         self._changes: deque[RosterEvent] = deque()
 

@@ -13,7 +13,7 @@ Rules:
 - Answers that wait are few; beyond `MOST_LATER` the asker gets none.
 """
 
-from natd.core.base.timers import Allowance
+from natd.core.base.timers import TokenBucket
 from natd.core.base.types import Datagram, SocketId
 from natd.core.checks.candidates import LOWEST_PORT
 from natd.core.checks.checks import LOW_TTL, Check, Checks
@@ -38,8 +38,8 @@ class RequestsOfPeer:
         self.due_at: float | None = None
         """When the next answer is to leave; None: none waits."""
         self._checks = checks
-        self._openers = Allowance(OPENERS_RATE, OPENERS_BURST)
-        self._guesses = Allowance(GRANTS_RATE, GRANTS_BURST)
+        self._openers = TokenBucket(OPENERS_RATE, OPENERS_BURST)
+        self._guesses = TokenBucket(GRANTS_RATE, GRANTS_BURST)
         self._later: list[tuple[float, Datagram]] = []
 
     def answer_later(self, check: Check, now: float) -> None:

@@ -19,7 +19,7 @@ from random import Random
 from natd.core.base import events
 from natd.core.base.routes import CHECK, RouteAdded
 from natd.core.base.surroundings import Surroundings
-from natd.core.base.timers import Allowance, earliest
+from natd.core.base.timers import TokenBucket, earliest
 from natd.core.base.types import Address, Datagram, NetworkId, SocketId
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.chat.dialogue import Dialogue, DialogueEvent
@@ -74,7 +74,7 @@ class Peer:
             network, card.peer, card.nick, random, ours_stay=identity.peer < card.peer
         )
         self._is_blocked = False
-        self._cards = Allowance(CARDS_RATE, CARDS_BURST)
+        self._cards = TokenBucket(CARDS_RATE, CARDS_BURST)
         self.presence = Presence()
         self.diagnosis = Diagnosis(budget.turns)
         self._pings: list[int] = []  # tokens that wait for an answer

@@ -21,7 +21,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from random import Random
 
-from natd.core.base.timers import Allowance, earliest
+from natd.core.base.timers import TokenBucket, earliest
 from natd.core.base.types import MAIN_SOCKET, Address, Datagram, SocketId
 from natd.core.base.wishes import IntroductionWanted
 from natd.core.checks.budget import TargetBudget
@@ -77,7 +77,7 @@ class Reach:
         self._maintenance: Maintenance | None = None  # None: there was no path yet
         self._requests: RequestsOfPeer | None = None  # None: nothing was asked for yet
         self._flight = FirstFlight(budget)
-        self._restarts = Allowance(RESTARTS_RATE, RESTARTS_BURST)
+        self._restarts = TokenBucket(RESTARTS_RATE, RESTARTS_BURST)
         self._datagrams: list[Datagram] = []
         self._events: deque[ReachEvent] = deque()
 

@@ -19,7 +19,7 @@ from random import Random
 from natd.core.base import events
 from natd.core.base.routes import RENDEZVOUS, RouteAdded, RouteDropped
 from natd.core.base.surroundings import Surroundings
-from natd.core.base.timers import Timetable
+from natd.core.base.timers import TimerQueue
 from natd.core.base.types import MAIN_SOCKET, Address, Datagram, NetworkId, PeerId, SocketId
 from natd.core.base.verdict import judge_servers
 from natd.core.codec.rendezvous import PREFIX_BYTES, TRANSACTION_AT
@@ -68,7 +68,7 @@ class Servers:
     ) -> None:
         self.is_registered = False
         """Whether a server introduces those who are there, so that nobody need be greeted."""
-        self.timers: Timetable[Registration | Survey | Probing] = Timetable()
+        self.timers: TimerQueue[Registration | Survey | Probing] = TimerQueue()
         """When to call `handle_timer`; while registered also when the NAT's model wants to ask."""
         self.silenced_by: Address | None = None
         """The server with whose silence the last one was lost; None while one answers."""

@@ -1,11 +1,11 @@
 """What sessions tell their owner.
 
-    SessionOpened ─► Received … ─► SessionEnded        of one session with a peer
+    SessionOpened ─► DataReceived … ─► SessionEnded    of one session with a peer
           └─ HandshakeCompleted, once ─┘
 
 Rules:
 - `HandshakeCompleted` comes at most once in a session, `SessionEnded` once and last.
-- What was `Received` before `HandshakeCompleted` may be a recorded first flight, sent again.
+- What was `DataReceived` before `HandshakeCompleted` may be a recorded first flight, sent again.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class HandshakeCompleted:
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class DataReceived:
     """Bytes from the peer, in the order they were sent, each once."""
 
     data: bytes
@@ -38,5 +38,5 @@ class SessionEnded:
     """For people."""
 
 
-SessionEvent = HandshakeCompleted | Received | RouteAdded | RouteDropped | SessionEnded
+SessionEvent = HandshakeCompleted | DataReceived | RouteAdded | RouteDropped | SessionEnded
 SessionsEvent = SessionOpened | SessionEvent

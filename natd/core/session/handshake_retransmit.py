@@ -27,7 +27,7 @@ asks for it, the most that an unproved address may be sent (RFC 9000, section 8.
 HEARD_DATAGRAMS = 64
 
 
-class Flight:
+class HandshakeRetransmit:
     """See the top of this file."""
 
     def __init__(self, *, is_dialler: bool, now: float) -> None:

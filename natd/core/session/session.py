@@ -22,8 +22,8 @@ from natd.core.base.routes import CONNECTION_ID, RouteAdded, RouteDropped
 from natd.core.base.timers import earliest
 from natd.core.keys.secrets import PairSecrets
 from natd.core.session import quic
-from natd.core.session.events import HandshakeCompleted, Received, SessionEnded, SessionEvent
-from natd.core.session.handshake_retransmit import Flight
+from natd.core.session.events import DataReceived, HandshakeCompleted, SessionEnded, SessionEvent
+from natd.core.session.handshake_retransmit import HandshakeRetransmit
 from natd.core.session.quic_header import begins_with_initial, is_version_1
 
 SEND_BUFFER_BYTES = 256 * 1024
@@ -73,7 +73,9 @@ class Session:
         self._held = bytearray()  # given to `send` while the message stream can't take it
         self._early: list[bytes] = []  # datagrams that came before the keys to open them
         # None once both ends know that the handshake is complete.
-        self._flight: Flight | None = Flight(is_dialler=is_dialler, now=now)
+        self._flight: HandshakeRetransmit | None = HandshakeRetransmit(
+            is_dialler=is_dialler, now=now
+        )
         # With the instants at which they were sent.
         self._last: deque[tuple[float, bytes]] = deque(maxlen=LAST_DATAGRAMS)
         # To be sent again, as they are.
@@ -224,7 +226,9 @@ class Session:
         that has proved that its maker holds the key."""
         return not self.is_dialler and not self._connection.is_authenticated
 
-    def _after_handshake_datagram(self, flight: Flight, data: bytes, genuine: bool) -> None:
+    def _after_handshake_datagram(
+        self, flight: HandshakeRetransmit, data: bytes, genuine: bool
+    ) -> None:
         if genuine:
             flight.hear(data, self._now)
             self._open_early()
@@ -264,7 +268,7 @@ class Session:
                     if stream != MESSAGE_STREAM:
                         self.dropped["unknown-stream"] += 1
                     elif data:
-                        self._events.append(Received(data))
+                        self._events.append(DataReceived(data))
                 case HandshakeCompleted():
                     self._establish()
                     self._events.append(event)

@@ -22,8 +22,8 @@ from natd.core.base.routes import CONNECTION_ID, RouteAdded, RouteDropped
 from natd.core.base.timers import earliest
 from natd.core.keys.secrets import SALT_BYTES, PairSecrets, verify_initial_connection_id
 from natd.core.session.events import (
+    DataReceived,
     HandshakeCompleted,
-    Received,
     SessionEnded,
     SessionOpened,
     SessionsEvent,
@@ -258,7 +258,7 @@ class Sessions:
     def _take_events(self, session: Session) -> None:
         while (event := session.next_event()) is not None:
             match event:
-                case Received(data) if session is self._replacement:
+                case DataReceived(data) if session is self._replacement:
                     if len(self._held) + len(data) > HELD_BYTES:
                         self._discard(session)
                         return
@@ -286,7 +286,7 @@ class Sessions:
         if session.established:
             self._events.append(HandshakeCompleted())
         if self._held:
-            self._events.append(Received(bytes(self._held)))
+            self._events.append(DataReceived(bytes(self._held)))
             self._held.clear()
 
     def _discard(self, session: Session) -> None:

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from natd.core.base.timers import Ladder, Timetable, backed_off, earliest, jittered
+from natd.core.base.timers import Ladder, TimerQueue, backed_off, earliest, jittered
 
 START = 1000.0
 
@@ -45,51 +45,51 @@ def test_a_ladder_has_as_many_turns_as_waits_and_can_begin_again():
 
 
 def test_a_timetable_gives_whose_timers_are_due_in_their_order_and_each_once():
-    timetable: Timetable[str] = Timetable()
+    queue: TimerQueue[str] = TimerQueue()
     for key, at in (("late", 1003.0), ("first", 1001.0), ("second", 1002.0), ("never", None)):
-        timetable.set(key, at)
-    assert timetable.get_timer() == 1001.0
-    assert timetable.due(1000.5) == []
-    assert timetable.due(1002.0) == ["first", "second"]
-    assert timetable.due(1002.0) == []
-    assert timetable.get_timer() == 1003.0
+        queue.set(key, at)
+    assert queue.get_timer() == 1001.0
+    assert queue.due(1000.5) == []
+    assert queue.due(1002.0) == ["first", "second"]
+    assert queue.due(1002.0) == []
+    assert queue.get_timer() == 1003.0
 
 
 def test_a_timer_that_was_moved_counts_from_its_last_instant_only():
-    timetable: Timetable[str] = Timetable()
-    timetable.set("moved", 1001.0)
-    timetable.set("moved", 1005.0)
-    timetable.set("stopped", 1001.0)
-    timetable.set("stopped", None)
-    assert timetable.get_timer() == 1005.0
-    timetable.set("moved", 1002.0)
-    assert timetable.due(1010.0) == ["moved"]
-    assert timetable.get_timer() is None
+    queue: TimerQueue[str] = TimerQueue()
+    queue.set("moved", 1001.0)
+    queue.set("moved", 1005.0)
+    queue.set("stopped", 1001.0)
+    queue.set("stopped", None)
+    assert queue.get_timer() == 1005.0
+    queue.set("moved", 1002.0)
+    assert queue.due(1010.0) == ["moved"]
+    assert queue.get_timer() is None
 
 
 def test_a_timetable_agrees_with_looking_at_every_timer():
     random = Random(3)
-    timetable: Timetable[int] = Timetable()
+    queue: TimerQueue[int] = TimerQueue()
     timers: dict[int, float] = {}
     now = START
     for _ in range(3000):
         key = random.randrange(20)
         at = random.choice((None, now + random.randrange(9)))
-        timetable.set(key, at)
+        queue.set(key, at)
         timers.pop(key, None)
         if at is not None:
             timers[key] = at
-        assert timetable.get_timer() == earliest(*timers.values())
+        assert queue.get_timer() == earliest(*timers.values())
         if random.random() < 0.1:
             now += 1.0
             due = {key for key, until in timers.items() if until <= now}
-            assert set(timetable.due(now)) == due
+            assert set(queue.due(now)) == due
             timers = {key: until for key, until in timers.items() if key not in due}
 
 
 def test_a_timetable_does_not_grow_with_the_number_of_changes():
-    timetable: Timetable[str] = Timetable()
+    queue: TimerQueue[str] = TimerQueue()
     for number in range(10_000):
-        timetable.set("busy", START + 10_000 - number)
-        timetable.set("far", START + 20_000 + number)
-    assert len(timetable._heap) < 200
+        queue.set("busy", START + 10_000 - number)
+        queue.set("far", START + 20_000 + number)
+    assert len(queue._heap) < 200

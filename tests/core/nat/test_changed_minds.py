@@ -15,7 +15,7 @@ from natd.core.base.types import (
     SocketId,
 )
 from natd.core.nat.model import DOUBT_SPACING_S, MOST_OBSERVATIONS, MOVED_WITHIN_S, NatModel
-from tests.core.nat.test_stun_client import StunServer
+from tests.core.nat.test_stun_client import VirtualStunServer
 from tests.core.world.village import Member, Village
 from tests.internet.nat import (
     ADDRESS_DEPENDENT,
@@ -250,7 +250,7 @@ def test_a_node_learns_from_the_peer_that_it_reaches_what_its_one_server_can_not
 
 def test_two_stun_servers_see_a_flip_from_mapping_by_address() -> None:
     village = Village(seed=4)
-    server = StunServer(village.internet, 3478)
+    server = VirtualStunServer(village.internet, 3478)
     gateway = village.internet.add_nat(ADDRESS_DEPENDENT)
     alice = village.member("alice", gateway)
     alice.start()

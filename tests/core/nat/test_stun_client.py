@@ -8,7 +8,7 @@ import pytest
 from natd.core.base import events
 from natd.core.base.types import MAIN_SOCKET, Address, Datagram, Mapping, SocketId
 from natd.core.codec import stun
-from natd.core.coordinator.stun_server import Reflector
+from natd.core.coordinator.stun_server import StunServer
 from natd.core.keys.card import Identity
 from natd.core.keys.secrets import network_key
 from natd.core.nat.model import OBSERVATION_LIFETIME_S
@@ -120,7 +120,7 @@ def test_two_stun_servers_show_a_node_what_its_coordination_server_can_not(
     policy: NatPolicy, mapping: Mapping
 ) -> None:
     village = Village(seed=4)
-    servers = [StunServer(village.internet, port) for port in (3478, 19302)]
+    servers = [VirtualStunServer(village.internet, port) for port in (3478, 19302)]
     inside = village.internet.add_host(behind=village.internet.add_nat(policy))
     node = Node(Identity(b"a" * 32), Random(2), card_sequence=1)
     village.internet.attach(inside, node, ports=[40000])
@@ -148,7 +148,7 @@ def test_two_stun_servers_show_a_node_what_its_coordination_server_can_not(
 
 def test_a_change_of_network_is_seen_by_stun_servers_at_once() -> None:
     village = Village(seed=4)
-    server = StunServer(village.internet, 3478)
+    server = VirtualStunServer(village.internet, 3478)
     alice = village.member("alice")
     alice.start()
     alice.node.stun.set_servers((server.address,), village.internet.now)
@@ -162,7 +162,7 @@ def test_a_change_of_network_is_seen_by_stun_servers_at_once() -> None:
 
 def test_what_a_stun_server_sees_is_news_of_the_node_and_told_in_every_network() -> None:
     village = Village(seed=4)
-    server = StunServer(village.internet, 3478)
+    server = VirtualStunServer(village.internet, 3478)
     alice = village.member("alice", village.internet.add_nat(ADDRESS_DEPENDENT))
     alice.start()
     other = NetworkSettings("other", network_key("other", b"secret"), "alice")
@@ -180,14 +180,14 @@ def test_what_a_stun_server_sees_is_news_of_the_node_and_told_in_every_network()
         assert membership.own_card.nat.mapping is Mapping.ADDRESS_DEPENDENT
 
 
-class StunServer:
+class VirtualStunServer:
     """Somebody else's STUN server on the virtual internet."""
 
     def __init__(self, internet: Internet, port: int) -> None:
         host = internet.add_host()
         self.address = Address(host.address, port)
         self.asked_at: list[float] = []
-        self._reflector = Reflector((), (port,))
+        self._reflector = StunServer((), (port,))
         self._outgoing: list[Datagram] = []
         internet.attach(host, self, ports=[port])
 

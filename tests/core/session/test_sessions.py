@@ -6,7 +6,7 @@ import pytest
 
 from natd.core.base.routes import RouteAdded, RouteDropped
 from natd.core.keys.secrets import CHECK_TAG_BYTES
-from natd.core.session.events import HandshakeCompleted, Received, SessionEnded, SessionOpened
+from natd.core.session.events import DataReceived, HandshakeCompleted, SessionEnded, SessionOpened
 from natd.core.session.quic_header import destination_connection_id
 from natd.core.session.sessions import (
     REMEMBERED_FIRST_IDS,
@@ -63,7 +63,7 @@ def test_what_was_said_before_the_replacement_opens_comes_after_it_opens():
     one.dial(link.now, b"first")
     link.run(1.0)
     kinds = [type(event) for event in other.events if not isinstance(event, RouteAdded)]
-    assert kinds.index(SessionOpened) < kinds.index(Received)
+    assert kinds.index(SessionOpened) < kinds.index(DataReceived)
 
 
 def test_a_replayed_first_flight_changes_nothing():
@@ -321,7 +321,7 @@ class Side:
 
     @property
     def said(self):
-        return b"".join(event.data for event in self.events if isinstance(event, Received))
+        return b"".join(event.data for event in self.events if isinstance(event, DataReceived))
 
     @property
     def is_replacing(self):

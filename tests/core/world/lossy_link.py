@@ -19,7 +19,7 @@ from natd.core.keys.secrets import (
     derive_pair_secrets,
     verify_initial_connection_id,
 )
-from natd.core.session.events import HandshakeCompleted, Received, SessionEvent
+from natd.core.session.events import DataReceived, HandshakeCompleted, SessionEvent
 from natd.core.session.quic_header import destination_connection_id, may_open_session
 from natd.core.session.session import Session
 
@@ -146,7 +146,7 @@ class Party:
 
     @property
     def received(self) -> bytes:
-        return b"".join(event.data for event in self.events if isinstance(event, Received))
+        return b"".join(event.data for event in self.events if isinstance(event, DataReceived))
 
     @property
     def is_established(self) -> bool:

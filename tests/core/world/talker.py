@@ -11,7 +11,7 @@ from natd.core.base.types import NetworkId, PeerId
 from natd.core.chat.conversation import Conversation, ConversationEvent
 from natd.core.codec.frames import Ack, FrameReader, Hello, Message
 from natd.core.keys.secrets import PairSecrets
-from natd.core.session.events import Received, SessionEnded
+from natd.core.session.events import DataReceived, SessionEnded
 from natd.core.session.session import Session
 from tests.core.world.lossy_link import SALT, Party
 
@@ -76,13 +76,13 @@ class Talker(Party):
 
     def settle(self, now: float) -> None:
         for event in self.events:
-            if isinstance(event, Received):
+            if isinstance(event, DataReceived):
                 for frame in self._reader.feed(event.data):
                     assert isinstance(frame, Hello | Message | Ack)
                     self.conversation.receive_frame(frame)
             elif isinstance(event, SessionEnded):
                 self.conversation.session_closed()
-        self.events = [event for event in self.events if not isinstance(event, Received)]
+        self.events = [event for event in self.events if not isinstance(event, DataReceived)]
         while self.conversation.events:
             self._take(self.conversation.events.popleft())
         if self.session is not None and not self.session.closed:
