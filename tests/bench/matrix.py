@@ -96,11 +96,16 @@ def chosen(*patterns: str) -> list[Cell]:
     ]
 
 
-def measure_virtual(cells: Sequence[Cell], seeds: int, jobs: int, ledger: Ledger) -> None:
+def measure_virtual(
+    cells: Sequence[Cell], seeds: int, settled_s: float, jobs: int, ledger: Ledger
+) -> None:
     """All cells, cut into pieces for several processes."""
     with ProcessPoolExecutor(jobs) as pool:
         pieces = [
-            (cell, [pool.submit(play_seeds, cell, piece) for piece in _pieces(cell, seeds)])
+            (
+                cell,
+                [pool.submit(play_seeds, cell, piece, settled_s) for piece in _pieces(cell, seeds)],
+            )
             for cell in cells
         ]
         for cell, futures in pieces:
@@ -144,8 +149,11 @@ def _share(cell: Cell, cells: Sequence[Cell], runs: int) -> int:
     return -(-runs // siblings)
 
 
-def play_seeds(cell: Cell, seeds: range) -> list[Run]:
-    return [virtual_matrix.play(cell, seed, looks_at_rest=seed < SEEDS_AT_REST) for seed in seeds]
+def play_seeds(cell: Cell, seeds: range, settled_s: float) -> list[Run]:
+    return [
+        virtual_matrix.play(cell, seed, looks_at_rest=seed < SEEDS_AT_REST, settled_s=settled_s)
+        for seed in seeds
+    ]
 
 
 def _pieces(cell: Cell, seeds: int) -> Iterator[range]:
@@ -160,6 +168,13 @@ def main() -> int:
     for lab in LABS:
         parser.add_argument(f"--{lab}", action="store_true")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="of each virtual cell")
+    parser.add_argument(
+        "--settled",
+        type=float,
+        default=virtual_matrix.SETTLED_S,
+        metavar="S",
+        help="how long the virtual resident has been there",
+    )
     parser.add_argument("--runs", type=int, default=RUNS, help="of each row with real daemons")
     parser.add_argument("--jobs", type=int, default=2, help="processes for the virtual internet")
     parser.add_argument("--labs", type=int, default=2, help="laboratories at once, real and kernel")
@@ -177,7 +192,7 @@ def main() -> int:
         parser.error(f"no cell is named {' or '.join(arguments.cells)}")
     ledger = Ledger(arguments.json)
     if "virtual" in wanted:
-        measure_virtual(cells, arguments.seeds, arguments.jobs, ledger)
+        measure_virtual(cells, arguments.seeds, arguments.settled, arguments.jobs, ledger)
     for lab in ("real", "kernel"):
         if lab in wanted:
             measure_real(lab, arguments.runs, cells, arguments.labs, ledger)

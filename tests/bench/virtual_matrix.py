@@ -23,6 +23,8 @@ KEY = network_key("demo", b"0123456789abcdef")
 """Of a secret network: under an open one nothing is spent on a stranger."""
 
 SETTLED_S = 3.0
+"""Of the resident, before the newcomer starts.  After 20 s it knows whom its NAT lets in, too."""
+
 HELPER_SOCKETS = 256
 ROUTER_S = 0.003
 """How long a real router took to map a port by NAT-PMP or PCP."""
@@ -37,10 +39,12 @@ IDLE_AFTER_S = 60.0
 IDLE_S = 600.0
 
 
-def play(cell: Cell, seed: int, *, looks_at_rest: bool = False) -> Run:
+def play(
+    cell: Cell, seed: int, *, looks_at_rest: bool = False, settled_s: float = SETTLED_S
+) -> Run:
     """One meeting; and then, if asked for, eleven minutes of silence."""
     meeting = _Meeting(cell, seed)
-    meeting.begin()
+    meeting.begin(settled_s)
     run = meeting.watch()
     if looks_at_rest and run.took_s is not None:
         return replace(run, idle_a_minute=meeting.packets_at_rest())
@@ -62,13 +66,13 @@ class _Meeting:
         self._began = 0.0
         self._entries = [0, 0]
 
-    def begin(self) -> None:
+    def begin(self, settled_s: float) -> None:
         """Up to the newcomer's first packet."""
         internet, cell = self._internet, self._cell
         self._start(self._alice)
         if cell.resident.mapped_by:
             self._alice.map_port()
-        internet.run(SETTLED_S)
+        internet.run(settled_s)
         self._entries = [_entries(way) for way in self._ways]
         internet.trace = []
         self._began = internet.now

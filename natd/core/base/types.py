@@ -151,6 +151,12 @@ class NatReport:
     """0 to 1: how sure we are of the filtering class."""
 
     @property
+    def lets_any_port_in(self) -> bool:
+        """Whether a host that was sent to may answer from any port of its own.  Either class is
+        reported only once a packet has come in like that, however confident the report is."""
+        return self.filtering in (Filtering.INDEPENDENT, Filtering.ADDRESS_DEPENDENT)
+
+    @property
     def is_hard(self) -> bool:
         """Whether a new destination sees us at another port than those that told us of it."""
         return self.mapping in (Mapping.ADDRESS_DEPENDENT, Mapping.DEPENDENT)

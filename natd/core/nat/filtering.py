@@ -9,6 +9,9 @@ was asked (RFC 5780, section 4.4):
     by address                comes                    does not
     by address and port       does not                 does not
 
+What it decides: towards an easy side that does not filter by port nobody guesses ports before
+plain checks have failed (`natd.core.prediction.strategy`).  The rest is for `natctl doctor`.
+
 Rules:
 - What comes is a proof.  What does not may have been lost, so it takes a row of trials to be sure
   of a class that nothing comes through.

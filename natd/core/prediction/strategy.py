@@ -25,6 +25,13 @@ A side that only seems to map by address, because peers say so and no second ser
 hard until the first round of checks has failed.  After that, where two hard sides would be given
 up, it counts as easy: a peer that lies about us can't part us from a third.
 
+Where an easy side's NAT does not filter by port, plain checks meet a hard side, too: nothing is
+guessed until a round of them has failed.  It fails where the filter is not what it was, or where
+the hard side's NAT has several addresses and the filter asks for the one that we don't know.
+Between settled sides this saves the hard side's NAT most of its entries: a newcomer behind a random
+NAT makes 5 for 59, one behind a block 14 for 46, and either sends half of the packets
+(tests/bench/README.md).
+
 Sources: RFC 5128 section 3.6, Guha and Francis 2005 (prediction), Ford et al. 2005.
 """
 
@@ -101,7 +108,18 @@ class Situation:
         return self._are_hard_by_report and not self.is_hearsay
 
     @property
+    def is_let_in(self) -> bool:
+        """Whether one side is hard, and the other's NAT lets it in by whatever port it comes."""
+        if self.have_checks_failed or self.ours.is_hard == self.theirs.is_hard:
+            return False
+        easy = self.theirs if self.ours.is_hard else self.ours
+        is_easy = easy.mapping is not Mapping.UNKNOWN and not easy.may_be_hard
+        return is_easy and easy.lets_any_port_in
+
+    @property
     def wants_plan(self) -> bool:
+        if self.is_let_in:
+            return False
         return self.is_doubtful or self.we_are_hard or self.they_are_hard
 
     @property

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from natd.core.base.types import SURE, Allocation, Mapping, NatReport
+from natd.core.base.types import SURE, Allocation, Filtering, Mapping, NatReport
 from natd.core.checks.limits import MOST_WAVE_PACKETS, RATE
 from natd.core.checks.turns import REMEMBERED_S, Turns
 from natd.core.prediction.blocks import EASY_HELPERS, SCOUTS, meeting_ports
@@ -136,6 +136,32 @@ def test_the_hard_side_opens_from_helpers_with_packets_that_do_not_arrive(ours, 
 
 def test_the_user_limits_helper_sockets():
     assert _plan(RANDOM, EASY, helper_sockets=64).helpers == 64
+
+
+@pytest.mark.parametrize("hard", [BY_ADDRESS, SEQUENTIAL, BLOCK, RANDOM])
+@pytest.mark.parametrize(
+    ("filtering", "guesses"),
+    [
+        (Filtering.UNKNOWN, True),
+        (Filtering.DEPENDENT, True),
+        (Filtering.ADDRESS_DEPENDENT, False),
+        (Filtering.INDEPENDENT, False),
+    ],
+)
+def test_nothing_is_guessed_where_the_easy_side_lets_any_port_in_until_checks_have_failed(
+    hard, filtering, guesses
+):
+    easy = replace(EASY, filtering=filtering)
+    for ours, theirs in ((easy, hard), (hard, easy)):
+        assert Situation(ours, theirs).wants_plan is guesses
+        assert Situation(ours, theirs, have_checks_failed=True).wants_plan
+
+
+@pytest.mark.parametrize("easy", [SEEMS_EASY, UNKNOWN, RANDOM])
+def test_a_side_that_is_not_known_to_be_easy_is_guessed_at_whoever_it_lets_in(easy):
+    open_to_all = replace(easy, filtering=Filtering.INDEPENDENT)
+    assert Situation(open_to_all, BLOCK).wants_plan
+    assert Situation(BLOCK, open_to_all).wants_plan
 
 
 @pytest.mark.parametrize("lower", [True, False])
