@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, NamedTuple
 
+import pytest
+
+from natd.core.base.events import ServerAnswered
 from natd.core.base.types import Address, NetworkId
 from natd.core.coordinator.coordinator import Coordinator
 from natd.core.keys.card import Identity
@@ -21,6 +24,7 @@ SERVER_IPV6 = Address("2001:db8:5::1", 8080)
 PORTS = 4
 NETWORK = NetworkId(b"network-of-tests")
 ONE_WAY_S = 0.025
+ROUND_TRIP_S = 2 * ONE_WAY_S
 CARD = b"sealed card" + bytes(239)
 """As long as a usual card."""
 
@@ -182,3 +186,9 @@ class Meeting:
         if not self.loses(sent):
             self._count += 1
             heapq.heappush(self._flying, (self.now + one_way_s, self._count, sent))
+
+
+def answered(guest: Guest) -> ServerAnswered:
+    """What is told of a first answer, or of one that sees us elsewhere."""
+    rtt_s: Any = pytest.approx(ROUND_TRIP_S)
+    return ServerAnswered(NETWORK, SERVER, guest.address, rtt_s)
