@@ -14,7 +14,7 @@ from natd.doctor.report import Report
 from natd.host.errors import CommandError
 from natd.members.networks import Networks
 from natd.members.parts import Parts
-from natd.members.recorder import Chronicle, path_row
+from natd.members.recorder import Recorder, path_row
 from natd.settings.config import config_as_dict
 from natd.storage.address_book import JoinedNetwork, KnownPeer, full_name, shell_name
 from natd.storage.history import PAGE_LIMIT, read_history
@@ -41,7 +41,7 @@ class Commands:
     def __init__(
         self,
         parts: Parts,
-        chronicle: Chronicle,
+        recorder: Recorder,
         networks: Networks,
         report: Report,
         *,
@@ -50,7 +50,7 @@ class Commands:
     ) -> None:
         """`reload` reads the configuration again and gives the keys that changed."""
         self._parts = parts
-        self._chronicle = chronicle
+        self._recorder = recorder
         self._networks = networks
         self._report = report
         self._own_id = peer_id_text(parts.identity.peer)
@@ -225,7 +225,7 @@ class Commands:
         timeout_s = _seconds(request, "timeout_s", PING_TIMEOUT_S) or PING_TIMEOUT_S
         try:
             async with asyncio.timeout(timeout_s):
-                rtt_s = await self._chronicle.ping(network.id, known.peer, PING_EVERY_S)
+                rtt_s = await self._recorder.ping(network.id, known.peer, PING_EVERY_S)
         except TimeoutError:
             raise CommandError(
                 "no_path",
@@ -250,7 +250,7 @@ class Commands:
         try:
             async with asyncio.timeout(timeout_s):
                 while self._connected(network) < wanted:
-                    await self._chronicle.presence_changed()
+                    await self._recorder.presence_changed()
         except TimeoutError:
             raise CommandError(
                 "no_path",
@@ -359,7 +359,7 @@ class Commands:
         if membership is not None:
             membership.block(known.peer, False, now)
             membership.remember_peer(known.card, known.last_good, now)
-            self._chronicle.open_conversation(known, now)
+            self._recorder.open_conversation(known, now)
             membership.retry(known.peer, now)
         parts.pump()
 

@@ -26,7 +26,7 @@ from natd.host.directories import Directories
 from natd.host.errors import CommandError, ConfigError
 from natd.members.networks import Networks
 from natd.members.parts import Parts
-from natd.members.recorder import Chronicle
+from natd.members.recorder import Recorder
 from natd.net.lan import Lan
 from natd.net.portmap import PortMap
 from natd.net.server_names import ServerNames
@@ -80,13 +80,13 @@ class Engine:
             pump=self.pump_soon,
         )
         self._lan = Lan(self.receive, self.pump_soon)
-        self._chronicle = Chronicle(self._parts)
-        self._networks = Networks(self._parts, self._chronicle)
+        self._recorder = Recorder(self._parts)
+        self._networks = Networks(self._parts, self._recorder)
         self._report = Report(self._parts, self._networks)
         self._started = asyncio.Event()
         self._commands = Commands(
             self._parts,
-            self._chronicle,
+            self._recorder,
             self._networks,
             self._report,
             reload=self.reload,
@@ -165,7 +165,7 @@ class Engine:
 
     def committed(self) -> None:
         """A group of the store's is on disk."""
-        self._chronicle.committed(time.monotonic())
+        self._recorder.committed(time.monotonic())
         self._pump()
 
     def take_local_addresses(self, addresses: tuple[str, ...]) -> None:
@@ -238,7 +238,7 @@ class Engine:
         self._is_pump_due = False
         node, now = self._parts.node, time.monotonic()
         while (event := node.next_event()) is not None:
-            self._chronicle.take(event, now)
+            self._recorder.take(event, now)
             match event:
                 case events.NatObserved(_, observed):
                     self._parts.port_map.seen_at(observed)

@@ -1,4 +1,4 @@
-"""Our networks and the peers in them: what the core tells, and what the disk must keep of it.
+"""Our networks and their peers: handles the events of the core and stores what must be kept.
 
     request `join`, configuration ──► networks ──► Node.join, leave
                                           │
@@ -6,7 +6,7 @@
                           ▲                          │
                           └──────── committed ◄──────┘
 
-    parts     one of each part of a daemon, handed to all rooms that need several
+    parts     one of each part of a daemon, for modules that need several of them
 
 `daemon/engine` calls `recorder` with every event of the node, and after every commit; requests
 reach `networks` by `daemon/commands`.

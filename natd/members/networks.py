@@ -1,7 +1,7 @@
 """Joining networks, staying in them across restarts, and leaving.
 
 A network comes from a request (`natctl join`: kept in the store) or from the configuration
-file (kept there).  Where both name one, the file is right, at start and at each reload.  One
+file (kept there).  If both name it, the file decides, at start and at each reload.  A network
 without servers is for peers on our LAN, or met before.
 """
 
@@ -18,7 +18,7 @@ from natd.core.keys.secrets import network_id, network_key
 from natd.core.network.roster import NetworkSettings
 from natd.host.errors import CommandError, NatdError
 from natd.members.parts import Parts
-from natd.members.recorder import Chronicle
+from natd.members.recorder import Recorder
 from natd.settings.config import Config, NetworkConfig
 from natd.settings.names import NAME_LIMIT_BYTES, network_name_problem, nick_problem, server_problem
 from natd.settings.secret_file import SECRET_LIMIT_BYTES, read_secret_file
@@ -31,21 +31,21 @@ NETWORKS_LIMIT = 64
 """Each registers with each of its servers every 20 s."""
 
 LAN_ANSWERS_S = 3.0
-"""After joining without a server: peers on the LAN have been met by then.  The calls take
-1.3 s, their answers leave within 2 s more at most, and mostly at once."""
+"""After joining without a server, peers on the LAN have been met by then.  The calls take
+1.3 s; answers leave within 2 s more, mostly at once."""
 
 
 class Networks:
     """The networks that the node is a member of."""
 
-    def __init__(self, parts: Parts, chronicle: Chronicle) -> None:
+    def __init__(self, parts: Parts, recorder: Recorder) -> None:
         self._parts = parts
-        self._chronicle = chronicle
+        self._recorder = recorder
         self.problems: dict[str, str] = {}
         """Configured network -> why it could not be joined."""
 
     async def restore(self) -> None:
-        """Become a member again of what was joined before, and of what is configured."""
+        """Rejoin the networks that were joined before, and those that are configured."""
         for network in tuple(self._parts.book.networks.values()):
             self._enter(network)
         self._parts.pump()
@@ -104,12 +104,12 @@ class Networks:
     async def leave(self, network: JoinedNetwork, *, purge: bool) -> None:
         """Stop being a member; with `purge` forget its peers and messages, too."""
         parts = self._parts
-        farewells = self._chronicle.farewells(network.id)
+        departures = self._recorder.departures(network.id)
         await parts.book.forget_network(network, purge=purge)
         parts.names.forget(network.name)
         parts.node.leave(network.id, time.monotonic())
-        self._chronicle.forget_presence(network.id)
-        for row in farewells:
+        self._recorder.forget_presence(network.id)
+        for row in departures:
             parts.log.append("peer_offline", row)
         parts.log.append("left", {"network": network.name})
         parts.pump()
@@ -125,7 +125,7 @@ class Networks:
             self._parts.pump()
 
     def default_nick(self) -> str:
-        """What a network calls us that was given no nick."""
+        """Our nick in a network for which none was given."""
         if self._parts.config.nick is not None:
             return self._parts.config.nick
         try:
@@ -148,12 +148,12 @@ class Networks:
         )
 
     async def _replace(self, before: JoinedNetwork | None, network: JoinedNetwork) -> None:
-        """Join; on disk first.  Another key is another network, although of the same name."""
+        """Join; on disk first.  Another key makes another network, even under the same name."""
         if before is not None and before.id != network.id:
             await self.leave(before, purge=False)
         await self._parts.book.keep_network(network)
         if before is not None and network.servers and not before.servers:
-            self._parts.listed.discard(network.id)  # who was met on the LAN is not everybody
+            self._parts.listed.discard(network.id)  # peers met on the LAN may not be all members
         self._enter(network)
         if before is None or before.id != network.id:
             self._parts.log.append("joined", {"network": network.name})
@@ -162,7 +162,7 @@ class Networks:
     def _servers_of(
         self, name: str, before: JoinedNetwork | None, *, is_for_lan: bool
     ) -> tuple[str, ...]:
-        """Where nobody names a server: those it has, or none where it is for the LAN."""
+        """Its servers if the request names none: those it has, or none if it is for the LAN."""
         if before is not None and before.servers and not is_for_lan:
             return before.servers
         hint = f"natctl join {name} --server HOST:PORT"
@@ -181,7 +181,7 @@ class Networks:
         parts.node.join(settings, addresses, now)
         membership = parts.node.membership(network.id)
         assert membership is not None
-        # There may be more than have a place, and a peer that a message waits for needs one.
+        # There may be more peers than places, and a peer with a waiting message needs one.
         known_peers = sorted(
             parts.book.peers(network.id),
             key=lambda known: (
@@ -192,7 +192,7 @@ class Networks:
         for known in known_peers:
             if known.may_hear_us:
                 membership.remember_peer(known.card, known.last_good, now)
-                self._chronicle.open_conversation(known, now)
+                self._recorder.open_conversation(known, now)
             else:
                 membership.block(known.peer, True, now)
         if not network.servers:
@@ -200,8 +200,8 @@ class Networks:
             loop.call_later(LAN_ANSWERS_S, self._list_met, network)
 
     def _list_met(self, network: JoinedNetwork) -> None:
-        """No server will list the members: those that were met are all, for as much as is known,
-        and a message to everybody waits for nobody else."""
+        """No server will list the members: take those met so far for all of them, so that a message
+        to everybody waits for no others."""
         current = self._parts.book.networks.get(network.name)
         if current is not None and current.id == network.id and not current.servers:
             self._parts.listed.add(network.id)
@@ -218,7 +218,7 @@ async def derive_key(name: str, secret: str) -> bytes:
 def _checked_join(
     request: dict[str, Any],
 ) -> tuple[str, tuple[str, ...], str | None, str | None]:
-    """Name, servers, nick and secret of the request; CommandError for what can't be."""
+    """Name, servers, nick and secret of the request; CommandError if one is invalid."""
     name, servers = request.get("network"), request.get("servers") or []
     nick, secret = request.get("nick"), request.get("secret")
     if not isinstance(name, str):

@@ -1,4 +1,4 @@
-"""The parts of one running peer daemon, for those rooms that need several of them."""
+"""The parts of one running peer daemon, for modules that need several of them."""
 
 import time
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from natd.storage.store import Store
 
 @dataclass(slots=True)
 class Parts:
-    """One of each.  `config` is replaced by a reload, all else stays."""
+    """One of each.  A reload replaces `config`; the others stay."""
 
     config: Config
     directories: Directories
@@ -38,12 +38,12 @@ class Parts:
     names: ServerNames
     port_map: PortMap
     pump: Callable[[], None]
-    """Carry out what the node wants; after every input."""
+    """Carry out what the node wants; call it after every input."""
     online: dict[NetworkId, set[PeerId]] = field(default_factory=dict)
     """Peers with a session on a direct path."""
     listed: set[NetworkId] = field(default_factory=set)
-    """Networks whose members a server has listed since the start, or that have no server and
-    have had the time to hear who is on the LAN."""
+    """Networks whose members are known: a server has listed them since the start, or there is no
+    server and peers on the LAN have had time to answer."""
 
     def servers(self, network: NetworkId) -> tuple[ServerReport, ...]:
         """Empty while the node is no member yet, as in the methods below."""

@@ -1,12 +1,12 @@
-"""What the node tells, turned into rows of the event log and into what must follow.
+"""Turns the node's events into rows of the event log, and does what each event requires.
 
     PeerMet           the address book; then the conversation, once its epoch is on disk
-    PeerForgotten     gone from both, unless something was said or the user has decided on it
+    PeerForgotten     removed from both, unless there are messages or the user has marked the peer
     MessageArrived    the mailbox; then the acknowledgement, once it is on disk
     OutboxWanted      messages from the disk
-    all that people would notice: an event in the log
+    what people would notice: an event in the log
 
-Whatever has to be on disk first comes back through `committed`.
+What must be on disk first comes back through `committed`.
 """
 
 import asyncio
@@ -36,8 +36,8 @@ LEAVING = "this daemon has left the network"
 logger = logging.getLogger(__name__)
 
 
-class Chronicle:
-    """See the module's head."""
+class Recorder:
+    """Takes every event of the node, and is told of every commit."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -48,7 +48,7 @@ class Chronicle:
     # --- what the daemon calls
 
     def take(self, event: events.Event, now: float) -> None:
-        """One event of the node's."""
+        """Handle one event of the node."""
         parts = self._parts
         match event:
             case events.MessageArrived():
@@ -97,7 +97,7 @@ class Chronicle:
                 parts.sockets.drop(socket)
 
     def committed(self, now: float) -> None:
-        """A group is on disk: what waited for it goes to the node."""
+        """A group of writes is on disk: give the node what waited for it."""
         parts, mailbox = self._parts, self._parts.mailbox
         for conversation in mailbox.take_begun():
             peer = parts.peer(conversation.network, conversation.peer, now)
@@ -118,7 +118,7 @@ class Chronicle:
     # --- what networks and commands call
 
     def open_conversation(self, known: KnownPeer, now: float) -> None:
-        """Let the node talk with a peer: at once if the disk is ready for it."""
+        """Let the node talk with a peer: at once if the conversation is on disk."""
         conversation = self._parts.mailbox.find(known.network, known.peer)
         if conversation is None:
             self._parts.mailbox.begin(known.network, known.peer)
@@ -131,9 +131,9 @@ class Chronicle:
                 membership.roster.keep(known.peer)
             peer.dialogue.open_conversation(conversation.state(), now)
 
-    def farewells(self, network: NetworkId) -> list[dict[str, Any]]:
-        """The rows of `peer_offline` for who is here, should we leave this network: once it is
-        forgotten nobody knows its name, nor perhaps its peers'."""
+    def departures(self, network: NetworkId) -> list[dict[str, Any]]:
+        """The `peer_offline` rows to log when we leave this network, made while its name and its
+        peers' names are still known."""
         return [
             {"network": self._name(network), "peer": self._ref(network, peer), "reason": LEAVING}
             for peer in sorted(self._parts.online.get(network, ()))
@@ -186,7 +186,7 @@ class Chronicle:
         self._parts.mailbox.arrive(event, trust, fields)
 
     def _give(self, network: NetworkId, peer: PeerId, after: int, count: int, now: float) -> None:
-        """All that is wanted, or all there is: the node asks again only for what comes later."""
+        """Give all that the node wants, or all there is: it asks again only for later messages."""
         mailbox, found = self._parts.mailbox, self._parts.peer(network, peer, now)
         end = after + count
         while found is not None and after < end:
@@ -236,7 +236,7 @@ class Chronicle:
     def _disconnect(self, event: events.PeerDisconnected) -> None:
         parts = self._parts
         if parts.book.network_of(event.network) is None:
-            return  # We have left it, and its farewells are told.
+            return  # We have left it, and have logged that its peers are gone.
         parts.online.get(event.network, set()).discard(event.peer)
         known = parts.book.peer(event.network, event.peer)
         if known is not None:

@@ -107,7 +107,7 @@ class Peer:
         self._keyring.clear()
         self._events += self._keyring.changes()
         self.reach.stop()
-        self._go_offline("blocked here", now)
+        self._go_offline("you blocked this peer", now)
 
     def unblock(self, prekeys: tuple[Prekey, ...], now: float) -> None:
         """We do want it, after all; `prekeys` are ours, newest last."""
@@ -303,7 +303,7 @@ class Peer:
                 if self.presence.is_online:
                     self._events.append(events.PathChanged(self._network, self.card.peer, path))
             case PathDown():
-                self._go_offline("no answer on any path", now)
+                self._go_offline("stopped answering", now)
             case AttemptFailed():
                 pass
             case CheckAnswer():
@@ -326,7 +326,7 @@ class Peer:
             case Bye():
                 self.reach.stop()
                 self.diagnosis.left(now)
-                self._go_offline("left", now)
+                self._go_offline("said goodbye", now)
             case SessionEnded(reason):
                 self._keep_secrets()
                 self._go_offline(f"session ended: {reason}", now)

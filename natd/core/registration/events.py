@@ -66,21 +66,21 @@ RegistrationEvent = (
 )
 
 
-# --- why a server is lost, in words for people: what happened and what to look at ---
+# --- reasons why a server is lost, for people: what happened and what to do
 
 
 def silence_reason(server: Address, *, has_answered: bool) -> str:
-    """Nothing comes; `has_answered`: something did, before."""
+    """No answer comes; `has_answered`: one did before."""
     return f"{server} has stopped answering" if has_answered else f"no answer from {server}"
 
 
 def refusal_reason(server: Address, text: str) -> str:
-    """It said no; `text` is its own, and may hold anything."""
+    """The server refused us; `text` comes from it and may hold anything."""
     return f"{server} refused us: {''.join(char for char in text if char.isprintable())}"
 
 
 def version_reason(server: Address, theirs: int | None) -> str:
-    """`theirs` is None where it did not say."""
+    """`theirs` is None where the server did not say."""
     version = "another version" if theirs is None else f"version {theirs}"
     return (
         f"{server} speaks {version} of the rendezvous protocol, we speak version "

@@ -158,8 +158,8 @@ class Servers:
                 events.ServerSuspected(
                     self._network,
                     server,
-                    f"{server} introduced somebody whose card was not made with this network's "
-                    "secret: the server, or somebody who registered there, is not to be trusted",
+                    f"{server} introduced a peer that does not have this network's secret: don't "
+                    "trust the server, or somebody who is registered there",
                 )
             )
 

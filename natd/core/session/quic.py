@@ -248,10 +248,10 @@ class _Library(QuicConnection):
     def end(self) -> str | None:
         if not self._handshake_complete and (self.is_broken or self._close_event is not None):
             # An observer of its first packet can end it, too.
-            return "the handshake failed, or was not by the pair's key"
+            return "the handshake failed, or used another key"
         if self._close_event is not None:
             is_idle = self._close_event.reason_phrase == _IDLE_REASON
-            return "nothing was heard for too long" if is_idle else "closed by the peer"
+            return "no packet for too long" if is_idle else "closed by the peer"
         return None
 
     def may_write(self, stream: int) -> bool:

@@ -176,7 +176,7 @@ class Session:
             return
         if self.established:
             self._connection.close()
-        self._close("closed here")
+        self._close("closed by us")
 
     # --- outputs -----------------------------------------------------------------------
 

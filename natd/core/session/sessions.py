@@ -142,7 +142,7 @@ class Sessions:
                 in_use = session is self._in_use
                 self._discard(session)
                 if in_use:
-                    self._events.append(SessionEnded("closed here"))
+                    self._events.append(SessionEnded("closed by us"))
 
     # --- outputs
 

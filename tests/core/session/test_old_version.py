@@ -73,7 +73,7 @@ def test_a_newer_card_is_taken_over_the_session(old: Any) -> None:
 
 
 def test_each_hears_the_others_goodbye(old: Any) -> None:
-    for leaves_first in (0, 1):
+    for leaves_first, reason in enumerate(("left", "said goodbye")):
         village, *both = _connected(old)
         village.internet.run(1.0)
         leaving, staying = both[leaves_first], both[1 - leaves_first]
@@ -81,7 +81,7 @@ def test_each_hears_the_others_goodbye(old: Any) -> None:
         leaving.stop()
         village.internet.run(1.0)
         gone = [e for _, e in attached.events if type(e).__name__ == "PeerDisconnected"]
-        assert [event.reason for event in gone] == ["left"]
+        assert [event.reason for event in gone] == [reason]
 
 
 def test_a_mutual_peer_of_the_earlier_version_introduces_two_of_today(old: Any) -> None:

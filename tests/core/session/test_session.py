@@ -261,7 +261,7 @@ def test_closing_an_unfinished_session_tells_nobody() -> None:
     session = dialler.dial(START, b"hello")
     session.close(START)
     assert session.datagrams_to_send() == []
-    assert drained(session) == [SessionEnded("closed here")]
+    assert drained(session) == [SessionEnded("closed by us")]
 
 
 # --- as a core
