@@ -1,11 +1,11 @@
 """One network that we are a member of, and what all networks share of our own side.
 
     membership ──┬─► roster              the members: a card and a peer for each
-                 ├─► own_card            our card as it changes, and when it is told
-                 ├─► discovery ──┬─► greeting     a card sent straight to its reader
+                 ├─► own_card            our card as it changes, and when it is sent
+                 ├─► discovery ──┬─► greeting     a card sent directly to a peer
                  │               └─► multicast    members on the same link
                  └─► peer_introduction   a mutual peer introduces two others
-    shared ──────┬─► routing             which datagrams are for whom: read by the node
+    shared ──────┬─► routing             the table by which the node finds the owner of a datagram
                  └─► local_sockets       our sockets, and what waits to be sent
 
 `natd.core.node` has a `Membership` for each network that was joined; it owns the peers
@@ -13,7 +13,7 @@
 
 Rules:
 - A card counts if it opens, is signed by its peer, and is newer than the one we have.
-- Only the peer that an input was for is drained: an idle network of many costs nothing.
+- Only the peer that an input was for is drained: a large idle network costs nothing.
 
 Others import: greeting, local_sockets, membership, multicast, roster, routing, shared.
 """

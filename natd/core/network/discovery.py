@@ -1,20 +1,20 @@
-"""Whom of one network we greet, and whose greetings we look at.
+"""Finding members of one network without a server: sending and answering greetings.
 
-    absent since an earlier run ─► greeted where they were, while no server answers
-    our own link                ─► called out on, rarely (`natd/core/network/multicast.py`)
-    a greeting comes            ─► opened ─► GreetingReceived ─► answered with our own card
+    peers known from before  ─► greeted at their last addresses, while no server answers
+    our own link             ─► multicast calls, rarely (`natd/core/network/multicast.py`)
+    a greeting comes         ─► opened ─► GreetingReceived ─► answered with our own card
 
 Rules:
-- What can be told without a key is told before a card is opened: our own call that comes back,
-  one too many, what is malformed.
-- An answer goes to where the greeting came from, within the budget of an unproved address; it is
+- Greetings are dropped before a card is opened where no key is needed to tell: our own call that
+  comes back, too many at once, malformed ones.
+- An answer goes to the source of the greeting, within the budget of an unproved address; it is
   never longer than the greeting.
-- Anybody who has recorded a greeting can send it again under any address.  So nothing but that
-  answer goes to an address which nothing speaks for: the card's own word, an earlier path, a
-  greeting of ours that went there, a hop that nobody else is on.  The peer there has our card by
-  the answer, and checks us.
-- A card that was opened a moment ago costs nothing when it comes again.
-- Neither who is blocked nor who is here already, with no newer card, gets a word.
+- Anybody can record a greeting and replay it from any address.  So an address gets nothing but
+  that answer unless something confirms it: the card names it, it carried a path before, we sent a
+  greeting there, or it is on our own link.  The real peer gets our card with the answer, and
+  checks us.
+- A card that was opened recently is not opened again.
+- Blocked peers, and connected ones without a newer card, get no answer.
 """
 
 from dataclasses import dataclass
@@ -36,28 +36,28 @@ from natd.core.network.multicast import GROUP, GROUP_TTL, LINK_SOCKET, Multicast
 from natd.core.network.roster import Roster
 
 MOST_OPENED = 64
-"""Cards that are remembered as opened: of a link, and of those who come back together."""
+"""Opened cards that are remembered: enough for a link, or for many that come back together."""
 
 MOST_GREETED = 512
 GREETED_WITHIN_S = 10.0
-"""No answer takes longer (`checks`)."""
+"""The longest that an answer takes (as for `checks`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class GreetingReceived:
-    """Somebody has sent its card straight to us."""
+    """A member has sent its card directly to us."""
 
     card: Card
     sealed: bytes
     wants_answer: bool
     is_on_link: bool
-    """Whether it came over a link of ours, on which private addresses mean the same to both."""
+    """Whether it came over a link of ours, where private addresses mean the same to both."""
     is_there: bool
-    """Whether something speaks for the peer's being where it seems to come from."""
+    """Whether something confirms the source address: then the peer may be checked there."""
 
 
 class Discovery:
-    """See the top of this file."""
+    """Greets absent members, and opens and answers the greetings of others."""
 
     def __init__(self, network_key: bytes, budget: TargetBudget, random: Random) -> None:
         self.tag = network_tag(network_key)
@@ -81,7 +81,7 @@ class Discovery:
             self.call(now)
 
     def call(self, now: float) -> None:
-        """We have joined, or our link is another one."""
+        """Call out now: we have joined, or our link has changed."""
         if self._has_link:
             self._calls.start(now)
         else:
@@ -89,17 +89,17 @@ class Discovery:
         self._rearm()
 
     def hurry(self, now: float) -> None:
-        """Our network has changed: absent peers are greeted at once, from the new place."""
+        """Our network has changed: greet absent peers at once, from the new address."""
         self._absent.hurry(now)
         self.call(now)
 
     def expect(self, peer: PeerId, addresses: tuple[Address, ...], now: float) -> None:
-        """One of an earlier run, that was at these addresses."""
+        """Greet an absent peer that was last at these addresses."""
         self._absent.expect(peer, addresses, now)
         self._rearm()
 
     def met(self, peer: PeerId) -> None:
-        """Here, or not wanted: no word to it any more."""
+        """The peer is connected or blocked: stop greeting it."""
         self._absent.met(peer)
         self._rearm()
 
@@ -112,7 +112,7 @@ class Discovery:
         our_card: bytes,
         now: float,
     ) -> GreetingReceived | None:
-        """What a greeting says, if it is worth an answer; else the roster counts why not."""
+        """Open a greeting if it deserves an answer; else None, and the reason is counted."""
         try:
             greeting = decode_greeting(data)
         except DecodeError:
@@ -131,7 +131,7 @@ class Discovery:
         if known is None and not self._absent.may_meet(address.host, now):
             roster.dropped["greetings-of-strangers"] += 1
             return None
-        # An answer from the internet is one to a greeting that was sent there.
+        # An answer from the internet counts only if we sent a greeting there.
         may_answer_call = not greeting.wants_answer and is_private(address.host)
         answers_call = may_answer_call and self._calls.expects_answers(now)
         places = () if known is None else known.reach.remote.places
@@ -147,15 +147,14 @@ class Discovery:
         )
 
     def answer(self, our_card: bytes, address: Address, now: float) -> None:
-        """Our card, to a peer that has sent its own."""
+        """Send our card to a peer that has sent its own."""
         if self._calls.may_answer(address, now):
             self._greet(our_card, address, wants_answer=False, now=now)
 
     def handle_timer(
         self, our_card: bytes, roster: Roster, is_introduced: bool, now: float
     ) -> None:
-        """`is_introduced` while a server introduces the members, so that nobody far away
-        need be greeted."""
+        """`is_introduced` while a server introduces the members: then only our link is called."""
         for address in self._absent.due(now):
             if not is_introduced:
                 self._greet(our_card, address, wants_answer=True, now=now)

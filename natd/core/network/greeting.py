@@ -1,7 +1,7 @@
-"""A card sent straight to its reader, with no server in between.
+"""Greetings: a card sent directly to a peer, without a server.
 
-Used where a peer's address is known from before, as after a restart while every server is dead.
-The card is sealed and signed as ever, so the way it came by gives it no other meaning.
+Used where a peer's address is known from before, as after a restart while no server answers.
+The card is sealed and signed as always, so it means the same whichever way it came.
 
     0x06 | version 1 | flags | 4 network tag | sealed card | padding
                         bit 0: an answer is wanted
@@ -9,14 +9,14 @@ The card is sealed and signed as ever, so the way it came by gives it no other m
 Rules:
 - A greeting that wants an answer is padded to the size of the largest card, so that an answer
   to a forged source is never longer than what caused it.
-- The network tag only finds the key to try; a card that does not open causes no packet.
-- Who is connected is not greeted any more, and says nothing by a greeting with the card that we
-  have: it is a recorded one.
-- Who was lost is greeted as well: if it was started again it does not know our checks any more,
-  and has no other way to learn where we are.
+- The network tag only selects the key to try; a card that does not open causes no packet.
+- A connected peer is not greeted.  A greeting from it with the card that we have is ignored: it
+  is a recording.
+- A lost peer is greeted, too: if it was restarted it can't read our checks, and has no other way
+  to learn where we are.
 - In an open network everybody knows the tag and can seal a card.  Opening one costs up to half a
-  millisecond, so no more are opened than `OPENED_RATE` a second, and of one host a part of those.
-  What is sealed with another key costs next to nothing and leaves room for what is not.
+  millisecond, so at most `OPENED_RATE` a second are opened, and of one host only a part of those.
+  A card sealed with another key is rejected cheaply and takes no place of these.
 """
 
 import struct
@@ -35,28 +35,28 @@ NETWORK_TAG_BYTES = 4
 PADDED_GREETING_BYTES = 9 + SEALED_CARD_LIMIT_BYTES
 
 GREET_AFTER_S = 0.5
-"""A server that lives has introduced us by then, and nothing need be greeted."""
+"""A live server has introduced us by then, so no greeting is needed."""
 
 GREET_AGAIN_S = 0.5
 LONGEST_WAIT_S = 60.0
 GREET_JITTER = 0.2
 
 OPENED_RATE, OPENED_BURST = 32.0, 64.0
-"""Cards a second, and at once: where a whole network comes back to a dead server, the rest is
+"""Cards a second, and at once: when a whole network comes back without a server, the rest is
 greeted again a second later."""
 
 STRANGERS_RATE, STRANGERS_BURST = 4.0, 16.0
-"""A peer that greets has mostly been met before, and a stranger costs a handshake."""
+"""Most peers that greet were met before, and a stranger costs a handshake."""
 
 LOOKED_AT_RATE, LOOKED_AT_BURST = 1_024.0, 1_024.0
-"""Whether they are sealed with our key at all: 23 us each, so 2 % of a core."""
+"""Tests whether a card is sealed with our key at all: 23 us each, so 2 % of a core."""
 
 OPENED_OF_HOST_RATE, OPENED_OF_HOST_BURST = 8.0, 32.0
 STRANGERS_OF_HOST_RATE, STRANGERS_OF_HOST_BURST = 1.0, 8.0
-"""Of one host: a household behind one address, that comes back at once."""
+"""From one host: a household behind one address that comes back at once."""
 
 MOST_GREETING_HOSTS = 256
-"""Those heard from in the last seconds; more than a link has."""
+"""Hosts heard from in the last seconds; more than a link has."""
 
 _HEAD = struct.Struct(">BBB4sH")
 _WANTS_ANSWER = 0x01
@@ -64,7 +64,7 @@ _WANTS_ANSWER = 0x01
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """What a greeting says."""
+    """A decoded greeting."""
 
     network_tag: bytes
     sealed_card: bytes
@@ -72,7 +72,7 @@ class Greeting:
 
 
 def network_tag(network_key: bytes) -> bytes:
-    """4 bytes by which members find their network; tells others nothing."""
+    """4 bytes by which members recognise their network; they reveal nothing to others."""
     return blake2s(network_key, digest_size=NETWORK_TAG_BYTES, person=b"greeting").digest()
 
 
@@ -111,7 +111,7 @@ class _Absent:
     due_at: float
 
     def turn(self) -> list[Address]:
-        """One address of each host: its ports take turns, for a host has one budget."""
+        """One address of each host: its ports take turns, because a host has one budget."""
         of_host: dict[str, list[Address]] = {}
         for address in self.addresses:
             of_host.setdefault(address.host, []).append(address)
@@ -119,7 +119,7 @@ class _Absent:
 
 
 class GreetingSchedule:
-    """When to greet whom of those known from before."""
+    """When to greet which of the peers known from before."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
@@ -135,7 +135,7 @@ class GreetingSchedule:
         )
 
     def may_look(self, now: float) -> bool:
-        """Whether it may be found out that one more card is sealed with our key."""
+        """Whether one more card may be tested for our seal; takes it if so."""
         return self._looks.take(now)
 
     def may_open(self, host: str, now: float) -> bool:
@@ -143,7 +143,7 @@ class GreetingSchedule:
         return self._openings_of.take(host, now) and self._openings.take(now)
 
     def may_meet(self, host: str, now: float) -> bool:
-        """The same for being met by someone we have never heard of."""
+        """Whether one more stranger from this host may be met; takes it if so."""
         return self._strangers_of.take(host, now) and self._strangers.take(now)
 
     def expect(self, peer: PeerId, addresses: tuple[Address, ...], now: float) -> None:
@@ -154,12 +154,12 @@ class GreetingSchedule:
         self._absent.pop(peer, None)
 
     def hurry(self, now: float) -> None:
-        """Our network has changed: those still absent are greeted now."""
+        """Our network has changed: greet all absent peers now."""
         for absent in self._absent.values():
             absent.attempt, absent.due_at = 0, now
 
     def due(self, now: float) -> list[Address]:
-        """The addresses to greet at this instant; each peer's next turn is set."""
+        """The addresses to greet now; sets each peer's next turn."""
         addresses: list[Address] = []
         for absent in self._absent.values():
             if absent.due_at <= now:

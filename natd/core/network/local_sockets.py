@@ -1,7 +1,7 @@
-"""What the node keeps of its own side of the world: its sockets, and what waits to be sent.
+"""Our own sockets, and the datagrams that wait to be sent.
 
-The main socket carries everything.  Another exists only while some peer needs it, and the one
-that hears the group of the link (`natd/core/network/multicast.py`) is never sent from.
+The main socket carries everything.  Another one exists only while a peer needs it; the socket that
+hears the link's multicast group (`natd/core/network/multicast.py`) never sends.
 """
 
 from collections import deque
@@ -20,8 +20,8 @@ class Outgoing:
 
 
 class LocalSockets:
-    """Which sockets there are besides the main one, what the main one is bound to, where the
-    router has mapped it, and whether the group of the link is heard."""
+    """The sockets besides the main one, the main one's address and its mapping at the router, and
+    whether the link's multicast group is heard."""
 
     def __init__(self) -> None:
         self.live: set[SocketId] = set()
@@ -32,8 +32,8 @@ class LocalSockets:
         self._alike = 0
 
     def fresh(self, *, is_alike: bool = False) -> SocketId:
-        """The id of a socket of ours that did not exist yet; `is_alike`: on a port of the main
-        one's parity that has not been used for a while."""
+        """The id of a new socket; `is_alike`: on a port of the main socket's parity that has not
+        been used for a while."""
         if is_alike:
             self._alike = (self._alike + 2) % len(FRESH_ALIKE)
             socket = SocketId(FRESH_ALIKE[self._alike + self.local[1] % 2])

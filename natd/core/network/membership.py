@@ -1,10 +1,10 @@
 """One network that we are a member of: its servers, its peers, and our card there.
 
 Rules:
-- What a server says about a peer is a hint; only the peer's card counts, if the roster takes it.
-- Only the peer that an input was for is drained, and only its timer is looked at again, so an
-  idle network of many costs nothing.
-- A peer that was handed out (`peer`) is drained before the next output.
+- What a server says about a peer is a hint; only the peer's card counts, if the roster accepts it.
+- Only the peer that an input was for is drained, and only its timer is read again, so a large idle
+  network costs nothing.
+- A peer that `peer` gave to a caller is drained before the next output.
 """
 
 from collections import Counter, deque
@@ -47,13 +47,13 @@ class Membership:
         self.own_card = OwnCard(
             identity, settings.key, settings.nick, random, sequence=card_sequence, now=now
         )
-        self.own_card.set_nat(self._nat.report())  # known where another network was joined
+        self.own_card.set_nat(self._nat.report())  # known if another network was joined before
         self._announcement = CardAnnouncement()
         self.servers = Servers(self.network, identity, self._nat, random, now)
         self.roster = Roster(settings, identity, budget, random)
         self.peers = self.roster.peers
         self.dropped = self.roster.dropped
-        self._handed_out: dict[Peer, float] = {}  # to be drained, as of that instant
+        self._handed_out: dict[Peer, float] = {}  # given to a caller at that instant, to be drained
         self.discovery = Discovery(settings.key, budget, random)
         self._introductions = PeerIntroductions(random)
         self._mapped: tuple[Address, ...] = ()  # where the router maps our port
@@ -68,7 +68,7 @@ class Membership:
             self._announcement.hurry(now)
 
     def set_local_addresses(self, addresses: tuple[str, ...], port: int, now: float) -> None:
-        """Our interfaces have changed (or are known for the first time)."""
+        """Our interfaces have changed, or are known for the first time."""
         if not self.own_card.set_addresses(addresses, port):
             return
         self.servers.network_changed(self.own_card.sealed, self.own_card.sequence, now)
@@ -79,7 +79,7 @@ class Membership:
             peer.reach.retry(now)
 
     def set_mapped(self, addresses: tuple[Address, ...], now: float) -> None:
-        """The router maps our port to these; an address more is worth another introduction."""
+        """The router maps our port to these; a new address causes another introduction."""
         self._mapped = addresses
         if not self.own_card.set_mapped(addresses):
             return
@@ -88,14 +88,14 @@ class Membership:
             self.retry(None, now)
 
     def set_servers(self, servers: Iterable[Address], now: float) -> None:
-        """Register with exactly these."""
+        """Register with these servers and no others."""
         self.servers.use(servers, self.own_card.sealed, self.own_card.sequence, now)
         self._drain_servers(now)
 
     def remember_peer(
         self, sealed_card: bytes, last_good: tuple[Address, ...], now: float
     ) -> PeerId | None:
-        """A peer of an earlier run; None if its card is of no use any more."""
+        """Add a peer of an earlier run; None if its card is no longer valid."""
         peer = self.roster.remember(sealed_card, self.own_card.prekeys)
         if peer is None:
             return None
@@ -130,14 +130,14 @@ class Membership:
                 self.drain_peer(each, now)
 
     def stop(self, now: float) -> None:
-        """Say goodbye to everybody."""
+        """Say goodbye to all peers and servers."""
         for peer in self._each(now):
             peer.say_bye(now)
         self.servers.stop()
         self._drain_servers(now)
 
     def peer(self, peer: PeerId, now: float) -> Peer | None:
-        """The peer of this id, to be spoken to at `now`; None if we never met it."""
+        """The peer of this id, for input at `now`; None if we never met it."""
         found = self.peers.get(peer)
         if found is not None:
             self._handed_out[found] = now
@@ -146,12 +146,12 @@ class Membership:
     def receive_rendezvous(
         self, data: bytes, address: Address, socket: SocketId, now: float
     ) -> None:
-        """A server's answer."""
+        """A datagram of a server."""
         self.servers.receive_datagram(data, address, socket, now)
         self._drain_servers(now)
 
     def receive_greeting(self, data: bytes, address: Address, socket: SocketId, now: float) -> None:
-        """A card that came straight from its owner, who is where it came from."""
+        """A greeting: a card that came directly from its owner."""
         ours = self.own_card.sealed
         greeted = self.discovery.open(data, address, socket, self.roster, ours, now)
         peer = None if greeted is None else self._take_card(greeted.card, greeted.sealed, now)
@@ -172,7 +172,7 @@ class Membership:
         self.drain_peer(peer, now)
 
     def observed_changed(self, now: float) -> None:
-        """Our picture of our own side has changed: attempts that run may use it."""
+        """Our addresses or our NAT report have changed: running attempts may use the news."""
         report = self._nat.report()
         hurries = self.own_card.is_urgent(report)
         if self.own_card.set_nat(report):
@@ -226,13 +226,13 @@ class Membership:
 
     @property
     def all_dropped(self) -> Counter[str]:
-        """What was dropped in this network, by reason: of servers, peers and strangers."""
+        """Datagrams of servers, peers and strangers that were dropped, by reason."""
         ours = self.dropped + self._introductions.dropped + self.servers.all_dropped
         return sum((peer.all_dropped for peer in self.peers.values()), ours)
 
     @property
     def sockets(self) -> frozenset[SocketId]:
-        """The sockets besides the main one that some peer or server is spoken to from."""
+        """The sockets besides the main one that are in use towards a peer or server."""
         return self.servers.sockets | self.roster.sockets
 
     # --- private: servers
@@ -295,7 +295,7 @@ class Membership:
     # --- private: peers
 
     def _introduce(self, introduced: Introduced, now: float) -> None:
-        """A server or a mutual peer names a peer to us."""
+        """A server or a mutual peer introduces a peer to us."""
         source = introduced.source
         if introduced.peer in self.roster.blocked:
             self.dropped["introduction-of-a-blocked-peer"] += 1
@@ -352,13 +352,13 @@ class Membership:
             self.drain_peer(peer, self._handed_out.pop(peer))
 
     def _each(self, now: float) -> Iterator[Peer]:
-        """Every peer in turn, drained when it was spoken to."""
+        """Each peer in turn; it is drained after the caller has used it."""
         for peer in tuple(self.peers.values()):
             yield peer
             self.drain_peer(peer, now)
 
     def drain_peer(self, peer: Peer, now: float) -> None:
-        """Take over what a peer has to say; called after every input to it."""
+        """Take a peer's datagrams and events; called after every input to it."""
         peer.settle(now)
         while (event := peer.next_event()) is not None:
             self._take_peer_event(peer, event, now)

@@ -1,21 +1,21 @@
-"""Members on the same link find each other by calling out, with no server at all.
+"""Members on the same link find each other by multicast calls, without a server.
 
 A call is a greeting that wants an answer (`natd/core/network/greeting.py`), sent to a multicast
-group which no router passes on; each member answers to where the call came from.
+group that routers do not forward; each member answers to the source of the call.
 
     main socket ─► 239.255.110.97, ff12::6e61:7464, port 28260 ─► link socket of the others
     main socket ◄───────────────── their card ─────────────────── main socket of the others
 
-What strangers on the link learn by it: from which address somebody speaks, and a tag of 4 bytes
-that is the same for all members of a network, on whatever link.  The card itself is sealed; that
-of an open network opens to everybody who knows its name.
+Strangers on the link learn the sender's address and a tag of 4 bytes that is the same for all
+members of a network on every link.  The card itself is sealed; in an open network everybody who
+knows the network's name can open it.
 
 Rules:
-- A call leaves from the main socket, so that the answer already comes on the path that is wanted.
-- What the group hears is a greeting or nothing: no check and no session is answered there.
+- A call leaves from the main socket, so that the answer already comes on the wanted path.
+- On the group's socket only greetings are accepted: checks and sessions get no answer there.
 - One source is answered once a second, however often it calls.
-- A private address counts as one of our link where the call was heard on it, or while answers to
-  a call of ours are to be expected; never for what somebody else says.
+- A private address counts as on our link if the call was heard there, or while answers to a call
+  of ours are expected; never because somebody says so.
 """
 
 from random import Random
@@ -36,29 +36,29 @@ GROUP_IPV6 = Address("ff12::6e61:7464", LINK_PORT)
 GROUP_TTL = 1
 
 FIRST_CALLS_S = (0.0, 0.6, 1.3)
-"""Waits before the calls after a start: three in two seconds, for a radio network loses more of
-what is multicast than of all else, which is sent again."""
+"""Waits before the calls after a start: three in two seconds, because a radio network repeats lost
+unicast frames but not lost multicast."""
 
 CALL_EVERY_S = 60.0
 QUIET_EVERY_S = 300.0
-"""While every member that we know of is connected.  Who comes calls, and is heard by all who are
-here: our own calls are for links that grow together."""
+"""While every known member is connected.  A newcomer calls by itself and all members here hear it:
+our own calls are for links that get joined together."""
 
 CALL_JITTER = 0.25
 
 ANSWERS_WITHIN_S = 2.0
-"""A loaded machine on a slow radio network answers within that."""
+"""Even a loaded machine on a slow radio network answers within this time."""
 
 ANSWER_AGAIN_S = 0.25
-"""One call is heard by several sockets at once; who has not heard our answer greets again after
-0.4 s at the soonest."""
+"""Several sockets may hear one call at once; a member that missed our answer greets again after
+0.4 s at the earliest."""
 MOST_CALLERS = 256
-"""Whose last answer is remembered; with more in one second than any link has, nobody else gets
-one."""
+"""Sources that are remembered as answered.  That is more than any link has in one second; beyond it
+no other source is answered."""
 
 
 class MulticastCalls:
-    """When to call out, and whom to answer."""
+    """When to call out, and which calls to answer."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
@@ -69,7 +69,7 @@ class MulticastCalls:
         """None: there is no link to call out on."""
 
     def start(self, now: float) -> None:
-        """A network is joined, or the link is another one: call at once and twice more."""
+        """A network was joined, or the link has changed: call at once and twice more."""
         self._step = 0
         self.due_at = now + FIRST_CALLS_S[0]
 
@@ -80,8 +80,8 @@ class MulticastCalls:
         return self.due_at is not None and self.due_at <= now
 
     def call(self, now: float, *, is_complete: bool) -> None:
-        """A call leaves at this instant: set the next turn.  `is_complete` while every member
-        that we know is connected."""
+        """A call leaves now: set the next turn.  `is_complete` while every known member is
+        connected."""
         self._called_at = now
         self._step = min(self._step + 1, len(FIRST_CALLS_S))
         if self._step < len(FIRST_CALLS_S):
@@ -94,7 +94,7 @@ class MulticastCalls:
         return self._called_at is not None and now - self._called_at <= ANSWERS_WITHIN_S
 
     def may_answer(self, source: Address, now: float) -> bool:
-        """Whether a call from there gets an answer; it counts as given if so."""
+        """Whether to answer a call from this address; notes the answer if so."""
         while self._answered:
             host, at = next(iter(self._answered.items()))
             if now - at < ANSWER_AGAIN_S:

@@ -1,10 +1,10 @@
 """Our own card in one network, as it changes: prekeys, addresses, NAT report.
 
 Rules:
-- A fresh prekey at each start and each hour; the one before it stays usable for two hours, so
-  that an introduction that is under way still finds its secrets, and is then gone for good.
-- Each change makes a new card with the next sequence number, which never goes back: it begins
-  above every number of an earlier run.
+- A fresh prekey at each start and each hour.  The previous one stays usable for two hours, so that
+  an introduction under way still finds its secrets; then it is deleted for good.
+- Each change makes a new card with the next sequence number.  Numbers never go back: they begin
+  above all numbers of earlier runs.
 """
 
 from random import Random
@@ -17,20 +17,20 @@ from natd.core.keys.secrets import Prekey
 
 PREKEY_LIFETIME_S = 3600.0
 PREKEY_GRACE_S = 7200.0
-"""From its making: an hour in cards, and one more for those who still hold the old card."""
+"""Counted from its creation: an hour in cards, and one more for peers with the old card."""
 
 PREKEY_BYTES = 32
 
 LOAD_RATIO, LOAD_NEWS_PER_S = 2.0, 16.0
-"""In the time of an introduction others take one or two ports at less than that, which every guess
-is wide enough for; and what is measured wavers, for our own flows are part of it."""
+"""Below this load others take one or two ports during an introduction, and every guess is wide
+enough for that.  The measured load varies, because our own flows are part of it."""
 
 SETTLES_S = 2.0
-"""What servers see of us changes in rows; then one card tells all of it."""
+"""Observations change several times in a row; after this pause one card tells all of it."""
 
 
 class OwnCard:
-    """What we tell others about ourselves, and the keys behind it."""
+    """Our card in one network, and the prekeys behind it."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class OwnCard:
         sequence: int,
         now: float,
     ) -> None:
-        """`random` makes prekeys: nothing less than the system's will do for a daemon."""
+        """`random` makes prekeys: a daemon must give the system's generator."""
         self._random = random
         self._identity = identity
         self._network_key = network_key
@@ -52,7 +52,7 @@ class OwnCard:
         self._nat = self._newest_nat = NatReport()
         self._prekey = self._fresh_prekey()
         self._rotate_at = now + PREKEY_LIFETIME_S
-        self._previous: tuple[Prekey, float] | None = None  # with the instant of its end
+        self._previous: tuple[Prekey, float] | None = None  # with its expiry
         self.prekeys: tuple[Prekey, ...] = (self._prekey,)
         """The live ones, newest last."""
         self.due_at = self._rotate_at
@@ -84,19 +84,19 @@ class OwnCard:
         return self._renew()
 
     def is_urgent(self, report: NatReport) -> bool:
-        """Whether peers that try to reach us would act otherwise if they knew of this report."""
+        """Whether peers that try to reach us would act differently if they knew this report."""
         concerns_them = report.may_be_hard or self._nat.is_hard
         return concerns_them and _what_is_acted_upon(self._nat) != _what_is_acted_upon(report)
 
     def set_nat(self, report: NatReport) -> bool:
-        """A report that differs in how sure it is is no news, unless others act upon that."""
+        """A report that differs only in confidence makes no card, unless peers would act on it."""
         self._newest_nat = report
         if _what_counts(self._nat) == _what_counts(report) and not _is_busier(self._nat, report):
             return False
         return self._renew()
 
     def refresh(self) -> None:
-        """Before a new card is told: it may as well tell what was no news by itself."""
+        """Before a new card is sent: include changes too small for a card of their own."""
         if self._nat != self._newest_nat:
             self._renew()
 
@@ -146,45 +146,45 @@ class OwnCard:
 
 
 class CardAnnouncement:
-    """When our newest card is told, and who has not heard of it yet.
+    """When to send our newest card, and which peers have not got it yet.
 
-    Changes come in rows, so one waits until it has settled, unless an attempt under way could use
-    it.  A peer without a session when a card was told is told it with the next.
+    Changes come in rows, so a card waits until they have settled, unless a running attempt could
+    use it.  A peer without a session when the card is sent gets it with its next session.
     """
 
     def __init__(self) -> None:
         self.due_at: float | None = None
-        """None: everyone has our newest card."""
-        self._is_aside = False  # whether it tells nothing that an attempt would use
+        """When to send; None: all connected peers have our newest card."""
+        self._is_aside = False  # whether it holds nothing that an attempt could use
         self._untold: set[PeerId] = set()
 
     def hurry(self, now: float) -> None:
-        """Our card has changed, and is told at once."""
+        """Our card has changed: send it at once."""
         self.due_at = now
 
     def changed(self, now: float, *, hurries: bool) -> None:
-        """What servers tell of us has changed; `hurries` where an attempt would use it."""
+        """Our NAT report has changed; `hurries` if a running attempt could use it."""
         self.due_at = now if hurries else earliest(self.due_at, now + SETTLES_S)
         self._is_aside = not hurries
 
     def take_due(self, now: float) -> bool:
-        """Whether it is to be told now.  Drains."""
+        """Whether to send it now.  Drains."""
         if self.due_at is None or self.due_at > now:
             return False
         self.due_at = None
         return True
 
     def take_help(self) -> bool:
-        """It is told now: whether it helps an attempt that runs.  Drains."""
+        """Whether the card that is sent now helps a running attempt.  Drains."""
         helps, self._is_aside, self.due_at = not self._is_aside, False, None
         return helps
 
     def missed(self, peer: PeerId) -> None:
-        """This one has no session."""
+        """This peer has no session, so it has not got the card."""
         self._untold.add(peer)
 
     def take_missed(self, peer: PeerId) -> bool:
-        """Whether this one has still to be told.  Drains."""
+        """Whether this peer has still to get the card.  Drains."""
         is_missed = peer in self._untold
         self._untold.discard(peer)
         return is_missed
@@ -196,8 +196,8 @@ def _what_counts(report: NatReport) -> tuple[object, ...]:
 
 
 def _is_busier(told: NatReport, report: NatReport) -> bool:
-    """Whether others take twice as many ports as we have told, or half as many: a guess that is
-    centred on the one misses the other."""
+    """Whether others take twice as many ports as our card says, or half as many: a guess centred
+    on one of these misses the other."""
     less, more = sorted((told.load_per_s, report.load_per_s))
     return more - less >= LOAD_NEWS_PER_S and more >= LOAD_RATIO * less
 

@@ -1,8 +1,8 @@
-"""Our side of the coordination servers: staying registered, and what they tell.
+"""Our side of the coordination servers: staying registered, and using their answers.
 
     servers ──┬─► registration ──┬─► transactions   which answer belongs to which question
               │                  ├─► lease          the way to a lease, and keeping it
-              │                  ├─► member_sync    which members we were told of
+              │                  ├─► member_sync    which members were introduced to us
               │                  └─► sampling       where else to ask how we are seen
               └─► filter_probing ─► filter_probes   trials: whom does our NAT let in?
     events                                          what a registration tells its owner
@@ -12,7 +12,7 @@ say for `natd.core.network`, and feeds what they saw of us to `natd.core.nat`.
 
 Rules:
 - What a server says about a peer is a hint; only the peer's card counts.
-- Only an answer from where we asked, to a question that we asked, is looked at.
+- Only an answer to a request of ours, from the address that we asked, is read.
 
 Others import: events, servers.
 """

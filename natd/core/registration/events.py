@@ -1,4 +1,4 @@
-"""What the servers of a network tell its membership, besides the events of the world.
+"""What the servers of a network tell its membership, besides the events of `base/events.py`.
 
     registration ─► servers ─► membership       each of these is passed up as it is
 
@@ -15,22 +15,22 @@ from natd.core.registration.filter_probes import Probed
 
 @dataclass(frozen=True, slots=True)
 class Introduced:
-    """A member is named to us; its card is still to be opened."""
+    """We were introduced to a member; its card is still sealed."""
 
     source: Address | PeerId
-    """The server that does, or the mutual peer."""
+    """The server or the mutual peer that introduces it."""
     peer: PeerId
     sealed_card: bytes
     addresses: tuple[Address, ...]
     """Where the peer is, the freshest first."""
     we_dial: bool
     start_in_s: float
-    """The nearer side of the two waits so long before it sends more than its opener."""
+    """The side nearer to the server waits so long before it sends more than openers."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeerAbsent:
-    """A server does not have the peer of a CONNECT on its list."""
+    """The peer that we asked for with CONNECT is not registered at a server."""
 
     server: Address
     peer: PeerId
@@ -38,20 +38,19 @@ class PeerAbsent:
 
 @dataclass(frozen=True, slots=True)
 class OurAddressMoved:
-    """A server sees us elsewhere than before."""
+    """A server sees us at another address than before."""
 
 
 @dataclass(frozen=True, slots=True)
 class SocketSampled:
-    """A port of a server's that had no flow saw `socket` as `observed`."""
+    """A server port to which `socket` had no flow saw it as `observed`."""
 
     socket: SocketId
     observed: Address
     server_address: Address
     """The port that was asked."""
     poisoned: bool = False
-    """Whether an early packet of somebody's has spoilt the socket's mapping, by all that our
-    NAT's model knows."""
+    """Whether, by our NAT model, an early inbound packet has poisoned the socket's mapping."""
 
 
 RegistrationEvent = (

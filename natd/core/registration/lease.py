@@ -1,6 +1,6 @@
-"""The way to a lease, and how to keep it.
+"""Getting a lease from a server, and renewing it.
 
-A lease says for how long the server keeps us on its list.  To get one:
+A lease says how long the server keeps us on its list.  To get one:
 
     begin --ladder--> give up --> retry later, one at a time, with growing waits --> end
                  \\-- a challenge begins the ladder again --/
@@ -17,20 +17,20 @@ from random import Random
 from natd.core.base.timers import Ladder, backed_off, jittered
 
 REGISTER_LADDER_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 2.7)
-"""Waits between transmissions: dense at first, because one loss must not be felt; nine seconds
-together, for after ten a user wants to know that nobody answers."""
+"""Waits between transmissions: dense at first, so that one loss is not noticed; nine seconds
+together, because after ten a user wants to know that no server answers."""
 
 RETRY_LIMIT_S = 15.0
-"""Who has lost its server finds nobody new, so its return should be noticed soon; a padded
-REGISTER this often is 70 bytes a second."""
+"""Without a server we find no new peers, so its return should be noticed soon; a padded REGISTER
+this often is 70 bytes a second."""
 
 RETRY_JITTER = 0.3
 
 CHALLENGES_IN_A_ROW = 3
-"""Answered at once; a server that challenges more often is answered on the ladder."""
+"""So many are answered at once; further challenges are answered on the ladder."""
 
 MOMENT_S = 0.003
-"""Datagrams that left together come back within a few packets' time of each other."""
+"""Answers to datagrams that left together arrive this close to each other."""
 
 REFRESH_LADDER_S = (1.0, 2.0, 4.0)
 """Waits for the answer to a refresh, and how many may go unanswered."""
@@ -50,20 +50,20 @@ class RegisterAction(Enum):
 
 
 class RegisterRetries:
-    """When to send a REGISTER: on a dense ladder at first, then ever more rarely."""
+    """When to send a REGISTER: on a dense ladder first, then with growing waits."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
         self.ladder = Ladder(REGISTER_LADDER_S)
         self.paused_until: float | None = None
-        """None: the ladder runs, or nothing is wanted."""
+        """When to go on; None: the ladder runs, or nothing is due."""
         self._first_wait_s: float | None = None
-        """Of the retries; None while we have not given up."""
+        """First wait of the retries; None: we have not given up."""
         self._retries = 0
         self._challenges = 0
 
     def begin(self, now: float) -> None:
-        """A REGISTER has been sent: ask again on the ladder."""
+        """A REGISTER was sent: repeat it on the ladder."""
         self._challenges = 0
         self._start_ladder(now)
 
@@ -74,8 +74,8 @@ class RegisterRetries:
         self.paused_until = now + wait_s
 
     def challenged(self, now: float) -> None:
-        """Answer a challenge in a moment: the samples that were asked for with it are just
-        arriving, and the card that the answer brings can tell what they say of our NAT."""
+        """Answer a challenge after `MOMENT_S`: the samples requested with it are just arriving, so
+        the card in our answer can include what they show of our NAT."""
         self._challenges += 1
         if self._challenges <= CHALLENGES_IN_A_ROW:
             self.ladder.stop()
@@ -91,7 +91,7 @@ class RegisterRetries:
         self.paused_until = now + min(RETRY_LIMIT_S, jittered(wait_s, RETRY_JITTER, self._random))
 
     def forget_failures(self) -> None:
-        """What comes next is no repetition of what has failed."""
+        """Start counting failures from zero."""
         self._retries = self._challenges = 0
 
     def end(self) -> None:
@@ -101,7 +101,7 @@ class RegisterRetries:
         self._first_wait_s = self.paused_until = None
 
     def take_due(self, now: float) -> RegisterAction | None:
-        """What is to be done at `now`, and the next wait."""
+        """What to do at `now`; sets the next wait."""
         if self.paused_until is not None and self.paused_until <= now:
             self.paused_until = None
             if self._first_wait_s is None:
@@ -119,7 +119,7 @@ class RegisterRetries:
 
 
 class LeaseAction(Enum):
-    """What a lease asks for."""
+    """What to do to keep a lease."""
 
     REFRESH = auto()
     REFRESH_AND_SAMPLE = auto()
@@ -152,7 +152,7 @@ class Lease:
         self.ladder.stop()
 
     def take_due(self, now: float) -> LeaseAction | None:
-        """What is to be done at `now`, and the next wait."""
+        """What to do at `now`; sets the next wait."""
         if self.refresh_at is not None and self.refresh_at <= now:
             self.refresh_at = None
             self.ladder.start(now)

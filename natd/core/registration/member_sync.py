@@ -1,11 +1,10 @@
 """Which members of a network one server has introduced us to, and how many are still missing.
 
-The server tells how many of its members our question's `have` did not name.  Those that were
-introduced since and are not in that `have` are seen; the difference is what to ask for again.
-Counting so stays right while peers come and go.
+The server says how many of its members the `have` of our request did not name.  From that we
+subtract the members introduced since that are not in that `have`; what remains is still missing.
+This count stays right while peers come and go.
 
-An introduction that says the same as one just before is a precaution of the server against
-loss, and no news.
+The server may repeat an introduction as a precaution against loss; a repetition is not news.
 """
 
 from natd.core.base.timers import Ladder, earliest
@@ -13,23 +12,23 @@ from natd.core.base.types import Address, PeerId
 from natd.core.codec.rendezvous import HAVE_BYTES, Introduce
 
 CONNECT_LADDER_S = (0.15, 0.3, 0.6)
-"""Between the questions for one peer: a lost one costs little, and the owner may ask anew."""
+"""Waits between requests for one peer: a lost one costs little, and the owner may ask again."""
 
 REPEAT_WITHIN_S = 0.5
-"""The precaution follows a round trip later; what comes later than this begins an attempt."""
+"""A repetition follows one round trip later; anything later than this begins an attempt."""
 
 LISTED_LIMIT = 1024
 """Four times the members that a server admits to a network."""
 
 
 class MemberSync:
-    """The introductions of one registration since it last began afresh."""
+    """The introductions by one server since we last registered from scratch."""
 
     def __init__(self) -> None:
         self._last: dict[PeerId, tuple[int, float] | None] = {}
-        """What was last said of a peer (a hash) and when; None: a repeat is wanted."""
+        """Hash and instant of the last introduction of a peer; None: accept a repetition."""
         self.unseen = 0
-        """Members that we have still to be introduced to, by the server's last count."""
+        """How many members are still missing, by the server's last count."""
 
     def reset(self) -> None:
         self._last.clear()
@@ -57,15 +56,15 @@ class MemberSync:
         return before[0] != content or now - before[1] >= REPEAT_WITHIN_S
 
     def count(self, missing: int, have: frozenset[bytes]) -> bool:
-        """Take the server's count for a question with that `have`; whether anyone was
-        introduced since it was asked."""
+        """Take the server's count for a request with that `have`; True if any member was
+        introduced since the request."""
         seen = sum(peer[:HAVE_BYTES] not in have for peer in self._last)
         self.unseen = max(0, missing - seen)
         return seen > 0
 
 
 class ConnectRequests:
-    """Introductions that we asked for ourselves, until they come."""
+    """Our requests for introductions to single peers, until they are answered."""
 
     def __init__(self) -> None:
         self._connects: dict[PeerId, tuple[Ladder, tuple[Address, ...]]] = {}
@@ -86,7 +85,7 @@ class ConnectRequests:
         self._connects.clear()
 
     def take_due(self, now: float) -> list[tuple[PeerId, tuple[Address, ...]]]:
-        """Whom to ask for again, and with which samples; the others are given up."""
+        """The peers to ask for again, with our samples; removes requests whose ladder has ended."""
         due = []
         for peer, (ladder, samples) in list(self._connects.items()):
             if not ladder.is_due(now):

@@ -4,16 +4,16 @@
 
 Rules that a change must not break:
 
-- In one breath: the card to the server's port and a SAMPLE to each port after it, so that one
-  round trip tells our address, our NAT's mapping, and introduces us to the first peers.
-- Only what comes from where we asked and repeats that transaction of ours is looked at; an
-  INTRODUCE comes from the server's host and repeats one of our REGISTERs.
-- Every question that expects an answer is asked again on a ladder; every transmission has a
-  transaction of its own, so every answer gives an honest round-trip time.
-- The server tells how many members our `have` did not name.  While we saw fewer, we ask again:
-  a lost introduction, and a network too large for one datagram's budget, end the same way.
-- A server that comes back empty is met by all of its peers at once: each waits for a moment.
-- Lost is never the end: it goes on trying, every 15 s at least.
+- The card to the server's port and a SAMPLE to each port after it leave together: one round trip
+  shows our address and our NAT's mapping, and introduces us to the first peers.
+- Only an answer from the address that we asked, with the transaction of our request, is read; an
+  INTRODUCE must come from the server's host and repeat the transaction of one of our REGISTERs.
+- Every request is repeated on a ladder until it is answered; every transmission has its own
+  transaction, so every answer gives a true round-trip time.
+- The server says how many members our `have` did not name.  While fewer were introduced, we ask
+  again.  So a lost introduction and a network too large for one datagram's budget both resolve.
+- When a server restarts, all its peers come back at once, so each waits a random time.
+- A lost server is tried again for ever, every 15 s at least.
 """
 
 from collections import Counter, deque
@@ -55,10 +55,10 @@ ASK_LADDER_S = (0.1, 0.2, 0.4, 0.8, 1.6)
 
 RETRY_FIRST_S = 1.0
 REFUSED_FIRST_S = 5.0
-"""A server that said no will hardly say yes a second later."""
+"""A server that refused us will hardly accept us a second later."""
 
 RESTART_SPREAD_S = 1.0
-"""Our refreshes are spread over 10 s already; this breaks up those that met in one instant."""
+"""Refreshes are spread over 10 s already; this separates those that fell together."""
 
 LISTED_WITHIN_S = 1.0
 
@@ -76,12 +76,12 @@ class Registration:
         lifetimes: Lifetimes,
         random: Random,
     ) -> None:
-        """`lifetimes` is told what becomes of the mapping behind the flow to the server."""
+        """`lifetimes` learns from the mapping of the flow to the server."""
         self.server = server
         self.state = "starting"
         """`starting`, `registered`, `lost` or `stopped`."""
         self.is_silent = False
-        """Whether it is lost because nothing came, rather than by a refusal."""
+        """Whether it is lost because nothing came, and not by a refusal."""
         self.observed: Address | None = None
         """Where the server last saw us; None before its first answer."""
         self.rtt_s: float | None = None
@@ -94,13 +94,13 @@ class Registration:
         self._token = b""
         self._lease = Lease(random)
         self._announces = True
-        """Whether the next REGISTERED is news even if our address is the old one."""
+        """Whether to report the next REGISTERED even if our address is the same."""
         self._listed_by: float | None = None
         self._retries = RegisterRetries(random)
         self._ask = Ladder(ASK_LADDER_S)
         self._members = MemberSync()
         self.sampling = Sampling(server)
-        """Where else the server is asked, and when what it tells others of us was seen."""
+        """Samples from the server's other ports, and how old they are."""
         self._flow = FlowWatch(lifetimes)
         self._connects = ConnectRequests()
         self._transactions = Transactions(network, identity, server, prefix, random)
@@ -115,8 +115,8 @@ class Registration:
         self._begin_afresh(now)
 
     def renew_card(self, sealed_card: bytes, sequence: int, now: float) -> None:
-        """Deposit a newer card; nobody is introduced again because of it.  A server that has not
-        answered yet is not waited for any longer."""
+        """Deposit a newer card; it causes no introductions.  If the server has not answered yet,
+        the card is sent at once."""
         self._card, self._sequence = sealed_card, sequence
         if self.state == "registered":
             self._begin(now)
@@ -124,13 +124,13 @@ class Registration:
             self._send_register(now)
 
     def network_changed(self, now: float) -> None:
-        """Our address has probably changed: register again at once, be introduced again."""
+        """Our address has probably changed: register again at once, with new introductions."""
         if self.state != "stopped":
             self._flow.forget()
             self._begin_afresh(now)
 
     def connect(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
-        """Ask for another introduction; without a lease the next registration brings it."""
+        """Ask for another introduction; without a lease the next registration gives it."""
         if self._lease.lease_id is None:
             return
         self._members.want_again(peer)
@@ -143,14 +143,14 @@ class Registration:
             self._outgoing.append(self._transactions.sample(place, socket, now))
 
     def probe(self, probe: Probe) -> None:
-        """One SAMPLE that is answered from elsewhere, too.  A fresh socket asks a sampling port;
-        the main one, whose packets every port of the server's may answer, the server's own."""
+        """One SAMPLE that another port or host answers, too.  A fresh socket asks a sampling port;
+        the main socket, to which every port of the server may answer, the server's own."""
         place = self.server if probe.socket == MAIN_SOCKET else self.sampling.probed_place
         if self._lease.lease_id is not None and place is not None:
             self._outgoing.append(self._probes.ask(probe, place))
 
     def stop(self) -> None:
-        """Say goodbye; nothing is done after it."""
+        """Send BYE and stop for good."""
         if self._lease.lease_id is not None:
             self._outgoing.append(self._transactions.bye(self._lease.lease_id))
         self._end_lease()
@@ -273,7 +273,7 @@ class Registration:
     ) -> None:
         if question.kind is rendezvous.Register:
             if question.token != self._token:
-                return  # a retransmission was challenged, too: the answer to that is on its way
+                return  # a challenged retransmission: the answer to it is on its way
             self.rtt_s = now - question.sent_at
             self._token = challenge.token
             self._retries.challenged(now)
@@ -290,7 +290,7 @@ class Registration:
     ) -> None:
         moved = self.observed is not None and self.observed != answer.observed
         if self.state == "lost":
-            # What its ports saw before, if they ever did, is old by now.
+            # Earlier samples of its ports, if any, are outdated.
             self._send_samples(self.sampling.begin(now), now)
         self.state = "registered"
         self.observed = answer.observed

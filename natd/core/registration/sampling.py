@@ -1,11 +1,11 @@
-"""Where else to ask a server how our main socket looks, and what was seen from there.
+"""Samples: asking a server's other ports where they see our main socket.
 
-Every port is a new destination to our NAT.  Four answers in the first round trip show whether
-it maps by destination; one more now and then shows drift and poisoning.  A server with a second
-address is asked there, too: only that tells a NAT that maps by address from one that does not.
+Every port is a new destination for our NAT.  Four answers in the first round trip show if it maps
+by destination; a sample now and then shows drift and poisoning.  A server with a second address is
+asked there, too: only that shows if a NAT maps by address.
 
-The other address is the server's word, and may be somebody else's: it is asked at two ports, at
-most three times each, and another one is believed once a minute.
+The server names its second address itself, and may name a third party's.  So we ask it at two
+ports, at most three times each, and accept another address once a minute.
 """
 
 from natd.core.base.timers import Ladder
@@ -13,19 +13,19 @@ from natd.core.base.types import Address
 from natd.core.codec.rendezvous import SAMPLES_LIMIT
 
 SAMPLE_LADDER_S = (0.2, 0.4, 0.8)
-"""For the ports that have not answered: after this a port counts as closed to us."""
+"""Waits for ports that do not answer: after these a port counts as closed."""
 
 ASSUMED_PORTS = 3
-"""Before the server has told its ports: those after its own."""
+"""Until the server has named its sampling ports: so many after its own."""
 
 OTHER_KEPT_S = 60.0
 
 LOWEST_OTHER_PORT = 1024
-"""Below are services that a lie could have us ask; the server's own port may be there, too."""
+"""A lying server could make us send to the services below; only its own port may be there."""
 
 
 class Sampling:
-    """The places of one server that tell us where they see us."""
+    """The addresses of one server that we sample, and their answers."""
 
     def __init__(self, server: Address) -> None:
         first = server.port + 1
@@ -39,11 +39,11 @@ class Sampling:
         self._unanswered: set[Address] = set()
         self._turn = 0
         self.began_at: float | None = None
-        """When what the server tells others of us was sampled; None: never."""
+        """When the samples that the server passes on to peers were taken; None: never."""
         self._seen: dict[Address, Address] = {}
 
     def begin(self, now: float) -> tuple[Address, ...]:
-        """Forget what was seen; the places to ask at once."""
+        """Forget all samples; gives the addresses to ask at once."""
         self.began_at = now
         self._seen.clear()
         self._unanswered = {*self._own, *self._others}
@@ -54,7 +54,7 @@ class Sampling:
     def learn(
         self, ports: tuple[int, ...], other: Address | None, now: float
     ) -> tuple[Address, ...]:
-        """What the server says of itself; the places that are new and to be asked at once."""
+        """Take the server's ports and other address; gives the new addresses to ask at once."""
         self._own = _ports_of(self._server, ports)
         if other is not None and not _may_be_other(other, self._server):
             other = None
@@ -68,7 +68,7 @@ class Sampling:
         return self._others
 
     def again(self, now: float) -> list[Address]:
-        """When the ladder is due: the places to ask again."""
+        """The addresses to ask again when the ladder is due."""
         if not self._unanswered:
             self.ladder.stop()
         elif self.ladder.climb(now):
@@ -77,31 +77,31 @@ class Sampling:
 
     @property
     def probed_place(self) -> Address | None:
-        """The one that is asked from fresh sockets, always the same, so that what comes from any
-        other has not been let in by ourselves; None when the server has no sampling port."""
+        """The port that fresh sockets ask, always the same one, so that we never open our NAT for
+        the others; None: the server has no sampling port."""
         return self._own[0] if self._own else None
 
     def next_place(self) -> Address | None:
-        """The server's own ports in turn; None when it has none."""
+        """The next sampling port of the server's main address; None: it has none."""
         if not self._own:
             return None
         self._turn += 1
         return self._own[self._turn % len(self._own)]
 
     def next_places(self) -> list[Address]:
-        """One of each address of the server, in turn."""
+        """The next port of each address of the server."""
         place = self.next_place()
         places = [] if place is None else [place]
         return [*places, self._others[self._turn % len(self._others)]] if self._others else places
 
     def add(self, place: Address, observed: Address) -> None:
-        """What was seen of the main socket from there."""
+        """This address saw the main socket as `observed`."""
         self._unanswered.discard(place)
         self._seen.pop(place, None)
         self._seen[place] = observed
 
     def freshest(self) -> tuple[Address, ...]:
-        """Distinct addresses, the freshest last."""
+        """The distinct observed addresses, the freshest last."""
         newest_first = dict.fromkeys(reversed(self._seen.values()))
         return tuple(newest_first)[:SAMPLES_LIMIT][::-1]
 
@@ -111,8 +111,8 @@ def _ports_of(server: Address, ports: tuple[int, ...] | range) -> tuple[Address,
 
 
 def _may_be_other(other: Address, server: Address) -> bool:
-    """Whether both are of one family and one kind: a server on the internet has no second
-    address on our LAN, on our loopback interface, or for a group."""
+    """Whether both are of one family and scope: a server on the internet has no second address on
+    our LAN, on loopback, or in a multicast group."""
     if other.host == server.host:
         return False
     if other.port < LOWEST_OTHER_PORT and other.port != server.port:

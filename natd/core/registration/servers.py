@@ -1,13 +1,13 @@
-"""The servers of one network: a registration at each, and what they say, merged.
+"""The servers of one network: a registration at each, and their news merged.
 
     registration ─► servers ─┬─► ServerAnswered, ServerLost, …   for the world
                              ├─► Introduced, SocketSampled       for peers
                              └─► OurAddressMoved                 every peer is tried again
 
 Rules:
-- Registrations know nothing of each other: an observation of any counts for all.
-- Whatever a server says is a hint.  Who introduces somebody without the network's secret is
-  reported, and goes on being used.
+- Registrations are independent of each other; an observation by any server counts for all.
+- What a server says is a hint.  A server that introduces a peer without the network's secret is
+  reported, and still used.
 - Only the registration that an input was for is drained.
 """
 
@@ -32,10 +32,10 @@ from natd.core.registration.filter_probing import Probing
 from natd.core.registration.registration import Registration
 
 SAMPLE_PORTS = 3
-"""The ports after a server's own are part of the server, too, and never a peer."""
+"""So many ports after a server's own belong to the server and are never a peer."""
 
 SUSPICION_S = 60.0
-"""One warning a minute says as much as a thousand."""
+"""At most one warning in this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +67,17 @@ class Servers:
         self, network: NetworkId, identity: Identity, nat: NatModel, random: Random, now: float
     ) -> None:
         self.is_registered = False
-        """Whether a server introduces those who are there, so that nobody need be greeted."""
+        """Whether a server introduces members to us, so that no greetings are needed."""
         self.timers: TimerQueue[Registration | Survey | Probing] = TimerQueue()
-        """When to call `handle_timer`; while registered also when the NAT's model wants to ask."""
+        """When to call `handle_timer`; also for samples that the NAT model wants."""
         self.silenced_by: Address | None = None
-        """The server with whose silence the last one was lost; None while one answers."""
+        """The server that was the last to fall silent; None while one answers."""
         self._network = network
         self._identity = identity
         self._nat = nat
         self._random = random
         self.dropped: Counter[str] = Counter()
-        """By registrations that have ended."""
+        """Dropped by registrations that have ended."""
         self._registrations: dict[Address, Registration] = {}
         self._listed = False
         self._suspected_until = now
@@ -91,7 +91,7 @@ class Servers:
     def use(
         self, servers: Iterable[Address], sealed_card: bytes, sequence: int, now: float
     ) -> None:
-        """Register with exactly these."""
+        """Register with these servers and no others."""
         servers = tuple(dict.fromkeys(servers))
         for address in [a for a in self._registrations if a not in servers]:
             self._stop_registration(self._registrations.pop(address))
@@ -113,7 +113,7 @@ class Servers:
             self._take_news(registration, now)
 
     def renew_card(self, sealed_card: bytes, sequence: int, now: float) -> None:
-        """Our card is a newer one."""
+        """Our card has changed."""
         for registration in self._registrations.values():
             registration.renew_card(sealed_card, sequence, now)
             self._take_news(registration, now)
@@ -128,13 +128,13 @@ class Servers:
             self._take_news(registration, now)
 
     def connect(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
-        """Ask all for another introduction, telling the freshest that we know of where we are."""
+        """Ask all servers for another introduction, with our freshest samples."""
         for registration in self._registrations.values():
             registration.connect(peer, samples or self._nat.samples(), now)
             self._take_news(registration, now)
 
     def sample(self, socket: SocketId, now: float) -> None:
-        """Ask one of them how `socket` appears from a port that it has no flow to."""
+        """Ask one server port to which `socket` has no flow where it sees `socket`."""
         for registration in self._registrations.values():
             if registration.state == "registered":
                 registration.sample(socket, now)
@@ -142,7 +142,7 @@ class Servers:
                 break
 
     def receive_datagram(self, data: bytes, address: Address, socket: SocketId, now: float) -> None:
-        """A server's answer, by the prefix of the transaction that it repeats."""
+        """A datagram of a server, routed by the prefix of its transaction."""
         prefix = data[TRANSACTION_AT : TRANSACTION_AT + PREFIX_BYTES]
         for registration in self._registrations.values():
             if registration.prefix == prefix:
@@ -151,7 +151,8 @@ class Servers:
                 return
 
     def suspect(self, server: Address, now: float) -> None:
-        """Say so, but not for each of a row: anybody who sees our registrations can make them."""
+        """Warn that a server introduced a peer without our secret, at most once in `SUSPICION_S`:
+        anybody who sees our registrations can forge such introductions."""
         if now >= self._suspected_until:
             self._suspected_until = now + SUSPICION_S
             self._events.append(
@@ -164,7 +165,7 @@ class Servers:
             )
 
     def stop(self) -> None:
-        """Say goodbye to all."""
+        """Leave all servers."""
         for registration in self._registrations.values():
             self._stop_registration(registration)
         self._registrations.clear()
@@ -172,7 +173,7 @@ class Servers:
     def observe_by_peer(
         self, socket: SocketId, peer: Address, observed: Address, now: float
     ) -> None:
-        """A peer at that address sees `socket` as `observed`, or says so."""
+        """A peer at this address reports to see `socket` as `observed`."""
         self._nat.observe_by_peer(socket, peer, observed, now)
         if self._nat.take_question(socket):
             self.sample(socket, now)
@@ -207,24 +208,24 @@ class Servers:
 
     @property
     def all_dropped(self) -> Counter[str]:
-        """What was dropped of the servers', by reason."""
+        """Datagrams of servers that were dropped, by reason."""
         return sum((each.dropped for each in self._registrations.values()), Counter(self.dropped))
 
     @property
     def sockets(self) -> frozenset[SocketId]:
-        """Those besides the main one from which a server is asked."""
+        """The sockets besides the main one that servers are asked from."""
         probed = self._probing.socket
         return frozenset(self._survey.sockets).union(() if probed is None else (probed,))
 
     @property
     def are_silent(self) -> bool:
-        """Whether all have been asked for long enough, and none answers."""
+        """Whether all servers have been asked for long enough, and none answers."""
         states = {r.state for r in self._registrations.values()}
         return states == {"lost"}
 
     @property
     def somebody_answers(self) -> bool:
-        """Whether anybody has seen us lately, who is not necessarily one of these servers."""
+        """Whether anything has answered us lately: one of these servers or another host."""
         return bool(self._nat.observed()) and not any(
             r.last_answer_at is not None for r in self._registrations.values()
         )
@@ -304,7 +305,7 @@ class Servers:
             socket == MAIN_SOCKET and lease is not None and self._nat.is_poisoned(lease, observed)
         )
         self._observe(registration, socket, place, observed, now)
-        # Behind a NAT that maps by address another host says nothing of the lease's flow.
+        # Behind a NAT that maps by address another host's sample tells nothing of the lease.
         if place.host == registration.server.host:
             self._events.append(replace(sampled, poisoned=poisoned))
 
@@ -316,7 +317,7 @@ class Servers:
         observed: Address,
         now: float,
     ) -> bool:
-        """True if all ports of the server are asked again because of what one of them saw."""
+        """Give an observation to the NAT model; True if all ports of the server are asked again."""
         self._nat.observe(socket, destination, observed, now)
         self._begin_survey(now)
         if self._nat.take_doubt() is None:
@@ -325,7 +326,7 @@ class Servers:
         return True
 
     def _begin_survey(self, now: float) -> None:
-        """Ask the first server that takes questions."""
+        """Send the survey to the first server that is not lost."""
         asked = [r for r in self._registrations.values() if r.state != "lost"]
         if not asked or not (sockets := self._nat.take_survey(now)):
             return
@@ -349,7 +350,8 @@ class Servers:
 def explain_silence(
     lost: events.ServerLost, *, udp_works: bool, somebody_is_here: bool
 ) -> events.ServerLost:
-    """What it means that no server answers any more; nothing to be told where peers are here."""
+    """`lost`, with the reason why no server answers and what would help; the text stays as it is
+    while peers are connected."""
     verdict = judge_servers(udp_works=udp_works)
     reason = lost.reason if somebody_is_here else f"{lost.reason}: {verdict.text}"
     return replace(lost, reason=reason, code=verdict.code)

@@ -1,8 +1,8 @@
-"""What we asked a coordination server, until it answers or we stop expecting it to.
+"""Our requests to one coordination server, until it answers or we give up waiting.
 
-Every transmission has a transaction of its own, `prefix 4 | random 8`.  An answer is one only
-if it repeats that transaction, is of a type that answers such a question, and comes from the
-port that was asked.  An INTRODUCE repeats the transaction of one of our latest REGISTERs.
+Every transmission has its own transaction, `prefix 4 | random 8`.  A message is an answer only if
+it repeats that transaction, has a type that answers such a request, and comes from the port that
+was asked.  An INTRODUCE repeats the transaction of one of our latest REGISTERs.
 """
 
 from collections import deque
@@ -34,7 +34,7 @@ from natd.core.keys.card import Identity
 
 PENDING_LIMIT = 64
 REGISTERS_LIMIT = 16
-"""More than all ladders together send in a round trip; older ones are forgotten."""
+"""More than all ladders send in one round trip; older ones are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +42,22 @@ class Transaction:
     kind: type[Message]
     sent_at: float
     asked: Address
-    """One of the server's."""
+    """The server port that was asked."""
     have: frozenset[bytes] = frozenset()
     asks: bool = False
-    """Of a REFRESH: whether it asked for introductions."""
+    """For a REFRESH: whether it asked for introductions."""
     token: bytes = b""
     sequence: int = 0
-    """Of the card in a REGISTER."""
+    """For a REGISTER: sequence number of the card."""
     socket: SocketId = MAIN_SOCKET
     peer: PeerId | None = None
-    """Of a CONNECT; None for every other."""
+    """For a CONNECT: the peer asked for; else None."""
     lease_id: bytes = b""
-    """Of a REFRESH or CONNECT."""
+    """For a REFRESH or CONNECT."""
 
 
 class Transactions:
-    """Asks for one registration, and keeps what was asked until it is answered."""
+    """Makes the requests of one registration, and matches answers to them."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Transactions:
         self._pending: dict[bytes, Transaction] = {}
         self._registers: deque[bytes] = deque(maxlen=REGISTERS_LIMIT)
 
-    # --- asking: each gives the datagram to send ---
+    # --- requests: each gives the datagram to send
 
     def register(
         self,
@@ -121,7 +121,7 @@ class Transactions:
         return self._ask(message, Transaction(Refresh, now, self._server, lease_id=lease_id))
 
     def ask(self, lease_id: bytes, have: tuple[bytes, ...], now: float) -> Datagram:
-        """A refresh that wants introductions to those that `have` does not name."""
+        """A REFRESH that asks for introductions to the members that `have` does not name."""
         message = Refresh(self._transaction(), lease_id, True, have[:ASK_LIMIT])
         question = Transaction(
             Refresh,
@@ -149,11 +149,10 @@ class Transactions:
     def bye(self, lease_id: bytes) -> Datagram:
         return Datagram(rendezvous_codec.encode(Bye(self._transaction(), lease_id)), self._server)
 
-    # --- being answered ---
+    # --- answers
 
     def answered_by(self, message: Message, source: Address) -> Transaction | None:
-        """The question that this message from there answers, which is then no longer open;
-        None when there is none."""
+        """The request that this message answers, which is then closed; None: it answers none."""
         question = self._pending.get(message.transaction)
         if question is None or source != question.asked or not _answers(message, question.kind):
             return None
@@ -163,7 +162,7 @@ class Transactions:
         return introduce.transaction in self._registers
 
     def close(self, transaction: bytes) -> bool:
-        """Whether the question was open."""
+        """Forget a request; True if it was open."""
         return self._pending.pop(transaction, None) is not None
 
     def clear(self) -> None:
