@@ -1,25 +1,25 @@
-"""Whom our NAT lets in (RFC 4787, section 5): what trials tell of it, and when to make them.
+"""What our NAT lets in (RFC 4787, section 5): how trials tell, and when to make them.
 
-In a *trial* a fresh socket asks one port of a server, and is answered from there, so that the
-question is known to have come and the way back to be open; and also from elsewhere, whence nobody
-was asked (RFC 5780, section 4.4):
+In a *trial* a fresh socket asks one port of a server and is answered from there, which shows that
+the question has arrived and that the way back is open; and also from places that the socket has
+sent nothing to (RFC 5780, section 4.4):
 
-                              from another port        from another host
-    independent               comes                    comes
-    by address                comes                    does not
-    by address and port       does not                 does not
+                                 from another port      from another host
+    endpoint-independent         arrives                arrives
+    address-dependent            arrives                does not
+    address-and-port-dependent   does not               does not
 
 What it decides: towards an easy side that does not filter by port nobody guesses ports before
 plain checks have failed (`natd.core.prediction.strategy`).  The rest is for `natctl doctor`.
 
 Rules:
-- What comes is a proof.  What does not may have been lost, so it takes a row of trials to be sure
-  of a class that nothing comes through.
-- Where no other host can answer, independent and by address are as likely as each other.
-- A round of trials ends with the first that says what is known for sure; one that says something
-  else is the first of a new picture, and the old one counts no more.
-- While ports are guessed, and each of ours counts, none is taken for it.
-- What is known is of the NAT that showed us at one address, and of no other.
+- An answer that arrives is proof.  One that does not may have been lost, so it takes several
+  trials to be sure of a class that nothing gets through.
+- Where no other host can answer, endpoint-independent and address-dependent are equally likely.
+- A round ends with its first trial if that confirms what is known.  If it contradicts, the round
+  goes on, and its result replaces what was known.
+- No trial is made while ports are being guessed: each would take a port of our NAT.
+- A result is about the NAT with one external address, and about no other.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,34 +29,34 @@ from natd.core.base.local_ports import FILTER_TRIALS
 from natd.core.base.types import SURE, Filtering, SocketId
 
 FILTERINGS = (Filtering.DEPENDENT, Filtering.ADDRESS_DEPENDENT, Filtering.INDEPENDENT)
-"""The strictest first: of two that are as likely as each other it claims less."""
+"""The strictest first: where two are equally likely, it claims less."""
 
 LOST = 0.5
-"""Of the answers from elsewhere on a bad path, whose other answers came: four or five silent
-trials are needed to be sure, of which a path that loses one packet in twenty makes one mistake in
-100,000."""
+"""The assumed share of answers from elsewhere that are lost, far more than on a bad path.  So it
+takes four or five silent trials to be sure, and a path that loses one packet in twenty causes one
+mistake in 100,000."""
 
 STRAY = 1e-6
-"""That something comes which the class would not let in: it repeats eight random bytes of ours."""
+"""The chance that an answer arrives although the class keeps it out: it would have to repeat eight
+random bytes of ours."""
 
 TRIALS = 8
-"""Of a round: five, and three whose question or plain answer was lost."""
+"""At most in a round: five, and three more for lost questions and plain answers."""
 
 FIRST_WAIT_S = 4.0
-"""After the registration, when what it was for, and the survey of a sequence, is over: each trial's
-socket takes a port of the NAT's."""
+"""After the registration: by then the first introductions and a survey of ports are over, which a
+trial would disturb by taking a port of the NAT."""
 
 AGAIN_WAIT_S = 600.0
-"""A NAT hardly ever changes its mind; one datagram of ours in this time notices, or the next one
-where what would have told of it was lost."""
+"""Between rounds: a filter hardly ever changes, and one question is enough to notice."""
 
 PUT_OFF_S = 2.0
-"""After an attempt that counts on each port of our NAT's has last been seen to run."""
+"""After an attempt that guesses ports was last seen to run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What came in one; None: nothing was sent from there, as far as is known."""
+    """What arrived in one; None: nothing was sent from there, as far as we know."""
 
     from_port: bool | None = None
     from_host: bool | None = None
@@ -64,17 +64,13 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What trials have told."""
+    """The result of a round."""
 
     filtering: Filtering = Filtering.UNKNOWN
     confidence: float = 0.0
     """0 to 1."""
     host: str = ""
-    """Of ours, as the server saw it."""
-
-    @property
-    def is_ipv6(self) -> bool:
-        return ":" in self.host
+    """Our external address, as the server saw it."""
 
 
 def judge(trials: Iterable[Trial]) -> tuple[Filtering, float]:
@@ -95,22 +91,22 @@ def judge(trials: Iterable[Trial]) -> tuple[Filtering, float]:
 
 
 def lets_in(filtering: Filtering, *, host: bool) -> bool:
-    """Whether a packet of another port, or of another host, than we have sent to comes in."""
+    """Whether a packet arrives from another port, or from another host, than we have sent to."""
     if host:
         return filtering is Filtering.INDEPENDENT
     return filtering in (Filtering.INDEPENDENT, Filtering.ADDRESS_DEPENDENT)
 
 
 def are_enough(known: Known, trials: Sequence[Trial], *, asks_hosts: bool) -> bool:
-    """Whether those of a round so far confirm what is known; `asks_hosts`: whether another host is
-    to answer, which tells two classes apart."""
+    """Whether the trials of a round so far confirm what is known.  `asks_hosts`: whether another
+    host is asked to answer, which tells two classes apart."""
     needs_host = asks_hosts and known.filtering is not Filtering.DEPENDENT
     telling = [trial for trial in trials if trial.from_host is not None or not needs_host]
     return bool(telling) and all(confirms(known, trial) for trial in trials)
 
 
 def confirms(known: Known, trial: Trial) -> bool:
-    """Whether it says what is known, and nothing that is not."""
+    """Whether the trial agrees with what is known, and adds nothing to it."""
     if known.confidence < SURE and (trial.from_host is not None or not trial.from_port):
         return False
     seen = ((trial.from_port, False), (trial.from_host, True))
@@ -119,25 +115,25 @@ def confirms(known: Known, trial: Trial) -> bool:
 
 
 class FilterWatch:
-    """What is known of whom our NATs let in, and when to ask."""
+    """What is known of our NATs' filters, and when to ask."""
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
         """Another network: nothing is known."""
-        self._known: list[Known] = []
-        """One for each NAT, the newest last."""
+        self._known: dict[bool, Known] = {}  # by whether it is of IPv6
         self.round_at: float | None = None
-        """When to call `take_round`; None: nobody to ask has been met."""
+        """When to call `take_round`; None: no server has answered yet."""
 
     def plan(self, now: float) -> None:
-        """A server has just seen us, elsewhere or otherwise than before: ask soon."""
+        """A server has just seen us at another address, or our mapping class has changed: ask
+        soon."""
         soon = now + FIRST_WAIT_S
         self.round_at = soon if self.round_at is None else min(soon, self.round_at)
 
     def put_off(self, now: float) -> None:
-        """An attempt runs that counts on each port of ours: a round would take one."""
+        """An attempt that guesses ports runs: a round would take one."""
         if self.round_at is not None:
             self.round_at = max(self.round_at, now + PUT_OFF_S)
 
@@ -147,14 +143,14 @@ class FilterWatch:
         if self.round_at is None or now < self.round_at:
             return None
         self.round_at = now + AGAIN_WAIT_S
-        # By the clock, so that two rounds differ even where the daemon was restarted in between.
+        # By the clock, so that two rounds differ even if the daemon was restarted in between.
         return SocketId(FILTER_TRIALS[(main_port + int(now)) % len(FILTER_TRIALS)])
 
     def known_at(self, host: str) -> Known:
-        """Of the NAT that shows us there."""
-        return next((known for known in self._known if known.host == host), Known())
+        """About the NAT with this external address."""
+        known = self._known.get(":" in host, Known())
+        return known if known.host == host else Known()
 
     def conclude(self, known: Known) -> None:
-        """What a round has told; a NAT that has shown us elsewhere before is another one."""
-        self._known = [each for each in self._known if each.is_ipv6 != known.is_ipv6]
-        self._known.append(known)
+        """What a round has told; it replaces what was known of a NAT with another address."""
+        self._known[":" in known.host] = known

@@ -4,7 +4,7 @@
               │                  ├─► lease          the way to a lease, and keeping it
               │                  ├─► member_sync    which members were introduced to us
               │                  └─► sampling       where else to ask how we are seen
-              └─► filter_probing ─► filter_probes   trials: whom does our NAT let in?
+              └─► filter_probing ─► filter_probes   trials: what does our NAT let in?
     events                                          what a registration tells its owner
 
 One `Registration` for each server address, unaware of the others; `servers` merges what they

@@ -4,8 +4,8 @@
             <--- SAMPLED  from there, which says what else was sent
             <--- SAMPLED  from another port, from the other address, or to another port of ours
 
-Each answer repeats the transaction, which only the server knows; its source is what we want to
-learn.  A question stays open for as long as there is room: nobody waits for its last answer.
+Each answer repeats the transaction, which only the server knows; what we want to learn is where
+it comes from.  A question stays open as long as there is room: its last answer may never come.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Probe:
     """One question."""
 
     number: int
-    """Of the trial, for its owner."""
+    """Which trial it belongs to."""
     elsewhere: Elsewhere
     socket: SocketId = MAIN_SOCKET
     asker_port: int = 0
@@ -38,14 +38,14 @@ class Probed:
     asked: Address
     source: Address
     socket: SocketId
-    """Of ours, by which it came."""
+    """Our socket that it arrived at."""
     observed: Address
     elsewhere: Elsewhere
-    """What the server has sent besides the answer from where it was asked."""
+    """What the server says it has sent besides the answer from where it was asked."""
 
 
 class Probes:
-    """Those of one registration, whose prefix they have."""
+    """The questions of one registration, whose prefix begins their transactions."""
 
     def __init__(self, prefix: bytes, random: Random) -> None:
         self._prefix = prefix
@@ -53,7 +53,7 @@ class Probes:
         self._open: dict[bytes, tuple[Probe, Address]] = {}
 
     def ask(self, probe: Probe, place: Address) -> Datagram:
-        """The datagram that asks that port of the server."""
+        """The datagram to that port of the server."""
         transaction = self._prefix + self._random.randbytes(TRANSACTION_BYTES - PREFIX_BYTES)
         self._open[transaction] = (probe, place)
         if len(self._open) > OPEN_LIMIT:
@@ -62,7 +62,7 @@ class Probes:
         return Datagram(data, place, None, probe.socket)
 
     def answered_by(self, answer: Sampled, source: Address, socket: SocketId) -> Probed | None:
-        """What an answer tells; None when it answers no question of these."""
+        """What an answer tells; None if it answers none of these questions."""
         asked = self._open.get(answer.transaction)
         if asked is None:
             return None

@@ -1,18 +1,18 @@
-"""Finding out whom our NAT lets in: rounds of trials at the servers of a network.
+"""Finding out what our NAT lets in: rounds of trials at the servers of a network.
 
     round ─► fresh socket ─► trial ─► trial ─► ...  sure, or enough ─► the model is told
 
-A server that has a second address answers a trial from there, too.  Where it has none, another
-server is asked from the main socket to answer to the fresh one's external port: the fresh socket
-has sent nothing to that host either.
+A server with a second address answers a trial from there, too.  If it has none, another server is
+asked from the main socket to answer to the fresh socket's external port: the fresh socket has sent
+nothing to that host either.
 
 Rules:
-- The main socket gets nothing but what it has asked for.  A packet that nobody asked for would
-  spoil its mappings on a router whose INPUT accepts (early-inbound poisoning).
-- One round at a time in a network; none is begun before a server has us on its list, and none in
-  the first seconds after that, which are for what we came for.
+- The main socket gets only what it has asked for.  An unexpected packet would spoil its mappings
+  on a router whose INPUT accepts (early-inbound poisoning).
+- One round at a time in a network.  None begins before a server has registered us, nor in the
+  first seconds after that, which are for meeting peers.
 - A server counts as silent only if it says that it has answered from there.
-- What the fresh socket is seen at is no sample of the allocation.
+- The external port of the fresh socket is no sample of the port allocation.
 """
 
 from collections.abc import Iterable
@@ -26,16 +26,16 @@ from natd.core.registration.filter_probes import Probe, Probed
 from natd.core.registration.registration import Registration
 
 SPACING_S = (0.4, 0.6, 0.8)
-"""Between trials, the last again and again: so one burst of loss does not take the answers of all,
-and jitter does not make one look lost."""
+"""Between trials, the last for all that follow: one burst of loss does not take all answers, and
+jitter does not make one look lost."""
 
 SPACING_ROUND_TRIPS = 1.5
-"""The least between trials, in round trips to all that are asked."""
+"""At least between trials, in round trips to all servers that are asked."""
 
 
 @dataclass(slots=True)
 class _Trial:
-    """What is known of one so far; of the flags only PORT and HOST."""
+    """What is known of one so far; of the flags only PORT and HOST are used."""
 
     external: Address | None = None
     """Where the fresh socket was seen; None: no answer yet."""
@@ -52,12 +52,12 @@ class _Trial:
 
 @dataclass(slots=True)
 class _Round:
-    """One fresh socket, and what was asked from it."""
+    """One fresh socket, and the trials made from it."""
 
     socket: SocketId
     server: Registration
     helper: Registration | None
-    """At another host, which is asked to answer, too; None: there is none, or no need of it."""
+    """A server at another host that is asked to answer, too; None: there is none, or no need."""
     known: Known
     """What was known before."""
     next_at: float
@@ -65,13 +65,13 @@ class _Round:
 
     @property
     def outcomes(self) -> list[Trial]:
-        """Of those that tell anything."""
+        """Of the trials that tell anything."""
         outcomes = (trial.outcome for trial in self.trials.values())
         return [outcome for outcome in outcomes if outcome != Trial()]
 
     @property
     def host(self) -> str:
-        """Where the fresh socket was seen last; empty: nowhere."""
+        """The external address of the fresh socket; empty: not seen yet."""
         seen = [t.external.host for t in self.trials.values() if t.external is not None]
         return seen[-1] if seen else ""
 
@@ -85,7 +85,7 @@ class _Round:
 
     @property
     def is_over(self) -> bool:
-        """Whether a further trial would tell nothing, or is too much."""
+        """Whether a further trial would tell nothing new, or is one too many."""
         if len(self.trials) >= TRIALS or self.is_confirmed:
             return True
         if not self.asks_hosts and any(outcome.from_port for outcome in self.outcomes):
@@ -100,10 +100,10 @@ class Probing:
         self._nat = nat
         self._round: _Round | None = None  # None: none is under way
         self.socket: SocketId | None = None
-        """The one that is to stay open while a round is under way; None: none is."""
+        """The fresh socket, to be kept open while a round is under way; None: none is."""
         self._count = 0
 
-    # --- inputs: each gives the registrations that have asked something because of it
+    # --- inputs: each returns the registrations that have something to send because of it
 
     def handle_timer(
         self, registrations: Iterable[Registration], now: float
@@ -133,7 +133,7 @@ class Probing:
         return ()
 
     def clear(self) -> None:
-        """Another network: what was asked by the last one tells nothing of this one."""
+        """Another network: answers to what was asked on the last one tell nothing."""
         self._go_on(None)
 
     # --- outputs
@@ -150,7 +150,7 @@ class Probing:
         self.socket = None if current is None else current.socket
 
     def _begin(self, registrations: Iterable[Registration], now: float) -> _Round | None:
-        """At the server that tells most of the NAT that the model reports."""
+        """At the server that tells most about the NAT that the model reports."""
         asked = [r for r in registrations if r.state == "registered" and r.observed is not None]
         asked.sort(key=self._rank)
         socket = self._nat.take_filter_round(now) if asked else None
@@ -163,7 +163,7 @@ class Probing:
         return _Round(socket, server, helper, self._nat.filters.known_at(observed.host), now)
 
     def _rank(self, registration: Registration) -> tuple[bool, bool, bool]:
-        """The lower, the more it tells of the NAT that the model reports."""
+        """The lower, the more it tells about the NAT that the model reports."""
         observed = registration.observed
         is_far = observed is not None and not self._nat.is_ours(observed.host)
         return registration.server.is_ipv6, not is_far, registration.sampling.other is None
@@ -183,7 +183,7 @@ class Probing:
     def _heard_server(
         self, current: _Round, trial: _Trial, told: Probed
     ) -> tuple[Registration, ...]:
-        """Each of its answers says where it saw us, and which they all are."""
+        """Each answer says where the server saw us, and which other answers it has sent."""
         is_first, trial.external = trial.external is None, told.observed
         trial.sent |= told.elsewhere & (Elsewhere.PORT | Elsewhere.HOST)
         if told.source.host != told.asked.host:
@@ -197,7 +197,7 @@ class Probing:
         return (current.helper,)
 
     def _heard_helper(self, current: _Round, trial: _Trial, told: Probed) -> None:
-        """It counts only if it sees us at the very address that it was to answer to."""
+        """Its silence counts only if it sees us at the address that it was to answer to."""
         sees_us_there = trial.external is not None and told.observed.host == trial.external.host
         if told.socket == current.socket:
             trial.came |= Elsewhere.HOST
@@ -205,7 +205,7 @@ class Probing:
             trial.sent |= Elsewhere.HOST
 
     def _conclude(self, current: _Round) -> None:
-        """What was known is not made vaguer by less that says the same."""
+        """A result that agrees with less confidence does not replace what was known."""
         known, (filtering, confidence) = current.known, judge(current.outcomes)
         is_vaguer = filtering is known.filtering and confidence <= known.confidence
         if not is_vaguer and not all(confirms(known, outcome) for outcome in current.outcomes):
