@@ -23,5 +23,7 @@ class Surroundings:
     """Whether there are servers, and all have been asked for long enough in vain."""
     udp_works: bool = True
     """Whether any answer has come to us by UDP."""
+    has_address_pool: bool = False
+    """Whether our NAT shows our main socket at several IPv4 addresses."""
     sampled_at: float | None = None
     """When the ports were sampled that servers tell peers of first; None: they know none."""

@@ -216,6 +216,12 @@ class NatModel:
         seen = [o.observed for o in self._of(MAIN_SOCKET) if not o.observed.is_ipv6]
         return tuple(dict.fromkeys(reversed(seen)))[:limit]
 
+    @property
+    def has_address_pool(self) -> bool:
+        """Whether it shows our main socket at several IPv4 addresses."""
+        seen = [o.observed for o in self._of(MAIN_SOCKET)]
+        return len({address.host for address in seen if not address.is_ipv6}) > 1
+
     def report(self) -> NatReport:
         if self._report is None:
             self._report = self._judge()

@@ -26,11 +26,10 @@ hard until the first round of checks has failed.  After that, where two hard sid
 up, it counts as easy: a peer that lies about us can't part us from a third.
 
 Where an easy side's NAT does not filter by port, plain checks meet a hard side, too: nothing is
-guessed until a round of them has failed.  It fails where the filter is not what it was, or where
-the hard side's NAT has several addresses and the filter asks for the one that we don't know.
-Between settled sides this saves the hard side's NAT most of its entries: a newcomer behind a random
-NAT makes 5 for 59, one behind a block 14 for 46, and either sends half of the packets
-(tests/bench/README.md).
+guessed until a round of them has failed, as it does if the filter has changed.  A filter by address
+is no help if the hard side has several: nobody knows from which its packets come.  Towards a
+resident with such a NAT a newcomer makes 5 NAT entries for 59 behind a random NAT, 14 for 46 behind
+a block, and the two send half to two thirds of the packets (tests/bench/README.md).
 
 Sources: RFC 5128 section 3.6, Guha and Francis 2005 (prediction), Ford et al. 2005.
 """
@@ -39,7 +38,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from natd.core.base.types import SURE, Allocation, Mapping, NatReport
+from natd.core.base.types import SURE, Allocation, Filtering, Mapping, NatReport
 from natd.core.checks.limits import MOST_WAVE_PACKETS
 from natd.core.checks.turns import Turns
 from natd.core.prediction.blocks import (
@@ -80,6 +79,8 @@ class Situation:
     theirs: NatReport
     have_checks_failed: bool = False
     """Whether a round of plain checks has found no path between two that seemed easy."""
+    has_address_pool: bool = False
+    """Whether either side was seen at several IPv4 addresses."""
 
     @property
     def is_hearsay(self) -> bool:
@@ -114,6 +115,8 @@ class Situation:
             return False
         easy = self.theirs if self.ours.is_hard else self.ours
         is_easy = easy.mapping is not Mapping.UNKNOWN and not easy.may_be_hard
+        if easy.filtering is Filtering.ADDRESS_DEPENDENT and self.has_address_pool:
+            return False
         return is_easy and easy.lets_any_port_in
 
     @property

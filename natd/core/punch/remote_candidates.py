@@ -241,7 +241,9 @@ class RemoteCandidates:
             ours, theirs = _doubted(ours), _doubted(theirs)
             if ours.is_hard != theirs.is_hard:
                 ours, theirs = _anywhere(ours), _anywhere(theirs)
-        return Situation(ours, theirs, have_checks_failed)
+        hosts = {address.host for address in self.seen if not address.is_ipv6}
+        has_address_pool = self.surroundings.has_address_pool or len(hosts) > 1
+        return Situation(ours, theirs, have_checks_failed, has_address_pool)
 
     def kind_of(self, address: Address) -> PathKind:
         """The kind of a path to an address that no source has named."""

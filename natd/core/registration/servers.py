@@ -249,6 +249,7 @@ class Servers:
             is_registered=self.is_registered,
             servers_are_silent=self.are_silent,
             udp_works=self.is_registered or self.somebody_answers,
+            has_address_pool=self._nat.has_address_pool,
             sampled_at=max(sampled_at, default=None),
         )
 

@@ -46,6 +46,15 @@ def test_two_ports_that_agree_on_our_own_port_are_sure_of_an_independent_mapping
             before = model.report().confidence
 
 
+def test_two_external_ipv4_addresses_of_one_socket_are_a_pool_and_one_of_each_family_is_none():
+    model = _model()
+    _see(model, 8080, (OUTSIDE, 5000))
+    _see(model, 8081, ("2001:db8::9", 5000))
+    assert not model.has_address_pool
+    _see(model, 8082, ("198.51.100.99", 5001))
+    assert model.has_address_pool
+
+
 def test_one_host_that_sees_us_at_another_port_than_ours_can_not_tell_mapping_by_address():
     model = _model()
     for port in range(4):

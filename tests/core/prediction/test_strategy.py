@@ -157,6 +157,14 @@ def test_nothing_is_guessed_where_the_easy_side_lets_any_port_in_until_checks_ha
         assert Situation(ours, theirs, have_checks_failed=True).wants_plan
 
 
+def test_a_filter_by_address_may_not_know_which_of_several_addresses_the_hard_side_comes_from():
+    by_address = replace(EASY, filtering=Filtering.ADDRESS_DEPENDENT)
+    assert Situation(by_address, RANDOM, has_address_pool=True).wants_plan
+    assert Situation(RANDOM, by_address, has_address_pool=True).wants_plan
+    open_to_all = replace(EASY, filtering=Filtering.INDEPENDENT)
+    assert not Situation(open_to_all, RANDOM, has_address_pool=True).wants_plan
+
+
 @pytest.mark.parametrize("easy", [SEEMS_EASY, UNKNOWN, RANDOM])
 def test_a_side_that_is_not_known_to_be_easy_is_guessed_at_whoever_it_lets_in(easy):
     open_to_all = replace(easy, filtering=Filtering.INDEPENDENT)

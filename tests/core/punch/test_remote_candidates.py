@@ -1,4 +1,4 @@
-"""How far a sequence has run since others saw it."""
+"""What an attempt is told of the two NATs: how far a sequence has run, and several addresses."""
 
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.types import Address, Allocation, Mapping, NatReport
@@ -40,6 +40,17 @@ def test_where_no_load_was_measured_a_little_is_assumed():
     known.surroundings = Surroundings(nat=idle, sampled_at=START)
     assert not known.is_far_off(START + 20.0)
     assert known.is_far_off(START + 60.0)
+
+
+def test_either_side_that_is_seen_at_two_addresses_is_behind_a_pool():
+    known = RemoteCandidates()
+    known.introduce(SERVER, (*SEEN, Address("2001:db8::7", 40001)), (), START)
+    assert not known.situation(have_checks_failed=False).has_address_pool
+    known.surroundings = Surroundings(has_address_pool=True)
+    assert known.situation(have_checks_failed=False).has_address_pool
+    known.surroundings = Surroundings()
+    known.introduce(SERVER, (*SEEN, Address("198.51.100.8", 40001)), (), START + 1.0)
+    assert known.situation(have_checks_failed=False).has_address_pool
 
 
 def test_a_fresh_socket_may_have_the_parity_of_the_main_one_and_none_is_given_out_twice():
