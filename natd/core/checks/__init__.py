@@ -1,7 +1,7 @@
 """Checks between two peers, which addresses are worth one, and what all of them may cost.
 
     checks        makes and answers authenticated STUN Bindings (RFC 8445, section 7)
-    candidates    sifts the addresses of a card: which may be tried, in what order
+    candidates    which addresses of a card may be checked, in what order
     budget        packets to an address that has not answered, to its network, to all
     turns ─┬─► pace     packets a second, guesses and checks together
            └─► limits   what one wave of guesses may cost

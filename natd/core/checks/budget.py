@@ -1,19 +1,19 @@
 """How much may be sent to addresses that have not answered yet.
 
 Cards and introductions are claims: anybody could name a third party's address and make us flood
-it.  Three limits hold over all peers and networks, in every minute that one can pick:
+it.  Three limits hold over all peers and networks, in any window of a minute:
 
     one IP address     packets, bytes and pace, and a silence once they are spent   `TargetBudget`
     one IPv6 network   packets                                                      `TotalBudget`
     all of them        packets                                                      `TotalBudget`
 
 The last two exist because cards of made-up members can name thousands of addresses: without them
-640 words of one member of an open network made us send 100,000 packets in 40 s.
+640 messages of one member of an open network made us send 100,000 packets in 40 s.
 
 Rules:
-- A check that answers a peer's check is not counted: it brought as much itself, so two peers find
-  each other while somebody floods us.
-- An address is remembered only until nothing counts against it any more.
+- A check of ours that follows a peer's check is not counted: that check was as large.  So two peers
+  find each other even while somebody floods us.
+- An address is forgotten as soon as nothing counts against it.
 """
 
 import ipaddress
@@ -33,41 +33,41 @@ BYTES_A_MINUTE = 6_000
 MINUTE_S = 60.0
 RESERVED_PACKETS = 10
 RESERVED_BYTES = 1_000
-"""What can wait leaves so much of a minute to a peer that is introduced or calls in it: one dense
-ladder of checks."""
+"""Packets that can wait leave so much of a minute's budget to a peer that is introduced or sends a
+check in it: one dense ladder of checks."""
 
 BULK_BYTES_A_MINUTE = 3_000
-"""One first flight with a message in it: what it leaves is for 35 checks, without which it would
-be for nothing."""
+"""One first flight with a message in it; the rest is for 35 checks, without which the flight would
+be useless."""
 
 CALLED_BULK_BYTES_A_MINUTE = 5_500
-"""Where a check of the peer's has come from in this minute there is somebody to read a flight, and
-the first copy went to a port that its NAT does not use for us: the second one may follow."""
+"""For an address that a check of the peer has come from in this minute: the peer can read a flight
+there, and the first copy may have gone to a wrong port of its NAT, so a second one may follow."""
 
 CARD_BYTES_A_MINUTE = 4_500
 """For a card, whatever else was sent: four greetings, or our answer, a first flight and a greeting
-of our own.  A peer that was started again can read neither flights nor checks before it has one,
-and with a word lost each way two would be without each other for the rest of the minute."""
+of our own.  A restarted peer can read neither flights nor checks before it has our card; after a
+loss each way two peers would otherwise stay apart for the rest of the minute."""
 
 SILENCES_S = (30.0, 60.0, 300.0)
-"""After a minute's budget went unanswered: each silence is longer, so that a victim that never
-answers sees us less and less."""
+"""How long we send nothing after a minute's budget went unanswered: longer each time, so that a
+victim that never answers gets less and less."""
 
 RETURN_EVERY_S = 300.0
-"""How often a newer card may end a silence: as rarely as the longest one ends by itself."""
+"""Least time between two silences that a newer card ends: as long as the longest silence."""
 
 MOST_IPS = 12_288
 """More than can be begun in a minute (`TOTAL_RATE`), so that nobody fills the table."""
 
 SWEEP_S = 1.0
-"""How often a full table is looked through for addresses that need not be counted any more."""
+"""How often a full table is searched for addresses that need no counting any more."""
 
 MOST_CALLS = 10
-"""How many checks of a peer's may wait for ours; without a limit they could be saved up."""
+"""How many checks of a peer may pay for checks of ours; otherwise they could be saved up."""
 
 TRUSTED_FOR_S = 600.0
-"""How long an authenticated answer lifts the budget.  Nobody else lives where a peer was a moment
-ago, and after a few restarts of that peer we must still be able to check it."""
+"""How long an authenticated answer lifts the budget.  Nobody else is likely to be at an address
+where a peer was a moment ago, and after a few restarts we must still be able to check it."""
 
 
 TOTAL_RATE, TOTAL_BURST = 128.0, 4_096.0
@@ -83,16 +83,16 @@ MOST_NETWORKS = 1_024
 
 @dataclass(slots=True)
 class _HostBudget:
-    sent_at: "array[float]" = field(default_factory=lambda: array("d"))  # of the last minute
+    sent_at: "array[float]" = field(default_factory=lambda: array("d"))  # in the last minute
     sizes: "array[int]" = field(default_factory=lambda: array("H"))
-    bulk: "array[int]" = field(default_factory=lambda: array("H"))  # sizes of what is no check
+    bulk: "array[int]" = field(default_factory=lambda: array("H"))  # sizes of other packets
     burst_until: float = 0.0
     silent_until: float = 0.0
     silences: int = 0
     trusted_until: float = 0.0
     may_return_at: float = 0.0
     calls: int = 0
-    """Checks from there that we may still send one packet of ours for."""
+    """Checks from this address that still pay for one packet of ours each."""
     called_at: float = -MINUTE_S
 
     def age(self, now: float) -> None:
@@ -119,7 +119,7 @@ class _HostBudget:
 
 
 class TotalBudget:
-    """What all unproved addresses together may still be sent, and each IPv6 network."""
+    """The budget of all unproved addresses together, and of each IPv6 network."""
 
     def __init__(self) -> None:
         self._all = TokenBucket(TOTAL_RATE, TOTAL_BURST)
@@ -134,7 +134,7 @@ class TotalBudget:
     def _of_network(self, host: str, now: float) -> bool:
         ip = ipaddress.IPv6Address(host)
         if ip.is_link_local:
-            return True  # reached by nobody but those on our own link
+            return True  # link-local: only hosts on our own link can be reached
         network = str(ipaddress.ip_network((int(ip), NETWORK_BITS), strict=False))
         bucket = self._networks.get(network)
         if bucket is None:
@@ -148,17 +148,17 @@ class TotalBudget:
 
 @dataclass(slots=True)
 class TargetBudget:
-    """What may still be sent to an IP address that has not authenticated itself."""
+    """The budget of each IP address that has not authenticated itself."""
 
     turns: Turns = field(default_factory=Turns)
-    """For what costs more than this budget: a turn of the daemon's, one at a time."""
+    """Turns for attempts that cost more than this budget, one at a time."""
     _total: TotalBudget = field(default_factory=TotalBudget)
     _spent: dict[str, _HostBudget] = field(default_factory=dict)
     _swept_at: float = 0.0
 
     def allow(self, address: Address, size_bytes: int, now: float) -> bool:
-        """Take one check of `size_bytes` from the address' budget; False if it is spent, which
-        begins a silence."""
+        """Take one check of `size_bytes` from the address's budget; False if the budget is spent,
+        which begins a silence."""
         spent = self._of(address, now)
         if spent is None:
             return False
@@ -184,8 +184,8 @@ class TargetBudget:
     def allow_bulk(
         self, address: Address, size_bytes: int, now: float, *, is_card: bool = False
     ) -> bool:
-        """The same for what is no check: part of a first flight, or a card.  What does not fit
-        is left out, and the checks go on."""
+        """The same for part of a first flight or for a card.  If it does not fit it is left out,
+        and the checks go on."""
         spent = self._of(address, now)
         if spent is None:
             return False
@@ -210,8 +210,8 @@ class TargetBudget:
         return self._take(spent, address.host, size_bytes, now, is_bulk=True)
 
     def can_spare(self, address: Address, now: float) -> bool:
-        """Whether one more check would leave the reserve alone: asked before `allow` for what
-        is not urgent, so that it never brings about a silence."""
+        """Whether one more check would leave the reserve untouched.  Ask before `allow` for checks
+        that are not urgent, so that they never cause a silence."""
         spent = self._spent.get(address.host)
         if spent is None or now < spent.trusted_until:
             return True
@@ -222,7 +222,7 @@ class TargetBudget:
         )
 
     def answered(self, address: Address, now: float) -> None:
-        """An authenticated datagram came from there: it is a peer, and wants our packets."""
+        """An authenticated answer came from this address: a peer is there and wants our packets."""
         spent = self._of(address, now)
         if spent is not None:
             spent.trusted_until = now + TRUSTED_FOR_S
@@ -230,17 +230,16 @@ class TargetBudget:
             self.turns.answered(address.host, spent.trusted_until, now)
 
     def called(self, address: Address, now: float) -> None:
-        """A check that only a peer can make came from there, for the first time.  It pays for
-        one check of ours, whatever was spent: never for more than it brought, since the peer
-        may have forged where it came from."""
+        """A new authentic check came from this address.  It pays for one check of ours even if the
+        budget is spent, and never for more than it brought: its source may be forged."""
         spent = self._of(address, now)
         if spent is not None:
             spent.calls = min(spent.calls + 1, MOST_CALLS)
             spent.called_at = now
 
     def returned(self, address: Address, now: float) -> None:
-        """A peer that is said to be there has made a newer card, so it lives: the silence ends,
-        if not too often, but the minute goes on."""
+        """A peer that may be at this address has made a newer card, so it is alive: end the
+        silence, if that is not too often; the minute's count goes on."""
         spent = self._spent.get(address.host)
         if spent is not None and spent.may_return_at <= now < spent.silent_until:
             spent.may_return_at = now + RETURN_EVERY_S
@@ -266,7 +265,7 @@ class TargetBudget:
         return True
 
     def _forget_if_new(self, spent: _HostBudget, host: str) -> None:
-        """Keep no state for hosts that nothing was sent to."""
+        """Keep no state for hosts that we sent nothing to."""
         if spent == _HostBudget():
             del self._spent[host]
 

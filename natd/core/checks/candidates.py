@@ -2,9 +2,9 @@
 
 A card and an introduction are claims: anybody could name a third party's address and make us send
 to it.  `targets` keeps only addresses that can be a peer: never multicast, broadcast, unspecified,
-a port below 1024 or a server of ours; a private one only where the peer is in our own realm or
-was heard on our own link; loopback only where a server of ours is there, too.  How much is sent
-to one that has not answered is limited by `budget`.
+a port below 1024 or one of our servers; a private one only if the peer is in our own realm or was
+heard on our own link; loopback only if a server of ours is there, too.  `budget` limits how much
+is sent to an address that has not answered.
 """
 
 import ipaddress
@@ -42,8 +42,8 @@ _ORDER = (
     CandidateKind.LAST_GOOD,
     CandidateKind.FORWARDED,
 )
-"""A mapped port takes packets from anybody, so the first flight should go there, while of a NAT
-that maps each destination anew what servers saw may be of no use, and more than one address."""
+"""A mapped port accepts packets from anybody, so the first flight should go there.  The addresses
+that servers saw come later: a NAT that maps by destination has several, perhaps all useless."""
 
 _VIRTUAL_BRIDGES = tuple(
     ipaddress.ip_network(text) for text in ("172.17.0.0/16", "172.18.0.0/15", "192.168.122.0/24")
@@ -52,7 +52,7 @@ _VIRTUAL_BRIDGES = tuple(
 
 
 def is_private(host: str) -> bool:
-    """Whether an address is only meaningful inside some realm (see `_PRIVATE`)."""
+    """Whether an address has a meaning only inside one realm (see `_PRIVATE`)."""
     ip = ipaddress.ip_address(host)
     return any(ip.version == network.version and ip in network for network in _PRIVATE)
 
@@ -62,7 +62,7 @@ def is_loopback(host: str) -> bool:
 
 
 def local_candidates(addresses: Iterable[str], port: int) -> tuple[Candidate, ...]:
-    """What our own card says of our interfaces: LAN and global IPv6, four of each at most.
+    """The candidates of our own interfaces for our card: LAN and global IPv6, at most four of each.
 
     Loopback and link-local addresses mean nothing to another host and stay out.
     """
@@ -94,16 +94,16 @@ def targets(
     """The addresses worth a check, best first, each once, 16 at most and 4 of a kind.
 
     `claimed` come from the peer's card; `seen` are its addresses as a server saw them, freshest
-    first; `last_good` those that carried a path before; `on_link` where it was heard on a link of
-    ours; `ours` our own as servers see us.  A server that we reach at a private address, or that
-    sees us at one, is in our own realm, and so is whom it introduces.
+    first; `last_good` carried a path before; `on_link` were heard on a link of ours; `ours` are our
+    own as servers see us.  A server that we reach at a private address, or that sees us at one, is
+    in our own realm, and so are the peers that it introduces.
     """
     claimed, seen = tuple(claimed), tuple(seen)
     ours, on_link = tuple(ours), tuple(on_link)
     same_site = bool({a.host for a in seen} & {a.host for a in ours})
     forbidden = frozenset(servers)
     realm = [address.host for address in (*ours, *forbidden)]
-    # A server elsewhere could say that we are at loopback, and have us send to our own services.
+    # A remote server could claim that we are at loopback, to make us send to our own services.
     loopback = any(is_loopback(address.host) for address in forbidden)
     private_realm = loopback or any(is_private(host) for host in realm)
     offered = [
@@ -133,7 +133,7 @@ def targets(
 
 
 def path_kind(candidate: Candidate, ours: tuple[Address, ...]) -> PathKind:
-    """What a path to this candidate is called."""
+    """The kind of a path to this candidate."""
     host = candidate.address.host
     if candidate.kind is CandidateKind.MAPPED:
         return PathKind.MAPPED
@@ -147,7 +147,7 @@ def path_kind(candidate: Candidate, ours: tuple[Address, ...]) -> PathKind:
 
 
 def _forwarded(claimed: tuple[Candidate, ...], seen: tuple[Address, ...]) -> Iterable[Candidate]:
-    """Where the peer's own port would be if its router forwarded it, unless it appears there."""
+    """Where the peer's local port would be if its router forwarded it, unless it is seen there."""
     port = next((c.address.port for c in claimed if c.kind is CandidateKind.LAN), None)
     if port is None:
         return

@@ -7,13 +7,13 @@ As in ICE (RFC 8445, section 7), under keys that both derived from their cards:
 
 Rules:
 - A request without valid integrity gets no answer at all.
-- A check is read once, here: everybody else is given a `Check` or a `CheckAnswer`.
+- A check is decoded once, here: other modules get a `Check` or a `CheckAnswer`.
 - An answer counts only from the address and on the socket that its request was sent to and from
   (RFC 8445, section 7.2.5.2.1), once, and only under the keys that the request was made with.
-- Where it is not sure that the peer holds the newest secrets, checks are made under the newest
-  and under those that it surely holds, in turn.
+- While the peer may not have the newest secrets, checks alternate between the newest and those that
+  it surely has.
 - A transaction id begins with four bytes that the owner chose, by which answers find their peer.
-- What a check asks for besides its answer is an attribute of the range that others may ignore.
+- A check asks for more than an answer by comprehension-optional attributes, which others ignore.
 """
 
 import hmac
@@ -29,7 +29,7 @@ from natd.core.keys.secrets import PairSecrets
 PREFIX_BYTES = 4
 
 LOW_TTL = 3
-"""Enough to leave two layers of NAT, too little to reach the far one behind two routed hops."""
+"""Enough to pass our own two layers of NAT, too little to reach the peer's NAT beyond."""
 
 MOST_OUTSTANDING = 4_096
 """More than the probes of an escalation in the time for which an answer is awaited."""
@@ -38,19 +38,19 @@ OUTSTANDING_S = 10.0
 """No round trip on this planet takes longer; a later answer proves nothing about now."""
 
 ANSWER_AFTER = 0xC0A1
-"""2 bytes, seconds: the answer is to leave so much later, and the check shall make no path."""
+"""2 bytes, seconds: answer so much later, and make no path of this check."""
 
 OPEN_TO = 0xC0A2
-"""2 bytes, a port: an opener is wanted to that port of the host that the check comes from."""
+"""2 bytes, a port: send an opener to that port of the check's source host."""
 
 WAS_SILENT = 0xC0A3
-"""2 bytes, seconds: nothing came through until you sent something, after so long a silence."""
+"""2 bytes, seconds: after so long a silence nothing of ours reached you until you sent."""
 
 GUESS_US = 0xC0A4
-"""No bytes: another flow of ours is open to you at some port of this host, and is to be guessed."""
+"""No bytes: another flow of ours is open to you at an unknown port of this host: guess it."""
 
 MOST_DELAYED = 32
-"""Checks whose answer was asked for later and may never come: spare flows send a handful each."""
+"""Checks with a delayed answer that may never come: spare flows send a handful each."""
 
 ANSWER_LATE_S = 5.0
 """How late a delayed answer may be."""
@@ -60,29 +60,29 @@ AGREED_PORTS = 3
 
 
 RECENT_CHECKS = 256
-"""How many checks of the peer's are remembered, so that a replay is none."""
+"""How many checks of the peer are remembered, to recognise replays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check of the peer's whose integrity holds: the answer to it, and what it asks for."""
+    """An authentic check of the peer: our answer to it, and what it asks for."""
 
     answer: Datagram
     transaction: bytes
     nominates: bool = False
     """Whether the peer says that it uses this path from here on (USE-CANDIDATE)."""
     answer_after_s: int | None = None
-    """How much later the answer is wanted; with any value, 0 too, the check makes no path."""
+    """How much later to answer; with any value, even 0, the check makes no path."""
     open_to: int | None = None
-    """A port of the peer's host that an opener is wanted to."""
+    """A port of the peer's host to send an opener to."""
     was_silent_s: int | None = None
-    """After how long a silence nothing came through until we sent something."""
+    """After how long a silence nothing of the peer came through until we sent."""
     wants_guesses: bool = False
-    """Whether we are to guess where another flow of the peer's is."""
+    """Whether the peer asks us to guess the port of another flow."""
 
     @property
     def key(self) -> tuple[Address, SocketId]:
-        """Where it came from, and the socket of ours that it came to."""
+        """Its source address and our socket."""
         return self.answer.address, self.answer.socket
 
 
@@ -96,7 +96,7 @@ class CheckAnswer:
     mapped: Address | None
     """How the peer sees us on this path."""
     is_delayed: bool = False
-    """Whether a later answer was asked for, so that `rtt_s` is no round trip."""
+    """Whether a delayed answer was requested, so that `rtt_s` is no round trip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +113,16 @@ class Checks:
     def __init__(self, prefix: bytes, random: Random) -> None:
         self._prefix = prefix
         self._random = random
-        self._secrets: tuple[PairSecrets, ...] = ()  # empty until a card of the peer was opened
+        self._secrets: tuple[PairSecrets, ...] = ()  # empty until we have a card of the peer
         self._turn = 0
         self._outstanding: dict[bytes, _Outstanding] = {}
-        self._delayed: dict[bytes, _Outstanding] = {}  # those that ask for a later answer
-        self._recent: deque[bytes] = deque(maxlen=RECENT_CHECKS)  # the peer's transactions
+        self._delayed: dict[bytes, _Outstanding] = {}  # checks with a delayed answer
+        self._recent: deque[bytes] = deque(
+            maxlen=RECENT_CHECKS
+        )  # transactions of the peer's checks
 
     def use(self, *secrets: PairSecrets) -> None:
-        """Make further checks under these secrets in turn, the newest named first."""
+        """Make further checks under these secrets in turn, the newest first."""
         self._secrets = secrets
 
     @property
@@ -129,35 +131,35 @@ class Checks:
 
     @property
     def our_ports(self) -> tuple[int, ...]:
-        """Local ports that the peer expects us on if our main one can't get through."""
+        """Local ports at which the peer expects us if our main port fails."""
         return self._agreed(send=True)[:AGREED_PORTS]
 
     @property
     def their_ports(self) -> tuple[int, ...]:
-        """The same of the peer's: behind a NAT that keeps ports, its external ones, too."""
+        """The peer's such ports; behind a NAT that keeps ports also its external ones."""
         return self._agreed(send=False)[:AGREED_PORTS]
 
     @property
     def meeting_ports(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of ours and theirs, for when neither main socket can get through."""
+        """Pairs of our and their ports, for when both main ports fail."""
         ours, theirs = self._agreed(send=True), self._agreed(send=False)
         return tuple(zip(ours[AGREED_PORTS:-1], theirs[AGREED_PORTS:-1], strict=True))
 
     @property
     def our_mark(self) -> int | None:
-        """A port that says that those named before it are anchors: a server could name any, but
-        does not know this one.  None as long as we can't make checks."""
+        """A port number that marks the ports before it as anchors: a server can't forge it, because
+        it does not know the pair's keys.  None while we can't make checks."""
         return self._agreed(send=True)[-1] if self.ready else None
 
     @property
     def their_mark(self) -> int | None:
-        """The same in the peer's words."""
+        """The mark that the peer uses."""
         return self._agreed(send=False)[-1] if self.ready else None
 
     @property
     def we_open(self) -> bool:
-        """Which of the two opens and which one calls, where the halves differ for no other
-        reason: the same question has the opposite answer at the peer."""
+        """Whether our side takes the first of two roles (open, not call) where nothing else
+        decides; the peer gets the opposite result."""
         return self.ready and self._secrets[0].send_tag < self._secrets[0].receive_tag
 
     def request(
@@ -190,7 +192,7 @@ class Checks:
     def match(
         self, message: stun.StunMessage, data: bytes, address: Address, socket: SocketId, now: float
     ) -> CheckAnswer | None:
-        """What an incoming response proves; None if it proves nothing."""
+        """The answer in an incoming response; None if it proves nothing."""
         waiting = self._outstanding
         if message.transaction not in waiting:
             waiting = self._delayed
@@ -205,7 +207,7 @@ class Checks:
         return CheckAnswer(address, socket, now - sent.sent_at, mapped, is_delayed)
 
     def is_new(self, check: Check) -> bool:
-        """Whether this check of the peer's has not come before; from now on it has."""
+        """Whether this check of the peer is new; remembers it."""
         if check.transaction in self._recent:
             return False
         self._recent.append(check.transaction)
@@ -230,8 +232,8 @@ class Checks:
 def read_check(
     message: stun.StunMessage, data: bytes, secrets: PairSecrets, address: Address, socket: SocketId
 ) -> Check | None:
-    """A Binding request of the peer's and the answer to it; None when its integrity does not
-    hold.  An attribute of another length than its own counts as not there."""
+    """A Binding request of the peer and the answer to it; None if its integrity is wrong.
+    An attribute of a wrong length counts as absent."""
     if not stun.verify(data, secrets.receive_check_key):
         return None
     response = stun.encode_binding_response(
@@ -259,19 +261,19 @@ def _number(message: stun.StunMessage, attribute: int) -> int | None:
 
 
 def agreed_port(number: int) -> int:
-    """The agreed port that a drawn number stands for.
+    """The agreed port for a drawn number.
 
-    Whatever falls on `LINK_PORT` moves up by one.  Both sides do the same, and an older release,
-    which does not, differs in that one port only.
+    `LINK_PORT` is replaced by the next port.  Both sides do the same; an older release does not,
+    and differs in that one port only.
     """
     port = AGREED[number % len(AGREED)]
     return port + 1 if port == LINK_PORT else port
 
 
 def _agreed_ports(check_key: bytes) -> tuple[int, ...]:
-    """Known to the two peers alone, and without a word, because both have the pair's keys."""
+    """Ports that only the two peers know, without signalling, from the pair's keys."""
     drawn = hmac.digest(check_key, b"agreed ports", "sha256")
     steps = range(2 * AGREED_PORTS + 1)
     *numbers, mark = (int.from_bytes(drawn[4 * i : 4 * i + 4], "big") for i in steps)
-    # The mark is a number on the wire, no socket's port: it need not go round `LINK_PORT`.
+    # The mark is only a number on the wire, not a port: it may equal `LINK_PORT`.
     return (*map(agreed_port, numbers), AGREED[mark % len(AGREED)])

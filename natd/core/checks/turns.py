@@ -3,20 +3,21 @@
 An attempt that opens hundreds of flows would fill the table of a home router if several ran side
 by side.  So they take turns, and each asks before every packet whether it still has the turn:
 
-- An attempt that only waits, for answers or for its next wave, gives up its turn meanwhile.
-- A turn is a slice of `SLICE_S`, and goes on until somebody waits who comes before.  First come
-  those that there was a sign of since (`Claim`), then those that had fewer slices, then the
-  earliest.  So a newcomer waits no longer than a slice, however many have vanished.
-- An attempt that no longer asks loses its turn and its place among those that wait.
-- Where all of them have too many sockets open for one more, the last in that order ends.
+- An attempt that only waits, for answers or for its next wave, gives up its turn.
+- A turn lasts `SLICE_S`, and longer while no attempt with a higher rank waits.  Attempts whose peer
+  has shown a sign of life (`Claim`) rank first, then those that had fewer slices, then the longest
+  waiting.  So a newcomer waits at most one slice, however many peers have vanished.
+- An attempt that stops asking loses its turn and its place in the queue.
+- If there are too many open sockets for one more attempt, the lowest-ranked attempt ends.
 
-What an attempt has taken of our block of ports counts for all of them until it is surely forgotten.
+Ports that an attempt takes from our block count for all attempts until our NAT has surely
+forgotten them.
 
-Where to guess is a server's word, and it may name anybody.  So a host that has not answered for
-long gets two attempts' worth of packets and then no more than plain checks would send it, over all
-peers and networks; and all hosts together get what one attempt a minute takes.  One that has
-answered may be a peer whose router starts again, so it may be guessed at for longer; but half of
-what all of them get is for those that there was a sign of.
+A server names the host to guess at, and may name anybody's.  So a host that has not answered for
+long gets two attempts' worth of packets and then no more than plain checks would send, over all
+peers and networks; all hosts together get what one attempt a minute takes.  A host that has
+answered may be a peer whose router restarts, so it may be guessed at for longer.  Half of the total
+is reserved for peers that have shown a sign of life.
 """
 
 from dataclasses import dataclass
@@ -28,74 +29,74 @@ from natd.core.checks.limits import MOST_WAVE_PACKETS
 from natd.core.checks.pace import Pace
 
 SLICE_S = 1.0
-"""Four of five birthday attempts have met by then."""
+"""Four of five birthday attempts have succeeded by then."""
 
 TURN_KEPT_S = 1.0
-"""The attempt whose turn it is sends every 20 ms, or waits 0.6 s for a server's answers."""
+"""The holder of the turn sends every 20 ms, or waits 0.6 s for a server's answers."""
 
 ASK_AGAIN_S = 0.1
 ASK_LONGEST_S = 1.0
 MANY = 8
-"""Where so many wait, each asks later by `ASK_AGAIN_S`."""
+"""For each so many that wait, an attempt asks again later by `ASK_AGAIN_S`."""
 
 HELPER_SOCKETS = 256
 MOST_SOCKETS = 768
-"""Of all attempts, those included that only wait: a process may have 1,024 files open."""
+"""Of all attempts together, waiting ones included: a process may have 1,024 files open."""
 
 FIRST_HELPER = 0x100000
 """Above every socket id that asks for a port, and above those of single fresh sockets."""
 
 MOST_ALIKE = 16
-"""At once: it takes as many attempts until one of the ports is used again, by when a NAT has
+"""At most so many at once: a port is used again only after as many attempts, when NATs have
 forgotten it."""
 
 HOST_RATE, HOST_BURST = 1.0, 2.0 * MOST_WAVE_PACKETS
 """Packets a second to a host that has not answered, and at once: twice what one wave may send."""
 
 ALL_RATE, ALL_BURST = 34.0, 8_192.0
-"""The same to all of them: what a NAT remembers of it for half a minute fills half of a home
-router's table of 16,384."""
+"""The same to all such hosts together: the entries that a NAT keeps for half a minute fill half of
+a home router's table of 16,384."""
 
 RESERVED = ALL_BURST / 2
-"""Kept back for those that there was a sign of."""
+"""Reserved for peers that have shown a sign of life."""
 
 MOST_HOSTS = 1_024
 
 REMEMBERED_S = 125.0
-"""How long a port of our block counts as taken after our last packet from it: a NAT is asked to
-remember a flow for two minutes at least (RFC 4787, section 4.3)."""
+"""How long a port of our block counts as taken after our last packet from it: a NAT should keep a
+flow for at least two minutes (RFC 4787, section 4.3)."""
 
 
 @dataclass(slots=True, eq=False)
 class Claim:
-    """What one peer's attempts may ask for.
+    """One peer's rank in the queue and its credit for packets.
 
-    A sign shows that the peer has not vanished: a server sees it elsewhere than before, or a
-    check of its own has come.  Each is good for one wave, and so is being new.
+    A sign of life shows that the peer has not vanished: a server sees it at another address than
+    before, or one of its checks has come.  Each sign pays for one wave, and so does being new.
     """
 
     signed: int = MOST_WAVE_PACKETS
-    """Packets that may still be sent on the strength of the last sign."""
+    """Packets that the last sign of life still pays for."""
     slices: int = 0
-    """Had since that sign."""
+    """Turns since that sign."""
     asked_at: float = 0.0
-    """Since when it waits, if it does."""
+    """When it began to wait."""
     asks_until: float = 0.0
-    """When it counts as gone unless it asks again."""
+    """When it loses its place unless it asks again."""
 
     must_end: bool = False
-    """Whether its sockets are needed for another one."""
+    """Whether its sockets are needed for another attempt."""
 
     def sign(self) -> None:
         self.signed, self.slices = MOST_WAVE_PACKETS, 0
 
     def found(self) -> None:
-        """A path stands; should it fall silent, that alone is no sign."""
+        """A path was found.  If it falls silent, that alone is no sign of life."""
         self.signed = self.slices = 0
 
     @property
     def rank(self) -> tuple[bool, int]:
-        """The lower, the sooner."""
+        """A lower value comes first."""
         return self.signed <= 0, self.slices
 
 
@@ -104,15 +105,15 @@ class Turns:
 
     def __init__(self) -> None:
         self.helper_sockets = HELPER_SOCKETS
-        """How many fresh sockets an attempt may open; twice as many where a block is filled."""
+        """How many fresh sockets an attempt may open; twice as many to fill a block."""
         self.fills_whole_blocks = False
-        """Whether all ports of a block of ours may be used up, which starves its other users."""
+        """Whether an attempt may use all ports of our block, which starves its other users."""
         self.spares_blocks = False
-        """Whether a port block of ours may not be used up at all, not even by half."""
+        """Whether an attempt may use no ports of our block, not even half."""
         self.pace = Pace()
-        """Of guesses and checks together."""
+        """Paces guesses and checks together."""
         self._blocks: dict[object, tuple[int, float]] = {}  # ports taken, and until when
-        self._holder: Claim | None = None  # None: free
+        self._holder: Claim | None = None  # None: nobody has the turn
         self._since = self._until = 0.0
         self._waiting: list[Claim] = []
         self._last_socket = FIRST_HELPER
@@ -120,10 +121,10 @@ class Turns:
         self._sockets: dict[Claim, int] = {}
         self._hosts: dict[str, TokenBucket] = {}
         self._all = TokenBucket(ALL_RATE, ALL_BURST)
-        self._answered: dict[str, float] = {}  # hosts, and until when that counts
+        self._answered: dict[str, float] = {}  # hosts that answered, and until when that counts
 
     def take(self, claim: Claim, now: float) -> bool:
-        """Whether it is this claim's turn now; if not, it waits from here on."""
+        """Whether it is this claim's turn now; if not, it is queued."""
         self._waiting = [other for other in self._waiting if other.asks_until > now]
         has_it = self._holder is claim and now < self._until
         if not (has_it and now < self._since + SLICE_S) and not self._is_next(claim, now):
@@ -144,23 +145,23 @@ class Turns:
         return not is_wanted and (self._holder is None or now >= self._until)
 
     def ask_in_s(self) -> float:
-        """After what wait one that was refused should ask again."""
+        """When an attempt that was refused should ask again."""
         return min(ASK_LONGEST_S, ASK_AGAIN_S * (1 + len(self._waiting) // MANY))
 
     def give_back(self, claim: Claim) -> None:
-        """It neither has the turn nor waits for it."""
+        """Give up the turn, or the place in the queue."""
         self._stop_waiting(claim)
         if self._holder is claim:
             self._holder = None
 
     def end(self, claim: Claim) -> None:
-        """Its sockets are closed, too."""
+        """The attempt has ended, and its sockets are closed."""
         self.give_back(claim)
         self._sockets.pop(claim, None)
         claim.must_end = False
 
     def _is_next(self, claim: Claim, now: float) -> bool:
-        """Whether nobody comes before."""
+        """Whether no waiting claim ranks higher."""
         holder = self._holder if self._holder is not None and now < self._until else claim
         is_slice_over = now >= self._since + SLICE_S
         if holder is not claim and not (is_slice_over and claim.rank < holder.rank):
@@ -181,7 +182,7 @@ class Turns:
 
     @property
     def block_sockets(self) -> int:
-        """How many fresh sockets may open from a block of ours: one is one port of it."""
+        """How many fresh sockets may be opened in our block: each takes one port."""
         return self.helper_sockets * (2 if self.fills_whole_blocks else 1)
 
     def take_ports(self, who: object, count: int, now: float) -> None:
@@ -189,13 +190,13 @@ class Turns:
         self._blocks[who] = (count, now + REMEMBERED_S)
 
     def ports_taken(self, now: float) -> int:
-        """How many ports of our block some attempt or other may still hold."""
+        """How many ports of our block attempts may still hold."""
         self._blocks = {who: taken for who, taken in self._blocks.items() if taken[1] > now}
         return sum(count for count, _ in self._blocks.values())
 
     def may_send(self, host: str, now: float, *, is_signed: bool) -> bool:
-        """Whether one more packet may go to this host; takes it if so.  `is_signed`: there was a
-        sign of the peer that is said to be there."""
+        """Whether one more packet may go to this host; takes it if so.  `is_signed`: the peer that
+        may be there has shown a sign of life."""
         has_answered = now < self._answered.get(host, now)
         has_spare = self._all.left(now) > RESERVED
         if not is_signed and not has_spare:
@@ -208,14 +209,14 @@ class Turns:
         return self._all.take(now)
 
     def answered(self, host: str, until: float, now: float) -> None:
-        """Somebody there has proved to be a peer, which counts until that instant."""
+        """A peer has authenticated itself at this host, which counts until that instant."""
         if host not in self._answered and len(self._answered) >= MOST_HOSTS:
             self._answered = {h: end for h, end in self._answered.items() if end > now}
         if host in self._answered or len(self._answered) < MOST_HOSTS:
             self._answered[host] = until
 
     def found(self, claim: Claim, host: str) -> None:
-        """A path stands to this host: there is a peer, and it wants our packets."""
+        """A path to this host was found: a peer is there and wants our packets."""
         claim.found()
         self._hosts.pop(host, None)
 
@@ -230,8 +231,8 @@ class Turns:
     def fresh_sockets(
         self, claim: Claim, count: int, like: int | None = None
     ) -> tuple[SocketId, ...]:
-        """Ids that nobody has used, of sockets on any port, which are open until its end; a few of
-        them on ports of the parity of `like`, which have not been used for a while."""
+        """Unused ids of sockets on any port, which stay open until the attempt ends; a few of them
+        on ports of the parity of `like` that have not been used for a while."""
         self._sockets[claim] = count
         others = [other for other in self._sockets if other is not claim]
         others.sort(key=lambda other: other.rank)
@@ -249,5 +250,5 @@ class Turns:
 
 
 def _place(claim: Claim) -> tuple[tuple[bool, int], float]:
-    """Among those that wait."""
+    """The place in the queue."""
     return claim.rank, claim.asked_at

@@ -11,7 +11,7 @@ Rules:
   never longer than the greeting.
 - Anybody can record a greeting and replay it from any address.  So an address gets nothing but
   that answer unless something confirms it: the card names it, it carried a path before, we sent a
-  greeting there, or it is on our own link.  The real peer gets our card with the answer, and
+  greeting there, or it is link-local.  The real peer gets our card with the answer, and
   checks us.
 - A card that was opened recently is not opened again.
 - Blocked peers, and connected ones without a newer card, get no answer.

@@ -1,19 +1,19 @@
-"""Introductions by a mutual peer, where no server gives them: signalling, and nothing else.
+"""Introductions by a mutual peer when no server gives them: signalling, and nothing else.
 
-    A ──Seek──► C      whom you are connected with and I am not
-    A ◄─Introduce── C ──Introduce─► B      each other's card, and where C sees it, at one instant
+    A ──Seek──► C      introduce me to your peers that I am not connected with
+    A ◄─Introduce── C ──Introduce─► B      each other's card and address as C sees it, at once
 
-What a server would do for A and B is done by C, which has a session with both; what it says is
-worth no more than what a server says.  C passes cards on and never a message.
+C, which has a session with both, does for A and B what a server would do; what it says is trusted
+no more than what a server says.  C passes on cards, never messages.
 
 Rules:
-- A server that answers is asked first.  Mutual peers are asked where there is none, and for
-  a peer that is still missed one round of attempts later: a server may have died a moment ago, and
-  the other may be registered elsewhere.
-- At most `ASKED_AT_ONCE` mutual peers are asked for the same peer, by lot: among many members
-  nobody is asked by all.
-- A mutual peer introduces to each other only those that it is connected with; the same two once
-  a second, and for one that asks no more than its allowance.  Nobody asks for more than that.
+- A server that answers is asked first.  Mutual peers are asked if there is none, and for a peer
+  that is still missing one round of attempts later: the server may have died a moment ago, or the
+  peer may be registered elsewhere.
+- At most `ASKED_AT_ONCE` mutual peers, chosen at random, are asked for the same peer: among many
+  members nobody is asked by all.
+- A mutual peer introduces only peers that it is connected with: the same two once a second, and
+  for each asking peer no more than its token bucket allows.  We ask for no more than that.
 - The side with the shorter way to the mutual peer waits for the difference, so that both begin
   at the same instant.
 """
@@ -35,43 +35,43 @@ from natd.core.peer.peer import Peer
 from natd.core.registration.events import Introduced
 
 ASKED_AT_ONCE = 3
-"""One that is asked may be as lost as we are; three hardly ever."""
+"""One mutual peer may be as lost as we are; three hardly ever are."""
 
 LOOK_AROUND_AFTER_S = 0.1
-"""Sessions come in rows, and who has just come need not be asked for."""
+"""Several sessions open in a row; waiting saves asking for peers that have just come."""
 
 STILL_MISSED_S = (0.5, 60.0)
-"""Missed again after the first and before the second: an attempt had its round, and failed."""
+"""Missed again after the first and before the second: one round of attempts has failed."""
 
 INTRODUCED_AT_ONCE = 64
-"""Of all that a mutual peer is connected with, by lot: a peer that is met may know the rest."""
+"""A random choice of a mutual peer's peers: those that are met may know the rest."""
 
 SEEKS_RATE, SEEKS_BURST = 1.0, 8.0
-"""Of one peer: a round of attempts for each of a few missed ones, and a look around."""
+"""Requests of one peer: a round of attempts for a few missing peers, and one for all."""
 
 INTRODUCTIONS_RATE, INTRODUCTIONS_BURST = 16.0, 128.0
-"""A second and at once, that we take and that we give: each costs a card to be opened, up to two
-milliseconds, and checks."""
+"""A second and at once, taken and given: each costs opening a card, up to two milliseconds, and
+checks."""
 
 TOLD_RATE, TOLD_BURST = 4.0, float(INTRODUCED_AT_ONCE)
-"""Of those that we take, from one peer: who tells of more than it may leaves room for others."""
+"""Introductions taken from one peer: one that sends too many leaves room for others."""
 
 PAIR_AGAIN_S = 1.0
-"""Both look for each other in the same moment, and one introduction serves the two."""
+"""Both peers ask for each other at the same moment, and one introduction serves both."""
 
 MOST_MISSED = 256
 
 
 class PeerIntroductions:
-    """Whom to ask, and whom to introduce, in one network."""
+    """Which mutual peers to ask, and which peers to introduce, in one network."""
 
     def __init__(self, random: Random) -> None:
         self.dropped: Counter[str] = Counter()
         self.look_around_at: float | None = None
-        """When to call `look_around`; None: nobody is to be asked."""
+        """When to call `look_around`; None: never."""
         self._random = random
         self._missed_at: dict[PeerId, float] = {}  # oldest first
-        self._newly_met: set[PeerId] = set()  # who has not been asked for the others
+        self._newly_met: set[PeerId] = set()  # not asked yet for other peers
         self._seeks: dict[PeerId, TokenBucket] = {}
         self._asking = TokenBucket(SEEKS_RATE, SEEKS_BURST)
         self._given = TokenBucket(INTRODUCTIONS_RATE, INTRODUCTIONS_BURST)
@@ -79,12 +79,12 @@ class PeerIntroductions:
         self._told_by: dict[PeerId, TokenBucket] = {}
         self._pairs: dict[frozenset[PeerId], float] = {}  # when introduced, oldest first
 
-    # --- as one who seeks
+    # --- as the peer that asks
 
     def missed(
         self, peer: PeerId, peers: Iterable[Peer], *, has_server: bool, now: float
     ) -> list[tuple[Peer, Seek]]:
-        """An attempt to reach `peer` begins: what is to be said to whom."""
+        """An attempt to reach `peer` begins; gives the requests to send, each with its receiver."""
         soonest_s, latest_s = STILL_MISSED_S
         since_s = now - self._missed_at.get(peer, -latest_s)
         if since_s >= latest_s:
@@ -101,20 +101,20 @@ class PeerIntroductions:
         return [(other, Seek(peer)) for other in asked]
 
     def connected(self, peer: PeerId, *, has_server: bool, now: float) -> None:
-        """A session with this one stands: without a server it is asked whom else it knows."""
+        """A session with this peer opened: without a server, plan to ask it for other peers."""
         self._missed_at.pop(peer, None)
         if not has_server:
             self._newly_met.add(peer)
             self.look_around_at = earliest(self.look_around_at, now + LOOK_AROUND_AFTER_S)
 
     def servers_lost(self, peers: Iterable[Peer], now: float) -> None:
-        """No server answers any more: those who are here may know the others."""
+        """No server answers any more: plan to ask the connected peers for others."""
         self._newly_met.update(peer.card.peer for peer in peers if peer.presence.is_online)
         if self._newly_met:
             self.look_around_at = earliest(self.look_around_at, now + LOOK_AROUND_AFTER_S)
 
     def look_around(self, peers: Iterable[Peer], now: float) -> list[tuple[Peer, Seek]]:
-        """What is to be said at this instant to those who have just come, or were here when the
+        """The requests to send now to peers that have just connected, or were connected when the
         last server was lost."""
         if self.look_around_at is None or self.look_around_at > now:
             return []
@@ -130,7 +130,7 @@ class PeerIntroductions:
     def answer_seek(
         self, seeker: Peer, seek: Seek, peers: dict[PeerId, Peer], now: float
     ) -> list[tuple[Peer, Introduce]]:
-        """What is to be said to whom because of a `Seek`."""
+        """The introductions to send because of a `Seek`, each with its receiver."""
         bucket = self._seeks.setdefault(seeker.card.peer, TokenBucket(SEEKS_RATE, SEEKS_BURST))
         if not bucket.take(now):
             self.dropped["seeks-too-many"] += 1
@@ -150,10 +150,10 @@ class PeerIntroductions:
                 told += _introduction(seeker, other)
         return told
 
-    # --- as one who is introduced
+    # --- as the peer that is introduced
 
     def introduced(self, by: PeerId, told: Introduce, now: float) -> Introduced | None:
-        """What a mutual peer tells, as a server would tell it; None when it tells too much."""
+        """A mutual peer's introduction in the form of a server's; None: it sends too many."""
         bucket = self._told_by.setdefault(by, TokenBucket(TOLD_RATE, TOLD_BURST))
         if not (bucket.take(now) and self._taken.take(now)):
             self.dropped["introductions-too-many"] += 1
@@ -182,7 +182,7 @@ class PeerIntroductions:
 
 
 def _introduction(caller: Peer, other: Peer) -> list[tuple[Peer, Introduce]]:
-    """The one who asked dials."""
+    """The introduction of `subject`; the peer that asked dials."""
     later_ms = round(500 * (_rtt_s(other) - _rtt_s(caller)))
     return [
         (caller, _told(other, you_dial=True, start_in_ms=later_ms)),
@@ -191,7 +191,7 @@ def _introduction(caller: Peer, other: Peer) -> list[tuple[Peer, Introduce]]:
 
 
 def _told(subject: Peer, *, you_dial: bool, start_in_ms: int) -> Introduce:
-    # A scope is a name of our own machine's, and nothing to anybody else.
+    # A scope id has a meaning on our own machine only.
     places = [address for address in subject.reach.remote.places if "%" not in address.host]
     return Introduce(
         subject.card.peer,

@@ -1,4 +1,4 @@
-"""The members of one network: a card and a peer for each, and who of them is not wanted.
+"""The members of one network: a card and a peer for each.
 
     sealed card ─► open ─► take ─► Peer
                     │       └── older than ours, or one too many: nobody
@@ -6,11 +6,12 @@
 
 Rules:
 - A card counts if it opens under the network key and is not older than the one we have.
-- A peer once reached stays for as long as we are a member: it may come back.
-- In an open network anybody can make up members.  So when all places are taken, one that was never
-  reached gives way to one that introduces itself at this moment: the oldest, those first that
-  never gave a sign.  Never one for whom a message waits, or of whom that is not known.
-- Ports are guessed at for those known from before, and where a secret keeps strangers out.
+- A peer that was once reached stays as long as we are a member: it may come back.
+- In an open network anybody can make up members.  So when the roster is full, a peer that was never
+  reached is replaced by one that is introduced now: the oldest first, and those without any sign of
+  life before others.  A peer with a waiting message is never replaced, nor one where that is not
+  known yet.
+- Ports are guessed only for peers known from before, or where a secret keeps strangers out.
 """
 
 from collections import Counter, deque
@@ -29,8 +30,8 @@ from natd.core.peer.presence import PeerView
 PEERS_LIMIT = 256
 
 GIVING_WAY_RATE, GIVING_WAY_BURST = 1.0, 32.0
-"""Places a second, and at once, that change hands when all are taken: each costs rows on the disk,
-and its new owner is to have minutes in which it may be reached."""
+"""Replacements a second, and at once, in a full roster: each costs rows on the disk, and the new
+peer needs minutes in which it may be reached."""
 
 RosterEvent = events.PeerMet | events.PeerForgotten
 
@@ -61,15 +62,15 @@ class Roster:
         self._budget = budget
         self._random = random
         self._has_secret = settings.key != network_key(settings.name, b"")
-        self._kept: set[PeerId] = set()  # those that never give way
+        self._kept: set[PeerId] = set()  # never replaced
         self._giving_way = TokenBucket(GIVING_WAY_RATE, GIVING_WAY_BURST)
-        self._sockets: dict[Peer, frozenset[SocketId]] = {}  # of those that need any
+        self._sockets: dict[Peer, frozenset[SocketId]] = {}  # only peers that need any
         self._changes: deque[RosterEvent] = deque()
 
     # --- inputs
 
     def open(self, sealed: bytes) -> Card | None:
-        """The card, if it was made with this network's key by somebody else."""
+        """The card, if it was made with this network's key by another peer."""
         try:
             card = open_card(sealed, self._settings.key)
         except DecodeError:
@@ -81,7 +82,7 @@ class Roster:
         return card
 
     def take(self, card: Card, sealed: bytes, prekeys: tuple[Prekey, ...]) -> Peer | None:
-        """The peer that this card is of; None if the card is older than the one we have.
+        """The owner of this card; None if the card is older than the one we have.
 
         `prekeys` are ours, newest last.
         """
@@ -108,7 +109,7 @@ class Roster:
         return peer
 
     def remember(self, sealed: bytes, prekeys: tuple[Prekey, ...]) -> Peer | None:
-        """A peer of an earlier run; None if its card is of no use any more."""
+        """Add a peer of an earlier run; None if its card is no longer valid."""
         card = self.open(sealed)
         if card is None or card.peer in self.peers or self.is_full:
             return None
@@ -117,7 +118,7 @@ class Roster:
         return peer
 
     def add(self, card: Card, prekeys: tuple[Prekey, ...]) -> Peer:
-        """One more; the caller has looked whether there is room."""
+        """Add a peer; the caller has checked that there is room."""
         peer = Peer(
             self._network,
             self._settings.key,
@@ -131,13 +132,12 @@ class Roster:
         return peer
 
     def keep(self, peer: PeerId) -> None:
-        """It was reached once, or a message is for it: it never gives way to another."""
+        """The peer was reached, or a message waits for it: never replace it."""
         if peer in self.peers:
             self._kept.add(peer)
 
     def give_way(self, now: float) -> Peer | None:
-        """One that was never reached makes room; None where everybody stays.  The owner drains it
-        once more."""
+        """Choose a peer to replace; None if there is none.  The owner drains it once more."""
         free = [
             peer
             for known, peer in self.peers.items()
@@ -150,7 +150,7 @@ class Roster:
         return leaving
 
     def forget(self, peer: Peer) -> None:
-        """It has given way, and was drained."""
+        """Remove a peer that was replaced and drained."""
         self.dropped += peer.all_dropped
         del self.peers[peer.card.peer]
         self.timers.set(peer, None)
@@ -158,7 +158,7 @@ class Roster:
         self._changes.append(events.PeerForgotten(self._network, peer.card.peer))
 
     def note(self, peer: Peer) -> None:
-        """Something was said to this peer: its timer and its sockets may be others."""
+        """The peer got an input: read its timer and its sockets again."""
         if self.peers.get(peer.card.peer) is not peer:
             return
         self.timers.set(peer, peer.get_timer())
@@ -170,12 +170,12 @@ class Roster:
     # --- outputs
 
     def views(self, now: float) -> tuple[PeerView, ...]:
-        """How we stand with each peer."""
+        """The state of each peer."""
         return tuple(peer.view(now) for peer in self.peers.values())
 
     @property
     def sockets(self) -> frozenset[SocketId]:
-        """The sockets besides the main one that some peer needs."""
+        """The sockets besides the main one that peers need."""
         return frozenset().union(*self._sockets.values())
 
     def changes(self) -> list[RosterEvent]:
@@ -186,7 +186,7 @@ class Roster:
 
     @property
     def is_complete(self) -> bool:
-        """Whether we know anybody, and every member that we know, and want, is connected."""
+        """Whether we know at least one member, and all that are not blocked are connected."""
         wanted = [peer for known, peer in self.peers.items() if known not in self.blocked]
         return bool(wanted) and all(peer.presence.is_online for peer in wanted)
 

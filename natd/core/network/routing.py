@@ -1,7 +1,7 @@
-"""Which datagrams are for whom: the table that the node reads and its networks write.
+"""The table that routes datagrams to peers: networks write it, the node reads it.
 
-The keys stand in `natd/core/base/routes.py`.  A peer, and the servers of a network, tell of their
-keys by RouteAdded and RouteDropped; the membership knows whose they are and keeps the table.
+`natd/core/base/routes.py` lists the keys.  A peer, and the servers of a network, report their keys
+by RouteAdded and RouteDropped; the membership knows the owner and keeps the table.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Route:
 
     network: NetworkId
     peer: Peer | None
-    """None: the key is the network's own, or one of its servers'."""
+    """None: the key belongs to the network itself or to its servers."""
 
 
 Routes = dict[bytes, Route]

@@ -18,7 +18,7 @@ class Shared:
     random: Random
     """Also makes keys: in a daemon it is the system's."""
     nat: NatModel
-    """Our NAT is the same for all: what a server of one network sees of it counts for all."""
+    """Our NAT is the same for all networks: an observation in one counts for all."""
     budget: TargetBudget = field(default_factory=TargetBudget)
     sockets: LocalSockets = field(default_factory=LocalSockets)
     routes: Routes = field(default_factory=dict)
