@@ -117,9 +117,7 @@ class Checks:
         self._turn = 0
         self._outstanding: dict[bytes, _Outstanding] = {}
         self._delayed: dict[bytes, _Outstanding] = {}  # checks with a delayed answer
-        self._recent: deque[bytes] = deque(
-            maxlen=RECENT_CHECKS
-        )  # transactions of the peer's checks
+        self._recent: deque[bytes] = deque(maxlen=RECENT_CHECKS)  # the peer's transactions
 
     def use(self, *secrets: PairSecrets) -> None:
         """Make further checks under these secrets in turn, the newest first."""

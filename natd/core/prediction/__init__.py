@@ -1,14 +1,14 @@
-"""Guessing ports, where a NAT gives each destination another one and plain checks can't meet.
+"""Guessing ports, where a NAT gives each destination another port and plain checks fail.
 
     escalation ──┬─► strategy ──┬─► sequences   NATs that count their ports up
                  │              └─► blocks      NATs that draw from a block of ports
                  ├─► samples                    whether two sequences are worth a guess now
-                 ├─► anchors                    ports of ours that we know, told to the peer
+                 ├─► anchors                    ports of ours that we know and tell the peer
                  └─► paced_sender               one wave, packet by packet
     all of them ─► plan                         what a wave sends, and what it may cost
 
-`strategy` has the table of all pairs of NATs: who probes, who opens, when it is hopeless.
-`natd.core.punch` begins an escalation when checks have failed or can't but fail.
+`strategy` has the table of all pairs of NATs: which side probes, which opens, what is hopeless.
+`natd.core.punch` begins an escalation when checks have failed or are bound to fail.
 
 Rules:
 - Each side makes its own half of the plan from the two NAT reports alone.

@@ -1,22 +1,22 @@
 """Meeting behind NATs that give each subscriber a block of ports, and draw from it at random.
 
-Between two blocks the attempt is *concentrated*: one side opens from as much of its block as it
-may towards one port of the other's, the other side sprays the first one's block, one packet from
-each of its own ports, until it owns that one:
+Between two blocks the attempt is *concentrated*: one side opens from as many ports of its block as
+allowed towards one port of the other's.  The other side sprays the first side's block, one packet
+from each of its own ports, until it gets that port:
 
     P = share opened x share taken          against 1 - e^(-product) for random pairing
 
-Towards a sequence only the block has to be filled.  The sequential side can tell exactly which
-ports it has opened towards one port of the block (`anchors`), and all that the block's side sends
-goes to these; whatever comes from that one port of its block is let in:
+Towards a sequence only the block has to be filled.  The sequential side knows exactly which ports
+it has opened towards one port of the block (`anchors`).  The other side sends all its packets to
+these, and the one that leaves from that port of its block is let in:
 
     P = share of the block that is taken
 
 Rules:
-- Half a block is for its other users, unless we may fill it; and all that we take stays the same
-  as long as it may be remembered (see `plan`).
-- The meeting port, and what is sprayed, leave out the ports that the other side is known to use.
-- Openers come first: a packet that came to a NAT before it had opened could spoil the port for it.
+- Half a block is left to its other users, unless we may fill it; the ports that we take stay the
+  same for as long as the NAT may remember them (see `plan`).
+- Ports that the other side is known to use are neither sprayed nor used for meeting.
+- Openers come first: a packet that reaches a NAT before its opener could poison the port.
 """
 
 from collections.abc import Sequence
@@ -29,28 +29,29 @@ from natd.core.checks.turns import Turns
 from natd.core.prediction.plan import Plan, PlannedPacket, Technique
 
 SCOUTS = 6
-"""Of openers while nobody knows yet whether the peer is easy: ports of a block are few."""
+"""Openers while it is unknown whether the peer is easy: a block has few ports."""
 
 EASY_HELPERS = 32
-"""Against an easy peer, who probes the whole block: one opening would do, many are quicker."""
+"""Towards an easy peer, which probes the whole block: one opening suffices, many are quicker."""
 
 ROUNDS = 2
 ROUND_PAUSE_S = 0.3
-"""Everything is sent twice: a packet that is lost costs its share of the block."""
+"""Everything is sent twice: a lost packet costs its share of the block."""
 
 LEAD_S = 0.3
-"""How much earlier than the peer we may begin: two that were introduced by one word of a server's
-differ by a round trip at most."""
+"""How much earlier than the peer we may begin: two peers introduced at one instant differ by at
+most a round trip."""
 
 FORGOTTEN_AFTER_S = 32.0
-"""Most NATs remember an entry for 30 s that nobody has answered (Linux, and the initial timeout of
-carriers' NATs).  Those that remember longer give a later wave the same ports as before."""
+"""Most NATs keep an unanswered entry for 30 s (Linux, and the initial timeout of carrier NATs).
+Those that keep it longer give a later wave the same ports as before."""
 
 
 def open_blocks(
     entries: int, ours: NatReport, theirs: NatReport, known: Sequence[int], turns: Turns
 ) -> Plan:
-    """From so many ports of our block to one port of theirs, or to as few as our sockets allow."""
+    """Openers from so many ports of our block to one port of theirs, or to as few as our sockets
+    allow."""
     sockets = _sockets(min(entries, turns.block_sockets))
     ports = meeting_ports(theirs, known, -(-entries // len(sockets)))
     packets = [PlannedPacket(socket, port, is_opener=True) for port in ports for socket in sockets]
@@ -71,12 +72,12 @@ def spray_block(
     turns: Turns,
     random: Random,
 ) -> Plan:
-    """From so many ports of our block, each to another of theirs."""
+    """Packets from so many ports of our block, each to another port of theirs."""
     in_use = frozenset(known)
     span = [port for port in range(theirs.low, theirs.high + 1) if port not in in_use]
     packets: list[PlannedPacket] = []
     for socket in range(turns.helper_sockets + 1):
-        # A block that is larger than theirs goes over it again, from another socket.
+        # If our block is larger than theirs, go over theirs again from other sockets.
         row = random.sample(span, min(len(span), entries - len(packets)))
         packets += (PlannedPacket(socket, port) for port in row)
         if len(packets) == entries:
@@ -92,7 +93,7 @@ def spray_block(
 
 
 def reach_anchors(entries: int, anchors: Sequence[int], turns: Turns) -> Plan:
-    """From so many ports of our block to those that a sequential peer has opened to one of them."""
+    """Packets from so many ports of our block to the anchors of a sequential peer."""
     sockets = _sockets(min(-(-entries // len(anchors)), turns.block_sockets))
     packets = [PlannedPacket(socket, port) for socket in sockets for port in anchors]
     return Plan(
@@ -105,8 +106,8 @@ def reach_anchors(entries: int, anchors: Sequence[int], turns: Turns) -> Plan:
 
 
 def meeting_ports(report: NatReport, known: Sequence[int], count: int) -> tuple[int, ...]:
-    """The ports of a block that its peer opens to: from its middle on, but none that is in use,
-    unless all are."""
+    """The ports of a block to which the peer opens: from its middle on, without ports in use
+    unless all are in use."""
     middle = (report.low + report.high + 1) // 2
     in_use = frozenset(known)
     ports = chain(range(middle, report.high + 1), range(report.low, middle))
@@ -115,7 +116,7 @@ def meeting_ports(report: NatReport, known: Sequence[int], count: int) -> tuple[
 
 
 def allowance(report: NatReport, turns: Turns) -> int:
-    """How many ports of a block an attempt may take."""
+    """How many ports of a block an attempt may use."""
     size = _size(report)
     return min(size if turns.fills_whole_blocks else size // 2, MOST_WAVE_PACKETS)
 
@@ -125,12 +126,12 @@ def _rounds(entries: int) -> int:
 
 
 def _sockets(helpers: int) -> Sequence[int]:
-    """That many fresh ones; the attempt's own where there may be none."""
+    """So many fresh sockets; the attempt's own if none are allowed."""
     return range(1, helpers + 1) if helpers else (0,)
 
 
 def _period_s(ours: NatReport, theirs: NatReport) -> float:
-    """From wave to wave, the same for both sides whatever either may fill: all packets of a wave,
+    """Time from wave to wave, the same at both sides whatever they may fill: all packets of a wave,
     and then silence."""
     sizes = sum(min(_size(report), MOST_WAVE_PACKETS) for report in (ours, theirs))
     return FORGOTTEN_AFTER_S + LEAD_S + sizes / RATE

@@ -1,16 +1,16 @@
-"""One escalation against one peer: a plan, its volleys, and the daemon's turn for them.
+"""One escalation towards one peer: its plan, the waves of it, and the turns that they need.
 
-    begin ─► (enclosing ─► anchors told) ─► wave ─► linger ─► pause ─► wave … ─► end
+    begin ─► (burst ─► anchors told) ─► wave ─► linger ─► pause ─► wave … ─► end
     waits        has the turn               has it   has not
 
 Rules:
 - It begins when plain checks have failed or both NATs are known to defeat them, and only where
   the larger budget is allowed: under a secret network, or towards a peer known from before.
-- Another report of either NAT ends it, too: its plan follows from the reports alone.
-- It goes to an address that plain checks may go to, too, and no further than `turns` lets it.
-- It ends by itself when its packets are spent; a path ends it at once.  Where there was a sign of
-  the peer meanwhile, it begins anew: what was guessed before may have been too early.
-- What is repeated goes out from the same sockets, which stay open between waves for that.
+- A new report of either NAT ends it: its plan follows from the reports alone.
+- It sends only to addresses that plain checks may go to, and no more than `turns` allows.
+- It ends by itself when its packets are spent; a path ends it at once.  If the peer has meanwhile
+  shown a sign of life, it begins again: the first guesses may have been too early.
+- A repeated wave leaves from the same sockets, which therefore stay open between waves.
 - An answer to one of its checks is a path like any other, and names the technique.
 """
 
@@ -36,38 +36,38 @@ LINGER_S = 1.0
 """After the last packet: answers and the peer's own packets may still be under way."""
 
 MOST_WAVES = 11
-"""Six minutes of them.  A peer that is still not reached by then is hardly there."""
+"""About six minutes.  A peer that is not reached by then is probably not there."""
 
 TELL_LADDER_S = (0.2, 0.4, 0.8, 1.6)
-"""Waits between telling of anchors: nobody says whether an introduction has arrived, and a
-newcomer's server has to know it first."""
+"""Waits between introductions that tell our anchors: nothing confirms that one has arrived, and a
+server has to know a newcomer first."""
 
 ANCHORS_PAUSE_S = 12.0
 ANCHORS_ROUNDS = 32
-"""Anchors are kept open for as long as the peer's waves may come."""
+"""Keeps anchors open for as long as the peer's waves may come."""
 
 LOOK_S = 1.0
-"""How often an attempt that keeps sockets open looks whether another one needs them."""
+"""How often an attempt with open sockets checks if another attempt needs them."""
 
 MOST_KNOWN = 32
-"""Addresses of the peer's that are remembered as taken: of those that servers have named."""
+"""Addresses of the peer, named by servers, that are remembered as taken."""
 
 
 @dataclass(slots=True, eq=False)
 class _Task:
-    """What is being carried out."""
+    """The plan being carried out."""
 
     situation: Situation
     ends: Endpoints
     known: tuple[int, ...]
     """Ports that the peer's block is known to use for others."""
     waits_until: float | None = None
-    """When to ask for the turn; None: there is no need to."""
+    """When to ask for the turn; None: not waiting for it."""
     plan: Plan | None = None
-    """None: it waits for the turn, or which ports the plan is about is being found out."""
+    """None: it waits for the turn, or for the anchor burst."""
     helpers: tuple[SocketId, ...] = ()
     burst: AnchorBurst | None = None
-    """None: not wanted, or answered."""
+    """None: no anchors are wanted, or the burst is over."""
     anchors: tuple[Anchor, ...] = ()
     tell: Ladder = field(default_factory=lambda: Ladder(TELL_LADDER_S))
     sender: PacedSender | None = None
@@ -76,11 +76,11 @@ class _Task:
     wave_began: float = 0.0
     wave_at: float | None = None
     linger_until: float | None = None
-    """None: packets are still to be sent."""
+    """When to stop waiting for answers; None: packets are still to be sent."""
     looks_at: float | None = None
-    """When to look whether its sockets are needed elsewhere; None: it has none."""
+    """When to check if its sockets are needed elsewhere; None: it has none."""
     was_signed: bool = False
-    """Whether there was a sign of the peer since it was begun."""
+    """Whether the peer has shown a sign of life since the begin."""
 
     @property
     def has_begun(self) -> bool:
@@ -104,7 +104,7 @@ class Escalation:
         claim: Claim | None = None,
     ) -> None:
         """`prefix` begins every transaction by which answers find their way to us; `claim` is
-        what the peer's attempts may ask for, None for a fresh one."""
+        the peer's rank and credit for turns, None for a fresh one."""
         self.allowed = False
         """Whether the larger budget may be spent on this peer."""
         self._checks = checks
@@ -120,8 +120,8 @@ class Escalation:
     # --- inputs
 
     def begin(self, situation: Situation, ends: Endpoints, now: float) -> bool:
-        """Carry out our half of what the situation demands, once it is our turn; False where it
-        has not begun, or is nothing."""
+        """Begin our half of the plan for this situation, once it is our turn; False if there is
+        nothing to do or it has not begun."""
         is_premature = situation.is_premature and not situation.wants_anchors
         is_wanted = situation.wants_plan and not is_premature and bool(ends.places)
         known = self._known_ports(situation.theirs, ends)
@@ -135,21 +135,21 @@ class Escalation:
             self.stop()
             return False
         if situation.wants_samples and not self._has_turn(now):
-            self.stop()  # a sample is too old when somebody else has had a turn
+            self.stop()  # a sample is too old after another attempt's turn
             return False
         self._task = _Task(situation, ends, known, waits_until=now)
         self.handle_timer(now)
         return self._task is not None and self._task.has_begun
 
     def sign(self) -> None:
-        """The peer is there: it was seen elsewhere than before, or heard."""
+        """The peer has shown a sign of life: it was seen at another address, or heard."""
         self._claim.sign()
         if self._task is not None:
             self._task.was_signed = True
 
     def introduced(self, now: float) -> None:
-        """Both are told of each other at this instant.  What has opened our NAT a while ago may
-        have been lost: a router that starts again has forgotten it."""
+        """Both peers are introduced at this instant.  Our earlier openings may be lost if a router
+        has restarted, so open again."""
         task = self._task
         if task is not None and task.sender is not None and not task.anchors:
             task.sender.hurry(now)
@@ -157,7 +157,7 @@ class Escalation:
     def receive_answer(
         self, message: stun.StunMessage, address: Address, socket: SocketId, now: float
     ) -> bool:
-        """Whether this is a server's answer to a sample of ours."""
+        """Take a server's answer to a sample of ours; False: it is none."""
         task = self._task
         if task is None or task.burst is None:
             return False
@@ -167,11 +167,11 @@ class Escalation:
         return True
 
     def remember(self, seen: Sequence[Address]) -> None:
-        """The peer was seen there: those ports of its NAT are taken."""
+        """The peer was seen at these addresses: their ports are taken."""
         self._known += [place for place in seen if place not in self._known]
 
     def stop(self) -> None:
-        """A path stands, or the peer is gone."""
+        """A path was found, or the peer is gone."""
         self._task = None
         self._news = ()
         self._turns.end(self._claim)
@@ -208,7 +208,7 @@ class Escalation:
         return datagrams
 
     def new_anchors(self) -> tuple[Address, ...]:
-        """Drain: `anchors`, whenever it is time to tell the peer of them."""
+        """Drain: `anchors`, whenever it is time to tell them to the peer."""
         news, self._news = self._news, ()
         return news
 
@@ -218,7 +218,7 @@ class Escalation:
 
     @property
     def next_try_at(self) -> float | None:
-        """When it goes on, or may if it is its turn; None: nothing is under way."""
+        """When it goes on, if it then has the turn; None: nothing is under way."""
         task = self._task
         if task is None or task.waits_until is not None:
             return None if task is None else task.waits_until
@@ -232,8 +232,8 @@ class Escalation:
 
     @property
     def anchors(self) -> tuple[Address, ...]:
-        """What an introduction is to tell the peer: the ports that we have opened for it, and
-        the pair's mark; empty where there is none."""
+        """What an introduction is to tell the peer: the ports that we have opened for it, followed
+        by the pair's mark; empty if there are none."""
         task, mark = self._task, self._checks.our_mark
         if task is None or not task.anchors or mark is None:
             return ()
@@ -242,7 +242,7 @@ class Escalation:
 
     @property
     def technique(self) -> str | None:
-        """What a path found now owes to it; None when nothing is under way."""
+        """The technique of a path found now; None when nothing is under way."""
         if self._task is None or not self._task.has_begun:
             return None
         return Technique.BLOCKS if self._task.plan is None else self._task.plan.technique
@@ -255,20 +255,20 @@ class Escalation:
     # --- private
 
     def _known_ports(self, theirs: NatReport, ends: Endpoints) -> tuple[int, ...]:
-        """Of the peer's, those that are in use for others."""
+        """The peer's ports that are in use for other destinations."""
         self.remember(ends.places)
         named = [a.port for a in self._known if ends.places and a.host == ends.places[0].host]
         return tuple(dict.fromkeys((*named, *theirs.taken_ports)))
 
     def _has_turn(self, now: float) -> bool:
-        """Else it is asked for again."""
+        """Whether it has the turn; else sets when to ask again."""
         has_it = self._turns.take(self._claim, now)
         if self._task is not None:
             self._task.waits_until = None if has_it else now + self._turns.ask_in_s()
         return has_it
 
     def _start(self, task: _Task, now: float) -> bool:
-        """It is our turn: make the plan, which costs 5 ms; False where there is nothing to do."""
+        """It is our turn: make the plan, which costs 5 ms; False if there is nothing to do."""
         if task.situation.wants_anchors:
             if self._enclose(task, now):
                 return True
@@ -307,7 +307,7 @@ class Escalation:
         assert task.plan is not None
         due_at = sender.get_timer()
         if due_at is not None and due_at <= now:
-            # What keeps anchors open is two packets a round.
+            # Keeping anchors open takes two packets a round.
             if not task.anchors and not self._has_turn(now):
                 return
             sender.handle_timer(now, self._turns.pace.room(now))
@@ -326,7 +326,7 @@ class Escalation:
         assert task.plan is not None
         if task.plan.waves_s is None or task.wave >= MOST_WAVES:
             self.stop()
-            # What rests on where the peer was seen waits for where it is seen now.
+            # A plan that depends on the peer's address waits for a new report of it.
             if task.was_signed and task.plan.technique is Technique.BIRTHDAY:
                 self.begin(task.situation, task.ends, now)
             return
@@ -334,7 +334,7 @@ class Escalation:
         task.wave_at = task.wave_began + task.plan.waves_s
 
     def _enclose(self, task: _Task, now: float) -> bool:
-        """Send the burst that shows what ports our NAT gives us towards the peer's block."""
+        """Send the burst that shows which ports our NAT gives us towards the peer's block."""
         places = sampling_places(task.ends.servers)
         if not places:
             return False
@@ -355,7 +355,7 @@ class Escalation:
         return True
 
     def _open_anchors(self, task: _Task, burst: AnchorBurst, now: float) -> None:
-        """Keep those of the burst whose ports are known; the peer's side does the rest."""
+        """Keep the sockets of the burst whose ports are known; the peer does the rest."""
         task.burst, task.anchors = None, burst.anchors()
         if not task.anchors:
             self.stop()
@@ -381,7 +381,7 @@ class Escalation:
 
     def _send(self, address: Address, socket: SocketId, is_opener: bool, now: float) -> bool:
         """Whether there is room for more."""
-        # A card may say anything of its NAT, and anchors are the peer's word.
+        # A card may lie about its NAT, and so may a peer about anchors.
         if address.port < LOWEST_PORT:
             return True
         claim = self._claim
@@ -395,13 +395,13 @@ class Escalation:
 
 
 def _anchored(task: _Task) -> Address:
-    """The one port of the peer's block that all anchors are open to."""
+    """The one port of the peer's block to which all anchors are open."""
     return Address(task.host, meeting_ports(task.situation.theirs, task.known, 1)[0])
 
 
 def _is_outdated(task: _Task, situation: Situation, ends: Endpoints, known: Sequence[int]) -> bool:
-    """Whether what is under way should make room for what is known by now; `known` are ports that
-    the peer's block uses for others."""
+    """Whether newer facts require another plan; `known` are ports that the peer's block uses for
+    other destinations."""
     if not ends.places or task.host != ends.places[0].host:
         return True
     if situation.wants_anchors and task.situation.wants_anchors:

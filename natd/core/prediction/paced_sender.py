@@ -3,10 +3,9 @@
 Rules:
 - Never more than `limits.RATE` packets a second nor `limits.MOST_WAVE_PACKETS` in all, repetitions
   included.
-- A tick sends what its share of the second allows, so a late timer sends no burst; and no more
-  than there is room for beside everything else: what finds none waits for the next tick.
-- Answers are not noticed here: each answers the transaction of its own check, and the owner stops
-  the volley.
+- A tick sends its share of a second's packets, so a late timer causes no burst; and no more than
+  `Pace` has room for: other packets wait for the next tick.
+- Answers are not seen here: each has the transaction of its check, and the owner stops the wave.
 """
 
 from collections import deque
@@ -19,13 +18,13 @@ from natd.core.prediction.plan import Plan, PlannedPacket
 
 TICK_S = 0.02
 AGAIN_S = 3.0
-"""How old a round has to be before it is repeated without its pause: older than what two
-introductions of the same moment may be apart."""
+"""How old a round must be to be repeated without its pause: more than two introductions of the same
+moment can be apart."""
 
 SLOW_S = 0.3
 SLOW_RATE = 200
-"""Packets a second at first, where they come unasked: a NAT that takes them for an attack has seen
-little of it when the first answer ends it."""
+"""Packets a second at first, where they arrive unasked: a NAT that takes them for an attack has
+seen few when the first answer ends the wave."""
 
 
 class PacketDue(NamedTuple):
@@ -49,7 +48,7 @@ class PacedSender:
         rounds: int | None = None,
     ) -> None:
         """`target` is where the peer is seen; `helpers` are `plan.helpers` fresh sockets;
-        `rounds`: where not those of the plan."""
+        `rounds` replaces the plan's."""
         self.sent = 0
         self._plan = plan
         self._target = target
@@ -58,11 +57,11 @@ class PacedSender:
         self._began = now + plan.begins_after_s
         self._waiting: deque[PlannedPacket] = deque(plan.packets)
         self._round, self._began_round = 1, self._began
-        self._due_at: float | None = self._began  # None: everything is sent
+        self._due_at: float | None = self._began  # None: all is sent
         self._due: list[PacketDue] = []
 
     def handle_timer(self, now: float, room: int) -> None:
-        """`room`: how many packets may leave at this instant, whatever the plan says."""
+        """`room`: how many packets may leave now at most."""
         if self._due_at is None or self._due_at > now:
             return
         if not self._waiting:
@@ -83,7 +82,7 @@ class PacedSender:
         self._go_on(now)
 
     def hurry(self, now: float) -> None:
-        """The round that has gone out may be in vain: the same once more, and now."""
+        """The last round may have been in vain: repeat it now."""
         if self.is_resting and self._began_round <= now - AGAIN_S and self._has_room:
             self._rounds += 1
             self._due_at = now
@@ -102,7 +101,7 @@ class PacedSender:
 
     @property
     def is_resting(self) -> bool:
-        """Whether a round has gone out, and the next one is not due for a while."""
+        """Whether a round is sent and the next one is not due yet."""
         return self._due_at is not None and not self._waiting
 
     def _go_on(self, now: float) -> None:

@@ -1,14 +1,14 @@
 """What an escalation sends: single packets, the plan that they make, and what it may cost.
 
-    Plan   a row of shots: socket, port, meant to arrive or not
+    Plan   a list of packets: socket, port, meant to arrive or not
      └─ wave     all of it, `rounds` times, `pause_s` apart
          └─ wave, `waves_s` after the last packet of the one before, from the same sockets …
 
 Rules:
 - No wave has more than `MOST_WAVE_PACKETS`, repetitions included, and no second more than `RATE`.
-- A wave that is repeated goes from the same sockets to the same places: what our NAT still
-  remembers it only refreshes, what it has forgotten it maps anew.  So however long it remembers,
-  no more entries are alive than one wave makes.
+- A repeated wave goes from the same sockets to the same addresses: our NAT refreshes the entries
+  that it still has and maps the others again.  So there are never more live entries than one wave
+  makes, however long the NAT keeps them.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from enum import StrEnum
 
 
 class Technique(StrEnum):
-    """What a path is said to have been opened by."""
+    """How a path was opened, as shown to people."""
 
     PREDICTION = "prediction"
     BIRTHDAY = "birthday"
@@ -28,9 +28,9 @@ class PlannedPacket:
     """One packet of a plan."""
 
     helper: int
-    """0: the socket of the attempt; 1, 2, ...: fresh sockets."""
+    """0: the attempt's own socket; 1, 2, ...: fresh sockets."""
     port: int | None
-    """At the peer's address; None: the port that the peer is seen at."""
+    """Destination port at the peer's host; None: the port at which the peer is seen."""
     is_opener: bool = False
     """Low TTL: opens our NAT and is not meant to arrive."""
 
@@ -42,16 +42,16 @@ class Plan:
     technique: Technique
     packets: tuple[PlannedPacket, ...]
     begins_after_s: float = 0.0
-    """What the peer's openers need to be there first."""
+    """Wait that lets the peer's openers leave first."""
     rounds: int = 1
     pause_s: float = 0.0
     """Between two rounds."""
     is_careful: bool = False
-    """Whether it begins slowly: these packets arrive at a NAT that did not ask for them."""
+    """Whether it begins slowly, because its packets arrive unasked at the peer's NAT."""
     waves_s: float | None = None
-    """Wait after which another wave may meet what this one missed; None: never by itself."""
+    """Wait until another wave may succeed; None: no wave by itself."""
 
     @property
     def helpers(self) -> int:
-        """How many fresh sockets it takes."""
+        """How many fresh sockets it needs."""
         return max((packet.helper for packet in self.packets), default=0)

@@ -1,17 +1,17 @@
-"""The way of an escalation, and when two sequences are worth a guess.
+"""The endpoints of an escalation, and when two sequences are worth a guess.
 
-Between two NATs that count their ports up either side can guess only from a sample of the other
-that was taken just now, and only both at once.  The side whose round comes first samples a fresh
-socket; the introduction that tells of it makes the other side sample one of its own; the
-introduction that tells of that is where both begin:
+Between two NATs that count their ports up each side can guess only from a fresh sample of the
+other, and both must guess at once.  The side whose round comes first samples a fresh socket.  The
+introduction with that sample makes the other side sample one of its own, and at the introduction
+with both samples both sides begin:
 
     A  sample ─► introduce(a) ──────────────────────────► begin
     B                 └─► sample ─► introduce(a, b) ────► begin
 
 Rules:
-- A sample of either side is good for one guess.  Whatever is at or just behind one that was known
-  before is as old as that; what was known when a path was found counts, too.
-- A guess is left alone until it may have met; nothing that is heard meanwhile begins another.
+- A sample of either side is good for one guess.  A port at or just behind a known one is as old as
+  that one; ports known when a path was found count as known.
+- A guess runs until it may have succeeded; no news begins another one meanwhile.
 """
 
 from dataclasses import dataclass, field
@@ -23,38 +23,38 @@ from natd.core.prediction.sequences import newest
 
 PORTS = 0x10000
 BEHIND = 1_024
-"""More ports than are taken in the minutes for which a server remembers a sample.  Whatever is
-further away is a sequence that has been started anew."""
+"""More ports than are taken in the minutes for which a server keeps a sample.  A port further away
+belongs to a sequence that has restarted."""
 
 GUESS_S = 0.9
-"""Two hundred packets, and a round trip."""
+"""How long a guess takes: two hundred packets and a round trip."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where to, and from where."""
+    """The peer's observed addresses, and our socket towards them."""
 
     seen: tuple[Address, ...]
     """The peer's addresses as servers saw them, freshest first."""
     anchors: tuple[int, ...]
-    """Those of its ports that it has opened for us."""
+    """Ports that the peer has opened for us."""
     socket: SocketId
     servers: frozenset[Address] = frozenset()
     drift: float = field(default=0.0, compare=False)
-    """How many steps of its sequence others have likely taken since the peer was sampled."""
+    """Steps of the peer's sequence that others have likely taken since its sample."""
     our_port: int | None = field(default=None, compare=False)
-    """Where our main socket is seen, whose parity all that the peer guesses at should have; None:
-    nowhere."""
+    """External port of our main socket: ports for the peer to guess should have its parity; None:
+    unknown."""
 
     @property
     def places(self) -> tuple[Address, ...]:
-        """Those of one host that a NAT is known of."""
+        """The public IPv4 addresses of one host: the peer's NAT."""
         public = [a for a in self.seen if not a.is_ipv6 and not is_private(a.host)]
         return tuple(address for address in public if address.host == public[0].host)
 
     @property
     def newest(self) -> int:
-        """Of the places, which there must be, the port that the peer's sequence had reached."""
+        """The last known port of the peer's sequence; `places` must not be empty."""
         return newest([place.port for place in self.places])
 
 
@@ -62,22 +62,22 @@ class NextStep(Enum):
     """What two sequences need next."""
 
     WAIT = auto()
-    """For the other side, or for what is under way."""
+    """For the other side, or for a guess that runs."""
     SAMPLE = auto()
-    """A fresh socket of ours."""
+    """Sample a fresh socket of ours."""
     GUESS = auto()
 
 
 @dataclass(slots=True)
 class GuessHistory:
-    """What was guessed from before."""
+    """The samples that guesses have used."""
 
-    _socket: SocketId = MAIN_SOCKET  # the last that was sampled for a guess
-    _port: int | None = None  # the peer's port that we guessed from; None: not yet
+    _socket: SocketId = MAIN_SOCKET  # the last one that was used for a guess
+    _port: int | None = None  # the peer's port that was used; None: none yet
     _at: float | None = None
 
     def next_step(self, ends: Endpoints, now: float) -> NextStep:
-        """Whether the samples of both sides are new."""
+        """What to do next: guess only if the samples of both sides are new."""
         if not ends.places or (self._at is not None and now - self._at < GUESS_S):
             return NextStep.WAIT
         if self._port is not None and _is_old(ends.newest, self._port):
@@ -85,16 +85,16 @@ class GuessHistory:
         return NextStep.SAMPLE if ends.socket in (MAIN_SOCKET, self._socket) else NextStep.GUESS
 
     def spent(self, ends: Endpoints, now: float) -> None:
-        """They were guessed from."""
+        """These samples were used for a guess."""
         self._socket, self._at = ends.socket, now
         self.are_known(ends)
 
     def are_known(self, ends: Endpoints) -> None:
-        """What the peer has been sampled at so far is of no use any more."""
+        """The peer's samples so far must not be used any more."""
         if ends.places:
             self._port = ends.newest
 
 
 def _is_old(port: int, known: int) -> bool:
-    """Whether a sequence that had reached `known` was at `port` before, or still is there."""
+    """Whether a sequence that has reached `known` was at `port` before, or is there now."""
     return (known - port) % PORTS < BEHIND

@@ -6,11 +6,10 @@
                 so that whatever few ports others took in between, two packets meet
 
 Rules:
-- A guess begins where the sequence has come to by now: behind the sample lie the ports that others
-  are likely to have taken since, `drift` steps give or take its square root (Poisson), and what
-  the time of the sample is not known by.
-- A NAT that keeps parity gives one socket every second port: the others are left out.  So that
-  it gives all of ours ports that the peer expects, they are alike to the main one.
+- A guess begins where the sequence should be by now: since the sample, others have taken about
+  `drift` ports, give or take its square root (Poisson) and the uncertainty of the sample's time.
+- A NAT that keeps parity gives a socket only every second port: the others are left out.  All our
+  sockets have the parity of the main one, so that the peer expects the right ports.
 
 Sources: RFC 5128 section 3.6, Guha and Francis 2005.
 """
@@ -23,24 +22,24 @@ from natd.core.nat.port_allocation import HIGHEST_PORT, LOWEST_PORT, PortRule, p
 from natd.core.prediction.plan import Plan, PlannedPacket, Technique
 
 PREDICTED_PORTS = 64
-"""Of a sequence: more than the ports that others take in the time of an introduction."""
+"""Ports guessed of a sequence: more than others take during an introduction."""
 
 MOST_PREDICTED = 512
-"""However far others have taken it: a second's worth of packets; a fresher sample tells more."""
+"""At any drift: a second's worth of packets.  Beyond it a fresher sample is better."""
 
 SPREADS = 2.0
-"""Standard deviations to either side of what others are likely to have taken: 19 of 20 times."""
+"""Standard deviations on either side of the expected drift: right in 19 of 20 cases."""
 
 TIME_SHARE = 0.5
-"""The way of a word from the peer to us may be longer or shorter than supposed by that."""
+"""A sample's time of travel may differ by this share of the assumed one."""
 
 BURST = 1_024
-"""Ports that lie between those of one burst at most, for its answers come in any order."""
+"""Most ports between two samples of one burst, whose answers come in any order."""
 
 _SPAN = HIGHEST_PORT + 1 - LOWEST_PORT
 
 MOST_DRIFT = 4_096
-"""Steps.  A card may say anything of its NAT; beyond this a guess would be far too wide, anyway."""
+"""Steps.  A card may claim any load; beyond this a guess would be far too wide anyway."""
 
 STEPS = 200
 SMALL_STEP = 2
@@ -52,7 +51,7 @@ between none and a third of the rest."""
 
 
 def reach_sequence(theirs: NatReport, their_ports: Sequence[int], drift: float = 0.0) -> Plan:
-    """From an easy side: one of these is the port that the peer's own checks come from.
+    """Our plan if we are easy: one of these ports is the source of the peer's own checks.
 
     `drift` is how many steps others have likely taken between the sample and those checks."""
     likeliest, spread = _moved(drift)
@@ -86,17 +85,17 @@ def step_towards(
 
 
 def newest(ports: Sequence[int]) -> int:
-    """Of a sequence's ports, of which the first is one of the last burst, the one that came last.
+    """The latest of a sequence's ports; the first of them belongs to the last burst.
 
-    What is far from the first is older, wherever the sequence has come to since: a word of a peer
-    ends with where a server is spoken to from, and that may be of another time.
+    Ports far from the first are older: a server's list ends with the address of the peer's lease,
+    which may be from another time.
     """
     behind_first = {port: (port - ports[0]) % _SPAN for port in ports}
     return max(ports, key=lambda port: behind_first[port] if behind_first[port] <= BURST else -1)
 
 
 def stride_of(report: NatReport) -> int:
-    """From a port of a socket to the next that the same socket gets."""
+    """Distance from one port of a socket to the next port that it gets."""
     return report.stride * (2 if report.keeps_parity and report.stride % 2 else 1)
 
 
@@ -106,11 +105,11 @@ def rule(report: NatReport) -> PortRule:
 
 
 def _moved(drift: float) -> tuple[int, int]:
-    """The likeliest number of steps, and how far off it may be to either side."""
+    """The likeliest number of steps, and its uncertainty to either side."""
     steps = min(MOST_DRIFT, max(0.0, drift))
     return round(steps), math.ceil(SPREADS * math.sqrt(steps) + TIME_SHARE * steps)
 
 
 def _next_ports(theirs: NatReport, their_ports: Sequence[int], first: int, end: int) -> list[int]:
-    """Of the peer's sequence after its newest port, those from one step up to another."""
+    """The ports of the peer's sequence between two steps after its newest port."""
     return predict(rule(theirs), newest(their_ports), end)[first:]

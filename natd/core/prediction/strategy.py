@@ -1,7 +1,7 @@
 """What to do when plain checks cannot meet: a plan that follows from the two NAT reports alone.
 
 "Easy" is a mapping that does not depend on the destination, "hard" one that does (RFC 4787,
-section 4.1).  Each side makes its own half of the plan and needs no word of the other's:
+section 4.1).  Each side makes its own half of the plan without signalling:
 
     we \\ peer        easy            sequential        block             random
     easy             (ladder)        predict           probe its block   probe its range
@@ -9,21 +9,21 @@ section 4.1).  Each side makes its own half of the plan and needs no word of the
     block            open helpers    all to anchors    open | spray      nothing
     random           open helpers    nothing           nothing           nothing
 
-- *probe*: ports of the peer's, in random order, from our one socket: a birthday attempt against
-  the many openings that the peer's helper sockets make.
+- *probe*: ports of the peer, in random order, from our one socket: a birthday attempt against the
+  many openings of the peer's helper sockets.
 - *open helpers*: one low-TTL opener from each of many fresh sockets, so that many of our ports
   let the peer in.  They must not arrive: an easy NAT that accepts them would record the flows
   and then map the peer's own probes to other ports.
 - *predict*, *steps*: see `sequences`; *open*, *spray*, *all to anchors*: see `blocks`.
 
-A side that only seems easy, because a single server was all that saw it or none answers who could
-say that it still is, counts as easy until the
-first round of checks has failed, and as random after that, unless the other side is hard.  Where
-both only seem easy, each opens helpers and probes: one of the two may be what it seems.
+A side may only seem easy: a single server has seen it, or no server answers that could confirm it.
+It counts as easy until the first round of checks has failed, and as random after that, unless the
+other side is hard.  If both only seem easy, each opens helpers and probes, because one of the two
+may be easy.
 
-A side that only seems to map by address, because peers say so and no second server has, counts as
-hard until the first round of checks has failed.  After that, where two hard sides would be given
-up, it counts as easy: a peer that lies about us can't part us from a third.
+A side may only seem to map by address, because peers report so and no second server does.  It
+counts as hard until the first round of checks has failed.  After that, if two hard sides would be
+hopeless, it counts as easy: so a peer that lies about us can't part us from a third.
 
 Where an easy side's NAT does not filter by port, plain checks meet a hard side, too: nothing is
 guessed until a round of them has failed, as it does if the filter has changed.  A filter by address
@@ -57,15 +57,15 @@ RANDOM_HELPERS = 256
 
 OPENERS_ROUNDS = 3
 OPENERS_PAUSE_S = 12.0
-"""Less than the shortest time for which a NAT remembers a flow that nobody answered (15 s)."""
+"""Less than the shortest time for which NATs keep an unanswered flow (15 s)."""
 
 
 FOUND = NatReport(Mapping.INDEPENDENT, confidence=1.0)
-"""Of the end of a path that stands: its address is known."""
+"""The NAT at the end of an established path: its address is known."""
 
 
 def as_unpredictable(report: NatReport) -> NatReport:
-    """The same NAT where nobody can tell the port that it gives to a new flow."""
+    """The same NAT, as if the port of a new flow could not be predicted."""
     is_known = report.allocation in (Allocation.RANDOM, Allocation.BLOCK)
     ranged = report if is_known else NatReport(allocation=Allocation.RANDOM)
     return replace(ranged, mapping=Mapping.DEPENDENT, confidence=1.0)
@@ -73,7 +73,7 @@ def as_unpredictable(report: NatReport) -> NatReport:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What both halves of a plan follow from."""
+    """The facts that both halves of a plan follow from."""
 
     ours: NatReport
     theirs: NatReport
@@ -84,14 +84,14 @@ class Situation:
 
     @property
     def is_hearsay(self) -> bool:
-        """Whether the two would be given up, and a side is hard only as far as peers say."""
+        """Whether the pair would be hopeless, and one side is hard only by peers' reports."""
         would_be_given_up = self._are_hard_by_report and self._has_no_plan
         rests_on_peers = _seems_hard(self.ours) or _seems_hard(self.theirs)
         return would_be_given_up and rests_on_peers and self.have_checks_failed
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether neither side is known to be hard, and both may be."""
+        """Whether no side is known to be hard, and both may be."""
         if self.is_hearsay:
             return _seems_hard(self.ours) and _seems_hard(self.theirs)
         return _seems_easy(self.ours) and _seems_easy(self.theirs) and self.have_checks_failed
@@ -127,13 +127,13 @@ class Situation:
 
     @property
     def wants_samples(self) -> bool:
-        """Whether both ports have to be guessed, each from a sample that was taken just now."""
+        """Whether both sides must guess a port, each from a fresh sample."""
         kinds = {self.ours.allocation, self.theirs.allocation}
         return self.are_both_hard and kinds == {Allocation.SEQUENTIAL}
 
     @property
     def predicts(self) -> bool:
-        """Whether ours, an easy side, guesses the next port of a sequence."""
+        """Whether our side is easy and guesses the next port of a sequence."""
         is_sequence = self.theirs.allocation is Allocation.SEQUENTIAL
         return is_sequence and self.theirs.is_hard and not self.are_both_hard
 
@@ -145,15 +145,15 @@ class Situation:
 
     @property
     def is_premature(self) -> bool:
-        """Whether blocks are not yet known well enough to be filled for it: ports that were
-        spent in half a block can't be spent again."""
+        """Whether the blocks are not known well enough yet to fill them: ports spent on half a
+        block can't be spent again."""
         blocks = [r for r in (self.ours, self.theirs) if r.allocation is Allocation.BLOCK]
         are_sure = all(report.allocation_confidence >= SURE for report in blocks)
         return self.are_both_hard and not (are_sure or self.have_checks_failed)
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether no plan is known: nothing short of a relay, a mapped port or IPv6 connects."""
+        """Whether there is no plan: only a relay, a mapped port or IPv6 would connect the two."""
         return self.are_both_hard and self._has_no_plan
 
     @property
@@ -162,7 +162,7 @@ class Situation:
 
     @property
     def _has_no_plan(self) -> bool:
-        """Whether two such sides, if both are hard, can't guess one another's ports."""
+        """Whether two such sides, if both are hard, can't guess each other's ports."""
         kinds = {self.ours.allocation, self.theirs.allocation}
         return not kinds <= {Allocation.SEQUENTIAL, Allocation.BLOCK}
 
@@ -175,7 +175,7 @@ class Situation:
 
 
 def relevant_part(situation: Situation) -> Situation:
-    """Without what makes no difference to a plan, so that no news of it begins one anew."""
+    """The situation without details that change no plan, so that news of them restarts none."""
     is_hearsay = situation.is_hearsay
     doubt_matters = is_hearsay or not (situation.ours.is_hard or situation.theirs.is_hard)
     ours = _relevant_part_of(situation.ours, is_hearsay)
@@ -199,12 +199,12 @@ def make_plan(
     random: Random,
     now: float,
 ) -> Plan | None:
-    """Our half, or None where waiting for the peer's half, or giving up, is all there is.
+    """Our half of the plan; None: wait for the peer's half, or give up.
 
-    `turns` says what the user allows it to cost; `their_ports` are the peer's external ports as
-    servers see them, `known_ports` all that they ever saw, `anchors` those that it has opened for
-    us, `drift` how many steps others have taken of its sequence since; `we_are_lower` is true on
-    one side of the two, where the halves differ for no other reason.
+    `turns` says what the user allows; `their_ports` are the peer's external ports as servers see
+    them, `known_ports` all that they ever saw, `anchors` those that it has opened for us, `drift`
+    how many steps others have taken of its sequence since; `we_are_lower` is true on one of the
+    two sides, and decides where the halves would be the same.
     """
     ours, theirs = situation.ours, situation.theirs
     if situation.are_both_hard:
@@ -241,7 +241,7 @@ def _relevant_part_of(report: NatReport, is_hearsay: bool) -> NatReport:
 
 def _open_to_easy(ours: NatReport, theirs: NatReport, turns: Turns) -> Plan | None:
     if ours.is_hard and ours.allocation is Allocation.SEQUENTIAL:
-        return None  # the ladder's own mapping is the one that the peer predicts
+        return None  # the peer predicts the mapping that our checks make
     wanted = RANDOM_HELPERS
     if ours.allocation is Allocation.BLOCK:
         wanted = SCOUTS if theirs.mapping is Mapping.UNKNOWN else EASY_HELPERS
@@ -267,7 +267,7 @@ def _both_hard(
         return None
     if ours.allocation is Allocation.SEQUENTIAL:
         if theirs.allocation is Allocation.BLOCK:
-            return None  # its anchors are not a plan: they are measured
+            return None  # anchors are measured, not planned
         return step_towards(
             theirs,
             their_ports,
@@ -286,7 +286,7 @@ def _both_hard(
 
 
 def _probe(theirs: NatReport, most: int, random: Random) -> tuple[PlannedPacket, ...]:
-    """Random ports of the peer's, each once, from our one socket."""
+    """Packets to random ports of the peer, each once, from our one socket."""
     span = range(theirs.low, theirs.high + 1)
     return tuple(PlannedPacket(0, port) for port in random.sample(span, min(most, len(span))))
 
@@ -296,8 +296,8 @@ def _openings(helpers: int) -> tuple[PlannedPacket, ...]:
 
 
 def _from_own_sockets(plan: Plan, turns: Turns) -> Plan:
-    """A NAT that maps by address gives one socket one port towards all of the peer's: another
-    port takes another socket."""
+    """Each packet from its own socket: a NAT that maps by address gives a socket the same port
+    towards all ports of the peer."""
     packets = plan.packets[: turns.block_sockets]
     return replace(
         plan,
