@@ -22,7 +22,7 @@ from tests.requirements import missing
 
 os.environ.setdefault("NATD_PATHS_PORT_MAPPING", "false")
 os.environ.setdefault("NATD_PATHS_LAN_DISCOVERY", "false")
-"""The tests' daemons neither ask the router of whoever runs them for ports nor meet each other,
+"""The tests' daemons neither ask the user's router for ports nor meet each other,
 or somebody else's, on its LAN."""
 
 IS_CI = os.environ.get("CI") == "true"

@@ -140,7 +140,7 @@ class _Meeting:
         return self._alice.texts() == ["hello"]
 
     def _verdict_s(self) -> float | None:
-        """Until whoever can be told was told the truth: who is blocked has met nobody."""
+        """When all peers that can get a verdict had the right one; a blocked peer gets none."""
         cell = self._cell
         if not cell.wants_verdict:
             return None

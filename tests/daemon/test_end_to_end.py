@@ -204,7 +204,7 @@ def test_a_network_stays_joined_across_a_restart_and_messages_wait_for_the_peer(
         until(lambda: alice.request("status")["networks"][0]["queued"] == 0)
 
 
-def test_a_retry_looks_for_whoever_has_no_path_and_for_nobody_who_is_blocked(
+def test_a_retry_looks_for_peers_without_a_path_and_for_no_blocked_one(
     tmp_path: Path,
 ) -> None:
     with pair(tmp_path) as (server, alice, bob):

@@ -130,7 +130,7 @@ def start(workplace, argv, **options):
 
 
 def wait_for_line(process, wanted):
-    """Whoever is silent for too long is ended, with all that it started: they hold the pipe."""
+    """End a command that is silent for too long, and its children: they hold the pipe."""
     watch = threading.Timer(LINE_LIMIT_S, end_all, [process.pid])
     watch.start()
     try:

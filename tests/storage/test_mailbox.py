@@ -64,7 +64,7 @@ def test_a_refused_message_leaves_no_gap_in_the_numbers(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_an_open_message_goes_to_whoever_is_met_and_before_later_ones(tmp_path: Path) -> None:
+def test_an_open_message_goes_to_all_that_are_met_and_before_later_ones(tmp_path: Path) -> None:
     async def scenario() -> None:
         box = Box(tmp_path)
         await box.accept("open", [], is_open=True)

@@ -205,8 +205,8 @@ def open_card(sealed: bytes, network_key: bytes) -> Card:
 
 
 def is_sealed_for(sealed: bytes, network_key: bytes) -> bool:
-    """Whether somebody who has the key has sealed this: told in a fraction of the time that
-    `open_card` takes, and nothing is known yet of who it was."""
+    """Whether this was sealed with the network's key.  It takes a fraction of the time of
+    `open_card`, and does not show which member sealed it."""
     try:
         _unsealed(sealed, network_key)
     except DecodeError:

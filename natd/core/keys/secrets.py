@@ -13,16 +13,16 @@ A pair's secrets need no packet beyond the two cards.  The peer with the lower i
 
 Rules that a change must not break:
 
-- All four terms are mixed.  Static with static alone would let whoever steals our key pose
-  as anyone to us; the prekey pair gives forward secrecy once both prekeys are gone.
+- All four terms are mixed.  Static with static alone would let a thief of our key pose
+  as any peer to us; the prekey pair gives forward secrecy once both prekeys are gone.
 - An all-zero DH output is refused: it would be known to everybody.
 - Each direction has its own check key and its own tag, so that nothing we have sent is good
   for sending back to us.
 - The secrets depend on the keys in the cards only: a card that changes its addresses changes
   no secret.
 
-The dialler's first QUIC destination connection id says for whom and from whom a datagram is,
-and that its maker holds the secrets, before any state is made for it:
+The dialler's first QUIC destination connection id names the pair of peers, and proves that its
+sender holds their secrets, before any state is made for it:
 
     tag (8) | salt (4) | HMAC-SHA256(check key, "initial" | salt) (first 8 bytes)
 """

@@ -45,7 +45,7 @@ def test_in_a_full_network_the_oldest_that_was_never_reached_gives_way():
     assert all(route.peer is not first for route in routes.values())
 
 
-def test_nothing_is_sent_any_more_to_whoever_has_given_way():
+def test_nothing_is_sent_any_more_to_a_peer_that_was_replaced():
     membership = _full()
     membership.datagrams_to_send()
     _greet(membership, "newcomer", FULL_AT)

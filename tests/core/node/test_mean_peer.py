@@ -58,7 +58,7 @@ def test_newer_cards_in_a_row_are_not_all_taken():
     assert 0 <= taken <= CARDS_BURST + (internet.now - began)
 
 
-def test_whoever_has_said_goodbye_is_not_listened_to_any_more():
+def test_a_peer_that_has_said_goodbye_is_ignored():
     internet, alice, bob = _chatting()
     bye = frames.encode_frame(frames.Bye("again"))
     _say(internet, bob, alice, bye * 20_000)

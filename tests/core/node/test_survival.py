@@ -224,7 +224,7 @@ def test_of_mappings_that_end_of_age_one_side_loses_one_and_learns_from_it(other
 
 
 def test_a_mapping_of_another_port_is_replaced_before_its_age_with_a_servers_help():
-    """Whoever filters must be told the new port before it is used, and a server sees it."""
+    """A peer that filters must learn the new port before it is used, and a server sees it."""
     policy = replace(RANDOM_PORTS, absolute_age_s=AGE_S)
     for seed in range(SEEDS):
         chat = Chat(seed, (policy, PORT_RESTRICTED))

@@ -166,7 +166,7 @@ def test_a_filter_by_address_may_not_know_which_of_several_addresses_the_hard_si
 
 
 @pytest.mark.parametrize("easy", [SEEMS_EASY, UNKNOWN, RANDOM])
-def test_a_side_that_is_not_known_to_be_easy_is_guessed_at_whoever_it_lets_in(easy):
+def test_a_side_not_known_to_be_easy_is_guessed_at_whatever_its_filtering(easy):
     open_to_all = replace(easy, filtering=Filtering.INDEPENDENT)
     assert Situation(open_to_all, BLOCK).wants_plan
     assert Situation(BLOCK, open_to_all).wants_plan

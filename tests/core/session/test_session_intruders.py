@@ -70,7 +70,7 @@ def test_of_a_whole_session_replayed_nothing_is_accepted() -> None:
     assert not fresh.is_established
 
 
-def test_whoever_repeats_a_first_flight_is_sent_no_more_than_three_times_as_much() -> None:
+def test_a_repeated_first_flight_is_answered_with_no_more_than_three_times_as_much() -> None:
     dialler, acceptor = parties()
     acceptor.to_answer = b"a" * 20_000
     flight = dialler.dial(START, b"hello").datagrams_to_send()

@@ -9,7 +9,7 @@
     assert chat.wrong() == []
     assert chat.latest_s() <= 3.0
 
-Whoever speaks does so every few seconds, at instants that follow from the seed.
+A member that speaks does so every few seconds, at instants that follow from the seed.
 """
 
 from random import Random
