@@ -1,6 +1,6 @@
 """Finding a path to one peer.
 
-    search ──┬─► remote_candidates                         where the peer may be, by whose word
+    search ──┬─► remote_candidates                         where the peer may be, and who says so
              ├─► punch ──┬─► attempt                       rounds: when to check, wait, try again
              │           └─► targets ─► derived_ports      what is checked, from which socket
              ├─► first_flight                              what a session sends with no path yet

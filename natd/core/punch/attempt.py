@@ -6,12 +6,12 @@
 Rules:
 - A target is one address from one socket: the same address from another is another target.
 - A ladder counts from its first check, however late that left.
-- The first wait is two round trips and 100 ms: beyond that checks die on the way, they are not
-  slow.  The waits of further rounds grow: 1, 2, 4 … 60 s.  Only news begin them anew: another
-  card of the peer's, the user, a change of our network.  An introduction alone does not, for
-  either side asks for one in each round.
-- The verdict comes once, and not when a path stands; not before what may still come has had its
-  time to come.
+- The first wait is two round trips and 100 ms: after that checks are lost, not slow.  The waits of
+  further rounds grow: 1, 2, 4 … 60 s.  Only news restart them: a newer card of the peer, the user,
+  a change of our network.  An introduction alone does not, because either side asks for one in each
+  round.
+- The verdict comes once, only while there is no path, and only after answers under way have had
+  time to arrive.
 """
 
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ CHECK_LADDER_S = (0.0, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
 know, and the check that comes right after it ends the wait."""
 
 DOUBTFUL_LADDER_S = (0.0, *CHECK_LADDER_S[2:])
-"""To where a server saw a NAT that perhaps shows us another port: one packet less in the first
-moments, which the first flight needs when the peer is heard from the right one."""
+"""For the address that a server saw of a NAT that may show us another port: one packet less at
+first, to leave budget for the first flight when the peer is heard from its real port."""
 
 RETRY_LADDER_S = (0.0, 0.04, 0.16, 0.64)
 """For what was checked in an earlier round: a peer that did not answer the dense ladder is more
@@ -36,7 +36,7 @@ FORWARDED_LADDER_S = (0.0, 0.16)
 """For a port that the peer's user may have forwarded by hand, which few do: twice a round."""
 
 SILENCE_S = 0.1
-"""Beyond two round trips, silence means that checks die on the way, not that they are slow."""
+"""Added to two round trips; after that checks are lost, not slow."""
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
@@ -44,9 +44,9 @@ ROUND_JITTER = 0.2
 VERDICT_AFTER_S = 10.0
 
 HOPELESS_AFTER_S = 5.0
-"""The same where the two NAT reports leave nothing to be tried.  They tell it after a few tenths of
-a second; but a router that is asked to map a port may take three seconds to be found, and the
-peer has to be told of the port before it is of use."""
+"""The same where the two NAT reports show that nothing can work.  That is known after a few tenths
+of a second; but a router may take three seconds to map a port, and the peer has to learn of that
+port before it is of use."""
 
 ALONE_AFTER = 2
 """Unanswered samples, one for each round: about five seconds, in which a known address, the peer's
@@ -55,7 +55,7 @@ own checks or a mutual peer are the likelier help."""
 
 @dataclass(slots=True)
 class Attempt:
-    """What belongs to the attempt that is running."""
+    """The state of the running attempt."""
 
     began: float
     full_ttl_at: float
@@ -64,19 +64,19 @@ class Attempt:
     retry_at: float | None = None
     round: int = 0
     asked: bool = False
-    """Whether an introduction was asked for that has not come yet."""
+    """Whether we asked for an introduction that has not come yet."""
     judged: bool = False
     heard: bool = False
     settled: bool = False
     unanswered: int = 0
-    """Samples that no server has answered, one after the other."""
+    """Unanswered samples in a row."""
 
     @property
     def is_alone(self) -> bool:
         return self.unanswered >= ALONE_AFTER
 
     def judge_at(self, *, is_hopeless: bool) -> float | None:
-        """When it is time to say why there is no path; None: no more."""
+        """When to report why there is no path; None: reported already."""
         if self.judged or self.settled:
             return None
         return self.began + (HOPELESS_AFTER_S if is_hopeless else VERDICT_AFTER_S)
@@ -84,7 +84,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class Target:
-    """An address that is checked from a socket."""
+    """An address that is checked from one of our sockets."""
 
     candidate: Candidate
     socket: SocketId

@@ -1,9 +1,9 @@
 """What the attempts to reach one peer find, and what they ask for.
 
 Rules:
-- `PathFound` comes once for each address and socket that answered; none takes another back.
-- The three wishes are passed up to their owners: servers for a sample or another introduction, the
-  node for a socket.  An attempt goes on without an answer.
+- `PathFound` comes once for each address and socket that answered; none revokes another.
+- The three wishes go up to those who can fulfil them: servers give a sample or an introduction, the
+  node gives a socket.  An attempt goes on without them.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class PathFound:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
-    """No path so far.  `diagnosis` judges why: it knows both ends."""
+    """No path so far.  `diagnosis` knows both ends and judges why."""
 
     heard: bool
     """Whether anything of the peer's has arrived in this attempt."""

@@ -1,13 +1,14 @@
-"""What a session wants to send while there is no path to the peer: where it goes, and when.
+"""A session's datagrams while there is no path: where they go, and when.
 
 Rules:
-- While a restraint runs nothing leaves: the peer is not to hear from us before its own NAT is open.
-  An introduction asks for it, and may lie, so one restraint does not follow the last at once.
-- Into the unknown goes little and once: the budget of an unproved address is for checks.
-- A NAT that maps each destination anew has no port for us where a server saw one.  Nothing but one
-  row of checks goes there, which opens our own NAT to its address; the flight waits for the
-  peer's first check, which comes from the right one.
-- What the budget refuses while the peer is heard from there is sent with the peer's next check.
+- During a restraint nothing leaves, so that nothing arrives before the peer's own NAT is open.  An
+  introduction asks for it and may lie, so restraints do not follow each other at once.
+- Addresses where the peer was not heard get few datagrams, once: their budget is for checks.
+- A NAT that maps by destination is not open to us at the port that a server saw.  Only one ladder
+  of checks goes there, to open our own NAT to its host; the flight waits for the peer's first
+  check, which comes from the real port.
+- Datagrams that the budget refuses at an address where the peer was heard are sent with the peer's
+  next check.
 """
 
 from collections import deque
@@ -22,20 +23,20 @@ FIRST_FLIGHT_TARGETS = 2
 """A first flight is three datagrams: to every candidate it would eat the budget of the checks."""
 
 FLIGHT_WINDOW_S = 0.15
-"""Into the unknown a flight goes once, with the messages that are given in the same breath.
-What the library would repeat has its turn when the peer is heard: until then each repetition
-is paid for by checks, which are thirty times smaller and more likely to be answered."""
+"""How long after its begin an attempt sends a flight to unproved addresses: once, with the messages
+given at the same time.  Repetitions wait until the peer is heard: until then they would cost
+checks, which are thirty times smaller and likelier to be answered."""
 
 HOLD_AGAIN_S = 0.7
-"""From one restraint to the next: honest rounds are a second apart."""
+"""Least time from one restraint to the next: honest rounds are a second apart."""
 
 MOST_UNSENT = 8
-"""A flight is four datagrams; what is more than two of them is old."""
+"""Two flights of four datagrams: older ones are outdated."""
 
 
 def worth_checking(targets: tuple[Candidate, ...], theirs: NatReport) -> tuple[Candidate, ...]:
-    """Of all that is known, what plain checks should go to: of the ports that others were seen to
-    be mapped to, the first alone; and its own port only where there is no better way."""
+    """The targets for plain checks.  Of a hard NAT's ports that others have seen, only the first;
+    its local port only if there is no better target."""
     if not theirs.is_hard:
         return tuple(c for c in targets if c.kind is not CandidateKind.FORWARDED)
     elsewhere = [c for c in targets if c.kind is CandidateKind.SERVER_REFLEXIVE][1:]
@@ -45,13 +46,13 @@ def worth_checking(targets: tuple[Candidate, ...], theirs: NatReport) -> tuple[C
 def flight_places(
     targets: tuple[Candidate, ...], socket: SocketId, theirs: NatReport
 ) -> list[Place]:
-    """Of what the attempt checks, best first, the places that are worth a flight."""
+    """The targets that are worth a flight, best first."""
     if theirs.is_hard:
         guesses = (CandidateKind.SERVER_REFLEXIVE, CandidateKind.FORWARDED)
         targets = tuple(c for c in targets if c.kind not in guesses)
     best = targets[:FIRST_FLIGHT_TARGETS]
     if best and best[0].kind is CandidateKind.MAPPED:
-        # Open to anybody: a second copy would only eat what the budget has for messages.
+        # Open to anybody: a second copy would only take the budget for messages.
         best = best[:1]
     return [(candidate.address, socket) for candidate in best]
 
@@ -61,16 +62,16 @@ class FirstFlight:
 
     def __init__(self, budget: TargetBudget) -> None:
         self.heard_from: Place | None = None
-        """Where the peer was last heard while there was no path; None: nowhere yet."""
+        """Where the peer was last heard while there was no path; None: not yet."""
         self.held_until: float | None = None
-        """The restraint's end; None: there is none."""
+        """When the restraint ends; None: there is none."""
         self._budget = budget
         self._may_hold_at = 0.0
-        self._wanted_until = 0.0  # worth its share of the budget without a sign of the peer
+        self._wanted_until = 0.0  # until then flights go to unproved addresses
         self._unsent = UnsentFlight()
 
     def restraint_s(self, start_in_s: float, now: float) -> float:
-        """How long nothing but openers leaves, where somebody says `start_in_s`."""
+        """How long to send only openers, if an introduction asks for `start_in_s`."""
         if self.is_held(now):
             assert self.held_until is not None
             return self.held_until - now
@@ -95,29 +96,29 @@ class FirstFlight:
         return True
 
     def heard(self, place: Place) -> bool:
-        """The peer is there, at this instant; whether that is news."""
+        """The peer was heard now at this place; True if that is news."""
         is_news = self.heard_from != place
         self.heard_from = place
         return is_news
 
     def stop(self) -> None:
-        """Nothing more is to be sent without a path."""
+        """Send nothing more without a path."""
         self.held_until = self.heard_from = None
 
     def reached(self) -> None:
-        """A path stands and works."""
+        """A path was found and works."""
         self.stop()
         self._unsent.take()
 
     def take_unsent(self) -> list[bytes]:
-        """What the budget has refused, to be sent again: what is refused again is kept again."""
+        """Datagrams that the budget refused, to send again; refused ones are kept again."""
         return self._unsent.take()
 
     def send(
         self, data: bytes, in_use: Place | None, guesses: list[Place], now: float
     ) -> list[Datagram]:
-        """To the path in doubt and where the peer was heard, else, soon after the beginning, to
-        the guesses."""
+        """Send to the path in doubt and where the peer was heard; else, soon after the begin of an
+        attempt, to `guesses`."""
         known = (in_use, self.heard_from)
         places = list(dict.fromkeys(place for place in known if place is not None))
         if not places and now <= self._wanted_until:
@@ -133,18 +134,18 @@ class FirstFlight:
 
 
 class UnsentFlight:
-    """What a session gave us for a place that the peer was heard from, and the budget refused."""
+    """Session datagrams for places where the peer was heard, refused by the budget."""
 
     def __init__(self) -> None:
         self._datagrams: deque[bytes] = deque(maxlen=MOST_UNSENT)
 
     def keep(self, data: bytes) -> None:
-        """Once, however often the session repeats it."""
+        """Keep a datagram, only once however often the session repeats it."""
         if data not in self._datagrams:
             self._datagrams.append(data)
 
     def take(self) -> list[bytes]:
-        """All of it, oldest first: what is refused again is kept again."""
+        """All datagrams, oldest first; refused ones are kept again."""
         datagrams = list(self._datagrams)
         self._datagrams.clear()
         return datagrams

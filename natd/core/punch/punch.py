@@ -14,18 +14,18 @@ Rules:
 - While `start_in` runs, the nearer side sends low-TTL openers only: they open its own NAT and
   do not reach the other, whose NAT would record the early packet as a flow of its own and then
   map the real one to another port (*early-inbound poisoning*).
-- A poisoned socket is not repaired but replaced.  Behind a NAT that keeps ports both sides know
-  the other's next ones from the pair's keys, so no server is needed: each sends checks from its
-  own agreed port to the other's old address, and low-TTL openers, earlier and alone, from its
-  main socket towards the other's agreed ports as the attempt begins: a check that came before
-  them would spoil those, too.  Elsewhere nothing is sent to the peer from the fresh socket
-  until a server has seen it and has introduced both sides again.
-- Behind a hard NAT that counts its ports up, the peer can only guess the next one from a sample
-  that was taken just now: each round has a fresh socket, sampled before anything else is sent from
-  it, and at once where the peer has just been sampled (`ways`).
-- What is checked, and from where, is kept in `targets`; here is when, and what for.
-- After `VERDICT_AFTER_S` without a path, or sooner where both NATs leave no hope, the attempt says
-  so, once, and goes on quietly.
+- A poisoned socket is replaced, not repaired.  Behind NATs that keep ports, both sides derive the
+  other's next ports from the pair's keys, so no server is needed: each sends checks from its own
+  agreed port to the other's old address.  Before that, as the attempt begins, its main socket
+  sends low-TTL openers alone towards the other's agreed ports: a check that came before them would
+  poison those, too.  Behind other NATs the fresh socket sends nothing to the peer until a server
+  has seen it and has introduced both sides again.
+- Behind a hard NAT that counts its ports up, the peer can guess the next port only from a fresh
+  sample.  So each round has a fresh socket, which is sampled before it sends anything else, and at
+  once if the peer has just been sampled (`prediction.samples`).
+- `targets` keeps what is checked, and from where; this file decides when, and why.
+- After `VERDICT_AFTER_S` without a path, or sooner where both NATs leave no hope, the attempt
+  reports that once, and goes on quietly.
 """
 
 from collections import deque
@@ -54,7 +54,7 @@ from natd.core.punch.targets import Targets
 UNKNOWN_RTT_S = 0.2
 SAMPLE_PATIENCE_S = 1.0
 INTRODUCTION_PATIENCE_S = 0.5
-"""How long a server may take before the round goes on without its help."""
+"""How long to wait for a server before the round goes on without it."""
 
 
 class Punch:
@@ -62,15 +62,15 @@ class Punch:
 
     def __init__(self, checks: Checks, budget: TargetBudget, random: Random) -> None:
         self.targets: tuple[Candidate, ...] = ()
-        """The addresses that the attempt is about, best first."""
+        """The addresses that the attempt checks, best first."""
         self.events: deque[PunchEvent] = deque()
-        """What `next_event` has still to give."""
+        """Events that `next_event` has not given yet."""
         self._random = random
         self._targets = Targets(checks, budget)
         self._attempt: Attempt | None = None  # None: nothing is being tried
         self._nats = (NatReport(), NatReport())
-        self._needs_fresh_sockets = False  # whether the peer can but guess our next port
-        self._is_hopeless = False  # whether nothing but help from outside connects these two
+        self._needs_fresh_sockets = False  # whether the peer has to guess our next port
+        self._is_hopeless = False  # whether only outside help can connect the two
         self._ours: tuple[Address, ...] = ()
         self._rtt_s = UNKNOWN_RTT_S
 
@@ -89,7 +89,7 @@ class Punch:
     ) -> None:
         """Begin a round towards `targets`, best first; `nats` are our report and the peer's.
 
-        `fresh`: something has changed, so that what failed before may succeed at once.
+        `fresh`: something has changed, so targets that failed before may now succeed.
         """
         before = self._attempt if self.active else None
         if before is not None and not fresh and self._awaits_fresh_socket(before):
@@ -111,7 +111,7 @@ class Punch:
         meetings = self._targets.begin(self.targets, nats[1], now)
         attempt.escalate_at = attempt.full_ttl_at + wait_s(attempt.round, self._rtt_s, self._random)
         if before is not None and not fresh and not before.asked:
-            # Introduced twice in one round: the other side may count from the first word.
+            # Introduced twice in one round: the other side may count from the first introduction.
             attempt.escalate_at = earliest(attempt.escalate_at, before.escalate_at)
         if meetings and before is not None and not fresh:
             last_at = max(meetings.values())
@@ -121,19 +121,19 @@ class Punch:
         self.handle_timer(now)
 
     def add(self, targets: Iterable[Candidate], now: float) -> None:
-        """Further addresses have become known while the attempt runs."""
+        """Check further addresses that have become known meanwhile."""
         self.targets = tuple(dict.fromkeys((*self.targets, *targets)))
         self._targets.add(self.targets, self._nats[1], now)
         self.handle_timer(now)
 
     def sample_now(self, now: float) -> None:
-        """The peer has just been sampled: the round waits for nothing any more."""
+        """The peer has just been sampled: sample our socket now, without waiting."""
         if self._attempt is not None and self._attempt.escalate_at is not None:
             self._attempt.escalate_at = now
             self.handle_timer(now)
 
     def learn_rtt(self, rtt_s: float | None) -> None:
-        """What a newcomer learns of its server while its first checks are on their way."""
+        """Take the round trip to our server, which a newcomer learns during its first checks."""
         attempt = self._attempt
         if rtt_s is None or attempt is None or attempt.round or attempt.escalate_at is None:
             return
@@ -142,13 +142,13 @@ class Punch:
         attempt.escalate_at = min(attempt.escalate_at, sooner)
 
     def check_received(self, address: Address, socket: SocketId, now: float) -> None:
-        """A valid check of the peer's came from `address`: worth one of ours at once."""
+        """An authentic check of the peer came from `address`: send one there at once."""
         if self._attempt is not None:
             self._attempt.heard = True
             self._targets.check_received(address, socket, now)
 
     def check_answered(self, answer: CheckAnswer) -> PathFound | None:
-        """The path that an answer to one of the attempt's checks has shown, if it is another."""
+        """The path that an answer has shown, if it is a new one."""
         if self._attempt is None:
             return None
         candidate = self._targets.prove(answer.address, answer.socket)
@@ -180,18 +180,18 @@ class Punch:
             self.events.append(SampleWanted(socket))
 
     def is_checking(self, address: Address, socket: SocketId) -> bool:
-        """Whether this is a target of the attempt's own."""
+        """Whether this is a target of the attempt."""
         return (address, socket) in self._targets
 
     def settle(self) -> None:
-        """A path stands: the ladder that is being climbed may still find a better one, but
-        nothing further is tried."""
+        """A path was found: the running ladder may still find a better one, but no further round
+        begins."""
         if self._attempt is not None:
             self._attempt.settled = True
             self._attempt.escalate_at = self._attempt.sample_by = self._attempt.retry_at = None
 
     def stop(self) -> None:
-        """The peer is gone, or not wanted: nothing more is sent to it."""
+        """The peer is gone or blocked: send nothing more to it."""
         self._attempt = None
         self.targets = ()
         self._targets.clear()
@@ -203,8 +203,8 @@ class Punch:
 
     @property
     def next_try_at(self) -> float | None:
-        """When something further than the checks under way is tried, or what is being tried ends
-        for want of an answer; None: nothing is tried."""
+        """When the next step after the running checks begins, or the running step times out; None:
+        nothing is being tried."""
         attempt = self._attempt
         if attempt is None or attempt.settled:
             return None
@@ -212,7 +212,7 @@ class Punch:
 
     @property
     def is_alone(self) -> bool:
-        """Whether this attempt goes on without a server's help."""
+        """Whether this attempt goes on without a server."""
         return self._attempt is not None and self._attempt.is_alone
 
     @property
@@ -294,12 +294,12 @@ class Punch:
             self._is_hopeless = situation.is_hopeless
 
     def _awaits_fresh_socket(self, attempt: Attempt) -> bool:
-        """Whether a socket is about to be sampled from which nothing else may be sent before:
-        the introduction that follows begins the round."""
+        """Whether a fresh socket waits for its sample and must send nothing before: the
+        introduction that follows begins the round."""
         return attempt.sample_by is not None and self._needs_fresh_sockets
 
     def _introduce(self, samples: tuple[Address, ...], now: float) -> None:
-        """Ask for another introduction; without one the ladder is climbed again by itself."""
+        """Ask for another introduction; without one the next ladder begins by itself."""
         assert self._attempt is not None
         self._attempt.asked = True
         self._attempt.retry_at = now + INTRODUCTION_PATIENCE_S

@@ -1,4 +1,4 @@
-"""Looking for a path to one peer: plain checks, and what is tried where they can't but fail.
+"""Looking for a path to one peer: plain checks, and guesses where they are bound to fail.
 
     whereabouts   which addresses to try
     punch         the checks, round by round
@@ -6,10 +6,10 @@
     succession    the same for another flow beside a path that stands
 
 Rules:
-- Nothing is guessed while a path stands that answers, but for its successor, when the mapping of
-  one end will end (`succeed`): for what must be found then, less is left to chance.
-- What a search finds names the technique that it owes to; its owner keeps the path.
-- Escalations are made when the first is needed: between easy NATs none ever is.
+- While a path answers nothing is guessed, except its successor when the mapping at one end is about
+  to end (`succeed`).
+- A path that is found names its technique; the owner keeps the path.
+- `Escalation` objects are made when first needed: between easy NATs never.
 """
 
 from collections import deque
@@ -33,7 +33,7 @@ from natd.core.punch.punch import Punch
 from natd.core.punch.remote_candidates import RemoteCandidates, Source, anchors_in
 
 LATE_S = 30.0
-"""A peer not reached after this long is shown as offline, although attempts go on."""
+"""A peer not reached after this time is shown as offline; attempts go on."""
 
 
 class Search:
@@ -45,11 +45,11 @@ class Search:
         self.remote = RemoteCandidates()
         self.punch = Punch(checks, budget, random)
         self.has_path = False
-        """Whether a path stands that answers."""
+        """Whether there is a path that answers."""
         self.may_escalate = False
         """Whether more than plain checks may be spent on this peer."""
         self.is_idle = True
-        """Whether nothing is due, to be sent or to be told: then it need not be drained."""
+        """Whether there is nothing to drain."""
         self._checks = checks
         self._budget = budget
         self._prefix = transaction_prefix
@@ -59,7 +59,7 @@ class Search:
         self._succession: Escalation | None = None  # None: the same
         self._seen: deque[Address] = deque(maxlen=MOST_KNOWN)  # where the peer was, until then
         self._guesses = GuessHistory()
-        self._began = 0.0  # when the round did in which the peer opens its NAT to us
+        self._began = 0.0  # when the round began in which the peer opens its NAT
         # When the attempt to reach the peer began; None: reached, or never tried.
         self._since: float | None = None
 
@@ -68,7 +68,7 @@ class Search:
     def introduce(
         self, source: Source, seen: tuple[Address, ...], now: float
     ) -> tuple[Address, ...]:
-        """Somebody names the peer's addresses; gives those that it was seen at."""
+        """`source` reports the peer's addresses; gives those at which it was seen."""
         anchors, count = anchors_in(seen, self._checks.their_mark)
         if self.remote.introduce(source, seen[count:], anchors, now):
             self._sign()
@@ -77,13 +77,13 @@ class Search:
         return seen[count:]
 
     def allow_escalation(self) -> None:
-        """The peer is known from before, or its network has a secret."""
+        """Whether to allow guesses: the peer is known from before, or its network has a secret."""
         self.may_escalate = True
         for escalation in self._escalations:
             escalation.allowed = True
 
     def begin(self, start_in_s: float, now: float, *, fresh: bool) -> None:
-        """Try every address that we have heard of."""
+        """Try every known address."""
         self.is_idle = False
         known = self.remote
         self._began = now
@@ -111,19 +111,19 @@ class Search:
             self.punch.sample_now(now)
 
     def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
-        """What servers say of our own side; while we search, it may open further candidates."""
+        """Our own side as servers see it; during a search it may add candidates."""
         self.remote.surroundings = surroundings
         if self.punch.active:
             self.punch.learn_rtt(surroundings.rtt_s)
             self.widen(now)
 
     def widen(self, now: float) -> None:
-        """Try what has become known, too, in the round that runs."""
+        """Add newly known addresses to the running round."""
         self.is_idle = False
         self.punch.add(self._worth_checking(), now)
 
     def check_received(self, address: Address, socket: SocketId, now: float) -> None:
-        """A valid check of the peer's came from `address`."""
+        """An authentic check of the peer came from `address`."""
         self.is_idle = False
         self._sign()
         self.punch.check_received(address, socket, now)
@@ -131,12 +131,12 @@ class Search:
     def receive_sample(
         self, message: stun.StunMessage, address: Address, socket: SocketId, now: float
     ) -> bool:
-        """Whether a Binding response is a server's, to a sample of an escalation."""
+        """Take a server's answer to a sample of an escalation; False: it is none."""
         escalation = self._escalation
         return escalation is not None and escalation.receive_answer(message, address, socket, now)
 
     def check_answered(self, answer: CheckAnswer) -> PathFound | None:
-        """The path that the answer has shown, if it is to a check of ours."""
+        """The path that the answer has shown, if it belongs to a check of the search."""
         if self.punch.is_checking(answer.address, answer.socket):
             found = self.punch.check_answered(answer)
             technique = self.technique
@@ -150,8 +150,8 @@ class Search:
         return None
 
     def succeed(self, in_use: tuple[Address, SocketId], now: float, *, by_peer: bool) -> bool:
-        """Guess at another flow beside the path in use: one of the peer's, from our end of the
-        path, or one of ours, many of which are opened for it.  Whether that is under way."""
+        """Look for another flow beside the path in use: guess one of the peer's, from our end of
+        the path, or open many of ours for the peer to guess.  True if that has begun."""
         known = self.remote
         hard = as_unpredictable(known.their_nat if by_peer else known.surroundings.nat)
         nats = (FOUND, hard) if by_peer else (hard, FOUND)
@@ -161,26 +161,26 @@ class Search:
         self.is_idle = False
         if self._succession is None:
             self._succession = self._make_escalation(Claim())
-        self._succession.sign()  # there is none better than a path
+        self._succession.sign()  # a path is the best sign of life
         return self._succession.begin(Situation(*nats), ends, now)
 
     def is_successor_hidden(self, failures: int) -> bool:
-        """Whether our NAT gives each flow a port that nobody can tell, or keeps none and a server
-        could not tell it twice, while the peer's end stays where it is."""
+        """Whether a new flow of ours gets a port that can't be predicted, or one that a server
+        can't sample twice, while the peer's end stays where it is."""
         ours, theirs = self.remote.surroundings.nat, self.remote.their_nat
         is_told_once = failures > 0 and ours.allocation is not Allocation.PRESERVING
         is_hidden = ours.is_hard or is_told_once
         return is_hidden and not theirs.is_hard
 
     def settle(self) -> None:
-        """A path stands and works: whatever was looked for need not be found."""
+        """A path was found and works: end the search."""
         self.punch.settle()
         if self._escalation is not None:
             self._escalation.stop()
         self._since = None
 
     def reached(self, address: Address) -> None:
-        """A path to there is in use from here on."""
+        """A path to this address is in use from now on."""
         self.settle()
         if self._succession is not None:
             self._succession.stop()
@@ -189,7 +189,7 @@ class Search:
         self._guesses.are_known(self._ends())
 
     def stop(self) -> None:
-        """The peer is gone or not wanted: nothing more is sent to it."""
+        """The peer is gone or blocked: send nothing more to it."""
         self.punch.stop()
         for escalation in self._escalations:
             escalation.stop()
@@ -232,28 +232,28 @@ class Search:
 
     @property
     def next_try_at(self) -> float | None:
-        """When something further is tried; None: nothing is looked for."""
+        """When the next step is tried; None: no search."""
         at = None if self._escalation is None else self._escalation.next_try_at
         return earliest(self.punch.next_try_at, at)
 
     @property
     def sockets(self) -> frozenset[SocketId]:
-        """All that it needs."""
+        """All sockets that the search needs."""
         trying = self.punch.sockets if self.punch.active else frozenset()
         return trying.union(*(escalation.sockets for escalation in self._escalations))
 
     @property
     def technique(self) -> str | None:
-        """Of the escalation that is under way; None: none is."""
+        """The technique of the running escalation; None: there is none."""
         return None if self._escalation is None else self._escalation.technique
 
     @property
     def is_succeeding(self) -> bool:
-        """Whether another flow is guessed at beside a path that stands."""
+        """Whether it looks for another flow beside the path in use."""
         return self._succession is not None and self._succession.technique is not None
 
     def is_trying(self, now: float) -> bool:
-        """Whether an attempt runs that has not yet lasted unreasonably long."""
+        """Whether an attempt runs that has not lasted longer than `LATE_S`."""
         return self._since is not None and now - self._since < LATE_S
 
     # --- private
@@ -268,7 +268,7 @@ class Search:
         return made
 
     def _sign(self) -> None:
-        """There was a sign of the peer."""
+        """The peer has shown a sign of life."""
         if self._escalation is None:
             self._claim.sign()
         else:
@@ -292,7 +292,7 @@ class Search:
         )
 
     def _escalate(self, situation: Situation, now: float) -> None:
-        """Plain checks have failed, or can't but fail."""
+        """Plain checks have failed, or are bound to fail."""
         if self.has_path:
             return
         if self._succession is not None:

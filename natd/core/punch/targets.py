@@ -1,4 +1,4 @@
-"""What an attempt checks: addresses, each from one of our sockets, and the packets that it takes.
+"""What an attempt checks: addresses, each from one of our sockets, and the check packets.
 
     places ─────────────► targets of the attempt's socket ─┐
     rounds ─────────────► targets of agreed ports ─────────┼─► checks ─► budget ─► datagrams
@@ -6,9 +6,9 @@
 
 Rules:
 - Until `full_ttl_at` public addresses get low-TTL openers only.
-- We must be able to answer an absent peer when it returns: what is checked again, and what agreed
-  ports cost, never touches the reserve of an address' budget.
-- A target of an agreed port outlives its round, for an answer may be on its way.
+- We must be able to answer an absent peer when it returns: repeated checks, and checks from agreed
+  ports, never touch the reserve of an address's budget.
+- A target of an agreed port outlives its round, because an answer may be on its way.
 """
 
 from collections.abc import Sequence
@@ -42,21 +42,21 @@ from natd.core.punch.derived_ports import (
 )
 
 AGREED_ROUNDS = 6
-"""A minute in all.  No NAT remembers an early packet for so long, and but one socket is kept open
-for somebody who is away, and that only while no server answers: two who come back to the old
-addresses at instants of their own are each the other's early packet, every minute anew."""
+"""A minute in all: no NAT remembers an early packet for so long.  After it one socket is kept open
+for an absent peer, and only while no server answers: two peers that come back at different times
+poison each other's mappings again in every minute."""
 
 MOST_KEPT = 16
-"""Of the targets from agreed ports, those of the last two rounds, for which an answer may be on
-its way."""
+"""Targets from agreed ports that are kept: those of the last two rounds, whose answers may be on
+their way."""
 
 MOST_TRIED = 256
-"""Places that are remembered as checked before: somebody may introduce an absent peer at ever new
-ones, all day long."""
+"""Addresses remembered as checked before: an absent peer may be introduced at ever new addresses
+all day long."""
 
 MOST_PEER_REFLEXIVE = 8
 TRIGGER_SPACING_S = 0.015
-"""A check of the peer's triggers one of ours, but not one for each of a burst."""
+"""A check of the peer triggers one of ours, but not one for each check of a burst."""
 
 
 class Targets:
@@ -64,7 +64,7 @@ class Targets:
 
     def __init__(self, checks: Checks, budget: TargetBudget) -> None:
         self.socket: SocketId = MAIN_SOCKET
-        """Of ours, that what is added is checked from."""
+        """Our socket from which added targets are checked."""
         self.full_ttl_at = 0.0
         self._checks = checks
         self._budget = budget
@@ -75,13 +75,13 @@ class Targets:
     # --- inputs
 
     def forget_tried(self) -> None:
-        """What failed before may succeed."""
+        """Targets that failed before may succeed now: check them like new ones."""
         self.socket = MAIN_SOCKET
         self._tried.clear()
 
     def begin(self, places: Sequence[Candidate], theirs: NatReport, now: float) -> dict[str, float]:
-        """Check these from now on; gives the instants of what is still to be met there from
-        agreed ports, the last for each host."""
+        """Check these from now on; gives for each host the last instant at which it is still to be
+        met from agreed ports."""
         kept = {key: t for key, t in self._targets.items() if t.socket != self.socket}
         self._targets.clear()
         self.add(places, theirs, now)
@@ -95,7 +95,7 @@ class Targets:
         return meetings
 
     def add(self, places: Sequence[Candidate], theirs: NatReport, now: float) -> None:
-        """Check these, too; `theirs` is the NAT that the peer is behind."""
+        """Check these, too; `theirs` is the peer's NAT."""
         for candidate in places:
             key = (candidate.address, self.socket)
             ladder: tuple[float, ...] = CHECK_LADDER_S
@@ -112,7 +112,7 @@ class Targets:
             self._tried = {(place.address, self.socket) for place in places}
 
     def climb_again(self, now: float) -> None:
-        """Another round begins for what is checked from the attempt's socket."""
+        """Begin another round for all targets of the attempt's socket."""
         for target in self._of_socket():
             if target.ladder is not FORWARDED_LADDER_S:
                 target.ladder = RETRY_LADDER_S
@@ -127,7 +127,7 @@ class Targets:
         *,
         is_alone: bool = False,
     ) -> None:
-        """Meet on ports that no early packet can have spoilt; one of ours in each round.
+        """Meet on ports that no early packet can have poisoned; one of ours in each round.
 
         `is_alone`: no server will say when to begin.
         """
@@ -153,14 +153,14 @@ class Targets:
     def open_to_agreed_ports(
         self, places: Sequence[Candidate], nats: tuple[NatReport, NatReport], now: float
     ) -> None:
-        """Let in what the peer sends from its agreed ports, before anything of it comes; `nats`
-        are our report and the peer's."""
+        """Open our NAT to the peer's agreed ports before its packets come; `nats` are our report
+        and the peer's."""
         if keeps_ports(nats[1]) and lets_in_at_old_address(nats[0]):
             for place in public_places(places):
                 self._open_to_agreed_ports(place.address.host, now)
 
     def check_received(self, address: Address, socket: SocketId, now: float) -> None:
-        """A valid check of the peer's came from `address`: worth one of ours at once."""
+        """An authentic check of the peer came from `address`: send one there at once."""
         target = self._targets.get((address, socket))
         if target is None:
             kinds = [t.candidate.kind for t in self._targets.values()]
@@ -176,7 +176,7 @@ class Targets:
             self._check(target, now, urgent=True)
 
     def prove(self, address: Address, socket: SocketId) -> Candidate | None:
-        """A check to there was answered; None where none was awaited any more."""
+        """The answered target; None if no answer was awaited any more."""
         target = self._targets.get((address, socket))
         if target is None or target.proved:
             return None
@@ -184,14 +184,14 @@ class Targets:
         return target.candidate
 
     def rest(self, host: str) -> None:
-        """What the attempt's socket could do there it has done: the budget of a second is for the
-        fresh ones."""
+        """Stop checks from the attempt's socket to this host: they have done all they can, and the
+        budget is for fresh sockets."""
         for target in self._of_socket():
             if target.candidate.address.host == host:
                 target.at = None
 
     def pause(self) -> None:
-        """What goes on from other sockets is not spoilt by what this one has suffered."""
+        """Stop checks from the attempt's socket; those from other sockets go on."""
         for target in self._of_socket():
             target.at = None
 
@@ -218,7 +218,7 @@ class Targets:
 
     @property
     def sockets(self) -> frozenset[SocketId]:
-        """All that something is checked from, and the attempt's own."""
+        """All sockets that check something, and the attempt's own."""
         return frozenset({self.socket, *(target.socket for target in self._targets.values())})
 
     # --- private
@@ -231,7 +231,7 @@ class Targets:
             self._send(Address(host, port), MAIN_SOCKET, LOW_TTL, now, urgent=False)
 
     def _check(self, target: Target, now: float, *, urgent: bool = False) -> None:
-        """Send the check that is due, and set the instant of the next."""
+        """Send the check that is due; sets the instant of the next."""
         address = target.candidate.address
         early = now < self.full_ttl_at and not is_private(address.host)
         urgent = urgent or target.ladder in (CHECK_LADDER_S, DOUBTFUL_LADDER_S)
