@@ -1,11 +1,11 @@
-"""What becomes of the paths to a peer: their owner passes these events up untouched.
+"""What happens to the paths of a peer: the owner passes these events up unchanged.
 
     (none) ─► PathChosen ─► PathSuspected ─► PathRecovered | PathChosen | PathDown
                    └─► PathResumed, after a gap in which something was lost
 
 Rules:
-- A gap is told when it is over, and only where a probe has shown it: on a path on which we send
-  nothing nothing is missed.
+- A gap is reported when it is over, and only if a probe has shown it: on a path on which we send
+  nothing, nothing is lost.
 """
 
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from natd.core.base.wishes import SampleWanted
 
 @dataclass(frozen=True, slots=True)
 class PathChosen:
-    """Another path is in use from here on, or the first."""
+    """The first or another path is in use from now on."""
 
     path: PathReport
     is_seamless: bool = False
-    """Whether nothing spoke against the one before, so that nothing can have been lost."""
+    """Whether the previous path was not in doubt, so that nothing can have been lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class PathSuspected:
-    """The path in use has stopped answering; it may come back, but look for another."""
+    """The path in use has stopped answering: look for another, although it may come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +37,21 @@ class PathRecovered:
 
 @dataclass(frozen=True, slots=True)
 class PathResumed:
-    """The path in use is heard again, after data that was not answered or a probe to which the
-    answer is overdue: what was said meanwhile is perhaps lost, so say it again."""
+    """The path in use is heard again after unanswered data or an overdue probe: data sent meanwhile
+    may be lost, so send it again."""
 
     by_peer: bool
-    """Whether the peer's own sending ended it: then it was the peer's NAT that had forgotten us,
-    for ours did not get through to it until it sent something."""
+    """Whether the peer's own packet ended the gap: then the peer's NAT had forgotten us, because
+    ours did not get through until the peer sent something."""
     quiet_s: float
-    """How long the path had been silent before it was asked."""
+    """How long the path had been silent before it was probed."""
     is_certain: bool
-    """Whether the answer to that was overdue: something had not been let through."""
+    """Whether the answer was overdue: a packet had not been let through."""
 
 
 @dataclass(frozen=True, slots=True)
 class PathDown:
-    """No path is left; attempts to find another go on."""
+    """No path is left; the search for another goes on."""
 
 
 PathsEvent = PathChosen | PathSuspected | PathRecovered | PathResumed | PathDown
@@ -62,7 +62,7 @@ PathsEvent = PathChosen | PathSuspected | PathRecovered | PathResumed | PathDown
 
 @dataclass(frozen=True, slots=True)
 class PathReplaced:
-    """This path is to be used from here on."""
+    """Use this path from now on, in place of the one in use."""
 
     address: Address
     socket: SocketId
@@ -71,7 +71,7 @@ class PathReplaced:
 
 @dataclass(frozen=True, slots=True)
 class PathRetired:
-    """Nothing more is expected of this path."""
+    """This path has been replaced and is no longer needed."""
 
     address: Address
     socket: SocketId
@@ -79,8 +79,8 @@ class PathRetired:
 
 @dataclass(frozen=True, slots=True)
 class SuccessorWanted:
-    """The mapping of the path in use will end, and no flow that could take its place opens by
-    itself: it would have to be guessed."""
+    """The mapping of the path in use will end, and no replacement opens by itself: it has to be
+    guessed."""
 
     failures: int
     """How many attempts to open one had failed before."""

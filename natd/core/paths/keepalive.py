@@ -7,29 +7,29 @@
 
 Rules:
 - The silences stay just under the lifetimes that are common: 30, 60, 120, 300 s.
-- Each end learns what its own NAT allows, for it is what comes in that must get through; the
-  shorter of the two keeps the path.
-- Lost packets look like a mapping that has gone, so one miss teaches nothing.
+- Each end learns what its own NAT allows, because incoming packets must get through; the shorter of
+  both keepalives keeps the path.
+- Lost packets look like an ended mapping, so a single miss proves nothing.
 """
 
 from natd.core.base.timers import backed_off
 
 KEEPALIVE_S = 15.0
-"""RFC 8445, section 11, and shorter than the 30 s that the stingiest common NATs keep a flow."""
+"""RFC 8445, section 11; shorter than the 30 s for which the strictest common NATs keep a flow."""
 
 LONGEST_S = 120.0
 LESSON_SHARE = 0.7
 LESSON_SILENCES_S = (28, 56, 112, 170)
 MISSES = 2
 BEGIN_AFTER_S = 60.0
-"""A path that stands for a minute is worth a lesson."""
+"""A path that has lasted for a minute is worth a lesson."""
 
 AGAIN_AFTER_S, LATEST_AGAIN_S = 600.0, 14_400.0
-"""After what was learned has proved wrong, doubling."""
+"""Wait, doubling, after a learned value has proved wrong."""
 
 
 class Keepalive:
-    """What is learned for one path."""
+    """The keepalive learned for one path."""
 
     def __init__(self, now: float) -> None:
         self.wait_s = KEEPALIVE_S
@@ -53,7 +53,7 @@ class Keepalive:
             self.begin_at = None
 
     def missed(self) -> None:
-        """It did not."""
+        """The peer's answer did not come through."""
         self._misses += 1
         if self._misses >= MISSES:
             self._step, self.begin_at = len(LESSON_SILENCES_S), None
@@ -63,8 +63,8 @@ class Keepalive:
         self.begin_at = now + self._again_s()
 
     def gone(self, now: float, *, is_certain: bool) -> None:
-        """A silence shorter than what was learned was too long; not certain where the peer may
-        just have gone away."""
+        """A mapping ended after a silence shorter than the learned one; uncertain if the peer may
+        just have left."""
         if self.wait_s > KEEPALIVE_S or self._step:
             self.wait_s, self._step, self._misses = KEEPALIVE_S, 0, 0
             self.begin_at = now + (self._again_s() if is_certain else BEGIN_AFTER_S)

@@ -1,15 +1,15 @@
-"""What is done for the path in use beside asking whether it lives: lessons and replacements.
+"""Maintenance of the path in use: learning its keepalive, and replacing it before it ends.
 
     lesson        a spare flow, silent for longer and longer (`keepalive`)
     replacement   a spare flow that takes the path's place before its mapping ends (`mapping_age`);
-                  the peer is told, and the old one is watched until it has ended; where none
-                  opens by itself the owner may open many, and the peer is asked to guess one
+                  the peer is told, and the old one is watched until it has ended; if no spare
+                  flow opens, the owner may open many and ask the peer to guess one
 
 Rules:
 - One spare flow at a time; a replacement does not wait for a lesson.
-- Nothing of this is urgent: without an answer it is put off, and the path in use stays as it is.
-- Through a mapping that is watched goes nothing but requests for a later answer: anything sent
-  makes a mapping anew where ports are kept, and then it never seems to end.
+- Nothing here is urgent: without an answer it is postponed, and the path in use stays as it is.
+- A watched mapping carries only requests for a delayed answer: anything else would renew the
+  mapping where ports are kept, and then it would never seem to end.
 """
 
 from collections import deque
@@ -38,20 +38,20 @@ from natd.core.paths.path import Path
 from natd.core.paths.spare_flow import SpareFlow
 
 IDLE_S = 5.0
-"""A mapping that ended after a longer silence than this did so for the silence."""
+"""A mapping that ended after a longer silence than this ended because of the silence."""
 
 BROKEN_S = 20.0
-"""How long after a break what is found differs because of it."""
+"""For how long after a break an observed change is put down to it."""
 
 WATCH_S = 8
-"""For how long a watched mapping is silent at a time: the error of the age that is learned."""
+"""How long a watched mapping is silent at a time: the error of the learned age."""
 
 NOMINATE_S = (0.0, 0.3, 1.0)
-"""When the peer is told that another path is in use.  It also follows our data, and the old path
+"""When to tell the peer that another path is in use.  It also follows our data, and the old path
 lives on for a while."""
 
 OVERLAP_S = 15.0
-"""For how long the old path still takes what comes: the peer follows within `NOMINATE_S`."""
+"""How long the old path still accepts packets: the peer follows within `NOMINATE_S`."""
 
 SPARE_RETRY_S, LONGEST_SPARE_RETRY_S = 3.0, 60.0
 TELL_EVERY_S = 10.0
@@ -64,7 +64,7 @@ class _ReplacedPath:
     key: tuple[Address, SocketId]
     born: float
     until: float
-    asked_at: float | None = None  # None: it is only kept
+    asked_at: float | None = None  # None: it is not watched
 
     @property
     def at(self) -> float:
@@ -76,31 +76,31 @@ class Maintenance:
 
     def __init__(self, checks: Checks, random: Random) -> None:
         self.keepalive_s = KEEPALIVE_S
-        """How long the path in use may be silent, as far as that is learned."""
+        """How long the path in use may be silent, as learned so far."""
         self.due_at: float | None = None
         """When to call `handle_timer`; None: never."""
         self.begin_at: float | None = None
-        """The same, but only while nothing speaks against the path in use."""
+        """The same, but only while the path in use is not in doubt."""
         self.sockets: frozenset[SocketId] = frozenset()
-        """Those that are needed beside the one of the path in use."""
+        """Sockets needed besides that of the path in use."""
         self.datagrams: list[Datagram] = []
         """To send; the owner takes them."""
         self.events: deque[MaintenanceEvent] = deque()
         """To be told; the owner takes them."""
         self._checks = checks
         self._random = random
-        self._path: Path | None = None  # None: there is none to care for
+        self._path: Path | None = None  # None: no path
         self._keepalive: Keepalive | None = None  # None: there was no path yet
-        self._of: tuple[str, PathKind] | None = None  # what that is about
+        self._of: tuple[str, PathKind] | None = None  # host and kind it was learned for
         self._age = MappingAge()
-        self._born: dict[SocketId, float] = {}  # when their mappings were made, at the latest
-        # How the peer sees each of our sockets, from where it was when it told so.
+        self._born: dict[SocketId, float] = {}  # latest possible creation of their mappings
+        # How the peer sees each of our sockets, and the peer's address at that time.
         self._mapped: dict[SocketId, tuple[Address, Address]] = {}
-        self._broken = (float("-inf"), 0.0)  # when the path was, and after what silence
+        self._broken = (float("-inf"), 0.0)  # instant, and the silence before
         self._spare: SpareFlow | None = None  # None: no lesson, no replacement
         self._is_lesson = False
         self._asked_at: float | None = None  # None: no lesson's answer is awaited
-        self._sought_at: float | None = None  # None: nobody guesses a successor
+        self._sought_at: float | None = None  # None: no successor is guessed
         self._renew_after = 0.0
         self._failures = 0
         self._replaced: list[_ReplacedPath] = []
@@ -111,7 +111,7 @@ class Maintenance:
     # --- inputs
 
     def use(self, path: Path, now: float) -> None:
-        """This path is in use from here on."""
+        """This path is in use from now on."""
         before, self._path = self._path, path
         if before is None or before.address != path.address:
             if self._is_lesson and self._keepalive is not None:
@@ -128,11 +128,11 @@ class Maintenance:
         self._replaced = [old for old in self._replaced if old.key != path.key]
         is_there = before is not None and before.address == path.address
         if is_there and before is not path and now - self._broken[0] <= BROKEN_S:
-            self.missed_by_peer(self._broken[1], now)  # only another mapping of ours leads there
+            self.missed_by_peer(self._broken[1], now)  # only a new mapping of ours can lead there
         self._rearm()
 
     def drop(self) -> None:
-        """There is no path any more."""
+        """No path is left."""
         self._path = self._sought_at = None
         self._replaced.clear()
         self._nominate.clear()
@@ -140,8 +140,8 @@ class Maintenance:
         self._rearm()
 
     def check_answered(self, answered: CheckAnswer, quiet_s: float, now: float) -> bool:
-        """Whether the answered check was one of ours; `quiet_s`: how long the peer was not heard
-        before."""
+        """Take the answer to a check of the maintenance; False: it is none.  `quiet_s`: how long
+        the peer was not heard before."""
         is_ours = self._take_answer(answered, quiet_s, now)
         self._rearm()
         return is_ours
@@ -152,16 +152,16 @@ class Maintenance:
             self._rearm()
 
     def seek(self, now: float, *, is_new: bool) -> None:
-        """Many flows to the peer are being opened; the one that it guesses is the successor.
-        `is_new`: none of them is older."""
+        """Many flows to the peer are being opened; the one that the peer guesses is the successor.
+        `is_new`: all of them are new."""
         if self._path is not None:
             if is_new or self._sought_at is None:
                 self._sought_at = now
             self._ask(self._path.key, (GUESS_US, b""), now)
 
     def missed_by_peer(self, quiet_s: float, now: float) -> None:
-        """Nothing of the peer's came through until we sent something: our mapping had ended,
-        after a silence of `quiet_s`."""
+        """Nothing of the peer came through until we sent something: our mapping had ended after a
+        silence of `quiet_s`."""
         path = self._path
         if path is None:
             return
@@ -173,16 +173,16 @@ class Maintenance:
         self._rearm()
 
     def found_dead(self, quiet_s: float, now: float) -> None:
-        """The path in use no longer answered, after a silence of `quiet_s`."""
+        """The path in use stopped answering after a silence of `quiet_s`."""
         self._broken = (now, quiet_s)
-        self._sought_at = None  # what is found from here on is not what was opened for that
+        self._sought_at = None  # a path found from now on is not the successor
         if quiet_s >= IDLE_S:
             self._forget_lesson(now, is_certain=False)
             self._rearm()
 
     def heard_at_last(self, quiet_s: float, now: float) -> None:
-        """The peer's own sending ended a gap: its mapping had ended, and it can't know, unless
-        it was ours that came back as another one.  A check tells the two apart."""
+        """The peer's own packet ended a gap.  Either its mapping had ended, and it can't know that,
+        or ours came back as another one; a check tells the two apart."""
         if self._path is not None and now - self._told_at >= TELL_EVERY_S:
             self._told_at = now
             self._to_tell = min(int(quiet_s), 0xFFFF)
@@ -226,7 +226,7 @@ class Maintenance:
         return True
 
     def _rearm(self) -> None:
-        """Set what the owner reads between inputs."""
+        """Set the attributes that the owner reads between inputs."""
         self.keepalive_s = KEEPALIVE_S if self._keepalive is None else self._keepalive.wait_s
         spare = () if self._spare is None else (self._spare.socket,)
         self.sockets = frozenset((*spare, *(old.key[1] for old in self._replaced)))
@@ -250,10 +250,10 @@ class Maintenance:
         return max(self._born[path.socket] + after_s, self._renew_after)
 
     def _begins_at(self) -> tuple[float | None, float | None]:
-        """When a replacement, and when a lesson is due."""
+        """When a replacement and when a lesson is due."""
         renew_at = self._renew_at() if self._spare is None or self._is_lesson else None
         lesson_at = None if self._keepalive is None else self._keepalive.begin_at
-        # A spare flow that ends of age teaches nothing about silence.
+        # A spare flow that ends because of its age proves nothing about silence.
         can_learn = self._spare is None and self._age.age_s is None
         return renew_at, lesson_at if can_learn else None
 
@@ -288,7 +288,7 @@ class Maintenance:
             self._fail(now)
 
     def _fail(self, now: float) -> None:
-        """The spare flow can't be opened, as where the peer can't know its port."""
+        """The spare flow can't be opened, for example because the peer can't know its port."""
         if self._is_lesson and self._keepalive is not None:
             self._keepalive.put_off(now)
         else:
@@ -338,7 +338,7 @@ class Maintenance:
     # --- private: replacements
 
     def _take_mapped(self, answered: CheckAnswer, quiet_s: float, now: float) -> None:
-        """The peer says how it sees the path in use: another port is another mapping."""
+        """Take how the peer sees the path in use: another port means another mapping."""
         mapped, to_tell = answered.mapped, self._to_tell
         if mapped is None:
             return
@@ -352,13 +352,13 @@ class Maintenance:
         elif mapped != before and there == answered.address:
             self.missed_by_peer(quiet_s, now)
         elif mapped != before and now - broken_at <= BROKEN_S:
-            # Elsewhere it may have another port for that reason alone, but not after a break.
+            # At another address another port proves a new mapping only right after a break.
             self.missed_by_peer(broken_quiet_s, now)
         elif to_tell is not None and self._path is not None:
             self._ask(self._path.key, (WAS_SILENT, two_bytes(to_tell)), now)
 
     def _is_successor(self, answered: CheckAnswer) -> bool:
-        """Whether a flow that the peer has guessed has answered."""
+        """Whether the answer belongs to a flow that the peer has guessed."""
         is_there = self._path is not None and answered.address == self._path.address
         return is_there and not answered.is_delayed and answered.socket not in self._born
 

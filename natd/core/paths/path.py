@@ -1,14 +1,14 @@
-"""One path to a peer: an address of theirs and a socket of ours, and whether it still works.
+"""One path to a peer: the peer's address and our socket, and whether it still works.
 
     quiet ──(silence for as long as its keepalive, or data unanswered)──► probing ──► over
       ▲                                                                     │
       └───────── anything authentic heard on it; an answer, once in doubt ──┘
 
 Rules:
-- Anything authentic that is heard on a path proves it; checks fill in where data is silent.
-- A path in doubt is proved by an answer alone: that we hear the peer is not that it hears us.
-- The ladder of probes is dense at first, as in QUIC, and stretched where the round trip is long:
-  before two round trips no silence means anything.
+- Any authentic packet on a path proves it; checks are sent when there is no data.
+- A path in doubt is proved only by an answer: that we hear the peer does not show that it hears us.
+- The ladder of probes is dense at first, as in QUIC, and stretched if the round trip is long:
+  silence means nothing before two round trips.
 """
 
 from collections.abc import Iterable
@@ -20,29 +20,28 @@ from natd.core.base.types import Address, PathKind, PathReport, SocketId
 
 KEEPALIVE_JITTER = 0.1
 STANDBY_S = 25.0
-"""Short of those 30 s, jitter and a repetition included: a standby is warm or it is none."""
+"""Below the 30 s of strict NATs, jitter and a repetition included: a standby must stay open."""
 
 BUSY_CHECK_S = 1.5
-"""While somebody says something every few seconds, silence is filled with checks: whose NAT has
-forgotten its mapping can't be told by anybody else, and mends it by sending anything."""
+"""While data flows every few seconds, checks fill the silence: a side whose NAT has forgotten its
+mapping can't learn that from the other, and repairs it by sending anything."""
 
 YOUNG_S = 2.0
 CONFIRM_AFTER_S = 3.0
-"""Linux keeps a flow for 120 s instead of 30 only if it is still used 2 s after its start: who
-has heard nothing on it since then sends a check."""
+"""Linux keeps a flow for 120 s instead of 30 only if it is still used 2 s after its start: a side
+that has heard nothing since then sends a check."""
 
 LEAST_PATIENCE_S = 0.25
 PATIENCE_ROUND_TRIPS = 2.5
-"""Unanswered data is suspicious after that: QUIC's own probe comes after two round trips."""
+"""Unanswered data is suspicious after this: QUIC's own probe comes after two round trips."""
 
 DOUBT_ROUND_TRIPS = 2.0
 LEAST_DOUBT_S = 0.15
-"""A check that is not answered for so long is probably lost: any other path that has been heard
-since is the better one, and it costs nothing to come back."""
+"""A check unanswered for so long is probably lost: any other path that was heard since is better,
+and coming back costs nothing."""
 
 PROBE_LADDER_S = (0.0, 0.2, 0.4, 0.6, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0)
-"""Instants of the checks on a path in doubt, where a round trip is no longer than
-`LADDER_ROUND_TRIP_S`."""
+"""Instants of the checks on a path in doubt, if its round trip is at most `LADDER_ROUND_TRIP_S`."""
 
 LADDER_ROUND_TRIP_S = 0.3
 SUSPECT_AFTER_PROBES = 3
@@ -50,26 +49,26 @@ LOST_AFTER_S = 14.0
 
 STANDBY_LADDER_S = (0.0, 1.0, 2.5)
 STANDBY_LOST_AFTER_S = 4.0
-"""Nothing hangs on a standby, so it is asked less often, and given up sooner."""
+"""Nothing depends on a standby, so it is probed less often and given up sooner."""
 
 GAP_ROUND_TRIPS = 1.25
-"""A probe that is not answered by then, when the peer's own packet comes, was not let through."""
+"""A probe unanswered by then, when the peer's own packet comes, was not let through."""
 
 BETTER_RTT_S = 0.005
 BETTER_RTT_SHARE = 0.1
 BETTER_RTT_SAMPLES = 3
 BETTER_RTT_AFTER_S = 5.0
-"""One quick answer is chance."""
+"""A path must be faster for so long: one quick answer is chance."""
 
 FRESH_S = 5.0
-"""A path at rest may have died unnoticed: no NAT need keep it open without keepalives."""
+"""How long ago a path must have been heard to be used: an idle one may have died unnoticed."""
 
 _RANK = {kind: rank for rank, kind in enumerate(PathKind)}
 
 
 @dataclass(slots=True, eq=False)
 class Path:
-    """See the top of this file."""
+    """One path, and when to probe it."""
 
     address: Address
     socket: SocketId
@@ -80,10 +79,10 @@ class Path:
     heard_at: float
     keepalive_at: float
     samples: int = 1
-    """How many round trips were timed."""
+    """Number of timed round trips."""
     retired: bool = False
-    """Whether another path has taken its place before its mapping would end."""
-    awaiting_since: float | None = None  # None: nothing that we sent asks for an answer
+    """Whether another path has replaced it before its mapping would end."""
+    awaiting_since: float | None = None  # None: nothing sent awaits an answer
     probing_since: float | None = None  # None: quiet
     probes: int = 0
 
@@ -102,25 +101,25 @@ class Path:
 
     @property
     def doubt_s(self) -> float:
-        """How long the answer to a probe takes at most, if none is lost."""
+        """Longest time for the answer to a probe, if nothing is lost."""
         return max(LEAST_DOUBT_S, DOUBT_ROUND_TRIPS * self.rtt_s)
 
     @property
     def quiet_s(self) -> float:
-        """How long it had been silent before it was found broken; 0 while it is not."""
+        """How long it had been silent before probing began; 0 while it is not probed."""
         return 0.0 if self.probing_since is None else self.probing_since - self.heard_at
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is asked of it that has not been answered."""
+        """Whether no probe runs and no data awaits an answer."""
         return self.probing_since is None and self.awaiting_since is None
 
     def is_fit(self, now: float) -> bool:
-        """Whether it would work if it were taken into use at this moment."""
+        """Whether it would probably work if we used it now."""
         return self.probing_since is None and now - self.heard_at <= FRESH_S
 
     def is_in_doubt(self, now: float) -> bool:
-        """Whether it was asked, and the answer would have come by now."""
+        """Whether it was probed and the answer should have come by now."""
         return self.probing_since is not None and now >= self.probing_since + self.doubt_s
 
     def is_overdue(self, now: float) -> bool:
@@ -129,11 +128,11 @@ class Path:
         return since is not None and now >= since + GAP_ROUND_TRIPS * self.rtt_s
 
     def wants_answer(self, now: float) -> bool:
-        """Whether what is heard on it does not prove that we are heard there, too."""
+        """Whether only an answer clears it: hearing the peer does not prove that it hears us."""
         return self.suspected or self.is_in_doubt(now)
 
     def due(self, *, in_use: bool) -> float:
-        """When something is to be done about it."""
+        """When its next probe or check is due."""
         if self.probing_since is None:
             if self.awaiting_since is None:
                 return self.keepalive_at
@@ -147,12 +146,12 @@ class Path:
         return min(self.probing_since + ladder[self.probes] * stretch, lost_at)
 
     def lost_at(self, *, in_use: bool) -> float:
-        """When it is given up, once it is probed."""
+        """When it is given up if probes stay unanswered."""
         assert self.probing_since is not None
         return self.probing_since + (LOST_AFTER_S if in_use else STANDBY_LOST_AFTER_S)
 
     def arm(self, wait_s: float, random: Random, now: float) -> None:
-        """It may be silent for about so long from here on."""
+        """Allow about so much silence from now on."""
         self.keepalive_at = now + jittered(wait_s, KEEPALIVE_JITTER, random)
         if now < self.since + YOUNG_S:
             self.keepalive_at = min(self.keepalive_at, self.since + CONFIRM_AFTER_S)
@@ -180,7 +179,7 @@ class Path:
 
 
 def cost(path: Path) -> tuple[bool, bool, int, float]:
-    """By which paths are ordered, the best first."""
+    """Sort key of paths, the best first."""
     return (path.suspected, path.retired, path.rank, path.rtt_s)
 
 
@@ -199,7 +198,7 @@ def is_better(path: Path, current: Path, in_use_s: float) -> bool:
 
 
 def in_place_of(current: Path, paths: Iterable[Path], now: float) -> Path | None:
-    """The best of those heard since the path in use has been asked in vain, if any."""
+    """The best path heard since the path in use was probed in vain, if any."""
     since = current.probing_since
     if since is None or not current.is_in_doubt(now):
         return None

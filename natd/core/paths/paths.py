@@ -1,7 +1,7 @@
 """The live paths of one peer: which one to use, whether it still works, keeping it open.
 
-A path is an address of the peer's and a socket of ours that an authenticated check has gone
-through both ways (`path`).  Of all there are, two are looked after:
+A path is an address of the peer and a socket of ours between which an authenticated check has gone
+both ways (`path`).  Two of them are maintained:
 
     in use      checked when it was silent for its keepalive; every `BUSY_CHECK_S` while data flows
     standby     the best of the others, at a slow pace of its own; asked as soon as the first is
@@ -10,16 +10,15 @@ through both ways (`path`).  Of all there are, two are looked after:
 Rules:
 - A path is only ever added by an answer to a check of ours, so nobody can move a session by
   replaying its datagrams from elsewhere.
-- A path in doubt is cleared by an answer alone: a NAT that has become another one lets the peer's
-  checks in by the mapping that it gives us no more, and ours arrive no more.
-- A better path replaces the one in use at once when it is of a better kind, and a suspected one
-  is replaced by any that answers.  What was true of a path a while ago counts for nothing: only
-  one that was heard within `FRESH_S` is taken into use.
-- Where the peer's data comes by another path of no worse kind, and nothing by the one in use, we
-  follow: its own end of the old one may be gone.  A side that has just moved follows later, and
-  one of the two much later, so that they don't change places.
-- A check to where an authentic datagram merely came from is paid for like one to a stranger.
-- At rest a path costs one check and its answer in a keepalive, whichever side's timer is first.
+- A path in doubt is cleared only by an answer: a NAT that was replaced may let the peer's checks in
+  by an old mapping while ours no longer arrive.
+- A path of a better kind replaces the one in use at once, and any path that answers replaces a
+  suspected one.  Only a path heard within `FRESH_S` is taken into use.
+- If the peer's data comes by another path of no worse kind, and nothing by the one in use, we
+  follow: its end of the old path may be gone.  A side that has just moved follows later, and one of
+  the two sides much later, so that they don't swap for ever.
+- A check to the source of an authentic datagram is paid for like one to a stranger.
+- An idle path costs one check and its answer in a keepalive interval, from whichever side is first.
 """
 
 from collections import deque
@@ -50,14 +49,14 @@ from natd.core.paths.path import (
 from natd.core.paths.roaming import Roaming
 
 BUSY_FOR_S = 15.0
-"""How long a side counts as speaking after the last that it said."""
+"""How long a side counts as busy after its last data."""
 
 MOST_PATHS = 4
 FORGET_AFTER_S = 60.0
 MOVED_HOLD_S = 1.0
 MOVED_HOLD_OF_ONE_S = 3.0
-"""How long a side that has moved does not follow the other: what was under way still comes by the
-old path.  Longer at one of the two ends (`Checks.we_open`)."""
+"""How long a side that has moved does not follow the other, because packets under way still come by
+the old path.  Longer at one of the two ends (`Checks.we_open`)."""
 
 
 class Paths:
@@ -70,9 +69,9 @@ class Paths:
         self._random = random
         self._paths: dict[tuple[Address, SocketId], Path] = {}
         self._in_use: Path | None = None
-        self._standby: Path | None = None  # None: there is no other, or none worth it
+        self._standby: Path | None = None  # None: no other path is worth it
         self._chosen_at = 0.0
-        self._hold_until = 0.0  # until when the peer is not followed
+        self._hold_until = 0.0  # until then don't follow the peer
         self._busy_until = 0.0
         self._roaming = Roaming(checks, budget)
         self._told_suspected = False
@@ -110,8 +109,7 @@ class Paths:
         self._prune(now)
 
     def replace(self, address: Address, socket: SocketId, now: float) -> None:
-        """Use this path from here on: the mapping of the one in use is about to end, and it is
-        kept only until it does."""
+        """Use this path from now on; the path in use is kept until its mapping ends."""
         old, new = self._in_use, self._paths.get((address, socket))
         if new and old and new is not old:
             old.retired, new.retired = True, False
@@ -119,7 +117,7 @@ class Paths:
             self._prune(now)
 
     def forget(self, address: Address, socket: SocketId) -> None:
-        """A path that is not in use is of no use any more."""
+        """Remove a path that is not in use."""
         path = self._paths.get((address, socket))
         if path is not None and path is not self._in_use:
             self._remove(path)
@@ -133,7 +131,7 @@ class Paths:
         is_data: bool,
         is_nomination: bool = False,
     ) -> None:
-        """Something authentic came from `address`; if that is no path, a check goes there.
+        """An authentic packet came from `address`; if that is no path, send a check there.
 
         `is_nomination`: the peer says that it has moved there.
         """
@@ -155,8 +153,8 @@ class Paths:
             self._datagrams += [check] if check is not None else []
 
     def check_answered(self, answer: CheckAnswer, kind: PathKind, now: float) -> bool:
-        """Whether the check was one of a path's, or to where the peer was heard, which is a path
-        of that `kind` then."""
+        """Take the answer to a check of a path, or to an address where the peer was heard, which
+        then becomes a path of `kind`; False: it is neither."""
         key = (answer.address, answer.socket)
         path = self._paths.get(key)
         if path is not None:
@@ -174,7 +172,7 @@ class Paths:
             if place.by_data:
                 self._follow(path, now)
             elif current.heard_at < place.since:
-                # Perhaps the peer is there instead: the path that does not answer gives way.
+                # Perhaps the peer has moved there: it replaces a path that does not answer.
                 current.begin_probing(now)
         return True
 
@@ -197,7 +195,7 @@ class Paths:
         self.handle_timer(now)
 
     def drop(self) -> None:
-        """The peer is gone, or everything that was known of our network is void."""
+        """The peer is gone, or our network is another one: remove all paths."""
         self._paths.clear()
         self._roaming.clear()
         self._in_use = self._standby = None
@@ -232,12 +230,12 @@ class Paths:
 
     @property
     def current(self) -> Path | None:
-        """The path in use, to look at."""
+        """The path in use, read only."""
         return self._in_use
 
     @property
     def standby(self) -> tuple[Address, SocketId] | None:
-        """The path that is kept warm beside the one in use."""
+        """The path that is kept open besides the one in use."""
         return None if self._standby is None else self._standby.key
 
     @property
@@ -247,7 +245,7 @@ class Paths:
 
     @property
     def healthy(self) -> bool:
-        """Whether a path stands that is not suspected."""
+        """Whether there is a path in use that is not suspected."""
         return self._in_use is not None and not self._in_use.suspected
 
     @property
@@ -261,7 +259,7 @@ class Paths:
     # --- private: is it alive
 
     def _look_after(self, path: Path, now: float) -> None:
-        """What is due on the path in use or on its standby."""
+        """Do what is due on the path in use or on its standby."""
         in_use = path is self._in_use
         if path.probing_since is None:
             path.begin_probing(now)
@@ -287,7 +285,7 @@ class Paths:
         self._datagrams.append(self._checks.request(path.address, path.socket, now))
 
     def _ask_back(self, path: Path, now: float) -> None:
-        """The peer is heard on a path in doubt: whether we are heard, too, its answer tells."""
+        """The peer is heard on a path in doubt: check if it hears us, too."""
         if now - self._asked_back_at >= path.doubt_s:
             self._asked_back_at = now
             self._close_gap(path, now, by_peer=True)
@@ -313,7 +311,7 @@ class Paths:
             self._events.append(PathRecovered(path.report()))
 
     def _arm(self, path: Path, now: float) -> None:
-        """Set the instant after which silence is too long."""
+        """Set the instant from which silence is too long."""
         wait_s = self.keepalive_s
         if path is not self._in_use:
             wait_s = max(STANDBY_S, wait_s)
@@ -350,14 +348,14 @@ class Paths:
         self._events.append(PathChosen(path.report(), is_seamless))
 
     def _answered_elsewhere(self) -> None:
-        """The peer's data comes by another path than ours goes: whether ours still works is for
-        the checks to tell, or we would suspect and clear it with every answer."""
+        """The peer's data comes by another path than ours: let checks decide if ours still works,
+        or we would suspect and clear it with every answer."""
         current = self._in_use
         if current is not None and current.probing_since is None:
             current.awaiting_since = None
 
     def _follow(self, path: Path, now: float, *, is_told: bool = False) -> None:
-        """The peer's data comes by this path, or we are told that it will."""
+        """The peer sends data by this path, or announces that it will: use it, too."""
         current = self._in_use
         if current is None or path is current or now < self._hold_until:
             return
@@ -368,7 +366,7 @@ class Paths:
             self._take(path, now)
 
     def _elect(self) -> None:
-        """The standby is the best of those that are not in use and did not fail to answer."""
+        """Choose as standby the best path that is not in use and has not failed to answer."""
         others = (
             path for path in self._paths.values() if path is not self._in_use and not path.retired
         )

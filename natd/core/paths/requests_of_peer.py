@@ -1,16 +1,16 @@
-"""What a check of the peer's asks for besides its answer, and when that is granted.
+"""Requests in the peer's checks for more than an answer, and when we grant them.
 
     ANSWER-AFTER n   the answer, n seconds later: does the asker's NAT still let it in by then?
     GUESS-US         probes over the range of the asker's NAT, for a flow to take the place of one
     OPEN-TO port     a low-TTL opener to that port of the asker's host, which it is to send from
 
 Rules:
-- What is granted costs one small packet, as large as the check that asked, to the host that asked.
-- An opener goes only where the path in use shows that host to be the peer's, and each one to
-  another port is another entry in our NAT's table: no more go out than spare flows ask for.
+- An answer or an opener is one small packet, as large as the check that asked, to the same host.
+- An opener goes only to the host of the path in use, and each other port is another entry in our
+  NAT's table: no more are sent than spare flows need.
 - Guesses go to the host of the path in use, within the budgets of an escalation (`turns`), and a
-  wave of them is not granted again before its allowance is back.
-- Answers that wait are few; beyond `MOST_LATER` the asker gets none.
+  token bucket limits their waves.
+- At most `MOST_LATER` delayed answers wait; further requests get none.
 """
 
 from natd.core.base.timers import TokenBucket
@@ -19,12 +19,12 @@ from natd.core.checks.candidates import LOWEST_PORT
 from natd.core.checks.checks import LOW_TTL, Check, Checks
 
 MOST_LATER = 4
-"""A spare flow and a retired one ask for one at a time; twice that for a peer that is restarted."""
+"""A spare and a retired flow ask for one answer at a time; doubled for a restarted peer."""
 
 LONGEST_LATER_S = 300
 
 OPENERS_RATE, OPENERS_BURST = 1.0, 8.0
-"""A second and at once: a spare flow asks three times, and another one seconds later."""
+"""Openers a second, and at once: a spare flow asks three times, another one seconds later."""
 
 GRANTS_RATE, GRANTS_BURST = 1.0 / 15.0, 3.0
 """Waves of guesses a second and at once: a peer that needs one asks twice a minute, and asks again
@@ -36,14 +36,14 @@ class RequestsOfPeer:
 
     def __init__(self, checks: Checks) -> None:
         self.due_at: float | None = None
-        """When the next answer is to leave; None: none waits."""
+        """When the next delayed answer leaves; None: none waits."""
         self._checks = checks
         self._openers = TokenBucket(OPENERS_RATE, OPENERS_BURST)
         self._guesses = TokenBucket(GRANTS_RATE, GRANTS_BURST)
         self._later: list[tuple[float, Datagram]] = []
 
     def answer_later(self, check: Check, now: float) -> None:
-        """A check whose answer is wanted later: keep it until then."""
+        """Keep the answer to this check until it is wanted."""
         wait_s = check.answer_after_s or 0
         if wait_s <= LONGEST_LATER_S and len(self._later) < MOST_LATER:
             self._later.append((now + wait_s, check.answer))
@@ -58,16 +58,16 @@ class RequestsOfPeer:
         return [self._checks.request(address._replace(port=port), socket, now, LOW_TTL)]
 
     def grants_guesses(self, now: float) -> bool:
-        """Whether the peer, which asks us to guess on the path in use, may have a wave now."""
+        """Whether to grant a wave of guesses now to the peer, which asked on the path in use."""
         return self._guesses.take(now)
 
     def drop(self) -> None:
-        """The peer is gone: no answer is owed to it."""
+        """The peer is gone: drop its delayed answers."""
         self._later.clear()
         self._set_timer()
 
     def take_due(self, now: float) -> list[Datagram]:
-        """The answers that are to leave at this instant.  Drains."""
+        """The answers that leave now.  Drains."""
         due = [answer for at, answer in self._later if at <= now]
         self._later = [(at, answer) for at, answer in self._later if at > now]
         self._set_timer()
@@ -75,7 +75,7 @@ class RequestsOfPeer:
 
     @property
     def sockets(self) -> frozenset[SocketId]:
-        """Those that an answer is still to leave from."""
+        """Sockets from which delayed answers will leave."""
         return frozenset(answer.socket for _, answer in self._later)
 
     def _set_timer(self) -> None:

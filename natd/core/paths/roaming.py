@@ -1,9 +1,9 @@
-"""Where authentic datagrams of a peer came from that is no path yet.
+"""Addresses that authentic datagrams of a peer came from, and that are no paths yet.
 
 Rules:
-- What was heard may be a replay with a forged source, so each such address is sent checks only,
-  few, and out of the budget of a stranger.
-- Few are remembered, the oldest forgotten first.
+- The datagram may be a replay with a forged source.  So such an address gets only checks, few of
+  them, within the budget of a stranger.
+- Few addresses are remembered; the oldest is forgotten first.
 """
 
 from dataclasses import dataclass, field
@@ -18,12 +18,12 @@ ROAMING_SPACING_S = 0.05
 
 @dataclass(slots=True)
 class UnprovedAddress:
-    """An address that authentic datagrams came from, and that a check of ours has not proved."""
+    """A source of authentic datagrams that no check of ours has proved yet."""
 
     since: float
     checked_at: float | None = None  # None: not yet
     by_data: bool = False
-    """Whether session data came from there: the peer uses that way."""
+    """Whether session data came from there: the peer uses this path."""
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class Roaming:
     def heard(
         self, address: Address, socket: SocketId, now: float, *, is_data: bool
     ) -> Datagram | None:
-        """Something authentic came from there; gives the check that is due, if one is."""
+        """An authentic packet came from this address; gives the check that is due, if any."""
         place = self._places.get((address, socket))
         if place is None:
             if len(self._places) >= MOST_ROAMING:
@@ -51,7 +51,7 @@ class Roaming:
         return check if self._budget.allow(address, len(check.data), now) else None
 
     def proved(self, address: Address, socket: SocketId) -> UnprovedAddress | None:
-        """A check of ours was answered from there: it is a path from here on."""
+        """A check of ours was answered from this address: it is a path from now on."""
         return self._places.pop((address, socket), None)
 
     def clear(self) -> None:

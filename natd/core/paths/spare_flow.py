@@ -3,28 +3,28 @@
     opening ──an answer──► open
        └──the ladder has ended──► failed
 
-A filter on the other side lets in only what has been sent to, and the peer does not know the
-spare socket.  So it is asked on the path in use to open its NAT to a port of ours: the socket's
-own, which most NATs keep, and then the one that a server has seen.
+A filtering NAT at the peer lets in only packets from where it has sent to, and the peer does not
+know the spare socket.  So we ask the peer, on the path in use, to open its NAT to a port of ours:
+the socket's local port, which most NATs keep, and then the port that a server has seen.
 
 Rules:
 - The peer makes no path of a spare flow: its checks ask for an answer and nothing else.
-- All checks go to an address that the path in use has proved, and they are few.
-- A server is asked once.  Behind a NAT that gives each destination another port its word is of no
-  use, and asking again would go on for ever.
+- All checks go to the proved address of the path in use, and they are few.
+- A server is asked once.  Behind a NAT that gives each destination another port its answer is
+  useless, and we would go on asking for ever.
 """
 
 from natd.core.base.types import Address, Datagram, SocketId
 from natd.core.checks.checks import ANSWER_AFTER, OPEN_TO, CheckAnswer, Checks, two_bytes
 
 LADDER = ("check", "ask", "check", "check", "ask", "check", "check")
-"""What is sent at each step.  Where the peer's side filters nothing, the first is enough."""
+"""What to send at each step.  If the peer's NAT filters nothing, the first check suffices."""
 
 STEP_PAUSE_S = 0.06
-"""Between the steps, beside half a round trip or a whole one: what was asked is done by then."""
+"""Added to half or a whole round trip between steps: the peer has done its part by then."""
 
 SAMPLED_AT_STEP = 3
-"""Without an answer so far the port is not ours to know: a server is asked."""
+"""Without an answer by this step our external port is unknown: ask a server."""
 
 NO_DELAY = (ANSWER_AFTER, two_bytes(0))
 
@@ -53,7 +53,7 @@ class SpareFlow:
         return not self.is_open and self._at is None
 
     def due(self, checks: Checks, now: float) -> list[Datagram]:
-        """What to send at this instant."""
+        """What to send now."""
         if self._at is None or self._at > now:
             return []
         if self._step == len(LADDER):
@@ -71,14 +71,15 @@ class SpareFlow:
         return [checks.request(self.address, self.socket, now, asks=NO_DELAY)]
 
     def answered(self, answer: CheckAnswer) -> bool:
-        """Whether this answer is one to a check from the spare socket; if so, it is open."""
+        """Take an answer to a check from the spare socket, which is then open; False: it is
+        none."""
         if (answer.address, answer.socket) != (self.address, self.socket):
             return False
         self.is_open, self._at, self.rtt_s = True, None, answer.rtt_s
         return True
 
     def take_sample_wish(self) -> bool:
-        """Whether a server is to be asked how the socket appears; once."""
+        """Whether to ask a server where it sees the socket; true once."""
         wants, self._wants_sample = self._wants_sample, False
         return wants and not self.is_open and not self._was_sampled
 
