@@ -1,10 +1,9 @@
-"""The words that every core speaks, and the few things that all of them need.
+"""Types and helpers that all cores share.
 
-Nothing here knows the protocol.  A class that two wings must share, and that neither of them
-owns, has its place here; a class that one wing owns stays there.
+Nothing here knows the protocol.  A class belongs here if two wings share it and neither owns it.
 
     types          addresses, ids, candidates, NAT reports, datagrams, paths as values
-    events         what a node tells the world: one class for each fact
+    events         what a node reports: one class for each fact
     verdict        why there is no path, and what would help, with codes for programs
     routes         the keys by which a datagram finds its peer or its registration
     wishes         what an attempt asks of others: a sample, an introduction, a socket

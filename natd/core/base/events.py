@@ -1,7 +1,7 @@
-"""What a node tells the world: the events that `Node.next_event` gives.
+"""The events of a node, given by `Node.next_event`.
 
-Each is a fact in the past.  Those that carry something which must be on disk before the
-protocol goes on say so, and name the input that tells the node that it is.
+Each is a fact.  If something must be on disk before the protocol goes on, the event says so and
+names the input that confirms it.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from natd.core.base.verdict import VerdictCode
 
 @dataclass(frozen=True, slots=True)
 class OutboundMessage:
-    """A message that is on our disk, addressed to one peer, with its place in that order."""
+    """A message on our disk, addressed to one peer, with its place in their order."""
 
     message_id: str
     """The same for every recipient: 26 characters or fewer of ASCII."""
@@ -68,7 +68,7 @@ class ServerLost:
 
 @dataclass(frozen=True, slots=True)
 class ServerSuspected:
-    """A server hands out cards that no member can have made: worth a warning."""
+    """A server introduces peers whose cards no member can have made: worth a warning."""
 
     network: NetworkId
     server: Address
@@ -87,7 +87,7 @@ class MembersListed:
 
 @dataclass(frozen=True, slots=True)
 class NatObserved:
-    """Our picture of our own NAT has changed."""
+    """Our NAT report or our external addresses have changed."""
 
     report: NatReport
     observed: tuple[Address, ...]
@@ -114,8 +114,8 @@ class PeerMet:
 
 @dataclass(frozen=True, slots=True)
 class PeerForgotten:
-    """A peer that was never reached has given its place to another: it need not be kept on disk,
-    unless a message waits for it."""
+    """A peer that was never reached was replaced by another: remove it from disk, unless a message
+    waits for it."""
 
     network: NetworkId
     peer: PeerId
@@ -123,7 +123,7 @@ class PeerForgotten:
 
 @dataclass(frozen=True, slots=True)
 class PeerConnected:
-    """A session stands and a direct path carries it: `peer_online`."""
+    """A session is established on a direct path: `peer_online`."""
 
     network: NetworkId
     peer: PeerId
@@ -145,7 +145,7 @@ class PeerDisconnected:
 
 @dataclass(frozen=True, slots=True)
 class PathChanged:
-    """The path in use is another one: worth keeping on disk as last-good address."""
+    """Another path is in use: keep its address on disk as a last-good one."""
 
     network: NetworkId
     peer: PeerId
@@ -220,7 +220,7 @@ class OutboxWanted:
 
 @dataclass(frozen=True, slots=True)
 class SocketDropped:
-    """The node will not use this socket any more; the shell closes it."""
+    """The node no longer uses this socket; the shell closes it."""
 
     socket: SocketId
 

@@ -20,10 +20,10 @@ class Surroundings:
     is_registered: bool = True
     """Whether a server has us on its list."""
     servers_are_silent: bool = False
-    """Whether there are servers, and all have been asked for long enough in vain."""
+    """Whether there are servers and none has answered for long enough."""
     udp_works: bool = True
-    """Whether any answer has come to us by UDP."""
+    """Whether any answer has reached us by UDP."""
     has_address_pool: bool = False
     """Whether our NAT shows our main socket at several IPv4 addresses."""
     sampled_at: float | None = None
-    """When the ports were sampled that servers tell peers of first; None: they know none."""
+    """When the samples that servers pass on to peers were taken; None: there are none."""

@@ -16,7 +16,7 @@ def earliest(*timers: float | None) -> float | None:
 
 
 def jittered(wait_s: float, share: float, random: Random) -> float:
-    """`wait_s`, moved by up to `share` of itself either way, so that many do not act as one."""
+    """`wait_s`, changed at random by up to `share` of itself, so that many don't act at once."""
     return wait_s * (1.0 + share * (2.0 * random.random() - 1.0))
 
 
@@ -44,7 +44,7 @@ class Ladder:
         return self.due_at is not None and self.due_at <= now
 
     def climb(self, now: float) -> bool:
-        """On to the next wait; False when that was the last one, and the ladder has stopped."""
+        """Begin the next wait; False if that was the last one and the ladder has stopped."""
         self._step += 1
         if self._step == len(self._waits_s):
             self.due_at = None
@@ -62,7 +62,7 @@ class TokenBucket:
         self._counted_at = 0.0
 
     def take(self, now: float) -> bool:
-        """Whether there is one left; takes it if so."""
+        """Take one token; False if there is none."""
         self._count(now)
         if self._left < 1.0:
             return False
@@ -74,7 +74,7 @@ class TokenBucket:
         return self._left
 
     def is_full(self, now: float) -> bool:
-        """Whether nothing was taken for so long that there might as well be none."""
+        """Whether it is full again, so that a new bucket would be the same."""
         self._count(now)
         return self._left == self._burst
 
@@ -84,16 +84,16 @@ class TokenBucket:
 
 
 class KeyedTokenBuckets:
-    """An allowance for each of many, so that none of them takes it all from the others."""
+    """A token bucket for each of many keys, so that no key uses up the tokens of others."""
 
     def __init__(self, rate: float, burst: float, most: int) -> None:
-        """`most`: of those that are remembered; when so many have taken something lately, nobody
-        else gets anything."""
+        """`most` keys are remembered; while so many have taken tokens lately, other keys get
+        none."""
         self._rate, self._burst, self._most = rate, burst, most
         self._of: dict[str, TokenBucket] = {}
 
     def take(self, key: str, now: float) -> bool:
-        """Whether there is one left for `key`; takes it if so."""
+        """Take one token of `key`; False if there is none."""
         bucket = self._of.get(key)
         if bucket is None:
             if len(self._of) >= self._most:
@@ -105,11 +105,11 @@ class KeyedTokenBuckets:
 
 
 class TimerQueue(Generic[_Key]):
-    """The timers of many, of which one changes at a time: costs log n, not n."""
+    """Many timers, of which one changes at a time: costs log n, not n."""
 
     def __init__(self) -> None:
         self._at: dict[_Key, float] = {}
-        self._heap: list[tuple[float, int, _Key]] = []  # those out of date are skipped
+        self._heap: list[tuple[float, int, _Key]] = []  # outdated entries are skipped
         self._entries = 0
 
     def set(self, key: _Key, at: float | None) -> None:
@@ -125,7 +125,7 @@ class TimerQueue(Generic[_Key]):
                     self._push(each, its)
 
     def due(self, now: float) -> list[_Key]:
-        """Whose timers are due, in the order of the instants; each counts as fired."""
+        """The keys whose timers are due, in order of their instants; each counts as fired."""
         fired: list[_Key] = []
         while (at := self.get_timer()) is not None and at <= now:
             key = self._heap[0][2]

@@ -1,8 +1,8 @@
-"""What the attempts to reach a peer ask of others: servers for a sample or another introduction,
-the network for a socket.
+"""Requests of an attempt to its owners: a sample or an introduction from a server, a fresh socket
+from the node.
 
 Rules:
-- A wish may stay without an answer; an attempt goes on without one.
+- A request may stay unanswered; the attempt goes on without it.
 """
 
 from dataclasses import dataclass

@@ -3,12 +3,12 @@
     peer ──┬─► reach ──┬─► natd.core.punch     finds paths
            │           └─► natd.core.paths     keeps them
            ├─► natd.core.chat                  what is said, over sessions
-           ├─► presence                        here or away, as the world has been told
+           ├─► presence                        online or offline, as reported
            └─► diagnosis ─► attempt_log        what was tried; the verdict
-    events, reach_events                       what the peer, and its reach, tell their owner
+    events, reach_events                       events of the peer, and of its reach
 
-`natd.core.network` has a `Peer` for each member.  `reach` decides where datagrams go; what is
-said knows no address, and what carries it knows no message.
+`natd.core.network` has a `Peer` for each member.  `reach` decides where datagrams go; `chat`
+knows no address, and `reach` knows no message.
 
 Rules:
 - A peer is online when its session is established and a path carries it.

@@ -6,13 +6,12 @@
     0.62 s  path         direct 198.51.100.7:40001 (simultaneous-open)
 
 Rules:
-- The list is bounded: the first `HEAD` steps, which tell how it began, and the last `TAIL`, which
-  tell how it stands; how many are missing between them is told.
-- What is sent in rows is one step with a count, from the first to the last of the row: as long
-  as no other kind of step ends the row.
-- It outlives the path that was found: that is how "how did the two meet?" is answered.  It begins
-  anew with the next attempt that starts without a path.
-- Addresses and counts only: nothing that was said, no key.
+- The list is bounded: the first `HEAD` steps show how it began, the last `TAIL` how it stands; it
+  says how many between them are missing.
+- Packets of one kind in a row are one step with a count, until another kind of step ends the row.
+- It outlives the path that was found, to answer "how did the two meet?".  It restarts with the next
+  attempt that begins without a path.
+- Addresses and counts only: no message text, no key.
 """
 
 from collections import deque
@@ -29,10 +28,10 @@ MOST_COUNTED_SOCKETS = 512
 """Counted in one row; an escalation uses fewer."""
 
 MOST_GROWING = 64
-"""Rows that may still grow.  A peer heard from ever new addresses begins a row with each."""
+"""Rows that may still grow: each new address that a peer is heard from begins one."""
 
 DETAIL_CHARACTERS = 160
-"""Of a step.  Details are our own words and addresses; a server's list of those may be long."""
+"""Longest detail of a step: a server's list of addresses may be long."""
 
 
 class Step(StrEnum):
@@ -56,7 +55,7 @@ class Step(StrEnum):
 
 
 COUNTED = frozenset((Step.CHECKS, Step.OPENERS, Step.GUESSES, Step.HANDSHAKE, Step.HEARD))
-"""Come in rows."""
+"""Steps that are counted in rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +65,13 @@ class LogEntry:
     at_s: float
     """Seconds since the log began."""
     last_at_s: float
-    """The same for the last of a row; `at_s` where there is but one."""
+    """The same for the last packet of a row; `at_s` if there is only one."""
     step: Step
     detail: str
     """For people: addresses, kinds, techniques; may be empty."""
     count: int
     sockets: int
-    """How many of ours they left from; 0 where that is not counted."""
+    """How many of our sockets they left from; 0 if not counted."""
 
 
 @dataclass(slots=True)
@@ -97,12 +96,12 @@ class AttemptLog:
         self._steps = 0
 
     def begin(self, now: float) -> None:
-        """What follows belongs to another attempt."""
+        """Begin the log of another attempt."""
         self._began, self._steps = now, 0
         self._head, self._tail, self._open = [], deque(maxlen=TAIL), {}
 
     def note(self, step: Step, detail: str, now: float, socket: SocketId | None = None) -> None:
-        """Something was done, or happened, at `now`; to be counted by `socket`, if given."""
+        """Add a step at `now`; counts `socket` if given."""
         if self._began is None:
             self.begin(now)
         detail = detail[:DETAIL_CHARACTERS]
@@ -129,7 +128,7 @@ class AttemptLog:
 
     @property
     def entries(self) -> tuple[LogEntry, ...]:
-        """Oldest first; those that are missing stood after the first `HEAD`."""
+        """Oldest first; missing steps were after the first `HEAD`."""
         began = self._began or 0.0
         return tuple(
             LogEntry(
@@ -150,5 +149,5 @@ class AttemptLog:
 
     @property
     def missing(self) -> int:
-        """How many steps did not find room."""
+        """How many steps had no room."""
         return self._steps - len(self._head) - len(self._tail)

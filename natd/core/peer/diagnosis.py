@@ -1,15 +1,15 @@
-"""What is known of the way to one peer: what was tried, and why there is no path.
+"""The attempts to reach one peer: what was tried, and why there is no path.
 
     inputs of the peer ─┐
     events of its reach ├─► log      for `natctl doctor PEER`
     datagrams that left ┘    └──► findings ─► verdict, told once for each code
 
 Rules:
-- It watches and never acts: nothing that is sent depends on it.
-- A verdict is told when an attempt has failed and no path is left; another one replaces it when
-  what is known has changed, but none is told twice until the peer was here, has left, or our own
-  network is another one: attempts that fail alike are no news.
-- Asked at any time, it judges by what is known then (`report`).
+- It observes and never acts: nothing that is sent depends on it.
+- A verdict is reported when an attempt has failed and there is no path; another one follows when
+  facts have changed.  None is repeated until the peer was online, has left, or our network has
+  changed: attempts that fail alike are no news.
+- `report` judges at any time by the facts known then.
 """
 
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ from natd.core.peer.reach_events import ReachEvent
 from natd.core.punch.events import AttemptFailed
 
 ABSENCE_LAG_S = 1.0
-"""A server that says *absent* within this time of another's introduction has but not heard yet."""
+"""A server that says *absent* so soon after another's introduction has only not heard yet."""
 
 _REQUEST, _RESPONSE = b"\x00\x01", b"\x01\x01"
 """How a Binding request and its success response begin (RFC 8489, section 5)."""
@@ -53,28 +53,28 @@ _PLACES = {
 }
 
 HOPE_S = 4.0
-"""After an introduction or a first sign of the peer a path is likely, and a reason why there is
-none would be wrong a moment later.  The first verdict of an attempt waits for nothing."""
+"""Hold back further verdicts for so long after an introduction or a first sign of the peer, when a
+path is likely.  The first verdict of an attempt is not held back."""
 
 LISTED_AGAIN_S = 30.0
-"""A server that has been started again has everybody on its list by then (`registration`): whom it
-misses before that may be there."""
+"""A restarted server lists all peers again by then (`registration`): a peer that is missing before
+may be there."""
 
 MOST_ADDRESSES = 3
-"""Named in one step of the log."""
+"""Addresses named in one step of the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeerDiagnosis:
-    """What `natctl doctor PEER` is told."""
+    """The report for `natctl doctor PEER`."""
 
     ours: NatReport
     theirs: NatReport
     verdict: Verdict | None
-    """None while a path stands."""
+    """None while there is a path."""
     path: PathReport | None
     began: float | None
-    """When the attempt that the log tells of began; None: there was none."""
+    """When the logged attempt began; None: there was none."""
     log: tuple[LogEntry, ...]
     missing: int
     """Steps that the log had no room for, after its first ones."""
@@ -90,21 +90,21 @@ class Diagnosis:
         self._seen: tuple[Address, ...] = ()
         self._path: PathReport | None = None
         self.watches = False
-        """Whether what is sent belongs to an attempt: otherwise `sent` need not be called."""
-        self._awaits_sample: SocketId | None = None  # None: no sample was asked for
-        self._introduced_at: float | None = None  # None: no server has named the peer
-        self._absent_at: float | None = None  # None: no server has said that it is absent
+        """Whether packets belong to an attempt: otherwise `sent` need not be called."""
+        self._awaits_sample: SocketId | None = None  # None: awaits no sample
+        self._introduced_at: float | None = None  # None: no introduction yet
+        self._absent_at: float | None = None  # None: no server has said so
         self._server_back_at = float("-inf")  # when one answered again after all were silent
-        self._needs_server = False  # whether nobody has introduced it since all fell silent
+        self._needs_server = False  # no introduction since all fell silent
         self._heard = False
         self._has_left = False
         self._is_blocked = False
         self.has_failed = False
-        """Whether an attempt has failed: otherwise `next_verdict` has nothing to tell."""
+        """Whether an attempt has failed: otherwise `next_verdict` gives nothing."""
         self._told: Verdict | None = None  # None: no attempt has failed
-        self._codes: set[VerdictCode] = set()  # told since the peer was here
-        self._is_news = False  # whether something was learned since the last look
-        self._hope_until = float("-inf")  # until when another verdict may prove premature
+        self._codes: set[VerdictCode] = set()  # reported since the peer was online
+        self._is_news = False  # whether facts have changed since the last verdict
+        self._hope_until = float("-inf")  # no further verdict until then
 
     # --- inputs
 
@@ -122,7 +122,7 @@ class Diagnosis:
         self._is_news = True
 
     def introduced(self, by: str, seen: tuple[Address, ...], now: float) -> None:
-        """Somebody has told where the peer is; `by` is for people."""
+        """The peer was introduced; `by` names the introducer, for people."""
         self._introduced_at, self._has_left, self._needs_server = now, False, False
         self._seen = seen
         self._hope_until = now + HOPE_S
@@ -134,7 +134,7 @@ class Diagnosis:
         self._is_news = True
 
     def absent(self, server: str, now: float) -> None:
-        """A server does not have the peer on its list."""
+        """The peer is not registered at a server."""
         if now >= self._server_back_at + LISTED_AGAIN_S:
             self._absent_at, self._is_news = now, True
         if self.watches:
@@ -148,7 +148,7 @@ class Diagnosis:
             self._log.note(Step.SAMPLED, f"{_name(socket)} at {observed}{spoilt}", now)
 
     def take(self, event: ReachEvent, now: float) -> None:
-        """What reach has told its peer."""
+        """Take an event of the reach."""
         match event:
             case SampleWanted(socket):
                 self._awaits_sample = socket
@@ -180,7 +180,7 @@ class Diagnosis:
         technique: str | None,
         now: float,
     ) -> None:
-        """What has left for the peer; `technique` is the escalation's that is under way."""
+        """These packets were sent to the peer; `technique` is that of the running escalation."""
         if not self.watches:
             return
         kinds = {target.address: target.kind for target in targets}
@@ -199,7 +199,7 @@ class Diagnosis:
                 self._log.note(Step.HANDSHAKE, f"to {address}", now)
 
     def is_here(self) -> None:
-        """The peer is online: what parts us after that is news."""
+        """The peer is online: any verdict after that is news."""
         self._codes.clear()
 
     def session_established(self, now: float) -> None:
@@ -221,8 +221,8 @@ class Diagnosis:
     # --- outputs
 
     def next_verdict(self, card: Card, *, may_guess: bool, now: float) -> Verdict | None:
-        """Drain: what is to be told, once, after an attempt has failed.  `may_guess`: whether
-        more than plain checks may be spent on this peer."""
+        """Drain: the verdict to report after an attempt has failed.  `may_guess`: whether guesses
+        are allowed towards this peer."""
         if not (self.has_failed and self._is_news) or self._path is not None:
             return None
         if self._told is not None and now < self._hope_until:

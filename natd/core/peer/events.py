@@ -1,14 +1,14 @@
-"""What one peer tells the membership that it belongs to.
+"""The events of one peer, for the membership that it belongs to.
 
     routes      RouteAdded, RouteDropped           the keys by which its datagrams are found
     wishes      SampleWanted, …                    for servers and the node to grant
     the peer's  NewerCard, Introduce, Seek         frames of its session
-                CheckAnswer                        where it sees us, and how far it is
+                CheckAnswer                        where it sees us, and the round trip
     news        events.Event                       for the world, passed on as they are
 
 Rules:
-- A wish may stay without an answer; an attempt goes on all the same.
-- What the peer said is a claim of its own: the membership opens cards and sifts addresses.
+- A wish may stay unfulfilled; the attempt goes on without it.
+- What the peer says is only a claim: the membership opens cards and filters addresses.
 """
 
 from natd.core.base import events

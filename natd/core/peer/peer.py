@@ -3,14 +3,14 @@
     introduction ─► reach ─────────── finds and keeps paths, carries datagrams
          └────────► dialogue ──────── sessions and messages, knows no address
 
-The owner of the two: a session's datagrams are handed to `reach`, an authentic one tells it
-where the peer is, and a path that comes up makes the dialogue send again what was lost.
+It owns both: it passes a session's datagrams to `reach`, tells it the source of authentic ones, and
+makes the dialogue send again what was lost when a path comes up.
 
 Rules:
 - An input, here or straight to reach or dialogue, takes effect when the owner calls `settle`.
 - A peer is online when its session is established and a path carries it.  A lost path leaves the
   session as it is, and the next path takes it up again.
-- A blocked peer has no tag: nothing of it is routed here, and nothing is sent to it.
+- A blocked peer has no tag: none of its packets is routed here, and nothing is sent to it.
 """
 
 from collections import Counter, deque
@@ -49,7 +49,7 @@ CARDS_RATE, CARDS_BURST = 1.0, 16.0
 up to two milliseconds and a write to the disk."""
 
 MOST_PINGS = 64
-"""Those that wait for an answer; with one more the oldest is forgotten."""
+"""Most pings that wait for an answer; the oldest is forgotten."""
 
 
 class Peer:
@@ -66,7 +66,7 @@ class Peer:
     ) -> None:
         self.card = card
         self.sealed_card = b""
-        """As it came, to be handed on where others are introduced to the peer."""
+        """The card as it came, to pass on when we introduce the peer to others."""
         self.reach = Reach(budget, random)
         self._network = network
         self._keyring = Keyring(identity, network_key, card)
@@ -86,20 +86,20 @@ class Peer:
     # --- commands
 
     def ping(self, token: int, now: float) -> None:
-        """`PingAnswered` follows with the first answer to a check, from whatever path."""
+        """`PingAnswered` follows with the first answer to a check, on any path."""
         if len(self._pings) >= MOST_PINGS:
             self._pings.pop(0)
         self._pings.append(token)
         self.reach.probe(now)
 
     def say_bye(self, now: float) -> None:
-        """We are leaving: tell the peer, so that it need not find out."""
+        """We are leaving: tell the peer."""
         self.dialogue.say_bye(now)
         self.settle(now)
         self.reach.stop()
 
     def block(self, now: float) -> None:
-        """We don't want this peer (any more)."""
+        """The user blocks this peer: say goodbye and send nothing more."""
         self._is_blocked = True
         self.diagnosis.blocked(True)
         self.dialogue.sessions.close(now)
@@ -110,7 +110,7 @@ class Peer:
         self._go_offline("you blocked this peer", now)
 
     def unblock(self, prekeys: tuple[Prekey, ...], now: float) -> None:
-        """We do want it, after all; `prekeys` are ours, newest last."""
+        """The user unblocks this peer; `prekeys` are ours, newest last."""
         if self._is_blocked:
             self._is_blocked = False
             self.diagnosis.blocked(False)
@@ -118,7 +118,7 @@ class Peer:
             self.reach.expect()
             self.reach.retry(now)
 
-    # --- what servers and others tell
+    # --- news from servers and others
 
     def update_card(self, card: Card, prekeys: tuple[Prekey, ...]) -> None:
         """Take a verified card, a newer one or the first; `prekeys` are ours, newest last."""
@@ -147,10 +147,10 @@ class Peer:
         by: str = "by a card of its own",
         source: Source = None,
     ) -> None:
-        """A server or a mutual peer has told both of us, at this instant, where the other is.
+        """A server or a mutual peer introduces the two of us to each other at this instant.
 
-        `seen`: the peer's addresses, freshest first.  `by`: who told, for people; `source`: the
-        same for programs, None where it is the peer itself.
+        `seen`: the peer's addresses, freshest first.  `by`: the introducer's name, for people;
+        `source`: the same for programs, None for the peer itself.
         """
         self.diagnosis.introduced(by, seen, now)
         if self._meet(we_dial, now):
@@ -163,7 +163,7 @@ class Peer:
             self.reach.found_on_link(address, now)
 
     def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
-        """What servers say of our own side has changed."""
+        """Our own side as servers see it has changed."""
         self.diagnosis.set_surroundings(surroundings, now)
         self.reach.search.set_surroundings(surroundings, now)
 
@@ -208,7 +208,7 @@ class Peer:
     # --- outputs
 
     def settle(self, now: float) -> None:
-        """Drain reach and dialogue, each into the other, until both are quiet."""
+        """Pass the events of reach and dialogue to each other until there are none left."""
         while True:
             self.dialogue.settle(now)
             self._carry(now)
@@ -241,7 +241,7 @@ class Peer:
 
     @property
     def is_unheld(self) -> bool:
-        """Whether nothing would be lost with this peer: it is not here, nothing waits for it."""
+        """Whether this peer may be dropped: it is not connected and no message waits for it."""
         return not self.presence.is_online and self.dialogue.has_said_all
 
     @property
@@ -266,14 +266,14 @@ class Peer:
 
     @property
     def all_dropped(self) -> Counter[str]:
-        """What was dropped of this peer's, by reason."""
+        """Packets of this peer that were dropped, by reason."""
         weak = Counter({"card-with-weak-keys": self._keyring.weak})
         return self.reach.dropped + self.dialogue.all_dropped + weak
 
     # --- private
 
     def _meet(self, we_dial: bool, now: float) -> bool:
-        """We have heard where the peer is; dial if we are to.  False when we share no secrets."""
+        """We know where the peer may be; dial if that is our role.  False: no shared secrets."""
         newest = self._keyring.newest
         if newest is None:
             return False

@@ -1,11 +1,11 @@
-"""Whether one peer is there, as far as the world has been told, and when a handshake is overdue.
+"""Whether one peer is online, as reported, and when its handshake is overdue.
 
     away ─► path ─► handshake ─► online ─► away
               └─ redial_at ─┘
 
 Rules:
 - An attempt is timed from its first introduction; one long ago was another attempt.
-- Only on a path can a handshake be overdue: without one there is nothing to blame it on.
+- A handshake can be overdue only on a path: without one it cannot proceed.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from natd.core.peer.reach import Reach
 from natd.core.punch.search import LATE_S
 
 HANDSHAKE_PATIENCE_S = 4.0
-"""On a path that answers checks, a handshake that takes longer is stuck: dial anew.  The side
-that was to be dialled waits twice as long before it dials itself."""
+"""On a path that answers checks, a handshake that takes longer is stuck: dial again.  The side that
+was to be dialled waits twice as long before it dials itself."""
 
 UNDIALLED_S = 0.25
 """With a path and no first flight after this long, the introduction that named us as the dialler
@@ -27,16 +27,16 @@ was lost: either side dials, and if both do, one session stays."""
 
 @dataclass(frozen=True, slots=True)
 class PeerView:
-    """What people and programs are told of a peer."""
+    """The state of a peer, for people and programs."""
 
     peer: PeerId
     nick: str
     state: PeerState
     path: PathReport | None
     verdict: Verdict | None
-    """Why the attempt to reach it has failed; None where none has, or hope is left."""
+    """Why the attempt to reach it has failed; None: it has not, or may still succeed."""
     next_try_at: float | None
-    """When something further is tried to reach it, whatever its state; None: nothing is."""
+    """When the next step to reach it is due, in any state; None: never."""
     is_on_link: bool
     """Whether it was heard on a link of ours, with no server's help."""
     last_heard_at: float | None
@@ -77,7 +77,7 @@ def view_of(
 
 @dataclass(slots=True)
 class Presence:
-    """Whether the peer is there, as far as the world has been told."""
+    """Whether the peer is online, as reported by events."""
 
     is_online: bool = False
     we_dial: bool = False
@@ -86,12 +86,12 @@ class Presence:
     is_undialled: bool = False  # nobody had dialled when the path came up
 
     def begin(self, now: float) -> None:
-        """What follows is an attempt; an introduction long ago was another one."""
+        """An attempt begins: time it from now, unless a recent one is being timed."""
         if not self.is_online and (self.tried_since is None or now - self.tried_since > LATE_S):
             self.tried_since = now
 
     def is_redial_due(self, is_open: bool, now: float) -> bool:
-        """Whether to dial anew at this instant; the next turn is set."""
+        """Whether to dial again now; sets the next time."""
         if self.redial_at is None or self.redial_at > now:
             return False
         self.redial_at = now + 2 * HANDSHAKE_PATIENCE_S
@@ -102,8 +102,9 @@ class Presence:
     def notice(
         self, path: PathReport | None, *, is_open: bool, is_established: bool, now: float
     ) -> float | None:
-        """A path or a session may have come: the seconds that it took if the peer is online from
-        here on.  `is_open` when a handshake has begun, `is_established` when it is complete."""
+        """A path or a session may have come up.  If the peer is online from now on, gives the
+        seconds since the begin.  `is_open`: a handshake has begun; `is_established`: it is
+        complete."""
         if path is not None and not is_established:
             self._expect_handshake(is_open, now)
             return None
@@ -115,7 +116,7 @@ class Presence:
         return now - since
 
     def go(self, now: float) -> bool:
-        """The peer is not there any more; False if it was not, anyway."""
+        """The peer goes offline; False if it was not online."""
         was_online, self.is_online = self.is_online, False
         if was_online:
             self.begin(now)
@@ -124,7 +125,7 @@ class Presence:
     # --- private
 
     def _expect_handshake(self, is_open: bool, now: float) -> None:
-        """A path stands, and no handshake is complete: when that has taken too long."""
+        """There is a path and no complete handshake: set when that has taken too long."""
         if self.redial_at is None:
             self.is_undialled = not is_open
             patience_s = HANDSHAKE_PATIENCE_S * (1.0 if self.we_dial else 2.0)

@@ -9,12 +9,13 @@ Owns everything that finds and keeps paths, and passes events between the parts:
     first flight  what a session sends before there is a path    natd/core/punch
 
 Rules:
-- Whatever only the peer could have written makes its source a place to check, never a path; a
-  check that was seen before is a replay, and makes nothing.
+- The source of an authentic datagram becomes an address to check, never a path; a check that was
+  seen before is a replay and is ignored.
 - A check that asks only for an answer is answered, and tells nothing about a path.
-- A peer that has left is not looked for until a server or a card of its own says that it is back.
-- A path that falls silent is looked for again before it is given up, and stays in use meanwhile.
-- What ends a gap shows whose NAT had forgotten the other side; that side can't know, so it is told.
+- A peer that has left is not searched for until a server or its own card says that it is back.
+- When a path falls silent, a search begins before it is given up, and it stays in use meanwhile.
+- The packet that ends a gap shows whose NAT had forgotten the other side.  That side can't know, so
+  the other tells it.
 """
 
 from collections import Counter, deque
@@ -50,11 +51,11 @@ from natd.core.punch.remote_candidates import Source
 from natd.core.punch.search import Search
 
 RENEWED = "renewed"
-"""The technique of a path that has taken the place of one whose mapping would end."""
+"""The technique of a path that replaced one whose mapping was about to end."""
 
 RESTARTS_RATE, RESTARTS_BURST = 1.0, 16.0
-"""Introductions that begin a round of their own, a second and at once: an honest one comes with
-each round of either side, and one too many only adds what it says to the round that runs."""
+"""Introductions that restart a round, a second and at once: honest ones come once in each round of
+either side, and further ones only add their addresses to the running round."""
 
 
 class Reach:
@@ -71,11 +72,11 @@ class Reach:
         self.heard_at: float | None = None
         """When the peer was last heard; None: never."""
         self.has_left = False
-        """Whether it has said goodbye, or is not wanted: it is not looked for."""
+        """Whether it has said goodbye or is blocked: then we don't search for it."""
         self._budget = budget
         self._random = random
         self._maintenance: Maintenance | None = None  # None: there was no path yet
-        self._requests: RequestsOfPeer | None = None  # None: nothing was asked for yet
+        self._requests: RequestsOfPeer | None = None  # None: no request yet
         self._flight = FirstFlight(budget)
         self._restarts = TokenBucket(RESTARTS_RATE, RESTARTS_BURST)
         self._datagrams: list[Datagram] = []
@@ -84,14 +85,14 @@ class Reach:
     # --- commands
 
     def expect(self) -> None:
-        """The peer has been started again, or is wanted again: what failed may succeed."""
+        """The peer was restarted or unblocked: what failed before may succeed."""
         self.has_left = False
         self.remote.expect()
 
     def introduced(
         self, seen: tuple[Address, ...], start_in_s: float, now: float, source: Source = None
     ) -> None:
-        """`source` told both of us, at this instant, where the other is; freshest first."""
+        """`source` introduces the two of us at this instant; `seen` is freshest first."""
         seen = self.search.introduce(source, seen, now)
         self.has_left = False
         in_use = self.paths.in_use
@@ -113,7 +114,7 @@ class Reach:
         self._settle(now)
 
     def retry(self, now: float) -> None:
-        """Try at once, on every address known: the user asks, or our network has changed."""
+        """Try every known address at once: the user asks, or our network has changed."""
         self.paths.probe(now)
         if not self.paths.healthy:
             self._events.append(IntroductionWanted(()))
@@ -127,7 +128,7 @@ class Reach:
         self._settle(now)
 
     def stop(self) -> None:
-        """The peer is gone or not wanted: nothing more is sent to it."""
+        """The peer is gone or blocked: send nothing more to it."""
         self.search.stop()
         for kept in (self.paths, self._maintenance, self._requests):
             if kept is not None:
@@ -205,7 +206,7 @@ class Reach:
         self._events.append(answer)
 
     def heard(self, address: Address, socket: SocketId, now: float) -> None:
-        """A datagram of a session, that only the peer could have written, came from `address`."""
+        """An authentic session datagram of the peer came from `address`."""
         if not self.has_left:
             self.paths.heard(address, socket, now, is_data=True)
             self._noticed(address, socket, now)
@@ -286,7 +287,7 @@ class Reach:
         self._noticed(address, socket, now)
 
     def _noticed(self, address: Address, socket: SocketId, now: float) -> None:
-        """The peer is at `address`, at this instant."""
+        """The peer was heard from `address` now."""
         self.heard_at = now
         if not self.paths.healthy:
             is_news = self._flight.heard((address, socket))
@@ -299,7 +300,7 @@ class Reach:
             self.search.check_received(address, socket, now)
 
     def _attempt(self, start_in_s: float, now: float, *, fresh: bool = False) -> None:
-        """Begin to punch, on every address that we have heard of."""
+        """Begin an attempt on every known address."""
         if not self.checks.ready:
             return
         self._flight.begin(start_in_s, now)
@@ -307,12 +308,12 @@ class Reach:
         self.search.begin(start_in_s, now, fresh=fresh)
 
     def _give_up_trying(self) -> None:
-        """A path stands and works: whatever was looked for need not be found."""
+        """A path was found and works: end the search."""
         self.search.settle()
         self._flight.reached()
 
     def _tell_search(self) -> None:
-        """Whether there is need of it."""
+        """Tell the search if there is a healthy path."""
         in_use = self.paths.in_use
         self.remote.in_use = None if in_use is None else in_use[0]
         self.search.has_path = self.paths.healthy
@@ -323,7 +324,7 @@ class Reach:
         self._datagrams += self._flight.send(data, self.paths.in_use, guesses, now)
 
     def _settle(self, now: float) -> None:
-        """Turn the children's events into each other's inputs and into ours."""
+        """Turn the children's events into inputs of each other and into our events."""
         while (event := self._next_of_children(now)) is not None:
             match event:
                 case PathChosen(path):
@@ -363,7 +364,8 @@ class Reach:
             self.paths.keepalive_s = self._maintenance.keepalive_s
 
     def _seek_successor(self, failures: int, now: float) -> None:
-        """The mapping of the path in use will end, and another flow did not open by itself."""
+        """The mapping of the path in use will end, and no other flow opened by itself: search
+        one."""
         in_use = self.paths.in_use
         if in_use is None or not self.search.is_successor_hidden(failures):
             return
@@ -372,7 +374,7 @@ class Reach:
             self._ensure_maintenance().seek(now, is_new=is_new)
 
     def _reached(self, address: Address) -> None:
-        """A path is in use from here on: the last attempt has done its work."""
+        """A path is in use from now on: the attempt has succeeded."""
         self._give_up_trying()
         self.search.reached(address)
         self._tell_search()

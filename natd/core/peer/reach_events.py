@@ -1,4 +1,4 @@
-"""What the reach of a peer tells its owner: events of its children, untouched, and one of its own.
+"""The events of a peer's reach: those of its children, unchanged, and one of its own.
 
 (none) ─► PathChosen ─► PathChosen | PathRecovered | PathResumed … ─► PathDown ─► PathChosen …
 """
