@@ -3,7 +3,7 @@
     datagram ─► coordinator ──┬─► admission      a token that proves an address; allowances
                               ├─► registry       who is registered where: its only lasting state
                               ├─► introduction   who dials, when both begin; the byte budget
-                              └─► stun_server    any STUN client's address (RFC 8489, RFC 5780)
+                              └─► stun_server    answers any STUN client (RFC 8489, RFC 5780)
 
     introduction ─► registry
 
@@ -12,8 +12,8 @@ messages in `natd.core.codec` and nothing else.
 
 Rules:
 - Nothing is remembered of an address before it is proved.
-- Never more bytes out than in towards an unproved address; at most three times over all.
-- A cap refuses the new; nothing that is live is thrown out to make room.
+- Never more bytes out than in towards an unproved address; at most three times in total.
+- A full table refuses new entries; no live one is removed to make room.
 - It opens no card: it has no key to them.
 
 Others import: coordinator.

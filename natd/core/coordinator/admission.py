@@ -1,10 +1,10 @@
-"""What a coordination server asks for before it works for a sender, without remembering any.
+"""What a coordination server requires before it works for a sender, without state for each sender.
 
     token: kind u8 | issued, ms u32 | keyed hash of (kind, issued, host, port) 12 bytes
 
 Rules that a change must not break:
 
-- Nothing here grows: a million spoofed senders leave the memory as it was.
+- Nothing here grows: a million spoofed senders take no more memory.
 - A token proves that its holder receives at the address, nothing else, and not for long.
 - Two senders may share a bucket (they are hashed into a fixed table under a secret key): a
   sender can't choose whose bucket it empties.
@@ -30,9 +30,9 @@ BUCKETS = 1 << 14
 
 class TokenKind(IntEnum):
     CHALLENGE = 1
-    """Comes back at once: its age is a round trip."""
+    """Comes back at once, so its age is a round trip."""
     LEASE = 2
-    """For next time."""
+    """For the next registration."""
 
 
 class AddressTokens:

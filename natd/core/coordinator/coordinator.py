@@ -12,7 +12,7 @@ to both sides at the same instant, and nothing else.  It opens no card and relay
 Rules that a change must not break:
 
 - No state before the address is proved, not even a counter per sender.
-- Towards an unproved address: no more bytes out than the datagram had.  Towards everyone
+- Towards an unproved address: no more bytes out than the datagram had.  To all addresses
   together: no more than three times as many.  The budget is the single datagram's, so no
   sequence of datagrams can save up for more.  The one exception is the answer to a STUN
   Binding request, which any client may send with no attributes, so that any answer is longer:
@@ -157,7 +157,7 @@ class Coordinator:
         return outgoing
 
     def next_event(self) -> None:
-        """A coordinator tells nothing but its counts."""
+        """Always None: a coordinator has counts and no events."""
         return
 
     def get_timer(self) -> float | None:
@@ -197,7 +197,7 @@ class Coordinator:
                 self._grant(register, origin, age_s if timed else None)
 
     def _challenge_newcomer(self, register: Register, origin: _Origin) -> None:
-        """Introduce at once as far as the padding pays for it; the rest waits for the token."""
+        """Introduce at once as far as the padding pays for; the rest waits for the token."""
         introduces = self._verifications.take(b"", 1.0, origin.now)
         if introduces and not self._is_signed(register):
             return
@@ -254,8 +254,8 @@ class Coordinator:
             self._ports[1:],
             self._other_address(lease.socket),
         )
-        # What a newcomer has seen before its address was proved, its residents may not have:
-        # what is left of the budget says it again.
+        # Residents may not have heard of a newcomer that was not proved yet: what is left of
+        # the budget repeats its introductions.
         wanted = others if is_new else others[:unmet_count]
         self._introduce_and_answer(lease, wanted, answer, origin)
 
@@ -333,7 +333,7 @@ class Coordinator:
         buckets: HashedTokenBuckets,
         now: float,
     ) -> None:
-        """Introduce `caller`, who shall dial, to as many as the budget pays for."""
+        """Introduce `caller`, which dials, to as many members as the budget pays for."""
         for member in others:
             lease = member.lease_towards(caller.address)
             other = party_of(lease)
@@ -375,7 +375,7 @@ class Coordinator:
     def _refuse_version(
         self, foreign: rendezvous_codec.ForeignVersionError, origin: _Origin
     ) -> None:
-        """Never an ERROR for an ERROR: two servers would keep at it for ever."""
+        """Never answer an ERROR with an ERROR: two servers would go on for ever."""
         self.dropped["foreign version"] += 1
         if foreign.kind != rendezvous_codec.ERROR_TYPE and self._admit(origin):
             text = f"this server speaks version {rendezvous_codec.VERSION}"

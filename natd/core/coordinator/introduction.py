@@ -1,15 +1,15 @@
-"""Two peers told about each other: what each is told, and what it may cost.
+"""Introducing two peers to each other: what each is told, and how many bytes that may cost.
 
     caller    you dial; the other's card, addresses, samples
     other     the same of the caller
 
 Rules that a change must not break:
 
-- Each side learns only addresses that we have seen the other at ourselves, or other ports of
+- Each side learns only addresses at which we have seen the other ourselves, or other ports of
   those hosts.
-- The side with the shorter way to us is told to wait for the difference, so that both begin at
-  the same instant.
-- A datagram pays for all that is sent because of it.
+- The side with the shorter way to us waits for the difference, so that both begin at the same
+  instant.
+- A datagram pays for everything that is sent because of it.
 """
 
 from collections.abc import Iterable
@@ -73,7 +73,7 @@ def party_of(lease: Lease) -> Party:
 def unproved_party(
     register: Register, known: Member | None, address: Address, socket: SocketId
 ) -> Party:
-    """One that has not proved its address; what is proved of its other family stands."""
+    """A peer that has not proved this address; its proved address of the other family counts."""
     proved = () if known is None else known.observed
     other_family = tuple(seen for seen in proved if seen.is_ipv6 != address.is_ipv6)
     return Party(
@@ -89,7 +89,7 @@ def unproved_party(
 
 
 def introduction(caller: Party, other: Party) -> tuple[bytes, bytes]:
-    """What the caller and what the other is told."""
+    """The two introductions: for the caller, and for the other."""
     later_s = 0.0
     if caller.rtt_s is not None and other.rtt_s is not None:
         later_s = (other.rtt_s - caller.rtt_s) / 2
@@ -115,7 +115,7 @@ def _told(reader: Party, subject: Party, *, you_dial: bool, start_in_s: float) -
 
 
 def unmet_first(others: Iterable[Member], have: Iterable[bytes]) -> tuple[list[Member], int]:
-    """Those that `have` does not name before those that it does, and how many they are."""
+    """The members that `have` does not name first, then the others; and how many it does not."""
     known = frozenset(have)
     unmet: list[Member] = []
     met: list[Member] = []
@@ -127,7 +127,7 @@ def unmet_first(others: Iterable[Member], have: Iterable[bytes]) -> tuple[list[M
 def useful_samples(
     samples: tuple[Address, ...], observed: tuple[Address, ...]
 ) -> tuple[Address, ...]:
-    """The samples that tell more than what we saw ourselves, and only at the hosts where we
-    saw the peer: nobody else is pointed at."""
+    """The samples that add to what we saw ourselves, and only at hosts where we saw the peer, so
+    that nobody else's address is passed on."""
     hosts = {address.host for address in observed}
     return tuple(sample for sample in samples if sample.host in hosts and sample not in observed)

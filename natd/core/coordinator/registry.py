@@ -5,7 +5,7 @@
 Rules that a change must not break:
 
 - Only a proved address gets here, and what the caps refuse leaves no trace.
-- A cap refuses the new; nothing that is live is ever evicted to make room.
+- A full table refuses new entries; no live one is ever evicted to make room.
 - Every lease lasts equally long, so the order of renewal is the order of expiry, and expiry
   costs nothing per lease that stays.
 """
@@ -49,7 +49,7 @@ class Member:
     sequence: int
     card: bytes
     samples: tuple[Address, ...] = ()
-    """What its NAT did at other ports than ours: see `introduction.useful_samples`."""
+    """Where other ports see it: see `introduction.useful_samples`."""
     ipv4: "Lease | None" = None
     """None: not registered over IPv4."""
     ipv6: "Lease | None" = None
@@ -63,7 +63,7 @@ class Member:
         return tuple(lease.address for lease in self.leases)
 
     def lease_towards(self, address: Address) -> "Lease":
-        """Where to tell this member of a peer at `address`: over the same family if it can."""
+        """Its lease for news of a peer at `address`: of the same family if possible."""
         same, other = (self.ipv6, self.ipv4) if address.is_ipv6 else (self.ipv4, self.ipv6)
         lease = same if same is not None else other
         assert lease is not None, "a member without a lease is removed"
@@ -102,7 +102,7 @@ class Registry:
         return len(self._networks)
 
     def refusal(self, network: NetworkId, peer: PeerId, address: Address) -> Refusal | None:
-        """Why `register` would have no room; None when it has."""
+        """Why `register` would be refused; None: it would not."""
         members = self._networks.get(network, {})
         member = members.get(peer)
         if member is None and len(members) >= MEMBERS_LIMIT:
@@ -172,7 +172,7 @@ class Registry:
             del self._networks[member.network]
 
     def expire(self, now: float) -> int:
-        """Release what was not renewed in time; how many leases that were."""
+        """Release leases that were not renewed in time; gives their number."""
         expired = 0
         while self._leases:
             lease = next(iter(self._leases.values()))
@@ -195,7 +195,7 @@ class Registry:
         return self._networks.get(network, {}).get(peer)
 
     def others(self, network: NetworkId, peer: PeerId) -> Iterator[Member]:
-        """The members but `peer`, those that came last first: the likeliest to be alive."""
+        """All members except `peer`, the latest first: they are the likeliest to be alive."""
         members = self._networks.get(network, {})
         return (member for member in reversed(members.values()) if member.peer != peer)
 

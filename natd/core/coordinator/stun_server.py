@@ -75,7 +75,7 @@ PAYS_FOR = 3
 
 
 class StunServer:
-    """Knows the server's addresses; remembers nothing of anybody."""
+    """Answers STUN requests from the server's addresses; keeps no state."""
 
     def __init__(self, hosts: tuple[str, ...], ports: tuple[int, ...]) -> None:
         """`hosts` are the bound addresses, of which `::` and `0.0.0.0` have no other; sockets
@@ -85,13 +85,13 @@ class StunServer:
         self._other_rows = _other_rows(hosts) if len(ports) > 1 else {}
 
     def other_host(self, socket: SocketId) -> str | None:
-        """The address that goes with the one of this socket; None when there is none."""
+        """The other address for this socket's address; None: there is none."""
         row = self._other_rows.get(socket // len(self._ports))
         return None if row is None else self._hosts[row]
 
     def sampled(self, sample: Sample, source: Address, socket: SocketId) -> list[Datagram]:
-        """The answers to a SAMPLE: where it came from, told from there and from wherever else it
-        wants and can have it.  Each says which they all are."""
+        """The answers to a SAMPLE: its source address, sent from the asked port and from the other
+        places that it wants and we have.  Each answer lists them all."""
         row, column = divmod(socket, len(self._ports))
         other = self._other_column(column)
         ways: list[tuple[Elsewhere, Address, int]] = [(NOWHERE_ELSE, source, socket)]

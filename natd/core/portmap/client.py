@@ -2,14 +2,14 @@
 
 Rules that a change must not break:
 
-- All three are asked at once and each keeps what it was granted: none is waited for, and one
-  that goes away leaves the others.
-- They wish for the same external port, our own, so that a router which speaks several makes one
-  mapping of them.
+- All three are asked at once and each keeps what it was granted: none waits for another, and the
+  loss of one leaves the others.
+- All ask for the same external port, our own, so that a router which speaks several makes only one
+  mapping.
 - Only the gateway's own datagrams count.
-- A router whose epoch has left our clock has started anew and lost its mappings: it is asked
-  again at once.  It is looked at every minute, and listened to when it announces itself.
-- What was, or may have been, mapped is taken back at the end.
+- A router whose epoch departs from our clock has restarted and lost its mappings: it is asked again
+  at once.  Its epoch is checked every minute, and when it announces itself.
+- At the end every mapping that exists, or may exist, is removed.
 
 UPnP is only found here (by SSDP).  Talking to it takes a library that blocks: `UpnpWanted` asks
 the owner to do it, `upnp_answered` is the answer.
@@ -32,23 +32,23 @@ ANNOUNCEMENTS_SOCKET = SocketId(ANNOUNCEMENTS.port)
 
 LIFETIME_S = 3600
 UPNP_LIFETIME_S = 1800
-"""UPnP tells of no epoch, so renewing is how a router's restart is noticed."""
+"""UPnP has no epoch, so only a renewal notices that a router has restarted."""
 CHECK_UP_S = 60.0
 """Between looks at the epoch: one small packet to a neighbour."""
 
 SPREAD_S = 0.3
-"""All hosts of a LAN hear a router start; they should not ask in the same instant."""
+"""All hosts of a LAN hear a router start; they should not ask at the same instant."""
 HASTE_PAUSE_S = 5.0
 """At most this often do announcements make us ask: anybody in the LAN can forge them."""
 HINT_PAUSE_S = 60.0
-"""The same for hints of our owner's, which are vaguer: UPnP costs the router a few requests."""
+"""The same for hints of our owner, which are vaguer: UPnP costs the router some requests."""
 
 RELEASE_LADDER_S = (0.15, 0.3)
 
 NO_ADDRESS = "the router has no address itself"
 
 OTHER_PORTS = 3
-"""More external ports for UPnP to try, when somebody else has ours."""
+"""More external ports for UPnP to try if ours is taken."""
 
 
 class Protocol(StrEnum):
@@ -59,13 +59,13 @@ class Protocol(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MappingsChanged:
-    """`externals` is another than before."""
+    """`externals` has changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpnpWanted:
     """Map our port at the router that `location` describes, to the first of `external_ports`
-    that nobody has.  The owner answers with `upnp_answered`."""
+    that is free.  The owner answers with `upnp_answered`."""
 
     location: str
     external_ports: tuple[int, ...]
@@ -74,7 +74,7 @@ class UpnpWanted:
 
 @dataclass(frozen=True, slots=True)
 class UpnpUnwanted:
-    """Take away what was mapped; the owner answers with `upnp_released`."""
+    """Remove the UPnP mapping; the owner answers with `upnp_released`."""
 
 
 PortMappingEvent = MappingsChanged | UpnpWanted | UpnpUnwanted
@@ -87,7 +87,7 @@ class MappingReport:
     protocol: Protocol
     external: Address | None
     refusal: str | None
-    """What the router said; None when it said yes, or nothing."""
+    """The router's reason; None: it granted the mapping, or has not answered."""
     is_asking: bool
 
 
@@ -146,7 +146,7 @@ class PortMapping:
         self._settle(now)
 
     def look_again(self, now: float) -> None:
-        """Something suggests that the router is not what it was: ask it soon."""
+        """The router may have changed or restarted: ask it soon."""
         if now >= self._hinted_until:
             self._hinted_until = now + HINT_PAUSE_S
             self._hasten(now)
@@ -154,7 +154,7 @@ class PortMapping:
     def upnp_answered(
         self, external: Address | None, lifetime_s: int, refusal: str, now: float
     ) -> None:
-        """What became of `UpnpWanted`; `refusal` counts where `external` is None."""
+        """The result of `UpnpWanted`; `refusal` counts if `external` is None."""
         grant = self._grants[Protocol.UPNP]
         if self._release is not None:
             return
@@ -177,7 +177,7 @@ class PortMapping:
             self._release.waiting.discard(Protocol.UPNP)
 
     def stop(self, now: float) -> None:
-        """Take all mappings back.  `is_done` when that is confirmed; it need not be."""
+        """Remove all mappings.  `is_done` when that is confirmed, which may never happen."""
         held = {each for each, grant in self._grants.items() if grant.external is not None}
         asked = {each for each, grant in self._grants.items() if grant.is_asking}
         if self._grants[Protocol.UPNP].awaits_owner or Protocol.UPNP in held:
@@ -220,7 +220,7 @@ class PortMapping:
 
     @property
     def externals(self) -> tuple[Address, ...]:
-        """Where the world, or the next NAT's inside, reaches our port."""
+        """The external addresses of our port, on the internet or inside the next NAT."""
         held = (grant.external for grant in self._grants.values())
         return tuple(dict.fromkeys(external for external in held if external is not None))
 
@@ -333,7 +333,7 @@ class PortMapping:
             grant.refused(NO_ADDRESS, now)
 
     def _move(self, grant: Grant, host: str, now: float) -> None:
-        """The router has another address than before."""
+        """The router's external address has changed."""
         assert grant.external is not None
         moved = Address(host, grant.external.port)
         if _is_usable(moved):
@@ -342,7 +342,7 @@ class PortMapping:
             grant.refused(NO_ADDRESS, now)
 
     def _look_at_epoch(self, protocol: Protocol, epoch_s: int, announced: bool, now: float) -> None:
-        """Ask a router again that started anew, or that announces what it had not before."""
+        """Ask again if the router has restarted, or announces itself while we have no mapping."""
         restarted = self._epochs[protocol].jumps(epoch_s, now)
         wanted = announced and self._grants[protocol].external is None
         if (restarted or wanted) and now >= self._hasty_until:
@@ -358,7 +358,7 @@ class PortMapping:
     def _refused(self, protocol: Protocol, reason: str, now: float) -> None:
         if self._grants[protocol].is_asking:
             self._grants[protocol].refused(reason, now)
-        # A mapping that is not ours to take back was made over by another protocol meanwhile.
+        # Another protocol has taken over this mapping meanwhile: it is not ours to remove.
         self._released(protocol)
 
     def _released(self, protocol: Protocol) -> None:
@@ -366,7 +366,7 @@ class PortMapping:
             self._release.waiting.discard(protocol)
 
     def _settle(self, now: float) -> None:
-        """Tell the owner of what has changed."""
+        """Report changes to the owner."""
         externals = self.externals
         if externals != self._told:
             self._told = externals

@@ -1,6 +1,6 @@
 """Looking for a path to one peer: plain checks, and guesses where they are bound to fail.
 
-    whereabouts   which addresses to try
+    candidates    which addresses to try
     punch         the checks, round by round
     escalation    guesses within a larger budget, when checks have failed
     succession    the same for another flow beside a path that stands

@@ -7,8 +7,8 @@ Rules that a change must not break:
 
 - The remembered transport parameters are a lower bound of the real ones, or the dialler
   would close ("cannot decrease when accepting 0-RTT").
-- No key of a handshake that does not use the ticket is ever installed, so nothing of such a
-  one can be read or shown: the library itself would be content with a certificate.
+- No key of a handshake without the ticket is ever installed, so nothing of such a handshake can be
+  read or delivered: the library itself would accept a certificate.
 - Nothing that the network delivers makes `receive` raise.
 """
 
@@ -134,7 +134,7 @@ def prepare() -> None:
 
 
 class Connection:
-    """What a session wants of the library."""
+    """What a session needs from the library."""
 
     def __init__(self, library: "_Library") -> None:
         self._library = library
@@ -223,13 +223,13 @@ class Connection:
 
 
 class _Library(QuicConnection):
-    """The one place that looks under the library's lid (qh3 2.1)."""
+    """The one place that uses internals of the library (qh3 2.1)."""
 
     genuine_packets = 0
     """Packets that were decrypted and are not duplicates."""
 
     is_broken = False
-    """Whether it raised at something that came."""
+    """Whether a received datagram made the library raise."""
 
     _is_stuck = False
     """Whether it wants to send what it has no key for yet."""

@@ -105,7 +105,7 @@ def test_the_budgets_are_what_was_promised():
 
 
 def _opened(rounds=ROUNDS):
-    """A volley whose first round has gone out, and when that was."""
+    """A sender whose first round has gone out, and when that was."""
     packets = (PlannedPacket(1, None, True), PlannedPacket(2, None, True))
     sender = PacedSender(
         Plan(Technique.BIRTHDAY, packets, rounds=rounds, pause_s=12.0),
