@@ -1,19 +1,19 @@
-"""What is said between the two of us: one conversation over one session after the other.
+"""The chat with one peer: one conversation over one session after another.
 
     sessions ─DataReceived─► frames ─► conversation     Hello, Message, Ack
         ▲                     └─────► our owner         NewerCard, Introduce, Seek, Bye
         └──────── frames to send ──── conversation
 
-Owner of `sessions` and `conversation`.  Whenever another session is in use, the conversation
-begins it anew: hello, then everything that the peer has not acknowledged.
+Owns `sessions` and `conversation`.  On each new session the conversation begins with hello, then
+sends everything that the peer has not acknowledged.
 
 Rules:
 - The owner calls `settle` after each input, to the dialogue or straight to its sessions.
 - Nothing is said before `open_conversation`: the store knows what was said before.
 - A dial that is asked for before that waits for it, so that its first flight can carry the
   messages that wait.
-- A peer that sends what is no frame loses its session, not its messages.
-- After its bye nothing that a peer says in that session counts.
+- A peer that sends an invalid frame loses its session, not its messages.
+- After a bye nothing more that the peer sends in that session counts.
 """
 
 from collections import Counter, deque
@@ -94,7 +94,7 @@ class Dialogue:
             self._waiting = None
 
     def name_peer(self, nick: str) -> None:
-        """What the peer's newest card says that it is called."""
+        """Take the nick in the peer's newest card."""
         self._peer_nick = nick
         if self._conversation is not None:
             self._conversation.peer_nick = nick
@@ -118,7 +118,7 @@ class Dialogue:
             self._conversation.message_committed(epoch, seq)
 
     def send_frame(self, frame: Frame, now: float) -> None:
-        """A frame besides messages, if a session stands: it is not repeated when it is lost."""
+        """Send a frame that is no message, if there is a session; a lost one is not repeated."""
         encoded = encode_frame(frame)
         if self.sessions.is_established and self.sessions.send_room >= len(encoded):
             self.sessions.send(encoded, now)
@@ -129,7 +129,7 @@ class Dialogue:
         self.sessions.close(now)
 
     def settle(self, now: float) -> None:
-        """Carry what the two have to say into each other, until both are quiet."""
+        """Pass frames and events between the two until there are none left."""
         busy = True
         while busy:
             busy = False
@@ -204,7 +204,7 @@ class Dialogue:
                     self._pass_on(self._conversation)
 
     def _pass_on(self, conversation: Conversation) -> None:
-        """At once, so that what a peer said before its bye is told before it."""
+        """At once, so that frames before a bye are reported before it."""
         if conversation.events:
             self.events += conversation.events
             conversation.events.clear()

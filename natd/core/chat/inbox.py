@@ -1,4 +1,4 @@
-"""What one peer has sent: each message once, in order, and what of it is on disk.
+"""Messages from one peer: each once, in order, and which of them are on disk.
 
 seq   1 2 3 | 4 5 | 6 | . 8 9
  committed  delivered  held back for 7
@@ -30,7 +30,7 @@ class Inbox:
         self._bytes = 0
 
     def begin(self, epoch: int, first_seq: int) -> None:
-        """What the sender's hello says."""
+        """Take the sender's hello."""
         if epoch != self.epoch:
             self._has_left_an_epoch = self.epoch is not None
             self.epoch = epoch
@@ -47,7 +47,7 @@ class Inbox:
             self._bytes = sum(len(held.body) for held in self._held.values())
 
     def receive(self, message: Message) -> str | None:
-        """Why the message is dropped, if it is."""
+        """Take a message; gives the reason if it is dropped."""
         seq = message.seq
         if message.epoch != self.epoch:
             return "message-of-unknown-epoch"

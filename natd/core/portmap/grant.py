@@ -114,7 +114,7 @@ class Epoch:
         self._last: tuple[int, float] | None = None  # epoch and our instant; None: never heard
 
     def jumps(self, epoch_s: int, now: float) -> bool:
-        """Whether this is not the clock of before: the router has started anew, or we slept."""
+        """Whether this is not the clock of before: the router has restarted, or we slept."""
         last, self._last = self._last, (epoch_s, now)
         if last is None:
             return False

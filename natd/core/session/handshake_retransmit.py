@@ -1,4 +1,4 @@
-"""What an unfinished handshake has sent, sent again as it was until the handshake is finished.
+"""Repeats the datagrams of a handshake, unchanged, until the handshake is finished.
 
 QUIC takes duplicates without harm, so this needs no knowledge of what is in the datagrams.  It
 stands beside the library's own timers, which double without limit, look at one packet number

@@ -11,8 +11,8 @@ Rules:
   pair's key and are known by number, so a replay says nothing new.
 - If both sides dial at the same time, the session of the lower peer id stays.
 - A first connection id opens one session in its life.
-- A dial that had no answer for a while is begun anew where there is hope, rather than repeated:
-  the library would take all that time for a round trip, and its timers would be minutes.
+- A dial without an answer for a while is started again when a path may exist, not repeated: the
+  library would take all that time for a round trip, and its timers would be minutes.
 """
 
 from collections import Counter, deque
@@ -75,14 +75,14 @@ class Sessions:
         )
 
     def redial(self, secrets: PairSecrets, now: float) -> None:
-        """Begin a session anew although one is being opened: it seems to have got stuck."""
+        """Begin a new session although one is being opened, because that one is stuck."""
         for session in (self._in_use, self._replacement):
             if session is not None and not session.established:
                 self._discard(session)
         self.dial(secrets, now)
 
     def renew(self, now: float) -> None:
-        """There may be a way to the peer at last: begin again what has waited for it."""
+        """A path may exist now: start a dial again that has waited for one."""
         for session in (self._in_use, self._replacement):
             if session is None or session.established or not session.is_dialler:
                 continue
@@ -129,7 +129,7 @@ class Sessions:
         self._settle()
 
     def flush(self) -> None:
-        """Make datagrams of what was said: a close says nothing more."""
+        """Turn written data into datagrams: a close sends no more data."""
         for session in (self._in_use, self._replacement):
             if session is not None:
                 self._datagrams += session.datagrams_to_send()
@@ -164,7 +164,7 @@ class Sessions:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a session to speak on."""
+        """Whether there is a session to write to."""
         return self._in_use is not None
 
     @property
