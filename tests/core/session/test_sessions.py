@@ -200,7 +200,7 @@ def test_closing_ends_the_session_at_both_ends():
     link, one, other = _established()
     one.sessions.close(link.now)
     one.drain()
-    assert one.take(SessionEnded) == [SessionEnded("closed here")]
+    assert one.take(SessionEnded) == [SessionEnded("closed by us")]
     link.run(0.1)
     assert len(other.take(SessionEnded)) == 1
     assert not other.sessions.is_open
