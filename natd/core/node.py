@@ -103,6 +103,7 @@ class Node:
             drop_routes(self.shared.routes, network)
             self._feed_all()  # What it was about to ask of our NAT is for another to ask.
             self._collect()
+            self._drop_sockets()
         if not self._memberships:
             self.stun.sleep()
 

@@ -161,6 +161,7 @@ class Membership:
             self.discovery.answer(ours, address, now)
             self._datagrams += self.discovery.datagrams_to_send()
         peer.set_surroundings(self._surroundings(), now)
+        peer.settle(now)
         if not greeted.is_there:
             self.drain_peer(peer, now)
             return
@@ -212,8 +213,7 @@ class Membership:
 
     def get_timer(self) -> float | None:
         self._drain_handed_out()
-        nat = self._nat
-        asks_at = (nat.ports.survey_at, nat.filters.round_at)
+        asks_at = (self._nat.ports.survey_at, self._nat.filters.round_at)
         return earliest(
             self._announcement.due_at,
             self.own_card.due_at,
@@ -307,11 +307,13 @@ class Membership:
                 self.servers.suspect(source, now)
                 self._drain_servers(now)
             return
+        # Before the card is taken: in a full network the one who tells may be the one who goes.
+        teller = source if isinstance(source, Address) else self.peers[source].card.nick
         peer = self._take_card(card, introduced.sealed_card, now)
         if peer is None:
             return
-        teller = source if isinstance(source, Address) else self.peers[source].card.nick
         peer.set_surroundings(self._surroundings(), now)
+        peer.settle(now)  # What our own side forbids is told before the introduction gives hope.
         peer.introduced(
             introduced.addresses,
             we_dial=introduced.we_dial,
@@ -390,6 +392,8 @@ class Membership:
                 asked = self._introductions.missed(missed, others, has_server=has_server, now=now)
                 self._say(asked, now)
             case FreshSocketWanted(is_alike):
+                # What it has sent leaves first: a NAT that counts would count it after the sample.
+                self._datagrams += peer.datagrams_to_send()
                 peer.reach.use_socket(self._shared.sockets.fresh(is_alike=is_alike), now)
                 peer.settle(now)
             case Seek():

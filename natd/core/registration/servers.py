@@ -278,8 +278,8 @@ class Servers:
                         self._sample_all(registration, MAIN_SOCKET, SAMPLE_PORTS, now)
                     self._events.append(event)
                 case events.ServerLost(server=server):
-                    if registration.is_silent and self.are_silent:
-                        self.silenced_by = server
+                    is_silence = registration.is_silent and self.are_silent
+                    self.silenced_by = server if is_silence else None
                     self._events.append(event)
                 case events.MembersListed():
                     if not self._listed:
