@@ -32,7 +32,8 @@ def test_a_newcomer_that_introduces_another_in_its_first_flight_may_be_the_one_t
     stranger = Identity(Random(5).randbytes(32))
     card = Card(stranger.peer, stranger.static_public, Prekey.generate().public, 10_000, "q")
     frame = encode_frame(Introduce(stranger.peer, seal_card(card, stranger, KEY), None, False))
-    settle, said = Dialogue.settle, []
+    settle = Dialogue.settle
+    said: list[bytes] = []
 
     def settle_and_introduce(dialogue, now):
         settle(dialogue, now)
