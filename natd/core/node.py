@@ -20,6 +20,7 @@ from natd.core.base import events
 from natd.core.base.routes import CHECK, CONNECTION_ID, GREETING, RENDEZVOUS, TAG
 from natd.core.base.timers import TimerQueue, earliest
 from natd.core.base.types import (
+    LOWEST_PORT,
     MAIN_SOCKET,
     Address,
     Datagram,
@@ -27,7 +28,6 @@ from natd.core.base.types import (
     NetworkId,
     SocketId,
 )
-from natd.core.checks.candidates import LOWEST_PORT
 from natd.core.codec import rendezvous, rendezvous_codec, stun
 from natd.core.keys.card import Identity
 from natd.core.keys.secrets import CHECK_TAG_BYTES, network_id
@@ -39,7 +39,7 @@ from natd.core.network.membership import Membership
 from natd.core.network.multicast import LINK_SOCKET
 from natd.core.network.roster import NetworkSettings
 from natd.core.network.routing import drop_routes
-from natd.core.network.shared import Shared
+from natd.core.network.shared import PEERS_LIMIT, Shared
 from natd.core.peer.peer import Peer
 from natd.core.session.quic_header import destination_connection_id
 
@@ -107,8 +107,12 @@ class Node:
         if not self._memberships:
             self.stun.sleep()
 
-    def set_limits(self, *, helper_sockets: int, fill_blocks: str) -> None:
-        """What an escalation may cost: sockets of ours, and a carrier NAT's ports."""
+    def set_limits(
+        self, *, helper_sockets: int, fill_blocks: str, peers_per_network: int = PEERS_LIMIT
+    ) -> None:
+        """What an escalation may cost: sockets of ours, and a carrier NAT's ports; and how many
+        peers each network may have.  Peers that are there already stay."""
+        self.shared.limits.peers_per_network = peers_per_network
         turns = self.shared.budget.turns
         turns.helper_sockets = helper_sockets
         turns.spares_blocks = fill_blocks == "none"

@@ -180,9 +180,11 @@ class Engine:
         self.pump_soon()
 
     def _limit_escalations(self) -> None:
-        paths = self._parts.config.paths
+        config = self._parts.config
         self._parts.node.set_limits(
-            helper_sockets=paths.helper_sockets, fill_blocks=paths.fill_blocks
+            helper_sockets=config.paths.helper_sockets,
+            fill_blocks=config.paths.fill_blocks,
+            peers_per_network=config.limits.peers_per_network,
         )
 
     def _follow_router(self) -> None:

@@ -50,7 +50,7 @@ class Membership:
         self.own_card.set_nat(self._nat.report())  # known if another network was joined before
         self._announcement = CardAnnouncement()
         self.servers = Servers(self.network, identity, self._nat, random, now)
-        self.roster = Roster(settings, identity, budget, random)
+        self.roster = Roster(settings, shared)
         self.peers = self.roster.peers
         self.dropped = self.roster.dropped
         self._handed_out: dict[Peer, float] = {}  # given to a caller at that instant, to be drained

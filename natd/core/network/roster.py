@@ -16,18 +16,15 @@ Rules:
 
 from collections import Counter, deque
 from dataclasses import dataclass
-from random import Random
 
 from natd.core.base import events
 from natd.core.base.timers import TimerQueue, TokenBucket
 from natd.core.base.types import DecodeError, NetworkId, PeerId, SocketId
-from natd.core.checks.budget import TargetBudget
-from natd.core.keys.card import Card, Identity, open_card
+from natd.core.keys.card import Card, open_card
 from natd.core.keys.secrets import Prekey, network_id, network_key
+from natd.core.network.shared import Shared
 from natd.core.peer.peer import Peer
 from natd.core.peer.presence import PeerView
-
-PEERS_LIMIT = 256
 
 GIVING_WAY_RATE, GIVING_WAY_BURST = 1.0, 32.0
 """Replacements a second, and at once, in a full roster: each costs rows on the disk, and the new
@@ -49,18 +46,17 @@ class NetworkSettings:
 class Roster:
     """See the top of this file."""
 
-    def __init__(
-        self, settings: NetworkSettings, identity: Identity, budget: TargetBudget, random: Random
-    ) -> None:
+    def __init__(self, settings: NetworkSettings, shared: Shared) -> None:
         self.dropped: Counter[str] = Counter()
         self.peers: dict[PeerId, Peer] = {}
         self.blocked: set[PeerId] = set()
         self.timers: TimerQueue[Peer] = TimerQueue()
         self._network: NetworkId = network_id(settings.key)
         self._settings = settings
-        self._identity = identity
-        self._budget = budget
-        self._random = random
+        self._identity = shared.identity
+        self._budget = shared.budget
+        self._random = shared.random
+        self._limits = shared.limits
         self._has_secret = settings.key != network_key(settings.name, b"")
         self._kept: set[PeerId] = set()  # never replaced
         self._giving_way = TokenBucket(GIVING_WAY_RATE, GIVING_WAY_BURST)
@@ -192,4 +188,4 @@ class Roster:
 
     @property
     def is_full(self) -> bool:
-        return len(self.peers) >= PEERS_LIMIT
+        return len(self.peers) >= self._limits.peers_per_network

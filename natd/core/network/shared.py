@@ -9,6 +9,16 @@ from natd.core.nat.model import NatModel
 from natd.core.network.local_sockets import LocalSockets
 from natd.core.network.routing import Routes
 
+PEERS_LIMIT = 256
+"""Peers of a network, unless the user chooses another number."""
+
+
+@dataclass(slots=True)
+class Limits:
+    """What the user allows, besides what an escalation may cost (`Turns`)."""
+
+    peers_per_network: int = PEERS_LIMIT
+
 
 @dataclass(frozen=True, slots=True)
 class Shared:
@@ -22,3 +32,4 @@ class Shared:
     budget: TargetBudget = field(default_factory=TargetBudget)
     sockets: LocalSockets = field(default_factory=LocalSockets)
     routes: Routes = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)

@@ -15,8 +15,8 @@ from natd.core.nat.model import NatModel
 from natd.core.network.greeting import GREETING_MAGIC, Greeting, encode_greeting, network_tag
 from natd.core.network.membership import Membership
 from natd.core.network.own_card import PREKEY_LIFETIME_S, SETTLES_S
-from natd.core.network.roster import PEERS_LIMIT, NetworkSettings
-from natd.core.network.shared import Shared
+from natd.core.network.roster import NetworkSettings
+from natd.core.network.shared import PEERS_LIMIT, Shared
 from tests.core.world.village import Village
 from tests.internet.nat import PORT_RESTRICTED
 

@@ -12,8 +12,8 @@ from natd.core.keys.secrets import Prekey, network_key
 from natd.core.nat.model import NatModel
 from natd.core.network.greeting import Greeting, encode_greeting, network_tag
 from natd.core.network.membership import Membership
-from natd.core.network.roster import GIVING_WAY_BURST, PEERS_LIMIT, NetworkSettings
-from natd.core.network.shared import Shared
+from natd.core.network.roster import GIVING_WAY_BURST, NetworkSettings
+from natd.core.network.shared import PEERS_LIMIT, Shared
 from natd.core.registration.events import Introduced
 from tests.core.world.village import Village
 

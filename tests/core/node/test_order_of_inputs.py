@@ -26,7 +26,6 @@ def test_a_newcomer_that_introduces_another_in_its_first_flight_may_be_the_one_t
     monkeypatch,
 ):
     """It raised KeyError out of `receive_datagram`: the one who told was no member any more."""
-    monkeypatch.setattr("natd.core.network.roster.PEERS_LIMIT", 1)
     village = Village(1)
     alice, mallory = village.member("alice"), village.member("mallory", port=40001)
     stranger = Identity(Random(5).randbytes(32))
@@ -46,6 +45,7 @@ def test_a_newcomer_that_introduces_another_in_its_first_flight_may_be_the_one_t
     monkeypatch.setattr(Dialogue, "settle", settle_and_introduce)
     begun = []
     alice.start()
+    alice.node.set_limits(helper_sockets=256, fill_blocks="half", peers_per_network=1)
     village.internet.run(1.0)
     mallory.start()
     begun.append(True)
