@@ -107,7 +107,8 @@ class Server:
 
     def _summary(self) -> str:
         leases, networks = self.coordinator.lease_count, self.coordinator.network_count
-        return f"leases: {leases}, networks: {networks}"
+        done = "".join(f", {what}: {n}" for what, n in sorted(self.coordinator.counts.items()))
+        return f"leases: {leases}, networks: {networks}{done}"
 
 
 async def _serve(listeners: Listeners) -> None:

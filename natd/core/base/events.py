@@ -22,7 +22,7 @@ class OutboundMessage:
     """1, 2, 3, ... within the epoch, without gaps."""
     sent_at_unix_ms: int
     kind: str
-    """`text`."""
+    """`text`, or `private` for one peer alone."""
     body: str
 
 

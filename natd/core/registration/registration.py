@@ -168,7 +168,7 @@ class Registration:
         other = self.sampling.other
         of_server = address.host == self.server.host
         if not of_server and (other is None or address.host != other.host):
-            self.dropped["not from the server"] += 1
+            self.dropped["answer-not-from-the-server"] += 1
             return
         try:
             message = rendezvous_codec.decode(data)
@@ -177,10 +177,10 @@ class Registration:
                 reason = version_reason(self.server, foreign.version)
                 self._lose(reason, REFUSED_FIRST_S, now)
             else:
-                self.dropped["foreign version"] += 1
+                self.dropped["server-of-another-version"] += 1
             return
         except DecodeError:
-            self.dropped["malformed"] += 1
+            self.dropped["rendezvous-malformed"] += 1
             return
         if isinstance(message, rendezvous.Introduce) and of_server:
             self._receive_introduce(message, now)
@@ -192,7 +192,7 @@ class Registration:
             return
         question = self._transactions.answered_by(message, address)
         if question is None:
-            self.dropped["no answer to a question of ours"] += 1
+            self.dropped["answer-to-no-question"] += 1
             return
         self.last_answer_at = now
         self._take_answer(message, question, now)
@@ -328,7 +328,7 @@ class Registration:
 
     def _receive_introduce(self, message: rendezvous.Introduce, now: float) -> None:
         if not self._transactions.has_register(message) or message.peer == self._peer:
-            self.dropped["no answer to a question of ours"] += 1
+            self.dropped["answer-to-no-question"] += 1
             return
         self.last_answer_at = now
         if self._members.add(message, now):

@@ -30,6 +30,7 @@ from qh3.quic.connection import QuicConnection, QuicConnectionError
 from qh3.quic.packet import QuicTransportParameters, push_quic_transport_parameters
 
 from natd.core.base.routes import CONNECTION_ID, RouteAdded, RouteDropped
+from natd.core.base.types import MESSAGES_KEPT_DAYS
 from natd.core.keys.secrets import PairSecrets, initial_connection_id
 from natd.core.session.events import HandshakeCompleted
 
@@ -51,7 +52,7 @@ REMEMBERED_WINDOW_BYTES = 128 * 1024
 
 REMEMBERED_STREAMS = 8
 
-IDLE_TIMEOUT_S = 7 * 24 * 3600.0
+IDLE_TIMEOUT_S = MESSAGES_KEPT_DAYS * 86_400.0
 """As long as messages are kept for an absent peer.  Whether a peer is alive is judged by its
 paths; a session in which no line is typed must not end."""
 
@@ -92,11 +93,11 @@ class StreamData(NamedTuple):
     data: bytes
 
 
-class PingAnswered(NamedTuple):
+class PingAcknowledged(NamedTuple):
     """The far end has acknowledged a `ping`."""
 
 
-QuicEvent = HandshakeCompleted | StreamData | RouteAdded | RouteDropped | PingAnswered
+QuicEvent = HandshakeCompleted | StreamData | RouteAdded | RouteDropped | PingAcknowledged
 
 
 def dial(secrets: PairSecrets, salt: bytes, now: float) -> "Connection":
@@ -185,7 +186,7 @@ class Connection:
                 case events.ConnectionIdRetired(connection_id=connection_id):
                     yield RouteDropped(CONNECTION_ID + connection_id)
                 case events.PingAcknowledged():
-                    yield PingAnswered()
+                    yield PingAcknowledged()
 
     def get_timer(self) -> float | None:
         return self._library.get_timer()

@@ -278,7 +278,7 @@ class Session:
                 case RouteDropped(key):
                     self.routes.discard(key)
                     self._events.append(event)
-                case quic.PingAnswered():
+                case quic.PingAcknowledged():
                     self._wake_at = None
 
     def _establish(self) -> None:
