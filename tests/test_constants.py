@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from natd.storage.mailbox import OUTBOX_DAYS
+from natd.core.base.types import MESSAGES_KEPT_DAYS
 
 SOURCE = Path(__file__).resolve().parent.parent
 PACKAGES = ("natd", "natctl", "frontends")
@@ -13,6 +13,16 @@ PACKAGES = ("natd", "natctl", "frontends")
 
 def test_no_two_constants_of_one_name_have_different_values() -> None:
     assert clashes(read(SOURCE)) == []
+
+
+def test_a_constant_of_the_daemon_stands_in_one_file() -> None:
+    """Two copies of one value part company when one of them is changed."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for file, text in read(SOURCE).items():
+        for name, _ in constants(ast.parse(text)):
+            if file.startswith("natd/"):
+                found[name].append(file)
+    assert {name: files for name, files in found.items() if len(files) > 1} == {}
 
 
 def test_a_second_value_of_a_name_is_reported_wherever_it_stands() -> None:
@@ -35,7 +45,7 @@ def test_private_names_and_those_in_functions_are_nobody_elses() -> None:
 
 
 def test_an_undelivered_message_is_kept_for_seven_days() -> None:
-    assert OUTBOX_DAYS == 7
+    assert MESSAGES_KEPT_DAYS == 7
 
 
 # --- helpers

@@ -10,13 +10,12 @@ the client that asked and written to the log, and harms nobody else.
 import difflib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from natd.host.errors import CommandError
-
-PROTOCOL: Final = 1
+from natd.ipc.frames import PROTOCOL
 
 Json = dict[str, Any]
 Command = Callable[[Json], Awaitable[Json]]

@@ -27,7 +27,6 @@ from functools import partial
 from pathlib import Path
 
 from natd.control.command_table import (
-    PROTOCOL,
     Command,
     CommandTable,
     Json,
@@ -40,6 +39,7 @@ from natd.control.control_link import ControlLink
 from natd.control.subscription import EventLog, Subscription, credit_of, subscription_of
 from natd.host.directories import RUNTIME_LOCK_NAME, DirectoryLock
 from natd.host.errors import CommandError, StartError
+from natd.ipc.frames import PROTOCOL
 
 PATH_LIMIT_BYTES = 107
 """sizeof(sun_path) less the closing zero, unix(7)."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from natd.core.base.types import PeerId, peer_id_text
+from natd.core.base.types import MESSAGES_KEPT_DAYS, PeerId, peer_id_text
 from natd.doctor.report import Report
 from natd.host.errors import CommandError
 from natd.members.networks import Networks
@@ -18,7 +18,7 @@ from natd.members.recorder import Recorder, path_row
 from natd.settings.config import config_as_dict
 from natd.storage.address_book import JoinedNetwork, KnownPeer, full_name, shell_name
 from natd.storage.history import PAGE_LIMIT, read_history
-from natd.storage.mailbox import DAY_MS, OUTBOX_DAYS, Delivery
+from natd.storage.mailbox import DAY_MS, Delivery
 from natd.storage.mailbox_writes import PRIVATE, TEXT
 from natd.storage.store import StoreError
 
@@ -142,7 +142,7 @@ class Commands:
             peers, is_open = [known], False
         else:
             # A peer not heard for longer could not get the message any more.
-            oldest = time.time() - OUTBOX_DAYS * DAY_MS / 1000
+            oldest = time.time() - MESSAGES_KEPT_DAYS * DAY_MS / 1000
             peers = [
                 known
                 for known in book.peers(network.id)

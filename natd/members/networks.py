@@ -19,16 +19,13 @@ from natd.core.network.roster import NetworkSettings
 from natd.host.errors import CommandError, NatdError
 from natd.members.parts import Parts
 from natd.members.recorder import Recorder
-from natd.settings.config import Config, NetworkConfig
+from natd.settings.config import NETWORKS_LIMIT, Config, NetworkConfig
 from natd.settings.names import NAME_LIMIT_BYTES, network_name_problem, nick_problem, server_problem
 from natd.settings.secret_file import SECRET_LIMIT_BYTES, read_secret_file
 from natd.settings.setting import SERVERS_LIMIT
 from natd.storage.address_book import JoinedNetwork
 
 logger = logging.getLogger(__name__)
-
-NETWORKS_LIMIT = 64
-"""Each registers with each of its servers every 20 s."""
 
 LAN_ANSWERS_S = 3.0
 """After joining without a server, peers on the LAN have been met by then.  The calls take

@@ -26,13 +26,7 @@ from typing import Any, NamedTuple, Self
 
 from natd.core.base.types import Address, Datagram, canonical_host
 from natd.host.errors import StartError
-
-RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
-"""Half a second of junk at 20,000 packets a second, while the loop is busy elsewhere."""
-
-DRAIN_LIMIT = 64
-DATAGRAM_BYTES = 2048
-"""No datagram of ours is longer than 1,200; what is longer is cut off and refused."""
+from natd.net.udp import DATAGRAM_BYTES, DRAIN_LIMIT, RECEIVE_BUFFER_BYTES
 
 ROWS_LIMIT = 1024
 """Addresses of one machine; a whole prefix may be routed to it (`ip route add local`)."""

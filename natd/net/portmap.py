@@ -30,6 +30,7 @@ from natd.core.portmap.client import (
     UpnpUnwanted,
     UpnpWanted,
 )
+from natd.net.udp import DATAGRAM_BYTES
 from natd.net.upnp import Upnp, UpnpAnswer
 
 logger = logging.getLogger(__name__)
@@ -39,8 +40,6 @@ STOP_S = 0.6
 
 MULTICAST_HOPS = 2
 """UPnP Device Architecture 1.1, section 1.3.2."""
-
-DATAGRAM_BYTES = 2048
 
 _ROUTES = Path("/proc/self/net/route")
 _GATEWAY_FLAG = 0x2

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from natd.core.base.events import PeerMet
 from natd.core.base.types import (
+    LAST_GOOD_LIMIT,
     TAG_CHARACTERS,
     Address,
     NetworkId,
@@ -34,9 +35,6 @@ SHELL_ID_CHARACTERS = 12
 
 MATCHES_SHOWN = 8
 """Of the peers that an ambiguous name may mean."""
-
-LAST_GOOD_LIMIT = 4
-"""Addresses at which a peer was reached, kept for a start without a server."""
 
 NEW, CHANGED = "new", "changed"
 

@@ -19,16 +19,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from natd.storage.store import Store, StoreError, Transaction
+from natd.storage.store import PRUNED_A_COMMIT, Store, StoreError, Transaction
 
 RECENT_EVENTS = 1024
 """Newest events kept in memory, for readers that are up to date."""
 
 RECENT_BYTES = 1024 * 1024
 """And their texts together, since one may have 16 KiB."""
-
-PRUNED_A_COMMIT = 500
-"""A delete of many rows would keep the messages behind it waiting."""
 
 _INTO = "events (id, at_unix_ms, type, network, body)"
 _LAST_ID = "SELECT max(id) FROM events"

@@ -19,7 +19,7 @@ from random import Random
 from typing import Any
 
 from natd.core.base.events import MessageArrived, OutboundMessage
-from natd.core.base.types import NetworkId, PeerId
+from natd.core.base.types import MESSAGES_KEPT_DAYS, NetworkId, PeerId
 from natd.storage.event_log import EventLog
 from natd.storage.mailbox_writes import (
     SET_FIRST_UNACKNOWLEDGED,
@@ -31,15 +31,9 @@ from natd.storage.mailbox_writes import (
     Outbound,
     Released,
 )
-from natd.storage.store import Store
-
-OUTBOX_DAYS = 7
-"""How long an undelivered message waits for its peer."""
+from natd.storage.store import PRUNED_A_COMMIT, Store
 
 DAY_MS = 86_400_000
-
-PRUNED_A_COMMIT = 500
-"""A delete of many rows would keep the messages behind it waiting."""
 
 _ID_TIME_MASK = (1 << 48) - 1
 _chance = Random()
@@ -275,8 +269,8 @@ class Mailbox:
         await self._store.execute("DELETE FROM messages WHERE network = ?", (network,))
 
     async def expire(self) -> None:
-        """Give up what has waited longer than `OUTBOX_DAYS`, before anything is opened."""
-        before = time.time_ns() // 1_000_000 - OUTBOX_DAYS * DAY_MS
+        """Give up what has waited longer than `MESSAGES_KEPT_DAYS`, before anything is opened."""
+        before = time.time_ns() // 1_000_000 - MESSAGES_KEPT_DAYS * DAY_MS
         for conversation in self._conversations.values():
             if conversation.queued:
                 last = self._store.query(_EXPIRED, (conversation.id, before))[0][0]

@@ -39,6 +39,9 @@ from natd.storage.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
 
 logger = logging.getLogger(__name__)
 
+PRUNED_A_COMMIT = 500
+"""A delete of many rows would keep the messages behind it waiting."""
+
 FILE_NAME = "natd.db"
 
 ROWS_A_STATEMENT = 50

@@ -98,6 +98,15 @@ class Mapping(StrEnum):
     """Also where it can't be told from address-dependent."""
 
 
+MESSAGES_KEPT_DAYS = 7
+"""How long an undelivered message waits for its peer."""
+
+LAST_GOOD_LIMIT = 4
+"""Addresses at which a peer was reached, kept for a start without a server."""
+
+LOWEST_PORT = 1024
+"""Below are the well-known services: no NAT maps there, and reflecting into them is an attack."""
+
 SURE = 0.9
 """What a report is at least this confident of is acted upon without trying the opposite, too."""
 

@@ -10,13 +10,11 @@ is sent to an address that has not answered.
 import ipaddress
 from collections.abc import Iterable
 
-from natd.core.base.types import Address, Candidate, CandidateKind, PathKind
+from natd.core.base.types import LOWEST_PORT, Address, Candidate, CandidateKind, PathKind
 
 MOST_TARGETS = 16
 MOST_OF_A_KIND = 4
 
-LOWEST_PORT = 1024
-"""Below are the well-known services: no NAT maps there, and reflecting into them is an attack."""
 
 _PRIVATE = tuple(
     ipaddress.ip_network(text)

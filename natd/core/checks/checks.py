@@ -24,9 +24,8 @@ from random import Random
 from natd.core.base.local_ports import AGREED, LINK_PORT
 from natd.core.base.types import Address, Datagram, SocketId
 from natd.core.codec import stun
+from natd.core.codec.rendezvous import PREFIX_BYTES
 from natd.core.keys.secrets import PairSecrets
-
-PREFIX_BYTES = 4
 
 LOW_TTL = 3
 """Enough to pass our own two layers of NAT, too little to reach the peer's NAT beyond."""

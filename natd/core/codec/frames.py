@@ -38,7 +38,7 @@ UNIX_MS_LIMIT = 253_402_300_799_999
 
 HAVE_PREFIX_BYTES = 8
 HAVE_LIMIT = 4096
-"""As many members as a network can have."""
+"""Far more than the 256 members that a server keeps of a network."""
 
 START_IN_LIMIT_MS = 500
 """As in an introduction by a server."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 from natd.core.base.types import Address, NetworkId, PeerId
+from natd.core.codec.stun import TRANSACTION_BYTES as TRANSACTION_BYTES
 
 TRANSACTION_AT = 3
-TRANSACTION_BYTES = 12
 PREFIX_BYTES = 4
 """Of a transaction: chosen by the peer for each of its registrations."""
 
@@ -45,9 +45,6 @@ SMALL_BYTES = 64
 
 PROBING_SAMPLE_BYTES = 160
 """A SAMPLE that wants to be answered from elsewhere, too: pays for four of the longest SAMPLED."""
-
-LOWEST_ASKER_PORT = 1024
-"""Below are services: nobody's NAT maps there, and a SAMPLE's answers are sent to none of them."""
 
 ASK_LIMIT = 256
 """Entries of `have` in a REFRESH: as many as a network has members, and they fit."""

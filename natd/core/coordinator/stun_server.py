@@ -34,9 +34,9 @@ import ipaddress
 import struct
 from collections.abc import Iterable
 
-from natd.core.base.types import Address, Datagram, SocketId
+from natd.core.base.types import LOWEST_PORT, Address, Datagram, SocketId
 from natd.core.codec import rendezvous_codec, stun
-from natd.core.codec.rendezvous import LOWEST_ASKER_PORT, NOWHERE_ELSE, Elsewhere, Sample, Sampled
+from natd.core.codec.rendezvous import NOWHERE_ELSE, Elsewhere, Sample, Sampled
 
 REQUIRED_BELOW = 0x8000
 """Attribute types that a server must understand or refuse (RFC 8489, section 14)."""
@@ -99,7 +99,7 @@ class StunServer:
             ways.append((Elsewhere.PORT, source, row * len(self._ports) + other))
         if (other_row := self._other_rows.get(row)) is not None:
             ways.append((Elsewhere.HOST, source, other_row * len(self._ports) + other))
-        if sample.asker_port >= LOWEST_ASKER_PORT:
+        if sample.asker_port >= LOWEST_PORT:
             ways.append((Elsewhere.ASKER_PORT, source._replace(port=sample.asker_port), socket))
         wanted = [way for way in ways if way[0] in sample.elsewhere]
         elsewhere = Elsewhere(sum(how for how, _, _ in wanted))

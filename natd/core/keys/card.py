@@ -58,12 +58,11 @@ from natd.core.base.types import (
     peer_id_text,
 )
 from natd.core.codec.fields import NAT_HEAD_BYTES, Reader, pack_nat, unpack_nat
+from natd.core.codec.rendezvous import CARD_LIMIT_BYTES, SIGNATURE_BYTES
 
 SEED_BYTES = 32
 PUBLIC_KEY_BYTES = 32
-SIGNATURE_BYTES = 64
-
-SEALED_CARD_LIMIT_BYTES = 1024
+SEALED_CARD_LIMIT_BYTES = CARD_LIMIT_BYTES
 """Fits one datagram of 1,200 bytes together with what any carrier puts around it."""
 
 CANDIDATES_LIMIT = 16

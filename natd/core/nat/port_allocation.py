@@ -26,9 +26,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from natd.core.base.types import Allocation
+from natd.core.base.types import LOWEST_PORT, Allocation
 
-LOWEST_PORT = 1024
 HIGHEST_PORT = 65535
 RANGE_LOWS = (49152, 32768, 1024)
 """RFC 6056's dynamic range, Linux's and everything: where random ports begin in practice."""

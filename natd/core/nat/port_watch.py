@@ -12,9 +12,9 @@ Rules:
 
 import math
 
-from natd.core.base.types import SURE, Address, Allocation, NatReport, SocketId
+from natd.core.base.types import LOWEST_PORT, SURE, Address, Allocation, NatReport, SocketId
 from natd.core.nat.allocation_survey import is_survey_wanted, survey_sockets, survey_wait_s
-from natd.core.nat.port_allocation import HIGHEST_PORT, LOWEST_PORT, PortRule
+from natd.core.nat.port_allocation import HIGHEST_PORT, PortRule
 from natd.core.nat.port_history import PortHistory
 
 SURVEY_PAUSE_S = 10.0

@@ -22,7 +22,7 @@ from natd.core.codec import stun
 from natd.core.nat.model import NatModel
 
 ROUND_S = 120.0
-ROUND_JITTER = 0.2
+ASKING_JITTER = 0.2
 """Rounds are at most 144 s apart: observations are believed for 180 s."""
 
 BINDING_LADDER_S = (0.5, 1.0, 2.0)
@@ -68,7 +68,7 @@ class StunClient:
 
     def wake(self, now: float) -> None:
         """A network was joined, or our interfaces have changed: ask all servers."""
-        self._round_at = now + jittered(ROUND_S, ROUND_JITTER, self._random)
+        self._round_at = now + jittered(ROUND_S, ASKING_JITTER, self._random)
         for server in self._servers:
             self._ask(server, now)
         self._rearm()

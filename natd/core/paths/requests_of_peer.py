@@ -14,8 +14,7 @@ Rules:
 """
 
 from natd.core.base.timers import TokenBucket
-from natd.core.base.types import Datagram, SocketId
-from natd.core.checks.candidates import LOWEST_PORT
+from natd.core.base.types import LOWEST_PORT, Datagram, SocketId
 from natd.core.checks.checks import LOW_TTL, Check, Checks
 
 MOST_LATER = 4

@@ -26,8 +26,9 @@ from natd.core.base.timers import TokenBucket, earliest
 from natd.core.base.types import MAIN_SOCKET, Address, Datagram, SocketId
 from natd.core.base.wishes import IntroductionWanted
 from natd.core.checks.budget import TargetBudget
-from natd.core.checks.checks import PREFIX_BYTES, Check, Checks, read_check
+from natd.core.checks.checks import Check, Checks, read_check
 from natd.core.codec import stun
+from natd.core.codec.rendezvous import PREFIX_BYTES
 from natd.core.keys.secrets import PairSecrets
 from natd.core.paths.events import (
     MaintenanceEvent,

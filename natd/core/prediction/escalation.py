@@ -20,8 +20,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from natd.core.base.timers import Ladder, earliest
-from natd.core.base.types import Address, Allocation, Datagram, NatReport, SocketId
-from natd.core.checks.candidates import LOWEST_PORT
+from natd.core.base.types import LOWEST_PORT, Address, Allocation, Datagram, NatReport, SocketId
 from natd.core.checks.checks import LOW_TTL, Checks
 from natd.core.checks.turns import Claim, Turns
 from natd.core.codec import stun

@@ -17,8 +17,8 @@ Sources: RFC 5128 section 3.6, Guha and Francis 2005.
 import math
 from collections.abc import Sequence
 
-from natd.core.base.types import NatReport
-from natd.core.nat.port_allocation import HIGHEST_PORT, LOWEST_PORT, PortRule, predict
+from natd.core.base.types import LOWEST_PORT, NatReport
+from natd.core.nat.port_allocation import HIGHEST_PORT, PortRule, predict
 from natd.core.prediction.plan import Plan, PlannedPacket, Technique
 
 PREDICTED_PORTS = 64

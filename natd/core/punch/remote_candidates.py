@@ -21,6 +21,8 @@ from itertools import zip_longest
 
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.types import (
+    LAST_GOOD_LIMIT,
+    LOWEST_PORT,
     SURE,
     Address,
     Allocation,
@@ -30,7 +32,7 @@ from natd.core.base.types import (
     PathKind,
     PeerId,
 )
-from natd.core.checks.candidates import LOWEST_PORT, path_kind, targets
+from natd.core.checks.candidates import path_kind, targets
 from natd.core.prediction.anchors import MOST_ANCHORS
 from natd.core.prediction.sequences import PREDICTED_PORTS
 from natd.core.prediction.strategy import Situation
@@ -42,12 +44,10 @@ REPORT_KEPT_S = 120.0
 """Longer than the longest wait between two attempts, each of which asks again."""
 
 MOST_SOURCES = 16
-"""More servers than a configuration lists, and more mutual peers than we ask in that time."""
+"""As many servers as a configuration lists; the oldest report makes room for a mutual peer's."""
 
 MOST_REPORTED = 8
 """A server reports the samples, freshest first, and the address of the lease's flow."""
-
-LAST_GOOD_LIMIT = 4
 
 LEAST_LOAD_PER_S = 1.0
 """Assumed load of a sequence where less was measured: a household opens that many flows, and an

@@ -4,8 +4,8 @@ from random import Random
 
 import pytest
 
-from natd.core.base.types import Allocation
-from natd.core.nat.port_allocation import HIGHEST_PORT, LOWEST_PORT, PortRule
+from natd.core.base.types import LOWEST_PORT, Allocation
+from natd.core.nat.port_allocation import HIGHEST_PORT, PortRule
 from natd.core.nat.port_watch import Drift
 
 START = 1000.0

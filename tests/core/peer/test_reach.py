@@ -5,6 +5,7 @@ from random import Random
 import pytest
 
 from natd.core.base.types import (
+    LAST_GOOD_LIMIT,
     MAIN_SOCKET,
     Address,
     Candidate,
@@ -24,7 +25,6 @@ from natd.core.codec import stun
 from natd.core.paths.events import PathChosen, PathDown, PathRecovered
 from natd.core.paths.path import LOST_AFTER_S
 from natd.core.peer.reach import Reach
-from natd.core.punch.remote_candidates import LAST_GOOD_LIMIT
 from natd.core.punch.search import LATE_S
 from tests.core.world.reach_lab import (
     ELSEWHERE,
