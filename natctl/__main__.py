@@ -60,7 +60,7 @@ def _tell_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
     cls=LazyGroup,
     commands_at=COMMANDS_AT,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 no daemon, 4 identity changed, 5 not in time, "
+    epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 no daemon, 4 identity changed, 5 timed out, "
     "6 permission denied, 130 interrupted.",
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_tell_version)

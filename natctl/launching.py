@@ -103,7 +103,7 @@ def _runtime_directory(named: str | None, environment: Mapping[str, str], uid: i
     if path.name != SOCKET_NAME:
         raise UnreachableError(
             f"no natd is running at {path}",
-            f"one can be started only where the socket is called {SOCKET_NAME}",
+            f"to start natd there, name the socket {SOCKET_NAME}",
         )
     return path.parent
 

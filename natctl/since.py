@@ -30,7 +30,7 @@ class SinceType(click.ParamType[float]):
             return moment(str(value), time.time())
         except ValueError:
             self.fail(
-                f"{value!r} is no moment; expected a span (90s, 20m, 2h, 7d), a date "
+                f"{value!r} is not a time; expected a duration (90s, 20m, 2h, 7d), a date "
                 f"(2026-11-22, 2026-11-22T09:30), a time of today (09:30) or Unix seconds",
                 param,
                 ctx,

@@ -144,7 +144,7 @@ def completion(context: click.Context, shell: str) -> None:
 
 def _process_behind(connection: socket.socket) -> int | None:
     """A descriptor that is readable once the daemon's process has ended: it closes its socket a
-    moment earlier.  None where it can't be had: the daemon of another container."""
+    moment earlier.  None for a daemon in another container."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, _, _ = _CREDENTIALS.unpack(credentials)
     if pid in (0, os.getpid()):

@@ -14,7 +14,7 @@ from natctl.output import Line
 SCENE = (
     "A server, and alice and bob, each behind a router of its own. A round trip (RT)",
     "is 100 ms, so with one server no first message can come before 1.5 RT.",
-    "Times count from each one's first datagram, those of the chat from its sending.",
+    "Times count from each side's first datagram, those of the chat from its sending.",
 )
 
 
@@ -44,7 +44,7 @@ def demo(invocation: Invocation, chat: bool) -> None:
     except DemoError as error:
         raise click.ClickException(str(error)) from error
     reply = {"behind_nats": is_real, "timeline": [asdict(step) for step in steps]}
-    output.answer(reply, [[("Done; everything has been taken away again.", "dim")]])
+    output.answer(reply, [[("Done; the demo has cleaned up.", "dim")]])
 
 
 def _line(step: Step) -> Line:

@@ -117,7 +117,7 @@ def _follow(
     to_the_end: bool = False,
 ) -> None:
     shown = 0
-    # Behind the end: a log that began anew has something to tell.
+    # Behind the end: a new log has something to tell.
     reached = stream.after if stream.after <= stream.last else 0
     while limit is None or shown < limit:
         if to_the_end and reached >= stream.last:

@@ -48,7 +48,11 @@ ARRIVAL_TYPES = ("server_up", "server_down", "peer_online", "verdict", "peer_cha
     "--lan", "is_for_lan", is_flag=True, help="Use no server: only peers on this LAN are found."
 )
 @click.option("--name", "nick", metavar="NICK", help="Your nick in this network.")
-@click.option("--secret-file", metavar="FILE|-", help="Read the secret from FILE; all need it.")
+@click.option(
+    "--secret-file",
+    metavar="FILE|-",
+    help="Read the secret from FILE; every member needs the same.",
+)
 @click.option("--interactive", is_flag=True, help="Open the chat once joined.")
 @click.option(
     "--wait",
@@ -98,7 +102,9 @@ def join(
             if is_ours:
                 with contextlib.suppress(IpcError):
                     connection.request("shutdown")
-                    natctl.output.note("the natd that was started for this is stopped again")
+                    natctl.output.note(
+                        "stopping natd again, because it was started for this command"
+                    )
             raise
         natctl.output.answer(reply, () if natctl.output.is_quiet else views.joined_lines(reply))
         if wait_s is not None or not (natctl.output.as_json or natctl.output.is_quiet):
@@ -131,7 +137,7 @@ def leave(natctl: Invocation, network: str | None, purge: bool) -> None:
 
 
 class Arrival:
-    """What happens right after a join: the server's answer, then a path to each peer."""
+    """Shows what happens right after a join: the server's answer, then a path to each peer."""
 
     def __init__(
         self, natctl: Invocation, connection: Connection, stream: EventStream, joined: Json
@@ -233,7 +239,7 @@ class Arrival:
         return True
 
     def _look(self) -> None:
-        """What was so before we began to listen: it will not come as an event."""
+        """Show the state from before we began to listen: no event will tell it."""
         status = self._connection.request("status")
         network = self._of(status)
         for server in network.get("servers", ()):

@@ -66,7 +66,7 @@ def _watch(natctl: Invocation, *, verbose: bool) -> int:
 
 
 def _is_healthy(reply: Json) -> bool:
-    """No problem is told, and each network with servers has one that has us on its list."""
+    """There are no problems, and each network that has servers is registered at one."""
     return not reply.get("problems") and all(
         not (servers := network.get("servers"))
         or any(server.get("state") == HEALTHY_STATE for server in servers)

@@ -1,7 +1,7 @@
 """The play of `natctl demo`: from the first packet to a chat that outlives its server.
 
     alice joins                                     registered
-    bob joins and speaks in one breath   (t = 0)    introduced, first flight, first message
+    bob joins and sends a message at once (t = 0)   introduced, first flight, first message
     both speak                                      answered
     the server is killed                            chat goes on
 
@@ -98,7 +98,7 @@ def run_demo(
 
 
 def _set_up() -> tuple[Stage, str | None]:
-    """The best stage that can be had here, and why it is not the real one (None when it is)."""
+    """The best stage that this machine allows, and why it is not the real one (None when it is)."""
     try:
         return NamespaceStage(), None
     except WorldError as error:
@@ -107,7 +107,7 @@ def _set_up() -> tuple[Stage, str | None]:
 
 @contextlib.contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM takes the way of Ctrl-C, so that everything is taken away again."""
+    """SIGTERM ends the demo like Ctrl-C, so that everything is cleaned up."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -182,7 +182,7 @@ async def _meet(
         asked_at = origin
         step("asked", origin, origin, "bob's first datagram leaves for the server")
     else:
-        step("asked", asked_at, asked_at, "bob joins and speaks in one breath")
+        step("asked", asked_at, asked_at, "bob joins and sends a message at once")
     if introduced is not None:
         step("introduced", introduced + crossing_s, asked_at, "bob has alice's card and address")
     if flight is not None:

@@ -38,7 +38,7 @@ class Witness:
         if found is None:
             last = self._told[-1][1]["type"] if self._told else "nothing"
             raise NotToldError(
-                f"{self.name}'s daemon told no `{kind}` within {limit_s:g} s; "
+                f"{self.name}'s daemon reported no `{kind}` within {limit_s:g} s; "
                 f"the last it told was `{last}`"
             )
         return found

@@ -11,8 +11,8 @@
     What would help, any one of:
       - ...
 
-`-v` adds what an expert wants to know: the details of each check, what was tried in seconds since
-it began, and what was dropped.
+`-v` adds what an expert wants to know: the details of each check, what was tried and when, and what
+was dropped.
 
 Eighty columns: long texts are wrapped under their beginning.
 """
@@ -24,10 +24,10 @@ from natctl.words.views import dropped_lines
 from natctl.words.wording import Json, duration, full_name, next_try_words, state_words, wrapped
 
 CHECK_INDENT = 14
-"""Of what is said of a check: `FAIL  server  `."""
+"""Width of what stands before the text of a check: `FAIL  server  `."""
 
 ROUTER_INDENT = 13
-"""Of what is said of both routers: `your router  `."""
+"""Width of what stands before the words about a router: `your router  `."""
 
 STEP_INDENT = 9
 
@@ -112,7 +112,7 @@ def _peer_lines(reply: Json, *, verbose: bool) -> Iterable[Line]:
         yield [("nothing was tried yet", "dim")]
         return
     began = duration(attempt.get("age_s"))
-    yield [(f"what was tried, in seconds since it began {began} ago", "dim")]
+    yield [(f"what was tried (in seconds; it began {began} ago)", "dim")]
     missing = attempt.get("missing") or 0
     for number, step in enumerate(steps):
         if missing and number == attempt.get("missing_after"):

@@ -49,12 +49,12 @@ def clock(timestamp: object, now: datetime) -> str:
 
 
 def words_of(event: Json) -> Sequence[Span]:
-    """What happened, without when and where."""
+    """The words for an event, without time and network."""
     peer = event.get("peer")
     name: Span = (full_name(peer) if isinstance(peer, dict) else "", "bold")
     match event.get("type"):
         case "peer_met":
-            return [name, " has been met"]
+            return [name, "  met for the first time"]
         case "peer_online":
             took = event.get("connect_ms")
             after = "" if took is None else f"  after {milliseconds(took)}"
@@ -69,7 +69,7 @@ def words_of(event: Json) -> Sequence[Span]:
             return [
                 ("! ", "bad"),
                 name,
-                "  has another key than before; nothing is sent to it",
+                "  has a different key than before; nothing is sent to it",
             ]
         case "server_up":
             seen = f"  others see you at {event.get('observed')}" if event.get("observed") else ""

@@ -1,5 +1,5 @@
-"""What click says of a value that can't be, as natctl and natd say it: `expected a number, got
-'soon'`.  Pure; what is none of click's known phrases stays as it is."""
+"""Click's complaints about a value in the words of natctl and natd: `expected a number, got
+'soon'`.  Pure; other phrases stay as they are."""
 
 import re
 

@@ -3,7 +3,7 @@
     {"v":1,"id":7,"do":"send",...}  ->  {"v":1,"id":7,"ok":{"v":1,...}}
                                     or  {"v":1,"id":7,"error":{"code","text","hint"}}
 
-This is one of the two places that catch every exception: a defect in one command is told to
+This is one of the two places that catch every exception: a bug in one command is told to
 the client that asked and written to the log, and harms nobody else.
 """
 
@@ -26,7 +26,7 @@ _decode = msgspec.json.Decoder(Json).decode
 
 
 class CommandTable:
-    """What can be asked for."""
+    """The commands that a request may name, each with what it does."""
 
     def __init__(self, commands: Mapping[str, Command]) -> None:
         self._commands = commands
@@ -36,7 +36,7 @@ class CommandTable:
         return sorted(self._commands)
 
     def find(self, request: Json) -> Command:
-        """The command that a request names; CommandError when it can't be had."""
+        """The command that a request names; CommandError when there is no such command."""
         do = request.get("do")
         command = self._commands.get(do) if isinstance(do, str) else None
         if command is None:
@@ -53,8 +53,8 @@ class CommandTable:
         except CommandError as error:
             return refusal(request, error)
         except Exception as error:
-            _logger.exception("the command %s failed by a defect", request.get("do"))
-            text = f"natd met a defect of its own: {type(error).__name__}"
+            _logger.exception("the command %s failed because of a bug", request.get("do"))
+            text = f"this is a bug in natd: {type(error).__name__}"
             return refusal(request, CommandError("internal", text, "look at natd's log"))
 
 
@@ -77,7 +77,7 @@ def check_envelope(request: Json) -> None:
     if request.get("v", PROTOCOL) != PROTOCOL:
         raise CommandError(
             "protocol",
-            f"this natd speaks control protocol {PROTOCOL}, the request another one",
+            f"natd speaks control protocol {PROTOCOL}, the request uses another version",
             "install the same version of natd and natctl",
         )
     if not isinstance(request.get("id"), (int, str, type(None))):

@@ -278,7 +278,9 @@ class Control:
     async def _add_credit(self, client: _Client, request: Json) -> Json:
         subscription = client.subscription
         if subscription is None:
-            raise CommandError("usage", "there is nothing to give credit to: subscribe first")
+            raise CommandError(
+                "usage", "there is no subscription to give credit to: subscribe first"
+            )
         events, acknowledged = credit_of(request, subscription)
         subscription.add_credit(events)
         self.wake()

@@ -41,7 +41,7 @@ class EventLog(Protocol):
         """Returns once it is on disk."""
 
     def load_cursor(self, name: str) -> int | None:
-        """None: nobody has used that name."""
+        """None when no cursor has that name."""
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class Subscription:
     types: frozenset[str] | None
     """None: every type."""
     cursor: str | None
-    """None: where this client was is forgotten when it goes."""
+    """None: the client's position is forgotten when it disconnects."""
     credit: int
     _page_end: int = 0
 
@@ -70,7 +70,7 @@ class Subscription:
         oldest = self.log.oldest_event_id()
         self._page_end = 0
         if self.after > last:
-            return [_gap(oldest - 1, last + 1, "the event log began anew; ids start again")]
+            return [_gap(oldest - 1, last + 1, "this is a new event log; ids start again")]
         if self.after < oldest - 1:
             return [_gap(oldest - 1, self.after + 1, "older events are no longer kept")]
         events = self.log.read_events(self.after, limit, self.types)
@@ -103,7 +103,7 @@ class Subscription:
 
 
 def subscription_of(request: Json, log: EventLog) -> Subscription:
-    """What a `subscribe` asks for; CommandError where that is nothing.
+    """The selection that a `subscribe` asks for; CommandError when it is malformed.
 
     It begins after `since`, else after the cursor, else now.
     """

@@ -190,7 +190,7 @@ class Node:
 
     @property
     def nat(self) -> NatModel:
-        """What our NAT does, by all that is known."""
+        """Our NAT's behaviour, from all that was measured."""
         return self.shared.nat
 
     @property
@@ -276,7 +276,7 @@ class Node:
         return tuple(self._memberships.values())
 
     def _share_nat(self, now: float) -> None:
-        """What was seen of our NAT, by whatever way, is news for all."""
+        """Tell all networks what was learned of our NAT."""
         nat = self.nat
         if nat.has_changed:
             nat.has_changed = False
@@ -301,7 +301,7 @@ class Node:
             self._drop_sockets()
 
     def _drop_sockets(self) -> None:
-        """Those that nobody needs any more."""
+        """Close sockets that nothing uses."""
         live = self.shared.sockets.live
         for socket in live.difference(*(m.sockets for m in self._memberships.values())):
             live.discard(socket)

@@ -58,7 +58,7 @@ class Commands:
         self._shut_down = shut_down
 
     def table(self) -> dict[str, Command]:
-        """Name -> command, where a disk that fails is told as such."""
+        """Commands by name; a disk failure becomes an error for the user."""
         commands = {
             "join": self._networks.join,
             "leave": self._leave,
@@ -154,7 +154,7 @@ class Commands:
                 raise CommandError(
                     "nobody_here",
                     f"nobody else is in {network.name} yet",
-                    "the message was not kept; natctl wait waits for somebody",
+                    "the message was not saved; `natctl wait` waits until a peer is connected",
                 )
         limit = self._parts.config.limits.outbox_messages
         for known in peers:

@@ -172,7 +172,7 @@ class Daemon:
             self._sockets.open(saved[0][0] if saved else 0, ipv6=ipv6)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                raise StartError(f"no UDP socket can be had: {error.strerror}") from None
+                raise StartError(f"can't open a UDP socket: {error.strerror}") from None
             self._sockets.open(0, ipv6=ipv6)
         self._store.post("INSERT OR REPLACE INTO meta VALUES ('port', ?)", (self._sockets.port,))
 

@@ -16,10 +16,10 @@ HELP_TEXTS = {
     Help.START_PEER: "start natd on the peer's machine, and run natctl doctor there",
     Help.UNBLOCK: "natctl block --undo {peer}",
 }
-"""What a person would do."""
+"""What the user can do, for each kind of help."""
 
 HARD_NAT = (
-    "All works, but your router is of the difficult kind: it uses another port for every "
+    "All works, but your router is of the difficult kind: it uses a different port for each "
     "destination. Peers whose router does so too can't be reached unless one side has UPnP, a "
     "forwarded port or IPv6."
 )

@@ -46,13 +46,13 @@ REGISTERED = "registered"
 """The state of a server that has us on its list."""
 
 STARTING = "starting"
-"""Of one that has been asked, and has not had the time to answer."""
+"""The state of a server that was asked and has not answered yet."""
 
 FORBIDDING = ("EPERM", "EACCES")
 """Errors by which this system itself refuses to send."""
 
 NAMES_SHOWN = 6
-"""Of the members on our LAN: two lines of a terminal."""
+"""At most this many members on our LAN are named: two lines of a terminal."""
 
 CLOCK_FLOOR_UNIX_S = 1_735_689_600
 """2025: a clock before this was never set.  It decides nothing but shows in every message."""
@@ -65,7 +65,7 @@ class Doctor:
         self._parts = parts
 
     def examine(self, target: tuple[JoinedNetwork, KnownPeer] | None) -> Row:
-        """Ourselves, or the way to a peer, too."""
+        """The answer about this machine; with a peer, also about the way to it."""
         parts = self._parts
         told = None if target is None else parts.diagnose(target[0].id, target[1].peer)
         own = self._own_checks()
@@ -225,13 +225,13 @@ class Doctor:
 
     def _lan_words(self) -> str:
         if not self._parts.config.paths.lan_discovery:
-            return "peers on this LAN are not looked for: paths.lan_discovery is false"
+            return "natd does not look for peers on this LAN: paths.lan_discovery is false"
         if not self._parts.node.shared.sockets.hears_link:
-            return "peers on this LAN are not looked for: this network carries no multicast"
+            return "natd does not look for peers on this LAN: this network carries no multicast"
         names = sorted({full_name(known) for known in self._heard_on_link()})
         more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
         heard = ", ".join(names[:NAMES_SHOWN]) + more
-        return f"peers on this LAN are looked for; found: {heard or 'none so far'}"
+        return f"natd looks for peers on this LAN; found: {heard or 'none so far'}"
 
     def _heard_on_link(self) -> list[KnownPeer]:
         parts = self._parts

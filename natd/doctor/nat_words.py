@@ -2,8 +2,8 @@
 
 `router_words` is what everybody is shown, `nat_words` what `-v` adds:
 
-    of the difficult kind: it uses another port for every destination
-    another port towards every destination; counts up by 2; 99 % sure
+    of the difficult kind: it uses a different port for each destination
+    a different port for each destination; counts up by 2; 99 % sure
 """
 
 from typing import Any, NamedTuple
@@ -26,17 +26,17 @@ THEIRS = Whose("its machine", "its port number", "it has sent")
 _MAPPING_WORDS = {
     Mapping.UNKNOWN: "not known yet",
     Mapping.OPEN: "none: {whose.machine} has a public address",
-    Mapping.INDEPENDENT: "one port towards all destinations",
-    Mapping.ADDRESS_DEPENDENT: "another port towards every machine",
-    Mapping.DEPENDENT: "another port towards every destination",
+    Mapping.INDEPENDENT: "one port for all destinations",
+    Mapping.ADDRESS_DEPENDENT: "a different port for each machine",
+    Mapping.DEPENDENT: "a different port for each destination",
 }
 
 _ROUTER_WORDS = {
     Mapping.UNKNOWN: "not known yet",
     Mapping.OPEN: "none in the way: {whose.machine} has a public address",
-    Mapping.INDEPENDENT: "of the easy kind: it uses one port for every destination",
-    Mapping.ADDRESS_DEPENDENT: "of the difficult kind: it uses another port for every machine",
-    Mapping.DEPENDENT: "of the difficult kind: it uses another port for every destination",
+    Mapping.INDEPENDENT: "of the easy kind: it uses one port for all destinations",
+    Mapping.ADDRESS_DEPENDENT: "of the difficult kind: it uses a different port for each machine",
+    Mapping.DEPENDENT: "of the difficult kind: it uses a different port for each destination",
 }
 
 _FILTERING_WORDS = {
@@ -73,14 +73,14 @@ def _filtering_words(report: NatReport, whose: Whose) -> str:
 
 
 def _firewall_words(report: NatReport, whose: Whose) -> str:
-    """Of a machine with a public address."""
+    """What its firewall does, for a machine with a public address."""
     match report.filtering:
         case Filtering.UNKNOWN:
             return ""
         case Filtering.INDEPENDENT:
             return "no firewall"
         case Filtering.ADDRESS_DEPENDENT if report.filtering_confidence < SURE:
-            return "no firewall, as far as a server of one address can tell"
+            return "no firewall, as far as a server with one address can tell"
         case _:
             return f"a firewall {_filtering_words(report, whose)}"
 

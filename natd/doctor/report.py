@@ -110,7 +110,7 @@ class Report:
                 rows.append(silent)
             for known in parts.book.peers(network.id):
                 if known.trust == CHANGED:
-                    text = f"{full_name(known)} in {network.name} has another key than before"
+                    text = f"{full_name(known)} in {network.name} has a different key than before"
                     hint = f"natctl trust {shell_name(known)} --accept-new-key"
                     rows.append(_problem("identity_changed", text, hint))
         return rows

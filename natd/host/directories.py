@@ -122,11 +122,11 @@ def find_directories(
 
 
 def require_private(path: Path, content: str) -> None:
-    """StartError where others may read or write a file with that in it."""
+    """StartError when others may read or write the file, which holds `content`."""
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         raise StartError(
-            f"{path}: mode {mode:04o} lets others at {content}",
+            f"{path}: others have access to {content} (mode {mode:04o})",
             f"if no one else had access to it: chmod 600 {path}",
         )
 
@@ -192,5 +192,5 @@ def _prepare(directory: Path, flag: str) -> None:
 
 
 def _is_in_temp(directory: Path) -> bool:
-    """Where anybody could have made a directory of that name before us."""
+    """Whether any user could have made a directory of that name before us."""
     return bool(directory.parent.stat().st_mode & stat.S_ISVTX)

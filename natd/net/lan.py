@@ -80,7 +80,7 @@ class Lan:
         if not heard and not self._has_complained:
             self._has_complained = True
             reason = ", ".join(problems) or "there is no link that carries multicast"
-            logger.info("members on this link are not looked for: %s", reason)
+            logger.info("natd does not look for members on this link: %s", reason)
         return bool(heard)
 
     def call(self, data: bytes, sockets: UdpSockets) -> None:

@@ -58,7 +58,7 @@ class Listeners:
     """A socket for each port of each bound address; close it, or use it as a context."""
 
     def __init__(self, port: int, binds: tuple[str, ...], sample_ports: int) -> None:
-        """StartError when one of them can't be had; then there are none."""
+        """StartError when one of them can't be opened; then none is."""
         self.undelivered: Counter[str] = Counter()
         self.ports = tuple(range(port, port + 1 + sample_ports))
         self.hosts: tuple[str, ...] = ()
@@ -173,7 +173,7 @@ def address_of(source: Any) -> Address:
 
 
 def _control(family: int, info: bytes) -> _Control:
-    """From what the system tells of a datagram that came in to what it is told of the answer.
+    """Turn the control data of a received datagram into that of its answer.
 
     struct in6_pktinfo is an address (IPv4 in its mapped form) and an interface; in_pktinfo an
     interface, our address, and the one in the header (RFC 3542, section 6.2; ip(7)).  The
@@ -225,13 +225,14 @@ def _open_socket(host: str, port: int, offset: int, *, dual_stack: bool) -> sock
 def _bind_error(error: OSError, host: str, number: int, port: int, offset: int) -> StartError:
     if error.errno == errno.EADDRINUSE and offset:
         return StartError(
-            f"UDP port {number} on {host} is in use, and a server on port {port} samples from it",
-            "choose another port, or fewer with --sample-ports",
+            f"UDP port {number} on {host} is in use, and a server on port {port} needs it as an "
+            "extra port",
+            "choose another port, or fewer extra ports with --sample-ports",
         )
     if error.errno == errno.EADDRINUSE:
         return StartError(
             f"UDP port {number} on {host} is in use",
-            f"`ss -ulpn sport = {number}` shows by whom; or choose another port",
+            f"`ss -ulpn sport = {number}` shows which program uses it; or choose another port",
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return StartError(

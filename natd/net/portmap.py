@@ -2,7 +2,7 @@
 
 Rules that a change must not break:
 
-- Nothing waits for it, and what fails is told at DEBUG and to who asks (`summary`), not aloud.
+- Nothing waits for it.  Failures are logged at DEBUG and shown by `summary`.
 - One gateway at a time, that of the default route.  A change of network begins anew; what was
   mapped at the old router can't be reached any more and ends by itself.
 - A machine with a public address has no router to ask.
@@ -108,7 +108,7 @@ class PortMap:
 
     @property
     def dropped(self) -> Counter[str]:
-        """What came and was no answer of the router's, by reason."""
+        """Datagrams that were not an answer of the router's, counted by reason."""
         asked = Counter() if self._asked is None else self._asked.core.dropped
         return self._dropped + asked
 

@@ -60,7 +60,7 @@ class ServerNames:
             task.cancel()
 
     def unresolved(self, servers: tuple[str, ...]) -> list[tuple[str, str]]:
-        """Those that have no address, and whether it is looked for still or can't be had."""
+        """Names without an address: whether each is still being looked up, or was not found."""
         return [
             (text, "unresolvable" if text in self.problems else "resolving")
             for text in servers

@@ -3,7 +3,7 @@
 Rules that a change must not break:
 
 - The thread starts with the first order and is a daemon thread: a router that does not answer
-  keeps nobody from ending.
+  does not delay the stop.
 - Orders are carried out one after the other; each is answered once, in the loop's thread.
 - What miniupnpc raises as plain `Exception` is the router's word, not a failure of ours.
 """

@@ -31,10 +31,10 @@ ID_PREFIX_CHARACTERS = 4
 """Fewer of a peer id could be typed by mistake."""
 
 SHELL_ID_CHARACTERS = 12
-"""Of the id, for a peer whose nick can't be typed: 60 bits."""
+"""Length of the part of an id that names a peer whose nick can't be typed: 60 bits."""
 
 MATCHES_SHOWN = 8
-"""Of the peers that an ambiguous name may mean."""
+"""At most this many peers are listed for an ambiguous name."""
 
 NEW, CHANGED = "new", "changed"
 
@@ -58,7 +58,7 @@ class JoinedNetwork:
     is_open: bool
     """No secret: anyone who knows the name can join."""
     is_configured: bool = False
-    """It stands in the configuration file, not in the store."""
+    """Whether it comes from the configuration file, not from the store."""
 
     def __repr__(self) -> str:
         return f"JoinedNetwork({self.name!r})"
@@ -127,7 +127,7 @@ class AddressBook:
             raise CommandError(
                 "which_network",
                 f"several networks are joined: {', '.join(names)}",
-                f"say which one is meant, for example with --network {shlex.quote(names[0])}",
+                f"name one of them, for example with --network {shlex.quote(names[0])}",
             )
         if name not in self.networks:
             joined = ", ".join(sorted(self.networks)) or "none"
@@ -246,7 +246,9 @@ class AddressBook:
         if len(matches) > 1:
             names = ", ".join(full_name(known) for known in matches[:MATCHES_SHOWN])
             raise CommandError(
-                "ambiguous", f"{text} may be any of {names}", "add #TAG to the nick, or use the id"
+                "ambiguous",
+                f"{text} could be any of {names}",
+                "add #TAG to the nick, or use the id",
             )
         return matches[0]
 
@@ -256,9 +258,9 @@ class AddressBook:
             if known.trust == CHANGED:
                 raise CommandError(
                     "identity_changed",
-                    f"{full_name(known)} is not the one that was known here under that name: "
-                    "the key is another one, nothing was sent",
-                    "ask that person by another way, then: "
+                    f"{full_name(known)} has a different key than the {_shown_nick(known)} you "
+                    "know; nothing was sent",
+                    "ask them some other way, such as by phone, then: "
                     f"natctl trust {shell_name(known)} --accept-new-key",
                 )
         return self.peer_named(network, text)
@@ -292,8 +294,11 @@ class AddressBook:
 
 def full_name(known: KnownPeer) -> str:
     """`alice#k3fa`: tells two equal nicks apart.  A nick that imitates or hides is escaped."""
-    nick = known.nick if nick_problem(known.nick) is None else ascii(known.nick)
-    return f"{nick}#{known.tag}"
+    return f"{_shown_nick(known)}#{known.tag}"
+
+
+def _shown_nick(known: KnownPeer) -> str:
+    return known.nick if nick_problem(known.nick) is None else ascii(known.nick)
 
 
 def shell_name(known: KnownPeer) -> str:

@@ -73,12 +73,12 @@ def _check_file(path: Path, found: os.stat_result) -> None:
         )
     if found.st_mode & 0o077:
         raise StartError(
-            f"{path}: mode {stat.S_IMODE(found.st_mode):04o} lets others read our identity",
+            f"{path}: others have access to our identity (mode {stat.S_IMODE(found.st_mode):04o})",
             f"if no one else had access to it: chmod 600 {path}",
         )
     if found.st_size != SEED_BYTES:
         raise StartError(
-            f"{path}: {found.st_size} bytes, where an identity has {SEED_BYTES}",
+            f"{path}: {found.st_size} bytes; an identity has {SEED_BYTES}",
             "restore it from a backup; moving it away makes a new identity, "
             "which your peers will not know",
         )

@@ -94,7 +94,7 @@ class Mailbox:
             for (network,) in store.query("SELECT DISTINCT network FROM messages WHERE is_open = 1")
         }
         self._unheard = set(self._with_open)
-        """Of those, where a message may be addressed to nobody yet: it stays open until it is."""
+        """Those with a message that is addressed to nobody yet; it stays open until it is."""
         self._deliveries: dict[str, Delivery] = {}
 
     def find(self, network: NetworkId, peer: PeerId) -> Conversation | None:

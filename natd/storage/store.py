@@ -71,7 +71,7 @@ _DATA_ERRORS = (
     ValueError,
     OverflowError,
 )
-"""What one write brings on itself; the others of its group are written without it."""
+"""Errors caused by one write; the rest of its group is written without it."""
 
 
 class StoreError(NatdError):
@@ -89,14 +89,14 @@ class Write(Protocol):
         """Put it into the transaction; on the writer's thread."""
 
     def committed(self) -> None:
-        """It is on disk; on the loop."""
+        """Called in the loop once the write is on disk."""
 
     def failed(self, error: StoreError) -> bool:
-        """It is not on disk; whether to keep trying.  On the loop."""
+        """Called in the loop when the write failed; the answer tells whether to keep trying."""
 
 
 class Transaction:
-    """What the writes of one group put together."""
+    """The results of the writes of one group."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.memory: dict[Any, Any] = {}
@@ -390,7 +390,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if version > SCHEMA_VERSION:
         raise sqlite3.DatabaseError("it was written by a newer natd")
     if mark != APPLICATION_ID and (mark or version or path.stat().st_size):
-        raise sqlite3.DatabaseError("it is not a file of natd's")
+        raise sqlite3.DatabaseError("it was not made by natd")
     if path.stat().st_size <= QUICK_CHECK_BYTES:
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":

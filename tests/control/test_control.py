@@ -107,7 +107,7 @@ def test_a_refusal_has_code_text_and_hint_and_a_defect_says_so(
             assert "ok" in await ask(client, {"id": 3, "do": "echo"})
 
     asyncio.run(scenario())
-    assert "failed by a defect" in caplog.text
+    assert "failed because of a bug" in caplog.text
 
 
 @pytest.mark.parametrize(

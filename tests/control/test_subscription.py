@@ -98,7 +98,7 @@ def test_a_log_that_began_anew_is_a_gap_and_then_all_of_it() -> None:
     subscription = subscription_of({"cursor": "bot", "credit": 10}, log)
     (gap,) = take(subscription)
     assert gap["type"] == "gap"
-    assert "anew" in gap["reason"]
+    assert "new event log" in gap["reason"]
     assert ids(take(subscription)) == [1, 2, 3]
     asyncio.run(subscription.acknowledge(3))
     assert log.cursors == {"bot": 3}

@@ -41,7 +41,7 @@ REPLY: dict[str, Any] = {
     ],
     "peer": {"nick": "bob", "id": "b" * 52, "tag": "bbbb"},
     "state": "punching",
-    "nats": {"ours": {"words": "another port " * 10}, "theirs": {"words": "easy"}},
+    "nats": {"ours": {"words": "a different port " * 10}, "theirs": {"words": "easy"}},
     "attempt": {
         "age_s": 12.0,
         "missing": 0,
@@ -75,12 +75,12 @@ REPLY: dict[str, Any] = {
                 confidence=0.94,
                 filtering_confidence=0.5,
             ),
-            "one port towards all destinations; "
+            "one port for all destinations; "
             "lets in any port of hosts that we have sent to, perhaps all senders; 94 % sure",
         ),
         (
             NatReport(Mapping.INDEPENDENT, allocation=Allocation.PRESERVING, confidence=0.94),
-            "one port towards all destinations; keeps our port number; 94 % sure",
+            "one port for all destinations; keeps our port number; 94 % sure",
         ),
         (
             NatReport(
@@ -91,7 +91,7 @@ REPLY: dict[str, Any] = {
                 stride=2,
                 filtering_confidence=0.95,
             ),
-            "another port towards every destination; counts up by 2; "
+            "a different port for each destination; counts up by 2; "
             "lets in only addresses that we have sent to; 99 % sure",
         ),
         (
@@ -102,7 +102,7 @@ REPLY: dict[str, Any] = {
                 low=2048,
                 high=2559,
             ),
-            "another port towards every destination; "
+            "a different port for each destination; "
             "picked at random from a block of 512 ports, 2048-2559; 90 % sure",
         ),
     ],
@@ -121,7 +121,7 @@ def test_a_peers_nat_is_told_as_its_own() -> None:
         filtering_confidence=0.95,
     )
     assert nat_words(easy, THEIRS) == (
-        "one port towards all destinations; keeps its port number; "
+        "one port for all destinations; keeps its port number; "
         "lets in only addresses that it has sent to; 94 % sure"
     )
     open_ = NatReport(Mapping.OPEN, Filtering.ADDRESS_DEPENDENT, filtering_confidence=0.95)
@@ -158,11 +158,11 @@ def test_the_attempt_is_told_step_by_step_with_its_times_and_counts() -> None:
 
 def test_without_v_there_is_no_word_of_what_was_tried_or_of_nats() -> None:
     """What was tried is told in terms that only who knows NATs understands."""
-    nats = {"ours": {"router": "of the easy kind", "words": "one port towards all destinations"}}
+    nats = {"ours": {"router": "of the easy kind", "words": "one port for all destinations"}}
     reply = {**REPLY, "nats": nats, "checks": [{**REPLY["checks"][0], "detail": "UDP on [::]:1"}]}
     short = "\n".join("".join(map(_text, line)) for line in doctor_lines(reply))
     assert "your router  of the easy kind" in short
-    for detail in ("one port towards", "checked", "[::]:1", "verdict:"):
+    for detail in ("one port for all", "checked", "[::]:1", "verdict:"):
         assert detail not in short
         assert detail in "\n".join(shown(reply))
 

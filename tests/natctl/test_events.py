@@ -141,7 +141,7 @@ def test_events_shows_every_type_in_words(
         ("message", {"text": "hi", "from": BOB}, "bob  hi"),
         ("sent", {"text": "a\nb"}, "sent  a b"),
         ("delivered", own, "✓ delivered to bob#bbbb"),
-        ("peer_met", own, "bob#bbbb has been met"),
+        ("peer_met", own, "bob#bbbb  met for the first time"),
         (
             "peer_online",
             {**own, "path": path, "connect_ms": 93.4},
@@ -150,7 +150,7 @@ def test_events_shows_every_type_in_words(
         ("peer_offline", {**own, "reason": "said goodbye"}, "○ bob#bbbb  offline: said goodbye"),
         ("path_changed", {**own, "path": path}, "bob#bbbb  now direct 198.51.100.4:5  31 ms"),
         ("verdict", {**own, "verdict": "both are hard"}, "✗ bob#bbbb  both are hard"),
-        ("peer_changed", own, "! bob#bbbb  has another key than before; nothing is sent to it"),
+        ("peer_changed", own, "! bob#bbbb  has a different key than before; nothing is sent to it"),
         (
             "server_up",
             {"server": "192.0.2.1:8080", "rtt_ms": 24.0, "observed": "203.0.113.7:1"},

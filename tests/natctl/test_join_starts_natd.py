@@ -44,7 +44,7 @@ def test_a_join_without_server_and_lan_is_refused_and_leaves_no_daemon(
     refused = natctl(alone, "join", "demo", "--lan")
     assert refused.returncode == 2
     assert "demo needs a server: paths.lan_discovery is false" in refused.stderr
-    assert "the natd that was started for this is stopped again" in refused.stderr
+    assert "stopping natd again, because it was started for this command" in refused.stderr
     limit = time.monotonic() + 10.0
     while natctl(home, "status").returncode != 3:
         assert time.monotonic() < limit

@@ -114,7 +114,7 @@ def test_a_daemon_that_does_not_answer_is_exit_code_3_after_the_timeout(
         ("history -n 1001", "'-n': expected 1 to 1000, got 1001"),
         ("wait demo --peers none", "'--peers': expected a whole number, got 'none'"),
         ("events --types mesage", "message"),
-        ("history --since yesterday-ish", "expected a span"),
+        ("history --since yesterday-ish", "expected a duration"),
         ("tail -n few", "expected a whole number, got 'few'"),
         ("trust bob", "--accept-new-key"),
         ("completion tcsh", "bash"),

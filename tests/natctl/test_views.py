@@ -109,10 +109,10 @@ def test_status_tells_how_long_the_nat_keeps_a_flow_where_that_is_known() -> Non
 
 def test_status_speaks_of_a_router_and_leaves_the_terms_to_v() -> None:
     nat = {"mapping": "endpoint-independent", "filtering": "unknown", "allocation": "random"}
-    nat["router"] = "of the easy kind: it uses one port for every destination"
+    nat["router"] = "of the easy kind: it uses one port for all destinations"
     me = {"nick": "alice", "id": "a" * 52, "udp": "[::]:1", "observed": [], "nat": nat}
     lines = shown(status_lines({"self": me}))
-    assert "router   of the easy kind: it uses one port for every destination" in lines
+    assert "router   of the easy kind: it uses one port for all destinations" in lines
     assert "mapping" not in "".join(lines)
 
 

@@ -120,7 +120,7 @@ def test_without_multicast_one_line_is_logged_and_everything_goes_on(
 
     with caplog.at_level(logging.INFO):
         run(scenario())
-    assert len([line for line in caplog.messages if "not looked for" in line]) == 1
+    assert len([line for line in caplog.messages if "does not look for" in line]) == 1
 
 
 def test_of_many_interfaces_only_the_first_are_listened_to() -> None:

@@ -177,7 +177,7 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
     connection.execute("CREATE TABLE theirs (a)")
     connection.commit()
     connection.close()
-    with pytest.raises(StartError, match="not a file of natd's"):
+    with pytest.raises(StartError, match="not made by natd"):
         Store(tmp_path)
 
 

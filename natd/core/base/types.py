@@ -105,7 +105,7 @@ LAST_GOOD_LIMIT = 4
 """Addresses at which a peer was reached, kept for a start without a server."""
 
 LOWEST_PORT = 1024
-"""Below are the well-known services: no NAT maps there, and reflecting into them is an attack."""
+"""Lower ports belong to services: no NAT maps there, and reflecting into them is an attack."""
 
 SURE = 0.9
 """What a report is at least this confident of is acted upon without trying the opposite, too."""
@@ -167,7 +167,7 @@ class NatReport:
 
     @property
     def is_hard(self) -> bool:
-        """Whether a new destination sees us at another port than those that told us of it."""
+        """Whether a new destination sees us at a different port than those that told us of it."""
         return self.mapping in (Mapping.ADDRESS_DEPENDENT, Mapping.DEPENDENT)
 
     @property

@@ -25,7 +25,7 @@ class VerdictCode(StrEnum):
     BLOCKED_HERE = "blocked-here"
     """The user has blocked this peer."""
     LEFT = "left"
-    """It said goodbye."""
+    """The peer said goodbye."""
     NOT_REGISTERED = "not-registered"
     """Our servers answer, and none has the peer on its list."""
     UDP_BLOCKED = "udp-blocked"
@@ -114,7 +114,7 @@ class Findings:
     ours: NatReport = field(default_factory=NatReport)
     theirs: NatReport = field(default_factory=NatReport)
     our_hosts: frozenset[str] = frozenset()
-    """Where servers see us, and the peer."""
+    """The addresses at which servers see us; `their_hosts`: at which they see the peer."""
     their_hosts: frozenset[str] = frozenset()
     heard: bool = False
     """Whether anything of the peer's has arrived in this attempt."""
@@ -194,8 +194,8 @@ def _judge_neighbours(found: Findings) -> Verdict:
     [host, *_] = sorted(found.our_hosts & found.their_hosts)
     return Verdict(
         VerdictCode.NO_HAIRPIN,
-        f"both sides are behind the same public address, {host}, whose router does not connect "
-        "machines behind it with each other, and no local address answers",
+        f"both sides share the public address {host}: its router does not connect machines behind "
+        "it, and no local address answers",
         (Help.INNER_PORT_MAPPING, Help.SAME_LAN, *_ipv6(found)),
     )
 
@@ -216,23 +216,20 @@ def _judge_nats(found: Findings) -> Verdict:
         return _judge_guess(found)
     return Verdict(
         VerdictCode.SILENT,
-        f"no packet of the peer's arrives here: it has gone, {_unknown_nat(found)}or a firewall "
+        f"no packet from the peer arrives here: it is offline, {_unknown_nat(found)}or a firewall "
         "between the two blocks UDP",
         (Help.START_PEER, Help.FIREWALL, *_usual(found)),
     )
 
 
 def _unknown_nat(found: Findings) -> str:
-    """Where one NAT is of the hard kind and the other is not known, that may be all there is."""
-    for hard, other, whose, others in (
-        (found.ours, found.theirs, "your router", "the peer's"),
-        (found.theirs, found.ours, "the peer's router", "yours"),
+    """With one hard NAT and one unknown NAT, the unknown one may be hard too."""
+    for hard, other, unknown, known in (
+        (found.ours, found.theirs, "the peer's router", "yours"),
+        (found.theirs, found.ours, "your router", "the peer's"),
     ):
         if hard.is_hard and other.mapping is Mapping.UNKNOWN:
-            return (
-                f"or {whose}, which uses another port for every destination, can't be connected "
-                f"with {others}, which is not known yet, "
-            )
+            return f"or {unknown}, which is not known yet, can't be connected with {known}, "
     return ""
 
 
@@ -245,15 +242,15 @@ def _judge_two_hard(found: Findings) -> Verdict:
     if found.spares_blocks and _kind(found.ours) is Allocation.BLOCK:
         return Verdict(
             VerdictCode.BLOCKS_SPARED,
-            "both routers use another port for every destination, and the two can be connected "
+            "both routers use a different port for each destination, and the two can be connected "
             "only by using up your router's ports, which paths.fill_blocks: none forbids",
             (Help.FILL_BLOCKS, *_usual(found)),
         )
     more = (Help.FILL_BLOCKS,) if Allocation.BLOCK in kinds else ()
     return Verdict(
         VerdictCode.GUESS_MISSED,
-        "both routers use another port for every destination, and natd has not guessed the right "
-        "ones yet: that takes luck, and is tried again from time to time",
+        "both routers use a different port for each destination, and natd has not guessed the "
+        "right ones yet: that takes luck, and is tried again from time to time",
         (*more, *_usual(found)),
     )
 
@@ -262,7 +259,7 @@ def _judge_hopeless(found: Findings, kinds: set[Allocation]) -> Verdict:
     if kinds == {Allocation.RANDOM}:
         return Verdict(
             VerdictCode.BOTH_RANDOM,
-            "both routers use another port for every destination, picked at random, so neither "
+            "both routers use a different port for each destination, picked at random, so neither "
             "side can tell the other where to send",
             _usual(found),
         )
@@ -273,7 +270,7 @@ def _judge_hopeless(found: Findings, kinds: set[Allocation]) -> Verdict:
     random, counted = ("yours", "the peer's") if ours_are_random else ("the peer's", "yours")
     return Verdict(
         code,
-        f"both routers use another port for every destination: {counted} {other}, but {random} "
+        f"both routers use a different port for each destination: {counted} {other}, but {random} "
         "picks at random from all, too many to guess",
         _usual(found),
     )
@@ -282,22 +279,22 @@ def _judge_hopeless(found: Findings, kinds: set[Allocation]) -> Verdict:
 def _perhaps_both_random(found: Findings) -> Verdict:
     return Verdict(
         VerdictCode.PERHAPS_BOTH_RANDOM,
-        "both routers seem to use another port for every other machine, so neither side can tell "
-        "the other where to send; or the peer has just gone",
+        "both routers seem to use a different port for each machine, so neither side can tell "
+        "the other where to send; or the peer has just gone offline",
         _usual(found),
     )
 
 
 def _judge_guess(found: Findings) -> Verdict:
     if found.ours.is_hard and found.theirs.is_hard:
-        whose = "both routers use another port for every destination"
+        whose = "both routers use a different port for each destination"
     elif found.ours.is_hard:
-        whose = "your router uses another port for every destination"
+        whose = "your router uses a different port for each destination"
     elif found.theirs.is_hard:
-        whose = "the peer's router uses another port for every destination"
+        whose = "the peer's router uses a different port for each destination"
     else:
         name = "your router" if found.ours.may_be_hard else "the peer's router"
-        whose = f"{name} seems to use another port for every other machine"
+        whose = f"{name} seems to use a different port for each machine"
     if not found.may_guess:
         return Verdict(
             VerdictCode.GUESSING_NOT_ALLOWED,
@@ -308,7 +305,7 @@ def _judge_guess(found: Findings) -> Verdict:
     return Verdict(
         VerdictCode.GUESS_MISSED,
         f"{whose}, and natd has not guessed the right one yet: that takes luck, and is tried again "
-        "from time to time; or the peer has just gone",
+        "from time to time; or the peer has just gone offline",
         _usual(found),
     )
 
@@ -321,7 +318,7 @@ def _kind(report: NatReport) -> Allocation:
 
 
 def _usual(found: Findings) -> tuple[Help, ...]:
-    """What helps two sides that only their NATs keep apart."""
+    """Help for two sides that are kept apart only by their NATs."""
     carrier = (Help.PUBLIC_ADDRESS,) if found.behind_carrier else ()
     mapping = () if found.we_are_mapped and found.they_are_mapped else (Help.PORT_MAPPING,)
     return (*mapping, Help.FORWARDED_PORT, *carrier, *_ipv6(found), Help.SAME_LAN)

@@ -48,7 +48,7 @@ class Conversation:
     ) -> None:
         self.dropped: Counter[str] = Counter()
         self.peer_nick = peer_nick
-        """By which the peer's messages are told; the owner sets it when it changes."""
+        """Shown as the sender of the peer's messages; the owner sets it when it changes."""
         self.events: deque[ConversationEvent] = deque()
         """The owner drains them."""
         self._network = network

@@ -224,6 +224,6 @@ class Reader:
     def finish(self, *, padded: bool) -> None:
         rest = self._data[self._at :]
         if rest and not padded:
-            raise DecodeError("bytes behind the end")
+            raise DecodeError("bytes after the end")
         if rest.strip(b"\x00"):
             raise DecodeError("padding that is not zeros")

@@ -198,7 +198,7 @@ class FrameReader:
 def _decode_frame(rest: memoryview) -> Frame | None:
     """One frame; None for a type that is not known here."""
     if len(rest) < 2 or rest[0] not in _ARRAY_HEADS or rest[1] not in _TYPES:
-        raise DecodeError("a frame that is no frame")
+        raise DecodeError("not a frame")
     if rest[1] not in _TYPES_READ:
         return None
     try:
@@ -231,4 +231,4 @@ def _checked(address: Address | None) -> Address | None:
     try:
         return Address(canonical_host(host), address.port)
     except ValueError as error:
-        raise DecodeError("an observed address that is none") from error
+        raise DecodeError("an observed address that is not valid") from error

@@ -277,7 +277,7 @@ def _read_sample(transaction: bytes, reader: Reader) -> Sample:
 
 
 def _read_elsewhere(reader: Reader, least: int = 0) -> Elsewhere:
-    """What is not known is refused: if it were not done, it would seem to have been lost."""
+    """Refuse unknown bits: if we ignored them, the asker would take the answer for lost."""
     flags = reader.number(1)
     if not least <= flags <= sum(Elsewhere):
         raise DecodeError("unknown flags")

@@ -78,9 +78,9 @@ class Lease:
     member: Member
     address: Address
     socket: SocketId
-    """Which of our sockets it talks to: the one that its NAT lets answers in from."""
+    """The socket of ours that it talks to: its NAT lets answers in only from there."""
     transaction: bytes
-    """Of its latest REGISTER."""
+    """That of its latest REGISTER."""
     rtt_s: float | None
     """The least time between a challenge and its answer; None until one was timed."""
     expires_at: float
@@ -224,7 +224,7 @@ class Registry:
 
 
 def source_of(address: Address) -> str:
-    """Who is counted as one sender: an IPv4 address, an IPv6 /64."""
+    """The unit that limits count as one sender: an IPv4 address or an IPv6 /64."""
     if not address.is_ipv6:
         return address.host
     return address.ip.exploded[:19]

@@ -100,7 +100,7 @@ def decode_greeting(data: bytes) -> Greeting:
     if len(data) != (PADDED_GREETING_BYTES if wants_answer else _HEAD.size + size):
         raise DecodeError("a greeting of another length")
     if data[_HEAD.size + size :].strip(b"\x00"):
-        raise DecodeError("a greeting padded with something")
+        raise DecodeError("padding that is not zeros")
     return Greeting(tag, sealed, wants_answer)
 
 

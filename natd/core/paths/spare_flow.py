@@ -10,7 +10,7 @@ the socket's local port, which most NATs keep, and then the port that a server h
 Rules:
 - The peer makes no path of a spare flow: its checks ask for an answer and nothing else.
 - All checks go to the proved address of the path in use, and they are few.
-- A server is asked once.  Behind a NAT that gives each destination another port its answer is
+- A server is asked once.  Behind a NAT that gives each destination a different port its answer is
   useless, and we would go on asking for ever.
 """
 

@@ -43,7 +43,7 @@ _RESULTS = {
     8: "out of resources",
     9: "unsupported protocol",
     10: "this host has too many mappings",
-    11: "the port can't be had",
+    11: "the port is not available",
     12: "another NAT stands between",
     13: "too many remote peers",
 }

@@ -1,4 +1,4 @@
-"""Guessing ports, where a NAT gives each destination another port and plain checks fail.
+"""Guessing ports, where a NAT gives each destination a different port and plain checks fail.
 
     escalation ──┬─► strategy ──┬─► sequences   NATs that count their ports up
                  │              └─► blocks      NATs that draw from a block of ports

@@ -159,8 +159,8 @@ class Servers:
                 events.ServerSuspected(
                     self._network,
                     server,
-                    f"{server} introduced a peer that does not have this network's secret: don't "
-                    "trust the server, or somebody who is registered there",
+                    f"{server} introduced a peer that does not know this network's secret: the "
+                    "server, or somebody registered there, may be trying to get in",
                 )
             )
 

@@ -187,13 +187,13 @@ class Sessions:
 
     @property
     def all_dropped(self) -> Counter[str]:
-        """Ours, and each session's, of those that have ended, too."""
+        """Ours and those of all sessions, ended ones included."""
         living = [each for each in (self._in_use, self._replacement) if each is not None]
         return sum((each.dropped for each in living), Counter(self.dropped))
 
     @property
     def psk(self) -> bytes | None:
-        """Of the session in use; None without one."""
+        """The secret of the session in use; None without a session."""
         return None if self._in_use is None else self._secrets[id(self._in_use)].psk
 
     @property

@@ -38,12 +38,12 @@ def test_two_nats_are_judged_the_same_from_either_side(ours, theirs, code):
     assert judge(replace(APART, ours=theirs, theirs=ours)).code is code
 
 
-def test_of_a_hard_nat_and_an_unknown_one_what_is_known_is_said():
+def test_of_a_hard_nat_and_an_unknown_one_the_unknown_one_is_named():
     ours = judge(replace(APART, ours=RANDOM))
     theirs = judge(replace(APART, theirs=COUNTING))
     assert (ours.code, theirs.code) == (VerdictCode.SILENT, VerdictCode.SILENT)
-    assert "your router, which uses another port" in ours.why
-    assert "the peer's router, which uses another port" in theirs.why
+    assert "the peer's router, which is not known yet, can't be connected with yours" in ours.why
+    assert "your router, which is not known yet, can't be connected with the peer's" in theirs.why
     assert "NAT" not in judge(APART).why
 
 
