@@ -20,10 +20,10 @@ from natd.ipc.places import SOCKET_NAME, live_socket, user_runtime_directories
 LOG_NAME = "natd.log"
 
 LOG_LIMIT_BYTES = 1 << 20
-"""A longer log begins anew with the next start."""
+"""A longer log is emptied at the next start."""
 
 START_LIMIT_S = 10.0
-"""A start takes half a second; a machine that is busy beyond measure some more."""
+"""A start takes half a second; a very busy machine needs longer."""
 
 LOOK_EVERY_S = 0.02
 

@@ -38,7 +38,7 @@ class SinceType(click.ParamType[float]):
 
 
 def moment(text: str, now: float) -> float:
-    """Unix time in seconds; ValueError when it is none."""
+    """Unix time in seconds; ValueError when the text is not a time."""
     from datetime import datetime
 
     text = text.strip()

@@ -46,7 +46,7 @@ class CommandTable:
         return command
 
     async def run(self, request: Json, command: Command) -> bytes:
-        """The reply's frame, of a success or of a refusal."""
+        """Run the command and encode its reply or its refusal."""
         try:
             ok = await command(request)
             return _encode({"v": PROTOCOL, "id": request.get("id"), "ok": {"v": PROTOCOL, **ok}})
@@ -59,7 +59,7 @@ class CommandTable:
 
 
 def decode_request(body: bytes | None) -> Json:
-    """The object in a frame, as it is; CommandError when there is none.
+    """The object in a frame, unchecked; CommandError when it holds no object.
 
     None stands for a message of more than one frame.
     """
@@ -73,7 +73,7 @@ def decode_request(body: bytes | None) -> Json:
 
 
 def check_envelope(request: Json) -> None:
-    """CommandError when its protocol or its id is not one that we can answer."""
+    """CommandError when we can't answer the request's protocol or id."""
     if request.get("v", PROTOCOL) != PROTOCOL:
         raise CommandError(
             "protocol",

@@ -4,7 +4,7 @@ Rules that a change must not break:
 
 - A sequence number is given by the commit: 1, 2, 3, ... without gaps, also when the disk
   refused a message in between.
-- A conversation's epoch is on disk before it is told to anybody.
+- A conversation's epoch is on disk before it is sent to anybody.
 - An open message (given before a server told who is here) is addressed to each peer that is
   met, before anything that is accepted later.
 - A conversation lives as long as its network is not purged: leaving and joining again goes on

@@ -15,7 +15,7 @@ Rules that a change must not break:
   acknowledged, tried again until the disk takes it).
 - `apply` runs on the writer's thread and touches nothing but the transaction and its own
   write; it may run again after a failure.
-- The file is never deleted or made anew: what can't be read is refused with the reason, and so
+- The file is never deleted or replaced: what can't be read is refused with the reason, and so
   is what others can read.
 
 Each statement lets the interpreter's lock go, and a busy loop takes milliseconds to give it

@@ -89,7 +89,7 @@ class Conversation:
         self._ask_for_more()
 
     def session_closed(self) -> None:
-        """There is none any more: what is not acknowledged will be sent again."""
+        """The session has ended: what is not acknowledged will be sent again."""
         self._is_open = False
         self._outbox.rewind()
         self._outbox.shrink()

@@ -122,10 +122,10 @@ class Registered:
     members: int
     """Other peers in the network."""
     missing: int
-    """Those of them that the question's `have` did not name."""
+    """How many of them the question's `have` did not name."""
     sample_ports: tuple[int, ...]
     other: Address | None = None
-    """Of the server, in the same family, with the same ports; None when it has but one."""
+    """The server's second address, of the same family, with the same ports; None without one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ LEASES_LIMIT = 200_000
 """Some 200 MiB (`tests/bench/server.py`): more than one process answers for in time."""
 
 MEMBERS_LIMIT = 256
-"""Of one network: as many peers as a daemon keeps."""
+"""Members of one network: as many peers as a daemon keeps."""
 
 LEASES_PER_SOURCE_LIMIT = 2_048
 """From one IPv4 address or IPv6 /64: a carrier's NAT may stand before many, but no one
