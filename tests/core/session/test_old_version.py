@@ -103,11 +103,12 @@ def test_a_mutual_peer_of_the_earlier_version_introduces_two_of_today(old: Any) 
 def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The shell of the earlier version's tests, over its cores."""
     wanted = ("natd/__init__.py", "natd/core", "tests/core/village.py")
-    git = ("git", "-C", str(ROOT), "archive", "--format=tar", EARLIER, "--", *wanted)
     try:
-        archive = subprocess.run(git, check=False, capture_output=True)
+        archive = _git("archive", "--format=tar", EARLIER, "--", *wanted)
     except FileNotFoundError:
         pytest.skip("git is not installed")
+    if archive.returncode != 0 and _git("fetch", "--quiet", "--unshallow").returncode == 0:
+        archive = _git("archive", "--format=tar", EARLIER, "--", *wanted)
     if archive.returncode != 0:
         said = archive.stderr.decode(errors="replace").strip()
         pytest.skip(f"the repository's history does not reach back to {EARLIER[:7]}: {said}")
@@ -123,6 +124,12 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         sys.path.remove(str(root))
         for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
             del sys.modules[name]
+
+
+def _git(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        ("git", "-C", str(ROOT), *arguments), check=False, capture_output=True, timeout=120
+    )
 
 
 def _write_renamed(root: Path, name: str, source: str) -> None:
