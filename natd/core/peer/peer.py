@@ -279,8 +279,7 @@ class Peer:
             return False
         sessions = self.dialogue.sessions
         self.presence.begin(now)
-        self.presence.we_dial = we_dial
-        if we_dial and (sessions.psk != newest.psk or not sessions.is_established):
+        if self.presence.take_role(we_dial, newest.psk) and (sessions.psk != newest.psk or not sessions.is_established):
             self.dialogue.dial(newest, now)
         return True
 

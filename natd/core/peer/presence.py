@@ -84,11 +84,24 @@ class Presence:
     tried_since: float | None = None  # None: reached, or never introduced
     redial_at: float | None = None  # None: no handshake is overdue
     is_undialled: bool = False  # nobody had dialled when the path came up
+    role_psk: bytes | None = None  # the key for which `we_dial` was said; None: for none yet
 
     def begin(self, now: float) -> None:
         """An attempt begins: time it from now, unless a recent one is being timed."""
         if not self.is_online and (self.tried_since is None or now - self.tried_since > LATE_S):
             self.tried_since = now
+            self.role_psk = None
+
+    def take_role(self, we_dial: bool, psk: bytes) -> bool:
+        """Whether we are the one who dials, now that an introduction says so or not.
+
+        The first one of an attempt decides, as long as the pair's key is the same.  A later one
+        may name the other side, which asked for it; if both dialled, one first flight with its
+        messages would be thrown away, and a round trip with it.
+        """
+        if self.role_psk != psk:
+            self.role_psk, self.we_dial = psk, we_dial
+        return self.we_dial
 
     def is_redial_due(self, is_open: bool, now: float) -> bool:
         """Whether to dial again now; sets the next time."""
@@ -112,7 +125,7 @@ class Presence:
         if path is None or self.is_online:
             return None
         since = self.tried_since if self.tried_since is not None else now
-        self.is_online, self.tried_since = True, None
+        self.is_online, self.tried_since, self.role_psk = True, None, None
         return now - since
 
     def go(self, now: float) -> bool:

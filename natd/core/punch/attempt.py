@@ -35,8 +35,12 @@ likely absent than shut out."""
 FORWARDED_LADDER_S = (0.0, 0.16)
 """For a port that the peer's user may have forwarded by hand, which few do: twice a round."""
 
-SILENCE_S = 0.1
-"""Added to two round trips; after that checks are lost, not slow."""
+SILENCE_RTTS, SILENCE_S = 2.0, 0.1
+"""Round trips to our server, and what is added to them; after that checks are lost, not slow."""
+
+DOUBTFUL_RTTS, DOUBTFUL_SILENCE_S = 1.5, 0.05
+"""The same where a NAT that was seen by one server's address only may show us another port: then
+silence is no surprise, and the guesses begin slowly."""
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
@@ -108,9 +112,14 @@ class Target:
             self.at = None
 
 
-def wait_s(round_number: int, rtt_s: float, random: Random) -> float:
-    """From the first full check of a round to its escalation."""
-    silence_s = 2 * rtt_s + SILENCE_S
+def wait_s(
+    round_number: int, rtt_s: float, random: Random, *, is_doubtful: bool = False
+) -> float:
+    """From the first full check of a round to its escalation.  `is_doubtful`: one of the two NATs
+    only seems easy."""
+    silence_s = SILENCE_RTTS * rtt_s + SILENCE_S
+    if is_doubtful:
+        silence_s = DOUBTFUL_RTTS * rtt_s + DOUBTFUL_SILENCE_S
     if round_number == 0:
         return silence_s
     backed_off_s = backed_off(round_number - 1, FIRST_RETRY_S, LONGEST_RETRY_S)

@@ -71,6 +71,7 @@ class Punch:
         self._nats = (NatReport(), NatReport())
         self._needs_fresh_sockets = False  # whether the peer has to guess our next port
         self._is_hopeless = False  # whether only outside help can connect the two
+        self._is_doubtful = False  # whether a NAT only seems easy
         self._ours: tuple[Address, ...] = ()
         self._rtt_s = UNKNOWN_RTT_S
 
@@ -109,13 +110,16 @@ class Punch:
         if before is None:
             self._targets.open_to_agreed_ports(self.targets, nats, now)
         meetings = self._targets.begin(self.targets, nats[1], now)
-        attempt.escalate_at = attempt.full_ttl_at + wait_s(attempt.round, self._rtt_s, self._random)
+        attempt.escalate_at = attempt.full_ttl_at + self._wait_s(attempt)
         if before is not None and not fresh and not before.asked:
             # Introduced twice in one round: the other side may count from the first introduction.
             attempt.escalate_at = earliest(attempt.escalate_at, before.escalate_at)
+            if before.round == 0 and self._is_doubtful:
+                since_first = before.full_ttl_at + self._wait_s(attempt)
+                attempt.escalate_at = earliest(attempt.escalate_at, since_first)
         if meetings and before is not None and not fresh:
             last_at = max(meetings.values())
-            attempt.escalate_at = last_at + wait_s(attempt.round, self._rtt_s, self._random)
+            attempt.escalate_at = last_at + self._wait_s(attempt)
             for host in meetings:
                 self._targets.rest(host)
         self.handle_timer(now)
@@ -138,7 +142,7 @@ class Punch:
         if rtt_s is None or attempt is None or attempt.round or attempt.escalate_at is None:
             return
         self._rtt_s = rtt_s
-        sooner = attempt.full_ttl_at + wait_s(0, rtt_s, self._random)
+        sooner = attempt.full_ttl_at + self._wait_s(attempt)
         attempt.escalate_at = min(attempt.escalate_at, sooner)
 
     def check_received(self, address: Address, socket: SocketId, now: float) -> None:
@@ -286,12 +290,17 @@ class Punch:
     ) -> None:
         self.targets, self._nats, self._ours = tuple(targets), nats, ours
         self._needs_fresh_sockets = self._is_hopeless = False
+        self._is_doubtful = any(nat.may_be_hard and not nat.is_hard for nat in nats)
         if any(nat.may_be_hard for nat in nats):
             situation = Situation(*nats, have_checks_failed=True)
             may_be_guessed = situation.we_are_hard or situation.is_doubtful
             is_sequence = nats[0].allocation is Allocation.SEQUENTIAL
             self._needs_fresh_sockets = is_sequence and may_be_guessed
             self._is_hopeless = situation.is_hopeless
+
+    def _wait_s(self, attempt: Attempt) -> float:
+        """From the first full check of its round to its escalation."""
+        return wait_s(attempt.round, self._rtt_s, self._random, is_doubtful=self._is_doubtful)
 
     def _awaits_fresh_socket(self, attempt: Attempt) -> bool:
         """Whether a fresh socket waits for its sample and must send nothing before: the
@@ -310,6 +319,6 @@ class Punch:
         assert attempt is not None
         attempt.round += 1
         attempt.asked, attempt.retry_at = False, None
-        attempt.escalate_at = now + wait_s(attempt.round, self._rtt_s, self._random)
+        attempt.escalate_at = now + self._wait_s(attempt)
         self._targets.add(self.targets, self._nats[1], now)
         self._targets.climb_again(now)

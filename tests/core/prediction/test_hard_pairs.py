@@ -58,6 +58,17 @@ class Pair:
         met = self.internet.run_until(lambda: self.alice.texts() == ["hi"], allowance_s)
         return self.internet.now - self.began if met else None
 
+    def guessed_at(self, member):
+        """When it began to guess: checks go to one port of the other's NAT from one socket, and
+        from a second one if the first seems spoilt."""
+        other = self.gateways[member is self.alice]
+        flows = {}
+        for sent in self.trace:
+            address = sent.datagram.address
+            if sent.host is member.host and address.host == other.addresses[0]:
+                flows.setdefault((sent.socket, address), sent.at)
+        return sorted(flows.values())[4] - self.began
+
     def packets_in_a_second(self, member):
         """The most that left one host in any second."""
         instants = [sent.at for sent in self.trace if sent.host is member.host]
@@ -100,6 +111,26 @@ class Pair:
     def assert_packets_within_budget(self):
         for member in (self.alice, self.bob):
             assert self.packets_in_a_second(member) <= MOST_PACKETS
+
+
+@pytest.mark.parametrize("is_resident", [True, False])
+def test_guesses_begin_0_3_s_after_the_first_packet_where_a_nat_only_seems_easy(is_resident):
+    """One server can't tell that a NAT maps by address; a round trip of silence does."""
+    policies = (ADDRESS_DEPENDENT, PORT_RESTRICTED)
+    pair = Pair(*(policies if is_resident else policies[::-1]), 1)
+    assert pair.meet() is not None
+    for member in (pair.alice, pair.bob):
+        assert 0.25 <= pair.guessed_at(member) <= 0.35
+
+
+def test_one_side_dials_however_often_the_two_are_introduced():
+    """Of two dials one loses, and with it the messages of its first flight."""
+    for seed in range(SEEDS):
+        pair = Pair(SYMMETRIC_RANDOM, PORT_RESTRICTED, seed)
+        assert pair.meet() is not None
+        for member, other in ((pair.alice, pair.bob), (pair.bob, pair.alice)):
+            peer = member.membership.peer(other.peer, pair.internet.now)
+            assert peer.all_dropped["first-flight-lost-the-tie"] == 0, seed
 
 
 @pytest.mark.parametrize(
