@@ -279,7 +279,9 @@ class Peer:
             return False
         sessions = self.dialogue.sessions
         self.presence.begin(now)
-        if self.presence.take_role(we_dial, newest.psk) and (sessions.psk != newest.psk or not sessions.is_established):
+        if self.presence.take_role(we_dial, newest.psk) and (
+            sessions.psk != newest.psk or not sessions.is_established
+        ):
             self.dialogue.dial(newest, now)
         return True
 

@@ -112,9 +112,7 @@ class Target:
             self.at = None
 
 
-def wait_s(
-    round_number: int, rtt_s: float, random: Random, *, is_doubtful: bool = False
-) -> float:
+def wait_s(round_number: int, rtt_s: float, random: Random, *, is_doubtful: bool = False) -> float:
     """From the first full check of a round to its escalation.  `is_doubtful`: one of the two NATs
     only seems easy."""
     silence_s = SILENCE_RTTS * rtt_s + SILENCE_S
