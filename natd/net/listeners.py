@@ -112,7 +112,7 @@ class Listeners:
         return received
 
     def send(self, datagrams: Iterable[Datagram]) -> None:
-        for data, address, _, number in datagrams:
+        for data, address, _, number, _ in datagrams:
             sock, control = self._exits[number]
             place = (address, sock.family)
             destination = self._destinations.get(place) or self._destination(*place)

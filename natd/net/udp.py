@@ -18,6 +18,7 @@ import asyncio
 import errno
 import socket
 import struct
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -40,6 +41,14 @@ ADDRESS_CACHE_ENTRIES = 4096
 _MAPPED_PREFIX = "::ffff:"
 _HOP_LIMIT = struct.Struct("i")
 
+_RETOPTS = 7
+"""IP_RETOPTS of ip(7): as a control message, the IP options of one packet."""
+_FULL_TIMESTAMP = bytes([68, 4, 5])
+"""Type, length and pointer of a time-stamp option with no room (RFC 791, section 3.1).  Each router
+counts one overflow in the byte that follows, and a packet that can't be counted is an error there.
+So it ends at the same router as by its TTL, and also where that router is its destination: there
+the TTL of 1 is enough, and a Linux NAT would take the packet for a flow of its own."""
+_MOST_OVERFLOWS = 15
 _PKTINFO = 8
 """IP_PKTINFO of ip(7), which Python's socket module does not name on this version."""
 _PACKET_INFO = struct.Struct("i4s4s")
@@ -94,14 +103,15 @@ class UdpSockets:
 
     def send(self, datagrams: Iterable[Datagram]) -> None:
         """Send each, in order; an unknown socket id opens a helper, on the port that it names."""
-        for data, address, ttl, socket_id in datagrams:
+        for data, address, ttl, socket_id, is_strict in datagrams:
             try:
                 sock = self._sockets.get(socket_id) or self._add_helper(socket_id)
                 destination = self._destinations.get(address) or self._destination(address)
                 if ttl is None:
                     sock.sendto(data, destination)
                 else:
-                    sock.sendmsg([data], [self._hop_limit(address, ttl)], 0, destination)
+                    control = self._hop_limit(address, ttl, is_strict=is_strict)
+                    sock.sendmsg([data], control, 0, destination)
             except OSError as error:
                 self.errors[errno.errorcode.get(error.errno or 0, "UNKNOWN")] += 1
 
@@ -197,11 +207,18 @@ class UdpSockets:
         self._destinations[address] = destination
         return destination
 
-    def _hop_limit(self, address: Address, ttl: int) -> tuple[int, int, bytes]:
-        """The control message for one packet's TTL; a mapped address leaves as IPv4."""
+    def _hop_limit(
+        self, address: Address, ttl: int, *, is_strict: bool
+    ) -> list[tuple[int, int, bytes]]:
+        """The control messages for one packet's TTL; a mapped address leaves as IPv4."""
         if address.is_ipv6:
-            return socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT, _HOP_LIMIT.pack(ttl)
-        return socket.IPPROTO_IP, socket.IP_TTL, _HOP_LIMIT.pack(ttl)
+            return [(socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT, _HOP_LIMIT.pack(ttl))]
+        limit = (socket.IPPROTO_IP, socket.IP_TTL, _HOP_LIMIT.pack(ttl))
+        if not is_strict or sys.platform != "linux":
+            return [limit]
+        overflows = _MOST_OVERFLOWS + 1 - ttl
+        option = _FULL_TIMESTAMP + bytes([overflows << 4])
+        return [limit, (socket.IPPROTO_IP, _RETOPTS, option)]
 
 
 def _scope_id(scope: str) -> int:

@@ -8,9 +8,10 @@ real time with TUN devices at its ends; the NATs are the same.
 
 Every NAT and router takes one from the hop limit, and a packet that has none left dies there
 without a word, before a mapping is made.  Between two attachments to the internet there are
-at least two routers, so that a low-TTL opener can leave its own NAT and never reach the
-other.  Loss, jitter, reordering, duplication and bit flips happen on the way across the
-internet, never on a LAN.
+two routers unless they have fewer `hops`, so that a low-TTL opener can leave its own NAT and never
+reach the other; between two with none it does, since who delivers a packet does not forward it.
+What a strict limit adds (`overflows`) ends it there, too, if that is Linux.  Loss, jitter,
+reordering, duplication and bit flips happen on the way across the internet, never on a LAN.
 """
 
 import heapq
@@ -30,6 +31,9 @@ LAN_DELAY_S = 0.0002
 
 DEFAULT_TTL = 64
 
+MOST_OVERFLOWS = 15
+"""Of a time-stamp option, which has four bits to count them."""
+
 REORDERING_DELAY_S = 0.03
 """How much a packet that is chosen for reordering comes late: more than a burst is long."""
 
@@ -41,6 +45,8 @@ class Packet(NamedTuple):
     destination: Address
     data: bytes
     ttl: int = DEFAULT_TTL
+    overflows: int | None = None
+    """Of its time-stamp option (RFC 791); None: it has no option."""
 
 
 @dataclass(slots=True)
@@ -306,6 +312,14 @@ class Fabric:
             return
         hairpin = packet.destination.host in gateway.addresses
         policy = gateway.nat.policy
+        if policy.refuses_options and packet.overflows is not None:
+            self.dropped["option"] += 1
+            return
+        counted = _count_overflow(packet, policy)
+        if counted is None:
+            self.dropped["overflow"] += 1
+            return
+        packet = counted
         if hairpin and policy.hairpin is Hairpin.NONE:
             self.dropped["no hairpin"] += 1
             return
@@ -324,6 +338,11 @@ class Fabric:
         if packet.destination.is_ipv6:
             self._into_ipv6(gateway, packet, now)
             return
+        counted = _count_overflow(packet, gateway.nat.policy)
+        if counted is None:
+            self.dropped["overflow"] += 1
+            return
+        packet = counted
         inside = gateway.nat.inbound(packet.source, packet.destination, now)
         if inside is None:
             self.dropped["filtered"] += 1
@@ -374,6 +393,16 @@ class Fabric:
         if behind is None:
             return f"45.{1 + number // 250}.{number % 250}.10"
         return f"{behind.lan}.{2 + len(self._attachments[behind])}"
+
+
+def _count_overflow(packet: Packet, policy: NatPolicy) -> Packet | None:
+    """The packet after a NAT has read its option, as `ip_options_compile` of Linux does; None: that
+    was an error, and it goes no further."""
+    if packet.overflows is None or not policy.conntrack:
+        return packet
+    if packet.overflows >= MOST_OVERFLOWS:
+        return None
+    return packet._replace(overflows=packet.overflows + 1)
 
 
 def _is_multicast(host: str) -> bool:

@@ -62,6 +62,8 @@ class NatPolicy:
     port rules PRESERVING is plain `masquerade` and RANDOM is `masquerade random`."""
     accepts_early_inbound: bool = False
     """Conntrack only: INPUT accepts, so an inbound packet of no flow makes one and clashes."""
+    refuses_options: bool = False
+    """A packet from inside with an IP option goes no further."""
     stride: int = 1
     """SEQUENTIAL: distance between two ports given out."""
     keeps_parity: bool = False

@@ -20,7 +20,7 @@ from random import Random
 from typing import Any, NamedTuple, Protocol
 
 from natd.core.base.types import MAIN_SOCKET, Address, Datagram, SocketId
-from tests.internet.fabric import DEFAULT_TTL, Fabric, Host, Packet, Weather
+from tests.internet.fabric import DEFAULT_TTL, MOST_OVERFLOWS, Fabric, Host, Packet, Weather
 
 START = 1000.0
 
@@ -208,7 +208,9 @@ class Internet(Fabric):
             return
         port = attached.ports[datagram.socket]
         ttl = DEFAULT_TTL if datagram.ttl is None else datagram.ttl
-        packet = Packet(Address(source, port), datagram.address, bytes(datagram.data), ttl)
+        overflows = MOST_OVERFLOWS + 1 - ttl if datagram.is_strict else None
+        data = bytes(datagram.data)
+        packet = Packet(Address(source, port), datagram.address, data, ttl, overflows)
         self.send(host, packet, self.now)
 
     def _open(self, attached: Attached, socket: SocketId, port: int) -> None:

@@ -2,6 +2,7 @@
 
 IPv4  0x45 tos length(2) id(2) fragment(2) ttl 17 checksum(2) source(4) destination(4)
 IPv6  0x6. .. .. .. length(2) 17 hop-limit source(16) destination(16)
+      an option of 4 bytes, if there is one: 68 4 5 overflows(4 bits) 0
 UDP   source port(2) destination port(2) length(2) checksum(2) payload
 """
 
@@ -14,6 +15,8 @@ from natd.core.base.types import Address
 from tests.internet.fabric import Packet
 
 UDP = 17
+TIMESTAMP = 68
+"""The option whose overflows are counted (RFC 791); of others nothing is kept."""
 
 _IPV4 = struct.Struct("!BBHHHBBH4s4s")
 _IPV6 = struct.Struct("!IHBB16s16s")
@@ -38,12 +41,16 @@ def parse(raw: bytes) -> Packet | None:
         hosts = inet_ntop(AF_INET6, source), inet_ntop(AF_INET6, destination)
     else:
         return None
+    overflows = None
+    if version == 4 and start > 20 and raw[20] == TIMESTAMP:
+        overflows = raw[23] >> 4
     source_port, destination_port, _, _ = _UDP.unpack_from(raw, start)
     return Packet(
         Address(hosts[0], source_port),
         Address(hosts[1], destination_port),
         raw[start + 8 : length],
         ttl,
+        overflows,
     )
 
 
@@ -58,10 +65,13 @@ def build(packet: Packet) -> bytes:
         checksum = _checksum(pseudo + udp) or 0xFFFF
         header = _IPV6.pack(6 << 28, length, UDP, packet.ttl, source, destination)
         return header + udp[:6] + checksum.to_bytes(2, "big") + packet.data
+    option = b""
+    if packet.overflows is not None:
+        option = bytes([TIMESTAMP, 4, 5, packet.overflows << 4])
     header = _IPV4.pack(
-        0x45,
+        0x45 + len(option) // 4,
         0,
-        20 + length,
+        20 + len(option) + length,
         0,
         0x4000,
         packet.ttl,
@@ -70,7 +80,7 @@ def build(packet: Packet) -> bytes:
         _ipv4(packet.source.host),
         _ipv4(packet.destination.host),
     )
-    header = header[:10] + _checksum(header).to_bytes(2, "big") + header[12:]
+    header = header[:10] + _checksum(header + option).to_bytes(2, "big") + header[12:] + option
     return header + _UDP.pack(packet.source.port, packet.destination.port, length, 0) + packet.data
 
 

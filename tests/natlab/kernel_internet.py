@@ -4,8 +4,13 @@
                                                 |
     host --LAN-- NAT --45.1.m.0/24-- provider --+
 
-Every site has a provider's router of its own, so there are two routed hops between any two
-NATs.  A LAN is a bridge of its NAT; a second NAT may stand on it.
+With `hops=2` every site has a provider's router of its own.  Others may be asked for:
+
+    0   all sites are on one segment, 45.0.0.0/24: two machines on one switch
+    1   one router connects all sites
+    3   a further router connects the providers'
+
+A LAN is a bridge of its NAT; a second NAT may stand on it.
 """
 
 from collections.abc import Sequence
@@ -17,16 +22,19 @@ from natctl.demo.namespaces import Topology
 from natctl.demo.own_world import Namespaces
 
 EXCHANGE = "exchange"
+EXCHANGE_ADDRESS = "45.0.0.254"
 
 
 class KernelInternet:
     """Sites, NATs and hosts; describe them, then `start()`."""
 
-    def __init__(self) -> None:
+    def __init__(self, hops: int = 2) -> None:
+        """`hops`: routers between any two sites."""
         self.namespaces = Namespaces()
+        self._hops = hops
         self._topology = Topology()
-        self._topology.namespace(EXCHANGE)
-        self._topology.switch(EXCHANGE, "ix", "45.0.0.254/24")
+        self._topology.router(EXCHANGE)
+        self._topology.switch(EXCHANGE, "ix", EXCHANGE_ADDRESS + "/24")
         self._providers = 0
         self._networks = 0
         self._lans: dict[str, tuple[str, int]] = {}
@@ -64,8 +72,10 @@ class KernelInternet:
 
     def start(self) -> None:
         for provider, network, via in self._routes:
+            if self._hops == 3:
+                self._topology.route(EXCHANGE, network, via)
             for other, _, _ in self._routes:
-                if other != provider:
+                if other != provider and self._hops == 2:
                     self._topology.route(other, network, via)
         self.namespaces.build(self._topology)
 
@@ -103,15 +113,28 @@ class KernelInternet:
         self.close()
 
     def _attach(self, name: str) -> None:
-        """Connect a namespace to the exchange through a provider of its own."""
+        """Connect a namespace to the exchange, through a provider of its own if there is one."""
         self._providers += 1
         number = self._providers
         provider, network = f"provider{number}", f"45.1.{number}"
         topology = self._topology
+        if self._hops == 0:
+            self._addresses[name] = f"45.0.0.{number}"
+            topology.plug(name, "wan", f"45.0.0.{number}/24", EXCHANGE, "ix")
+            topology.route(name, "default", EXCHANGE_ADDRESS)
+            return
+        if self._hops == 1:
+            self._addresses[name] = f"{network}.10"
+            device = f"site{number}"
+            topology.cable(name, "wan", f"{network}.10/24", EXCHANGE, device, f"{network}.1/24")
+            topology.route(name, "default", f"{network}.1")
+            return
         topology.router(provider)
         topology.plug(provider, "ix", f"45.0.0.{number}/24", EXCHANGE, "ix")
         topology.cable(name, "wan", f"{network}.10/24", provider, "site", f"{network}.1/24")
         topology.route(name, "default", f"{network}.1")
+        if self._hops == 3:
+            topology.route(provider, "default", EXCHANGE_ADDRESS)
         self._routes.append((provider, f"{network}.0/24", f"45.0.0.{number}"))
         self._addresses[name] = f"{network}.10"
 

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import socket
+import sys
 from collections.abc import Coroutine
 
 import pytest
@@ -12,7 +13,8 @@ from natd.net.udp import DRAIN_LIMIT, UdpSockets
 from tests.processes import free_ports
 
 IP_RECVTTL = 12
-"""From linux/in.h; the socket module has no name for it."""
+IP_RECVOPTS = 6
+"""From linux/in.h; the socket module has no names for them."""
 
 
 def test_an_ipv4_source_on_the_dual_stack_socket_is_seen_as_ipv4() -> None:
@@ -70,6 +72,23 @@ def test_the_hop_limit_is_that_of_the_one_packet(family: socket.AddressFamily) -
                 limits.append(int.from_bytes(controls[0][2], "little"))
             assert limits[0] == 3
             assert limits[1] > 3
+
+    run(scenario())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="an option for one packet is Linux's")
+def test_a_strict_limit_is_counted_by_the_overflows_of_a_time_stamp_option_too() -> None:
+    """A second router can't count to 16.  The receiver here has counted one itself."""
+
+    async def scenario() -> None:
+        with Door() as door, plain_socket(socket.AF_INET) as peer:
+            peer.setsockopt(socket.IPPROTO_IP, IP_RECVOPTS, 1)
+            address = Address(*peer.getsockname())
+            for ttl in (2, 3):
+                door.sockets.send([Datagram(b"opener", address, ttl, is_strict=True)])
+                data, controls, _, _ = peer.recvmsg(99, 99)
+                assert data == b"opener"
+                assert [value.hex() for _, _, value in controls] == [f"440405{17 - ttl:x}0"]
 
     run(scenario())
 

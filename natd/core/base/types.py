@@ -63,6 +63,9 @@ class Datagram(NamedTuple):
     """Hop limit for this packet alone; None leaves the system's default."""
     socket: SocketId = MAIN_SOCKET
     """The shell opens a socket it has not seen yet on first use."""
+    is_strict: bool = False
+    """Whether `ttl` ends the packet also where it is delivered, if the system can do that: a NAT
+    delivers to itself whatever the TTL, and then takes the packet for a flow of its own."""
 
 
 class CandidateKind(StrEnum):

@@ -19,6 +19,7 @@ Rules:
 import hmac
 from collections import deque
 from dataclasses import dataclass
+from enum import Enum
 from random import Random
 
 from natd.core.base.local_ports import AGREED, LINK_PORT
@@ -28,7 +29,10 @@ from natd.core.codec.rendezvous import PREFIX_BYTES
 from natd.core.keys.secrets import PairSecrets
 
 LOW_TTL = 3
-"""Enough to pass our own two layers of NAT, too little to reach the peer's NAT beyond."""
+"""Enough to pass our own two layers of NAT."""
+
+NEAR_TTL = 2
+"""Enough to pass our own NAT, if it is the only one."""
 
 MOST_OUTSTANDING = 4_096
 """More than the probes of an escalation in the time for which an answer is awaited."""
@@ -60,6 +64,22 @@ AGREED_PORTS = 3
 
 RECENT_CHECKS = 256
 """How many checks of the peer are remembered, to recognise replays."""
+
+
+class Opener(Enum):
+    """How an opener is kept from the peer's NAT: by its TTL, and whether that is strict.
+
+    A strict one needs an IP option, which some routers refuse and then do not open either.
+    """
+
+    NEAR = NEAR_TTL, True
+    """One NAT of ours, whatever is between, even nothing."""
+    FAR = LOW_TTL, False
+    """Two NATs of ours, and two routers between or more: also where options are refused."""
+    NEARLY = NEAR_TTL, False
+    """One NAT of ours that refuses options, and one router between or more."""
+    DEEP = LOW_TTL, True
+    """Two NATs of ours, whatever is between, even nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +186,8 @@ class Checks:
         now: float,
         ttl: int | None = None,
         asks: tuple[int, bytes] | None = None,
+        *,
+        is_strict: bool = False,
     ) -> Datagram:
         """One check to `address`; with a `ttl` it is an opener that is not meant to arrive, and
         `asks` is an attribute that asks the peer for something besides the answer."""
@@ -184,7 +206,7 @@ class Checks:
             key=secrets.send_check_key,
             extra=() if asks is None else (asks,),
         )
-        return Datagram(data, address, ttl, socket)
+        return Datagram(data, address, ttl, socket, is_strict)
 
     def match(
         self, message: stun.StunMessage, data: bytes, address: Address, socket: SocketId, now: float

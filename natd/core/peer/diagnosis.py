@@ -184,7 +184,7 @@ class Diagnosis:
         if not self.watches:
             return
         kinds = {target.address: target.kind for target in targets}
-        for data, address, ttl, socket in datagrams:
+        for data, address, ttl, socket, _ in datagrams:
             head = data[:2]
             if head == _REQUEST:
                 step, detail = _step(kinds.get(address), ttl, socket, technique)

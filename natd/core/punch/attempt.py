@@ -19,6 +19,7 @@ from random import Random
 
 from natd.core.base.timers import backed_off, jittered
 from natd.core.base.types import Address, Candidate, SocketId
+from natd.core.checks.checks import Opener
 
 CHECK_LADDER_S = (0.0, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
 """Instants of the checks in a round.  Dense at first: the far NAT opens at a moment we can't
@@ -95,7 +96,7 @@ class Target:
     ladder: tuple[float, ...]
     step: int = 0
     at: float | None = None  # None: its ladder has ended
-    ttl: int | None = None  # of every check to it; None: the system's
+    opener: Opener | None = None  # what every check to it is; None: meant to arrive
     last_sent: float = 0.0
     proved: bool = False
 

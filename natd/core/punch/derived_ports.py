@@ -24,7 +24,7 @@ from natd.core.base.types import (
     SocketId,
 )
 from natd.core.checks.candidates import is_loopback, is_private
-from natd.core.checks.checks import LOW_TTL, Checks
+from natd.core.checks.checks import Checks, Opener
 from natd.core.punch.attempt import Target
 
 OPENER_LEAD_S = 0.1
@@ -36,6 +36,12 @@ MEETING_LEAD_S = 0.25
 two escalations differ that begin with one introduction but count with their own round trips."""
 
 MEETING_OPENERS_S = (0.0, 0.5)
+
+CALL_OPENERS = Opener.NEAR, Opener.FAR, Opener.DEEP
+MEETING_OPENERS = Opener.NEAR, Opener.FAR, Opener.NEARLY
+"""For the port of the first round, the second, and the third.  Which opener is right depends on
+what is between, which nobody tells us; the wrong one leaves the port closed or spoils it, so each
+port is for one of them."""
 
 MOST_AGREED_HOSTS = 2
 
@@ -76,7 +82,7 @@ def meet(host: str, checks: Checks, turn: int, now: float) -> list[Target]:
     """Both main sockets may be poisoned: meet between two fresh ones.  One side opens its NAT at
     once, the other calls when that is surely done.  Each round calls one pair of ports and opens
     all of them."""
-    pairs = checks.meeting_ports
+    pairs = tuple(zip(checks.meeting_ports, MEETING_OPENERS, strict=True))
     opens = checks.we_open
     turn %= len(pairs)
     return [
@@ -84,8 +90,8 @@ def meet(host: str, checks: Checks, turn: int, now: float) -> list[Target]:
             Candidate(CandidateKind.PEER_REFLEXIVE, Address(host, theirs)),
             SocketId(ours),
             MEETING_OPENERS_S if opens else AGREED_LADDER_S,
-            ttl=LOW_TTL if opens else None,
+            opener=opener if opens else None,
             at=now if opens else now + MEETING_LEAD_S,
         )
-        for ours, theirs in (pairs if opens else pairs[turn : turn + 1])
+        for (ours, theirs), opener in (pairs if opens else pairs[turn : turn + 1])
     ]

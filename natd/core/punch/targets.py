@@ -25,7 +25,7 @@ from natd.core.base.types import (
 )
 from natd.core.checks.budget import TargetBudget
 from natd.core.checks.candidates import is_private
-from natd.core.checks.checks import LOW_TTL, Checks
+from natd.core.checks.checks import Checks, Opener
 from natd.core.punch.attempt import (
     CHECK_LADDER_S,
     DOUBTFUL_LADDER_S,
@@ -34,6 +34,7 @@ from natd.core.punch.attempt import (
     Target,
 )
 from natd.core.punch.derived_ports import (
+    CALL_OPENERS,
     call_from_agreed_port,
     keeps_ports,
     lets_in_at_old_address,
@@ -170,8 +171,8 @@ class Targets:
             target = Target(candidate, socket, CHECK_LADDER_S)
             self._targets[address, socket] = target
         if not target.proved and now - target.last_sent >= TRIGGER_SPACING_S:
-            if target.ttl is not None:
-                target.ttl, target.ladder = None, CHECK_LADDER_S
+            if target.opener is not None:
+                target.opener, target.ladder = None, CHECK_LADDER_S
             target.step = min(target.step, 1)
             self._check(target, now, urgent=True)
 
@@ -227,16 +228,16 @@ class Targets:
         return [target for target in self._targets.values() if target.socket == self.socket]
 
     def _open_to_agreed_ports(self, host: str, now: float) -> None:
-        for port in self._checks.their_ports:
-            self._send(Address(host, port), MAIN_SOCKET, LOW_TTL, now, urgent=False)
+        for port, opener in zip(self._checks.their_ports, CALL_OPENERS, strict=True):
+            self._send(Address(host, port), MAIN_SOCKET, opener, now, urgent=False)
 
     def _check(self, target: Target, now: float, *, urgent: bool = False) -> None:
         """Send the check that is due; sets the instant of the next."""
         address = target.candidate.address
         early = now < self.full_ttl_at and not is_private(address.host)
         urgent = urgent or target.ladder in (CHECK_LADDER_S, DOUBTFUL_LADDER_S)
-        ttl = LOW_TTL if early else target.ttl
-        self._send(address, target.socket, ttl, now, urgent=urgent)
+        opener = Opener.NEAR if early else target.opener
+        self._send(address, target.socket, opener, now, urgent=urgent)
         target.last_sent = now
         if early:
             target.at = self.full_ttl_at
@@ -244,10 +245,17 @@ class Targets:
         target.climb(now)
 
     def _send(
-        self, address: Address, socket: SocketId, ttl: int | None, now: float, *, urgent: bool
+        self,
+        address: Address,
+        socket: SocketId,
+        opener: Opener | None,
+        now: float,
+        *,
+        urgent: bool,
     ) -> None:
         if not urgent and not self._budget.can_spare(address, now):
             return
-        datagram = self._checks.request(address, socket, now, ttl=ttl)
+        ttl, is_strict = (None, False) if opener is None else opener.value
+        datagram = self._checks.request(address, socket, now, ttl, is_strict=is_strict)
         if self._budget.allow(address, len(datagram.data), now):
             self._datagrams.append(datagram)

@@ -4,9 +4,6 @@ from natd.core.base.types import (
     Candidate,
     CandidateKind,
 )
-from natd.core.checks.checks import (
-    LOW_TTL,
-)
 from natd.core.paths.events import PathChosen
 from natd.core.peer.reach_events import FlightDue
 from tests.core.world.reach_lab import (
@@ -24,7 +21,7 @@ def test_while_start_in_runs_nothing_leaves_but_openers_and_then_the_first_fligh
     lab.introduce(THEIRS, start_in_s=0.2)
     lab.reach.carry([FLIGHT], lab.now, awaiting=True)
     lab.run(0.19)
-    assert [datagram.ttl for _, datagram in lab.sent] == [LOW_TTL]
+    assert [(datagram.ttl, datagram.is_strict) for _, datagram in lab.sent] == [(2, True)]
     assert lab.take(FlightDue) == []
     lab.run(0.02)
     assert lab.take(FlightDue) == [FlightDue()]

@@ -1,7 +1,6 @@
 """Ports that both sides know without a word, to be met at when the main sockets are spoilt."""
 
 from natd.core.base.types import MAIN_SOCKET, Address
-from natd.core.checks.checks import LOW_TTL
 from tests.core.world.lossy_link import pair_of_secrets
 from tests.core.world.punch_lab import KEEPS, MIXES, THEIRS, Lab
 
@@ -12,7 +11,11 @@ def test_openers_go_to_the_agreed_ports_before_anything_else():
     lab.start(nats=(KEEPS, KEEPS))
     openers, rest = lab.sent[:3], lab.sent[3:]
     assert [check.address.port for _, check in openers] == list(lab.checks.their_ports)
-    assert all(check.ttl == LOW_TTL for _, check in openers)
+    assert [(check.ttl, check.is_strict) for _, check in openers] == [
+        (2, True),
+        (3, False),
+        (3, True),
+    ]
     assert [check.address for _, check in rest] == [THEIRS]
 
 
@@ -41,7 +44,8 @@ def test_of_two_fresh_ports_the_one_side_opens_and_the_other_calls_when_that_is_
         ]
         if lab.checks.we_open:
             assert {check.socket for _, check in meeting} == {ours for ours, _ in pairs}
-            assert all(check.ttl == LOW_TTL for _, check in meeting)
+            limits = [(check.ttl, check.is_strict) for _, check in meeting]
+            assert limits[:3] == [(2, True), (3, False), (2, False)]
             opened_at = meeting[0][0]
         else:
             assert {check.socket for _, check in meeting} == {pairs[0][0]}

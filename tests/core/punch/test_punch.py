@@ -16,7 +16,6 @@ from natd.core.base.types import (
     SocketId,
 )
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
-from natd.core.checks.checks import LOW_TTL
 from natd.core.punch.attempt import (
     CHECK_LADDER_S,
     DOUBTFUL_LADDER_S,
@@ -62,7 +61,7 @@ def test_while_start_in_runs_one_low_ttl_opener_leaves_and_nothing_else():
     lab = Lab()
     lab.start(start_in_s=0.2)
     lab.run(0.199)
-    assert [check.ttl for _, check in lab.sent] == [LOW_TTL]
+    assert [(check.ttl, check.is_strict) for _, check in lab.sent] == [(2, True)]
     lab.run(1.4)
     full = [at - START - 0.2 for at, check in lab.sent if check.ttl is None]
     assert full == pytest.approx(CHECK_LADDER_S)

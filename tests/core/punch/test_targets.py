@@ -15,7 +15,7 @@ from natd.core.base.types import (
     SocketId,
 )
 from natd.core.checks.budget import TargetBudget
-from natd.core.checks.checks import LOW_TTL, Checks
+from natd.core.checks.checks import Checks
 from natd.core.punch.attempt import CHECK_LADDER_S, FORWARDED_LADDER_S, RETRY_LADDER_S
 from natd.core.punch.derived_ports import OPENER_LEAD_S
 from natd.core.punch.targets import (
@@ -87,7 +87,7 @@ def test_until_full_checks_may_leave_the_internet_gets_openers_and_a_lan_checks(
     lab.targets.begin([*PLACES, candidate(LAN)], MIXES, lab.now)
     lab.run(0.4)
     ttls = {d.address: d.ttl for _, d in lab.sent}
-    assert ttls == {THEIRS: LOW_TTL, LAN: None}
+    assert ttls == {THEIRS: 2, LAN: None}
     lab.run(0.2)
     assert lab.sent[-1][1].ttl is None
 

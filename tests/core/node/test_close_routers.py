@@ -1,0 +1,68 @@
+"""Two Linux routers with an accepting INPUT, and few routers between them or none.
+
+A packet that comes to such a NAT before one has left for where it came from spoils that port, and
+without a router between, no TTL keeps an opener from coming.
+"""
+
+import pytest
+
+from tests.core.node.test_pairs import meet
+from tests.core.world.village import Village
+from tests.internet.fabric import Weather
+from tests.internet.nat import LINUX, LINUX_ACCEPTING
+
+RUNS = 20
+LIMIT_S = 3.0
+
+
+@pytest.mark.parametrize("delay_s", [0.000025, 0.001])
+@pytest.mark.parametrize("hops", [(0, 0), (0, 1), (1, 1), (1, 2)])
+def test_accepting_routers_are_traversed_whatever_is_between(hops, delay_s):
+    for seed in range(RUNS):
+        meet_soon(neighbours(seed, hops, delay_s))
+
+
+@pytest.mark.parametrize("accepting", [0, 1])
+def test_one_router_that_accepts_and_one_that_drops_are_traversed_on_one_segment(accepting):
+    for seed in range(RUNS):
+        policies = [LINUX, LINUX]
+        policies[accepting] = LINUX_ACCEPTING
+        meet_soon(neighbours(seed, (0, 0), 0.00005, policies))
+
+
+@pytest.mark.parametrize("hops", [0, 1, 2])
+def test_two_layers_of_accepting_routers_are_traversed(hops):
+    for seed in range(RUNS):
+        village = Village(seed, Weather(jitter_s=0.0002))
+        internet = village.internet
+        village.server_host.delay_s = 0.0001
+        homes = [
+            internet.add_nat(
+                LINUX_ACCEPTING,
+                internet.add_nat(
+                    LINUX_ACCEPTING,
+                    lan=f"100.64.{number}",
+                    delay_s=0.0001,
+                    hops=(hops + number) // 2,
+                ),
+            )
+            for number in range(2)
+        ]
+        meet_soon((village, *homes), 2 * LIMIT_S)
+
+
+def neighbours(seed, hops, delay_s, policies=(LINUX_ACCEPTING, LINUX_ACCEPTING)):
+    village = Village(seed, Weather(jitter_s=delay_s / 5))
+    village.server_host.delay_s = delay_s
+    nats = [
+        village.internet.add_nat(policy, delay_s=delay_s, hops=count)
+        for policy, count in zip(policies, hops, strict=True)
+    ]
+    return village, *nats
+
+
+def meet_soon(where, limit_s=LIMIT_S):
+    village, *nats = where
+    meet(village, *nats)
+    came_s = village.internet.now - 1000.0
+    assert came_s < 2.0 + limit_s, f"seed {village.seed} took {came_s - 2.0:.2f} s"
