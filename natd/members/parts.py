@@ -45,6 +45,9 @@ class Parts:
     """Networks whose members are known: a server has listed them since the start, or there is no
     server and peers on the LAN have had time to answer."""
 
+    restored: dict[tuple[NetworkId, PeerId], float] = field(default_factory=dict)
+    """Peers who know more of us than our own disk, and the instant when that was noticed."""
+
     def servers(self, network: NetworkId) -> tuple[ServerReport, ...]:
         """Empty while the node is no member yet, as in the methods below."""
         membership = self.node.membership(network)
