@@ -39,6 +39,8 @@ class Parts:
     port_map: PortMap
     pump: Callable[[], None]
     """Carry out what the node wants; call it after every input."""
+    look_around: Callable[[], None]
+    """See if there is a way to our servers; call it when these are others."""
     online: dict[NetworkId, set[PeerId]] = field(default_factory=dict)
     """Peers with a session on a direct path."""
     listed: set[NetworkId] = field(default_factory=set)

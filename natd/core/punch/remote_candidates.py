@@ -218,6 +218,7 @@ class RemoteCandidates:
             on_link=self._on_link,
             ours=self.surroundings.ours,
             servers=self.surroundings.servers,
+            held=self.surroundings.held,
         )
 
     @property
