@@ -25,9 +25,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from natd.core.base.scope import is_private
 from natd.core.base.types import PeerState
 from natd.core.base.verdict import Verdict, VerdictCode, judge_servers
-from natd.core.checks.candidates import is_private
 from natd.core.peer.attempt_log import HEAD
 from natd.core.peer.diagnosis import PeerDiagnosis
 from natd.doctor.advice import HARD_NAT, HELP_TEXTS, LABELS, server_words

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from natd.core.base.types import Address
+from natd.core.base.types import ANY_HOST, Address
 
 logger = logging.getLogger(__name__)
 
@@ -106,12 +106,7 @@ class Upnp:
         router = miniupnpc.UPnP()
         with _RouterSays() as said:
             router.selectigd(order.location)
-            host = router.externalipaddress()
-            try:
-                ipaddress.IPv4Address(host)
-            except ValueError:
-                return UpnpAnswer(None, refusal="the router has no address itself")
-            return self._add(router, host, order)
+            return self._add(router, _external_host(router), order)
         return UpnpAnswer(None, refusal=said.text or "no answer")
 
     def _add(self, router: Any, host: str, order: _Order) -> UpnpAnswer:
@@ -138,6 +133,18 @@ class Upnp:
             else:
                 break
         return UpnpAnswer(None, refusal=refusal)
+
+
+def _external_host(router: Any) -> str:
+    """The router's external address; `ANY_HOST` where it has or tells none: it may map ports all
+    the same."""
+    told = None
+    with _RouterSays():
+        told = router.externalipaddress()
+    try:
+        return str(ipaddress.IPv4Address(told))
+    except ValueError:
+        return ANY_HOST
 
 
 class _RouterSays:

@@ -64,12 +64,10 @@ def test_a_router_that_refuses_is_quoted():
         assert answer.refusal
 
 
-def test_a_router_without_an_address_of_its_own_is_not_asked_for_a_port():
+def test_a_router_without_an_address_of_its_own_maps_our_port_all_the_same():
     for host in ("", "nonsense", "::1"):
         with Router(host=host) as router:
-            answer = _map(router)
-            assert answer.external is None
-            assert router.asked_lifetimes == []
+            assert _map(router) == UpnpAnswer(Address("0.0.0.0", 40000), 1800)
 
 
 def test_nonsense_and_nobody_are_refusals():

@@ -4,6 +4,7 @@ Nothing here knows the protocol.  A class belongs here if two wings share it and
 
     types          addresses, ids, candidates, NAT reports, datagrams, paths as values
     events         what a node reports: one class for each fact
+    scope          whether an address means the same everywhere, or in one network only
     verdict        why there is no path, and what would help, with codes for programs
     routes         the keys by which a datagram finds its peer or its registration
     wishes         what an attempt asks of others: a sample, an introduction, a socket
@@ -13,5 +14,5 @@ Nothing here knows the protocol.  A class belongs here if two wings share it and
 
     events ─► verdict ─► types ◄─ surroundings, wishes          the rest stand alone
 
-Others import: events, local_ports, routes, surroundings, timers, types, verdict, wishes.
+Others import: events, local_ports, routes, scope, surroundings, timers, types, verdict, wishes.
 """

@@ -107,6 +107,10 @@ MESSAGES_KEPT_DAYS = 7
 LAST_GOOD_LIMIT = 4
 """Addresses at which a peer was reached, kept for a start without a server."""
 
+ANY_HOST = "0.0.0.0"
+"""In place of a host that nobody knows: that of a port which a router has opened for us without
+telling its own address."""
+
 LOWEST_PORT = 1024
 """Lower ports belong to services: no NAT maps there, and reflecting into them is an attack."""
 

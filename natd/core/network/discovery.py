@@ -20,10 +20,10 @@ Rules:
 from dataclasses import dataclass
 from random import Random
 
+from natd.core.base.scope import is_private
 from natd.core.base.timers import earliest
 from natd.core.base.types import Address, Datagram, DecodeError, PeerId, SocketId
 from natd.core.checks.budget import TargetBudget
-from natd.core.checks.candidates import is_private
 from natd.core.keys.card import Card, is_sealed_for
 from natd.core.network.greeting import (
     Greeting,

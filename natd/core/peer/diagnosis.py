@@ -15,6 +15,7 @@ Rules:
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from natd.core.base.scope import is_private
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.types import (
     MAIN_SOCKET,
@@ -28,7 +29,6 @@ from natd.core.base.types import (
 )
 from natd.core.base.verdict import Findings, Verdict, VerdictCode, judge
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
-from natd.core.checks.candidates import is_private
 from natd.core.checks.turns import Turns
 from natd.core.keys.card import Card
 from natd.core.paths.events import PathChosen, PathDown, PathRecovered
@@ -275,7 +275,6 @@ class Diagnosis:
             may_guess=may_guess,
             spares_blocks=self._turns.spares_blocks,
             servers_are_silent=surroundings.servers_are_silent and self._needs_server,
-            is_offline=surroundings.is_offline,
             udp_works=surroundings.udp_works,
             is_listed=self._is_listed or not surroundings.is_registered,
             has_left=self._has_left,

@@ -7,6 +7,8 @@ Rules that a change must not break:
 - All ask for the same external port, our own, so that a router which speaks several makes only one
   mapping.
 - Only the gateway's own datagrams count.
+- A router that grants the port and names no external address, or one that can't be ours, has
+  granted it all the same: the address is then `ANY_HOST`, and the port is tried where we are seen.
 - A router whose epoch departs from our clock has restarted and lost its mappings: it is asked again
   at once.  Its epoch is checked every minute, and when it announces itself.
 - At the end every mapping that exists, or may exist, is removed.
@@ -21,7 +23,7 @@ from enum import StrEnum
 from random import Random
 
 from natd.core.base.timers import Ladder, earliest
-from natd.core.base.types import MAIN_SOCKET, Address, Datagram, DecodeError, SocketId
+from natd.core.base.types import ANY_HOST, MAIN_SOCKET, Address, Datagram, DecodeError, SocketId
 from natd.core.portmap import natpmp, pcp, ssdp
 from natd.core.portmap.grant import Epoch, Grant
 
@@ -45,7 +47,7 @@ HINT_PAUSE_S = 60.0
 
 RELEASE_LADDER_S = (0.15, 0.3)
 
-NO_ADDRESS = "the router has no address itself"
+NO_PORT = "the router grants no port"
 
 OTHER_PORTS = 3
 """More external ports for UPnP to try if ours is taken."""
@@ -108,13 +110,14 @@ class PortMapping:
         self._random = random
         self._grants = {protocol: Grant() for protocol in Protocol}
         self._external_host: str | None = None  # None: NAT-PMP has not told
+        self._awaits_host = False  # whether NAT-PMP has granted a port before telling the address
         self._location: str | None = None  # None: the UPnP router is to be searched
         self._just_found = False
         self._epochs = {Protocol.PCP: Epoch(), Protocol.NAT_PMP: Epoch()}
         self._check_up_at: float | None = None  # None: no mapping to look after
         self._hasty_until = self._hinted_until = 0.0
         self._release: _Release | None = None  # None: not stopping
-        self._told: tuple[Address, ...] = ()
+        self._reported: tuple[Address, ...] = ()
         self._datagrams: list[Datagram] = []
         self._events: deque[PortMappingEvent] = deque()
 
@@ -220,7 +223,8 @@ class PortMapping:
 
     @property
     def externals(self) -> tuple[Address, ...]:
-        """The external addresses of our port, on the internet or inside the next NAT."""
+        """The external addresses of our port, on the internet or inside the next NAT; at
+        `ANY_HOST` where the router tells only the port."""
         held = (grant.external for grant in self._grants.values())
         return tuple(dict.fromkeys(external for external in held if external is not None))
 
@@ -240,7 +244,7 @@ class PortMapping:
 
     def _ask(self, protocol: Protocol) -> None:
         last = self._grants[protocol].last
-        wish = last or Address("0.0.0.0", self._port)
+        wish = last or Address(ANY_HOST, self._port)
         match protocol:
             case Protocol.PCP:
                 self._send(
@@ -298,15 +302,18 @@ class PortMapping:
         self._look_at_epoch(Protocol.NAT_PMP, answer.epoch_s, announced, now)
         match answer:
             case natpmp.AddressAnswer(_, host):
-                self._external_host = host
-                if grant.external is not None and grant.external.host != host:
-                    self._move(grant, host, now)
+                self._know_host(grant, host)
+            case natpmp.AddressRefusal():
+                # Only the map request tells if it grants ports; the address may come from others.
+                self._know_host(grant, ANY_HOST)
             case natpmp.MapAnswer(_, port, _, 0) if port == self._port:
                 self._released(Protocol.NAT_PMP)
             case natpmp.MapAnswer(_, port, external_port, lifetime_s) if port == self._port:
                 # The address was asked first; if its answer was lost, the next rung asks again.
-                if grant.is_asking and self._external_host is not None:
-                    self._take(grant, Address(self._external_host, external_port), lifetime_s, now)
+                if grant.is_asking and (self._external_host is not None or self._awaits_host):
+                    host = self._external_host or ANY_HOST
+                    self._take(grant, Address(host, external_port), lifetime_s, now)
+                self._awaits_host = True
             case natpmp.Refusal(_, reason):
                 self._refused(Protocol.NAT_PMP, reason, now)
             case natpmp.OtherVersion() if self._grants[Protocol.PCP].is_asking:
@@ -327,19 +334,22 @@ class PortMapping:
                 self._refused(Protocol.PCP, reason, now)
 
     def _take(self, grant: Grant, external: Address, lifetime_s: int, now: float) -> None:
-        if _is_usable(external):
-            grant.hold(external, lifetime_s, now)
+        if external.port == 0:
+            grant.refused(NO_PORT, now)
         else:
-            grant.refused(NO_ADDRESS, now)
+            grant.hold(self._told(external), lifetime_s, now)
 
-    def _move(self, grant: Grant, host: str, now: float) -> None:
-        """The router's external address has changed."""
-        assert grant.external is not None
-        moved = Address(host, grant.external.port)
-        if _is_usable(moved):
-            grant.external = grant.last = moved
-        else:
-            grant.refused(NO_ADDRESS, now)
+    def _know_host(self, grant: Grant, host: str) -> None:
+        """The router tells its external address to NAT-PMP: for the first time, or another."""
+        self._external_host = host
+        if grant.external is not None:
+            grant.external = grant.last = self._told(grant.external._replace(host=host))
+
+    def _told(self, external: Address) -> Address:
+        """What a router names, with `ANY_HOST` for what can't be its external address."""
+        ip, is_inside = external.ip, external.host in (self._gateway, self._client)
+        is_none = ip.is_unspecified or ip.is_loopback or ip.is_multicast or ip.is_link_local
+        return external._replace(host=ANY_HOST) if is_none or is_inside else external
 
     def _look_at_epoch(self, protocol: Protocol, epoch_s: int, announced: bool, now: float) -> None:
         """Ask again if the router has restarted, or announces itself while we have no mapping."""
@@ -368,8 +378,8 @@ class PortMapping:
     def _settle(self, now: float) -> None:
         """Report changes to the owner."""
         externals = self.externals
-        if externals != self._told:
-            self._told = externals
+        if externals != self._reported:
+            self._reported = externals
             self._events.append(MappingsChanged())
         if self._release is not None:
             return
@@ -383,10 +393,3 @@ class PortMapping:
 class _Release:
     waiting: set[Protocol]
     ladder: Ladder
-
-
-def _is_usable(external: Address) -> bool:
-    """Whether an external address can be one; a private one can (another NAT is above)."""
-    ip = external.ip
-    is_none = ip.is_unspecified or ip.is_loopback or ip.is_multicast or ip.is_link_local
-    return not is_none and external.port != 0

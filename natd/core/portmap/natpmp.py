@@ -8,10 +8,10 @@ To port 5351 of the default gateway, integers big-endian, lifetimes and epochs i
     map answer        0 (1) | 129 (1) | result (2) | epoch (4) | internal port (2)
                       | external port (2) | lifetime (4)
 
-A result other than 0 is a refusal; 1 is also what a router without PCP says to a PCP request.
-A lifetime of 0 takes a mapping away.  The address answer is
-also what a router that has just started multicasts to 224.0.0.1:5350.  The epoch counts from the
-router's start, so one that falls behind our own clock tells of mappings that are gone.
+A result other than 0 refuses what was asked; 1 is also what a router without PCP says to a PCP
+request.  A lifetime of 0 takes a mapping away.  The address answer is also what a router that has
+just started multicasts to 224.0.0.1:5350.  The epoch counts from the router's start, so one that
+falls behind our own clock tells of mappings that are gone.
 """
 
 import ipaddress
@@ -56,8 +56,15 @@ class MapAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressRefusal:
+    """The router does not tell its external address."""
+
+    epoch_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
-    """No to either request."""
+    """No to the map request."""
 
     epoch_s: int
     reason: str
@@ -70,7 +77,7 @@ class OtherVersion:
     epoch_s: int
 
 
-Answer = AddressAnswer | MapAnswer | Refusal | OtherVersion
+Answer = AddressAnswer | AddressRefusal | MapAnswer | Refusal | OtherVersion
 
 
 def encode_address_request() -> bytes:
@@ -94,6 +101,8 @@ def decode(data: bytes) -> Answer:
     operation -= _ANSWER
     if operation not in (_ADDRESS, _MAP_UDP):
         raise DecodeError(f"a NAT-PMP answer to operation {operation}")
+    if result != 0 and operation == _ADDRESS:
+        return AddressRefusal(epoch_s)
     if result != 0:
         reason = _RESULTS.get(result, f"result {result}")
         return Refusal(epoch_s, reason)

@@ -19,7 +19,7 @@ import ipaddress
 import struct
 from dataclasses import dataclass
 
-from natd.core.base.types import Address, DecodeError
+from natd.core.base.types import ANY_HOST, Address, DecodeError
 
 PCP_VERSION = 2
 NONCE_BYTES = 12
@@ -30,7 +30,6 @@ _UDP = 17
 _REQUEST_HEAD = struct.Struct(">BBHI16s")
 _ANSWER_HEAD = struct.Struct(">BBBBII12x")
 _PAYLOAD = struct.Struct(">12sB3xHH16s")
-_NO_HOST = "0.0.0.0"
 
 _RESULTS = {
     1: "unsupported version",
@@ -88,7 +87,7 @@ def encode_map_request(
     client: str, nonce: bytes, internal_port: int, external: Address | None, lifetime_s: int
 ) -> bytes:
     """`external` is a wish, None for no wish at all."""
-    host, port = external or (_NO_HOST, 0)
+    host, port = external or (ANY_HOST, 0)
     head = _REQUEST_HEAD.pack(PCP_VERSION, _MAP, 0, lifetime_s, _packed(client))
     return head + _PAYLOAD.pack(nonce, _UDP, internal_port, port, _packed(host))
 

@@ -17,8 +17,8 @@ Rules:
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from natd.core.base.scope import is_private
 from natd.core.base.types import MAIN_SOCKET, Address, SocketId
-from natd.core.checks.candidates import is_private
 from natd.core.prediction.sequences import newest
 
 PORTS = 0x10000

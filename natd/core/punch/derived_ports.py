@@ -15,6 +15,7 @@ Rules:
 
 from collections.abc import Iterable
 
+from natd.core.base.scope import is_loopback, is_private
 from natd.core.base.types import (
     Address,
     Allocation,
@@ -23,7 +24,6 @@ from natd.core.base.types import (
     NatReport,
     SocketId,
 )
-from natd.core.checks.candidates import is_loopback, is_private
 from natd.core.checks.checks import Checks, Opener
 from natd.core.punch.attempt import Target
 

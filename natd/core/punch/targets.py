@@ -13,6 +13,7 @@ Rules:
 
 from collections.abc import Sequence
 
+from natd.core.base.scope import is_private
 from natd.core.base.timers import earliest
 from natd.core.base.types import (
     MAIN_SOCKET,
@@ -24,7 +25,6 @@ from natd.core.base.types import (
     SocketId,
 )
 from natd.core.checks.budget import TargetBudget
-from natd.core.checks.candidates import is_private
 from natd.core.checks.checks import Checks, Opener
 from natd.core.punch.attempt import (
     CHECK_LADDER_S,

@@ -43,6 +43,7 @@ class Router:
         self.refuses = refuses
         self.names_versions = names_versions
         self.clock_rate = clock_rate
+        self.answers_address = "told"
         self.started_at = START - 5000.0
         self.location = LOCATION
         self.sent, self.told, self.orders = [], [], []
@@ -135,7 +136,10 @@ class Router:
         elif Protocol.NAT_PMP in self.speaks:
             address, granted = natpmp_granted(self.external, self.epoch_s)
             if data == natpmp.encode_address_request():
-                self._say(address)
+                if self.answers_address == "refused":
+                    self._say(address[:2] + b"\x00\x03" + address[4:8])
+                elif self.answers_address == "told":
+                    self._say(address)
                 return
             self.wished[Protocol.NAT_PMP] = int.from_bytes(data[6:8], "big")
             if data[8:] == bytes(4):

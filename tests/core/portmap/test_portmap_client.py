@@ -167,12 +167,32 @@ def test_another_port_than_ours_is_taken_as_it_is_granted():
     assert router.core.externals == (Address(OUTSIDE, 51000),)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1", "224.0.0.1", "169.254.3.4"])
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "127.0.0.1", "224.0.0.1", "169.254.3.4", GATEWAY, CLIENT]
+)
 @pytest.mark.parametrize("protocol", Protocol)
-def test_a_router_without_an_address_of_its_own_is_no_help(protocol, host):
-    router = Router(protocol, external=Address(host, PORT))
+def test_a_port_is_granted_even_where_the_router_names_no_address_for_it(protocol, host):
+    router = Router(protocol, external=Address(host, 40007))
+    router.run(5.0)
+    assert router.core.externals == (Address("0.0.0.0", 40007),)
+
+
+@pytest.mark.parametrize("protocol", [Protocol.NAT_PMP, Protocol.PCP])
+def test_a_router_that_grants_port_0_grants_nothing(protocol):
+    router = Router(protocol, external=Address(OUTSIDE, 0))
     router.run(5.0)
     assert router.core.externals == ()
+
+
+@pytest.mark.parametrize("answer", ["refused", "none"])
+def test_a_natpmp_router_that_does_not_tell_its_address_grants_the_port_all_the_same(answer):
+    router = Router(Protocol.NAT_PMP)
+    router.answers_address = answer
+    router.run(0.5)
+    assert router.core.externals == (Address("0.0.0.0", PORT),)
+    router.answers_address = "told"
+    router.run(CHECK_UP_S)
+    assert router.core.externals == (EXTERNAL,)
 
 
 def test_an_external_address_that_is_itself_private_is_kept():

@@ -39,7 +39,7 @@ def test_natpmp_asks_in_two_and_in_twelve_bytes() -> None:
         ("0081 0000 00000064 1f90 c350 00001c20", natpmp.MapAnswer(100, 8080, 50000, 7200)),
         ("0081 0000 00000064 1f90 c350 00001c20 ff", natpmp.MapAnswer(100, 8080, 50000, 7200)),
         ("0081 0002 00000064", natpmp.Refusal(100, "not authorized")),
-        ("0080 0003 00000064", natpmp.Refusal(100, "the router has no address itself")),
+        ("0080 0003 00000064", natpmp.AddressRefusal(100)),
         ("0081 0063 00000064", natpmp.Refusal(100, "result 99")),
         ("0000 0001 00000064", natpmp.OtherVersion(100)),
     ],
