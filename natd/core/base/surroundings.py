@@ -10,7 +10,7 @@ class Surroundings:
     """What an attempt needs to know of our own side."""
 
     ours: tuple[Address, ...] = ()
-    """Our addresses as servers see them."""
+    """Our addresses as servers see them: public ones, where any server sees one."""
     servers: frozenset[Address] = frozenset()
     nat: NatReport = field(default_factory=NatReport)
     rtt_s: float | None = None
@@ -23,11 +23,9 @@ class Surroundings:
     """Whether there are servers and none has answered for long enough."""
     udp_works: bool = True
     """Whether any answer has reached us by UDP."""
-    is_offline: bool = False
-    """Whether no packet can leave this machine."""
-    held: frozenset[str] = frozenset()
-    """The addresses of our interfaces."""
     has_address_pool: bool = False
     """Whether our NAT shows our main socket at several IPv4 addresses."""
     sampled_at: float | None = None
     """When the samples that servers pass on to peers were taken; None: there are none."""
+    inside: frozenset[str] = frozenset()
+    """The private, shared, link-local and loopback hosts at which servers see us."""

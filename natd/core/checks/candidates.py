@@ -10,26 +10,11 @@ is sent to an address that has not answered.
 import ipaddress
 from collections.abc import Iterable
 
+from natd.core.base.scope import is_loopback, is_private, is_public
 from natd.core.base.types import LOWEST_PORT, Address, Candidate, CandidateKind, PathKind
 
 MOST_TARGETS = 16
 MOST_OF_A_KIND = 4
-
-
-_PRIVATE = tuple(
-    ipaddress.ip_network(text)
-    for text in (
-        "10.0.0.0/8",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "169.254.0.0/16",
-        "100.64.0.0/10",
-        "fc00::/7",
-        "fe80::/10",
-    )
-)
-"""RFC 1918, RFC 3927, RFC 6598, RFC 4193, RFC 4291: addresses that mean something else in
-another realm.  (`ipaddress.is_private` would also count documentation ranges.)"""
 
 _ORDER = (
     CandidateKind.LAN,
@@ -43,20 +28,14 @@ _ORDER = (
 """A mapped port accepts packets from anybody, so the first flight should go there.  The addresses
 that servers saw come later: a NAT that maps by destination has several, perhaps all useless."""
 
-
-def is_private(host: str) -> bool:
-    """Whether an address has a meaning only inside one realm (see `_PRIVATE`)."""
-    ip = ipaddress.ip_address(host)
-    return any(ip.version == network.version and ip in network for network in _PRIVATE)
-
-
-def is_loopback(host: str) -> bool:
-    return ipaddress.ip_address(host).is_loopback
+_VIRTUAL_BRIDGES = tuple(
+    ipaddress.ip_network(text) for text in ("172.17.0.0/16", "172.18.0.0/15", "192.168.122.0/24")
+)
+"""Where container and virtual-machine bridges live by default: real LANs go first."""
 
 
 def local_candidates(addresses: Iterable[str], port: int) -> tuple[Candidate, ...]:
-    """The candidates of our own interfaces for our card: LAN and global IPv6, at most four of each,
-    the first of `addresses`, which are the likeliest.
+    """The candidates of our own interfaces for our card: LAN and global IPv6, at most four of each.
 
     Loopback and link-local addresses mean nothing to another host and stay out.
     """
@@ -69,6 +48,7 @@ def local_candidates(addresses: Iterable[str], port: int) -> tuple[Candidate, ..
             ipv6.append(host)
         else:
             lan.append(host)
+    lan.sort(key=lambda host: any(_within(host, network) for network in _VIRTUAL_BRIDGES))
     return tuple(
         [Candidate(CandidateKind.LAN, Address(host, port)) for host in lan[:MOST_OF_A_KIND]]
         + [Candidate(CandidateKind.IPV6, Address(host, port)) for host in ipv6[:MOST_OF_A_KIND]]
@@ -82,29 +62,34 @@ def targets(
     last_good: Iterable[Address] = (),
     on_link: Iterable[Address] = (),
     ours: Iterable[Address],
+    inside: Iterable[str] = (),
     servers: Iterable[Address],
-    held: frozenset[str] = frozenset(),
 ) -> tuple[Candidate, ...]:
     """The addresses worth a check, best first, each once, 16 at most and 4 of a kind.
 
     `claimed` come from the peer's card; `seen` are its addresses as a server saw them, freshest
     first; `last_good` carried a path before; `on_link` were heard on a link of ours; `ours` are our
-    own as servers see us.  A server that we reach at a private address, or that sees us at one, is
-    in our own realm, and so are the peers that it introduces.  `held` are the addresses of our
-    interfaces: what the peer claims of them is its own network's, unless it is on this machine.
+    own as others see us, `inside` the private hosts at which servers do.
+
+    A private address is tried where both were seen at one public address, which the card can't
+    claim; or where a server is near both: near us, because we reach it at a private address or it
+    sees us at one, and near the peer, because it sees the peer at one.
     """
-    claimed, seen = _claims_elsewhere(tuple(claimed), held), tuple(seen)
+    claimed, seen = tuple(claimed), tuple(seen)
     ours, on_link = tuple(ours), tuple(on_link)
-    same_site = bool({a.host for a in seen} & {a.host for a in ours})
+    seen_hosts, our_hosts = {a.host for a in seen}, {a.host for a in ours}
+    same_site = any(is_public(host) for host in seen_hosts & our_hosts)
     forbidden = frozenset(servers)
-    realm = [address.host for address in (*ours, *forbidden)]
+    realm = [*our_hosts, *inside, *(address.host for address in forbidden)]
     # A remote server could claim that we are at loopback, to make us send to our own services.
     loopback = any(is_loopback(address.host) for address in forbidden)
-    private_realm = loopback or any(is_private(host) for host in realm)
+    near_us = loopback or any(is_private(host) for host in realm)
+    near_peer = not seen or any(not is_public(host) for host in seen_hosts)
+    private_realm = near_us and near_peer
     offered = [
         *(Candidate(CandidateKind.LAN, address) for address in on_link),
+        *(Candidate(CandidateKind.SERVER_REFLEXIVE, address) for address in _hosts_first(seen)),
         *(c for c in claimed if c.kind is not CandidateKind.LAST_GOOD),
-        *(Candidate(CandidateKind.SERVER_REFLEXIVE, address) for address in seen),
         *(Candidate(CandidateKind.LAST_GOOD, address) for address in last_good),
         *_forwarded(claimed, seen),
     ]
@@ -141,24 +126,21 @@ def path_kind(candidate: Candidate, ours: tuple[Address, ...]) -> PathKind:
     return PathKind.DIRECT
 
 
+def _hosts_first(seen: tuple[Address, ...]) -> Iterable[Address]:
+    """The freshest address of each host, then the others."""
+    first = {address.host: address for address in reversed(seen)}
+    return (*reversed(first.values()), *seen)
+
+
 def _forwarded(claimed: tuple[Candidate, ...], seen: tuple[Address, ...]) -> Iterable[Candidate]:
     """Where the peer's local port would be if its router forwarded it, unless it is seen there."""
     port = next((c.address.port for c in claimed if c.kind is CandidateKind.LAN), None)
     if port is None:
         return
-    for host in dict.fromkeys(address.host for address in seen if not address.is_ipv6):
-        if not is_private(host) and not is_loopback(host):
+    told = (c.address for c in claimed if c.kind is CandidateKind.SERVER_REFLEXIVE)
+    for host in dict.fromkeys(a.host for a in (*seen, *told) if not a.is_ipv6):
+        if is_public(host):
             yield Candidate(CandidateKind.FORWARDED, Address(host, port))
-
-
-def _claims_elsewhere(
-    claimed: tuple[Candidate, ...], held: frozenset[str]
-) -> tuple[Candidate, ...]:
-    """Without the interface addresses that we hold ourselves, such as that of a container bridge,
-    which is the same on every machine.  A peer that claims no others is on this machine."""
-    local = {c.address.host for c in claimed if c.kind in (CandidateKind.LAN, CandidateKind.IPV6)}
-    ours = frozenset() if local <= held else held & local
-    return tuple(c for c in claimed if c.address.host not in ours)
 
 
 def _may_be_a_peer(address: Address) -> bool:
@@ -171,3 +153,8 @@ def _may_be_a_peer(address: Address) -> bool:
         or ip in ipaddress.ip_network("0.0.0.0/8")
         or ip == ipaddress.ip_address("255.255.255.255")
     )
+
+
+def _within(host: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    ip = ipaddress.ip_address(host)
+    return ip.version == network.version and ip in network

@@ -3,6 +3,7 @@
     observations ─► model ──┬─► mapping_class       same port towards everybody? (RFC 4787, 4.1)
                             ├─► port_watch ─┬─► port_history ─► port_allocation   which next?
                             │               └─► allocation_survey      more samples, if they help
+                            ├─► sightings           at which addresses we are seen, by whom
                             ├─► filtering           what it lets in (RFC 4787, 5)
                             └─► lifetime            how long it keeps a mapping
     public STUN servers ─► stun_client ─► model

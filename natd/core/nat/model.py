@@ -27,8 +27,8 @@ Rules:
 """
 
 import ipaddress
-from dataclasses import dataclass
 
+from natd.core.base.scope import is_public
 from natd.core.base.types import (
     LOWEST_ANY_PORT_SOCKET,
     MAIN_SOCKET,
@@ -41,6 +41,14 @@ from natd.core.nat.filtering import FilterWatch, Known
 from natd.core.nat.lifetime import Lifetimes
 from natd.core.nat.mapping_class import View, class_probabilities, contradicts, likeliest
 from natd.core.nat.port_watch import PortWatch
+from natd.core.nat.sightings import (
+    Observation,
+    PeerSightings,
+    are_several,
+    public_first,
+    where_seen,
+    worth_telling,
+)
 
 OBSERVATION_LIFETIME_S = 180.0
 """Longer than the interval at which each sampling port is asked again, shorter than a
@@ -63,20 +71,6 @@ ENOUGH_FRESH = 3
 """So many fresh answers of one host's ports outweigh all older observations."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """How we appear to one destination."""
-
-    socket: SocketId
-    destination: Address
-    observed: Address
-    at: float
-
-    @property
-    def view(self) -> View:
-        return View(self.destination, self.observed)
-
-
 class NatModel:
     """Collects observations and judges them."""
 
@@ -90,6 +84,7 @@ class NatModel:
         self._observations: dict[tuple[SocketId, Address], Observation] = {}
         self._echoes: dict[tuple[SocketId, Address], Observation] = {}  # what peers say
         self._asked: set[SocketId] = set()  # a server was asked after a peer's report
+        self.peer_sightings = PeerSightings()
         self.filters = FilterWatch()
         """What we know of the filtering of our NATs, and when to run trials."""
         self._keeps = False  # whether the NAT has kept our port, in this network
@@ -106,30 +101,29 @@ class NatModel:
         """Our interface addresses and the main socket's port.  Another network drops all
         observations."""
         if (frozenset(addresses), port) != (self._local_addresses, self._local_port):
-            self.network_changed()
+            self._observations.clear()
+            self._echoes.clear()
+            self._asked.clear()
+            self.peer_sightings.clear()
+            self.ports.clear()
+            self.filters.clear()
+            self.lifetimes.clear()
+            self._keeps = False
+            self._settled = Mapping.UNKNOWN
+            self._doubted = None
+            self._report = None
         self._local_addresses = frozenset(addresses)
         self._local_port = port
-
-    def network_changed(self) -> None:
-        """We may be behind another NAT: drop all observations."""
-        self._observations.clear()
-        self._echoes.clear()
-        self._asked.clear()
-        self.ports.clear()
-        self.filters.clear()
-        self.lifetimes.clear()
-        self._keeps = False
-        self._settled = Mapping.UNKNOWN
-        self._doubted = None
-        self._report = None
 
     def observe(
         self, socket: SocketId, destination: Address, observed: Address, now: float
     ) -> bool:
         """Take a server's observation; True if the report or our addresses changed."""
-        before = (self.report(), self.observed())
+        before = (self.report(), self.observed(), self.worth_telling())
         last = self._observations.pop((socket, destination), None)
-        fresh = Observation(socket, destination, observed, now)
+        stays = last if last is not None and last.observed.host == observed.host else None
+        since = now if stays is None else stays.since
+        fresh = Observation(socket, destination, observed, now, since)
         if socket == MAIN_SOCKET:
             self._look_for_doubt(fresh, last, before[0].mapping)
         if last is not None and last.observed != observed:
@@ -143,14 +137,17 @@ class NatModel:
         self._forget(now)
         self._settle(now)
         self.ports.plan_survey(self.report(), now)
-        changed = before != (self.report(), self.observed())
+        changed = before != (self.report(), self.observed(), self.worth_telling())
         self.has_changed = self.has_changed or changed
         return changed
 
     def observe_by_peer(
         self, socket: SocketId, peer: Address, observed: Address, now: float
     ) -> bool:
-        """Take a peer's observation; True if the report changed."""
+        """Take a peer's observation; True if the report or our addresses changed."""
+        told = self.worth_telling()
+        if self.peer_sightings.tell(socket, peer, observed, now) and told != self.worth_telling():
+            self.has_changed = True
         seen = self._main_views()
         ours = {view.observed.host for view in seen}
         if peer.host in ours | {view.destination.host for view in seen}:
@@ -159,7 +156,7 @@ class NatModel:
             return False
         before = self.report()
         self._echoes.pop((socket, peer), None)
-        self._echoes[socket, peer] = Observation(socket, peer, observed, now)
+        self._echoes[socket, peer] = Observation(socket, peer, observed, now, now)
         self._report = None
         self._forget_echoes(now)
         changed = before != self.report()
@@ -209,22 +206,33 @@ class NatModel:
     # --- outputs
 
     def observed(self, socket: SocketId = MAIN_SOCKET) -> tuple[Address, ...]:
-        """How we appear from `socket`: the freshest address of each family, IPv4 first."""
-        newest: dict[bool, Address] = {}
-        for observation in self._of(socket):
-            newest[observation.observed.is_ipv6] = observation.observed
-        return tuple(newest[family] for family in sorted(newest))
+        """How we appear from `socket` to servers: one address for each host, IPv4 first."""
+        return where_seen(self._of(socket))
+
+    @property
+    def inside(self) -> frozenset[str]:
+        """The hosts at which servers see us that mean nothing elsewhere."""
+        hosts = {o.observed.host for o in self._of(MAIN_SOCKET)}
+        return frozenset(host for host in hosts if not is_public(host))
+
+    def worth_telling(self) -> tuple[Address, ...]:
+        """Public addresses of ours that peers may not hear of from a server."""
+        return worth_telling(self._of(MAIN_SOCKET), self.peer_sightings.places)
 
     def samples(self, limit: int = 3) -> tuple[Address, ...]:
         """How the main socket appeared to the latest destinations, freshest first."""
-        seen = [o.observed for o in self._of(MAIN_SOCKET) if not o.observed.is_ipv6]
-        return tuple(dict.fromkeys(reversed(seen)))[:limit]
+        seen = public_first([o for o in self._of(MAIN_SOCKET) if not o.observed.is_ipv6])
+        return tuple(dict.fromkeys(o.observed for o in reversed(seen)))[:limit]
 
     @property
     def has_address_pool(self) -> bool:
         """Whether it shows our main socket at several IPv4 addresses."""
-        seen = [o.observed for o in self._of(MAIN_SOCKET)]
-        return len({address.host for address in seen if not address.is_ipv6}) > 1
+        return sum(not address.is_ipv6 for address in self.observed()) > 1
+
+    @property
+    def is_seen_at_several(self) -> bool:
+        """The same beyond doubt, for people: no move of ours explains it."""
+        return are_several(self._of(MAIN_SOCKET))
 
     def report(self) -> NatReport:
         if self._report is None:
@@ -286,10 +294,10 @@ class NatModel:
 
     def _main_views(self) -> list[View]:
         """How servers see the main socket, oldest first, for the NAT that the report describes."""
-        seen = [o.view for o in self._of(MAIN_SOCKET)]
-        seen = [view for view in seen if not view.observed.is_ipv6] or seen
-        outside = [view for view in seen if not self.is_ours(view.observed.host)]
-        return outside or seen
+        seen = self._of(MAIN_SOCKET)
+        seen = public_first([o for o in seen if not o.observed.is_ipv6] or seen)
+        outside = [o.view for o in seen if not self.is_ours(o.observed.host)]
+        return outside or [o.view for o in seen]
 
     def _agreeing_echoes(self, seen: list[View]) -> list[bool]:
         """For each peer's host that reported a socket which servers have seen, too: whether they

@@ -14,6 +14,8 @@ from natd.core.base.types import SURE, Address, Candidate, CandidateKind, NatRep
 from natd.core.checks.candidates import local_candidates
 from natd.core.keys.card import Card, Identity, seal_card
 from natd.core.keys.secrets import Prekey
+from natd.core.nat.model import NatModel
+from natd.core.network.mapped import mapped_places
 
 PREKEY_LIFETIME_S = 3600.0
 PREKEY_GRACE_S = 7200.0
@@ -49,6 +51,9 @@ class OwnCard:
         self._nick = nick
         self._candidates: tuple[Candidate, ...] = ()
         self._mapped: tuple[Candidate, ...] = ()
+        self._reflexive: tuple[Candidate, ...] = ()
+        self._told_by_router: tuple[Address, ...] = ()
+        self._seen: tuple[Address, ...] = ()
         self._nat = self._newest_nat = NatReport()
         self._prekey = self._fresh_prekey()
         self._rotate_at = now + PREKEY_LIFETIME_S
@@ -77,11 +82,20 @@ class OwnCard:
         return self._renew()
 
     def set_mapped(self, addresses: tuple[Address, ...]) -> bool:
-        mapped = tuple(Candidate(CandidateKind.MAPPED, address) for address in addresses)
-        if mapped == self._mapped:
-            return False
-        self._mapped = mapped
-        return self._renew()
+        """The router says that it maps our port to these, best first."""
+        self._told_by_router = addresses
+        return self._set_places(self._reflexive)
+
+    def learn(self, nat: NatModel) -> tuple[bool, bool]:
+        """What our NAT does and where we are seen: whether there is a new card, and whether a peer
+        that tries to reach us would act differently if it had it."""
+        hurries = self.is_urgent(nat.report())
+        kind = CandidateKind.SERVER_REFLEXIVE
+        self._seen = nat.observed()
+        is_elsewhere = self._set_places(
+            tuple(Candidate(kind, address) for address in nat.worth_telling())
+        )
+        return self.set_nat(nat.report()) or is_elsewhere, hurries or is_elsewhere
 
     def is_urgent(self, report: NatReport) -> bool:
         """Whether peers that try to reach us would act differently if they knew this report."""
@@ -123,6 +137,15 @@ class OwnCard:
 
     # --- private
 
+    def _set_places(self, reflexive: tuple[Candidate, ...]) -> bool:
+        """Name where we may be reached from outside; True if there is a new card."""
+        places = mapped_places(self._told_by_router, self._seen)
+        mapped = tuple(Candidate(CandidateKind.MAPPED, place) for place in places)
+        if (mapped, reflexive) == (self._mapped, self._reflexive):
+            return False
+        self._mapped, self._reflexive = mapped, reflexive
+        return self._renew()
+
     def _fresh_prekey(self) -> Prekey:
         return Prekey(self._random.randbytes(PREKEY_BYTES))
 
@@ -139,7 +162,7 @@ class OwnCard:
             prekey_public=self._prekey.public,
             sequence=self.sequence,
             nick=self._nick,
-            candidates=self._candidates + self._mapped,
+            candidates=self._candidates + self._mapped + self._reflexive,
             nat=self._nat,
         )
         return seal_card(card, self._identity, self._network_key)

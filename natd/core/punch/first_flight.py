@@ -35,11 +35,13 @@ MOST_UNSENT = 8
 
 
 def worth_checking(targets: tuple[Candidate, ...], theirs: NatReport) -> tuple[Candidate, ...]:
-    """The targets for plain checks.  Of a hard NAT's ports that others have seen, only the first;
-    its local port only if there is no better target."""
+    """The targets for plain checks.  Of a hard NAT's ports that others have seen, only the first
+    at each of its hosts; its local port only if there is no better target."""
     if not theirs.is_hard:
         return tuple(c for c in targets if c.kind is not CandidateKind.FORWARDED)
-    elsewhere = [c for c in targets if c.kind is CandidateKind.SERVER_REFLEXIVE][1:]
+    seen = [c for c in targets if c.kind is CandidateKind.SERVER_REFLEXIVE]
+    first = {c.address.host: c for c in reversed(seen)}
+    elsewhere = set(seen).difference(first.values())
     return tuple(candidate for candidate in targets if candidate not in elsewhere)
 
 
@@ -52,9 +54,15 @@ def flight_places(
         targets = tuple(c for c in targets if c.kind not in guesses)
     best = targets[:FIRST_FLIGHT_TARGETS]
     if best and best[0].kind is CandidateKind.MAPPED:
-        # Open to anybody: a second copy would only take the budget for messages.
-        best = best[:1]
+        # Open to anybody: a second copy would only take the budget for messages.  Several are one
+        # port at the addresses where its router may be: then the second copy goes elsewhere.
+        others = [c for c in targets if c.kind is not CandidateKind.MAPPED]
+        best = (best[0], *others[:1]) if CandidateKind.MAPPED in _kinds(best[1:]) else best[:1]
     return [(candidate.address, socket) for candidate in best]
+
+
+def _kinds(candidates: tuple[Candidate, ...]) -> set[CandidateKind]:
+    return {candidate.kind for candidate in candidates}
 
 
 class FirstFlight:

@@ -11,14 +11,19 @@ Rules:
 - Nothing here is proved: `candidates.targets` decides what may be checked, the budget how often.
 - One source never replaces what another reports: a liar adds addresses to check, within the
   budget, and takes none away.
-- Reports of servers and of the peer itself come before those of mutual peers; of the same kind
-  the fresher comes first.  The others take turns: at each attempt another one follows the first.
+- Reports of servers and of the peer itself come before those of mutual peers, and those of a
+  public address before others; of the same kind the fresher comes first.  The others take turns:
+  at each attempt another one follows the first.
 - A report is kept for `REPORT_KEPT_S`, and the last one until there is another.
+- A server at a public address that sees the peer at a private one stands in the peer's network, and
+  the peer may be reached where the server is, at its own port: unless the server sees us there,
+  too, because then it sees a proxy.
 """
 
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
+from natd.core.base.scope import is_public
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.types import (
     LAST_GOOD_LIMIT,
@@ -123,9 +128,18 @@ class ReportedAddresses:
         return tuple(dict.fromkeys(a for row in rows for a in row if a is not None))
 
     def _ranked(self) -> list[_Report]:
-        freshest_first = reversed(self._reports)
-        ranked = sorted(freshest_first, key=_is_first_hand, reverse=True)
-        return [self._reports[source] for source in ranked]
+        freshest_first = reversed(self._reports.items())
+        ranked = sorted(freshest_first, key=_rank, reverse=True)
+        return [report for _, report in ranked]
+
+    @property
+    def by_servers(self) -> tuple[tuple[Address, tuple[Address, ...]], ...]:
+        """What each server reports."""
+        return tuple(
+            (source, report.addresses)
+            for source, report in self._reports.items()
+            if isinstance(source, Address)
+        )
 
 
 class RemoteCandidates:
@@ -213,12 +227,12 @@ class RemoteCandidates:
             last_good = (self.in_use, *(place for place in last_good if place != self.in_use))
         return targets(
             self._claimed,
-            seen=self._reported.in_turn(),
+            seen=(*self._reported.in_turn(), *self._beside_servers()),
             last_good=last_good,
             on_link=self._on_link,
             ours=self.surroundings.ours,
+            inside=self.surroundings.inside,
             servers=self.surroundings.servers,
-            held=self.surroundings.held,
         )
 
     @property
@@ -242,9 +256,20 @@ class RemoteCandidates:
             ours, theirs = _doubted(ours), _doubted(theirs)
             if ours.is_hard != theirs.is_hard:
                 ours, theirs = _anywhere(ours), _anywhere(theirs)
-        hosts = {address.host for address in self.seen if not address.is_ipv6}
+        hosts = {a.host for a in self.seen if not a.is_ipv6 and is_public(a.host)}
         has_address_pool = self.surroundings.has_address_pool or len(hosts) > 1
         return Situation(ours, theirs, have_checks_failed, has_address_pool)
+
+    def _beside_servers(self) -> list[Address]:
+        """Where the peer may be if it is in a server's own network."""
+        local = [c.address.port for c in self._claimed if c.kind is CandidateKind.LAN]
+        places = []
+        for server, addresses in self._reported.by_servers:
+            if not is_public(server.host) or any(is_public(a.host) for a in addresses):
+                continue
+            ports = [a.port for a in addresses if a.host not in self.surroundings.inside]
+            places += [server._replace(port=port) for port in (*local[:1], *ports) if ports]
+        return places
 
     def kind_of(self, address: Address) -> PathKind:
         """The kind of a path to an address that no source has named."""
@@ -265,6 +290,11 @@ def anchors_in(seen: tuple[Address, ...], mark: int | None) -> tuple[tuple[int, 
 def _is_first_hand(source: Source) -> bool:
     """Whether a server or the peer itself reports, and not a mutual peer."""
     return not isinstance(source, bytes)
+
+
+def _rank(reported: tuple[Source, _Report]) -> tuple[bool, bool]:
+    source, report = reported
+    return _is_first_hand(source), any(is_public(a.host) for a in report.addresses)
 
 
 def _doubted(report: NatReport) -> NatReport:

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from natd.core.base.types import Address, Candidate, CandidateKind
-from natd.core.checks.candidates import is_private, local_candidates, targets
+from natd.core.base.scope import is_private
+from natd.core.base.types import Address, Candidate, CandidateKind, PathKind
+from natd.core.checks.candidates import local_candidates, path_kind, targets
 
 START = 1000.0
 CHECK_BYTES = 84
@@ -88,6 +89,38 @@ def test_a_private_address_is_tried_where_the_server_is_in_our_own_realm():
     assert chosen == (lan,)
 
 
+def test_a_private_address_is_not_tried_for_a_peer_that_the_server_sees_outside():
+    """Its card would aim at our own LAN.  A public address that only the card claims changes
+    nothing."""
+    lan = Candidate(CandidateKind.LAN, Address("192.168.1.77", 40001))
+    ours_too = Candidate(CandidateKind.SERVER_REFLEXIVE, OURS._replace(port=40001))
+    for near in (
+        {"ours": [Address("192.168.1.5", 40000)], "servers": [Address("192.168.1.9", 8080)]},
+        {"ours": [OURS], "inside": ["192.168.1.5"], "servers": [SERVER]},
+        {"ours": [OURS], "servers": [Address("127.0.0.1", 8080)]},
+    ):
+        assert lan not in targets([lan, ours_too], seen=[THEIRS], **near)
+        assert lan in targets([lan], seen=[Address("192.168.1.6", 40001)], **near)
+
+
+def test_a_server_behind_a_proxy_makes_no_public_site_of_two_peers():
+    lan = Candidate(CandidateKind.LAN, Address("192.168.1.6", 40001))
+    proxy = Address("172.17.0.1", 40001)
+    chosen = targets([lan], seen=[proxy], ours=[proxy], servers=[SERVER])
+    assert chosen[0] == lan, "they may be in one LAN: it costs a plain check to find out"
+    assert path_kind(chosen[-1], (proxy,)) is PathKind.LAN, "no hairpin"
+
+
+def test_what_a_server_saw_is_tried_before_what_the_card_claims_and_each_host_before_another_port():
+    claim = Candidate(CandidateKind.SERVER_REFLEXIVE, Address("198.51.100.9", 5000))
+    ports = [THEIRS._replace(port=port) for port in (1, 2, 3, 4, 5)]
+    ports = [port._replace(port=40001 + port.port) for port in ports]
+    uplink = Address("198.51.100.7", 40001)
+    chosen = [c.address for c in _targets([claim], seen=[*ports, uplink])]
+    assert chosen == [ports[0], uplink, *ports[1:3]]
+    assert [c.address for c in _targets([claim], seen=ports[:1])] == [ports[0], claim.address]
+
+
 def test_loopback_is_tried_only_where_a_server_is_on_loopback():
     loopback = Address("127.0.0.1", 40001)
     server, ours = Address("127.0.0.1", 8080), Address("127.0.0.1", 40000)
@@ -137,11 +170,11 @@ def test_no_address_whatsoever_makes_targets_raise_or_lets_a_low_port_through(ip
         assert not is_private(str(ip))
 
 
-def test_our_own_card_keeps_the_order_by_route_and_names_nothing_that_means_nothing():
-    """A LAN that uses the addresses of container bridges is none."""
+def test_our_own_card_names_real_networks_before_bridges_and_nothing_that_means_nothing():
     addresses = (
         "127.0.0.1",
         "172.17.0.1",
+        "192.168.122.1",
         "192.168.1.4",
         "fe80::1",
         "::1",
@@ -150,42 +183,15 @@ def test_our_own_card_keeps_the_order_by_route_and_names_nothing_that_means_noth
     )
     told = local_candidates(addresses, 40000)
     assert [c.address.host for c in told] == [
-        "172.17.0.1",
         "192.168.1.4",
         "fd00::4",
+        "172.17.0.1",
+        "192.168.122.1",
         "2001:db8::4",
     ]
-    assert {c.kind for c in told[:3]} == {CandidateKind.LAN}
+    assert {c.kind for c in told[:4]} == {CandidateKind.LAN}
     many = tuple(f"192.168.1.{n}" for n in range(1, 20))
     assert len(local_candidates(many, 40000)) == 4
-
-
-def test_an_address_that_we_hold_ourselves_is_no_target():
-    """Container bridges have the same address everywhere: the checks went to our own."""
-    lan, bridge = Address("192.168.3.6", 40001), Address("172.17.0.1", 40001)
-    claimed = [Candidate(CandidateKind.LAN, each) for each in (bridge, lan)]
-    seen = [OURS._replace(port=40001)]
-    held = frozenset(("192.168.1.5", "172.17.0.1"))
-    chosen = _targets(claimed, seen=seen, held=held)
-    assert [c.address for c in chosen if c.kind is CandidateKind.LAN] == [lan]
-    twenty = [Address(f"10.96.0.{n}", 40001) for n in range(1, 21)]
-    claimed = [Candidate(CandidateKind.LAN, each) for each in (*twenty, lan)]
-    chosen = _targets(claimed, seen=seen, held=frozenset(each.host for each in twenty))
-    assert [c.address for c in chosen if c.kind is CandidateKind.LAN] == [lan]
-
-
-def test_a_peer_that_claims_only_addresses_that_we_hold_is_on_this_machine():
-    here = Candidate(CandidateKind.LAN, Address("192.168.1.5", 40001))
-    held = frozenset(("192.168.1.5", "172.17.0.1"))
-    assert here in _targets([here], seen=[OURS._replace(port=40001)], held=held)
-
-
-def test_where_a_server_sees_a_peer_it_is_even_at_an_address_of_ours():
-    """Two daemons on one machine that has a public address."""
-    lan = Candidate(CandidateKind.LAN, Address("10.0.0.9", 40001))
-    seen = OURS._replace(port=40001)
-    held = frozenset((OURS.host,))
-    assert seen in [c.address for c in _targets([lan], seen=[seen], held=held)]
 
 
 def test_a_server_elsewhere_that_sees_us_at_loopback_opens_no_loopback_to_anybody():

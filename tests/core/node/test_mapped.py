@@ -80,6 +80,23 @@ def test_two_random_nats_without_a_mapping_do_not_meet():
     assert alice.texts() == []
 
 
+@pytest.mark.parametrize("told", ["46.7.7.7", "0.0.0.0"])
+@pytest.mark.parametrize("seed", range(10))
+def test_a_mapped_port_is_used_where_we_are_seen_whatever_the_router_says(told, seed):
+    """It names the address that it had before, or none, and grants another port than ours."""
+    village = Village(seed)
+    alice = village.member("alice", village.internet.add_nat(SYMMETRIC_RANDOM))
+    bob = village.member("bob", village.internet.add_nat(SYMMETRIC_RANDOM))
+    alice.start()
+    alice.map_port(told)
+    village.internet.run(2.0)
+    began = village.internet.now
+    bob.start()
+    bob.send("hello")
+    assert village.internet.run_until(lambda: alice.texts() == ["hello"], 5.0)
+    assert village.internet.now - began <= LIMIT_S + 0.040
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_two_homes_under_one_carrier_nat_meet_at_a_private_mapped_address(seed):
     alice, bob = _under_one_carrier(Village(seed), mapped=True)
@@ -107,14 +124,17 @@ def test_a_private_mapped_address_is_tried_only_in_the_same_realm():
     seen, near = Address("203.0.113.5", 5000), Address("203.0.113.5", 6000)
     far, inside = Address("198.51.100.9", 5000), Address("10.0.0.7", 5000)
 
-    def tried(ours, server=ELSEWHERE):
+    def tried(ours, server=ELSEWHERE, seen=seen):
         found = targets([mapped], seen=[seen], ours=[ours], servers=[server])
         return mapped in found
 
     assert tried(near), "both are seen from one public address: one carrier NAT"
     assert not tried(far)
-    assert tried(far, server=Address("10.0.0.1", 8080)), "the server is of our own realm"
-    assert tried(inside)
+    near_server = Address("10.0.0.1", 8080)
+    assert tried(far, server=near_server, seen=inside), "the server is near both of us"
+    assert tried(inside, seen=inside)
+    assert not tried(far, server=near_server), "the server sees the peer elsewhere"
+    assert not tried(inside)
 
 
 def test_a_public_mapped_address_is_tried_from_everywhere():

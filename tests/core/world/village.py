@@ -4,6 +4,7 @@
 survives `restart`, and each commit takes `COMMIT_S` of virtual time.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -37,7 +38,6 @@ class Disk:
     outbox: dict[PeerId, list[events.OutboundMessage]] = field(default_factory=dict)
     inbound: dict[PeerId, tuple[int, int]] = field(default_factory=dict)
     received: list[tuple[PeerId, str]] = field(default_factory=list)
-    received_ids: set[tuple[PeerId, str]] = field(default_factory=set)
     unaddressed: list[str] = field(default_factory=list)
     cards: dict[PeerId, bytes] = field(default_factory=dict)
     last_good: dict[PeerId, tuple[Address, ...]] = field(default_factory=dict)
@@ -69,8 +69,6 @@ class Member:
         self.connected: dict[PeerId, events.PeerConnected] = {}
         self.verdicts: dict[PeerId, str] = {}
         self.verdict_codes: dict[PeerId, VerdictCode] = {}
-        self.went_back: list[tuple[PeerId, int]] = []
-        self.missing: list[tuple[PeerId, int]] = []
         self.listed = False
         self.runs = 0
         self.hears_link = False
@@ -101,8 +99,9 @@ class Member:
         """How we stand with each peer."""
         return self.membership.roster.views(self.internet.now)
 
-    def start(self) -> None:
-        """Join at once, as a daemon with a network in its state directory does."""
+    def start(self, servers: Sequence[Address] = ()) -> None:
+        """Join at once, as a daemon with a network in its state directory does; at these servers,
+        or at those of the village."""
         self.runs += 1
         self.listed = False
         self.connected.clear()
@@ -116,7 +115,7 @@ class Member:
             self.internet._open(self.attached, LINK_SOCKET, LINK_PORT)
             self.node.use_link(True, now)
         settings = NetworkSettings("demo", self.key, self.name)
-        self.node.join(settings, tuple(self.village.servers), now)
+        self.node.join(settings, tuple(servers or self.village.servers), now)
         for peer, card in self.disk.cards.items():
             self.membership.remember_peer(card, self.disk.last_good.get(peer, ()), now)
             self._open(peer, now)
@@ -136,14 +135,15 @@ class Member:
         for peer in [to.peer] if to is not None else list(self.disk.cards):
             self._address(peer, text)
 
-    def map_port(self) -> None:
-        """The router maps our port, and has told us so."""
+    def map_port(self, told: str | None = None) -> None:
+        """The router maps our port, and has told us so, at this address if not its own."""
         gateway = self.host.behind
         assert gateway is not None
         external = Address(gateway.addresses[0], 50000 + self.port % 1000)
         inside = Address(self.host.address, self.port)
         gateway.nat = ForwardingNat(gateway.nat, inside, external)
-        self.node.set_mapped((external,), self.internet.now)
+        said = external if told is None else external._replace(host=told)
+        self.node.set_mapped((said,), self.internet.now)
 
     def texts(self) -> list[str]:
         return [text for _, text in self.disk.received]
@@ -155,7 +155,7 @@ class Member:
         seq = self.disk.next_seq.get(peer, 1)
         self.disk.next_seq[peer] = seq + 1
         message = events.OutboundMessage(
-            f"m{len(text)}-{seq}-{self.runs}", self.disk.epoch, seq, 1_800_000_000_000, "text", text
+            f"m{len(text)}-{seq}", self.disk.epoch, seq, 1_800_000_000_000, "text", text
         )
         self.disk.outbox.setdefault(peer, []).append(message)
         run = self.runs
@@ -168,11 +168,9 @@ class Member:
 
     def _open(self, peer: PeerId, now: float) -> None:
         waiting = self.disk.outbox.get(peer, [])
-        outbox, seq = self.disk.inbound.get(peer, (None, 0))
+        epoch, seq = self.disk.inbound.get(peer, (None, 0))
         first = waiting[0].seq if waiting else self.disk.next_seq.get(peer, 1)
-        state = events.ConversationState(
-            self.disk.epoch, first, outbox, seq, last_seq=self.disk.next_seq.get(peer, 1) - 1
-        )
+        state = events.ConversationState(self.disk.epoch, first, epoch, seq)
         if (found := self.membership.peer(peer, now)) is not None:
             found.dialogue.open_conversation(state, now)
         self._give(peer, waiting, now)
@@ -198,13 +196,8 @@ class Member:
                     self.disk.unaddressed.clear()
             case events.MessageArrived():
                 self._commit(event, now)
-            case events.MessagesAcknowledged(_, peer, seq):
+            case events.MessagesAcknowledged(_, peer, _, seq):
                 self.disk.outbox[peer] = [m for m in self.disk.outbox.get(peer, []) if m.seq > seq]
-            case events.OutboxWentBack(_, peer, messages):
-                self.went_back.append((peer, messages))
-            case events.MessagesMissing(_, peer, outbox, seq, messages):
-                self.disk.inbound[peer] = (outbox, seq)
-                self.missing.append((peer, messages))
             case events.OutboxWanted(_, peer, after, count):
                 waiting = [m for m in self.disk.outbox.get(peer, []) if m.seq > after]
                 self._give(peer, waiting[:count], now)
@@ -225,11 +218,9 @@ class Member:
         def committed() -> None:
             if self.runs != run or self.host not in self.internet._attached:
                 return
-            self.disk.inbound[event.peer] = (event.outbox, event.seq)
-            if (event.peer, event.message_id) not in self.disk.received_ids:
-                self.disk.received_ids.add((event.peer, event.message_id))
-                self.disk.received.append((event.peer, event.body))
-                self.heard.append((self.internet.now, event.peer, event.body))
+            self.disk.received.append((event.peer, event.body))
+            self.disk.inbound[event.peer] = (event.epoch, event.seq)
+            self.heard.append((self.internet.now, event.peer, event.body))
             now = self.internet.now
             if (found := self.membership.peer(event.peer, now)) is not None:
                 found.dialogue.message_committed(event.epoch, event.seq)

@@ -1,0 +1,93 @@
+"""Servers that see a private address, and peers who meet all the same: nodes in virtual time.
+
+The home's router forwards the server's ports to a machine in the home's LAN, or the server runs on
+a peer's own machine, or a second server or a STUN server tells what the first can't.
+"""
+
+import pytest
+
+from natd.core.base.events import PeerConnected
+from natd.core.base.types import Address, CandidateKind
+from natd.core.keys.card import open_card
+from tests.core.world.village import KEY, SERVER_PORT, Village
+from tests.internet.nat import PORT_RESTRICTED, ForwardingNat
+
+MET_S = 0.5
+"""A newcomer's three legs of 50 ms, and once more because one side does not know all at first."""
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("first", ["resident", "visitor"])
+def test_a_server_in_a_peers_own_lan_needs_no_stun_server(first, seed):
+    village, alice, bob, inside, outside = _home_server(seed)
+    order = [(alice, inside), (bob, outside)]
+    for member, server in order if first == "resident" else reversed(order):
+        member.start([server])
+        village.internet.run(2.0)
+    began = village.internet.now - 2.0
+    assert village.internet.run_until(lambda: alice.is_online(bob) and bob.is_online(alice), 5.0)
+    connected = max(m.attached.first(PeerConnected) for m in (alice, bob))
+    assert connected - began <= MET_S
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_server_in_a_peers_own_lan_and_a_stun_server_outside(seed):
+    """What the STUN server sees is told in the card."""
+    village, alice, bob, inside, outside = _home_server(seed)
+    alice.start([inside])
+    alice.node.stun.set_servers((village.servers[0],), village.internet.now)
+    village.internet.run(2.0)
+    public = alice.host.behind.addresses[0]
+    assert [a.host for a in alice.node.nat.observed()] == [public]
+    bob.start([outside])
+    assert village.internet.run_until(lambda: bob.is_online(alice), MET_S)
+    told = open_card(bob.disk.cards[alice.peer], KEY).candidates
+    assert [c.address.host for c in told if c.kind is CandidateKind.SERVER_REFLEXIVE] == [public]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_server_at_home_serves_the_home_and_a_peer_outside(seed):
+    village, alice, bob, inside, outside = _home_server(seed)
+    carol = village.member("carol", alice.host.behind, port=40002)
+    for member, server in ((alice, inside), (carol, inside), (bob, outside)):
+        member.start([server])
+    everybody = (alice, bob, carol)
+    assert village.internet.run_until(
+        lambda: all(a.is_online(b) for a in everybody for b in everybody if a is not b), 3.0
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_of_two_servers_one_sees_a_private_address(seed):
+    village, alice, bob, inside, outside = _home_server(seed)
+    alice.start([inside, village.servers[0]])
+    village.internet.run(2.0)
+    bob.start([outside])
+    assert village.internet.run_until(lambda: bob.is_online(alice), MET_S)
+
+
+def test_a_peer_outside_can_not_aim_at_the_lan_of_the_servers_home():
+    village, alice, bob, inside, outside = _home_server(3)
+    village.internet.trace = []
+    bob.start([outside])
+    bob.node.set_local_addresses(("192.168.1.77", "10.9.9.9"), 40000, village.internet.now)
+    alice.start([inside])
+    village.internet.run(30.0)
+    sent = {sent.datagram.address.host for sent in village.internet.trace}
+    assert not sent & {"192.168.1.77", "10.9.9.9"}
+    assert alice.is_online(bob)
+
+
+def _home_server(seed):
+    """A village whose server is unused, and one more in alice's LAN, its ports forwarded."""
+    village = Village(seed)
+    home = village.internet.add_nat(PORT_RESTRICTED)
+    alice = village.member("alice", home, port=40000)
+    bob = village.member("bob", village.internet.add_nat(PORT_RESTRICTED), port=40001)
+    machine = village.internet.add_host(behind=home, name="home server")
+    village.restart_server(machine)
+    for port in range(SERVER_PORT, SERVER_PORT + 4):
+        inner = Address(machine.address, port)
+        home.nat = ForwardingNat(home.nat, inner, Address(home.addresses[0], port))
+    inside = Address(machine.address, SERVER_PORT)
+    return village, alice, bob, inside, Address(home.addresses[0], SERVER_PORT)
