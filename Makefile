@@ -4,8 +4,10 @@
 # make coverage    whether the tests that ran last, with --cov, reached enough of the source
 # make recording   the picture of the README, from a chat behind two NATs of the kernel
 # make bench   the figures of tests/bench/README.md, and build/bench-COMMIT.json; the matrix with
-#              fewer runs than there, in 15 minutes: MATRIX_ARGS="--seeds 1000 --runs 100" has them
-#              all and takes two hours.  `python -m tests.bench.compare OLD NEW` tells what got worse
+#              fewer runs than there, in 15 minutes.  `python -m tests.bench.compare OLD NEW` tells
+#              what got worse
+# make matrix  every pair of NATs with all seeds and runs, put into tests/bench/README.md: an hour
+#              on two quiet cores; called again it goes on where it was
 #
 # Each does its own set-up: a virtual environment in .venv, and the system packages by apt
 # where this is root; elsewhere it names them.
@@ -22,7 +24,7 @@ TEST_NEEDS = $(RUN_NEEDS) conntrack:conntrack systemd-nspawn:systemd-container t
 
 BENCHES = first_message local server session startup journeys
 
-.PHONY: demo test lint coverage bench recording clean
+.PHONY: demo test lint coverage bench matrix recording clean
 
 demo: $(VENV)/natd.installed
 	@.ci/system-packages $(RUN_NEEDS)
@@ -55,6 +57,11 @@ bench: $(VENV)/dev.installed
 	$(BIN)/python -m tests.bench.population build/figures.json --record $$file || status=1; \
 	echo "all figures: $$file"; \
 	exit $$status
+
+matrix: $(VENV)/dev.installed
+	@.ci/system-packages $(TEST_NEEDS)
+	@$(BIN)/python -m tests.bench.matrix --all --json build/matrix.json \
+		--readme tests/bench/README.md
 
 recording: $(VENV)/dev.installed
 	@.ci/system-packages $(RUN_NEEDS)

@@ -4,8 +4,12 @@ A *row* is one line of the published table and has one or more *cells*, one for 
 of NATs; a row's figures are those of its worst cell.  The resident is there first and has
 settled; the newcomer joins, speaks at once, and the clock runs until the resident has read it.
 
+Both are in one open network, as `natctl join demo --server ...` makes it.  A *variant* of a cell
+is the same pair elsewhere: in a network with a secret, met by an early packet, with no router
+between the two NATs, or at another distance.
+
 Physical limits, for 25 ms one way at each access, so that a round trip between any two takes
-100 ms, and one server:
+100 ms, and one server, which is always 25 ms away from the middle:
 
      0  the newcomer's REGISTER leaves
     50  the server has it, knows where the newcomer is seen, and introduces the two
@@ -35,17 +39,31 @@ from natd.core.base.verdict import VerdictCode
 from tests.internet.fabric import ACCESS_DELAY_S, LAN_DELAY_S, Weather
 from tests.internet.nat import PORT_RESTRICTED, Dependence, NatPolicy, Ports
 
-INTRODUCED_S = 4 * ACCESS_DELAY_S
-CROSSING_S = 2 * ACCESS_DELAY_S
+SERVER_DELAY_S = ACCESS_DELAY_S
+
+HOPS = 2
+"""Routers between two NATs: each has its provider's."""
+
+SEGMENT_DELAY_S = 0.0001
+"""One way, where two NATs are on one segment: half of it at either end."""
+SEGMENT_JITTER_S = SEGMENT_DELAY_S / 5
+
+SETTLED_S = 3.0
+"""Of the virtual resident, before the newcomer starts.  After 20 s it knows whom its NAT lets in,
+too."""
 
 LAN_HOPS = 4
 """Of a path, at most, where it goes through two layers of NAT at either end."""
 
-OVER_LIMIT_S = 0.040
-"""What a median may take above the limit where the target is the limit."""
+OVER_LIMIT = 1.10
+"""How many times the limit a median may take where the target is the limit."""
 
 ATTEMPT_S = 15.0
 """Within which a first attempt has ended, one way or the other."""
+
+
+EARLY, NO_HOP, SECRET = "early packet", "no hop between", "secret network"
+"""Variants that the table has columns for."""
 
 
 class Place(StrEnum):
@@ -95,7 +113,7 @@ class Target:
     share: float | None = None
     """Of the runs that become direct; None: it is a verdict that is wanted."""
     median_s: float | None = None
-    """None: the limit and `OVER_LIMIT_S`, or nothing where `is_timed` is false."""
+    """None: `OVER_LIMIT` times the limit, or nothing where `is_timed` is false."""
     p95_s: float | None = None
     is_timed: bool = True
     within_s: float = ATTEMPT_S
@@ -118,11 +136,35 @@ class Cell:
     """One packet of the peer's comes to a Linux side's NAT before that has sent there itself, and
     its INPUT accepts: the flow that it leaves behind clashes with our punch."""
     only_virtual: bool = False
+    is_secret: bool = False
+    """Whether the network has a secret."""
+    delay_s: float = ACCESS_DELAY_S
+    """One way, between either side's NAT (or its host) and the middle of the internet."""
+    hops: int = HOPS
+    """Routers between the two."""
+    more_jitter_s: float = 0.0
+    """Beside what the row has."""
+    settled_s: float = SETTLED_S
+
+    @property
+    def variant(self) -> str:
+        """What is other than in the table's own cell; "" where nothing is."""
+        is_plain_distance = self.hops == 0 and self.delay_s == SEGMENT_DELAY_S / 2
+        parts = {
+            EARLY: self.is_early,
+            NO_HOP: is_plain_distance,
+            SECRET: self.is_secret,
+            f"{self.hops} hops": self.hops != HOPS and not is_plain_distance,
+            f"{self.delay_s * 1000:g} ms": self.delay_s != ACCESS_DELAY_S and not is_plain_distance,
+            f"{self.more_jitter_s * 1000:g} ms more jitter": self.more_jitter_s > 0.0,
+            f"settled {self.settled_s:g} s": self.settled_s != SETTLED_S,
+        }
+        return ", ".join(part for part, is_so in parts.items() if is_so)
 
     @property
     def name(self) -> str:
-        early = ", early packet" if self.is_early else ""
-        return f"{self.row}: {self.resident.name} x {self.newcomer.name}{early}"
+        pair = f"{self.row}: {self.resident.name} x {self.newcomer.name}"
+        return f"{pair}, {self.variant}" if self.variant else pair
 
     @property
     def wants_verdict(self) -> bool:
@@ -143,26 +185,28 @@ class Cell:
     @property
     def limit_s(self) -> float:
         """See the top of this file."""
+        introduced_s = 2 * (self.delay_s + SERVER_DELAY_S)
+        crossing_s = 2 * self.delay_s
         if self.place in (Place.LAN, Place.CARRIER):
-            return INTRODUCED_S + LAN_HOPS * LAN_DELAY_S
+            return introduced_s + LAN_HOPS * LAN_DELAY_S
         resident, newcomer = self.resident, self.newcomer
         if resident.mapped_by or (resident.ipv6 and newcomer.ipv6):
-            return INTRODUCED_S + CROSSING_S
+            return introduced_s + crossing_s
         if newcomer.mapped_by and resident.is_hard:
-            return INTRODUCED_S + 2 * CROSSING_S
+            return introduced_s + 2 * crossing_s
         if resident.is_hard and not newcomer.filters_by_port:
-            return INTRODUCED_S + 2 * CROSSING_S
-        return INTRODUCED_S + CROSSING_S
+            return introduced_s + 2 * crossing_s
+        return introduced_s + crossing_s
 
     @property
     def median_target_s(self) -> float | None:
         if self.wants_verdict or not self.target.is_timed:
             return None
-        return self.target.median_s or self.limit_s + OVER_LIMIT_S
+        return self.target.median_s or self.limit_s * OVER_LIMIT
 
     @property
     def weather(self) -> Weather:
-        return Weather(jitter_s=self.jitter_s)
+        return Weather(jitter_s=self.jitter_s + self.more_jitter_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,3 +218,10 @@ class Row:
     cells: tuple[Cell, ...]
     early_cells: tuple[Cell, ...] = field(default=())
     """The cells with a Linux side once more, with an early packet."""
+    no_hop_cells: tuple[Cell, ...] = field(default=())
+    """Those that Linux routers can play once more, on one segment; with Linux sides that accept
+    what comes to themselves, too."""
+
+    @property
+    def all_cells(self) -> tuple[Cell, ...]:
+        return (*self.cells, *self.early_cells, *self.no_hop_cells)

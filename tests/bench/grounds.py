@@ -1,5 +1,7 @@
 """A cell's NATs, laid out on a fabric: the same for virtual and for real time."""
 
+from collections.abc import Sequence
+
 from tests.bench.cells import Cell, Place, Side
 from tests.internet.fabric import Fabric, Gateway, Host
 from tests.internet.nat import LINUX_ACCEPTING, NatPolicy
@@ -55,3 +57,12 @@ def way_out(host: Host) -> list[Gateway]:
 def _nat(fabric: Fabric, cell: Cell, side: Side, parent: Gateway | None = None) -> Gateway | None:
     policy = policy_of(cell, side)
     return None if policy is None else fabric.add_nat(policy, parent)
+
+
+def keep_distance(cell: Cell, hosts: Sequence[Host]) -> None:
+    """Both sides (the resident's host first) as far from the middle of the internet as the cell
+    has it, whichever NATs they are behind."""
+    ends = [[host, *way_out(host)][-1] for host in hosts]
+    for number, end in enumerate(dict.fromkeys(ends)):
+        end.delay_s = cell.delay_s
+        end.hops = (cell.hops + number) // 2

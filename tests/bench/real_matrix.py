@@ -19,12 +19,14 @@ import yaml
 from natctl.demo.witness import NotToldError
 from tests.bench.cells import Cell
 from tests.bench.figures import Run
+from tests.bench.grounds import keep_distance
 from tests.bench.real_grounds import NAMES, PORTS, Ground, kernel, userspace
 from tests.natlab.nursery import Nurseries
 from tests.natlab.programs import Peer, Programs
 from tests.natlab.tun_internet import TunInternet
 
 SECRET = "a secret of the bench"
+"""Of a network that has one."""
 
 QUIET_S = 0.25
 """After the resident is listed: its samples are back by then, and nothing else is to be said."""
@@ -49,6 +51,7 @@ async def _play(
         directory = Path(name)
         with TunInternet(seed=runs.start, weather=cell.weather) as lab:
             ground = make_ground(lab, cell)
+            keep_distance(cell, [lab.fabric_host(name) for name in ground.devices])
             lab.fabric.add_host(name="server")
             ground.start(directory)
             _configure(directory, cell)
@@ -80,12 +83,13 @@ async def _played(ground: Ground, programs: Programs, run: int) -> Run:
 async def _one(ground: Ground, programs: Programs, run: int) -> Run:
     network = f"bench-{run}"
     cell, lab = ground.cell, ground.lab
+    secret = SECRET if cell.is_secret else None
     await asyncio.to_thread(ground.forget)
     alice, bob = await asyncio.gather(
         programs.start_peer("alice", f"alice-{run}", port=PORTS[0]),
         programs.start_peer("bob", f"bob-{run}", port=PORTS[1]),
     )
-    await alice.join(network, [programs.server], SECRET)
+    await alice.join(network, [programs.server], secret)
     await alice.witness.wait_for("server_up", STEP_LIMIT_S, network=network)
     await asyncio.sleep(QUIET_S)
     for peer, side in ((alice, cell.resident), (bob, cell.newcomer)):
@@ -97,7 +101,7 @@ async def _one(ground: Ground, programs: Programs, run: int) -> Run:
         ground.arrange_early(run)
     lab.watch(ground.devices[1])
     asked_at = time.monotonic()
-    await bob.join(network, [programs.server], SECRET)
+    await bob.join(network, [programs.server], secret)
     sent = await bob.client.send(network, "hello")
     limit_s = cell.target.within_s + LATE_S
     arrived_at = told_at = None

@@ -7,7 +7,7 @@
     {"v": 1, "commit": "88ba9a8b1c2d", "machine": {"cpu", "cores", "python", "system"},
      "figures": {"local: latency, median": {"value": 2.1, "unit": "ms", "better": "less"}}}
 
-A commit that ends in `+` had changes on top.
+A commit that ends in `+` had changes on top, in something other than documents.
 """
 
 import argparse
@@ -22,6 +22,9 @@ from pathlib import Path
 from typing import Literal
 
 VERSION = 1
+
+CHANGED = "+"
+"""Behind a commit: the code, its settings or its tests had changes on top."""
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -78,14 +81,17 @@ def _save(path: Path, recording: Recording) -> None:
 
 
 def commit() -> str:
-    """The commit of this tree, with a `+` where something in it differs."""
-    described = subprocess.run(
-        ["git", "-C", REPOSITORY, "describe", "--always", "--abbrev=12", "--dirty=+"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return described.stdout.strip() or "unknown"
+    """The commit of this tree, with `CHANGED` where something in it differs, documents apart."""
+    described = _git("describe", "--always", "--abbrev=12")
+    if described.returncode != 0:
+        return "unknown"
+    differs = _git("diff", "--quiet", "HEAD", "--", ".", ":!*.md").returncode != 0
+    return described.stdout.strip() + CHANGED * differs
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["git", "-C", str(REPOSITORY), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def machine() -> dict[str, str]:

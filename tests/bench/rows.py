@@ -6,10 +6,11 @@ ports of a sequence that others hold (`OTHERS_SHARE`), which side maps a port, w
 LAN are behind.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import product
 
-from tests.bench.cells import Cell, Place, Row, Side, Target
+from tests.bench.cells import SEGMENT_DELAY_S, SEGMENT_JITTER_S, Cell, Place, Row, Side, Target
 from tests.internet.nat import (
     ADDRESS_DEPENDENT,
     ADDRESS_RESTRICTED,
@@ -42,6 +43,9 @@ SEQUENCES = (
 )
 BLOCK = Side("block", SYMMETRIC_BLOCK)
 
+LINUX_ROUTERS = frozenset({LINUX_SIDE, LINUX_OPEN_INPUT, RANDOM, BLOCK})
+"""What nftables can play on either side."""
+
 EASY = (OPEN, CONE, ADDRESS, PORT, LINUX_SIDE)
 NOT_BY_PORT = (OPEN, CONE, ADDRESS)
 
@@ -49,6 +53,11 @@ UPNP, NAT_PMP, PCP = "UPnP", "NAT-PMP", "PCP"
 
 ALL = Target(share=1.0)
 NEARLY_ALL = 0.99
+SOON_ON_ONE_SEGMENT_S = 0.090
+"""The limit is 50 ms there, and what the daemons need does not shrink with it."""
+CROSSING = Target(share=0.95, median_s=3.0)
+"""Of two Linux routers on one segment that accept what comes to themselves: no opener dies between
+them, and one packet too early spoils a port."""
 SOON = Target(share=NEARLY_ALL, median_s=0.6)
 WITHIN_A_SECOND = Target(share=NEARLY_ALL, median_s=1.0)
 VERDICT = Target()
@@ -87,7 +96,23 @@ def _row(
         for cell in cells
         if cell.place is Place.APART and (cell.resident.is_linux or cell.newcomer.is_linux)
     )
-    return Row(name, title, cells, early)
+    return Row(name, title, cells, early, tuple(_on_one_segment(cells)))
+
+
+def _on_one_segment(cells: Iterable[Cell]) -> Iterator[Cell]:
+    """The pairs of Linux routers with no router between; once more with an accepting INPUT."""
+    for cell in cells:
+        sides = (cell.resident, cell.newcomer)
+        if cell.place not in (Place.APART, Place.NESTED) or not set(sides) <= LINUX_ROUTERS:
+            continue
+        near = replace(cell, hops=0, delay_s=SEGMENT_DELAY_S / 2, jitter_s=SEGMENT_JITTER_S)
+        if near.target == ALL:
+            near = replace(near, target=replace(ALL, median_s=SOON_ON_ONE_SEGMENT_S))
+        accepting = [LINUX_OPEN_INPUT if side is LINUX_SIDE else side for side in sides]
+        if LINUX_OPEN_INPUT not in sides:
+            yield near
+        if LINUX_OPEN_INPUT in accepting and cell.place is Place.APART:
+            yield replace(near, resident=accepting[0], newcomer=accepting[1], target=CROSSING)
 
 
 def _both_ways(left: tuple[Side, ...], right: tuple[Side, ...]) -> tuple[tuple[Side, Side], ...]:
@@ -132,7 +157,7 @@ ROWS: tuple[Row, ...] = (
         "birthday",
         "random full-range, or address-dependent random, × port-restricted or Linux",
         _both_ways((RANDOM, BY_ADDRESS), (PORT, LINUX_SIDE)),
-        Target(share=NEARLY_ALL, median_s=1.5, p95_s=6.0),
+        Target(share=NEARLY_ALL, median_s=1.0, p95_s=6.0),
     ),
     _row(
         "sequence",
@@ -144,7 +169,7 @@ ROWS: tuple[Row, ...] = (
         "two sequences",
         "sequential × sequential, same load",
         tuple(product(SEQUENCES, SEQUENCES)),
-        Target(share=0.95, median_s=2.0),
+        Target(share=0.95, median_s=0.7),
     ),
     _row(
         "two blocks, full",
@@ -209,7 +234,7 @@ ROWS: tuple[Row, ...] = (
         "the same where either side has port mapping",
         tuple(
             pair
-            for other in (RANDOM, SEQUENCES[0])
+            for other in (RANDOM, SEQUENCES[0], BLOCK)
             for pair in ((_mapped(RANDOM, PCP), other), (other, _mapped(RANDOM, PCP)))
         ),
         WITHIN_A_SECOND,

@@ -18,7 +18,7 @@ from tests.bench.figures import (
     summarise,
 )
 from tests.bench.rows import ROWS
-from tests.bench.tables import markdown, report
+from tests.bench.tables import insert, markdown, report
 
 CELLS = [cell for row in ROWS for cell in row.cells]
 
@@ -135,6 +135,52 @@ def test_figures_come_back_from_the_disk_and_make_both_tables(tmp_path):
         assert "1.75 s" in table
         assert "300" in table
     assert "| real abc |" in markdown(figures)
+
+
+def test_a_secret_has_a_column_only_where_it_makes_a_difference():
+    cell = next(c for c in CELLS if c.row == "birthday")
+    hidden = replace(cell, is_secret=True)
+    openly = summarise(cell, "virtual", [Run(0.80)] * 100)
+    for runs, differs in (
+        ([Run(0.85)] * 10, False),
+        ([Run(0.50)] * 10, True),
+        ([Run(0.80)] * 5 + [Run(None)] * 5, True),
+    ):
+        table = markdown([openly, summarise(hidden, "virtual", runs)])
+        assert ("network with a secret" in table) is differs
+        told = sum(run.took_s is not None for run in runs)
+        assert (f"virtual {told} of 10" in table) is differs
+
+
+def test_no_hop_between_has_to_meet_its_target_and_an_early_packet_is_only_told():
+    row = next(r for r in ROWS if r.name == "accepting")
+    good = summarise(row.cells[0], "virtual", [Run(0.2)] * 100)
+    near = summarise(row.no_hop_cells[0], "kernel", [Run(4.0)] * 100)
+    early = summarise(row.early_cells[0], "virtual", [Run(None)])
+    assert all_met([good, early])
+    assert not all_met([good, near])
+    assert "kernel 100 of 100, 4.00 s" in markdown([good, near])
+    assert "**missed**" in markdown([good, near])
+    assert "**missed**" not in markdown([good, early])
+
+
+def test_a_table_replaces_what_stood_between_its_marks(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("a\n<!-- matrix: begin -->\nold\n<!-- matrix: end -->\nb\n")
+    insert(path, "matrix", "new\n")
+    assert path.read_text() == "a\n<!-- matrix: begin -->\nnew\n<!-- matrix: end -->\nb\n"
+    with pytest.raises(ValueError, match="population: begin"):
+        insert(path, "population", "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "limit_ms"),
+    [({}, 150), ({"delay_s": 0.060}, 290), ({"delay_s": 0.005, "hops": 5}, 70)],
+)
+def test_the_limit_follows_the_distance(changes, limit_ms):
+    cell = replace(next(c for c in CELLS if c.row == "easy"), **changes)
+    assert cell.limit_s == pytest.approx(limit_ms / 1000)
+    assert (cell.variant == "") is not changes
 
 
 def row_of(cells: Sequence[Figures]) -> Line:

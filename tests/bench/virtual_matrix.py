@@ -14,16 +14,13 @@ from natd.core.base.verdict import VerdictCode
 from natd.core.keys.secrets import network_key
 from tests.bench.cells import Cell, Side
 from tests.bench.figures import Run
-from tests.bench.grounds import hit_by_early, lay_out, way_out
+from tests.bench.grounds import hit_by_early, keep_distance, lay_out, way_out
 from tests.core.world.village import Member, Village
 from tests.internet.fabric import Gateway, Host, Packet
 from tests.internet.net import Internet, Sent
 
-KEY = network_key("demo", b"0123456789abcdef")
-"""Of a secret network: under an open one nothing is spent on a stranger."""
-
-SETTLED_S = 3.0
-"""Of the resident, before the newcomer starts.  After 20 s it knows whom its NAT lets in, too."""
+OPEN_KEY = network_key("demo", b"")
+SECRET_KEY = network_key("demo", b"0123456789abcdef")
 
 HELPER_SOCKETS = 256
 ROUTER_S = 0.003
@@ -39,12 +36,10 @@ IDLE_AFTER_S = 60.0
 IDLE_S = 600.0
 
 
-def play(
-    cell: Cell, seed: int, *, looks_at_rest: bool = False, settled_s: float = SETTLED_S
-) -> Run:
+def play(cell: Cell, seed: int, *, looks_at_rest: bool = False) -> Run:
     """One meeting; and then, if asked for, eleven minutes of silence."""
     meeting = _Meeting(cell, seed)
-    meeting.begin(settled_s)
+    meeting.begin()
     run = meeting.watch()
     if looks_at_rest and run.took_s is not None:
         return replace(run, idle_a_minute=meeting.packets_at_rest())
@@ -62,17 +57,19 @@ class _Meeting:
         ends = lay_out(self._internet, cell)
         self._alice = self._member("alice", ends[0], cell.resident, 40000)
         self._bob = self._member("bob", ends[1], cell.newcomer, 40001)
-        self._ways = [way_out(member.host) for member in (self._alice, self._bob)]
+        hosts = (self._alice.host, self._bob.host)
+        self._ways = [way_out(host) for host in hosts]
+        keep_distance(cell, hosts)
         self._began = 0.0
         self._entries = [0, 0]
 
-    def begin(self, settled_s: float) -> None:
+    def begin(self) -> None:
         """Up to the newcomer's first packet."""
         internet, cell = self._internet, self._cell
         self._start(self._alice)
         if cell.resident.mapped_by:
             self._alice.map_port()
-        internet.run(settled_s)
+        internet.run(cell.settled_s)
         self._entries = [_entries(way) for way in self._ways]
         internet.trace = []
         self._began = internet.now
@@ -128,7 +125,8 @@ class _Meeting:
     # --- private
 
     def _member(self, name: str, gateway: Gateway | None, side: Side, port: int) -> Member:
-        return self._village.member(name, gateway, key=KEY, port=port, ipv6=side.ipv6)
+        key = SECRET_KEY if self._cell.is_secret else OPEN_KEY
+        return self._village.member(name, gateway, key=key, port=port, ipv6=side.ipv6)
 
     def _start(self, member: Member) -> None:
         member.start()
