@@ -131,7 +131,7 @@ class ChatView:
             self._warn_of_changed_peer(event, at)
         elif kind in ("server_up", "server_down"):
             self._move_server(kind == "server_up", event, at)
-        elif kind == "server_suspected":
+        elif kind in ("server_suspected", "state_restored", "messages_missing"):
             self.warn(str(event.get("reason")), at)
         elif kind == "gap":
             first, last = event.get("from"), event.get("to")

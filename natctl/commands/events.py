@@ -30,6 +30,8 @@ EVENT_TYPES = (
     "server_up",
     "server_down",
     "server_suspected",
+    "state_restored",
+    "messages_missing",
     "joined",
     "left",
     "nat_changed",

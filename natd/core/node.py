@@ -126,6 +126,20 @@ class Node:
             membership.set_local_addresses(addresses, port, now)
         self.stun.network_changed(now)
 
+    def network_changed(self, now: float) -> None:
+        """Our packets leave by another way than before, perhaps through another NAT, though our
+        addresses are the same."""
+        self.nat.network_changed()
+        for membership in self._feed_all():
+            membership.network_changed(now)
+        self.stun.network_changed(now)
+
+    def set_offline(self, is_offline: bool, now: float) -> None:
+        """Whether this machine has no way out at all."""
+        self.shared.sockets.is_offline = is_offline
+        for membership in self._feed_all():
+            membership.tell_surroundings(now)
+
     def use_link(self, wanted: bool, now: float) -> None:
         """Whether the group of our link is heard: then members are looked for there, too."""
         self.shared.sockets.hears_link = wanted

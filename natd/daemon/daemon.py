@@ -25,7 +25,6 @@ from natd.host.directories import Directories
 from natd.host.errors import EXIT_OK, CommandError, StartError
 from natd.host.notify import Notifier
 from natd.host.version import natd_version
-from natd.net.network_interfaces import NetworkWatch
 from natd.net.udp import UdpSockets
 from natd.settings.config import Config
 from natd.storage.event_log import EventLog
@@ -117,14 +116,12 @@ class Daemon:
         return self._engine
 
     async def _serve(self, engine: "Engine") -> None:
-        watch = NetworkWatch(engine.take_local_addresses)
         try:
-            watch.start()
             async with asyncio.TaskGroup() as tasks:
                 routine = [
                     tasks.create_task(work)
                     for work in (
-                        engine.start(watch.addresses),
+                        engine.start(),
                         self._prune(engine),
                         self._tell_status(engine),
                     )
@@ -134,8 +131,6 @@ class Daemon:
                     task.cancel()
         except* StoreError as group:
             raise StartError(str(group.exceptions[0])) from None
-        finally:
-            watch.close()
 
     async def _stop(self) -> None:
         if self._engine is not None:

@@ -28,6 +28,7 @@ from natd.members.networks import Networks
 from natd.members.parts import Parts
 from natd.members.recorder import Recorder
 from natd.net.lan import Lan
+from natd.net.network_interfaces import NetworkWatch, OwnNetwork, look_around
 from natd.net.portmap import PortMap
 from natd.net.server_names import ServerNames
 from natd.net.udp import UdpSockets
@@ -78,8 +79,10 @@ class Engine:
             port_map=PortMap(identity.derive_nonce(PORT_MAP_LABEL), self._take_mapped),
             names=ServerNames(self._take_servers, ipv6=config.paths.ipv6),
             pump=self.pump_soon,
+            look_around=self._look_around_soon,
         )
         self._lan = Lan(self.receive, self.pump_soon)
+        self._watch = NetworkWatch(self._take_network, self._look_around)
         self._recorder = Recorder(self._parts)
         self._networks = Networks(self._parts, self._recorder)
         self._report = Report(self._parts, self._networks)
@@ -101,10 +104,11 @@ class Engine:
         """One line on how things are."""
         return self._report.summary()
 
-    async def start(self, local_addresses: tuple[str, ...]) -> None:
+    async def start(self) -> None:
         """Become a member again of every network."""
         prepare_sessions()
-        self.take_local_addresses(local_addresses)
+        self._watch.start()
+        self._take_network(self._watch.network, has_moved=False)
         await self._parts.mailbox.expire()
         # The number that our cards count from is on disk before any of them is told.
         await self._parts.store.flush()
@@ -115,6 +119,7 @@ class Engine:
 
     def stop(self) -> None:
         """Say goodbye to servers and peers."""
+        self._watch.close()
         self._parts.names.close()
         self._lan.close()
         self._parts.node.stop(time.monotonic())
@@ -168,16 +173,30 @@ class Engine:
         self._recorder.committed(time.monotonic())
         self._pump()
 
-    def take_local_addresses(self, addresses: tuple[str, ...]) -> None:
-        """At start, and when the machine's addresses have changed."""
-        parts = self._parts
+    def _look_around(self) -> OwnNetwork:
+        """This machine's network, as far as it matters to our servers and peers."""
+        servers = [s for n in self._parts.book.joined() for s in self._parts.servers(n.id)]
+        return look_around((s.address.host for s in servers), ipv6=self._uses_ipv6)
+
+    def _look_around_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._watch.look_now)
+
+    def _take_network(self, network: OwnNetwork, has_moved: bool) -> None:
+        """At start, and when the machine's addresses or its routes have changed; `has_moved`: our
+        packets leave by another way than before."""
+        parts, now = self._parts, time.monotonic()
         self._follow_router()
         self._follow_link()
-        if not (parts.sockets.has_ipv6 and parts.config.paths.ipv6):
-            addresses = tuple(host for host in addresses if ":" not in host)
-        parts.node.set_local_addresses(addresses, parts.sockets.port, time.monotonic())
+        parts.node.set_offline(network.is_offline, now)
+        if has_moved:
+            parts.node.network_changed(now)
+        parts.node.set_local_addresses(network.addresses, parts.sockets.port, now)
         parts.names.look_again()
         self.pump_soon()
+
+    @property
+    def _uses_ipv6(self) -> bool:
+        return self._parts.sockets.has_ipv6 and self._parts.config.paths.ipv6
 
     def _limit_escalations(self) -> None:
         config = self._parts.config
@@ -193,8 +212,7 @@ class Engine:
 
     def _follow_link(self) -> None:
         parts, paths = self._parts, self._parts.config.paths
-        ipv6 = parts.sockets.has_ipv6 and paths.ipv6
-        heard = self._lan.follow(wanted=paths.lan_discovery, ipv6=ipv6)
+        heard = self._lan.follow(wanted=paths.lan_discovery, ipv6=self._uses_ipv6)
         parts.node.use_link(heard, time.monotonic())
         self.pump_soon()
 

@@ -11,6 +11,7 @@ HELP_TEXTS = {
     Help.PUBLIC_ADDRESS: "ask your provider for a public IPv4 address: your router has none",
     Help.NETWORK_SECRET: "use a network with a secret on both sides (natctl join --secret-file)",
     Help.FILL_BLOCKS: "set paths.fill_blocks: full in the configuration of both sides",
+    Help.NETWORK: "connect this machine to a network: plug in the cable, or switch on Wi-Fi",
     Help.FIREWALL: "let UDP through in the firewall and the router, or use another network",
     Help.SERVER: "check the server's address, and that natd --server runs there",
     Help.START_PEER: "start natd on the peer's machine, and run natctl doctor there",

@@ -14,10 +14,18 @@ from natd.host.errors import CommandError
 from natd.host.version import natd_version
 from natd.members.networks import Networks
 from natd.members.parts import Parts
-from natd.members.recorder import ms, nat_row, path_row
+from natd.members.recorder import ms, nat_row, path_row, restored_words
 from natd.storage.address_book import CHANGED, JoinedNetwork, KnownPeer, full_name, shell_name
 
 Row = dict[str, Any]
+
+RESTORED_TOLD_S = 86_400.0
+"""A restored state directory is told for a day: nothing is lost by it, and it can't be undone."""
+
+RESTORED_HINT = (
+    "what is sent from here arrives all the same; if a copy of the state directory runs on another "
+    "machine, stop one of the two"
+)
 
 
 class Report:
@@ -109,6 +117,10 @@ class Report:
             if (silent := self._server_problem(network)) is not None:
                 rows.append(silent)
             for known in parts.book.peers(network.id):
+                noticed = parts.restored.get((network.id, known.peer))
+                if noticed is not None and time.monotonic() < noticed + RESTORED_TOLD_S:
+                    text = f"{network.name}: {restored_words(full_name(known))}"
+                    rows.append(_problem("state-restored", text, RESTORED_HINT))
                 if known.trust == CHANGED:
                     text = f"{full_name(known)} in {network.name} has a different key than before"
                     hint = f"natctl trust {shell_name(known)} --accept-new-key"

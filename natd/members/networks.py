@@ -119,6 +119,7 @@ class Networks:
         membership = None if network is None else self._parts.node.membership(network.id)
         if membership is not None:
             membership.set_servers(addresses, time.monotonic())
+            self._parts.look_around()
             self._parts.pump()
 
     def default_nick(self) -> str:
@@ -176,6 +177,7 @@ class Networks:
         addresses = parts.names.follow(network.name, network.servers)
         settings = NetworkSettings(network.name, network.key, network.nick)
         parts.node.join(settings, addresses, now)
+        parts.look_around()
         membership = parts.node.membership(network.id)
         assert membership is not None
         # There may be more peers than places, and a peer with a waiting message needs one.

@@ -39,11 +39,16 @@ class Parts:
     port_map: PortMap
     pump: Callable[[], None]
     """Carry out what the node wants; call it after every input."""
+    look_around: Callable[[], None]
+    """See if there is a way to our servers; call it when these are others."""
     online: dict[NetworkId, set[PeerId]] = field(default_factory=dict)
     """Peers with a session on a direct path."""
     listed: set[NetworkId] = field(default_factory=set)
     """Networks whose members are known: a server has listed them since the start, or there is no
     server and peers on the LAN have had time to answer."""
+
+    restored: dict[tuple[NetworkId, PeerId], float] = field(default_factory=dict)
+    """Peers who know more of us than our own disk, and the instant when that was noticed."""
 
     def servers(self, network: NetworkId) -> tuple[ServerReport, ...]:
         """Empty while the node is no member yet, as in the methods below."""

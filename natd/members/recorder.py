@@ -56,6 +56,10 @@ class Recorder:
             case events.MessagesAcknowledged(network=network, peer=peer, seq=seq):
                 fields = {"network": self._name(network), "peer": self._ref(network, peer)}
                 parts.mailbox.acknowledge(network, peer, seq, fields)
+            case events.OutboxWentBack(network=network, peer=peer, messages=messages):
+                self._went_back(network, peer, messages)
+            case events.MessagesMissing():
+                self._missing(event)
             case events.OutboxWanted(network=network, peer=peer, after_seq=after, count=count):
                 self._give(network, peer, after, count, now)
             case events.PeerMet():
@@ -108,11 +112,9 @@ class Recorder:
             if peer is not None and peer.dialogue.send_message(message):
                 mailbox.given(conversation.network, conversation.peer, message)
         for conversation in mailbox.take_arrived():
-            state = conversation.state()
-            assert state.inbound_epoch is not None
             peer = parts.peer(conversation.network, conversation.peer, now)
             if peer is not None:
-                peer.dialogue.message_committed(state.inbound_epoch, state.inbound_seq)
+                peer.dialogue.message_committed(*conversation.arrived)
         mailbox.tell_delivered()
 
     # --- what networks and commands call
@@ -184,6 +186,27 @@ class Recorder:
             "sent_at_unix_ms": event.sent_at_unix_ms,
         }
         self._parts.mailbox.arrive(event, trust, fields)
+
+    def _went_back(self, network: NetworkId, peer: PeerId, messages: int) -> None:
+        """Our disk is older than what the peer has of us."""
+        self._parts.restored[network, peer] = time.monotonic()
+        ref = self._ref(network, peer)
+        reason = restored_words(f"{ref['nick']}#{ref['tag']}")
+        logger.warning("%s: %s", self._name(network), reason)
+        self._log("state_restored", network, peer, {"messages": messages, "reason": reason})
+
+    def _missing(self, event: events.MessagesMissing) -> None:
+        parts = self._parts
+        parts.mailbox.heard_of(event.network, event.peer, event.outbox, event.seq)
+        ref = self._ref(event.network, event.peer)
+        number = "a message" if event.messages == 1 else f"{event.messages} messages"
+        reason = (
+            f"{number} of {ref['nick']}#{ref['tag']} are not here and will not come again: they "
+            "were kept for seven days, or had arrived before the state directory was restored"
+        )
+        logger.warning("%s: %s", self._name(event.network), reason)
+        row = {"messages": event.messages, "reason": reason}
+        self._log("messages_missing", event.network, event.peer, row)
 
     def _give(self, network: NetworkId, peer: PeerId, after: int, count: int, now: float) -> None:
         """Give all that the node wants, or all there is: it asks again only for later messages."""
@@ -272,6 +295,14 @@ class Recorder:
     ) -> None:
         row = {"network": self._name(network), "server": server, **fields}
         self._parts.log.append(type_, row)
+
+
+def restored_words(peer: str) -> str:
+    """Why a peer has messages of ours that our disk does not know."""
+    return (
+        f"{peer} has messages from this daemon that its state directory does not know: the "
+        "directory was restored from an older copy, or a copy of it runs on another machine"
+    )
 
 
 def ms(seconds: float | None) -> float | None:

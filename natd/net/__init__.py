@@ -2,7 +2,9 @@
 
     udp                  the daemon's main socket and its helper sockets
     lan                  the multicast group by which members on our LAN find each other
-    network_interfaces   this machine's addresses, and when they change
+    network_interfaces   this machine's addresses and ways out, and when they change
+    local_addresses      which of the addresses go first into the card
+    routes               by which interface and gateway a packet would leave
     server_names         HOST:PORT -> addresses, looked up again while they fail
     portmap ──► upnp     a port at the router: the shell around natd/core/portmap
     listeners            the coordination server's sockets

@@ -1,15 +1,20 @@
-"""This machine's addresses, and when to look at them again.
+"""This machine's addresses and its ways out, and when to look at them again.
 
 The kernel's route socket (rtnetlink(7)) is only a signal: what it says is thrown away and
-the addresses are listed anew, once a burst of changes is over.  Where that socket is
-refused, the list is looked at from time to time instead.
+addresses and routes are looked at anew, once a burst of changes is over.  Where that socket is
+refused, they are looked at from time to time instead.
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from natd.net.local_addresses import LocalAddress, in_order, interface_rank
+from natd.net.routes import INTERNET, Route, gateway_interfaces, routes_to
 
 SETTLE_S = 0.25
 """One change of network is dozens of messages (link, addresses, routes) over some tenths of a
@@ -21,8 +26,12 @@ SETTLE_LIMIT_S = 1.0
 POLL_S = 15.0
 """How often to look where the kernel gives no signal."""
 
-VIRTUAL_PREFIXES = ("docker", "veth", "br-", "virbr", "lxc", "cni", "podman", "vmnet", "vboxnet")
-"""Interfaces that rarely lead to another machine: their addresses come last."""
+_IF_INET6 = Path("/proc/self/net/if_inet6")
+_TEMPORARY, _OPTIMISTIC, _DAD_FAILED, _DEPRECATED, _TENTATIVE = 0x01, 0x04, 0x08, 0x20, 0x40
+"""Flags of an IPv6 address (if_addr.h)."""
+
+_WHOLE_MASKS = ("255.255.255.255", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")
+"""Of an address that has no neighbours."""
 
 _RTMGRP_LINK, _RTMGRP_IPV4_IFADDR, _RTMGRP_IPV4_ROUTE = 0x1, 0x10, 0x40
 _RTMGRP_IPV6_IFADDR, _RTMGRP_IPV6_ROUTE = 0x100, 0x400
@@ -33,6 +42,29 @@ _CHANGES = (
     | _RTMGRP_IPV6_IFADDR
     | _RTMGRP_IPV6_ROUTE
 )
+
+
+@dataclass(frozen=True, slots=True)
+class OwnNetwork:
+    """How this machine is connected."""
+
+    addresses: tuple[str, ...] = ()
+    """See `local_addresses`."""
+    routes: Mapping[str, Route | None] = field(default_factory=dict)
+    """Host -> the way there; None where there is none."""
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether no packet can leave: neither to the internet nor to a host that matters."""
+        return not any(self.routes.values())
+
+    def has_moved(self, before: "OwnNetwork") -> bool:
+        """Whether packets leave by another way than before.  A way that is lost is no other: there
+        is nothing to be done until the next one comes."""
+        return any(
+            route is not None and before.routes.get(host, route) != route
+            for host, route in self.routes.items()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +81,8 @@ class Link:
 
 
 def multicast_links() -> tuple[Link, ...]:
-    """The interfaces that are up and carry multicast, real ones first; loopback is none."""
+    """The interfaces that are up and carry multicast, those that lead furthest first; loopback is
+    none."""
     import psutil
 
     links = []
@@ -64,9 +97,8 @@ def multicast_links() -> tuple[Link, ...]:
         except OSError:
             continue
         links.append(Link(name, index, socket.AF_INET in families, socket.AF_INET6 in families))
-    return tuple(
-        sorted(links, key=lambda link: (link.name.startswith(VIRTUAL_PREFIXES), link.name))
-    )
+    ways_out = _ways_out(routes_to(INTERNET))
+    return tuple(sorted(links, key=lambda link: interface_rank(link.name, ways_out)))
 
 
 def local_addresses() -> tuple[str, ...]:
@@ -74,30 +106,88 @@ def local_addresses() -> tuple[str, ...]:
 
     Without loopback and link-local ones: neither means anything in another machine's card.
     """
+    return look_around(()).addresses
+
+
+def look_around(hosts: Iterable[str], *, ipv6: bool = True) -> OwnNetwork:
+    """This machine's addresses, and its ways to the internet and to these hosts."""
+    internet = [host for host in INTERNET if ipv6 or ":" not in host]
+    routes = routes_to(dict.fromkeys((*internet, *hosts)))
+    found, down = _addresses(ipv6=ipv6)
+    # A cable that is out leaves its routes behind.
+    routes = {h: None if r is not None and r.interface in down else r for h, r in routes.items()}
+    to_internet = {host: routes[host] for host in internet}
+    sources = [route.source for route in to_internet.values() if route is not None]
+    return OwnNetwork(in_order(found, _ways_out(to_internet), sources), routes)
+
+
+def _addresses(*, ipv6: bool) -> tuple[list[LocalAddress], set[int]]:
+    """Every unicast address of the interfaces that are up, and the numbers of those that are
+    not."""
     import psutil
 
-    up = psutil.net_if_stats()
-    found = {}
+    stats, flags = psutil.net_if_stats(), _ipv6_flags()
+    found, down = [], set()
     for name, entries in psutil.net_if_addrs().items():
-        if name in up and not up[name].isup:
+        if name in stats and not stats[name].isup:
+            with contextlib.suppress(OSError):
+                down.add(socket.if_nametoindex(name))
             continue
         for entry in entries:
-            if entry.family in (socket.AF_INET, socket.AF_INET6):
-                ip = ipaddress.ip_address(entry.address.partition("%")[0])
-                if not (ip.is_loopback or ip.is_link_local or ip.is_multicast):
-                    found[str(ip)] = (name.startswith(VIRTUAL_PREFIXES), ip.version, name)
-    return tuple(sorted(found, key=lambda host: (found[host], host)))
+            if entry.family not in (socket.AF_INET, socket.AF_INET6):
+                continue
+            ip = ipaddress.ip_address(entry.address.partition("%")[0])
+            if (
+                ip.is_loopback
+                or ip.is_link_local
+                or ip.is_multicast
+                or (ip.version == 6 and not ipv6)
+            ):
+                continue
+            its = flags.get(str(ip), 0)
+            if its & (_TENTATIVE | _DAD_FAILED) and not its & _OPTIMISTIC:
+                continue
+            found.append(
+                LocalAddress(
+                    str(ip),
+                    name,
+                    has_neighbours=entry.netmask not in _WHOLE_MASKS,
+                    is_temporary=bool(its & _TEMPORARY),
+                    is_deprecated=bool(its & _DEPRECATED),
+                )
+            )
+    return found, down
+
+
+def _ways_out(routes: Mapping[str, Route | None]) -> list[str]:
+    """The interfaces that lead to the internet or to another gateway, best first."""
+    names = []
+    for route in routes.values():
+        if route is not None and route.interface:
+            with contextlib.suppress(OSError):
+                names.append(socket.if_indextoname(route.interface))
+    return list(dict.fromkeys((*names, *gateway_interfaces())))
+
+
+def _ipv6_flags(listed: Path = _IF_INET6) -> dict[str, int]:
+    """Address -> its flags, as the kernel lists them (if_addr.h); empty where it does not."""
+    try:
+        lines = listed.read_text("ascii").splitlines()
+    except OSError:
+        return {}
+    rows = [line.split() for line in lines]
+    return {str(ipaddress.IPv6Address(int(row[0], 16))): int(row[4], 16) for row in rows}
 
 
 class NetworkWatch:
-    """Calls `on_change(addresses)` when the machine's addresses are no longer the same."""
+    """Calls `on_change(network, has_moved)` when the machine's network is no longer the same."""
 
     def __init__(
         self,
-        on_change: Callable[[tuple[str, ...]], None],
-        look: Callable[[], tuple[str, ...]] = local_addresses,
+        on_change: Callable[[OwnNetwork, bool], None],
+        look: Callable[[], OwnNetwork] = lambda: look_around(()),
     ) -> None:
-        self.addresses: tuple[str, ...] = ()
+        self.network = OwnNetwork()
         self._on_change = on_change
         self._look = look
         self._socket: socket.socket | None = None
@@ -106,9 +196,9 @@ class NetworkWatch:
         """The latest instant for the look that is due; None when none is."""
 
     def start(self) -> None:
-        """List the addresses now, and watch from the running loop."""
+        """Look now, and watch from the running loop."""
         self._socket = _open_route_socket()
-        self.addresses = self._look()
+        self.network = self._look()
         loop = asyncio.get_running_loop()
         if self._socket is not None:
             loop.add_reader(self._socket, self._drain)
@@ -143,10 +233,13 @@ class NetworkWatch:
         self._timer = None
         if self._socket is None:
             self._timer = asyncio.get_running_loop().call_later(POLL_S, self._look_again)
-        addresses = self._look()
-        if addresses != self.addresses:
-            self.addresses = addresses
-            self._on_change(addresses)
+        self.look_now()
+
+    def look_now(self) -> None:
+        """Also when hosts that matter were added: their routes are compared from here on."""
+        before, self.network = self.network, self._look()
+        if self.network != before:
+            self._on_change(self.network, self.network.has_moved(before))
 
 
 def _open_route_socket() -> socket.socket | None:

@@ -30,6 +30,7 @@ from natd.core.portmap.client import (
     UpnpUnwanted,
     UpnpWanted,
 )
+from natd.net.routes import ROUTES
 from natd.net.udp import DATAGRAM_BYTES
 from natd.net.upnp import Upnp, UpnpAnswer
 
@@ -41,7 +42,6 @@ STOP_S = 0.6
 MULTICAST_HOPS = 2
 """UPnP Device Architecture 1.1, section 1.3.2."""
 
-_ROUTES = Path("/proc/self/net/route")
 _GATEWAY_FLAG = 0x2
 
 OFF = "none: paths.port_mapping is false in the configuration"
@@ -278,7 +278,7 @@ def _find_router() -> tuple[str, str] | None:
         return client, gateway
 
 
-def default_gateway(routes: Path = _ROUTES) -> str | None:
+def default_gateway(routes: Path = ROUTES) -> str | None:
     """The gateway of the best IPv4 default route, as the kernel lists them (proc(5))."""
     best: tuple[int, str] | None = None
     try:

@@ -6,6 +6,7 @@ from natd.core.base.types import PeerId, peer_id_text
 from natd.host.errors import CommandError
 from natd.storage.address_book import AddressBook, JoinedNetwork
 from natd.storage.event_log import utc_text
+from natd.storage.schema import EMPTIED
 from natd.storage.store import Store
 
 PAGE_LIMIT = 1000
@@ -24,7 +25,7 @@ _CHOOSE = (
     "SELECT messages.id, is_outbound, conversations.peer, messages.nick, trust, message, "
     "stored_at_unix_ms, body, kind FROM messages "
     "LEFT JOIN conversations ON conversations.id = messages.conversation "
-    "WHERE messages.network = ?"
+    f"WHERE messages.network = ? AND trust != '{EMPTIED}'"
 )
 _OF_PEER = (
     " AND (conversations.peer = ? OR messages.id IN (SELECT outbox.message FROM outbox "

@@ -4,7 +4,9 @@ Rules that a change must not break:
 
 - A sequence number is given by the commit: 1, 2, 3, ... without gaps, also when the disk
   refused a message in between.
-- A conversation's epoch is on disk before it is sent to anybody.
+- The name of a conversation's outbox is on disk before it is sent to anybody.
+- A message of a peer's is kept once, whatever its number: it is known by its id.  What may be said
+  again, for as long as its sender keeps it, leaves at least its id here.
 - An open message (given before a server told who is here) is addressed to each peer that is
   met, before anything that is accepted later.
 - A conversation lives as long as its network is not purged: leaving and joining again goes on
@@ -23,6 +25,7 @@ from natd.core.base.types import MESSAGES_KEPT_DAYS, NetworkId, PeerId
 from natd.storage.event_log import EventLog
 from natd.storage.mailbox_writes import (
     SET_FIRST_UNACKNOWLEDGED,
+    SET_HEARD,
     Acceptance,
     Acknowledgement,
     Arrival,
@@ -30,7 +33,9 @@ from natd.storage.mailbox_writes import (
     Conversation,
     Outbound,
     Released,
+    signed,
 )
+from natd.storage.schema import EMPTIED
 from natd.storage.store import PRUNED_A_COMMIT, Store
 
 DAY_MS = 86_400_000
@@ -54,6 +59,10 @@ _IDS = (
 _EXPIRED = (
     "SELECT max(seq) FROM outbox JOIN messages ON messages.id = outbox.message "
     "WHERE outbox.conversation = ? AND stored_at_unix_ms < ?"
+)
+_EMPTY = (
+    "UPDATE messages SET body = '', nick = '', trust = ? "
+    "WHERE is_outbound = 0 AND stored_at_unix_ms BETWEEN ? AND ? AND trust != ?"
 )
 _UNDELIVERED = (
     "SELECT outbox.message FROM outbox JOIN conversations "
@@ -184,9 +193,9 @@ class Mailbox:
         conversation = self._conversations.get((network, peer))
         if conversation is None:
             return []
-        epoch = conversation.unsigned_epoch
+        outbox = conversation.unsigned_outbox
         return [
-            OutboundMessage(message, epoch, seq, sent_at, kind, body)
+            OutboundMessage(message, outbox, seq, sent_at, kind, body)
             for seq, message, sent_at, kind, body in self._store.query(
                 _WAITING, (conversation.id, max(after_seq, conversation.acknowledged_seq), limit)
             )
@@ -214,7 +223,7 @@ class Mailbox:
         return outbound
 
     def take_arrived(self) -> list[Conversation]:
-        """Drain the conversations whose `inbound_seq` on disk has grown."""
+        """Drain the conversations whose `arrived` is on disk."""
         arrived = list(self._released.arrived)
         self._released.arrived.clear()
         return arrived
@@ -278,13 +287,26 @@ class Mailbox:
                     conversation.acknowledged_seq = conversation.given_seq = last
                     await self._store.execute(SET_FIRST_UNACKNOWLEDGED, (last + 1, conversation.id))
 
+    def heard_of(self, network: NetworkId, peer: PeerId, outbox: int, seq: int) -> None:
+        """The peer is done with its messages up to `seq`, whether we have them or not."""
+        conversation = self._conversations.get((network, peer))
+        if conversation is not None:
+            conversation.heard_outbox, conversation.heard_seq = signed(outbox), seq
+            self._store.post(SET_HEARD, (signed(outbox), seq, conversation.id))
+
     async def prune(self, before_unix_ms: int) -> None:
-        """Delete older history, except what still waits for a peer."""
+        """Delete older history, except what still waits for a peer.  What its sender may still
+        say again is emptied first, and deleted when that time is over."""
+        said_again = time.time_ns() // 1_000_000 - MESSAGES_KEPT_DAYS * DAY_MS
         choose = (
             "SELECT id FROM messages WHERE stored_at_unix_ms < ? AND is_open = 0 "
-            f"AND id NOT IN ({_UNDELIVERED}) ORDER BY id LIMIT {PRUNED_A_COMMIT}"
+            f"AND id NOT IN ({_UNDELIVERED}) AND (is_outbound = 1 OR stored_at_unix_ms < ?) "
+            f"ORDER BY id LIMIT {PRUNED_A_COMMIT}"
         )
-        while rows := await self._store.query_apart(choose, (before_unix_ms,)):
+        if said_again < before_unix_ms:
+            emptied = (EMPTIED, said_again, before_unix_ms, EMPTIED)
+            await self._store.execute(_EMPTY, emptied)
+        while rows := await self._store.query_apart(choose, (before_unix_ms, said_again)):
             places = ",".join("?" * len(rows))
             ids = [row[0] for row in rows]
             await self._store.execute(f"DELETE FROM outbox WHERE message IN ({places})", ids)
@@ -294,7 +316,7 @@ class Mailbox:
         conversation = self._conversations.get((network, peer))
         if conversation is None:
             self._last_id += 1
-            epoch = int.from_bytes(os.urandom(8), "big", signed=True)
-            conversation = Conversation(self._last_id, network, peer, epoch, is_stored=False)
+            outbox = int.from_bytes(os.urandom(8), "big", signed=True)
+            conversation = Conversation(self._last_id, network, peer, outbox, is_stored=False)
             self._conversations[network, peer] = conversation
         return conversation

@@ -2,7 +2,8 @@
 
     Beginning        the conversation's row; the network's open messages, addressed to the peer
     Acceptance       a row of history, one of the outbox for each recipient, event `sent`
-    Arrival          a row of history, the high-water mark, event `message`
+    Arrival          a row of history, the high-water mark, event `message`; of a message that is
+                     on disk already only the mark
     Acknowledgement  the first unacknowledged number, events `delivered`
 
 What a commit releases is gathered in `Released`, in order, for the daemon to drain.
@@ -21,8 +22,10 @@ from natd.storage.store import StoreError, Transaction
 SET_FIRST_UNACKNOWLEDGED = "UPDATE conversations SET first_unacknowledged = ? WHERE id = ?"
 
 _CONVERSATIONS = "conversations (id, network, peer, outbound_epoch)"
-_SET_ARRIVED = "UPDATE conversations SET inbound_epoch = ?, inbound_seq = ? WHERE id = ?"
+SET_HEARD = "UPDATE conversations SET inbound_epoch = ?, inbound_seq = ? WHERE id = ?"
 _SET_NEXT_SEQ = "UPDATE conversations SET next_seq = ? WHERE id = ?"
+NEWEST_ARRIVED = "SELECT max(message) FROM messages WHERE conversation = ?"
+HAS_ARRIVED = "SELECT count(*) FROM messages WHERE conversation = ? AND message = ?"
 _LAST_SEQ = "SELECT next_seq - 1 FROM conversations WHERE id = ?"
 _MESSAGES = (
     "messages (id, network, is_outbound, conversation, nick, trust, message, sent_at_unix_ms, "
@@ -47,15 +50,17 @@ class Conversation:
     id: int
     network: NetworkId
     peer: PeerId
-    epoch: int
+    outbox: int
     """Signed, as SQLite keeps it."""
     next_seq: int = 1
     first_unacknowledged: int = 1
-    inbound_epoch: int | None = None
-    """Signed; None until the peer's first message."""
-    inbound_seq: int = 0
+    heard_outbox: int | None = None
+    """The peer's, signed; None until its first message."""
+    heard_seq: int = 0
     is_stored: bool = True
-    """Its epoch is on disk."""
+    """Its outbox is on disk."""
+    arrived: tuple[int, int] = (0, 0)
+    """(epoch, seq) of the message that was committed last, to be acknowledged."""
     given_seq: int = 0
     """Highest number that the node has taken since the conversation was opened."""
     acknowledged_seq: int = 0
@@ -69,8 +74,8 @@ class Conversation:
         self.acknowledged_seq = self.given_seq = self.first_unacknowledged - 1
 
     @property
-    def unsigned_epoch(self) -> int:
-        return self.epoch & _MASK
+    def unsigned_outbox(self) -> int:
+        return self.outbox & _MASK
 
     @property
     def queued(self) -> int:
@@ -81,15 +86,16 @@ class Conversation:
     def is_untouched(self) -> bool:
         """Whether it is on disk and nobody has said a word in it."""
         is_idle = self.is_stored and not self.pending
-        return is_idle and self.next_seq == 1 and self.inbound_epoch is None
+        return is_idle and self.next_seq == 1 and self.heard_outbox is None
 
     def state(self) -> ConversationState:
         """What a node must know to go on from here."""
         return ConversationState(
-            outbound_epoch=self.unsigned_epoch,
+            outbox=self.unsigned_outbox,
             first_unacknowledged=self.acknowledged_seq + 1,
-            inbound_epoch=None if self.inbound_epoch is None else self.inbound_epoch & _MASK,
-            inbound_seq=self.inbound_seq,
+            heard_outbox=None if self.heard_outbox is None else self.heard_outbox & _MASK,
+            heard_seq=self.heard_seq,
+            last_seq=self.next_seq - 1,
         )
 
 
@@ -98,9 +104,9 @@ Outbound = tuple[Conversation, OutboundMessage]
 _MASK = (1 << 64) - 1
 
 
-def signed(epoch: int) -> int:
+def signed(outbox: int) -> int:
     """64 bits as SQLite keeps them."""
-    return epoch - (1 << 64) if epoch >> 63 else epoch
+    return outbox - (1 << 64) if outbox >> 63 else outbox
 
 
 @dataclass(slots=True)
@@ -109,7 +115,7 @@ class Released:
 
     outbound: list[Outbound] = field(default_factory=list)
     arrived: dict[Conversation, None] = field(default_factory=dict)
-    """Conversations whose `inbound_seq` has grown: acknowledge it."""
+    """Conversations with another `arrived`: acknowledge it."""
     delivered: list[tuple[str, PeerId]] = field(default_factory=list)
     begun: list[Conversation] = field(default_factory=list)
     """Conversations that can be opened."""
@@ -132,7 +138,9 @@ class Beginning:
         rows = transaction.execute(_OPEN_MESSAGES, (conversation.network, conversation.id))
         for id_, message, sent_at, kind, body in rows:
             seq = _address(transaction, conversation, id_)
-            posted = OutboundMessage(message, conversation.unsigned_epoch, seq, sent_at, kind, body)
+            posted = OutboundMessage(
+                message, conversation.unsigned_outbox, seq, sent_at, kind, body
+            )
             self._outbound.append((conversation, posted))
 
     def committed(self) -> None:
@@ -176,7 +184,7 @@ class Acceptance:
         for conversation in self._recipients:
             _store_conversation(transaction, conversation)
             seq = _address(transaction, conversation, id_)
-            posted = OutboundMessage(message, conversation.unsigned_epoch, seq, at, kind, text)
+            posted = OutboundMessage(message, conversation.unsigned_outbox, seq, at, kind, text)
             self._outbound.append((conversation, posted))
         self._entry.apply(transaction)
 
@@ -214,11 +222,20 @@ class Arrival:
         self._arrived = arrived
         self._trust = trust
         self._entry = entry
+        self._is_new = True
         conversation.pending += 1
 
     def apply(self, transaction: Transaction) -> None:
         conversation, arrived = self._conversation, self._arrived
         _store_conversation(transaction, conversation)
+        transaction.update(
+            (SET_HEARD, conversation.id),
+            SET_HEARD,
+            (signed(arrived.outbox), arrived.seq, conversation.id),
+        )
+        self._is_new = _is_new(transaction, conversation, arrived.message_id)
+        if not self._is_new:
+            return
         transaction.insert(
             _MESSAGES,
             (
@@ -236,20 +253,17 @@ class Arrival:
                 0,
             ),
         )
-        transaction.update(
-            (_SET_ARRIVED, conversation.id),
-            _SET_ARRIVED,
-            (signed(arrived.epoch), arrived.seq, conversation.id),
-        )
         self._entry.apply(transaction)
 
     def committed(self) -> None:
-        conversation = self._conversation
+        conversation, arrived = self._conversation, self._arrived
         conversation.is_stored = True
         conversation.pending -= 1
-        conversation.inbound_epoch = signed(self._arrived.epoch)
-        conversation.inbound_seq = self._arrived.seq
-        self._entry.committed()
+        conversation.heard_outbox = signed(arrived.outbox)
+        conversation.heard_seq = arrived.seq
+        conversation.arrived = (arrived.epoch, arrived.seq)
+        if self._is_new:
+            self._entry.committed()
         self._released.arrived[conversation] = None
 
     def failed(self, _error: StoreError) -> bool:
@@ -298,8 +312,23 @@ def _store_conversation(transaction: Transaction, conversation: Conversation) ->
     transaction.memory[key] = True
     transaction.insert(
         _CONVERSATIONS,
-        (conversation.id, conversation.network, conversation.peer, conversation.epoch),
+        (conversation.id, conversation.network, conversation.peer, conversation.outbox),
     )
+
+
+def _is_new(transaction: Transaction, conversation: Conversation, message: str) -> bool:
+    """Whether no message of this id is on disk.  Ids sort by time, so most are above all others,
+    and need no look into the table."""
+    key = (NEWEST_ARRIVED, conversation.id)
+    newest = transaction.memory.get(key)
+    if newest is None:
+        newest = transaction.execute(NEWEST_ARRIVED, (conversation.id,))[0][0] or ""
+    transaction.memory[key] = max(newest, message)
+    if message > newest:
+        return True
+    transaction.flush()
+    found: int = transaction.execute(HAS_ARRIVED, (conversation.id, message))[0][0]
+    return found == 0
 
 
 def _address(transaction: Transaction, conversation: Conversation, id_: int) -> int:

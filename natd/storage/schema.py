@@ -8,7 +8,8 @@
     events          the event log
     cursors         how far named readers of the log have come
 
-Epochs have 64 bits and are kept as signed integers, SQLite's own.
+`outbound_epoch` names our outbox, `inbound_epoch` the peer's: 64 bits, kept as signed integers,
+SQLite's own.
 """
 
 APPLICATION_ID = 0x6E617464
@@ -47,3 +48,12 @@ CREATE TABLE events (
 CREATE INDEX message_events ON events (network, id) WHERE type = 'message';
 CREATE TABLE cursors (name TEXT PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID;
 """
+
+INDEXES = """
+CREATE INDEX IF NOT EXISTS arrived_messages ON messages (conversation, message)
+    WHERE conversation IS NOT NULL
+"""
+"""Made in files of earlier versions, too, which can be read by them as before."""
+
+EMPTIED = "emptied"
+"""In the column `trust`: only the id of a message is kept, so that it is known again."""

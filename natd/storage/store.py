@@ -35,7 +35,7 @@ from typing import Any, Protocol
 
 from natd.host.directories import require_private
 from natd.host.errors import EXIT_CANNOT_RUN, NatdError, StartError
-from natd.storage.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
+from natd.storage.schema import APPLICATION_ID, INDEXES, SCHEMA, SCHEMA_VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -404,6 +404,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute(INDEXES)
     connection.execute(
         "INSERT INTO meta VALUES ('opened_by', ?) ON CONFLICT DO UPDATE SET value = excluded.value",
         (os.getpid(),),

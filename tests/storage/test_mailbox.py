@@ -1,6 +1,7 @@
 """Messages on disk: numbers without gaps, open messages, deliveries."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from natd.core.base.events import MessageArrived
 from natd.core.base.types import NetworkId, PeerId
 from natd.storage.event_log import EventLog
 from natd.storage.mailbox import Delivery, Mailbox, new_message_id
-from natd.storage.mailbox_writes import Conversation
+from natd.storage.mailbox_writes import HAS_ARRIVED, NEWEST_ARRIVED, Conversation
 from natd.storage.store import Store, StoreError
 
 NETWORK = NetworkId(b"n" * 16)
@@ -34,13 +35,13 @@ def test_numbers_and_epoch_go_on_after_a_restart(tmp_path: Path) -> None:
     async def scenario() -> None:
         box = Box(tmp_path)
         await box.accept("one", [ALICE])
-        epoch = box.conversation(ALICE).state().outbound_epoch
+        epoch = box.conversation(ALICE).state().outbox
         await box.close()
         box = Box(tmp_path)
         await box.accept("two", [ALICE])
         assert box.outbound() == [(ALICE, 2, "two")]
         state = box.conversation(ALICE).state()
-        assert state.outbound_epoch == epoch
+        assert state.outbox == epoch
         assert state.first_unacknowledged == 1
         assert [m.body for m in box.mailbox.waiting(NETWORK, ALICE, 0, 9)] == ["one", "two"]
         await box.close()
@@ -143,17 +144,17 @@ def test_an_arrival_is_released_for_acknowledgement_once_it_is_on_disk(tmp_path:
     async def scenario() -> None:
         box = Box(tmp_path)
         for seq in (1, 2, 3):
-            box.arrive(ALICE, seq, epoch=2**64 - 5)
+            box.arrive(ALICE, seq, outbox=2**64 - 5)
         assert box.mailbox.take_arrived() == []
         await box.store.flush()
         (conversation,) = box.mailbox.take_arrived()
-        assert conversation.state().inbound_epoch == 2**64 - 5
-        assert conversation.state().inbound_seq == 3
+        assert conversation.state().heard_outbox == 2**64 - 5
+        assert conversation.state().heard_seq == 3
         assert box.texts("message") == ["1", "2", "3"]
         await box.close()
         box = Box(tmp_path)
-        assert box.conversation(ALICE).state().inbound_epoch == 2**64 - 5
-        assert box.conversation(ALICE).state().inbound_seq == 3
+        assert box.conversation(ALICE).state().heard_outbox == 2**64 - 5
+        assert box.conversation(ALICE).state().heard_seq == 3
         await box.close()
 
     asyncio.run(scenario())
@@ -297,6 +298,57 @@ def test_a_peer_is_forgotten_only_where_nothing_was_ever_said(tmp_path: Path) ->
     asyncio.run(scenario())
 
 
+def test_a_message_that_comes_again_under_another_number_is_known_by_its_id(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        for seq, id_ in ((1, "a"), (2, "c"), (3, "c")):
+            box.arrive(ALICE, seq, id_=id_)
+        await box.store.flush()
+        await box.close()
+        box = Box(tmp_path)
+        for seq, id_ in ((1, "c"), (2, "b"), (3, "a"), (4, "d"), (5, "d")):
+            box.arrive(ALICE, seq, id_=id_)
+        box.arrive(BOB, 1, id_="a")
+        await box.store.flush()
+        assert box.texts("message") == ["1", "2", "2", "4", "1"], "a, c, b, d and BOB's a"
+        (alice, bob) = box.mailbox.take_arrived()
+        assert (alice.arrived, bob.arrived) == ((9, 5), (9, 1)), "each is acknowledged all the same"
+        (count,) = box.store.query("SELECT count(*) FROM messages")
+        assert count == (5,)
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_old_message_leaves_its_id_while_its_sender_may_say_it_again(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        now_ms = time.time_ns() // 1_000_000
+        for seq, days in ((1, 8), (2, 6), (3, 0)):
+            box.arrive(ALICE, seq)
+            await box.store.flush()
+            await box.store.execute(
+                "UPDATE messages SET stored_at_unix_ms = ? WHERE message = ?",
+                (now_ms - days * 86_400_000, f"m{seq:03}"),
+            )
+        await box.mailbox.prune(now_ms - 86_400_000)
+        rows = box.store.query("SELECT message, body FROM messages ORDER BY message")
+        assert rows == [("m002", ""), ("m003", "3")], "seven days after it came it goes"
+        box.arrive(ALICE, 2)
+        await box.store.flush()
+        assert box.store.query("SELECT count(*) FROM messages") == [(2,)]
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_looking_for_an_id_reads_no_other_messages(tmp_path: Path) -> None:
+    box = Store(tmp_path)
+    for sql, values in ((HAS_ARRIVED, (1, "m")), (NEWEST_ARRIVED, (1,))):
+        ((*_, plan),) = box.query(f"EXPLAIN QUERY PLAN {sql}", values)
+        assert "arrived_messages" in plan
+
+
 def test_message_ids_sort_by_time() -> None:
     ids = [new_message_id(ms) for ms in (1, 2, 1_700_000_000_000, 2**48 - 1)]
     assert ids == sorted(ids)
@@ -320,8 +372,9 @@ class Box:
             NETWORK, peers, text=text, nick="me", is_open=is_open, kind="text", fields=fields
         )
 
-    def arrive(self, peer: PeerId, seq: int, epoch: int = 1) -> None:
-        arrived = MessageArrived(NETWORK, peer, "alice", "m", epoch, seq, 0, "text", str(seq))
+    def arrive(self, peer: PeerId, seq: int, outbox: int = 1, id_: str = "") -> None:
+        text, id_ = str(seq), id_ or f"m{seq:03}"
+        arrived = MessageArrived(NETWORK, peer, "alice", id_, 9, seq, 0, "text", text, outbox)
         self.mailbox.arrive(arrived, "new", {"network": "demo", "text": str(seq)})
 
     def conversation(self, peer: PeerId) -> Conversation:

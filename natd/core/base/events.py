@@ -16,10 +16,10 @@ class OutboundMessage:
 
     message_id: str
     """The same for every recipient: 26 characters or fewer of ASCII."""
-    epoch: int
+    outbox: int
     """64 bits, drawn when this conversation's outbox began; never reused by the sender."""
     seq: int
-    """1, 2, 3, ... within the epoch, without gaps."""
+    """1, 2, 3, ... within the outbox, without gaps."""
     sent_at_unix_ms: int
     kind: str
     """`text`, or `private` for one peer alone."""
@@ -30,14 +30,16 @@ class OutboundMessage:
 class ConversationState:
     """What the store remembers of one conversation across restarts."""
 
-    outbound_epoch: int
+    outbox: int
     first_unacknowledged: int
     """Sequence number of the oldest message that the peer has not acknowledged (or the next
     one to be given out when all are)."""
-    inbound_epoch: int | None = None
-    """None until the peer's first message."""
-    inbound_seq: int = 0
-    """Highest sequence number committed to disk in that epoch; all below it are, too."""
+    heard_outbox: int | None = None
+    """The peer's; None until its first message."""
+    heard_seq: int = 0
+    """Highest sequence number of that outbox on disk."""
+    last_seq: int = 0
+    """The highest that was ever given out here."""
 
 
 # --- servers ---------------------------------------------------------------------------
@@ -180,7 +182,8 @@ class PingAnswered:
 
 @dataclass(frozen=True, slots=True)
 class MessageArrived:
-    """A message, new and in order.  The shell commits it, then calls
+    """A message, in order, that is new in this session.  The shell commits it, unless a message
+    of this peer's with this id is on disk already, and then calls
     `Dialogue.message_committed(epoch, seq)`; only then it is acknowledged."""
 
     network: NetworkId
@@ -192,16 +195,39 @@ class MessageArrived:
     sent_at_unix_ms: int
     kind: str
     body: str
+    outbox: int = 0
+    """The peer's, for `ConversationState.heard_outbox`."""
 
 
 @dataclass(frozen=True, slots=True)
 class MessagesAcknowledged:
-    """The peer has everything up to `seq` of `epoch` on its disk (cumulative)."""
+    """The peer has everything up to `seq` on its disk (cumulative)."""
 
     network: NetworkId
     peer: PeerId
-    epoch: int
     seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxWentBack:
+    """The peer holds messages of our outbox that our own disk does not know: it was restored from
+    an older copy, or a copy of it runs elsewhere.  Told once; nothing is lost by it."""
+
+    network: NetworkId
+    peer: PeerId
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesMissing:
+    """The peer is done with messages that our disk does not have: ours was restored from an older
+    copy, or the peer has given them up.  The shell keeps `seq` as the highest that was heard."""
+
+    network: NetworkId
+    peer: PeerId
+    outbox: int
+    seq: int
+    messages: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +266,8 @@ Event = (
     | PingAnswered
     | MessageArrived
     | MessagesAcknowledged
+    | OutboxWentBack
+    | MessagesMissing
     | OutboxWanted
     | SocketDropped
 )

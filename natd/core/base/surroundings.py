@@ -23,6 +23,10 @@ class Surroundings:
     """Whether there are servers and none has answered for long enough."""
     udp_works: bool = True
     """Whether any answer has reached us by UDP."""
+    is_offline: bool = False
+    """Whether no packet can leave this machine."""
+    held: frozenset[str] = frozenset()
+    """The addresses of our interfaces."""
     has_address_pool: bool = False
     """Whether our NAT shows our main socket at several IPv4 addresses."""
     sampled_at: float | None = None

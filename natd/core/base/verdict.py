@@ -28,6 +28,8 @@ class VerdictCode(StrEnum):
     """The peer said goodbye."""
     NOT_REGISTERED = "not-registered"
     """Our servers answer, and none has the peer on its list."""
+    OFFLINE = "offline"
+    """No packet can leave this machine."""
     UDP_BLOCKED = "udp-blocked"
     """Nothing at all has answered us by UDP."""
     NO_SERVER = "no-server"
@@ -65,6 +67,7 @@ class Help(StrEnum):
     PUBLIC_ADDRESS = "public-address"
     NETWORK_SECRET = "network-secret"
     FILL_BLOCKS = "fill-blocks"
+    NETWORK = "network"
     FIREWALL = "firewall"
     SERVER = "server"
     START_PEER = "start-peer"
@@ -80,6 +83,7 @@ _HELP_WORDS = {
     Help.PUBLIC_ADDRESS: "a public IPv4 address from the provider",
     Help.NETWORK_SECRET: "a network with a secret",
     Help.FILL_BLOCKS: "paths.fill_blocks: full on both sides",
+    Help.NETWORK: "a cable or Wi-Fi",
     Help.FIREWALL: "a firewall that lets UDP through",
     Help.SERVER: "a server that runs",
     Help.START_PEER: "starting natd there",
@@ -131,6 +135,8 @@ class Findings:
     servers_are_silent: bool = False
     """Whether all servers have been asked for long enough, none answers, and no other peer has
     introduced this one since."""
+    is_offline: bool = False
+    """Whether no packet can leave this machine."""
     udp_works: bool = True
     """Whether another server or peer has answered us lately."""
     is_listed: bool = True
@@ -143,8 +149,8 @@ def judge(found: Findings) -> Verdict:
     """The first thing that explains why there is no path."""
     if found.is_blocked:
         return Verdict(VerdictCode.BLOCKED_HERE, "you have blocked this peer", (Help.UNBLOCK,))
-    if found.servers_are_silent:
-        return judge_servers(udp_works=found.udp_works)
+    if found.servers_are_silent or found.is_offline:
+        return judge_servers(udp_works=found.udp_works, is_offline=found.is_offline)
     if found.has_left:
         return Verdict(VerdictCode.LEFT, "the peer has left the network", (Help.START_PEER,))
     if not found.is_listed:
@@ -173,8 +179,10 @@ def judge(found: Findings) -> Verdict:
     return _judge_nats(found)
 
 
-def judge_servers(*, udp_works: bool) -> Verdict:
+def judge_servers(*, udp_works: bool, is_offline: bool = False) -> Verdict:
     """Why no server has us on its list; `udp_works`: whether any other machine answers."""
+    if is_offline:
+        return Verdict(VerdictCode.OFFLINE, "this machine is offline", (Help.NETWORK,))
     if udp_works:
         return Verdict(
             VerdictCode.NO_SERVER,

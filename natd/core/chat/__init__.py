@@ -9,7 +9,8 @@ the other way, to `inbox`; the store commits it, and only then is it acknowledge
 
 Rules:
 - The core says *commit this, then tell me*: nothing is acknowledged that is not on disk.
-- A new session begins with everything that the peer has not acknowledged.
+- A new session begins with everything that the peer has not acknowledged, under an epoch of its
+  own: numbers of another session, or of another copy of a disk, count for nothing.
 - Memory holds a window onto the outbox, however long that is on disk.
 
 Others import: dialogue.

@@ -1,8 +1,9 @@
 """The messages of one peer: each exactly once, in the order sent, over any number of sessions.
 
-A message has a place, (epoch, seq).  The epoch names one outbox on one disk; seq counts 1, 2,
-3, ... in it without gaps.  Every session begins with `Hello` (the epoch, and the first seq
-that may still come), then everything unacknowledged from the beginning, then what is new:
+A message has a place, (outbox, seq).  The outbox is one on one disk; seq counts 1, 2, 3, ... in
+it without gaps.  Every session has an epoch of its own, and begins with `Hello` (the epoch, the
+first seq that may still come, and how far the peer's outbox is on our disk), then everything
+unacknowledged from the beginning, then what is new:
 
     outbound   disk --OutboxWanted / send_message--> window --frames_to_send--> session
                window <--Ack, cumulative-- peer
@@ -11,11 +12,15 @@ that may still come), then everything unacknowledged from the beginning, then wh
 Rules that a change must not break:
 
 - A message is delivered when its seq is one more than the last one delivered.  What comes
-  sooner is held back, what comes again is dropped; `Hello.first_seq` skips what the sender is
-  done with.
+  sooner is held back, what comes again in a session is dropped; `Hello.first_seq` skips what the
+  sender is done with.
+- No number is trusted across sessions: either disk may have come back from an older copy, and
+  then the same numbers stand for other messages.  What another session says again is delivered
+  again; the shell knows it by its id, and only acknowledges it.  Numbers of other sessions serve
+  to tell people that a disk went back.
 - A message is acknowledged only after `message_committed`, and acknowledged again whenever
   it comes again: an acknowledgement may have been lost with its session.
-- An acknowledgement counts only for messages that are known to exist here.
+- An acknowledgement counts only for what was sent in its session.
 - A session is of one epoch: a sender that changed it in the midst could have us hold any number
   of windows.
 - Memory is bounded both ways.  The sender has at most a window of messages that are not
@@ -24,28 +29,41 @@ Rules that a change must not break:
 """
 
 from collections import Counter, deque
+from random import Random
 
 from natd.core.base.events import (
     ConversationState,
     MessageArrived,
     MessagesAcknowledged,
+    MessagesMissing,
     OutboundMessage,
     OutboxWanted,
+    OutboxWentBack,
 )
 from natd.core.base.types import NetworkId, PeerId
 from natd.core.chat.inbox import Inbox
 from natd.core.chat.outbox import Outbox
 from natd.core.codec.frames import Ack, Hello, Message, encode_frame
 
-ConversationEvent = MessageArrived | MessagesAcknowledged | OutboxWanted
+EPOCH_BITS = 64
+
+ConversationEvent = (
+    MessageArrived | MessagesAcknowledged | MessagesMissing | OutboxWanted | OutboxWentBack
+)
 
 
 class Conversation:
     """See the top of this file.  Has no timer: all that it waits for is an input."""
 
     def __init__(
-        self, state: ConversationState, network: NetworkId, peer: PeerId, peer_nick: str
+        self,
+        state: ConversationState,
+        network: NetworkId,
+        peer: PeerId,
+        peer_nick: str,
+        random: Random,
     ) -> None:
+        """`random` draws the epochs: in a daemon it is the system's generator."""
         self.dropped: Counter[str] = Counter()
         self.peer_nick = peer_nick
         """Shown as the sender of the peer's messages; the owner sets it when it changes."""
@@ -53,11 +71,14 @@ class Conversation:
         """The owner drains them."""
         self._network = network
         self._peer = peer
-        self._outbox = Outbox(state.outbound_epoch, state.first_unacknowledged)
-        self._inbox = Inbox(state.inbound_epoch, state.inbound_seq)
+        self._random = random
+        self._outbox = Outbox(state.outbox, state.first_unacknowledged, state.last_seq)
+        self._inbox = Inbox(state.heard_outbox, state.heard_seq)
         self._is_open = False
         self._is_hello_due = False
         self._is_greeted = False  # whether this session's first hello has come
+        self._known_before = 0  # the highest seq of ours that existed when the session began
+        self._has_gone_back = False  # whether `OutboxWentBack` was told
 
     # --- inputs: the store
 
@@ -84,8 +105,9 @@ class Conversation:
         """
         self._is_open = self._is_hello_due = True
         self._is_greeted = False
-        self._outbox.rewind()
-        self._inbox.is_ack_due = self._inbox.committed > 0
+        self._known_before = self._outbox.known_to
+        self._outbox.begin(self._random.getrandbits(EPOCH_BITS))
+        self._inbox.is_ack_due = False
         self._ask_for_more()
 
     def session_closed(self) -> None:
@@ -117,7 +139,13 @@ class Conversation:
         frames: list[bytes] = []
         if self._is_hello_due:
             frame = encode_frame(
-                Hello(epoch=self._outbox.epoch, first_seq=self._outbox.acknowledged + 1)
+                Hello(
+                    epoch=self._outbox.epoch,
+                    first_seq=self._outbox.acknowledged + 1,
+                    outbox=self._outbox.outbox,
+                    heard_outbox=self._inbox.outbox,
+                    heard_seq=self._inbox.heard_seq,
+                )
             )
             if len(frame) > room:
                 return frames
@@ -148,14 +176,25 @@ class Conversation:
             self.dropped["hello-of-another-epoch"] += 1
             return
         self._is_greeted = True
-        self._inbox.begin(hello.epoch, hello.first_seq)
+        missing = self._inbox.begin(hello.epoch, hello.first_seq, hello.outbox)
+        if missing:
+            outbox, seq = self._inbox.outbox, self._inbox.heard_seq
+            told = MessagesMissing(self._network, self._peer, outbox, seq, missing)
+            self.events.append(told)
+        self._note_heard(hello)
         self._deliver()
 
+    def _note_heard(self, hello: Hello) -> None:
+        ahead = hello.heard_seq - self._known_before
+        if hello.heard_outbox == self._outbox.outbox and ahead > 0 and not self._has_gone_back:
+            self._has_gone_back = True
+            self.events.append(OutboxWentBack(self._network, self._peer, ahead))
+
     def _receive_ack(self, ack: Ack) -> None:
-        if ack.epoch != self._outbox.epoch or ack.seq > self._outbox.known_to:
+        if ack.epoch != self._outbox.epoch or ack.seq > self._outbox.sent_to:
             self.dropped["ack-of-unknown"] += 1
         elif self._outbox.acknowledge(ack.seq):
-            self.events.append(MessagesAcknowledged(self._network, self._peer, ack.epoch, ack.seq))
+            self.events.append(MessagesAcknowledged(self._network, self._peer, ack.seq))
             self._ask_for_more()
 
     def _deliver(self) -> None:
@@ -171,6 +210,7 @@ class Conversation:
                     message.sent_at_unix_ms,
                     message.kind,
                     message.body,
+                    self._inbox.outbox,
                 )
             )
 

@@ -70,6 +70,7 @@ class Dialogue:
         """`ours_stay`: see `Sessions`."""
         self.dropped: Counter[str] = Counter()
         self.sessions = Sessions(random, ours_stay=ours_stay)
+        self._random = random
         self.events: deque[DialogueEvent] = deque()
         """The owner drains them."""
         self._network, self._peer, self._peer_nick = network, peer, peer_nick
@@ -84,7 +85,9 @@ class Dialogue:
     def open_conversation(self, state: ConversationState, now: float) -> None:
         if self._conversation is not None:
             return
-        self._conversation = Conversation(state, self._network, self._peer, self._peer_nick)
+        self._conversation = Conversation(
+            state, self._network, self._peer, self._peer_nick, self._random
+        )
         if self.sessions.is_open:
             self._conversation.session_opened()
             unread, self._unread = self._unread, b""

@@ -1,7 +1,9 @@
-"""Messages from one peer: each once, in order, and which of them are on disk.
+"""Messages from one peer: each once in a session, in order, and which of them are on disk.
 
 seq   1 2 3 | 4 5 | 6 | . 8 9
  committed  delivered  held back for 7
+
+What a new session says again is delivered again: the disk knows each message by its id.
 """
 
 from collections import deque
@@ -17,11 +19,17 @@ what a sender that keeps the rule may have on its way."""
 class Inbox:
     """See the top of this file."""
 
-    def __init__(self, epoch: int | None, committed: int) -> None:
-        self.epoch = epoch
-        self.committed = committed
+    def __init__(self, heard_outbox: int | None, heard_seq: int) -> None:
+        """What is on disk: the peer's outbox, and the highest number of it."""
+        self.epoch: int | None = None
+        """Of the last session; None before the first hello."""
+        self.outbox = heard_outbox or 0
+        """The one that the peer's messages are from; 0: not known."""
+        self.heard_seq = heard_seq
+        """The highest number of that outbox on disk, in whatever session it came."""
+        self.committed = 0
         self.is_ack_due = False
-        self._delivered = committed
+        self._delivered = 0
         self._has_left_an_epoch = False
         self._uncommitted: deque[tuple[int, int]] = deque()
         # Messages by seq that are new and not delivered yet.
@@ -29,8 +37,21 @@ class Inbox:
         # Of both.
         self._bytes = 0
 
-    def begin(self, epoch: int, first_seq: int) -> None:
-        """Take the sender's hello."""
+    def begin(self, epoch: int, first_seq: int, outbox: int) -> int:
+        """Take the sender's hello; how many messages it is done with and we have not got."""
+        missing = self._note_outbox(outbox or epoch, first_seq - 1)
+        self._begin(epoch, first_seq)
+        return missing
+
+    def _note_outbox(self, outbox: int, done: int) -> int:
+        if outbox != self.outbox:
+            self.outbox, self.heard_seq = outbox, 0
+            return 0
+        missing = max(0, done - self.heard_seq)
+        self.heard_seq += missing
+        return missing
+
+    def _begin(self, epoch: int, first_seq: int) -> None:
         if epoch != self.epoch:
             self._has_left_an_epoch = self.epoch is not None
             self.epoch = epoch
@@ -75,12 +96,12 @@ class Inbox:
         if epoch != self.epoch or seq <= self.committed:
             return
         if seq > self._delivered and self._has_left_an_epoch:
-            # The sender has come back to an epoch and begun it anew: this was on its way to the
-            # disk before.  It comes again, and then it is acknowledged.
+            # A sender of version 0.1 has come back to an epoch and begun it anew: this was on its
+            # way to the disk before.  It comes again, and then it is acknowledged.
             return
         if seq > self._delivered:
             raise ValueError(f"message {seq} was committed, {self._delivered} was the last")
-        self.committed = seq
+        self.committed = self.heard_seq = seq
         self.is_ack_due = True
         while self._uncommitted and self._uncommitted[0][0] <= seq:
             self._bytes -= self._uncommitted.popleft()[1]

@@ -4,7 +4,9 @@
           acknowledged  window     asked for when half the window is free
                        sent | not yet in this session
 
-The rest stays on disk: memory is bounded however long the outbox is.
+The rest stays on disk: memory is bounded however long the outbox is.  Numbers are sent under the
+session's own epoch, so that no acknowledgement of another session counts: a disk, or a machine,
+that came back from a copy would give the same numbers to other messages.
 """
 
 from collections import deque
@@ -23,18 +25,20 @@ The rest stays on disk: there may be 256 absent peers."""
 
 
 class _Outgoing(NamedTuple):
-    seq: int
+    message: OutboundMessage
     frame: bytes
 
 
 class Outbox:
     """See the top of this file."""
 
-    def __init__(self, epoch: int, first_unacknowledged: int) -> None:
-        self.epoch = epoch
+    def __init__(self, outbox: int, first_unacknowledged: int, last_seq: int) -> None:
+        self.outbox = outbox
+        self.epoch = 0
+        """Of the session; before the first one no frame leaves."""
         self.acknowledged = first_unacknowledged - 1
         self.loaded_to = self.acknowledged
-        self.known_to = self.acknowledged
+        self.known_to = max(self.acknowledged, last_seq)
         """The highest seq that is known to exist."""
         self.has_unsent = False
         """Whether `take` would give anything, with enough room."""
@@ -48,8 +52,8 @@ class Outbox:
 
     def add(self, message: OutboundMessage, *, is_open: bool) -> bool:
         """Take the next message; False when it has to wait on disk."""
-        if message.epoch != self.epoch:
-            raise ValueError(f"a message of epoch {message.epoch} in that of {self.epoch}")
+        if message.outbox != self.outbox:
+            raise ValueError(f"a message of outbox {message.outbox} in that of {self.outbox}")
         if message.seq <= self.loaded_to:
             return True
         self.known_to = max(self.known_to, message.seq)
@@ -61,8 +65,8 @@ class Outbox:
         ):
             self._may_be_more = True
             return False
-        frame = _encoded(message)
-        self._window.append(_Outgoing(message.seq, frame))
+        frame = _encoded(message, self.epoch)
+        self._window.append(_Outgoing(message, frame))
         self._bytes += len(frame)
         self.loaded_to = message.seq
         self.has_unsent = True
@@ -72,12 +76,17 @@ class Outbox:
             self._may_be_more = True
         return True
 
+    @property
+    def sent_to(self) -> int:
+        """The highest seq that this session has sent; what was acknowledged counts as sent."""
+        return self._window[self._sent - 1].message.seq if self._sent else self.acknowledged
+
     def acknowledge(self, seq: int) -> bool:
         """Whether anything new was acknowledged."""
         if seq <= self.acknowledged:
             return False
         self.acknowledged = seq
-        while self._window and self._window[0].seq <= seq:
+        while self._window and self._window[0].message.seq <= seq:
             self._bytes -= len(self._window.popleft().frame)
             self._sent = max(0, self._sent - 1)
         self.has_unsent = self._sent < len(self._window)
@@ -113,8 +122,17 @@ class Outbox:
             self._sent += 1
         self.has_unsent = False
 
+    def begin(self, epoch: int) -> None:
+        """A session begins: everything is to be sent under its epoch."""
+        self.rewind()
+        self.epoch = epoch
+        self._window = deque(
+            _Outgoing(message, _encoded(message, epoch)) for message, _ in self._window
+        )
+        self._bytes = sum(len(outgoing.frame) for outgoing in self._window)
+
     def rewind(self) -> None:
-        """Another session: everything is to be sent again, and asked for again."""
+        """Everything is to be sent again, and asked for again."""
         self._sent = 0
         self.has_unsent = bool(self._window)
         if self._asked_to is not None:
@@ -126,16 +144,16 @@ class Outbox:
         while len(self._window) > WAITING_MESSAGES:
             self._bytes -= len(self._window.pop().frame)
             self._may_be_more = True
-        self.loaded_to = self._window[-1].seq if self._window else self.acknowledged
+        self.loaded_to = self._window[-1].message.seq if self._window else self.acknowledged
 
 
-def _encoded(message: OutboundMessage) -> bytes:
+def _encoded(message: OutboundMessage, epoch: int) -> bytes:
     if not 0 < len(message.message_id) <= MESSAGE_ID_LIMIT:
         raise ValueError(f"a message id of {len(message.message_id)} characters")
     return encode_frame(
         Message(
             message.message_id,
-            message.epoch,
+            epoch,
             message.seq,
             message.sent_at_unix_ms,
             message.kind,

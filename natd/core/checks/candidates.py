@@ -28,14 +28,10 @@ _ORDER = (
 """A mapped port accepts packets from anybody, so the first flight should go there.  The addresses
 that servers saw come later: a NAT that maps by destination has several, perhaps all useless."""
 
-_VIRTUAL_BRIDGES = tuple(
-    ipaddress.ip_network(text) for text in ("172.17.0.0/16", "172.18.0.0/15", "192.168.122.0/24")
-)
-"""Where container and virtual-machine bridges live by default: real LANs go first."""
-
 
 def local_candidates(addresses: Iterable[str], port: int) -> tuple[Candidate, ...]:
-    """The candidates of our own interfaces for our card: LAN and global IPv6, at most four of each.
+    """The candidates of our own interfaces for our card: LAN and global IPv6, at most four of each,
+    the first of `addresses`, which are the likeliest.
 
     Loopback and link-local addresses mean nothing to another host and stay out.
     """
@@ -48,7 +44,6 @@ def local_candidates(addresses: Iterable[str], port: int) -> tuple[Candidate, ..
             ipv6.append(host)
         else:
             lan.append(host)
-    lan.sort(key=lambda host: any(_within(host, network) for network in _VIRTUAL_BRIDGES))
     return tuple(
         [Candidate(CandidateKind.LAN, Address(host, port)) for host in lan[:MOST_OF_A_KIND]]
         + [Candidate(CandidateKind.IPV6, Address(host, port)) for host in ipv6[:MOST_OF_A_KIND]]
@@ -64,6 +59,7 @@ def targets(
     ours: Iterable[Address],
     inside: Iterable[str] = (),
     servers: Iterable[Address],
+    held: frozenset[str] = frozenset(),
 ) -> tuple[Candidate, ...]:
     """The addresses worth a check, best first, each once, 16 at most and 4 of a kind.
 
@@ -74,8 +70,11 @@ def targets(
     A private address is tried where both were seen at one public address, which the card can't
     claim; or where a server is near both: near us, because we reach it at a private address or it
     sees us at one, and near the peer, because it sees the peer at one.
+
+    `held` are the addresses of our interfaces: what the peer claims of them is its own network's,
+    unless it is on this machine.
     """
-    claimed, seen = tuple(claimed), tuple(seen)
+    claimed, seen = _claims_elsewhere(tuple(claimed), held), tuple(seen)
     ours, on_link = tuple(ours), tuple(on_link)
     seen_hosts, our_hosts = {a.host for a in seen}, {a.host for a in ours}
     same_site = any(is_public(host) for host in seen_hosts & our_hosts)
@@ -143,6 +142,16 @@ def _forwarded(claimed: tuple[Candidate, ...], seen: tuple[Address, ...]) -> Ite
             yield Candidate(CandidateKind.FORWARDED, Address(host, port))
 
 
+def _claims_elsewhere(
+    claimed: tuple[Candidate, ...], held: frozenset[str]
+) -> tuple[Candidate, ...]:
+    """Without the interface addresses that we hold ourselves, such as that of a container bridge,
+    which is the same on every machine.  A peer that claims no others is on this machine."""
+    local = {c.address.host for c in claimed if c.kind in (CandidateKind.LAN, CandidateKind.IPV6)}
+    ours = frozenset() if local <= held else held & local
+    return tuple(c for c in claimed if c.address.host not in ours)
+
+
 def _may_be_a_peer(address: Address) -> bool:
     if not LOWEST_PORT <= address.port <= 0xFFFF:
         return False
@@ -153,8 +162,3 @@ def _may_be_a_peer(address: Address) -> bool:
         or ip in ipaddress.ip_network("0.0.0.0/8")
         or ip == ipaddress.ip_address("255.255.255.255")
     )
-
-
-def _within(host: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
-    ip = ipaddress.ip_address(host)
-    return ip.version == network.version and ip in network

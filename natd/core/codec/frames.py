@@ -73,10 +73,16 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1, kw_on
     unread_features: tuple[Any, ...] = ()
     unread_observed: Any = None
     epoch: _Epoch
-    """The sender's outbound epoch."""
+    """Drawn by the sender for this session; version 0.1 names its outbox here."""
     first_seq: _Position
     """The oldest sequence number that the sender may still send: all before it are done with,
     and the receiver may skip to it."""
+    outbox: _Epoch = 0
+    """The sender's outbox, the same in each session; 0: not told."""
+    heard_outbox: _Epoch = 0
+    """The receiver's outbox that the sender has last had a message from; 0: none, or not told."""
+    heard_seq: _Natural = 0
+    """The highest number of it on the sender's disk."""
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):

@@ -101,19 +101,23 @@ class NatModel:
         """Our interface addresses and the main socket's port.  Another network drops all
         observations."""
         if (frozenset(addresses), port) != (self._local_addresses, self._local_port):
-            self._observations.clear()
-            self._echoes.clear()
-            self._asked.clear()
-            self.peer_sightings.clear()
-            self.ports.clear()
-            self.filters.clear()
-            self.lifetimes.clear()
-            self._keeps = False
-            self._settled = Mapping.UNKNOWN
-            self._doubted = None
-            self._report = None
+            self.network_changed()
         self._local_addresses = frozenset(addresses)
         self._local_port = port
+
+    def network_changed(self) -> None:
+        """We may be behind another NAT: drop all observations."""
+        self._observations.clear()
+        self._echoes.clear()
+        self._asked.clear()
+        self.peer_sightings.clear()
+        self.ports.clear()
+        self.filters.clear()
+        self.lifetimes.clear()
+        self._keeps = False
+        self._settled = Mapping.UNKNOWN
+        self._doubted = None
+        self._report = None
 
     def observe(
         self, socket: SocketId, destination: Address, observed: Address, now: float

@@ -5,9 +5,11 @@ hears the link's multicast group (`natd/core/network/multicast.py`) never sends.
 """
 
 from collections import deque
+from dataclasses import replace
 
 from natd.core.base import events
 from natd.core.base.local_ports import FRESH_ALIKE
+from natd.core.base.surroundings import Surroundings
 from natd.core.base.types import LOWEST_ANY_PORT_SOCKET, Address, Datagram, SocketId
 
 
@@ -28,8 +30,15 @@ class LocalSockets:
         self.local: tuple[tuple[str, ...], int] = ((), 0)
         self.mapped: tuple[Address, ...] = ()
         self.hears_link = False
+        self.is_offline = False
+        """Whether no packet can leave this machine."""
         self._last = LOWEST_ANY_PORT_SOCKET
         self._alike = 0
+
+    def describe(self, found: Surroundings) -> Surroundings:
+        """What servers have found, and what this machine knows of itself."""
+        held = frozenset(self.local[0])
+        return replace(found, mapped=self.mapped, held=held, is_offline=self.is_offline)
 
     def fresh(self, *, is_alike: bool = False) -> SocketId:
         """The id of a new socket; `is_alike`: on a port of the main socket's parity that has not

@@ -56,7 +56,6 @@ class Membership:
         self._handed_out: dict[Peer, float] = {}  # given to a caller at that instant, to be drained
         self.discovery = Discovery(settings.key, budget, random)
         self._introductions = PeerIntroductions(random)
-        self._mapped: tuple[Address, ...] = ()  # where the router maps our port
         self._datagrams: list[Datagram] = []
         self._events: deque[events.Event] = deque()
         shared.routes[GREETING + self.discovery.tag] = Route(self.network, None)
@@ -69,8 +68,11 @@ class Membership:
 
     def set_local_addresses(self, addresses: tuple[str, ...], port: int, now: float) -> None:
         """Our interfaces have changed, or are known for the first time."""
-        if not self.own_card.set_addresses(addresses, port):
-            return
+        if self.own_card.set_addresses(addresses, port):
+            self.network_changed(now)
+
+    def network_changed(self, now: float) -> None:
+        """Our addresses have changed, or the way that our packets leave by."""
         self.servers.network_changed(self.own_card.sealed, self.own_card.sequence, now)
         self._drain_servers(now)
         self.discovery.hurry(now)
@@ -80,7 +82,6 @@ class Membership:
 
     def set_mapped(self, addresses: tuple[Address, ...], now: float) -> None:
         """The router maps our port to these; a new address causes another introduction."""
-        self._mapped = addresses
         if not self.own_card.set_mapped(addresses):
             return
         self._tell_card(now)
@@ -177,7 +178,7 @@ class Membership:
         has_changed, hurries = self.own_card.learn(self._nat)
         if has_changed:
             self._announcement.changed(now, hurries=hurries)
-        self._tell_surroundings(now)
+        self.tell_surroundings(now)
 
     def handle_timer(self, now: float) -> None:
         if self.own_card.handle_timer(now):
@@ -236,7 +237,7 @@ class Membership:
 
     # --- private: servers
 
-    def _tell_surroundings(self, now: float) -> None:
+    def tell_surroundings(self, now: float) -> None:
         surroundings = self._surroundings()
         for peer in self._each(now):
             peer.set_surroundings(surroundings, now)
@@ -244,7 +245,7 @@ class Membership:
     def _surroundings(self) -> Surroundings:
         found = self.servers.surroundings()
         works = found.udp_works or any(peer.presence.is_online for peer in self.peers.values())
-        return replace(found, mapped=self._mapped, udp_works=works)
+        return self._shared.sockets.describe(replace(found, udp_works=works))
 
     def _drain_servers(self, now: float) -> None:
         datagrams = self.servers.datagrams_to_send()
@@ -260,13 +261,12 @@ class Membership:
                 case events.ServerLost(server=server) if server == self.servers.silenced_by:
                     self._introductions.servers_lost(self.peers.values(), now)
                     here = any(peer.presence.is_online for peer in self.peers.values())
-                    works = self._surroundings().udp_works
-                    explained = explain_silence(event, udp_works=works, somebody_is_here=here)
+                    explained = explain_silence(event, self._surroundings(), somebody_is_here=here)
                     self._events.append(explained)
-                    self._tell_surroundings(now)
+                    self.tell_surroundings(now)
                 case events.ServerAnswered() | events.ServerLost():
                     self._events.append(event)
-                    self._tell_surroundings(now)
+                    self.tell_surroundings(now)
                 case SocketSampled(socket, observed, poisoned=poisoned):
                     for peer in self._each(now):
                         peer.sampled(socket, observed, poisoned=poisoned, now=now)

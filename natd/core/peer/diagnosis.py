@@ -275,6 +275,7 @@ class Diagnosis:
             may_guess=may_guess,
             spares_blocks=self._turns.spares_blocks,
             servers_are_silent=surroundings.servers_are_silent and self._needs_server,
+            is_offline=surroundings.is_offline,
             udp_works=surroundings.udp_works,
             is_listed=self._is_listed or not surroundings.is_registered,
             has_left=self._has_left,

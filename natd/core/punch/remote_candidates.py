@@ -233,6 +233,7 @@ class RemoteCandidates:
             ours=self.surroundings.ours,
             inside=self.surroundings.inside,
             servers=self.surroundings.servers,
+            held=self.surroundings.held,
         )
 
     @property

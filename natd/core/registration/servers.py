@@ -350,10 +350,10 @@ class Servers:
 
 
 def explain_silence(
-    lost: events.ServerLost, *, udp_works: bool, somebody_is_here: bool
+    lost: events.ServerLost, ours: Surroundings, *, somebody_is_here: bool
 ) -> events.ServerLost:
     """`lost`, with the reason why no server answers and what would help; the text stays as it is
     while peers are connected."""
-    verdict = judge_servers(udp_works=udp_works)
+    verdict = judge_servers(udp_works=ours.udp_works, is_offline=ours.is_offline)
     reason = lost.reason if somebody_is_here else f"{lost.reason}: {verdict.text}"
     return replace(lost, reason=reason, code=verdict.code)

@@ -7,7 +7,9 @@ from natd.core.base.events import (
     ConversationState,
     MessageArrived,
     MessagesAcknowledged,
+    MessagesMissing,
     OutboxWanted,
+    OutboxWentBack,
 )
 from natd.core.chat.conversation import Conversation
 from natd.core.chat.inbox import UNCOMMITTED_MESSAGES
@@ -98,19 +100,19 @@ def test_a_session_begins_with_hello_then_everything_unacknowledged_in_order() -
     for seq in (4, 5, 6):
         assert conversation.send_message(message_to_send(OURS, seq))
     sent = spoken(conversation)
-    assert sent[0] == Hello(epoch=OURS, first_seq=4)
+    assert sent[0] == Hello(epoch=OURS, first_seq=4, outbox=OURS)
     assert [frame.seq for frame in sent[1:] if isinstance(frame, Message)] == [4, 5, 6]
     assert spoken(conversation) == []
 
     conversation.receive_frame(Ack(OURS, 4))
     conversation.session_opened()
     sent = spoken(conversation)
-    assert sent[0] == Hello(epoch=OURS, first_seq=5)
+    assert sent[0] == Hello(epoch=OURS, first_seq=5, outbox=OURS)
     assert [frame.seq for frame in sent[1:] if isinstance(frame, Message)] == [5, 6]
 
 
 def test_nothing_is_said_without_a_session() -> None:
-    conversation = Conversation(ConversationState(OURS, 1), NETWORK, PEER, "bob")
+    conversation = Conversation(ConversationState(OURS, 1), NETWORK, PEER, "bob", SameEpoch())
     assert conversation.send_message(message_to_send(OURS, 1))
     assert spoken(conversation) == []
     conversation.session_opened()
@@ -133,8 +135,9 @@ def test_a_message_out_of_turn_waits_on_disk_until_it_is_asked_for() -> None:
     for seq in (1, 2):
         assert conversation.send_message(message_to_send(OURS, seq))
     assert drained(conversation) == []
+    spoken(conversation)
     conversation.receive_frame(Ack(OURS, 2))
-    assert drained(conversation) == [acknowledged(OURS, 2), wanted(2, WINDOW_MESSAGES)]
+    assert drained(conversation) == [acknowledged(2), wanted(2, WINDOW_MESSAGES)]
 
 
 def test_a_long_outbox_is_asked_for_in_long_runs_and_never_all_in_memory() -> None:
@@ -165,7 +168,7 @@ def test_large_messages_fill_the_window_by_their_size() -> None:
 
 
 def test_for_an_absent_peer_only_a_first_flight_is_kept_ready() -> None:
-    conversation = Conversation(ConversationState(OURS, 1), NETWORK, PEER, "bob")
+    conversation = Conversation(ConversationState(OURS, 1), NETWORK, PEER, "bob", SameEpoch())
     taken = [conversation.send_message(message_to_send(OURS, seq)) for seq in range(1, 101)]
     assert taken.count(True) == WAITING_MESSAGES
     assert drained(conversation) == []
@@ -179,17 +182,19 @@ def test_for_an_absent_peer_only_a_first_flight_is_kept_ready() -> None:
     assert len(spoken(conversation)) == 1 + WAITING_MESSAGES
 
 
-def test_an_acknowledgement_of_what_does_not_exist_is_dropped() -> None:
+def test_an_acknowledgement_of_what_this_session_has_not_sent_is_dropped() -> None:
     conversation = opened()
     conversation.send_message(message_to_send(OURS, 1))
     drained(conversation)
+    conversation.receive_frame(Ack(OURS, 1))
+    spoken(conversation)
     conversation.receive_frame(Ack(OURS, 2))
     conversation.receive_frame(Ack(THEIRS, 1))
     assert drained(conversation) == []
-    assert conversation.dropped["ack-of-unknown"] == 2
+    assert conversation.dropped["ack-of-unknown"] == 3
     conversation.receive_frame(Ack(OURS, 1))
     conversation.receive_frame(Ack(OURS, 1))
-    assert drained(conversation) == [acknowledged(OURS, 1)]
+    assert drained(conversation) == [acknowledged(1)]
 
 
 def test_frames_are_given_out_whole_and_only_as_far_as_there_is_room() -> None:
@@ -208,7 +213,7 @@ def test_what_no_peer_could_read_is_refused_at_once() -> None:
     conversation = opened()
     with pytest.raises(ValueError, match="16384"):
         conversation.send_message(message_to_send(OURS, 1, "ü" * 10_000))
-    with pytest.raises(ValueError, match="epoch"):
+    with pytest.raises(ValueError, match="outbox"):
         conversation.send_message(message_to_send(THEIRS, 1))
 
 
@@ -234,7 +239,9 @@ def test_a_message_is_told_with_all_that_it_says_and_under_the_peers_newest_nick
     conversation.receive_frame(message(1))
     sent_at_unix_ms = 1_700_000_000_000
     assert drained(conversation) == [
-        MessageArrived(NETWORK, PEER, "robert", "m1", THEIRS, 1, sent_at_unix_ms, "text", "hello")
+        MessageArrived(
+            NETWORK, PEER, "robert", "m1", THEIRS, 1, sent_at_unix_ms, "text", "hello", THEIRS
+        )
     ]
 
 
@@ -320,17 +327,69 @@ def test_a_sender_that_changes_its_epoch_within_a_session_gets_no_second_window(
     assert conversation.dropped["hello-of-another-epoch"] == 1
 
 
-def test_what_was_committed_before_a_restart_is_not_delivered_again() -> None:
+def test_what_was_committed_in_another_session_comes_again_for_the_disk_to_know() -> None:
     conversation = Conversation(
-        ConversationState(OURS, 1, inbound_epoch=THEIRS, inbound_seq=3), NETWORK, PEER, "bob"
+        ConversationState(OURS, 1, heard_outbox=THEIRS, heard_seq=3),
+        NETWORK,
+        PEER,
+        "bob",
+        SameEpoch(),
     )
     conversation.session_opened()
-    assert spoken(conversation)[1:] == [Ack(THEIRS, 3)]
-    conversation.receive_frame(hello(first_seq=2))
+    assert spoken(conversation) == [
+        Hello(epoch=OURS, first_seq=1, outbox=OURS, heard_outbox=THEIRS, heard_seq=3)
+    ]
+    conversation.receive_frame(hello(first_seq=2, epoch=77, outbox=THEIRS))
     for seq in (2, 3, 4):
-        conversation.receive_frame(message(seq))
-    assert arrived(conversation) == [4]
-    assert spoken(conversation) == [Ack(THEIRS, 3)]
+        conversation.receive_frame(message(seq, epoch=77))
+    assert arrived(conversation) == [2, 3, 4]
+    assert spoken(conversation) == []
+
+
+def test_each_session_has_an_epoch_of_its_own_and_no_other_ones_acknowledgement_counts() -> None:
+    conversation = Conversation(ConversationState(OURS, 1), NETWORK, PEER, "bob", Random(1))
+    conversation.session_opened()
+    conversation.send_message(message_to_send(OURS, 1))
+    first = spoken(conversation)
+    conversation.session_opened()
+    second = spoken(conversation)
+    epochs = [frame.epoch for frame in first + second if isinstance(frame, Hello | Message)]
+    assert epochs[0] == epochs[1] != epochs[2] == epochs[3]
+    drained(conversation)
+    conversation.receive_frame(Ack(epochs[0], 1))
+    assert drained(conversation) == []
+    conversation.receive_frame(Ack(epochs[2], 1))
+    assert drained(conversation) == [acknowledged(1)]
+
+
+def test_a_peer_that_has_heard_more_than_we_know_shows_once_that_our_disk_went_back() -> None:
+    state = ConversationState(OURS, 3, last_seq=4)
+    conversation = Conversation(state, NETWORK, PEER, "bob", SameEpoch())
+    conversation.session_opened()
+    drained(conversation)
+    for heard_outbox, heard_seq in ((OURS, 4), (5, 99)):
+        conversation.receive_frame(
+            Hello(epoch=7, first_seq=1, heard_outbox=heard_outbox, heard_seq=heard_seq)
+        )
+        assert drained(conversation) == []
+    for _ in range(3):
+        conversation.receive_frame(Hello(epoch=7, first_seq=1, heard_outbox=OURS, heard_seq=9))
+    assert drained(conversation) == [OutboxWentBack(NETWORK, PEER, 5)]
+
+
+def test_messages_that_a_peer_is_done_with_and_we_have_not_got_are_told_once() -> None:
+    state = ConversationState(OURS, 1, heard_outbox=THEIRS, heard_seq=3)
+    conversation = Conversation(state, NETWORK, PEER, "bob", SameEpoch())
+    conversation.session_opened()
+    drained(conversation)
+    conversation.receive_frame(hello(first_seq=7, epoch=77, outbox=THEIRS))
+    assert drained(conversation) == [MessagesMissing(NETWORK, PEER, THEIRS, 6, 3)]
+    conversation.session_opened()
+    conversation.receive_frame(hello(first_seq=7, epoch=78, outbox=THEIRS))
+    assert arrived(conversation) == []
+    conversation.session_opened()
+    conversation.receive_frame(hello(first_seq=20, epoch=79, outbox=5))
+    assert not any(isinstance(event, MessagesMissing) for event in drained(conversation))
 
 
 def test_a_sender_that_floods_is_taken_from_only_as_far_as_we_commit() -> None:
@@ -357,7 +416,9 @@ def test_committing_what_never_arrived_is_refused_at_once() -> None:
 
 
 def opened(first_unacknowledged: int = 1) -> Conversation:
-    conversation = Conversation(ConversationState(OURS, first_unacknowledged), NETWORK, PEER, "bob")
+    conversation = Conversation(
+        ConversationState(OURS, first_unacknowledged), NETWORK, PEER, "bob", SameEpoch()
+    )
     conversation.session_opened()
     return conversation
 
@@ -371,8 +432,15 @@ def listening() -> Conversation:
     return conversation
 
 
-def hello(first_seq: int = 1, epoch: int = THEIRS) -> Hello:
-    return Hello(epoch=epoch, first_seq=first_seq)
+class SameEpoch(Random):
+    """Draws our outbox's name for an epoch, so that a test can write it down."""
+
+    def getrandbits(self, _bits: int, /) -> int:
+        return OURS
+
+
+def hello(first_seq: int = 1, epoch: int = THEIRS, outbox: int = 0) -> Hello:
+    return Hello(epoch=epoch, first_seq=first_seq, outbox=outbox)
 
 
 def message(seq: int, epoch: int = THEIRS, body: str = "hello") -> Message:
@@ -393,8 +461,8 @@ def wanted(after_seq: int, count: int) -> OutboxWanted:
     return OutboxWanted(NETWORK, PEER, after_seq, count)
 
 
-def acknowledged(epoch: int, seq: int) -> MessagesAcknowledged:
-    return MessagesAcknowledged(NETWORK, PEER, epoch, seq)
+def acknowledged(seq: int) -> MessagesAcknowledged:
+    return MessagesAcknowledged(NETWORK, PEER, seq)
 
 
 def arrived(conversation: Conversation) -> list[int]:

@@ -224,6 +224,7 @@ class Speaker:
         self.dialogue = Dialogue(NETWORK, PEER, "bob", Random(number), ours_stay=number == 0)
         self.said = []
         self.heard = []
+        self._ids = set()
         self.acknowledged = 0
         self.events = []
         self.now = 1000.0
@@ -273,7 +274,9 @@ class Speaker:
         while self.dialogue.events:
             match event := self.dialogue.events.popleft():
                 case MessageArrived():
-                    self.heard.append(event.body)
+                    if event.message_id not in self._ids:
+                        self._ids.add(event.message_id)
+                        self.heard.append(event.body)
                     self.dialogue.message_committed(event.epoch, event.seq)
                     self.dialogue.settle(self.now)
                 case MessagesAcknowledged(seq=seq):

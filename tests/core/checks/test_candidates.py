@@ -170,11 +170,11 @@ def test_no_address_whatsoever_makes_targets_raise_or_lets_a_low_port_through(ip
         assert not is_private(str(ip))
 
 
-def test_our_own_card_names_real_networks_before_bridges_and_nothing_that_means_nothing():
+def test_our_own_card_keeps_the_order_by_route_and_names_nothing_that_means_nothing():
+    """A LAN that uses the addresses of container bridges is none."""
     addresses = (
         "127.0.0.1",
         "172.17.0.1",
-        "192.168.122.1",
         "192.168.1.4",
         "fe80::1",
         "::1",
@@ -183,15 +183,42 @@ def test_our_own_card_names_real_networks_before_bridges_and_nothing_that_means_
     )
     told = local_candidates(addresses, 40000)
     assert [c.address.host for c in told] == [
+        "172.17.0.1",
         "192.168.1.4",
         "fd00::4",
-        "172.17.0.1",
-        "192.168.122.1",
         "2001:db8::4",
     ]
-    assert {c.kind for c in told[:4]} == {CandidateKind.LAN}
+    assert {c.kind for c in told[:3]} == {CandidateKind.LAN}
     many = tuple(f"192.168.1.{n}" for n in range(1, 20))
     assert len(local_candidates(many, 40000)) == 4
+
+
+def test_an_address_that_we_hold_ourselves_is_no_target():
+    """Container bridges have the same address everywhere: the checks went to our own."""
+    lan, bridge = Address("192.168.3.6", 40001), Address("172.17.0.1", 40001)
+    claimed = [Candidate(CandidateKind.LAN, each) for each in (bridge, lan)]
+    seen = [OURS._replace(port=40001)]
+    held = frozenset(("192.168.1.5", "172.17.0.1"))
+    chosen = _targets(claimed, seen=seen, held=held)
+    assert [c.address for c in chosen if c.kind is CandidateKind.LAN] == [lan]
+    twenty = [Address(f"10.96.0.{n}", 40001) for n in range(1, 21)]
+    claimed = [Candidate(CandidateKind.LAN, each) for each in (*twenty, lan)]
+    chosen = _targets(claimed, seen=seen, held=frozenset(each.host for each in twenty))
+    assert [c.address for c in chosen if c.kind is CandidateKind.LAN] == [lan]
+
+
+def test_a_peer_that_claims_only_addresses_that_we_hold_is_on_this_machine():
+    here = Candidate(CandidateKind.LAN, Address("192.168.1.5", 40001))
+    held = frozenset(("192.168.1.5", "172.17.0.1"))
+    assert here in _targets([here], seen=[OURS._replace(port=40001)], held=held)
+
+
+def test_where_a_server_sees_a_peer_it_is_even_at_an_address_of_ours():
+    """Two daemons on one machine that has a public address."""
+    lan = Candidate(CandidateKind.LAN, Address("10.0.0.9", 40001))
+    seen = OURS._replace(port=40001)
+    held = frozenset((OURS.host,))
+    assert seen in [c.address for c in _targets([lan], seen=[seen], held=held)]
 
 
 def test_a_server_elsewhere_that_sees_us_at_loopback_opens_no_loopback_to_anybody():

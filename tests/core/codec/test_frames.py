@@ -52,8 +52,8 @@ def test_a_frame_is_read_as_it_was_written(frame: Frame) -> None:
             "00000018 97 02 a2 6964 05 01 cf 0000018bcfe56800 a4 74657874 a2 6869",
         ),
         (
-            Hello(epoch=6, first_seq=7),
-            "00000007 96 01 a0 90 c0 06 07",
+            Hello(epoch=6, first_seq=7, outbox=8, heard_outbox=9, heard_seq=10),
+            "0000000a 99 01 a0 90 c0 06 07 08 09 0a",
         ),
     ],
 )

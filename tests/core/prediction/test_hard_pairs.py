@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from natd.core.base.types import MAIN_SOCKET
+from natd.core.base.types import MAIN_SOCKET, Address, SocketId
 from natd.core.keys.secrets import network_key
 from tests.core.world.village import Village
 from tests.internet.nat import (
@@ -62,7 +62,7 @@ class Pair:
         """When it began to guess: checks go to one port of the other's NAT from one socket, and
         from a second one if the first seems spoilt."""
         other = self.gateways[member is self.alice]
-        flows = {}
+        flows: dict[tuple[SocketId, Address], float] = {}
         for sent in self.trace:
             address = sent.datagram.address
             if sent.host is member.host and address.host == other.addresses[0]:
@@ -130,6 +130,7 @@ def test_one_side_dials_however_often_the_two_are_introduced():
         assert pair.meet() is not None
         for member, other in ((pair.alice, pair.bob), (pair.bob, pair.alice)):
             peer = member.membership.peer(other.peer, pair.internet.now)
+            assert peer is not None
             assert peer.all_dropped["first-flight-lost-the-tie"] == 0, seed
 
 

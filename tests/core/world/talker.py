@@ -1,5 +1,7 @@
 """One end of a conversation over a session, with a store that keeps what it is told."""
 
+from random import Random
+
 from natd.core.base.events import (
     ConversationState,
     MessageArrived,
@@ -31,6 +33,7 @@ class Talker(Party):
         self.inbox: list[MessageArrived] = []
         self.acknowledged = 0
         self.epoch = epoch
+        self._random = Random(epoch)
         self.conversation = self._converse()
         self._reader = FrameReader()
 
@@ -38,10 +41,11 @@ class Talker(Party):
         """What is on disk."""
         last = self.inbox[-1] if self.inbox else None
         return ConversationState(
-            outbound_epoch=self.epoch,
+            outbox=self.epoch,
             first_unacknowledged=self.acknowledged + 1,
-            inbound_epoch=None if last is None else last.epoch,
-            inbound_seq=0 if last is None else last.seq,
+            heard_outbox=None if last is None else last.outbox,
+            heard_seq=0 if last is None else last.seq,
+            last_seq=len(self.outbox),
         )
 
     def restart(self, now: float) -> None:
@@ -95,12 +99,13 @@ class Talker(Party):
         self.settle(now)
 
     def _converse(self) -> Conversation:
-        return Conversation(self.state(), NETWORK, PEER, "somebody")
+        return Conversation(self.state(), NETWORK, PEER, "somebody", self._random)
 
     def _take(self, event: ConversationEvent) -> None:
         match event:
             case MessageArrived():
-                self.inbox.append(event)
+                if event.message_id not in {message.message_id for message in self.inbox[-2048:]}:
+                    self.inbox.append(event)
                 self.conversation.message_committed(event.epoch, event.seq)
             case MessagesAcknowledged(seq=seq):
                 self.acknowledged = seq
@@ -112,7 +117,7 @@ class Talker(Party):
 def message_to_send(epoch: int, seq: int, body: str = "hello") -> OutboundMessage:
     return OutboundMessage(
         message_id=f"{epoch % 1000:03}-{seq}",
-        epoch=epoch,
+        outbox=epoch,
         seq=seq,
         sent_at_unix_ms=1_700_000_000_000 + seq,
         kind="text",

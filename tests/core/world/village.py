@@ -38,6 +38,7 @@ class Disk:
     outbox: dict[PeerId, list[events.OutboundMessage]] = field(default_factory=dict)
     inbound: dict[PeerId, tuple[int, int]] = field(default_factory=dict)
     received: list[tuple[PeerId, str]] = field(default_factory=list)
+    received_ids: set[tuple[PeerId, str]] = field(default_factory=set)
     unaddressed: list[str] = field(default_factory=list)
     cards: dict[PeerId, bytes] = field(default_factory=dict)
     last_good: dict[PeerId, tuple[Address, ...]] = field(default_factory=dict)
@@ -69,6 +70,8 @@ class Member:
         self.connected: dict[PeerId, events.PeerConnected] = {}
         self.verdicts: dict[PeerId, str] = {}
         self.verdict_codes: dict[PeerId, VerdictCode] = {}
+        self.went_back: list[tuple[PeerId, int]] = []
+        self.missing: list[tuple[PeerId, int]] = []
         self.listed = False
         self.runs = 0
         self.hears_link = False
@@ -155,7 +158,7 @@ class Member:
         seq = self.disk.next_seq.get(peer, 1)
         self.disk.next_seq[peer] = seq + 1
         message = events.OutboundMessage(
-            f"m{len(text)}-{seq}", self.disk.epoch, seq, 1_800_000_000_000, "text", text
+            f"m{len(text)}-{seq}-{self.runs}", self.disk.epoch, seq, 1_800_000_000_000, "text", text
         )
         self.disk.outbox.setdefault(peer, []).append(message)
         run = self.runs
@@ -168,9 +171,11 @@ class Member:
 
     def _open(self, peer: PeerId, now: float) -> None:
         waiting = self.disk.outbox.get(peer, [])
-        epoch, seq = self.disk.inbound.get(peer, (None, 0))
+        outbox, seq = self.disk.inbound.get(peer, (None, 0))
         first = waiting[0].seq if waiting else self.disk.next_seq.get(peer, 1)
-        state = events.ConversationState(self.disk.epoch, first, epoch, seq)
+        state = events.ConversationState(
+            self.disk.epoch, first, outbox, seq, last_seq=self.disk.next_seq.get(peer, 1) - 1
+        )
         if (found := self.membership.peer(peer, now)) is not None:
             found.dialogue.open_conversation(state, now)
         self._give(peer, waiting, now)
@@ -196,8 +201,13 @@ class Member:
                     self.disk.unaddressed.clear()
             case events.MessageArrived():
                 self._commit(event, now)
-            case events.MessagesAcknowledged(_, peer, _, seq):
+            case events.MessagesAcknowledged(_, peer, seq):
                 self.disk.outbox[peer] = [m for m in self.disk.outbox.get(peer, []) if m.seq > seq]
+            case events.OutboxWentBack(_, peer, messages):
+                self.went_back.append((peer, messages))
+            case events.MessagesMissing(_, peer, outbox, seq, messages):
+                self.disk.inbound[peer] = (outbox, seq)
+                self.missing.append((peer, messages))
             case events.OutboxWanted(_, peer, after, count):
                 waiting = [m for m in self.disk.outbox.get(peer, []) if m.seq > after]
                 self._give(peer, waiting[:count], now)
@@ -218,9 +228,11 @@ class Member:
         def committed() -> None:
             if self.runs != run or self.host not in self.internet._attached:
                 return
-            self.disk.received.append((event.peer, event.body))
-            self.disk.inbound[event.peer] = (event.epoch, event.seq)
-            self.heard.append((self.internet.now, event.peer, event.body))
+            self.disk.inbound[event.peer] = (event.outbox, event.seq)
+            if (event.peer, event.message_id) not in self.disk.received_ids:
+                self.disk.received_ids.add((event.peer, event.message_id))
+                self.disk.received.append((event.peer, event.body))
+                self.heard.append((self.internet.now, event.peer, event.body))
             now = self.internet.now
             if (found := self.membership.peer(event.peer, now)) is not None:
                 found.dialogue.message_committed(event.epoch, event.seq)
