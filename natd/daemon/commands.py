@@ -358,7 +358,7 @@ class Commands:
         membership = parts.node.membership(known.network)
         if membership is not None:
             membership.block(known.peer, False, now)
-            membership.remember_peer(known.card, known.last_good, now)
+            membership.remember_peer(known.card, known.answered_s_ago, now)
             self._recorder.open_conversation(known, now)
             membership.retry(known.peer, now)
         parts.pump()

@@ -190,7 +190,7 @@ class Networks:
         )
         for known in known_peers:
             if known.may_hear_us:
-                membership.remember_peer(known.card, known.last_good, now)
+                membership.remember_peer(known.card, known.answered_s_ago, now)
                 self._recorder.open_conversation(known, now)
             else:
                 membership.block(known.peer, True, now)

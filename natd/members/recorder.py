@@ -227,6 +227,8 @@ class Recorder:
         connected = parts.online.get(event.network, set())
         is_stranger = parts.book.peer(event.network, event.peer) is None
         known, previous = parts.book.meet(event, connected)
+        if event.peer in connected:
+            parts.book.heard(known)
         if previous is not None:
             row = {"previous_id": peer_id_text(previous)}
             self._log("peer_changed", event.network, event.peer, row)

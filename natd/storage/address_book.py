@@ -75,7 +75,8 @@ class KnownPeer:
     is_blocked: bool
     card: bytes
     """Sealed."""
-    last_good: tuple[Address, ...] = ()
+    last_good: dict[Address, int] = field(default_factory=dict)
+    """Where it answered, freshest first, and when last: Unix time in seconds."""
     last_heard_unix_s: int = 0
     """0: never connected."""
 
@@ -85,6 +86,12 @@ class KnownPeer:
     def __post_init__(self) -> None:
         self.id_text = peer_id_text(self.peer)
         self.tag = peer_tag(self.peer)
+
+    @property
+    def answered_s_ago(self) -> dict[Address, float]:
+        """The same as `last_good`, in seconds before now."""
+        now_s = time.time()
+        return {place: max(0.0, now_s - at) for place, at in self.last_good.items()}
 
     @property
     def may_hear_us(self) -> bool:
@@ -108,8 +115,10 @@ class AddressBook:
             "FROM peers"
         )
         for network, peer, nick, trust, is_blocked, card, last_good, heard in rows:
-            addresses = tuple(Address(*pair) for pair in json.loads(last_good))
-            known = KnownPeer(network, peer, nick, trust, bool(is_blocked), card, addresses, heard)
+            rows_of_peer = json.loads(last_good)
+            # Without an instant in the file of an earlier version: when it was last heard at all.
+            places = {Address(host, port): (*at, heard)[0] for host, port, *at in rows_of_peer}
+            known = KnownPeer(network, peer, nick, trust, bool(is_blocked), card, places, heard)
             self._peers.setdefault(known.network, {})[known.peer] = known
 
     # --- networks
@@ -221,7 +230,7 @@ class AddressBook:
                 known.trust,
                 known.is_blocked,
                 known.card,
-                json.dumps(known.last_good),
+                json.dumps([(*place, at) for place, at in known.last_good.items()]),
                 known.last_heard_unix_s,
             ),
         )
@@ -233,11 +242,12 @@ class AddressBook:
         )
 
     def heard(self, known: KnownPeer, address: Address | None = None) -> None:
-        """We are or were connected with this peer just now, at this address."""
-        known.last_heard_unix_s = int(time.time())
+        """We are or were connected with this peer just now, at this address; None: at the last."""
+        known.last_heard_unix_s = now_s = int(time.time())
+        address = address or next(iter(known.last_good), None)
         if address is not None:
-            rest = tuple(other for other in known.last_good if other != address)
-            known.last_good = (address, *rest)[:LAST_GOOD_LIMIT]
+            places = {address: now_s} | known.last_good | {address: now_s}
+            known.last_good = dict(list(places.items())[:LAST_GOOD_LIMIT])
         self.keep_peer(known)
 
     def peer_named(self, network: NetworkId, text: object) -> KnownPeer:

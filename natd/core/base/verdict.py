@@ -48,8 +48,8 @@ class VerdictCode(StrEnum):
     """The same, as far as a single server can tell."""
     BLOCKS_SPARED = "blocks-spared"
     """Two NATs that meet only if one fills its block of ports, which its configuration forbids."""
-    GUESSING_NOT_ALLOWED = "guessing-not-allowed"
-    """A NAT whose port must be guessed, in an open network, towards a stranger."""
+    NOT_PROVED = "not-proved"
+    """A NAT whose port must be guessed, and no server has proved that the peer is behind it."""
     GUESS_MISSED = "guess-missed"
     """Ports were guessed, and none was the right one yet."""
     SILENT = "silent"
@@ -65,7 +65,6 @@ class Help(StrEnum):
     IPV6 = "ipv6"
     SAME_LAN = "same-lan"
     PUBLIC_ADDRESS = "public-address"
-    NETWORK_SECRET = "network-secret"
     FILL_BLOCKS = "fill-blocks"
     NETWORK = "network"
     FIREWALL = "firewall"
@@ -81,7 +80,6 @@ _HELP_WORDS = {
     Help.IPV6: "IPv6 on both sides",
     Help.SAME_LAN: "being on the same LAN",
     Help.PUBLIC_ADDRESS: "a public IPv4 address from the provider",
-    Help.NETWORK_SECRET: "a network with a secret",
     Help.FILL_BLOCKS: "paths.fill_blocks: full on both sides",
     Help.NETWORK: "a cable or Wi-Fi",
     Help.FIREWALL: "a firewall that lets UDP through",
@@ -129,7 +127,8 @@ class Findings:
     """Whether the router that maps our port has no public address itself."""
     both_have_ipv6: bool = False
     may_guess: bool = True
-    """Whether the network's secret, or an earlier meeting, allows more than plain checks."""
+    """Whether the peer is surely where it is said to be, so that it may get more than plain
+    checks."""
     spares_blocks: bool = False
     """Whether our own block of ports may not be filled."""
     servers_are_silent: bool = False
@@ -305,10 +304,10 @@ def _judge_guess(found: Findings) -> Verdict:
         whose = f"{name} seems to use a different port for each machine"
     if not found.may_guess:
         return Verdict(
-            VerdictCode.GUESSING_NOT_ALLOWED,
-            f"{whose}, and guessing it takes more packets than natd sends to a peer that it has "
-            "never met, in a network without a secret",
-            (Help.NETWORK_SECRET, *_usual(found)),
+            VerdictCode.NOT_PROVED,
+            f"{whose}, and guessing it takes more packets than natd sends where neither a server "
+            "nor an answer of the last week shows that the peer is there",
+            (Help.SERVER, *_usual(found)),
         )
     return Verdict(
         VerdictCode.GUESS_MISSED,

@@ -5,6 +5,7 @@
     budget        packets to an address that has not answered, to its network, to all
     turns ─┬─► pace     packets a second, guesses and checks together
            └─► limits   what one wave of guesses may cost
+    host_proofs   at which hosts a peer surely is, so that guesses may go there
     budget ─► turns
 
 `punch` sends checks to find a path, `paths` to keep it, `prediction` to guess a port.  All of
@@ -14,5 +15,5 @@ Rules:
 - A check without valid integrity gets no answer.
 - One budget and one set of turns for the whole daemon, over all networks and peers.
 
-Others import: budget, candidates, checks, limits, turns.
+Others import: budget, candidates, checks, host_proofs, limits, turns.
 """

@@ -52,7 +52,7 @@ ASK_LIMIT = 256
 CONNECT_BYTES = 800
 """A third of two of the largest introductions."""
 
-REGISTER_LABEL = b"natd/1 register"
+REGISTER_LABEL = b"natd/2 register"
 """Domain of the signature in a REGISTER."""
 
 
@@ -132,6 +132,8 @@ class Registered:
 class Introduce:
     transaction: bytes
     you_dial: bool
+    is_proved: bool
+    """Whether a token came back from every host of `observed`: the peer receives there."""
     start_in_ms: int
     peer: PeerId
     observed: tuple[Address, ...]

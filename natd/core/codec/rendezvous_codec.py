@@ -15,7 +15,8 @@ the question; an INTRODUCE has that of the receiver's latest REGISTER.
     REGISTERED  3  lease 8 | length_s u16 | observed address | token | rtt_ms u16 (0: unknown)
                    | members u16 | missing u16 | ports: count u8, u16 each
                    | the server's other address, or nothing
-    INTRODUCE   4  flags u8 (1: you dial) | start_in_ms u16 | peer 32 | observed | samples | card
+    INTRODUCE   4  flags u8 (1: you dial, 2: address proved) | start_in_ms u16 | peer 32
+                   | observed | samples | card
     REFRESH     5  lease 8 | asks u8 | have | zeros up to 64 bytes (1,200 when it asks)
     REFRESHED   6  observed address | members u16 | missing u16
     SAMPLE      7  elsewhere u8 (1: from another port, 2: from the other address, 4: to that port
@@ -80,8 +81,11 @@ from natd.core.codec.rendezvous import (
 RENDEZVOUS_MAGIC = 0x05
 """One of the first bytes that neither STUN nor QUIC uses (RFC 7983, RFC 9443)."""
 
-VERSION = 1
+VERSION = 2
 RENDEZVOUS_HEADER_BYTES = 3 + TRANSACTION_BYTES
+
+_YOU_DIAL, _IS_PROVED = 1, 2
+"""Flags of an INTRODUCE."""
 
 _TYPES: tuple[type[Message], ...] = (
     Register,
@@ -286,17 +290,27 @@ def _read_elsewhere(reader: Reader, least: int = 0) -> Elsewhere:
 
 def _read_introduce(transaction: bytes, reader: Reader) -> Introduce:
     flags, start_in_ms, peer = reader.number(1), reader.number(2), reader.peer()
-    if flags > 1:
+    if flags > _YOU_DIAL | _IS_PROVED:
         raise DecodeError("unknown flags")
     observed = reader.addresses(OBSERVED_LIMIT)
     samples = reader.addresses(SAMPLES_LIMIT)
-    return Introduce(transaction, flags == 1, start_in_ms, peer, observed, samples, reader.card())
+    return Introduce(
+        transaction,
+        bool(flags & _YOU_DIAL),
+        bool(flags & _IS_PROVED),
+        start_in_ms,
+        peer,
+        observed,
+        samples,
+        reader.card(),
+    )
 
 
 def _introduce_body(message: Introduce) -> bytes:
+    flags = _YOU_DIAL * message.you_dial | _IS_PROVED * message.is_proved
     return b"".join(
         (
-            struct.pack("!BH", message.you_dial, message.start_in_ms),
+            struct.pack("!BH", flags, message.start_in_ms),
             message.peer,
             pack_addresses(message.observed),
             pack_addresses(message.samples),

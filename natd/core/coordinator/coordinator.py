@@ -2,7 +2,8 @@
 to both sides at the same instant, and nothing else.  It opens no card and relays nothing.
 
     REGISTER, no token   verify, INTRODUCE to the newcomer and to residents, CHALLENGE
-    REGISTER, token      verify, lease, INTRODUCE to and of the rest, REGISTERED
+    REGISTER, token      verify, lease, INTRODUCE to and of the rest, and once more to those
+                         who were told before the address was proved; REGISTERED
     REFRESH              REFRESHED, and more introductions when it asks for them;
                          from a strange address or with a strange lease: CHALLENGE
     CONNECT              INTRODUCE to both, or ERROR
@@ -25,6 +26,7 @@ Rules that a change must not break:
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -254,10 +256,9 @@ class Coordinator:
             self._ports[1:],
             self._other_address(lease.socket),
         )
-        # Residents may not have heard of a newcomer that was not proved yet: what is left of
-        # the budget repeats its introductions.
-        wanted = others if is_new else others[:unmet_count]
-        self._introduce_and_answer(lease, wanted, answer, origin)
+        # Those whom a newcomer has met were told of it before its address was proved.
+        told_early = others[unmet_count:] if is_new else []
+        self._introduce_and_answer(lease, others[:unmet_count], answer, origin, told_early)
 
     def _other_address(self, socket: SocketId) -> Address | None:
         host = self._stun_server.other_host(socket)
@@ -315,37 +316,49 @@ class Coordinator:
     # --- introducing ---
 
     def _introduce_and_answer(
-        self, lease: Lease, others: list[Member], message: Message, origin: _Origin
+        self,
+        lease: Lease,
+        others: list[Member],
+        message: Message,
+        origin: _Origin,
+        told_early: Sequence[Member] = (),
     ) -> None:
+        """`told_early`: only they are told of the caller, and before others."""
         answer = rendezvous_codec.encode(message)
         budget = Budget(origin.size_bytes, proved=True)
         if not budget.spend(len(answer)):
             self.dropped["answer over budget"] += 1
             return
-        self._introduce(party_of(lease), others, budget, self._introduced, origin.now)
+        caller = party_of(lease)
+        self._introduce(caller, told_early, budget, self._introduced, origin.now, is_repeated=True)
+        self._introduce(caller, others, budget, self._introduced, origin.now)
         self._send(answer, lease.address, lease.socket)
 
     def _introduce(
         self,
         caller: Party,
-        others: list[Member],
+        others: Sequence[Member],
         budget: Budget,
         buckets: HashedTokenBuckets,
         now: float,
+        *,
+        is_repeated: bool = False,
     ) -> None:
-        """Introduce `caller`, which dials, to as many members as the budget pays for."""
+        """Introduce `caller`, which dials, to as many members as the budget pays for; when it is
+        repeated, only they are told."""
         for member in others:
             lease = member.lease_towards(caller.address)
             other = party_of(lease)
             to_caller, to_other = introduction(caller, other)
-            if not budget.spend(len(to_caller), len(to_other)):
+            if not budget.spend(0 if is_repeated else len(to_caller), len(to_other)):
                 break
             if not buckets.take(lease.lease_id, 1.0, now):
                 self.dropped["introductions to one peer"] += 1
                 continue
             self._send(to_other, other.address, other.socket)
-            self._send(to_caller, caller.address, caller.socket)
-            self.counts["introduced"] += 1
+            if not is_repeated:
+                self._send(to_caller, caller.address, caller.socket)
+                self.counts["introduced"] += 1
 
     # --- answering without state ---
 

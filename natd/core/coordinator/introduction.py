@@ -10,6 +10,8 @@ Rules that a change must not break:
 - The side with the shorter way to us waits for the difference, so that both begin at the same
   instant.
 - A datagram pays for everything that is sent because of it.
+- Each side is told whether the other has proved its address.  A newcomer is introduced before it
+  has; those who were told so are told again as soon as its token has come.
 """
 
 from collections.abc import Iterable
@@ -39,6 +41,8 @@ class Party:
     observed: tuple[Address, ...]
     samples: tuple[Address, ...]
     rtt_s: float | None
+    is_proved: bool
+    """Whether a token came back from every host of `observed`."""
 
 
 class Budget:
@@ -67,13 +71,15 @@ def party_of(lease: Lease) -> Party:
         member.observed,
         member.samples,
         lease.rtt_s,
+        True,
     )
 
 
 def unproved_party(
     register: Register, known: Member | None, address: Address, socket: SocketId
 ) -> Party:
-    """A peer that has not proved this address; its proved address of the other family counts."""
+    """A peer that has sent no token from this address.  Its proved address of the other family
+    counts; and so does this one, if it holds a lease here from before."""
     proved = () if known is None else known.observed
     other_family = tuple(seen for seen in proved if seen.is_ipv6 != address.is_ipv6)
     return Party(
@@ -85,6 +91,7 @@ def unproved_party(
         (address, *other_family),
         useful_samples(register.samples, (address,)),
         None,
+        address in proved,
     )
 
 
@@ -105,6 +112,7 @@ def _told(reader: Party, subject: Party, *, you_dial: bool, start_in_s: float) -
         Introduce(
             reader.transaction,
             you_dial,
+            subject.is_proved,
             start_in_ms,
             subject.peer,
             subject.observed,

@@ -8,7 +8,7 @@ Rules:
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from natd.core.base import events
@@ -94,20 +94,20 @@ class Membership:
         self._drain_servers(now)
 
     def remember_peer(
-        self, sealed_card: bytes, last_good: tuple[Address, ...], now: float
+        self, sealed_card: bytes, last_good: Mapping[Address, float], now: float
     ) -> PeerId | None:
-        """Add a peer of an earlier run; None if its card is no longer valid."""
+        """Add a peer of an earlier run, which answered at these addresses so many seconds ago;
+        None if its card is no longer valid."""
         peer = self.roster.remember(sealed_card, self.own_card.prekeys)
         if peer is None:
             return None
         self._events += self.roster.changes()
-        peer.reach.remote.remember(last_good)
+        peer.reach.search.remember(last_good, now)
         if last_good:
             self.roster.keep(peer.card.peer)
         if peer.card.peer in self.roster.blocked:
             peer.block(now)
         else:
-            peer.reach.search.allow_escalation()
             self.discovery.expect(peer.card.peer, peer.reach.remote.places, now)
         self.drain_peer(peer, now)
         return peer.card.peer
@@ -306,21 +306,23 @@ class Membership:
                 self.servers.suspect(source, now)
                 self._drain_servers(now)
             return
-        # Before the card is taken: in a full network the one who tells may be the one who goes.
+        # Before the card is taken: in a full network the one who tells may have to go.
         teller = source if isinstance(source, Address) else self.peers[source].card.nick
         peer = self._take_card(card, introduced.sealed_card, now)
         if peer is None:
             return
         peer.set_surroundings(self._surroundings(), now)
-        peer.settle(now)  # What our own side forbids is told before the introduction gives hope.
-        peer.introduced(
-            introduced.addresses,
-            we_dial=introduced.we_dial,
-            start_in_s=introduced.start_in_s,
-            now=now,
-            by=f"by {teller}",
-            source=source,
-        )
+        peer.settle(now)  # what our own side forbids is told before the introduction gives hope
+        peer.reach.search.prove(introduced.proved, now)
+        if introduced.is_news:
+            peer.introduced(
+                introduced.addresses,
+                we_dial=introduced.we_dial,
+                start_in_s=introduced.start_in_s,
+                now=now,
+                by=f"by {teller}",
+                source=source,
+            )
         self.drain_peer(peer, now)
 
     def _say(self, words: Iterable[tuple[Peer, Frame]], now: float) -> None:
@@ -398,15 +400,13 @@ class Membership:
             case Seek():
                 self._say(self._introductions.answer_seek(peer, event, self.peers, now), now)
             case Introduce():
-                introduced = self._introductions.introduced(peer.card.peer, event, now)
-                if introduced is not None:
+                if introduced := self._introductions.introduced(peer.card.peer, event, now):
                     self._introduce(introduced, now)
             case events.PeerConnected():
                 self.discovery.met(peer.card.peer)
                 self.roster.keep(peer.card.peer)
                 has_server = self.servers.is_registered
                 self._introductions.connected(peer.card.peer, has_server=has_server, now=now)
-                peer.reach.search.allow_escalation()
                 self._events.append(event)
                 if self._announcement.take_missed(peer.card.peer):
                     peer.dialogue.send_frame(NewerCard(self.own_card.sealed), now)

@@ -11,7 +11,6 @@ Rules:
   reached is replaced by one that is introduced now: the oldest first, and those without any sign of
   life before others.  A peer with a waiting message is never replaced, nor one where that is not
   known yet.
-- Ports are guessed only for peers known from before, or where a secret keeps strangers out.
 """
 
 from collections import Counter, deque
@@ -21,7 +20,7 @@ from natd.core.base import events
 from natd.core.base.timers import TimerQueue, TokenBucket
 from natd.core.base.types import DecodeError, NetworkId, PeerId, SocketId
 from natd.core.keys.card import Card, open_card
-from natd.core.keys.secrets import Prekey, network_id, network_key
+from natd.core.keys.secrets import Prekey, network_id
 from natd.core.network.shared import Shared
 from natd.core.peer.peer import Peer
 from natd.core.peer.presence import PeerView
@@ -57,7 +56,6 @@ class Roster:
         self._budget = shared.budget
         self._random = shared.random
         self._limits = shared.limits
-        self._has_secret = settings.key != network_key(settings.name, b"")
         self._kept: set[PeerId] = set()  # never replaced
         self._giving_way = TokenBucket(GIVING_WAY_RATE, GIVING_WAY_BURST)
         self._sockets: dict[Peer, frozenset[SocketId]] = {}  # only peers that need any
@@ -89,8 +87,6 @@ class Roster:
                 self.dropped["network-is-full"] += 1
                 return None
             peer = self.add(card, prekeys)
-            if self._has_secret:
-                peer.reach.search.allow_escalation()
         elif card.sequence < peer.card.sequence:
             self.dropped["card-is-older"] += 1
             return None

@@ -262,7 +262,7 @@ class Peer:
 
     def diagnose(self) -> PeerDiagnosis:
         """What was tried, and why there is no path if there is none."""
-        return self.diagnosis.report(self.card, may_guess=self.reach.search.may_escalate)
+        return self.diagnosis.report(self.card, may_guess=self.reach.search.may_guess)
 
     @property
     def all_dropped(self) -> Counter[str]:
@@ -351,7 +351,7 @@ class Peer:
             self.reach.stop()
 
     def _tell_verdict(self, now: float) -> None:
-        may_guess = self.reach.search.may_escalate
+        may_guess = self.reach.search.may_guess
         verdict = self.diagnosis.next_verdict(self.card, may_guess=may_guess, now=now)
         if verdict is not None:
             network, peer = self._network, self.card.peer

@@ -195,6 +195,7 @@ class Reach:
         quiet_s = 0.0 if self.paths.heard_at is None else now - self.paths.heard_at
         self.heard_at = now
         self._budget.answered(address, now)
+        self.search.proofs.answered(address.host, now)
         maintenance = self._maintenance
         is_upkeeps = maintenance is not None and maintenance.check_answered(answer, quiet_s, now)
         kind = self.remote.kind_of(address)

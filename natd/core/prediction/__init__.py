@@ -13,7 +13,7 @@
 Rules:
 - Each side makes its own half of the plan from the two NAT reports alone.
 - Nothing is sent without a turn (`natd.core.checks.turns`): one expensive attempt at a time.
-- A stranger in an open network is not guessed at.
+- Nothing is guessed at a host where the peer has not proved to be.
 
 Others import: anchors, escalation, samples, sequences, strategy.
 """

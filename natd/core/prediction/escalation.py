@@ -4,8 +4,8 @@
     waits        has the turn               has it   has not
 
 Rules:
-- It begins when plain checks have failed or both NATs are known to defeat them, and only where
-  the larger budget is allowed: under a secret network, or towards a peer known from before.
+- It begins when plain checks have failed or both NATs are known to defeat them; the owner sees
+  to it that the peer has proved to be at the host.
 - A new report of either NAT ends it: its plan follows from the reports alone.
 - It sends only to addresses that plain checks may go to, and no more than `turns` allows.
 - It ends by itself when its packets are spent; a path ends it at once.  If the peer has meanwhile
@@ -104,8 +104,6 @@ class Escalation:
     ) -> None:
         """`prefix` begins every transaction by which answers find their way to us; `claim` is
         the peer's rank and credit for turns, None for a fresh one."""
-        self.allowed = False
-        """Whether the larger budget may be spent on this peer."""
         self._checks = checks
         self._turns = turns
         self._claim = claim or Claim()
@@ -130,7 +128,7 @@ class Escalation:
             if not _is_outdated(task, situation, ends, known):
                 return False
             self.stop()
-        if not self.allowed or not is_wanted:
+        if not is_wanted:
             self.stop()
             return False
         if situation.wants_samples and not self._has_turn(now):

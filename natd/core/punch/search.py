@@ -6,6 +6,8 @@
     succession    the same for another flow beside a path that stands
 
 Rules:
+- Nothing is guessed at a host where the peer has not proved to be (`checks/host_proofs.py`).  A
+  proof that comes later begins what waited for it.
 - While a path answers nothing is guessed, except its successor when the mapping at one end is about
   to end (`succeed`).
 - A path that is found names its technique; the owner keeps the path.
@@ -13,6 +15,7 @@ Rules:
 """
 
 from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from random import Random
 
@@ -22,6 +25,7 @@ from natd.core.base.types import Address, Allocation, Candidate, Datagram, Socke
 from natd.core.base.wishes import IntroductionWanted, SampleWanted
 from natd.core.checks.budget import TargetBudget
 from natd.core.checks.checks import CheckAnswer, Checks
+from natd.core.checks.host_proofs import HostProofs
 from natd.core.checks.turns import Claim
 from natd.core.codec import stun
 from natd.core.prediction.escalation import MOST_KNOWN, Escalation
@@ -46,8 +50,10 @@ class Search:
         self.punch = Punch(checks, budget, random)
         self.has_path = False
         """Whether there is a path that answers."""
-        self.may_escalate = False
-        """Whether more than plain checks may be spent on this peer."""
+        self.may_guess = False
+        """Whether, when last asked, more than plain checks could be spent on this peer."""
+        self.proofs = HostProofs()
+        """At which hosts the peer surely is."""
         self.is_idle = True
         """Whether there is nothing to drain."""
         self._checks = checks
@@ -60,6 +66,8 @@ class Search:
         self._seen: deque[Address] = deque(maxlen=MOST_KNOWN)  # where the peer was, until then
         self._guesses = GuessHistory()
         self._began = 0.0  # when the round began in which the peer opens its NAT
+        # What guesses were wanted for that had to wait for a proof; None: none had.
+        self._put_off: Situation | None = None
         # When the attempt to reach the peer began; None: reached, or never tried.
         self._since: float | None = None
 
@@ -76,11 +84,18 @@ class Search:
             self._escalation.introduced(now)
         return seen[count:]
 
-    def allow_escalation(self) -> None:
-        """Whether to allow guesses: the peer is known from before, or its network has a secret."""
-        self.may_escalate = True
-        for escalation in self._escalations:
-            escalation.allowed = True
+    def prove(self, hosts: Iterable[str], now: float) -> None:
+        """A server has proved that the peer is at these hosts: what waited for that begins."""
+        self.proofs.proved(hosts, now)
+        if (put_off := self._put_off) is not None:
+            self.is_idle = False
+            self._escalate(put_off, now)
+
+    def remember(self, last_good: Mapping[Address, float], now: float) -> None:
+        """Where the peer answered in an earlier run, freshest first, and how many seconds ago."""
+        self.remote.remember(tuple(last_good))
+        for place, s_ago in last_good.items():
+            self.proofs.answered(place.host, now, s_ago=s_ago)
 
     def begin(self, start_in_s: float, now: float, *, fresh: bool) -> None:
         """Try every known address."""
@@ -177,7 +192,7 @@ class Search:
         self.punch.settle()
         if self._escalation is not None:
             self._escalation.stop()
-        self._since = None
+        self._since = self._put_off = None
 
     def reached(self, address: Address) -> None:
         """A path to this address is in use from now on."""
@@ -193,7 +208,7 @@ class Search:
         self.punch.stop()
         for escalation in self._escalations:
             escalation.stop()
-        self._since = None
+        self._since = self._put_off = None
 
     def handle_timer(self, now: float) -> None:
         self.punch.handle_timer(now)
@@ -263,9 +278,7 @@ class Search:
         return [each for each in (self._escalation, self._succession) if each is not None]
 
     def _make_escalation(self, claim: Claim) -> Escalation:
-        made = Escalation(self._checks, self._budget.turns, self._prefix, self._random, claim)
-        made.allowed = self.may_escalate
-        return made
+        return Escalation(self._checks, self._budget.turns, self._prefix, self._random, claim)
 
     def _sign(self) -> None:
         """The peer has shown a sign of life."""
@@ -293,6 +306,7 @@ class Search:
 
     def _escalate(self, situation: Situation, now: float) -> None:
         """Plain checks have failed, or are bound to fail."""
+        self._put_off = None
         if self.has_path:
             return
         if self._succession is not None:
@@ -304,6 +318,7 @@ class Search:
             self._escalation = self._make_escalation(self._claim)
             self._escalation.remember(self._seen)
         ends = self._ends()
+        self.may_guess = bool(ends.places) and self.proofs.holds(ends.places[0].host, now)
         if situation.wants_samples:
             match self._guesses.next_step(ends, now):
                 case NextStep.WAIT:
@@ -311,5 +326,8 @@ class Search:
                 case NextStep.SAMPLE:
                     self.punch.sample_now(now)
                     return
+        if not self.may_guess:
+            self._put_off = situation
+            return
         if self._escalation.begin(situation, ends, now) and situation.wants_samples:
             self._guesses.spent(ends, now)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from natd.core.base import events
 from natd.core.base.types import Address, PeerId, SocketId
 from natd.core.codec import rendezvous_codec
+from natd.core.codec.rendezvous import Introduce
 from natd.core.registration.filter_probes import Probed
 
 
@@ -26,6 +27,11 @@ class Introduced:
     we_dial: bool
     start_in_s: float
     """The side nearer to the server waits so long before it sends more than openers."""
+    proved: frozenset[str] = frozenset()
+    """Hosts from which a token of the peer's came back to the server: it receives there."""
+
+    is_news: bool = True
+    """False: only the proof is new since the introduction a moment ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,19 @@ RegistrationEvent = (
 )
 
 
+def introduced_by(server: Address, message: Introduce, *, is_news: bool) -> Introduced:
+    return Introduced(
+        server,
+        message.peer,
+        message.card,
+        tuple(dict.fromkeys((*message.samples, *message.observed))),
+        message.you_dial,
+        message.start_in_ms / 1000,
+        frozenset(address.host for address in message.observed if message.is_proved),
+        is_news,
+    )
+
+
 # --- reasons why a server is lost, for people: what happened and what to do
 
 
@@ -79,9 +98,8 @@ def refusal_reason(server: Address, text: str) -> str:
 
 
 def version_reason(server: Address, theirs: int | None) -> str:
-    """`theirs` is None where the server did not say."""
-    version = "another version" if theirs is None else f"version {theirs}"
-    return (
-        f"{server} speaks {version} of the rendezvous protocol, we speak version "
-        f"{rendezvous_codec.VERSION}: update the older side"
-    )
+    """`theirs` is the version of its protocol; None where the server did not say."""
+    ours = rendezvous_codec.VERSION
+    older = "the older side" if theirs is None else "this side" if theirs > ours else "the server"
+    version = "" if theirs is None else f" (protocol {theirs}, and here it is {ours})"
+    return f"{server} speaks another version of natd{version}: update {older}"

@@ -4,8 +4,11 @@ The server says how many of its members the `have` of our request did not name. 
 subtract the members introduced since that are not in that `have`; what remains is still missing.
 This count stays right while peers come and go.
 
-The server may repeat an introduction as a precaution against loss; a repetition is not news.
+The server may repeat an introduction, against loss or because the address is proved meanwhile; a
+repetition is not news, the proof is.
 """
+
+from enum import Enum, auto
 
 from natd.core.base.timers import Ladder, earliest
 from natd.core.base.types import Address, PeerId
@@ -21,12 +24,22 @@ LISTED_LIMIT = 1024
 """Four times the members that a server admits to a network."""
 
 
+class Tidings(Enum):
+    """What an introduction brings."""
+
+    NEWS = auto()
+    PROOF = auto()
+    """Only that the peer has proved its address since."""
+    NOTHING = auto()
+
+
 class MemberSync:
     """The introductions by one server since we last registered from scratch."""
 
     def __init__(self) -> None:
-        self._last: dict[PeerId, tuple[int, float] | None] = {}
-        """Hash and instant of the last introduction of a peer; None: accept a repetition."""
+        self._last: dict[PeerId, tuple[int, float, bool] | None] = {}
+        """Hash and instant of the last introduction of a peer, and whether its address was proved;
+        None: accept a repetition."""
         self.unseen = 0
         """How many members are still missing, by the server's last count."""
 
@@ -41,19 +54,18 @@ class MemberSync:
         if peer in self._last:
             self._last[peer] = None
 
-    def add(self, introduce: Introduce, now: float) -> bool:
-        """Whether this introduction is news."""
+    def add(self, introduce: Introduce, now: float) -> Tidings:
         is_known = introduce.peer in self._last
         before = self._last.pop(introduce.peer, None)
         content = hash((introduce.card, introduce.observed, introduce.samples))
-        self._last[introduce.peer] = (content, now)
+        self._last[introduce.peer] = (content, now, introduce.is_proved)
         if len(self._last) > LISTED_LIMIT:
             del self._last[next(iter(self._last))]
         if not is_known and self.unseen:
             self.unseen -= 1
-        if before is None:
-            return True
-        return before[0] != content or now - before[1] >= REPEAT_WITHIN_S
+        if before is None or before[0] != content or now - before[1] >= REPEAT_WITHIN_S:
+            return Tidings.NEWS
+        return Tidings.PROOF if introduce.is_proved and not before[2] else Tidings.NOTHING
 
     def count(self, missing: int, have: frozenset[bytes]) -> bool:
         """Take the server's count for a request with that `have`; True if any member was

@@ -36,18 +36,18 @@ from natd.core.codec.rendezvous import ChallengeReason, ErrorCode
 from natd.core.keys.card import Identity
 from natd.core.nat.lifetime import FlowWatch, Lifetimes
 from natd.core.registration.events import (
-    Introduced,
     OurAddressMoved,
     PeerAbsent,
     RegistrationEvent,
     SocketSampled,
+    introduced_by,
     refusal_reason,
     silence_reason,
     version_reason,
 )
 from natd.core.registration.filter_probes import Probe, Probes
 from natd.core.registration.lease import Lease, LeaseAction, RegisterAction, RegisterRetries
-from natd.core.registration.member_sync import ConnectRequests, MemberSync
+from natd.core.registration.member_sync import ConnectRequests, MemberSync, Tidings
 from natd.core.registration.sampling import Sampling
 from natd.core.registration.transactions import Transaction, Transactions
 
@@ -331,18 +331,12 @@ class Registration:
             self.dropped["answer-to-no-question"] += 1
             return
         self.last_answer_at = now
-        if self._members.add(message, now):
+        tidings = self._members.add(message, now)
+        is_news = tidings is Tidings.NEWS
+        if is_news:
             self._connects.remove(message.peer)
-            self._events.append(
-                Introduced(
-                    self.server,
-                    message.peer,
-                    message.card,
-                    tuple(dict.fromkeys((*message.samples, *message.observed))),
-                    message.you_dial,
-                    message.start_in_ms / 1000,
-                )
-            )
+        if tidings is not Tidings.NOTHING:
+            self._events.append(introduced_by(self.server, message, is_news=is_news))
         if self._lease.lease_id is not None and not self._members.unseen:
             self._list()
 

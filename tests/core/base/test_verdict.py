@@ -48,19 +48,19 @@ def test_of_a_hard_nat_and_an_unknown_one_the_unknown_one_is_named():
 
 
 @pytest.mark.parametrize("hard", [RANDOM, COUNTING, BLOCK, UNSURE])
-def test_where_guessing_is_not_allowed_a_secret_is_what_would_help(hard):
+def test_where_nothing_proves_that_the_peer_is_there_a_server_is_what_would_help(hard):
     stranger = replace(APART, ours=hard, theirs=EASY, may_guess=False)
     for found in (stranger, replace(stranger, ours=EASY, theirs=hard)):
         verdict = judge(found)
-        assert verdict.code is VerdictCode.GUESSING_NOT_ALLOWED
-        assert verdict.helps[0] is Help.NETWORK_SECRET
+        assert verdict.code is VerdictCode.NOT_PROVED
+        assert verdict.helps[0] is Help.SERVER
 
 
-def test_no_secret_helps_where_no_guess_can():
+def test_no_server_helps_where_no_guess_can():
     for may_guess in (True, False):
         verdict = judge(replace(APART, ours=RANDOM, theirs=RANDOM, may_guess=may_guess))
         assert verdict.code is VerdictCode.BOTH_RANDOM
-        assert Help.NETWORK_SECRET not in verdict.helps
+        assert Help.SERVER not in verdict.helps
 
 
 def test_who_spares_its_block_is_told_that_this_is_why():

@@ -45,14 +45,14 @@ SIX_HEX = "06" + "dffef247" + "ff" * 11 + "fe" + "fe44"
 
 def test_a_challenge_is_a_reason_and_a_token() -> None:
     assert_bytes(
-        Challenge(T, ChallengeReason.MOVED, b"\x01\x02\x03"), f"050102{T_HEX} 01 03 010203"
+        Challenge(T, ChallengeReason.MOVED, b"\x01\x02\x03"), f"050202{T_HEX} 01 03 010203"
     )
 
 
 def test_registered_tells_lease_address_token_round_trip_members_and_ports() -> None:
     assert_bytes(
         Registered(T, LEASE, 75, FOUR, b"\xbb", 51, 9, 4, (8081, 8082)),
-        f"050103{T_HEX} {'aa' * 8} 004b {FOUR_HEX} 01bb 0033 0009 0004 02 1f91 1f92",
+        f"050203{T_HEX} {'aa' * 8} 004b {FOUR_HEX} 01bb 0033 0009 0004 02 1f91 1f92",
     )
 
 
@@ -60,51 +60,64 @@ def test_registered_of_a_server_with_a_second_address_tells_that_at_the_end() ->
     for other, other_hex in ((FOUR, FOUR_HEX), (SIX, SIX_HEX)):
         assert_bytes(
             Registered(T, LEASE, 75, FOUR, b"", 51, 9, 4, (8081,), other),
-            f"050103{T_HEX} {'aa' * 8} 004b {FOUR_HEX} 00 0033 0009 0004 01 1f91 {other_hex}",
+            f"050203{T_HEX} {'aa' * 8} 004b {FOUR_HEX} 00 0033 0009 0004 01 1f91 {other_hex}",
         )
 
 
 def test_introduce_tells_who_dials_when_whom_and_where() -> None:
     assert_bytes(
-        Introduce(T, True, 17, PEER, (FOUR, SIX), (FOUR,), b"card"),
-        f"050104{T_HEX} 01 0011 {'22' * 32} 02 {FOUR_HEX} {SIX_HEX} 01 {FOUR_HEX} 0004 63617264",
+        Introduce(T, True, False, 17, PEER, (FOUR, SIX), (FOUR,), b"card"),
+        f"050204{T_HEX} 01 0011 {'22' * 32} 02 {FOUR_HEX} {SIX_HEX} 01 {FOUR_HEX} 0004 63617264",
+    )
+
+
+@pytest.mark.parametrize(
+    ("you_dial", "is_proved", "flags"),
+    [(False, False, "00"), (False, True, "02"), (True, True, "03")],
+)
+def test_introduce_tells_whether_the_address_is_proved(
+    you_dial: bool, is_proved: bool, flags: str
+) -> None:
+    assert_bytes(
+        Introduce(T, you_dial, is_proved, 0, PEER, (FOUR,), (), b""),
+        f"050204{T_HEX} {flags} 0000 {'22' * 32} 01 {FOUR_HEX} 00 0000",
     )
 
 
 def test_a_refresh_is_64_bytes_and_1200_when_it_asks() -> None:
-    assert_bytes(Refresh(T, LEASE), f"050105{T_HEX} {'aa' * 8} 00 0000", padded_to=SMALL_BYTES)
+    assert_bytes(Refresh(T, LEASE), f"050205{T_HEX} {'aa' * 8} 00 0000", padded_to=SMALL_BYTES)
     assert_bytes(
         Refresh(T, LEASE, True, (b"abcd", b"efgh")),
-        f"050105{T_HEX} {'aa' * 8} 01 0002 6162636465666768",
+        f"050205{T_HEX} {'aa' * 8} 01 0002 6162636465666768",
         padded_to=PADDED_BYTES,
     )
 
 
 def test_refreshed_tells_where_we_are_seen_and_how_many_there_are() -> None:
-    assert_bytes(Refreshed(T, SIX, 3, 1), f"050106{T_HEX} {SIX_HEX} 0003 0001")
+    assert_bytes(Refreshed(T, SIX, 3, 1), f"050206{T_HEX} {SIX_HEX} 0003 0001")
 
 
 def test_a_sample_is_a_header_and_its_answer_an_address() -> None:
-    assert_bytes(Sample(T), f"050107{T_HEX}", padded_to=SMALL_BYTES)
-    assert_bytes(Sampled(T, FOUR), f"050108{T_HEX} {FOUR_HEX}")
+    assert_bytes(Sample(T), f"050207{T_HEX}", padded_to=SMALL_BYTES)
+    assert_bytes(Sampled(T, FOUR), f"050208{T_HEX} {FOUR_HEX}")
 
 
 def test_a_sample_may_want_answers_from_elsewhere_which_say_what_they_are() -> None:
     assert_bytes(
         Sample(T, Elsewhere.PORT | Elsewhere.HOST),
-        f"050107{T_HEX} 03 0000",
+        f"050207{T_HEX} 03 0000",
         padded_to=PROBING_SAMPLE_BYTES,
     )
     assert_bytes(
         Sample(T, Elsewhere.ASKER_PORT, 40000),
-        f"050107{T_HEX} 04 9c40",
+        f"050207{T_HEX} 04 9c40",
         padded_to=PROBING_SAMPLE_BYTES,
     )
-    assert_bytes(Sampled(T, FOUR, Elsewhere.PORT), f"050108{T_HEX} {FOUR_HEX} 01")
+    assert_bytes(Sampled(T, FOUR, Elsewhere.PORT), f"050208{T_HEX} {FOUR_HEX} 01")
 
 
 def test_a_sample_of_an_older_peer_wants_one_answer() -> None:
-    header = bytes.fromhex(f"050107{T_HEX}")
+    header = bytes.fromhex(f"050207{T_HEX}")
     assert rendezvous_codec.decode(header.ljust(SMALL_BYTES, b"\0")) == Sample(T)
     assert rendezvous_codec.decode(header) == Sample(T)
 
@@ -112,14 +125,14 @@ def test_a_sample_of_an_older_peer_wants_one_answer() -> None:
 def test_connect_names_a_lease_and_a_peer() -> None:
     assert_bytes(
         Connect(T, LEASE, PEER, (FOUR,)),
-        f"050109{T_HEX} {'aa' * 8} {'22' * 32} 01 {FOUR_HEX}",
+        f"050209{T_HEX} {'aa' * 8} {'22' * 32} 01 {FOUR_HEX}",
         padded_to=CONNECT_BYTES,
     )
 
 
 def test_bye_names_a_lease_and_error_a_code_and_a_text() -> None:
-    assert_bytes(Bye(T, LEASE), f"05010a{T_HEX} {'aa' * 8}")
-    assert_bytes(Error(T, 2, "füll"), f"05010b{T_HEX} 02 05 66c3bc6c6c")
+    assert_bytes(Bye(T, LEASE), f"05020a{T_HEX} {'aa' * 8}")
+    assert_bytes(Error(T, 2, "füll"), f"05020b{T_HEX} 02 05 66c3bc6c6c")
 
 
 def test_a_register_is_signed_over_everything_before_the_signature_and_padded() -> None:
@@ -132,7 +145,7 @@ def test_a_register_is_signed_over_everything_before_the_signature_and_padded() 
 
     data = rendezvous_codec.encode_register(register, sign)
 
-    expected = f"""050101{T_HEX} {"11" * 16} {"22" * 32} 0000000000000007 01bb
+    expected = f"""050201{T_HEX} {"11" * 16} {"22" * 32} 0000000000000007 01bb
         0004 63617264 01 {FOUR_HEX} 0001 61626364"""
     assert covered == [bytes.fromhex(expected)]
     assert data == (covered[0] + b"\x5a" * 64).ljust(PADDED_BYTES, b"\x00")
@@ -164,7 +177,9 @@ def test_a_question_is_never_shorter_than_its_answer() -> None:
     answers = (1 + len(Elsewhere)) * len(rendezvous_codec.encode(Sampled(T, SIX, every)))
     assert answers <= len(rendezvous_codec.encode(Sample(T, every, 40000))) == PROBING_SAMPLE_BYTES
 
-    largest = Introduce(T, True, 9, PEER, (FOUR, SIX), (SIX, SIX, SIX), bytes(CARD_LIMIT_BYTES))
+    largest = Introduce(
+        T, True, False, 9, PEER, (FOUR, SIX), (SIX, SIX, SIX), bytes(CARD_LIMIT_BYTES)
+    )
     assert len(rendezvous_codec.encode(largest)) + challenge <= PADDED_BYTES
     assert 2 * len(rendezvous_codec.encode(largest)) <= 3 * CONNECT_BYTES
     ask = rendezvous_codec.encode(Refresh(T, LEASE, True, (b"abcd",) * ASK_LIMIT))
@@ -173,31 +188,31 @@ def test_a_question_is_never_shorter_than_its_answer() -> None:
 
 def test_another_version_is_told_apart_and_keeps_its_transaction() -> None:
     with pytest.raises(rendezvous_codec.ForeignVersionError) as raised:
-        rendezvous_codec.decode(bytes((5, 2, 11)) + T + b"of another layout")
-    assert (raised.value.version, raised.value.kind, raised.value.transaction) == (2, 11, T)
+        rendezvous_codec.decode(bytes((5, 1, 11)) + T + b"of another layout")
+    assert (raised.value.version, raised.value.kind, raised.value.transaction) == (1, 11, T)
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        "0501 00" + T_HEX,
-        "0501 0c" + T_HEX,
-        "0501 08" + T_HEX + FOUR_HEX + "00",
-        "0501 08" + T_HEX + FOUR_HEX[:-2],
-        "0501 08" + T_HEX + "05" + FOUR_HEX[2:],
-        "0501 08" + T_HEX + "04" + "3ffffdfe" + "ffff",
-        "0501 07" + T_HEX + "00" * 48 + "01",
-        "0501 07" + T_HEX + "08" + "0000",
-        "0501 07" + T_HEX + "00" + "9c40",
-        "0501 07" + T_HEX + "04" + "0000",
-        "0501 08" + T_HEX + FOUR_HEX + "08",
-        "0501 02" + T_HEX + "03" + "00",
-        "0501 02" + T_HEX + "00" + "21" + "00" * 33,
-        "0501 05" + T_HEX + "aa" * 8 + "02" + "0000",
-        "0501 09" + T_HEX + "aa" * 8 + "22" * 32 + "04" + FOUR_HEX * 4,
-        "0501 04" + T_HEX + "02" + "0000" + "22" * 32 + "00" + "00" + "0000",
-        "0501 04" + T_HEX + "01" + "0000" + "22" * 32 + "00" + "00" + "0401" + "00" * 1025,
-        "0501 03" + T_HEX + "aa" * 8 + "0000" + FOUR_HEX + "00" + "0000" * 3 + "00",
+        "0502 00" + T_HEX,
+        "0502 0c" + T_HEX,
+        "0502 08" + T_HEX + FOUR_HEX + "00",
+        "0502 08" + T_HEX + FOUR_HEX[:-2],
+        "0502 08" + T_HEX + "05" + FOUR_HEX[2:],
+        "0502 08" + T_HEX + "04" + "3ffffdfe" + "ffff",
+        "0502 07" + T_HEX + "00" * 48 + "01",
+        "0502 07" + T_HEX + "08" + "0000",
+        "0502 07" + T_HEX + "00" + "9c40",
+        "0502 07" + T_HEX + "04" + "0000",
+        "0502 08" + T_HEX + FOUR_HEX + "08",
+        "0502 02" + T_HEX + "03" + "00",
+        "0502 02" + T_HEX + "00" + "21" + "00" * 33,
+        "0502 05" + T_HEX + "aa" * 8 + "02" + "0000",
+        "0502 09" + T_HEX + "aa" * 8 + "22" * 32 + "04" + FOUR_HEX * 4,
+        "0502 04" + T_HEX + "04" + "0000" + "22" * 32 + "00" + "00" + "0000",
+        "0502 04" + T_HEX + "01" + "0000" + "22" * 32 + "00" + "00" + "0401" + "00" * 1025,
+        "0502 03" + T_HEX + "aa" * 8 + "0000" + FOUR_HEX + "00" + "0000" * 3 + "00",
     ],
 )
 def test_what_breaks_a_rule_of_the_layout_is_refused(body: str) -> None:
@@ -208,13 +223,13 @@ def test_what_breaks_a_rule_of_the_layout_is_refused(body: str) -> None:
 def test_an_ipv4_mapped_address_is_decoded_as_the_ipv4_address_it_stands_for() -> None:
     mapped = bytes(10) + b"\xff\xff" + bytes((192, 0, 2, 1)) + (8080).to_bytes(2, "big")
     body = bytes((6,)) + bytes(byte ^ 0xFF for byte in mapped)
-    assert rendezvous_codec.decode(bytes.fromhex("050108" + T_HEX) + body) == Sampled(T, FOUR)
+    assert rendezvous_codec.decode(bytes.fromhex("050208" + T_HEX) + body) == Sampled(T, FOUR)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=1300), st.integers(0, 12))
 def test_any_bytes_give_a_message_or_a_decode_error(body: bytes, kind: int) -> None:
-    for data in (body, bytes((5, 1, kind)) + T + body):
+    for data in (body, bytes((5, 2, kind)) + T + body):
         try:
             message = rendezvous_codec.decode(data)
         except DecodeError:
@@ -230,7 +245,7 @@ def test_mutated_datagrams_give_a_message_or_a_decode_error() -> None:
         for message in (
             Challenge(T, ChallengeReason.FIRST, b"t" * 17),
             Registered(T, LEASE, 75, FOUR, b"t" * 17, 51, 9, 4, (8081, 8082)),
-            Introduce(T, True, 17, PEER, (FOUR, SIX), (FOUR,), b"card"),
+            Introduce(T, True, False, 17, PEER, (FOUR, SIX), (FOUR,), b"card"),
             Refresh(T, LEASE, True, (b"abcd",)),
             Connect(T, LEASE, PEER, (SIX,)),
             Error(T, 2, "full"),

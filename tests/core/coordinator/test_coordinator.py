@@ -215,12 +215,12 @@ def test_an_indication_gets_no_answer() -> None:
 
 def test_a_foreign_version_gets_an_error_and_a_foreign_error_gets_none() -> None:
     server = Server()
-    ((_, error),) = server.ask(bytes((5, 2, 1)) + T + bytes(60), HOME)
+    ((_, error),) = server.ask(bytes((5, 1, 1)) + T + bytes(60), HOME)
     assert isinstance(error, Error)
     assert (error.transaction, error.code) == (T, ErrorCode.VERSION)
-    assert "version 1" in error.text
-    assert server.tell(bytes((5, 2, 11)) + T + bytes(60), HOME) == []
-    assert server.tell(bytes((5, 2, 1)) + T, HOME) == [], "too short to pay for an answer"
+    assert "version 2" in error.text
+    assert server.tell(bytes((5, 1, 11)) + T + bytes(60), HOME) == []
+    assert server.tell(bytes((5, 1, 1)) + T, HOME) == [], "too short to pay for an answer"
 
 
 def test_a_lease_tells_how_many_members_the_question_did_not_name() -> None:

@@ -58,7 +58,7 @@ def test_the_same_servers_again_change_nothing():
 
 def test_a_peer_of_an_earlier_run_is_known_by_its_tag_but_nothing_is_sent_to_it():
     membership = _member()
-    assert membership.remember_peer(_sealed("bob"), (), START) == _identity("bob").peer
+    assert membership.remember_peer(_sealed("bob"), {}, START) == _identity("bob").peer
     keys = {key[:1] for key in _routes(membership)}
     assert {CHECK, TAG} <= keys
     assert membership.datagrams_to_send() == []
@@ -76,15 +76,15 @@ def test_a_card_that_is_of_no_use_is_not_remembered(what):
         "known": _sealed("bob"),
     }[what]
     if what == "known":
-        membership.remember_peer(sealed, (), START)
-    assert membership.remember_peer(sealed, (), START) is None
+        membership.remember_peer(sealed, {}, START)
+    assert membership.remember_peer(sealed, {}, START) is None
 
 
 def test_peers_are_bounded_and_the_known_are_never_put_out():
     membership = _member()
     for number in range(PEERS_LIMIT):
-        assert membership.remember_peer(_sealed(f"peer {number}"), (), START)
-    assert membership.remember_peer(_sealed("one too many"), (), START) is None
+        assert membership.remember_peer(_sealed(f"peer {number}"), {}, START)
+    assert membership.remember_peer(_sealed("one too many"), {}, START) is None
     _greet(membership, "one too many")
     assert membership.dropped["network-is-full"] == 1
     assert len(membership.roster.views(START)) == PEERS_LIMIT
@@ -107,7 +107,7 @@ def test_a_blocked_peer_is_not_met_and_one_of_an_earlier_run_is_not_greeted():
     membership.block(bob, True, START)
     _greet(membership, "bob")
     assert membership.roster.views(START) == ()
-    membership.remember_peer(_sealed("bob"), (THERE,), START)
+    membership.remember_peer(_sealed("bob"), {THERE: 0.0}, START)
     _run(membership, 120.0)
     assert membership.datagrams_to_send() == []
     assert membership.roster.views(START)[0].state is PeerState.BLOCKED
@@ -140,7 +140,7 @@ def test_another_network_below_us_is_registered_from_at_once():
 
 def test_a_rotated_prekey_gives_peers_another_tag_beside_the_old_one():
     membership = _registering()
-    membership.remember_peer(_sealed("bob"), (), START)
+    membership.remember_peer(_sealed("bob"), {}, START)
     before = {key for key in _routes(membership) if key[:1] == TAG}
     _run(membership, PREKEY_LIFETIME_S - 1.0)
     assert {key for key in _routes(membership) if key[:1] == TAG} == before
@@ -172,7 +172,7 @@ def test_a_rotated_prekey_is_told_to_the_server_and_over_the_session():
 def test_only_what_is_due_is_handled():
     membership = _member()
     for number in range(50):
-        membership.remember_peer(_sealed(f"peer {number}"), (), START)
+        membership.remember_peer(_sealed(f"peer {number}"), {}, START)
     _greet(membership, "bob")
     membership.datagrams_to_send()
     timer = membership.get_timer()

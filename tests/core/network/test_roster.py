@@ -60,7 +60,7 @@ def test_nothing_is_sent_any_more_to_a_peer_that_was_replaced():
 def test_a_member_for_whom_something_speaks_keeps_its_place(why):
     membership = _member()
     if why == "from before":
-        membership.remember_peer(_sealed("member 0"), (THERE,), START)
+        membership.remember_peer(_sealed("member 0"), {THERE: 0.0}, START)
     for number in range(PEERS_LIMIT):
         _greet(membership, f"member {number}", START + number)
         if number or why != "not opened":
@@ -112,7 +112,7 @@ def test_an_honest_newcomer_comes_into_an_open_network_full_of_made_up_members()
     village.internet.run(3.0)
     membership = alice.membership
     for number in range(PEERS_LIMIT):
-        membership.remember_peer(_sealed(f"member {number}"), (), village.internet.now)
+        membership.remember_peer(_sealed(f"member {number}"), {}, village.internet.now)
         _open(membership, f"member {number}", village.internet.now)
     bob.start()
     bob.send("room for me?")

@@ -201,7 +201,7 @@ def test_guessing_is_not_blamed_where_it_is_allowed():
     diagnosis = introduced()
     diagnosis.set_surroundings(replace(SURROUNDINGS, nat=EASY), BEGAN)
     codes = [diagnosis.report(CARD, may_guess=may).verdict.code for may in (True, False)]
-    assert codes == [VerdictCode.GUESS_MISSED, VerdictCode.GUESSING_NOT_ALLOWED]
+    assert codes == [VerdictCode.GUESS_MISSED, VerdictCode.NOT_PROVED]
 
 
 def introduced():

@@ -111,7 +111,7 @@ def test_a_reconnection_is_timed_from_when_the_peer_was_missed_not_from_an_old_i
 def test_a_ping_is_answered_by_the_first_answer_to_a_check_and_survives_a_loss():
     village, alice, bob = _chatting(FULL_CONE)
     internet = village.internet
-    internet.run(10.0)
+    internet.run(12.0)
     answered = _answered_pings(alice)
     internet.detach(bob.host)
     alice.membership.peers[bob.peer].ping(7, internet.now)
@@ -127,7 +127,7 @@ def test_a_ping_is_answered_by_the_first_answer_to_a_check_and_survives_a_loss()
 def test_pings_that_nobody_answers_are_bounded():
     village, alice, bob = _chatting(FULL_CONE)
     internet = village.internet
-    internet.run(10.0)
+    internet.run(12.0)
     answered = _answered_pings(alice)
     internet.detach(bob.host)
     for token in range(1000):

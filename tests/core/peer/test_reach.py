@@ -91,7 +91,7 @@ def test_an_answer_that_is_wanted_later_leaves_then_and_makes_no_path():
 
 def test_the_path_in_use_alone_has_openers_and_guesses_granted():
     lab = Lab()
-    lab.reach.search.allow_escalation()
+    lab.reach.search.prove({THEIRS.host}, lab.now)
     lab.introduce(THEIRS)
     lab.run(5.0)
     for address, is_granted in ((ELSEWHERE, False), (THEIRS, True)):
@@ -200,7 +200,7 @@ def test_an_introduction_that_contradicts_a_path_which_is_dead_leads_to_the_new_
 
 def test_nothing_expensive_is_begun_while_a_path_works():
     lab = Lab(nats=(HARD, MIXES))
-    lab.reach.search.allow_escalation()
+    lab.reach.search.prove({THEIRS.host}, lab.now)
     lab.introduce(THEIRS)
     lab.run(1.0)
     lab.sent.clear()

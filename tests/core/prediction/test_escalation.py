@@ -35,13 +35,6 @@ from tests.core.world.escalation_lab import (
 )
 
 
-def test_nothing_is_spent_on_a_stranger_under_an_open_network():
-    escalation = make_escalation(allowed=False)
-    assert not begin(escalation, EASY, RANDOM)
-    assert escalation.get_timer() is None
-    assert escalation.datagrams_to_send() == []
-
-
 @pytest.mark.parametrize(
     "seen", [(), (Address("192.168.1.7", 40001),), (Address("2001:db8::7", 40001),)]
 )

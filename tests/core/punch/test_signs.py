@@ -25,7 +25,7 @@ def _lost(budget):
     checks = Checks(b"abcd", Random(1))
     checks.use(secrets)
     search = Search(checks, budget, b"abcd", Random(2))
-    search.allow_escalation()
+    search.prove({THERE.host}, START)
     search.set_surroundings(Surroundings(nat=EASY), START)
     search.remote.describe_peer((), RANDOM)
     search.introduce(SERVER, (THERE,), START)

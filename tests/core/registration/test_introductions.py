@@ -56,7 +56,49 @@ def test_an_introduction_that_the_server_repeats_is_reported_once() -> None:
     ]
     assert len(introductions) > 2
     assert len(newcomer.of(Introduced)) == 1
-    assert len(resident.of(Introduced)) == 1
+    assert [told.is_news for told in resident.of(Introduced)] == [True, False]
+
+
+def test_who_was_told_of_a_newcomer_early_is_told_when_its_address_is_proved() -> None:
+    meeting = Meeting()
+    resident = meeting.register("resident")
+    newcomer = meeting.invite("newcomer")
+    began = meeting.now
+    meeting.start(newcomer)
+    meeting.run(1.0)
+
+    [to_newcomer] = newcomer.of(Introduced)
+    assert to_newcomer.proved == {resident.address.host}
+    early, proved = resident.of(Introduced)
+    assert early.proved == frozenset()
+    assert proved.proved == {newcomer.address.host}
+    assert resident.event_times[-1] == pytest.approx(began + 2 * ROUND_TRIP_S, abs=0.005)
+
+
+@pytest.mark.parametrize("residents", [1, 7, 60])
+def test_everyone_learns_that_a_newcomer_has_proved_its_address(residents: int) -> None:
+    meeting = Meeting()
+    others = [meeting.invite(f"resident {number}") for number in range(residents)]
+    for other in others:
+        meeting.start(other)
+        meeting.run(0.02)
+    meeting.run(5.0)
+    newcomer = meeting.invite("newcomer")
+    meeting.start(newcomer)
+    meeting.run(1.0)
+    for other in others:
+        told = [event for event in other.of(Introduced) if event.peer == newcomer.identity.peer]
+        assert told[-1].proved == {newcomer.address.host}
+
+
+def test_who_comes_back_to_where_it_has_a_lease_has_proved_that_already() -> None:
+    meeting = Meeting()
+    resident = meeting.register("resident")
+    newcomer = meeting.register("newcomer")
+    resident.events.clear()
+    newcomer.registration.network_changed(meeting.now)
+    meeting.run(0.06)
+    assert [told.proved for told in resident.of(Introduced)] == [{newcomer.address.host}]
 
 
 def test_listed_comes_once_and_after_all_members_that_were_there() -> None:

@@ -99,7 +99,7 @@ def test_only_the_servers_host_with_a_transaction_of_ours_is_believed() -> None:
         (b"\x00" * 12, stranger),
         (question.transaction, guest.identity.peer),
     ):
-        introduce = Introduce(transaction, True, 0, peer, (), (), b"card")
+        introduce = Introduce(transaction, True, True, 0, peer, (), (), b"card")
         guest.registration.receive_datagram(rendezvous_codec.encode(introduce), SERVER, meeting.now)
 
     assert guest.registration.next_event() is None

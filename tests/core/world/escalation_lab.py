@@ -47,11 +47,9 @@ def pair_of_secrets_checks():
     return sorted(both, key=lambda checks: not checks.we_open)
 
 
-def make_escalation(turns=None, *, allowed=True, lower=True):
+def make_escalation(turns=None, *, lower=True):
     checks = pair_of_secrets_checks()[not lower]
-    escalation = Escalation(checks, turns or Turns(), b"abcd", Random(2))
-    escalation.allowed = allowed
-    return escalation
+    return Escalation(checks, turns or Turns(), b"abcd", Random(2))
 
 
 def begin(escalation, ours, theirs, now=START, *, seen=SEEN, socket=MAIN_SOCKET, **rest):

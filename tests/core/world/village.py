@@ -41,7 +41,8 @@ class Disk:
     received_ids: set[tuple[PeerId, str]] = field(default_factory=set)
     unaddressed: list[str] = field(default_factory=list)
     cards: dict[PeerId, bytes] = field(default_factory=dict)
-    last_good: dict[PeerId, tuple[Address, ...]] = field(default_factory=dict)
+    last_good: dict[PeerId, dict[Address, float]] = field(default_factory=dict)
+    """Where a path led, and when it was last in use."""
     card_sequence: int = 1
 
 
@@ -120,7 +121,9 @@ class Member:
         settings = NetworkSettings("demo", self.key, self.name)
         self.node.join(settings, tuple(servers or self.village.servers), now)
         for peer, card in self.disk.cards.items():
-            self.membership.remember_peer(card, self.disk.last_good.get(peer, ()), now)
+            last_good = self.disk.last_good.get(peer, {})
+            answered = {place: now - at for place, at in last_good.items()}
+            self.membership.remember_peer(card, answered, now)
             self._open(peer, now)
 
     def stop(self) -> None:
@@ -213,9 +216,9 @@ class Member:
                 self._give(peer, waiting[:count], now)
             case events.PeerConnected(_, peer, _, path):
                 self.connected[peer] = event
-                self.disk.last_good[peer] = (path.address,)
+                self.disk.last_good[peer] = {path.address: now}
             case events.PathChanged(_, peer, path):
-                self.disk.last_good[peer] = (path.address,)
+                self.disk.last_good[peer] = {path.address: now}
             case events.VerdictReached(_, peer, verdict, code):
                 self.verdicts[peer] = verdict
                 self.verdict_codes[peer] = code
