@@ -74,6 +74,9 @@ class NatPolicy:
     """Share of ports that other users hold already, skipped when it comes to them."""
     block_size: int = 512
     block_aligned: bool = True
+    lends_ports: bool = False
+    """One external port serves flows to different places, as Linux has it: a new flow may get any
+    port that no other flow uses towards the same place."""
     addresses: int = 1
     """External addresses in the pool."""
     paired: bool = True
@@ -239,6 +242,9 @@ class TableNat(Nat):
         holders = self._by_external.get(external, [])
         for holder in [h for h in holders if not self._lives(h, now)]:
             self._forget(holder)
+        if self.policy.lends_ports:
+            remote = _depends_on(self.policy.filtering, destination)
+            return not any(remote in holder.permitted for holder in holders)
         if self.policy.ports is Ports.OVERLOADING:
             remote = _depends_on(self.policy.filtering, destination)
             return not any(h.inside != source and remote in h.permitted for h in holders)

@@ -14,7 +14,7 @@ Rules:
 
 from natd.core.base.local_ports import SURVEYS
 from natd.core.base.timers import earliest
-from natd.core.base.types import Allocation, Mapping, NatReport, SocketId
+from natd.core.base.types import SURE, Allocation, Mapping, NatReport, SocketId
 
 SURVEY_S = 2.0
 NEAR_CERTAIN = 0.995
@@ -22,7 +22,7 @@ NEAR_CERTAIN = 0.995
 
 SEQUENCE_WAIT_S = 3.0
 """Each sample moves a sequence on, while a peer that was just introduced predicts its next port.
-So a sequence is surveyed later, a block at once."""
+So a sequence is surveyed later; a block at once, and what may be one."""
 
 PLACES = 3
 """As many as a server has sampling ports."""
@@ -54,7 +54,8 @@ def survey_places(report: NatReport) -> int:
 
 def survey_wait_s(report: NatReport) -> float:
     """How long to wait before a survey."""
-    return SEQUENCE_WAIT_S if report.allocation is Allocation.SEQUENTIAL else 0.0
+    is_sequence = report.allocation is Allocation.SEQUENTIAL
+    return SEQUENCE_WAIT_S if is_sequence and report.allocation_confidence >= SURE else 0.0
 
 
 class Survey:

@@ -6,6 +6,17 @@ from each of its own ports, until it gets that port:
 
     P = share opened x share taken          against 1 - e^(-product) for random pairing
 
+The smaller block opens, and the spray begins when half of that is done: it takes a port of its own
+block at a random moment, and half the time the port that it would meet is open by then.  What was
+sent too early for that is sent again:
+
+    opener   ████████████
+    sprayer        ████████████ ██████ ██████…     all, the first half again, then (full blocks)
+                                                   all again from fresh sockets
+
+A NAT may lend a port to several flows that go to different places, as Linux does.  There the spray
+takes the one port that matters only with P = 1 - 1/e, and each fresh socket draws anew.
+
 Towards a sequence only the block has to be filled.  The sequential side knows exactly which ports
 it has opened towards one port of the block (`anchors`).  The other side sends all its packets to
 these, and the one that leaves from that port of its block is let in:
@@ -37,6 +48,16 @@ EASY_HELPERS = 32
 ROUNDS = 2
 ROUND_PAUSE_S = 0.3
 """Everything is sent twice: a lost packet costs its share of the block."""
+
+OPENED_FIRST = 0.5
+"""Share of the openers that has left when the spray begins."""
+
+CLEARLY = 1.5
+"""How much smaller a block has to be to open for that reason: the limits of a block that is not
+aligned are an estimate, and both sides must judge alike."""
+
+FRESH_ROWS = 4
+"""How many times the packets of a spray are sent in all, where blocks are filled."""
 
 LEAD_S = 0.3
 """How much earlier than the peer we may begin: two peers introduced at one instant differ by at
@@ -75,18 +96,21 @@ def spray_block(
     """Packets from so many ports of our block, each to another port of theirs."""
     in_use = frozenset(known)
     span = [port for port in range(theirs.low, theirs.high + 1) if port not in in_use]
-    packets: list[PlannedPacket] = []
-    for socket in range(turns.helper_sockets + 1):
-        # If our block is larger than theirs, go over theirs again from other sockets.
-        row = random.sample(span, min(len(span), entries - len(packets)))
-        packets += (PlannedPacket(socket, port) for port in row)
-        if len(packets) == entries:
-            break
+    opened = allowance(theirs, turns)
+    # If our block is larger than theirs, go over theirs again from other sockets.
+    packets, socket = _rows(span, entries, 0, turns, random)
+    rounds = _rounds(len(packets))
+    if turns.fills_whole_blocks:
+        most = min(FRESH_ROWS * len(packets), MOST_WAVE_PACKETS)
+        too_early = round((1.0 - OPENED_FIRST) * opened)
+        packets += packets[: min(too_early, most - len(packets))]
+        packets += _rows(span, most - len(packets), socket, turns, random)[0]
+        rounds = 1
     return Plan(
         Technique.BLOCKS,
         tuple(packets),
-        begins_after_s=allowance(theirs, turns) / RATE + LEAD_S,
-        rounds=_rounds(len(packets)),
+        begins_after_s=OPENED_FIRST * opened / RATE + LEAD_S,
+        rounds=rounds,
         pause_s=ROUND_PAUSE_S,
         waves_s=_period_s(ours, theirs),
     )
@@ -105,6 +129,13 @@ def reach_anchors(entries: int, anchors: Sequence[int], turns: Turns) -> Plan:
     )
 
 
+def opens_first(ours: NatReport, theirs: NatReport, *, we_are_lower: bool) -> bool:
+    """Whether we are the one who opens, and the peer sprays."""
+    if _size(ours) * CLEARLY < _size(theirs):
+        return True
+    return we_are_lower and not _size(theirs) * CLEARLY < _size(ours)
+
+
 def meeting_ports(report: NatReport, known: Sequence[int], count: int) -> tuple[int, ...]:
     """The ports of a block to which the peer opens: from its middle on, without ports in use
     unless all are in use."""
@@ -119,6 +150,20 @@ def allowance(report: NatReport, turns: Turns) -> int:
     """How many ports of a block an attempt may use."""
     size = _size(report)
     return min(size if turns.fills_whole_blocks else size // 2, MOST_WAVE_PACKETS)
+
+
+def _rows(
+    span: Sequence[int], most: int, first: int, turns: Turns, random: Random
+) -> tuple[list[PlannedPacket], int]:
+    """Packets to every port of the span, from as many sockets as that takes, one after another;
+    and the first socket that is left."""
+    packets: list[PlannedPacket] = []
+    socket = first
+    while socket <= turns.helper_sockets and len(packets) < most and span:
+        row = random.sample(span, min(len(span), most - len(packets)))
+        packets += (PlannedPacket(socket, port) for port in row)
+        socket += 1
+    return packets, socket
 
 
 def _rounds(entries: int) -> int:

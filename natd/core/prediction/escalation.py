@@ -119,8 +119,7 @@ class Escalation:
     def begin(self, situation: Situation, ends: Endpoints, now: float) -> bool:
         """Begin our half of the plan for this situation, once it is our turn; False if there is
         nothing to do or it has not begun."""
-        is_premature = situation.is_premature and not situation.wants_anchors
-        is_wanted = situation.wants_plan and not is_premature and bool(ends.places)
+        is_wanted = situation.wants_plan and not situation.is_premature and bool(ends.places)
         known = self._known_ports(situation.theirs, ends)
         situation = relevant_part(situation)
         task = self._task

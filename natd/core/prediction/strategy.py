@@ -46,6 +46,7 @@ from natd.core.prediction.blocks import (
     SCOUTS,
     allowance,
     open_blocks,
+    opens_first,
     reach_anchors,
     spray_block,
 )
@@ -145,10 +146,14 @@ class Situation:
 
     @property
     def is_premature(self) -> bool:
-        """Whether the blocks are not known well enough yet to fill them: ports spent on half a
-        block can't be spent again."""
-        blocks = [r for r in (self.ours, self.theirs) if r.allocation is Allocation.BLOCK]
-        are_sure = all(report.allocation_confidence >= SURE for report in blocks)
+        """Whether the blocks are not known well enough yet to fill them, or our sequence to measure
+        it: ports spent on half a block, or on a block that looks like a sequence, can't be spent
+        again."""
+        if self.wants_anchors:
+            spent_on = [self.ours]
+        else:
+            spent_on = [r for r in (self.ours, self.theirs) if r.allocation is Allocation.BLOCK]
+        are_sure = all(report.allocation_confidence >= SURE for report in spent_on)
         return self.are_both_hard and not (are_sure or self.have_checks_failed)
 
     @property
@@ -280,7 +285,7 @@ def _both_hard(
         return None
     if theirs.allocation is Allocation.SEQUENTIAL:
         return reach_anchors(entries, anchors, turns) if anchors else None
-    if we_are_lower:
+    if opens_first(ours, theirs, we_are_lower=we_are_lower):
         return open_blocks(entries, ours, theirs, known_ports, turns)
     return spray_block(entries, ours, theirs, known_ports, turns, random)
 

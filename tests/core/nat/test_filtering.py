@@ -224,7 +224,7 @@ def test_the_first_seconds_are_for_what_we_came_for() -> None:
 
 def test_while_ports_are_guessed_none_is_taken_for_it() -> None:
     """Two blocks: what either opens may be where they would meet."""
-    village = Village(3)
+    village = Village(4)
     trace = village.internet.trace = []
     names = ("alice", "bob")
     gateways = [village.internet.add_nat(SYMMETRIC_BLOCK) for _ in names]
@@ -241,6 +241,7 @@ def test_while_ports_are_guessed_none_is_taken_for_it() -> None:
     guessing = [s.at for s in trace if s.socket >= turns.FIRST_HELPER]
     probing = [s.at for s in trace if is_probing(s.datagram.data)]
     assert min(guessing) < began + FIRST_WAIT_S, "or this test tells nothing"
+    assert not alice.is_online(bob), "or what is said on a path counts as a guess"
     assert not any(abs(a - p) < 1.0 for a in guessing for p in probing)
     assert probing, "afterwards it is asked"
 

@@ -1,6 +1,7 @@
 """When further samples of the allocation are wanted, and what a port does that fits no rule."""
 
 import itertools
+from dataclasses import replace
 
 from natd.core.base.local_ports import SURVEYS
 from natd.core.base.types import MAIN_SOCKET, Address, Allocation, Mapping, NatReport, SocketId
@@ -111,7 +112,8 @@ def test_sockets_stay_open_until_the_survey_is_over():
 
 
 def test_a_block_is_asked_at_once_and_a_sequence_when_nobody_guesses_at_it_any_more():
-    for report, wait_s in ((BLOCK, 0.0), (SEQUENCE, SEQUENCE_WAIT_S)):
+    perhaps = replace(SEQUENCE, allocation_confidence=0.89)
+    for report, wait_s in ((BLOCK, 0.0), (perhaps, 0.0), (SEQUENCE, SEQUENCE_WAIT_S)):
         watch = PortWatch()
         watch.plan_survey(report, START)
         assert watch.survey_at == START + wait_s

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from natd.core.base.types import SURE, Allocation, Filtering, Mapping, NatReport
-from natd.core.checks.limits import MOST_WAVE_PACKETS, RATE
+from natd.core.checks.limits import MOST_WAVE_PACKETS
 from natd.core.checks.turns import REMEMBERED_S, Turns
 from natd.core.prediction.blocks import EASY_HELPERS, SCOUTS, meeting_ports
 from natd.core.prediction.plan import Technique
@@ -219,8 +219,24 @@ def test_between_two_blocks_all_openers_of_one_side_lead_to_one_port_of_the_othe
     assert len(set(_ports(sprays))) == 256
     assert sprays.helpers == 0
     assert not any(packet.is_opener for packet in sprays.packets)
-    assert sprays.begins_after_s > len(opens.packets) / RATE
+    assert sprays.begins_after_s == pytest.approx(128 / 450 + 0.3), "when half of them have left"
     assert sprays.waves_s == opens.waves_s
+
+
+def test_the_clearly_smaller_block_opens_and_the_larger_sprays():
+    small = NatReport(Mapping.DEPENDENT, allocation=Allocation.BLOCK, low=4096, high=4351)
+    for lower in (True, False):
+        assert all(packet.is_opener for packet in _plan(small, BLOCK, lower=lower).packets)
+        assert not any(packet.is_opener for packet in _plan(BLOCK, small, lower=lower).packets)
+
+
+def test_a_spray_of_a_whole_block_repeats_what_was_too_early_and_then_draws_from_fresh_sockets():
+    packets = _plan(BLOCK, BLOCK, lower=False, fills_whole_blocks=True).packets
+    assert packets[512:768] == packets[:256]
+    fresh = packets[768:]
+    assert len(packets) == 1_920
+    assert {packet.helper for packet in fresh}.isdisjoint({p.helper for p in packets[:768]})
+    assert len({(packet.helper, packet.port) for packet in fresh}) == len(fresh)
 
 
 def test_a_port_that_the_peer_is_seen_at_is_neither_met_at_nor_sprayed():

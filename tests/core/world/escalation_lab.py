@@ -27,7 +27,9 @@ SERVERS = frozenset(Address("203.0.113.1", 8080 + offset) for offset in range(4)
 EASY = NatReport(Mapping.INDEPENDENT, allocation=Allocation.PRESERVING, confidence=0.95)
 SEEMS_EASY = NatReport(Mapping.INDEPENDENT, confidence=0.8)
 RANDOM = NatReport(Mapping.DEPENDENT, allocation=Allocation.RANDOM)
-SEQUENTIAL = NatReport(Mapping.DEPENDENT, allocation=Allocation.SEQUENTIAL, stride=1)
+SEQUENTIAL = NatReport(
+    Mapping.DEPENDENT, allocation=Allocation.SEQUENTIAL, stride=1, allocation_confidence=0.99
+)
 BLOCK = NatReport(
     Mapping.DEPENDENT,
     allocation=Allocation.BLOCK,
