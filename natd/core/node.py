@@ -25,6 +25,7 @@ from natd.core.base.types import (
     Address,
     Datagram,
     DecodeError,
+    NamedServer,
     NetworkId,
     SocketId,
 )
@@ -63,7 +64,7 @@ class Node:
     # --- commands
 
     def join(
-        self, settings: NetworkSettings, servers: tuple[Address, ...], now: float
+        self, settings: NetworkSettings, servers: tuple[Address | NamedServer, ...], now: float
     ) -> NetworkId:
         """Become a member, or take other servers or another nick where we are one already."""
         network = network_id(settings.key)

@@ -30,7 +30,7 @@ from natd.members.recorder import Recorder
 from natd.net.lan import Lan
 from natd.net.network_interfaces import NetworkWatch, OwnNetwork, look_around
 from natd.net.portmap import PortMap
-from natd.net.server_names import ServerNames
+from natd.net.server_names import Server, ServerNames, one_of_each_family
 from natd.net.udp import UdpSockets
 from natd.settings.config import Config, changed_keys, reload_config
 from natd.storage.address_book import AddressBook
@@ -220,12 +220,13 @@ class Engine:
         self._parts.node.set_mapped(addresses, time.monotonic())
         self.pump_soon()
 
-    def _take_servers(self, network: str, addresses: tuple[Address, ...]) -> None:
+    def _take_servers(self, network: str, servers: tuple[Server, ...]) -> None:
         if network == STUN_SERVERS:
+            addresses = one_of_each_family(servers)
             self._parts.node.stun.set_servers(addresses, time.monotonic())
             self.pump_soon()
         else:
-            self._networks.take_addresses(network, addresses)
+            self._networks.take_servers(network, servers)
 
     def _follow_stun_servers(self) -> None:
         """At start, and when the configuration names others."""
@@ -262,6 +263,10 @@ class Engine:
             match event:
                 case events.NatObserved(_, observed):
                     self._parts.port_map.seen_at(observed)
+                case events.ServerAnswered(_, server):
+                    self._parts.names.answered(server)
+                case events.ServerLost(_, server):
+                    self._parts.names.lost(server)
                 case events.PeerDisconnected():
                     self._parts.port_map.look_again()
         for datagram in (datagrams := node.datagrams_to_send()):

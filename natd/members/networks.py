@@ -13,12 +13,13 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from natd.core.base.types import Address, peer_id_text, peer_tag
+from natd.core.base.types import peer_id_text, peer_tag
 from natd.core.keys.secrets import network_id, network_key
 from natd.core.network.roster import NetworkSettings
 from natd.host.errors import CommandError, NatdError
 from natd.members.parts import Parts
 from natd.members.recorder import Recorder
+from natd.net.server_names import Server
 from natd.settings.config import NETWORKS_LIMIT, Config, NetworkConfig
 from natd.settings.names import NAME_LIMIT_BYTES, network_name_problem, nick_problem, server_problem
 from natd.settings.secret_file import SECRET_LIMIT_BYTES, read_secret_file
@@ -113,12 +114,12 @@ class Networks:
         if purge:
             await parts.mailbox.purge(network.id)
 
-    def take_addresses(self, name: str, addresses: tuple[Address, ...]) -> None:
+    def take_servers(self, name: str, servers: tuple[Server, ...]) -> None:
         """The names of a network's servers were resolved."""
         network = self._parts.book.networks.get(name)
         membership = None if network is None else self._parts.node.membership(network.id)
         if membership is not None:
-            membership.set_servers(addresses, time.monotonic())
+            membership.set_servers(servers, time.monotonic())
             self._parts.look_around()
             self._parts.pump()
 
@@ -174,9 +175,9 @@ class Networks:
 
     def _enter(self, network: JoinedNetwork) -> None:
         parts, now = self._parts, time.monotonic()
-        addresses = parts.names.follow(network.name, network.servers)
+        servers = parts.names.follow(network.name, network.servers)
         settings = NetworkSettings(network.name, network.key, network.nick)
-        parts.node.join(settings, addresses, now)
+        parts.node.join(settings, servers, now)
         parts.look_around()
         membership = parts.node.membership(network.id)
         assert membership is not None

@@ -54,6 +54,20 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if self.is_ipv6 else f"{self.host}:{self.port}"
 
 
+ADDRESSES_OF_A_NAME = 8
+"""More are left aside: so many are asked within two seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedServer:
+    """A coordination server whose name has several addresses, of which some may be dead."""
+
+    name: str
+    """`HOST:PORT`, as the user wrote it."""
+    addresses: tuple[Address, ...]
+    """Likeliest first, each once."""
+
+
 class Datagram(NamedTuple):
     """One UDP payload on its way out."""
 

@@ -15,7 +15,7 @@ from natd.core.base import events
 from natd.core.base.routes import GREETING, RouteAdded, RouteDropped
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.timers import earliest
-from natd.core.base.types import Address, Datagram, NetworkId, PeerId, SocketId
+from natd.core.base.types import Address, Datagram, NamedServer, NetworkId, PeerId, SocketId
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.checks.checks import CheckAnswer
 from natd.core.codec.frames import Frame, Introduce, NewerCard, Seek
@@ -88,7 +88,7 @@ class Membership:
         if addresses:
             self.retry(None, now)
 
-    def set_servers(self, servers: Iterable[Address], now: float) -> None:
+    def set_servers(self, servers: Iterable[Address | NamedServer], now: float) -> None:
         """Register with these servers and no others."""
         self.servers.use(servers, self.own_card.sealed, self.own_card.sequence, now)
         self._drain_servers(now)

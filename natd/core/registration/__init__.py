@@ -1,13 +1,15 @@
 """Our side of the coordination servers: staying registered, and using their answers.
 
     servers ──┬─► registration ──┬─► transactions   which answer belongs to which question
+              │                  ├─► places         which of its addresses is asked
               │                  ├─► lease          the way to a lease, and keeping it
               │                  ├─► member_sync    which members were introduced to us
               │                  └─► sampling       where else to ask how we are seen
               └─► filter_probing ─► filter_probes   trials: what does our NAT let in?
     events                                          what a registration tells its owner
 
-One `Registration` for each server address, unaware of the others; `servers` merges what they
+One `Registration` for each address that was given, and for each family of the addresses that a
+name has, unaware of the others; `servers` merges what they
 say for `natd.core.network`, and feeds what they saw of us to `natd.core.nat`.
 
 Rules:

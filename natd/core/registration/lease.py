@@ -26,6 +26,13 @@ this often is 70 bytes a second."""
 
 RETRY_JITTER = 0.3
 
+RETRY_FIRST_S = 1.0
+REFUSED_FIRST_S = 5.0
+"""A server that refused us will hardly accept us a second later."""
+
+RESTART_SPREAD_S = 1.0
+"""Refreshes are spread over 10 s already; this separates those that fell together."""
+
 CHALLENGES_IN_A_ROW = 3
 """So many are answered at once; further challenges are answered on the ladder."""
 
@@ -62,12 +69,18 @@ class RegisterRetries:
         self._retries = 0
         self._challenges = 0
 
+    def use(self, waits_s: tuple[float, ...]) -> None:
+        """Of several addresses each is asked once on the ladder."""
+        self.ladder = Ladder(waits_s)
+
     def begin(self, now: float) -> None:
         """A REGISTER was sent: repeat it on the ladder."""
         self._challenges = 0
         self._start_ladder(now)
 
-    def begin_in(self, wait_s: float, now: float) -> None:
+    def begin_soon(self, now: float, *, is_restart: bool) -> None:
+        """The server knows us no longer; after its restart all its peers come back at once."""
+        wait_s = self._random.uniform(0.0, RESTART_SPREAD_S) if is_restart else 0.0
         self._challenges = 0
         self.ladder.stop()
         self._first_wait_s = None
@@ -82,8 +95,11 @@ class RegisterRetries:
             self._first_wait_s = None
             self.paused_until = now + MOMENT_S
 
-    def retry_later(self, first_wait_s: float, now: float) -> None:
-        """Give up for now; waits begin at `first_wait_s` and double."""
+    def retry_later(self, now: float, *, is_refused: bool) -> None:
+        """Give up for now; waits grow."""
+        self._give_up(REFUSED_FIRST_S if is_refused else RETRY_FIRST_S, now)
+
+    def _give_up(self, first_wait_s: float, now: float) -> None:
         self.ladder.stop()
         self._first_wait_s = first_wait_s
         wait_s = backed_off(self._retries, first_wait_s, RETRY_LIMIT_S)
@@ -107,7 +123,7 @@ class RegisterRetries:
             if self._first_wait_s is None:
                 self.ladder.start(now)
             else:
-                self.retry_later(self._first_wait_s, now)
+                self._give_up(self._first_wait_s, now)
             return RegisterAction.REGISTER
         if self.ladder.is_due(now):
             return RegisterAction.REGISTER if self.ladder.climb(now) else RegisterAction.GIVE_UP

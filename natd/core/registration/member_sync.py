@@ -11,8 +11,14 @@ repetition is not news, the proof is.
 from enum import Enum, auto
 
 from natd.core.base.timers import Ladder, earliest
-from natd.core.base.types import Address, PeerId
+from natd.core.base.types import Address, Datagram, PeerId
 from natd.core.codec.rendezvous import HAVE_BYTES, Introduce
+from natd.core.registration.transactions import Transactions
+
+ASK_LADDER_S = (0.1, 0.2, 0.4, 0.8, 1.6)
+
+LISTED_WITHIN_S = 1.0
+"""When the members that are known count as all of them, even if the server has more."""
 
 CONNECT_LADDER_S = (0.15, 0.3, 0.6)
 """Waits between requests for one peer: a lost one costs little, and the owner may ask again."""
@@ -42,10 +48,36 @@ class MemberSync:
         None: accept a repetition."""
         self.unseen = 0
         """How many members are still missing, by the server's last count."""
+        self._ask = Ladder(ASK_LADDER_S)
+        self._listed_by: float | None = None  # None: told already that all are known
 
     def reset(self) -> None:
         self._last.clear()
         self.unseen = 0
+        self._ask.stop()
+        self._listed_by = None
+
+    @property
+    def due_at(self) -> float | None:
+        return earliest(self._ask.due_at, self._listed_by)
+
+    def begin_listing(self, now: float) -> None:
+        """We are registered: `take_listed` tells when all members are known."""
+        self._listed_by = now + LISTED_WITHIN_S
+
+    def take_ask(self, now: float) -> bool:
+        """Whether to ask again for those that are missing."""
+        return self._ask.is_due(now) and self._ask.climb(now)
+
+    def take_listed(self, now: float) -> bool:
+        """Whether all members that the server has were introduced, or the time for it is over.
+        True once."""
+        if not self.unseen:
+            self._ask.stop()
+        if self._listed_by is None or (self.unseen and now < self._listed_by):
+            return False
+        self._listed_by = None
+        return True
 
     def have(self) -> tuple[bytes, ...]:
         return tuple(peer[:HAVE_BYTES] for peer in self._last)
@@ -67,28 +99,36 @@ class MemberSync:
             return Tidings.NEWS
         return Tidings.PROOF if introduce.is_proved and not before[2] else Tidings.NOTHING
 
-    def count(self, missing: int, have: frozenset[bytes]) -> bool:
-        """Take the server's count for a request with that `have`; True if any member was
-        introduced since the request."""
+    def count(self, missing: int, have: frozenset[bytes], now: float, *, asked: bool) -> bool:
+        """Take the server's count for a request with that `have`, which `asked` for introductions
+        or did not.  True if we should ask for more."""
         seen = sum(peer[:HAVE_BYTES] not in have for peer in self._last)
         self.unseen = max(0, missing - seen)
-        return seen > 0
+        if not self.unseen or not (self._ask.due_at is None or (asked and seen)):
+            return False
+        self._ask.start(now)
+        return True
 
 
 class ConnectRequests:
     """Our requests for introductions to single peers, until they are answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
         self._connects: dict[PeerId, tuple[Ladder, tuple[Address, ...]]] = {}
 
     @property
     def due_at(self) -> float | None:
         return earliest(*(ladder.due_at for ladder, _ in self._connects.values()))
 
-    def add(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
+    def add(
+        self, lease_id: bytes, peer: PeerId, samples: tuple[Address, ...], now: float
+    ) -> Datagram:
+        """Ask for this peer, with our samples, under the lease that lasts until `clear`."""
         ladder = Ladder(CONNECT_LADDER_S)
         ladder.start(now)
         self._connects[peer] = (ladder, samples)
+        return self._transactions.connect(lease_id, peer, samples, now)
 
     def remove(self, peer: PeerId) -> None:
         self._connects.pop(peer, None)
@@ -96,14 +136,14 @@ class ConnectRequests:
     def clear(self) -> None:
         self._connects.clear()
 
-    def take_due(self, now: float) -> list[tuple[PeerId, tuple[Address, ...]]]:
-        """The peers to ask for again, with our samples; removes requests whose ladder has ended."""
-        due = []
+    def take_due(self, lease_id: bytes | None, now: float) -> list[Datagram]:
+        """The requests to repeat; removes those whose ladder has ended."""
+        due: list[Datagram] = []
         for peer, (ladder, samples) in list(self._connects.items()):
             if not ladder.is_due(now):
                 continue
-            if ladder.climb(now):
-                due.append((peer, samples))
+            if lease_id is not None and ladder.climb(now):
+                due.append(self._transactions.connect(lease_id, peer, samples, now))
             else:
                 del self._connects[peer]
         return due

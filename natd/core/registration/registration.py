@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from random import Random
 
 from natd.core.base import events
-from natd.core.base.timers import Ladder, earliest
+from natd.core.base.timers import earliest
 from natd.core.base.types import (
     MAIN_SOCKET,
     Address,
@@ -48,19 +48,9 @@ from natd.core.registration.events import (
 from natd.core.registration.filter_probes import Probe, Probes
 from natd.core.registration.lease import Lease, LeaseAction, RegisterAction, RegisterRetries
 from natd.core.registration.member_sync import ConnectRequests, MemberSync, Tidings
+from natd.core.registration.places import Places
 from natd.core.registration.sampling import Sampling
 from natd.core.registration.transactions import Transaction, Transactions
-
-ASK_LADDER_S = (0.1, 0.2, 0.4, 0.8, 1.6)
-
-RETRY_FIRST_S = 1.0
-REFUSED_FIRST_S = 5.0
-"""A server that refused us will hardly accept us a second later."""
-
-RESTART_SPREAD_S = 1.0
-"""Refreshes are spread over 10 s already; this separates those that fell together."""
-
-LISTED_WITHIN_S = 1.0
 
 
 class Registration:
@@ -75,9 +65,12 @@ class Registration:
         prefix: bytes,
         lifetimes: Lifetimes,
         random: Random,
+        others: tuple[Address, ...] = (),
     ) -> None:
-        """`lifetimes` learns from the mapping of the flow to the server."""
+        """`lifetimes` learns from the flow to the server, which may have `others` as addresses."""
         self.server = server
+        """The address that is asked."""
+        self.places = Places((server, *others))
         self.state = "starting"
         """`starting`, `registered`, `lost` or `stopped`."""
         self.is_silent = False
@@ -95,15 +88,13 @@ class Registration:
         self._lease = Lease(random)
         self._announces = True
         """Whether to report the next REGISTERED even if our address is the same."""
-        self._listed_by: float | None = None
         self._retries = RegisterRetries(random)
-        self._ask = Ladder(ASK_LADDER_S)
         self._members = MemberSync()
         self.sampling = Sampling(server)
         """Samples from the server's other ports, and how old they are."""
         self._flow = FlowWatch(lifetimes)
-        self._connects = ConnectRequests()
         self._transactions = Transactions(network, identity, server, prefix, random)
+        self._connects = ConnectRequests(self._transactions)
         self._probes = Probes(prefix, random)
         self._outgoing: list[Datagram] = []
         self._events: deque[RegistrationEvent] = deque()
@@ -123,6 +114,14 @@ class Registration:
         elif self.state == "starting":
             self._send_register(now)
 
+    def use_addresses(self, addresses: tuple[Address, ...], now: float) -> None:
+        """The server's name has these addresses; register anew if it has moved."""
+        if self.places.replace(addresses):
+            self._say_bye()
+            self.state = "starting"
+            self._ask_at(self.places.asked)
+            self._begin_afresh(now)
+
     def network_changed(self, now: float) -> None:
         """Our address has probably changed: register again at once, with new introductions."""
         if self.state != "stopped":
@@ -131,11 +130,9 @@ class Registration:
 
     def connect(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
         """Ask for another introduction; without a lease the next registration gives it."""
-        if self._lease.lease_id is None:
-            return
-        self._members.want_again(peer)
-        self._connects.add(peer, samples, now)
-        self._send_connect(peer, samples, now)
+        if (lease_id := self._lease.lease_id) is not None:
+            self._members.want_again(peer)
+            self._outgoing.append(self._connects.add(lease_id, peer, samples, now))
 
     def sample(self, socket: SocketId, now: float) -> None:
         """One SAMPLE from `socket` to the next of the server's sampling ports."""
@@ -151,9 +148,7 @@ class Registration:
 
     def stop(self) -> None:
         """Send BYE and stop for good."""
-        if self._lease.lease_id is not None:
-            self._outgoing.append(self._transactions.bye(self._lease.lease_id))
-        self._end_lease()
+        self._say_bye()
         self._retries.end()
         self.sampling.ladder.stop()
         self._transactions.clear()
@@ -166,7 +161,7 @@ class Registration:
         self, data: bytes, address: Address, now: float, socket: SocketId = MAIN_SOCKET
     ) -> None:
         other = self.sampling.other
-        of_server = address.host == self.server.host
+        of_server = address.host in self.places.hosts
         if not of_server and (other is None or address.host != other.host):
             self.dropped["answer-not-from-the-server"] += 1
             return
@@ -174,8 +169,7 @@ class Registration:
             message = rendezvous_codec.decode(data)
         except rendezvous_codec.ForeignVersionError as foreign:
             if self._transactions.close(foreign.transaction):
-                reason = version_reason(self.server, foreign.version)
-                self._lose(reason, REFUSED_FIRST_S, now)
+                self._lose(version_reason(self.server, foreign.version), now)
             else:
                 self.dropped["server-of-another-version"] += 1
             return
@@ -200,18 +194,17 @@ class Registration:
     def handle_timer(self, now: float) -> None:
         match self._retries.take_due(now):
             case RegisterAction.REGISTER:
+                self._ask_at(self.places.next())
                 self._send_register(now)
             case RegisterAction.GIVE_UP:
                 self._lose_silent(now)
         self._renew_lease(now)
-        if self._ask.is_due(now) and self._ask.climb(now):
+        if self._members.take_ask(now):
             self._send_ask(now)
+        self._tell_listed(now)
         if self.sampling.ladder.is_due(now):
             self._send_samples(self.sampling.again(now), now)
-        for peer, samples in self._connects.take_due(now):
-            self._send_connect(peer, samples, now)
-        if self._listed_by is not None and self._listed_by <= now:
-            self._list()
+        self._outgoing += self._connects.take_due(self._lease.lease_id, now)
 
     def datagrams_to_send(self) -> list[Datagram]:
         outgoing, self._outgoing = self._outgoing, []
@@ -224,10 +217,9 @@ class Registration:
         return earliest(
             self._lease.refresh_at,
             self._lease.ladder.due_at,
-            self._listed_by,
             self._retries.paused_until,
             self._retries.ladder.due_at,
-            self._ask.due_at,
+            self._members.due_at,
             self.sampling.ladder.due_at,
             self._connects.due_at,
         )
@@ -245,10 +237,26 @@ class Registration:
         self._begin(now)
 
     def _begin(self, now: float) -> None:
+        self.places.begin()
+        self._retries.use(self.places.ladder_s)
         self._send_register(now)
         self._retries.begin(now)
 
+    def _ask_at(self, place: Address) -> None:
+        if place != self.server:
+            self.server = self._transactions.server = place
+            self.sampling = Sampling(place)
+            self._token = b""
+            self._flow.forget()
+
     def _take_answer(self, message: rendezvous.Message, question: Transaction, now: float) -> None:
+        if question.kind is rendezvous.Register:
+            if not self.places.settle(question.asked):
+                self.dropped["answer-of-another-address"] += 1
+                return
+            self._ask_at(question.asked)
+            if self.sampling.began_at is None:
+                self._send_samples(self.sampling.begin(now), now)
         match message:
             case rendezvous.Challenge():
                 self._receive_challenge(message, question, now)
@@ -264,9 +272,9 @@ class Registration:
                 self._connects.remove(question.peer)
                 self._events.append(PeerAbsent(self.server, question.peer))
             case rendezvous.Error(_, ErrorCode.VERSION, _):
-                self._lose(version_reason(self.server, None), REFUSED_FIRST_S, now)
+                self._lose(version_reason(self.server, None), now)
             case rendezvous.Error(_, _, text):
-                self._lose(refusal_reason(self.server, text), REFUSED_FIRST_S, now)
+                self._lose(refusal_reason(self.server, text), now)
 
     def _receive_challenge(
         self, challenge: rendezvous.Challenge, question: Transaction, now: float
@@ -282,8 +290,7 @@ class Registration:
             self._announces = True
             self._token = challenge.token
             moved = challenge.reason is ChallengeReason.MOVED
-            spread_s = 0.0 if moved else self._random.uniform(0.0, RESTART_SPREAD_S)
-            self._retries.begin_in(spread_s, now)
+            self._retries.begin_soon(now, is_restart=not moved)
 
     def _receive_registered(
         self, answer: rendezvous.Registered, question: Transaction, now: float
@@ -309,19 +316,13 @@ class Registration:
             self._events.append(OurAddressMoved())
         if self._announces:
             self._announces = False
-            self._listed_by = now + LISTED_WITHIN_S
+            self._members.begin_listing(now)
         self._count_unseen(answer.missing, question, now)
 
     def _send_register(self, now: float) -> None:
+        samples, have = self.sampling.freshest(), self._members.have()
         self._outgoing.append(
-            self._transactions.register(
-                self._card,
-                self._sequence,
-                token=self._token,
-                samples=self.sampling.freshest(),
-                have=self._members.have(),
-                now=now,
-            )
+            self._transactions.register(self._card, self._sequence, self._token, samples, have, now)
         )
 
     # --- being introduced ---
@@ -337,32 +338,21 @@ class Registration:
             self._connects.remove(message.peer)
         if tidings is not Tidings.NOTHING:
             self._events.append(introduced_by(self.server, message, is_news=is_news))
-        if self._lease.lease_id is not None and not self._members.unseen:
-            self._list()
+        self._tell_listed(now)
 
     def _count_unseen(self, missing: int, question: Transaction, now: float) -> None:
-        progress = self._members.count(missing, question.have)
-        if not self._members.unseen:
-            self._list()
-        elif self._ask.due_at is None or (question.asks and progress):
+        if self._members.count(missing, question.have, now, asked=question.asks):
             self._send_ask(now)
-            self._ask.start(now)
+        self._tell_listed(now)
 
-    def _list(self) -> None:
-        if not self._members.unseen:
-            self._ask.stop()
-        if self._listed_by is not None:
-            self._listed_by = None
+    def _tell_listed(self, now: float) -> None:
+        if self._members.take_listed(now):
             self._events.append(events.MembersListed(self._network))
 
     def _send_ask(self, now: float) -> None:
         if (lease_id := self._lease.lease_id) is not None:
             have = self._members.have()
             self._outgoing.append(self._transactions.ask(lease_id, have, now))
-
-    def _send_connect(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
-        if (lease_id := self._lease.lease_id) is not None:
-            self._outgoing.append(self._transactions.connect(lease_id, peer, samples, now))
 
     # --- staying registered ---
 
@@ -392,23 +382,29 @@ class Registration:
 
     def _lose_silent(self, now: float) -> None:
         reason = silence_reason(self.server, has_answered=self.last_answer_at is not None)
-        self._lose(reason, RETRY_FIRST_S, now, is_silence=True)
+        had_lease = self._lease.lease_id is not None
+        self._lose(reason, now, is_silence=True)
+        if had_lease and len(self.places.all) > 1:
+            self._ask_at(self.places.next())
+            self._begin(now)
 
-    def _lose(
-        self, reason: str, first_wait_s: float, now: float, *, is_silence: bool = False
-    ) -> None:
+    def _lose(self, reason: str, now: float, *, is_silence: bool = False) -> None:
         self._end_lease()
+        self.places.unsettle()
         self._flow.forget()
         self.sampling.ladder.stop()
         self._announces = True
-        self._retries.retry_later(first_wait_s, now)
+        self._retries.retry_later(now, is_refused=not is_silence)
         if self.state != "lost":
             self.state, self.is_silent = "lost", is_silence
             self._events.append(events.ServerLost(self._network, self.server, reason))
 
+    def _say_bye(self) -> None:
+        if self._lease.lease_id is not None:
+            self._outgoing.append(self._transactions.bye(self._lease.lease_id))
+        self._end_lease()
+
     def _end_lease(self) -> None:
         self._lease.end()
-        self._listed_by = None
-        self._ask.stop()
         self._connects.clear()
         self._members.reset()

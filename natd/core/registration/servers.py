@@ -5,6 +5,7 @@
                              └─► OurAddressMoved                 every peer is tried again
 
 Rules:
+- Each address that was given has a registration, and each family of a name's addresses has one.
 - Registrations are independent of each other; an observation by any server counts for all.
 - What a server says is a hint.  A server that introduces a peer without the network's secret is
   reported, and still used.
@@ -20,7 +21,15 @@ from natd.core.base import events
 from natd.core.base.routes import RENDEZVOUS, RouteAdded, RouteDropped
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.timers import TimerQueue
-from natd.core.base.types import MAIN_SOCKET, Address, Datagram, NetworkId, PeerId, SocketId
+from natd.core.base.types import (
+    MAIN_SOCKET,
+    Address,
+    Datagram,
+    NamedServer,
+    NetworkId,
+    PeerId,
+    SocketId,
+)
 from natd.core.base.verdict import judge_servers
 from natd.core.codec.rendezvous import PREFIX_BYTES, TRANSACTION_AT
 from natd.core.keys.card import Identity
@@ -29,6 +38,7 @@ from natd.core.nat.model import NatModel
 from natd.core.registration.events import Introduced, OurAddressMoved, PeerAbsent, SocketSampled
 from natd.core.registration.filter_probes import Probed
 from natd.core.registration.filter_probing import Probing
+from natd.core.registration.places import ServerKey, each_once
 from natd.core.registration.registration import Registration
 
 SAMPLE_PORTS = 3
@@ -47,6 +57,10 @@ class ServerReport:
     rtt_s: float | None
     last_answer_at: float | None
     observed: Address | None
+    name: str | None = None
+    """The name that it was found by; None: an address was given."""
+    tried: tuple[Address, ...] = ()
+    """All addresses that the name has, of the same family."""
 
 
 ServersEvent = (
@@ -78,7 +92,7 @@ class Servers:
         self._random = random
         self.dropped: Counter[str] = Counter()
         """Dropped by registrations that have ended."""
-        self._registrations: dict[Address, Registration] = {}
+        self._registrations: dict[ServerKey, Registration] = {}
         self._listed = False
         self._suspected_until = now
         self._survey = Survey()
@@ -89,25 +103,33 @@ class Servers:
     # --- inputs
 
     def use(
-        self, servers: Iterable[Address], sealed_card: bytes, sequence: int, now: float
+        self,
+        servers: Iterable[Address | NamedServer],
+        sealed_card: bytes,
+        sequence: int,
+        now: float,
     ) -> None:
         """Register with these servers and no others."""
-        servers = tuple(dict.fromkeys(servers))
-        for address in [a for a in self._registrations if a not in servers]:
-            self._stop_registration(self._registrations.pop(address))
-        for address in servers:
-            if address in self._registrations:
+        wanted = each_once(servers)
+        for server in [each for each in self._registrations if each not in wanted]:
+            self._stop_registration(self._registrations.pop(server))
+        for server, addresses in wanted.items():
+            known = self._registrations.get(server)
+            if known is not None:
+                known.use_addresses(addresses, now)
+                self._take_news(known, now)
                 continue
             prefix = self._random.randbytes(PREFIX_BYTES)
             registration = Registration(
                 network=self._network,
                 identity=self._identity,
-                server=address,
+                server=addresses[0],
+                others=addresses[1:],
                 prefix=prefix,
                 lifetimes=self._nat.lifetimes,
                 random=self._random,
             )
-            self._registrations[address] = registration
+            self._registrations[server] = registration
             self._events.append(RouteAdded(RENDEZVOUS + prefix))
             registration.start(sealed_card, sequence, now)
             self._take_news(registration, now)
@@ -202,8 +224,10 @@ class Servers:
 
     def reports(self) -> tuple[ServerReport, ...]:
         return tuple(
-            ServerReport(r.server, r.state, r.rtt_s, r.last_answer_at, r.observed)
-            for r in self._registrations.values()
+            ServerReport(
+                r.server, r.state, r.rtt_s, r.last_answer_at, r.observed, server.name, r.places.all
+            )
+            for server, r in self._registrations.items()
         )
 
     @property
@@ -234,7 +258,7 @@ class Servers:
         servers = {
             Address(address.host, address.port + offset)
             for registration in self._registrations.values()
-            for address in (registration.server, registration.sampling.other)
+            for address in (*registration.places.all, registration.sampling.other)
             if address is not None
             for offset in range(SAMPLE_PORTS + 1)
         }

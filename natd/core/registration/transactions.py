@@ -71,7 +71,8 @@ class Transactions:
             raise ValueError(f"a prefix has {PREFIX_BYTES} bytes")
         self._network = network
         self._identity = identity
-        self._server = server
+        self.server = server
+        """The address that is asked."""
         self._prefix = prefix
         self._random = random
         self._pending: dict[bytes, Transaction] = {}
@@ -83,7 +84,6 @@ class Transactions:
         self,
         card: bytes,
         sequence: int,
-        *,
         token: bytes,
         samples: tuple[Address, ...],
         have: tuple[bytes, ...],
@@ -104,7 +104,7 @@ class Transactions:
         question = Transaction(
             Register,
             now,
-            self._server,
+            self.server,
             have=frozenset(register.have),
             token=token,
             sequence=sequence,
@@ -114,11 +114,11 @@ class Transactions:
         data = rendezvous_codec.encode_register(
             register, lambda part: self._identity.sign(REGISTER_LABEL, part)
         )
-        return Datagram(data, self._server)
+        return Datagram(data, self.server)
 
     def refresh(self, lease_id: bytes, now: float) -> Datagram:
         message = Refresh(self._transaction(), lease_id)
-        return self._ask(message, Transaction(Refresh, now, self._server, lease_id=lease_id))
+        return self._ask(message, Transaction(Refresh, now, self.server, lease_id=lease_id))
 
     def ask(self, lease_id: bytes, have: tuple[bytes, ...], now: float) -> Datagram:
         """A REFRESH that asks for introductions to the members that `have` does not name."""
@@ -126,7 +126,7 @@ class Transactions:
         question = Transaction(
             Refresh,
             now,
-            self._server,
+            self.server,
             have=frozenset(message.have),
             asks=True,
             lease_id=lease_id,
@@ -138,7 +138,7 @@ class Transactions:
     ) -> Datagram:
         message = Connect(self._transaction(), lease_id, peer, samples[:SAMPLES_LIMIT])
         return self._ask(
-            message, Transaction(Connect, now, self._server, peer=peer, lease_id=lease_id)
+            message, Transaction(Connect, now, self.server, peer=peer, lease_id=lease_id)
         )
 
     def sample(self, place: Address, socket: SocketId, now: float) -> Datagram:
@@ -147,7 +147,7 @@ class Transactions:
         return Datagram(rendezvous_codec.encode(message), place, None, socket)
 
     def bye(self, lease_id: bytes) -> Datagram:
-        return Datagram(rendezvous_codec.encode(Bye(self._transaction(), lease_id)), self._server)
+        return Datagram(rendezvous_codec.encode(Bye(self._transaction(), lease_id)), self.server)
 
     # --- answers
 
@@ -171,7 +171,7 @@ class Transactions:
 
     def _ask(self, message: Refresh | Connect, question: Transaction) -> Datagram:
         self._add(message.transaction, question)
-        return Datagram(rendezvous_codec.encode(message), self._server)
+        return Datagram(rendezvous_codec.encode(message), self.server)
 
     def _add(self, transaction: bytes, question: Transaction) -> None:
         self._pending[transaction] = question

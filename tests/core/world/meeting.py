@@ -88,6 +88,7 @@ class Meeting:
         network: NetworkId = NETWORK,
         address: Address | None = None,
         server: Address = SERVER,
+        others: tuple[Address, ...] = (),
         one_way_s: float = ONE_WAY_S,
     ) -> Guest:
         number = len(self.guests) + 1
@@ -96,6 +97,7 @@ class Meeting:
             network=network,
             identity=identity,
             server=server,
+            others=others,
             prefix=number.to_bytes(4, "big"),
             lifetimes=Lifetimes(),
             random=Random(number),
