@@ -30,6 +30,9 @@ Span = tuple[str, str]
 """Style, text.  Styles: time, me, nick-0 … nick-11, text, note, warn, day, tick, tick-done."""
 
 PRIVATE = "private"
+
+WARNINGS = ("server_suspected", "identity_used_twice", "state_restored", "messages_missing")
+"""Events whose reason is shown as it is."""
 """The kind of a message that has one recipient."""
 
 NICK_COLOURS = 12
@@ -131,7 +134,7 @@ class ChatView:
             self._warn_of_changed_peer(event, at)
         elif kind in ("server_up", "server_down"):
             self._move_server(kind == "server_up", event, at)
-        elif kind in ("server_suspected", "state_restored", "messages_missing"):
+        elif kind in WARNINGS:
             self.warn(str(event.get("reason")), at)
         elif kind == "gap":
             first, last = event.get("from"), event.get("to")

@@ -30,6 +30,7 @@ EVENT_TYPES = (
     "server_up",
     "server_down",
     "server_suspected",
+    "identity_used_twice",
     "state_restored",
     "messages_missing",
     "joined",

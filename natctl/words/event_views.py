@@ -77,7 +77,7 @@ def words_of(event: Json) -> Sequence[Span]:
             return [("● ", "good"), f"server {event.get('server')}  {rtt}{seen}"]
         case "server_down":
             return [("✗ ", "bad"), f"server {event.get('server')}  {event.get('reason')}"]
-        case "server_suspected" | "state_restored" | "messages_missing":
+        case "server_suspected" | "identity_used_twice" | "state_restored" | "messages_missing":
             return [("! ", "bad"), str(event.get("reason"))]
         case "sent":
             return [("sent  ", "dim"), str(event.get("text", "")).replace("\n", " ")]

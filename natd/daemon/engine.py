@@ -285,9 +285,10 @@ class Engine:
 
 
 def _card_sequence(store: Store) -> int:
-    """Where this run's cards begin to count."""
+    """Where this run's cards begin to count: by the clock, so that a disk that came back from an
+    older copy is not behind what peers and servers know."""
     saved = store.query("SELECT value FROM meta WHERE name = 'card_sequence'")
     last = int(saved[0][0]) if saved else 0
-    sequence = max(int(time.time()), last + CARD_SEQUENCE_LEAP)
+    sequence = max(time.time_ns() // 1_000_000, last + CARD_SEQUENCE_LEAP)
     store.post("INSERT OR REPLACE INTO meta VALUES ('card_sequence', ?)", (sequence,))
     return sequence

@@ -24,6 +24,11 @@ HARD_NAT = (
     "forwarded port or IPv6."
 )
 
+COPY_HINT = (
+    "stop natd on one of the two machines, and give it a state directory of its own: a new one, or "
+    "another --state-dir"
+)
+
 LABELS = {"store": "disk", "nat": "router", "router": "upnp"}
 """What people are shown in place of a check's name."""
 

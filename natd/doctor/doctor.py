@@ -30,13 +30,13 @@ from natd.core.base.types import PeerState
 from natd.core.base.verdict import Verdict, VerdictCode, judge_servers
 from natd.core.peer.attempt_log import HEAD
 from natd.core.peer.diagnosis import PeerDiagnosis
-from natd.doctor.advice import HARD_NAT, HELP_TEXTS, LABELS, server_words
+from natd.doctor.advice import COPY_HINT, HARD_NAT, HELP_TEXTS, LABELS, server_words
 from natd.doctor.dropped import dropped_row
 from natd.doctor.lifetime_words import lifetime_row, lifetime_words
 from natd.doctor.nat_words import nat_words, nats_row, router_words
 from natd.host.errors import CommandError
 from natd.members.parts import Parts
-from natd.members.recorder import ms, nat_row, path_row
+from natd.members.recorder import COPY_TOLD_S, ms, nat_row, path_row
 from natd.net.network_interfaces import local_addresses
 from natd.storage.address_book import JoinedNetwork, KnownPeer, full_name, shell_name
 
@@ -134,6 +134,11 @@ class Doctor:
             return None
         return judge_servers(udp_works=self._udp_works())
 
+    def copy_of(self, network: JoinedNetwork) -> str | None:
+        """What shows that another daemon uses our identity; None while nothing does."""
+        noticed, text = self._parts.copies.get(network.id, (float("-inf"), ""))
+        return text if time.monotonic() < noticed + COPY_TOLD_S else None
+
     def socket_check(self) -> Row:
         """Destinations that can't be reached are everyday; a system that forbids is not."""
         sockets = self._parts.sockets
@@ -155,6 +160,9 @@ class Doctor:
             _check("store", problem is None, problem or "messages are saved"),
             _check("clock", time.time() > CLOCK_FLOOR_UNIX_S, f"it is {time.strftime('%F %T %Z')}"),
         ]
+        for network in parts.book.joined():
+            if (copy := self.copy_of(network)) is not None:
+                checks.append(_check("identity", False, f"{network.name}: {copy}", COPY_HINT))
         for text in parts.names.problems.values():
             checks.append(
                 _check("server", False, text, "check the server's name and this machine's DNS")

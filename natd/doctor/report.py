@@ -6,15 +6,17 @@ from typing import Any
 
 from natd.core.base.types import PeerState, peer_id_text, peer_tag
 from natd.core.peer.presence import PeerView
+from natd.doctor.advice import COPY_HINT
 from natd.doctor.doctor import Doctor, seconds_since, seconds_until
 from natd.doctor.dropped import dropped_row
 from natd.doctor.lifetime_words import lifetime_row
 from natd.doctor.nat_words import nats_row, router_words
 from natd.host.errors import CommandError
 from natd.host.version import natd_version
+from natd.members.copy_words import restored_words
 from natd.members.networks import Networks
 from natd.members.parts import Parts
-from natd.members.recorder import ms, nat_row, path_row, restored_words
+from natd.members.recorder import ms, nat_row, path_row
 from natd.storage.address_book import CHANGED, JoinedNetwork, KnownPeer, full_name, shell_name
 
 Row = dict[str, Any]
@@ -106,6 +108,13 @@ class Report:
         socket = self._doctor.socket_check()
         if not socket["ok"]:
             rows.append(_problem("socket", socket["text"], socket["hint"]))
+        for network in parts.book.joined():
+            copy = self._doctor.copy_of(network)
+            if copy is not None:
+                rows.append(_problem("identity-used-twice", f"{network.name}: {copy}", COPY_HINT))
+            at, text = parts.older.get(network.id, (float("-inf"), ""))
+            if time.monotonic() < at + RESTORED_TOLD_S:
+                rows.append(_problem("state-restored", f"{network.name}: {text}", RESTORED_HINT))
         for name, text in self._networks.problems.items():
             hint = "correct the configuration, then: natctl reload"
             rows.append(_problem("network", f"{name} is not joined: {text}", hint))

@@ -6,7 +6,8 @@
                           ▲                          │
                           └──────── committed ◄──────┘
 
-    parts     one of each part of a daemon, for modules that need several of them
+    copy_words   sentences about a restored disk, and an identity that is used twice
+    parts        one of each part of a daemon, for modules that need several of them
 
 `daemon/engine` calls `recorder` with every event of the node, and after every commit; requests
 reach `networks` by `daemon/commands`.
@@ -15,5 +16,5 @@ Rules:
 - What has to be on disk first waits for `committed`: nothing is acknowledged before.
 - Leaving a network tells of every peer in it before its name is forgotten.
 
-Others import: networks, parts, recorder.
+Others import: copy_words, networks, parts, recorder.
 """

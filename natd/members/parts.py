@@ -47,6 +47,10 @@ class Parts:
     """Networks whose members are known: a server has listed them since the start, or there is no
     server and peers on the LAN have had time to answer."""
 
+    copies: dict[NetworkId, tuple[float, str]] = field(default_factory=dict)
+    """When another daemon with our identity was last noticed, and in words what was."""
+    older: dict[NetworkId, tuple[float, str]] = field(default_factory=dict)
+    """When a server was found to know a newer card of ours than our disk, and that in words."""
     restored: dict[tuple[NetworkId, PeerId], float] = field(default_factory=dict)
     """Peers who know more of us than our own disk, and the instant when that was noticed."""
 

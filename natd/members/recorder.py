@@ -25,11 +25,15 @@ from natd.core.base.types import (
     peer_id_text,
     peer_tag,
 )
+from natd.members.copy_words import copy_words, older_words, restored_words
 from natd.members.parts import Parts
 from natd.storage.address_book import NEW, KnownPeer
 
 OUTBOX_PAGE = 128
 """Messages read from disk at once: the node may refuse the rest, and each may have 16 KiB."""
+
+COPY_TOLD_S = 300.0
+"""A copy that was not noticed for so long has stopped; while it runs, each turn is noticed."""
 
 LEAVING = "this daemon has left the network"
 
@@ -87,6 +91,8 @@ class Recorder:
                 logger.warning("%s: %s", self._name(event.network), event.reason)
                 row = {"reason": event.reason}
                 self._log_server("server_suspected", event.network, str(event.server), row)
+            case events.NewerCardOfOurs():
+                self._own_card(event, now)
             case events.MembersListed(network=network):
                 parts.listed.add(network)
                 parts.mailbox.close_open(network)
@@ -195,6 +201,20 @@ class Recorder:
         logger.warning("%s: %s", self._name(network), reason)
         self._log("state_restored", network, peer, {"messages": messages, "reason": reason})
 
+    def _own_card(self, event: events.NewerCardOfOurs, now: float) -> None:
+        """A copy of us runs, or our disk is older than what the server knows."""
+        noticed = self._parts.copies if event.is_of_a_copy else self._parts.older
+        words = copy_words if event.is_of_a_copy else older_words
+        text = words(str(event.server), ", ".join(map(str, event.seen)) or "an unknown address")
+        before = noticed.get(event.network)
+        noticed[event.network] = (now, text)
+        if before is not None and now < before[0] + COPY_TOLD_S:
+            return
+        logger.warning("%s: %s", self._name(event.network), text)
+        row = {"reason": text, "seen": [str(address) for address in event.seen]}
+        type_ = "identity_used_twice" if event.is_of_a_copy else "state_restored"
+        self._log_server(type_, event.network, str(event.server), row)
+
     def _missing(self, event: events.MessagesMissing) -> None:
         parts = self._parts
         parts.mailbox.heard_of(event.network, event.peer, event.outbox, event.seq)
@@ -297,14 +317,6 @@ class Recorder:
     ) -> None:
         row = {"network": self._name(network), "server": server, **fields}
         self._parts.log.append(type_, row)
-
-
-def restored_words(peer: str) -> str:
-    """Why a peer has messages of ours that our disk does not know."""
-    return (
-        f"{peer} has messages from this daemon that its state directory does not know: the "
-        "directory was restored from an older copy, or a copy of it runs on another machine"
-    )
 
 
 def ms(seconds: float | None) -> float | None:

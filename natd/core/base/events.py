@@ -78,6 +78,19 @@ class ServerSuspected:
 
 
 @dataclass(frozen=True, slots=True)
+class NewerCardOfOurs:
+    """A server holds a card of ours that this run has not made, and that is newer than ours: an
+    earlier run made it, which our disk does not know, or another daemon with our identity."""
+
+    network: NetworkId
+    server: Address
+    seen: tuple[Address, ...]
+    """Where the server sees its owner."""
+    is_of_a_copy: bool
+    """Whether it was made after ours had been the newest: then another daemon runs."""
+
+
+@dataclass(frozen=True, slots=True)
 class MembersListed:
     """A server's first answer is complete: all members it had then have been introduced.
 
@@ -255,6 +268,7 @@ Event = (
     ServerAnswered
     | ServerLost
     | ServerSuspected
+    | NewerCardOfOurs
     | MembersListed
     | NatObserved
     | PeerMet

@@ -54,6 +54,7 @@ from natd.core.coordinator.introduction import (
     Budget,
     Party,
     introduction,
+    introduction_to_itself,
     party_of,
     unmet_first,
     unproved_party,
@@ -236,6 +237,10 @@ class Coordinator:
         if isinstance(lease, Refusal):
             self.counts["refused"] += 1
             code = ErrorCode.STALE if lease is Refusal.STALE else ErrorCode.FULL
+            known = self._registry.member(register.network, register.peer)
+            if lease is Refusal.STALE and known is not None:
+                shown = introduction_to_itself(register, known, origin.address, origin.socket)
+                self._send(shown, origin.address, origin.socket)
             self._answer(Error(register.transaction, code, lease.value), origin)
             return
         member, is_new = lease.member, lease.lease_id == lease_id
@@ -254,15 +259,11 @@ class Coordinator:
             len(others),
             unmet_count,
             self._ports[1:],
-            self._other_address(lease.socket),
+            self._stun_server.other_address(lease.socket),
         )
         # Those whom a newcomer has met were told of it before its address was proved.
         told_early = others[unmet_count:] if is_new else []
         self._introduce_and_answer(lease, others[:unmet_count], answer, origin, told_early)
-
-    def _other_address(self, socket: SocketId) -> Address | None:
-        host = self._stun_server.other_host(socket)
-        return None if host is None else Address(host, self._ports[0])
 
     # --- staying registered ---
 

@@ -106,6 +106,16 @@ def introduction(caller: Party, other: Party) -> tuple[bytes, bytes]:
     )
 
 
+def introduction_to_itself(
+    register: Register, known: Member, address: Address, socket: SocketId
+) -> bytes:
+    """For a peer whose REGISTER is older than its card that is known here: only its own key can
+    have made that card, so it knows that it was restored, or is not alone, and can count on from
+    there."""
+    caller = unproved_party(register, None, address, socket)
+    return introduction(caller, party_of(known.lease_towards(address)))[0]
+
+
 def _told(reader: Party, subject: Party, *, you_dial: bool, start_in_s: float) -> bytes:
     start_in_ms = round(1000 * min(START_IN_LIMIT_S, max(0.0, start_in_s)))
     return rendezvous_codec.encode(

@@ -84,6 +84,11 @@ class StunServer:
         self._ports = ports
         self._other_rows = _other_rows(hosts) if len(ports) > 1 else {}
 
+    def other_address(self, socket: SocketId) -> Address | None:
+        """Where the server's other host, if it has one, is asked for what `socket`'s can't show."""
+        host = self.other_host(socket)
+        return None if host is None else Address(host, self._ports[0])
+
     def other_host(self, socket: SocketId) -> str | None:
         """The other address for this socket's address; None: there is none."""
         row = self._other_rows.get(socket // len(self._ports))

@@ -1,7 +1,8 @@
 """One network that we are a member of, and what all networks share of our own side.
 
     membership ──┬─► roster              the members: a card and a peer for each
-                 ├─► own_card ─────► mapped       our card as it changes; where a mapped port is
+                 ├─► own_card ───┬─► mapped       our card as it changes; where a mapped port is
+                 │               └─► copies       others that use our identity
                  ├─► discovery ──┬─► greeting     a card sent directly to a peer
                  │               └─► multicast    members on the same link
                  └─► peer_introduction   a mutual peer introduces two others

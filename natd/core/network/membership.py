@@ -29,7 +29,7 @@ from natd.core.network.routing import Route, drop_routes
 from natd.core.network.shared import Shared
 from natd.core.peer.events import PeerEvent
 from natd.core.peer.peer import Peer
-from natd.core.registration.events import Introduced, OurAddressMoved, PeerAbsent, SocketSampled
+from natd.core.registration import events as news
 from natd.core.registration.servers import Servers, explain_silence
 
 
@@ -82,11 +82,10 @@ class Membership:
 
     def set_mapped(self, addresses: tuple[Address, ...], now: float) -> None:
         """The router maps our port to these; a new address causes another introduction."""
-        if not self.own_card.set_mapped(addresses):
-            return
-        self._tell_card(now)
-        if addresses:
-            self.retry(None, now)
+        if self.own_card.set_mapped(addresses):
+            self._tell_card(now)
+            if addresses:
+                self.retry(None, now)
 
     def set_servers(self, servers: Iterable[Address | NamedServer], now: float) -> None:
         """Register with these servers and no others."""
@@ -253,9 +252,11 @@ class Membership:
         self._datagrams += datagrams
         while (event := self.servers.next_event()) is not None:
             match event:
-                case Introduced():
+                case news.Introduced():
                     self._introduce(event, now)
-                case PeerAbsent(server, absent):
+                case news.OwnCardSeen():
+                    self._events += self.own_card.copies.see(event, self.own_card, now)
+                case news.PeerAbsent(server, absent):
                     if (peer := self.peer(absent, now)) is not None:
                         peer.diagnosis.absent(str(server), now)
                 case events.ServerLost(server=server) if server == self.servers.silenced_by:
@@ -267,10 +268,10 @@ class Membership:
                 case events.ServerAnswered() | events.ServerLost():
                     self._events.append(event)
                     self.tell_surroundings(now)
-                case SocketSampled(socket, observed, poisoned=poisoned):
+                case news.SocketSampled(socket, observed, poisoned=poisoned):
                     for peer in self._each(now):
                         peer.sampled(socket, observed, poisoned=poisoned, now=now)
-                case OurAddressMoved():
+                case news.OurAddressMoved():
                     self.retry(None, now)
                 case RouteAdded(key):
                     self._shared.routes[key] = Route(self.network, None)
@@ -293,7 +294,7 @@ class Membership:
 
     # --- private: peers
 
-    def _introduce(self, introduced: Introduced, now: float) -> None:
+    def _introduce(self, introduced: news.Introduced, now: float) -> None:
         """A server or a mutual peer introduces a peer to us."""
         source = introduced.source
         if introduced.peer in self.roster.blocked:

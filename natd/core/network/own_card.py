@@ -7,14 +7,16 @@ Rules:
   above all numbers of earlier runs.
 """
 
+from collections import deque
 from random import Random
 
 from natd.core.base.timers import earliest
 from natd.core.base.types import SURE, Address, Candidate, CandidateKind, NatReport, PeerId
 from natd.core.checks.candidates import local_candidates
 from natd.core.keys.card import Card, Identity, seal_card
-from natd.core.keys.secrets import Prekey
+from natd.core.keys.secrets import Prekey, network_id
 from natd.core.nat.model import NatModel
+from natd.core.network.copies import Copies
 from natd.core.network.mapped import mapped_places
 
 PREKEY_LIFETIME_S = 3600.0
@@ -22,6 +24,9 @@ PREKEY_GRACE_S = 7200.0
 """Counted from its creation: an hour in cards, and one more for peers with the old card."""
 
 PREKEY_BYTES = 32
+
+PREKEYS_REMEMBERED = 1024
+"""Public halves of a month, or of a day in which a copy of us takes turns with us."""
 
 LOAD_RATIO, LOAD_NEWS_PER_S = 2.0, 16.0
 """Below this load others take one or two ports during an introduction, and every guess is wide
@@ -55,6 +60,9 @@ class OwnCard:
         self._told_by_router: tuple[Address, ...] = ()
         self._seen: tuple[Address, ...] = ()
         self._nat = self._newest_nat = NatReport()
+        self.copies = Copies(network_id(network_key), network_key)
+        """What servers show of cards of ours that this run has not made."""
+        self._made: deque[bytes] = deque(maxlen=PREKEYS_REMEMBERED)
         self._prekey = self._fresh_prekey()
         self._rotate_at = now + PREKEY_LIFETIME_S
         self._previous: tuple[Prekey, float] | None = None  # with its expiry
@@ -128,7 +136,21 @@ class OwnCard:
         self.due_at = min(self._rotate_at, ends_at)
         return self._renew() if rotates else False
 
+    def leap(self, above: int, now: float) -> None:
+        """A card of ours with this number is known that this run has not made: count on from
+        there at the next timer, under a prekey that nobody has a session by."""
+        self.sequence = max(self.sequence, above)
+        self._rotate_at = self.due_at = now
+
     # --- outputs
+
+    @property
+    def peer(self) -> PeerId:
+        return self._identity.peer
+
+    def has_made(self, card: Card) -> bool:
+        """Whether this run has made that card of ours."""
+        return card.prekey_public in self._made
 
     @property
     def nat(self) -> NatReport:
@@ -147,7 +169,9 @@ class OwnCard:
         return self._renew()
 
     def _fresh_prekey(self) -> Prekey:
-        return Prekey(self._random.randbytes(PREKEY_BYTES))
+        prekey = Prekey(self._random.randbytes(PREKEY_BYTES))
+        self._made.append(prekey.public)
+        return prekey
 
     def _renew(self) -> bool:
         self._nat = self._newest_nat

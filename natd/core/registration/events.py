@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from natd.core.base import events
 from natd.core.base.types import Address, PeerId, SocketId
 from natd.core.codec import rendezvous_codec
-from natd.core.codec.rendezvous import Introduce
+from natd.core.codec.rendezvous import Error, ErrorCode, Introduce
 from natd.core.registration.filter_probes import Probed
 
 
@@ -32,6 +32,18 @@ class Introduced:
 
     is_news: bool = True
     """False: only the proof is new since the introduction a moment ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCardSeen:
+    """The server refused our card for an older one, and shows the newer, still sealed."""
+
+    server: Address
+    sealed_card: bytes
+    seen: tuple[Address, ...]
+    """Where the server sees its owner."""
+    was_accepted: bool
+    """Whether this server has accepted a card of this run before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +77,7 @@ RegistrationEvent = (
     | events.MembersListed
     | OurAddressMoved
     | Introduced
+    | OwnCardSeen
     | PeerAbsent
     | SocketSampled
     | Probed
@@ -92,9 +105,11 @@ def silence_reason(server: Address, *, has_answered: bool) -> str:
     return f"{server} has stopped answering" if has_answered else f"no answer from {server}"
 
 
-def refusal_reason(server: Address, text: str) -> str:
-    """The server refused us; `text` comes from it and may hold anything."""
-    return f"{server} refused us: {''.join(char for char in text if char.isprintable())}"
+def refusal_reason(server: Address, error: Error) -> str:
+    """The server refused us; the text comes from it and may hold anything."""
+    if error.code is ErrorCode.VERSION:
+        return version_reason(server, None)
+    return f"{server} refused us: {''.join(char for char in error.text if char.isprintable())}"
 
 
 def version_reason(server: Address, theirs: int | None) -> str:

@@ -35,16 +35,7 @@ from natd.core.codec import rendezvous, rendezvous_codec
 from natd.core.codec.rendezvous import ChallengeReason, ErrorCode
 from natd.core.keys.card import Identity
 from natd.core.nat.lifetime import FlowWatch, Lifetimes
-from natd.core.registration.events import (
-    OurAddressMoved,
-    PeerAbsent,
-    RegistrationEvent,
-    SocketSampled,
-    introduced_by,
-    refusal_reason,
-    silence_reason,
-    version_reason,
-)
+from natd.core.registration import events as news
 from natd.core.registration.filter_probes import Probe, Probes
 from natd.core.registration.lease import Lease, LeaseAction, RegisterAction, RegisterRetries
 from natd.core.registration.member_sync import ConnectRequests, MemberSync, Tidings
@@ -89,6 +80,7 @@ class Registration:
         self._announces = True
         """Whether to report the next REGISTERED even if our address is the same."""
         self._retries = RegisterRetries(random)
+        self._is_stale = False  # whether the last REGISTER was refused for a newer card of ours
         self._members = MemberSync()
         self.sampling = Sampling(server)
         """Samples from the server's other ports, and how old they are."""
@@ -97,7 +89,7 @@ class Registration:
         self._connects = ConnectRequests(self._transactions)
         self._probes = Probes(prefix, random)
         self._outgoing: list[Datagram] = []
-        self._events: deque[RegistrationEvent] = deque()
+        self._events: deque[news.RegistrationEvent] = deque()
 
     # --- commands ---
 
@@ -113,6 +105,8 @@ class Registration:
             self._begin(now)
         elif self.state == "starting":
             self._send_register(now)
+        elif self.state == "lost" and not self.is_silent:
+            self._begin(now)
 
     def use_addresses(self, addresses: tuple[Address, ...], now: float) -> None:
         """The server's name has these addresses; register anew if it has moved."""
@@ -169,7 +163,7 @@ class Registration:
             message = rendezvous_codec.decode(data)
         except rendezvous_codec.ForeignVersionError as foreign:
             if self._transactions.close(foreign.transaction):
-                self._lose(version_reason(self.server, foreign.version), now)
+                self._lose(news.version_reason(self.server, foreign.version), now)
             else:
                 self.dropped["server-of-another-version"] += 1
             return
@@ -210,7 +204,7 @@ class Registration:
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
 
-    def next_event(self) -> RegistrationEvent | None:
+    def next_event(self) -> news.RegistrationEvent | None:
         return self._events.popleft() if self._events else None
 
     def get_timer(self) -> float | None:
@@ -267,14 +261,15 @@ class Registration:
             case rendezvous.Sampled(_, observed):
                 if question.socket == MAIN_SOCKET:
                     self.sampling.add(question.asked, observed)
-                self._events.append(SocketSampled(question.socket, observed, question.asked))
+                self._events.append(news.SocketSampled(question.socket, observed, question.asked))
             case rendezvous.Error(_, ErrorCode.ABSENT, _) if question.peer is not None:
                 self._connects.remove(question.peer)
-                self._events.append(PeerAbsent(self.server, question.peer))
-            case rendezvous.Error(_, ErrorCode.VERSION, _):
-                self._lose(version_reason(self.server, None), now)
-            case rendezvous.Error(_, _, text):
-                self._lose(refusal_reason(self.server, text), now)
+                self._events.append(news.PeerAbsent(self.server, question.peer))
+            case rendezvous.Error(_, ErrorCode.STALE, _) if not self._is_stale:
+                self._is_stale = True  # We know by its introduction; a newer card follows.
+                self._retries.begin_soon(now, is_restart=True)
+            case rendezvous.Error():
+                self._lose(news.refusal_reason(self.server, message), now)
 
     def _receive_challenge(
         self, challenge: rendezvous.Challenge, question: Transaction, now: float
@@ -299,7 +294,7 @@ class Registration:
         if self.state == "lost":
             # Earlier samples of its ports, if any, are outdated.
             self._send_samples(self.sampling.begin(now), now)
-        self.state = "registered"
+        self.state, self._is_stale = "registered", False
         self.observed = answer.observed
         self.rtt_s = now - question.sent_at
         self._token = answer.token
@@ -313,7 +308,7 @@ class Registration:
                 events.ServerAnswered(self._network, self.server, answer.observed, self.rtt_s)
             )
         if moved:
-            self._events.append(OurAddressMoved())
+            self._events.append(news.OurAddressMoved())
         if self._announces:
             self._announces = False
             self._members.begin_listing(now)
@@ -328,16 +323,20 @@ class Registration:
     # --- being introduced ---
 
     def _receive_introduce(self, message: rendezvous.Introduce, now: float) -> None:
-        if not self._transactions.has_register(message) or message.peer == self._peer:
+        if not self._transactions.has_register(message):
             self.dropped["answer-to-no-question"] += 1
             return
         self.last_answer_at = now
+        if message.peer == self._peer:
+            told = (message.card, message.observed, self.observed is not None)
+            self._events.append(news.OwnCardSeen(self.server, *told))
+            return
         tidings = self._members.add(message, now)
         is_news = tidings is Tidings.NEWS
         if is_news:
             self._connects.remove(message.peer)
         if tidings is not Tidings.NOTHING:
-            self._events.append(introduced_by(self.server, message, is_news=is_news))
+            self._events.append(news.introduced_by(self.server, message, is_news=is_news))
         self._tell_listed(now)
 
     def _count_unseen(self, missing: int, question: Transaction, now: float) -> None:
@@ -381,7 +380,7 @@ class Registration:
     # --- losing the server ---
 
     def _lose_silent(self, now: float) -> None:
-        reason = silence_reason(self.server, has_answered=self.last_answer_at is not None)
+        reason = news.silence_reason(self.server, has_answered=self.last_answer_at is not None)
         had_lease = self._lease.lease_id is not None
         self._lose(reason, now, is_silence=True)
         if had_lease and len(self.places.all) > 1:

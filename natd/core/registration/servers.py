@@ -35,7 +35,13 @@ from natd.core.codec.rendezvous import PREFIX_BYTES, TRANSACTION_AT
 from natd.core.keys.card import Identity
 from natd.core.nat.allocation_survey import Survey, survey_places
 from natd.core.nat.model import NatModel
-from natd.core.registration.events import Introduced, OurAddressMoved, PeerAbsent, SocketSampled
+from natd.core.registration.events import (
+    Introduced,
+    OurAddressMoved,
+    OwnCardSeen,
+    PeerAbsent,
+    SocketSampled,
+)
 from natd.core.registration.filter_probes import Probed
 from natd.core.registration.filter_probing import Probing
 from natd.core.registration.places import ServerKey, each_once
@@ -68,6 +74,7 @@ ServersEvent = (
     | RouteAdded
     | RouteDropped
     | Introduced
+    | OwnCardSeen
     | PeerAbsent
     | SocketSampled
     | OurAddressMoved
@@ -310,7 +317,7 @@ class Servers:
                     if not self._listed:
                         self._listed = True
                         self._events.append(event)
-                case Introduced() | PeerAbsent():
+                case Introduced() | OwnCardSeen() | PeerAbsent():
                     self._events.append(event)
             self._datagrams += registration.datagrams_to_send()
         self.timers.set(registration, registration.get_timer())

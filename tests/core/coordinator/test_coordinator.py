@@ -91,7 +91,12 @@ def test_an_older_card_is_neither_introduced_nor_registered() -> None:
     answers = server.ask(register_datagram(ALICE, sequence=8), OTHER)
     assert [type(message) for _, message in answers] == [Challenge]
     token = answers[0][1].token
-    ((_, error),) = server.ask(register_datagram(ALICE, sequence=8, token=token), OTHER)
+    told, error = (
+        message
+        for _, message in server.ask(register_datagram(ALICE, sequence=8, token=token), OTHER)
+    )
+    assert isinstance(told, Introduce)
+    assert (told.peer, told.observed) == (ALICE.peer, (HOME,)), "its own newer card is shown to it"
     assert isinstance(error, Error)
     assert error.code == ErrorCode.STALE
 

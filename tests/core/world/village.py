@@ -71,6 +71,7 @@ class Member:
         self.connected: dict[PeerId, events.PeerConnected] = {}
         self.verdicts: dict[PeerId, str] = {}
         self.verdict_codes: dict[PeerId, VerdictCode] = {}
+        self.own_cards: list[tuple[float, bool]] = []
         self.went_back: list[tuple[PeerId, int]] = []
         self.missing: list[tuple[PeerId, int]] = []
         self.listed = False
@@ -206,6 +207,8 @@ class Member:
                 self._commit(event, now)
             case events.MessagesAcknowledged(_, peer, seq):
                 self.disk.outbox[peer] = [m for m in self.disk.outbox.get(peer, []) if m.seq > seq]
+            case events.NewerCardOfOurs(is_of_a_copy=is_of_a_copy):
+                self.own_cards.append((now, is_of_a_copy))
             case events.OutboxWentBack(_, peer, messages):
                 self.went_back.append((peer, messages))
             case events.MessagesMissing(_, peer, outbox, seq, messages):

@@ -1,0 +1,25 @@
+"""Sentences about a disk that went back, and about an identity that is used twice."""
+
+
+def copy_words(server: str, seen: str) -> str:
+    """Another daemon has our identity, as far as this server can be believed."""
+    return (
+        f"another daemon seems to use this one's identity: {server} sees it at {seen}; was the "
+        "state directory, or the whole machine, copied? The two take turns, so messages wait"
+    )
+
+
+def older_words(server: str, seen: str) -> str:
+    """Our own earlier life was further than our disk."""
+    return (
+        f"{server} knew a newer card of this daemon, from {seen}, than its state directory: the "
+        "directory was restored from an older copy, or a copy of it runs on another machine"
+    )
+
+
+def restored_words(peer: str) -> str:
+    """Why a peer has messages of ours that our disk does not know."""
+    return (
+        f"{peer} has messages from this daemon that its state directory does not know: the "
+        "directory was restored from an older copy, or a copy of it runs on another machine"
+    )
