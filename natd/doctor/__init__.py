@@ -1,6 +1,7 @@
 """How things are: the answers to `status`, `peers`, `networks`, `identity` and `doctor`.
 
     report ──┬─► doctor ──┬─► advice            the fixed sentences for people
+             │            ├─► sightings ──► nat_words   where others see us, in words
              │            ├─► nat_words         a NAT report in words: for all, and for experts
              │            └─► lifetime_words    how long the NAT keeps a flow
              └─► dropped                        every counter of what was dropped

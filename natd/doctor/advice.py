@@ -9,6 +9,8 @@ HELP_TEXTS = {
     Help.IPV6: "get IPv6 on both sides: switch it on in the router, or ask the provider",
     Help.SAME_LAN: "be on the same LAN or Wi-Fi (not its guest network)",
     Help.PUBLIC_ADDRESS: "ask your provider for a public IPv4 address: your router has none",
+    Help.PUBLIC_SERVER: "run the server at a public address, and name that address on all sides",
+    Help.STUN_SERVER: "name a public STUN server under stun_servers: in the configuration",
     Help.FILL_BLOCKS: "set paths.fill_blocks: full in the configuration of both sides",
     Help.NETWORK: "connect this machine to a network: plug in the cable, or switch on Wi-Fi",
     Help.FIREWALL: "let UDP through in the firewall and the router, or use another network",

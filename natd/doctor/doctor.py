@@ -33,7 +33,8 @@ from natd.core.peer.diagnosis import PeerDiagnosis
 from natd.doctor.advice import COPY_HINT, HARD_NAT, HELP_TEXTS, LABELS, server_words
 from natd.doctor.dropped import dropped_row
 from natd.doctor.lifetime_words import lifetime_row, lifetime_words
-from natd.doctor.nat_words import nat_words, nats_row, router_words
+from natd.doctor.nat_words import nat_words, nats_row
+from natd.doctor.sightings import judge_sightings, own_router_words, seen_words
 from natd.host.errors import CommandError
 from natd.members.parts import Parts
 from natd.members.recorder import COPY_TOLD_S, ms, nat_row, path_row
@@ -213,9 +214,7 @@ class Doctor:
 
     def _nat_check(self) -> Row:
         parts = self._parts
-        seen = ", ".join(str(address) for address in parts.node.nat.observed())
-        where = f"; others see you at {seen}" if seen else ""
-        text = router_words(parts.node.nat.report()) + where
+        text = own_router_words(parts) + seen_words(parts)
         words = [
             nat_words(parts.node.nat.report()),
             lifetime_words(parts.node.nat.lifetimes.learnt),
@@ -267,6 +266,9 @@ class Doctor:
             if found.code is VerdictCode.UDP_BLOCKED and self._router_answers():
                 near = " (the router here answers, so the cause is further away)"
             return f"{_sentence(found.why)[:-1]}{near}.", found
+        for network in self._parts.book.joined():
+            if (blind := judge_sightings(self._parts, network)) is not None:
+                return _sentence(blind.text), blind
         if failed == ["nat"]:
             return HARD_NAT, None
         return (f"Something failed: {_labels(failed)}." if failed else "All is well."), None

@@ -10,7 +10,8 @@ from natd.doctor.advice import COPY_HINT
 from natd.doctor.doctor import Doctor, seconds_since, seconds_until
 from natd.doctor.dropped import dropped_row
 from natd.doctor.lifetime_words import lifetime_row
-from natd.doctor.nat_words import nats_row, router_words
+from natd.doctor.nat_words import nats_row
+from natd.doctor.sightings import judge_sightings, own_router_words
 from natd.host.errors import CommandError
 from natd.host.version import natd_version
 from natd.members.copy_words import restored_words
@@ -53,9 +54,10 @@ class Report:
                 "tag": peer_tag(parts.identity.peer),
                 "udp": self._udp(),
                 "observed": [str(address) for address in parts.node.nat.observed()],
+                "several_addresses": parts.node.nat.is_seen_at_several,
                 "nat": {
                     **nat_row(parts.node.nat.report()),
-                    "router": router_words(parts.node.nat.report()),
+                    "router": own_router_words(parts),
                     "lifetime": lifetime_row(parts.node.nat.lifetimes.learnt),
                 },
             },
@@ -125,6 +127,9 @@ class Report:
         for network in self._parts.book.joined():
             if (silent := self._server_problem(network)) is not None:
                 rows.append(silent)
+            if (blind := judge_sightings(parts, network)) is not None:
+                hint = "natctl doctor says more"
+                rows.append(_problem(str(blind.code), f"{network.name}: {blind.text}", hint))
             for known in parts.book.peers(network.id):
                 noticed = parts.restored.get((network.id, known.peer))
                 if noticed is not None and time.monotonic() < noticed + RESTORED_TOLD_S:

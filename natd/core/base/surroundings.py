@@ -33,3 +33,5 @@ class Surroundings:
     """When the samples that servers pass on to peers were taken; None: there are none."""
     inside: frozenset[str] = frozenset()
     """The private, shared, link-local and loopback hosts at which servers see us."""
+    meets_inside: bool = False
+    """Whether a peer of this network is connected at a private address."""

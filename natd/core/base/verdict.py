@@ -16,6 +16,7 @@ Rules:
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from natd.core.base.scope import is_public
 from natd.core.base.types import Allocation, Mapping, NatReport
 
 
@@ -38,6 +39,8 @@ class VerdictCode(StrEnum):
     """One side has IPv4 only, the other IPv6 only."""
     PEER_FIREWALL = "peer-firewall"
     """The peer's packets arrive here, and ours do not get through to it."""
+    SERVER_SEES_PRIVATE = "server-sees-private"
+    """The server sees one side, or both, at an address that means nothing elsewhere."""
     NO_HAIRPIN = "no-hairpin"
     """Both are seen at one public address, which does not send back inside."""
     BOTH_RANDOM = "both-random"
@@ -65,6 +68,8 @@ class Help(StrEnum):
     IPV6 = "ipv6"
     SAME_LAN = "same-lan"
     PUBLIC_ADDRESS = "public-address"
+    PUBLIC_SERVER = "public-server"
+    STUN_SERVER = "stun-server"
     FILL_BLOCKS = "fill-blocks"
     NETWORK = "network"
     FIREWALL = "firewall"
@@ -80,6 +85,8 @@ _HELP_WORDS = {
     Help.IPV6: "IPv6 on both sides",
     Help.SAME_LAN: "being on the same LAN",
     Help.PUBLIC_ADDRESS: "a public IPv4 address from the provider",
+    Help.PUBLIC_SERVER: "a public address for the server",
+    Help.STUN_SERVER: "a STUN server in the configuration",
     Help.FILL_BLOCKS: "paths.fill_blocks: full on both sides",
     Help.NETWORK: "a cable or Wi-Fi",
     Help.FIREWALL: "a firewall that lets UDP through",
@@ -98,10 +105,14 @@ class Verdict:
     """For people, without what would help; no full stop."""
     helps: tuple[Help, ...] = ()
     """Most likely first."""
+    advice: str = ""
+    """What to do, where that is said better than by naming what would help."""
 
     @property
     def text(self) -> str:
         """One sentence for people: why, and what would help."""
+        if self.advice:
+            return f"{self.why}; {self.advice}"
         if not self.helps:
             return self.why
         *others, last = [_HELP_WORDS[each] for each in self.helps]
@@ -118,6 +129,10 @@ class Findings:
     our_hosts: frozenset[str] = frozenset()
     """The addresses at which servers see us; `their_hosts`: at which they see the peer."""
     their_hosts: frozenset[str] = frozenset()
+    is_translated: bool = False
+    """Whether servers see us at none of our own interfaces' addresses."""
+    meets_inside: bool = False
+    """Whether another peer of this network is connected at a private address: a LAN is enough."""
     heard: bool = False
     """Whether anything of the peer's has arrived in this attempt."""
     we_are_mapped: bool = False
@@ -167,6 +182,8 @@ def judge(found: Findings) -> Verdict:
             (Help.FIREWALL, *_usual(found)),
         )
     if found.our_hosts and found.their_hosts:
+        if (blind := _judge_server(found)) is not None:
+            return blind
         if found.our_hosts & found.their_hosts:
             return _judge_neighbours(found)
         if not _families(found.our_hosts) & _families(found.their_hosts):
@@ -194,6 +211,29 @@ def judge_servers(*, udp_works: bool, is_offline: bool = False) -> Verdict:
         "nothing answers by UDP: a firewall here or this network blocks it, or all servers are "
         "down",
         (Help.FIREWALL, Help.SERVER),
+    )
+
+
+def _judge_server(found: Findings) -> Verdict | None:
+    """Whether a server sees too little of one side.  Of two sides inside, both may be in the
+    server's own network, where nothing is wrong with that."""
+    [we_are_inside, they_are_inside] = (
+        not any(map(is_public, hosts)) for hosts in (found.our_hosts, found.their_hosts)
+    )
+    if we_are_inside and they_are_inside:
+        is_one_proxy = bool(found.our_hosts & found.their_hosts)
+        if found.meets_inside or not (is_one_proxy or found.is_translated):
+            return None
+    elif not we_are_inside and not they_are_inside:
+        return None
+    seen, whose = ("you", "your") if we_are_inside else ("the peer", "the peer's")
+    host = min(found.our_hosts if we_are_inside else found.their_hosts)
+    there = "" if we_are_inside else " there"
+    return Verdict(
+        VerdictCode.SERVER_SEES_PRIVATE,
+        f"the server sees {seen} at {host}: it stands behind a proxy or in {whose} own network",
+        (Help.PUBLIC_SERVER, Help.STUN_SERVER),
+        advice=f"give it a public address, or name a STUN server{there}",
     )
 
 

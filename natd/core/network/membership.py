@@ -9,7 +9,6 @@ Rules:
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from natd.core.base import events
 from natd.core.base.routes import GREETING, RouteAdded, RouteDropped
@@ -242,9 +241,8 @@ class Membership:
             peer.set_surroundings(surroundings, now)
 
     def _surroundings(self) -> Surroundings:
-        found = self.servers.surroundings()
-        works = found.udp_works or any(peer.presence.is_online for peer in self.peers.values())
-        return self._shared.sockets.describe(replace(found, udp_works=works))
+        found = self.roster.describe(self.servers.surroundings())
+        return self._shared.sockets.describe(found)
 
     def _drain_servers(self, now: float) -> None:
         datagrams = self.servers.datagrams_to_send()

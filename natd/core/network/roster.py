@@ -14,9 +14,11 @@ Rules:
 """
 
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from natd.core.base import events
+from natd.core.base.scope import is_public
+from natd.core.base.surroundings import Surroundings
 from natd.core.base.timers import TimerQueue, TokenBucket
 from natd.core.base.types import DecodeError, NetworkId, PeerId, SocketId
 from natd.core.keys.card import Card, open_card
@@ -181,6 +183,13 @@ class Roster:
         """Whether we know at least one member, and all that are not blocked are connected."""
         wanted = [peer for known, peer in self.peers.items() if known not in self.blocked]
         return bool(wanted) and all(peer.presence.is_online for peer in wanted)
+
+    def describe(self, found: Surroundings) -> Surroundings:
+        """`found` as the peers who are connected show it."""
+        here = [peer for peer in self.peers.values() if peer.presence.is_online]
+        paths = (peer.reach.paths.report for peer in here)
+        inside = any(path is not None and not is_public(path.address.host) for path in paths)
+        return replace(found, udp_works=found.udp_works or bool(here), meets_inside=inside)
 
     @property
     def is_full(self) -> bool:

@@ -15,7 +15,7 @@ Rules:
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from natd.core.base.scope import is_private
+from natd.core.base.scope import is_private, is_public
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.types import (
     MAIN_SOCKET,
@@ -261,12 +261,17 @@ class Diagnosis:
         surroundings = self._surroundings
         candidates = card.candidates
         mapped = surroundings.mapped
+        told = (CandidateKind.SERVER_REFLEXIVE, CandidateKind.MAPPED)
+        claimed = [c.address for c in candidates if c.kind in told and is_public(c.address.host)]
+        our_hosts = _hosts((*surroundings.ours, *(a for a in mapped if is_public(a.host))))
         they_have_ipv6 = any(c.kind is CandidateKind.IPV6 for c in candidates)
         return Findings(
             ours=surroundings.nat,
             theirs=card.nat,
-            our_hosts=_hosts(surroundings.ours),
-            their_hosts=_hosts(self._seen),
+            our_hosts=our_hosts,
+            their_hosts=_hosts(self._seen) | _hosts(claimed),
+            is_translated=not _hosts(surroundings.ours) & surroundings.held,
+            meets_inside=surroundings.meets_inside,
             heard=self._heard,
             we_are_mapped=bool(mapped),
             they_are_mapped=any(c.kind is CandidateKind.MAPPED for c in candidates),

@@ -47,6 +47,48 @@ def test_of_a_hard_nat_and_an_unknown_one_the_unknown_one_is_named():
     assert "NAT" not in judge(APART).why
 
 
+DOCKER, LAN, PUBLIC = frozenset({"172.17.0.1"}), frozenset({"192.168.1.5"}), APART.their_hosts
+
+
+def test_a_server_that_sees_a_private_address_is_named_with_what_to_do():
+    verdict = judge(Findings(our_hosts=DOCKER, their_hosts=PUBLIC, is_translated=True))
+    assert verdict.code == "server-sees-private"
+    assert verdict.text == (
+        "the server sees you at 172.17.0.1: it stands behind a proxy or in your own network; "
+        "give it a public address, or name a STUN server"
+    )
+    theirs = judge(Findings(our_hosts=PUBLIC, their_hosts=LAN))
+    assert theirs.code == "server-sees-private"
+    assert "the server sees the peer at 192.168.1.5" in theirs.text
+
+
+@pytest.mark.parametrize("host", ["10.0.0.7", "127.0.0.1", "100.64.3.4", "fd00::4", "169.254.7.7"])
+def test_every_address_that_means_nothing_elsewhere_counts(host):
+    verdict = judge(Findings(our_hosts=frozenset({host}), their_hosts=PUBLIC))
+    assert verdict.code is VerdictCode.SERVER_SEES_PRIVATE
+
+
+@pytest.mark.parametrize(
+    ("found", "is_named"),
+    [
+        (Findings(our_hosts=DOCKER, their_hosts=DOCKER, is_translated=True), True),
+        (Findings(our_hosts=DOCKER, their_hosts=LAN, is_translated=True), True),
+        # A LAN with a server of its own: whoever is missing is switched off.
+        (Findings(our_hosts=LAN, their_hosts=frozenset({"192.168.1.6"})), False),
+        (
+            Findings(our_hosts=DOCKER, their_hosts=DOCKER, is_translated=True, meets_inside=True),
+            False,
+        ),
+        # Whoever is outside is kept out by it all the same.
+        (Findings(our_hosts=LAN, their_hosts=PUBLIC, meets_inside=True), True),
+        (Findings(our_hosts=LAN | PUBLIC, their_hosts=frozenset({"198.51.100.9"})), False),
+        (Findings(our_hosts=LAN, their_hosts=PUBLIC, heard=True), False),
+    ],
+)
+def test_a_private_sighting_is_named_only_where_it_matters(found, is_named):
+    assert (judge(found).code is VerdictCode.SERVER_SEES_PRIVATE) is is_named
+
+
 @pytest.mark.parametrize("hard", [RANDOM, COUNTING, BLOCK, UNSURE])
 def test_where_nothing_proves_that_the_peer_is_there_a_server_is_what_would_help(hard):
     stranger = replace(APART, ours=hard, theirs=EASY, may_guess=False)

@@ -10,7 +10,7 @@ from natd.core.base.events import PeerConnected
 from natd.core.base.types import Address, CandidateKind
 from natd.core.keys.card import open_card
 from tests.core.world.village import KEY, SERVER_PORT, Village
-from tests.internet.nat import PORT_RESTRICTED, ForwardingNat
+from tests.internet.nat import PORT_RESTRICTED, SYMMETRIC_RANDOM, ForwardingNat
 
 MET_S = 0.5
 """A newcomer's three legs of 50 ms, and once more because one side does not know all at first."""
@@ -66,6 +66,30 @@ def test_of_two_servers_one_sees_a_private_address(seed):
     assert village.internet.run_until(lambda: bob.is_online(alice), MET_S)
 
 
+def test_where_no_way_is_found_both_sides_are_told_of_the_server():
+    """Alice's router draws a port for each destination, and only a STUN server could tell it."""
+    village, alice, bob, inside, outside = _home_server(3, SYMMETRIC_RANDOM)
+    alice.start([inside])
+    bob.start([outside])
+    village.internet.run(20.0)
+    assert not bob.is_online(alice)
+    assert alice.verdict_codes[bob.peer] == bob.verdict_codes[alice.peer] == "server-sees-private"
+    assert f"sees you at {alice.host.address}" in alice.verdicts[bob.peer]
+    assert f"sees the peer at {alice.host.address}" in bob.verdicts[alice.peer]
+
+
+def test_a_home_with_its_own_server_is_told_of_nothing():
+    """Everybody is there; one is switched off."""
+    village, alice, _, inside, _ = _home_server(3)
+    carol = village.member("carol", alice.host.behind, port=40002)
+    for member in (alice, carol):
+        member.start([inside])
+    assert village.internet.run_until(lambda: alice.is_online(carol), 3.0)
+    carol.kill()
+    village.internet.run(60.0)
+    assert "server-sees-private" not in alice.verdict_codes.values()
+
+
 def test_a_peer_outside_can_not_aim_at_the_lan_of_the_servers_home():
     village, alice, bob, inside, outside = _home_server(3)
     village.internet.trace = []
@@ -78,10 +102,10 @@ def test_a_peer_outside_can_not_aim_at_the_lan_of_the_servers_home():
     assert alice.is_online(bob)
 
 
-def _home_server(seed):
+def _home_server(seed, policy=PORT_RESTRICTED):
     """A village whose server is unused, and one more in alice's LAN, its ports forwarded."""
     village = Village(seed)
-    home = village.internet.add_nat(PORT_RESTRICTED)
+    home = village.internet.add_nat(policy)
     alice = village.member("alice", home, port=40000)
     bob = village.member("bob", village.internet.add_nat(PORT_RESTRICTED), port=40001)
     machine = village.internet.add_host(behind=home, name="home server")

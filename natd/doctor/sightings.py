@@ -1,0 +1,42 @@
+"""Where others see this machine, as `status` and `doctor` tell it."""
+
+from natd.core.base.scope import is_public
+from natd.core.base.types import Mapping
+from natd.core.base.verdict import Verdict, VerdictCode
+from natd.doctor.nat_words import router_words
+from natd.members.parts import Parts
+from natd.storage.address_book import JoinedNetwork
+
+
+def judge_sightings(parts: Parts, network: JoinedNetwork) -> Verdict | None:
+    """That servers see us at an address that means nothing elsewhere, once it has kept a peer of
+    this network from us."""
+    if any(is_public(address.host) for address in parts.node.nat.observed()):
+        return None
+    verdicts = (view.verdict for view in parts.views(network.id))
+    blind = (v for v in verdicts if v and v.code is VerdictCode.SERVER_SEES_PRIVATE)
+    return next(blind, None)
+
+
+def own_router_words(parts: Parts) -> str:
+    """What our router does, for people who have never heard of NAT."""
+    nat = parts.node.nat
+    is_inside = not any(is_public(address.host) for address in nat.observed())
+    if nat.report().mapping is Mapping.OPEN and is_inside:
+        return "none between this machine and the server"
+    return router_words(nat.report())
+
+
+def seen_words(parts: Parts) -> str:
+    """For the end of a sentence about our router; empty while no server has answered."""
+    nat = parts.node.nat
+    places = [str(address) for address in nat.observed()]
+    if not places:
+        return ""
+    if nat.is_seen_at_several:
+        places = [str(address) for address in nat.observed() if not address.is_ipv6]
+    if len(places) < 2 or not nat.is_seen_at_several:
+        return f"; others see you at {', '.join(places)}"
+    listed = " and ".join((", ".join(places[:-1]), places[-1]))
+    count = "two" if len(places) == 2 else "several"
+    return f"; you are seen at {count} addresses, {listed}, and peers try them all"
