@@ -12,8 +12,16 @@ from pathlib import Path
 
 from natd.core.base.types import Address
 from tests.bench.cells import Cell, Place, Side
-from tests.bench.grounds import CARRIERS_LAN, hit_by_early, lay_out, policy_of, way_out
+from tests.bench.grounds import (
+    CARRIERS_LAN,
+    hit_by_early,
+    keep_distance,
+    lay_out,
+    policy_of,
+    way_out,
+)
 from tests.bench.rows import BLOCK
+from tests.bench.segment import Segment
 from tests.internet.fabric import Host, Packet
 from tests.internet.nat import Dependence, Hairpin, NatPolicy, Ports
 from tests.natlab.port_mapper import PortMapper
@@ -40,7 +48,7 @@ is private, so this carrier numbers them from a block that is not."""
 class Ground:
     """A laboratory with the two in it."""
 
-    lab: TunInternet
+    lab: TunInternet | Segment
     cell: Cell
     devices: list[str] = field(default_factory=list)
     """The hosts of the fabric by which the resident's and the newcomer's packets come."""
@@ -77,6 +85,7 @@ class Ground:
 
     def arrange_early(self, run: int) -> None:
         """Have an early packet sent in this run."""
+        assert isinstance(self.lab, TunInternet)
         hit = hit_by_early(self.cell, run)
         sender = self.lab.fabric_host(self.devices[1 - hit])
         packet = Packet(
@@ -94,7 +103,7 @@ def flavour_of(cell: Cell, side: Side) -> str | None:
         return ""
     if policy.ports is Ports.RANDOM and policy.mapping is Dependence.ADDRESS_AND_PORT:
         return "fully-random"
-    if side is BLOCK:
+    if side == BLOCK:
         return KERNEL_BLOCK
     if cell.place is not Place.APART and policy.ports is Ports.PRESERVING:
         return ""  # apart, this pair is played by the Linux sides already
@@ -112,13 +121,37 @@ def plays(cell: Cell) -> bool:
         return False  # nobody can tell from which port the early packet would have to come
     if cell.place is Place.CARRIER and cell.carrier.hairpin is not Hairpin.NONE:
         return False
-    if all(side is BLOCK for side in sides):
+    if all(side == BLOCK for side in sides):
         return False  # its two halves may not share ports
     return all(flavour_of(cell, side) is not None for side in sides)
 
 
 def needs_miniupnpd(cell: Cell) -> bool:
     return bool(cell.resident.mapped_by or cell.newcomer.mapped_by)
+
+
+def on_segment(cell: Cell) -> Ground:
+    """The kernel's NATs with nothing between them."""
+    flavours = {}
+    for name, side in zip(NAMES, (cell.resident, cell.newcomer), strict=True):
+        policy, flavour = policy_of(cell, side), flavour_of(cell, side)
+        assert policy is not None
+        assert flavour is not None
+        flavours[name] = flavour, policy.accepts_early_inbound
+    lab = Segment(cell, flavours)
+    return Ground(lab, cell, devices=list(NAMES), routers=lab.routers)
+
+
+def ground_of(lab_name: str, cell: Cell, seed: int) -> Ground:
+    """A cell's laboratory, its two sides and the server in it; for the caller to start and close.
+    `lab_name` is `real` or `kernel`."""
+    if lab_name == "kernel" and cell.hops == 0:
+        return on_segment(cell)
+    lab = TunInternet(seed, cell.weather)
+    ground = (kernel if lab_name == "kernel" else userspace)(lab, cell)
+    keep_distance(cell, [lab.fabric_host(name) for name in ground.devices])
+    lab.fabric.add_host(name="server")
+    return ground
 
 
 def userspace(lab: TunInternet, cell: Cell) -> Ground:
@@ -178,17 +211,19 @@ def kernel(lab: TunInternet, cell: Cell) -> Ground:
 
 
 def _put_in_fabric(ground: Ground, name: str, policy: NatPolicy | None) -> None:
-    fabric = ground.lab.fabric
-    gateway = None if policy is None else fabric.add_nat(policy)
-    host = fabric.add_host(gateway, name=name)
+    lab = ground.lab
+    assert isinstance(lab, TunInternet)
+    gateway = None if policy is None else lab.fabric.add_nat(policy)
+    host = lab.fabric.add_host(gateway, name=name)
     ground.devices.append(name)
     ground.external.append((gateway or host).addresses[0])
     if gateway is not None:
-        ground.forget_userspace = lambda: ground.lab.reboot(gateway)
+        ground.forget_userspace = lambda: lab.reboot(gateway)
 
 
 def _uplink(ground: Ground, name: str) -> str:
     """A host of the fabric that will be a router of the kernel's."""
+    assert isinstance(ground.lab, TunInternet)
     host: Host = ground.lab.fabric.add_host(name=name)
     ground.devices.append(name)
     ground.external.append(host.address)

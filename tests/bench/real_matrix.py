@@ -11,7 +11,6 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -19,11 +18,9 @@ import yaml
 from natctl.demo.witness import NotToldError
 from tests.bench.cells import Cell
 from tests.bench.figures import Run
-from tests.bench.grounds import keep_distance
-from tests.bench.real_grounds import NAMES, PORTS, Ground, kernel, userspace
+from tests.bench.real_grounds import NAMES, PORTS, Ground, ground_of
 from tests.natlab.nursery import Nurseries
 from tests.natlab.programs import Peer, Programs
-from tests.natlab.tun_internet import TunInternet
 
 SECRET = "a secret of the bench"
 """Of a network that has one."""
@@ -41,18 +38,14 @@ LATE_S = 2.0
 
 def play(lab_name: str, cell: Cell, runs: range) -> list[Run]:
     """These runs of a cell, one after the other, in the laboratory `real` or `kernel`."""
-    return asyncio.run(_play(kernel if lab_name == "kernel" else userspace, cell, runs))
+    return asyncio.run(_play(lab_name, cell, runs))
 
 
-async def _play(
-    make_ground: Callable[[TunInternet, Cell], Ground], cell: Cell, runs: range
-) -> list[Run]:
+async def _play(lab_name: str, cell: Cell, runs: range) -> list[Run]:
     with tempfile.TemporaryDirectory(prefix="natd-bench-") as name:
         directory = Path(name)
-        with TunInternet(seed=runs.start, weather=cell.weather) as lab:
-            ground = make_ground(lab, cell)
-            keep_distance(cell, [lab.fabric_host(name) for name in ground.devices])
-            lab.fabric.add_host(name="server")
+        ground = ground_of(lab_name, cell, runs.start)
+        with ground.lab as lab:
             ground.start(directory)
             _configure(directory, cell)
             async with Programs(Nurseries(lab), directory) as programs:

@@ -105,6 +105,8 @@ def _on_one_segment(cells: Iterable[Cell]) -> Iterator[Cell]:
         sides = (cell.resident, cell.newcomer)
         if cell.place not in (Place.APART, Place.NESTED) or not set(sides) <= LINUX_ROUTERS:
             continue
+        if sides == (BLOCK, BLOCK):
+            continue  # nftables gives one port to two destinations
         near = replace(cell, hops=0, delay_s=SEGMENT_DELAY_S / 2, jitter_s=SEGMENT_JITTER_S)
         if near.target == ALL:
             near = replace(near, target=replace(ALL, median_s=SOON_ON_ONE_SEGMENT_S))
