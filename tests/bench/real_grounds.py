@@ -2,8 +2,7 @@
 
 The kernel plays what it can: no NAT, plain masquerade, with and without an accepting INPUT, one
 that gives every destination a random port (`fully-random`), the same within a range, two layers,
-and, as its ports have to be mapped by a real miniupnpd, every side with port mapping.  A range of
-the kernel's is not quite the block of the table: two destinations may share a port of it.
+and, as its ports have to be mapped by a real miniupnpd, every side with port mapping.
 """
 
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from tests.bench.grounds import (
     policy_of,
     way_out,
 )
-from tests.bench.rows import BLOCK
+from tests.bench.rows import BLOCK, BLOCK_LENT
 from tests.bench.segment import Segment
 from tests.internet.fabric import Host, Packet
 from tests.internet.nat import Dependence, Hairpin, NatPolicy, Ports
@@ -37,7 +36,7 @@ EARLY_AFTER_S = 0.040
 """As in the virtual internet: it then comes when both are just being introduced."""
 
 KERNEL_BLOCK = "to :20480-20991 fully-random"
-"""As many ports as a block of the table has."""
+"""As many ports as a block of the table has, but lent: two destinations may share one."""
 
 SQUATTED_LAN = "45.200.0"
 """Of a carrier whose subscribers map ports: miniupnpd maps nothing for a router whose own address
@@ -103,7 +102,7 @@ def flavour_of(cell: Cell, side: Side) -> str | None:
         return ""
     if policy.ports is Ports.RANDOM and policy.mapping is Dependence.ADDRESS_AND_PORT:
         return "fully-random"
-    if side == BLOCK:
+    if side in (BLOCK, BLOCK_LENT):
         return KERNEL_BLOCK
     if cell.place is not Place.APART and policy.ports is Ports.PRESERVING:
         return ""  # apart, this pair is played by the Linux sides already

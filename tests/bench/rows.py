@@ -43,11 +43,29 @@ SEQUENCES = (
 )
 BLOCK = Side("block", SYMMETRIC_BLOCK)
 
-LINUX_ROUTERS = frozenset({LINUX_SIDE, LINUX_OPEN_INPUT, RANDOM, BLOCK})
-"""What nftables can play on either side."""
-
 EASY = (OPEN, CONE, ADDRESS, PORT, LINUX_SIDE)
 NOT_BY_PORT = (OPEN, CONE, ADDRESS)
+
+
+def _block_at(first: int, size: int, *, lends_ports: bool = False) -> Side:
+    """A block that is nowhere else than here."""
+    policy = replace(
+        SYMMETRIC_BLOCK,
+        port_range=(first, first + size - 1),
+        block_size=size,
+        lends_ports=lends_ports,
+    )
+    lent = ", lent" if lends_ports else ""
+    return Side(f"block of {size} at {first}{lent}", policy)
+
+
+BLOCK_LENT = _block_at(20480, 512, lends_ports=True)
+"""One port serves flows to different places, as of Linux masquerading to a range."""
+_BLOCK_512, _BLOCK_256 = _block_at(20480, 512), _block_at(20480, 256)
+_BLOCK_1024 = _block_at(40960, 1024)
+
+LINUX_ROUTERS = frozenset({LINUX_SIDE, LINUX_OPEN_INPUT, RANDOM, BLOCK, BLOCK_LENT})
+"""What nftables can play on either side."""
 
 UPNP, NAT_PMP, PCP = "UPnP", "NAT-PMP", "PCP"
 
@@ -157,9 +175,15 @@ ROWS: tuple[Row, ...] = (
     ),
     _row(
         "birthday",
-        "random full-range, or address-dependent random, × port-restricted or Linux",
-        _both_ways((RANDOM, BY_ADDRESS), (PORT, LINUX_SIDE)),
+        "random full-range × port-restricted or Linux",
+        _both_ways((RANDOM,), (PORT, LINUX_SIDE)),
         Target(share=NEARLY_ALL, median_s=1.0, p95_s=6.0),
+    ),
+    _row(
+        "birthday by address",
+        "address-dependent random × port-restricted or Linux, one server with one address",
+        _both_ways((BY_ADDRESS,), (PORT, LINUX_SIDE)),
+        Target(share=NEARLY_ALL, median_s=1.3, p95_s=6.0),
     ),
     _row(
         "sequence",
@@ -181,8 +205,20 @@ ROWS: tuple[Row, ...] = (
         fill_blocks="full",
     ),
     _row(
+        "two blocks, elsewhere",
+        "the same at other ports, of other sizes, and lent",
+        (
+            (_BLOCK_512, _BLOCK_512),
+            (BLOCK_LENT, BLOCK_LENT),
+            (_BLOCK_256, _BLOCK_1024),
+            (_BLOCK_1024, _BLOCK_256),
+        ),
+        Target(share=0.95, median_s=4.0),
+        fill_blocks="full",
+    ),
+    _row(
         "two blocks, half",
-        "the same at the default `half`, first attempt",
+        "block of 512 × block of 512 at the default `half`, first attempt",
         ((BLOCK, BLOCK),),
         Target(share=0.20, is_timed=False),
     ),
