@@ -282,6 +282,10 @@ class Arrival:
 
     def _complain(self, waited_s: float) -> None:
         status = self._connection.request("status")
+        for problem in status.get("problems", ()):
+            if problem.get("code") == "offline":
+                self._output.warn(f"{problem.get('text')}; natd keeps trying", problem.get("hint"))
+                return
         servers = [str(server.get("address")) for server in self._of(status).get("servers", ())]
         problems = [
             problem

@@ -137,6 +137,8 @@ class Node:
 
     def set_offline(self, is_offline: bool, now: float) -> None:
         """Whether this machine has no way out at all."""
+        if is_offline == self.shared.sockets.is_offline:
+            return
         self.shared.sockets.is_offline = is_offline
         for membership in self._feed_all():
             membership.tell_surroundings(now)

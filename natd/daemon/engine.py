@@ -179,19 +179,33 @@ class Engine:
         return look_around((s.address.host for s in servers), ipv6=self._uses_ipv6)
 
     def _look_around_soon(self) -> None:
-        asyncio.get_running_loop().call_soon(self._watch.look_now)
+        def look() -> None:
+            self._watch.look_now()
+            self._tell_offline()
+
+        asyncio.get_running_loop().call_soon(look)
 
     def _take_network(self, network: OwnNetwork, has_moved: bool) -> None:
         """At start, and when the machine's addresses or its routes have changed; `has_moved`: our
         packets leave by another way than before."""
         parts, now = self._parts, time.monotonic()
-        self._follow_router()
-        self._follow_link()
-        parts.node.set_offline(network.is_offline, now)
+        place = (network.addresses, parts.sockets.port)
+        if has_moved or place != parts.node.shared.sockets.local:
+            self._follow_router()
+            self._follow_link()
+            parts.names.look_again()
         if has_moved:
             parts.node.network_changed(now)
-        parts.node.set_local_addresses(network.addresses, parts.sockets.port, now)
-        parts.names.look_again()
+        parts.node.set_local_addresses(*place, now)
+        self._tell_offline()
+
+    def _tell_offline(self) -> None:
+        """Peers on our own links are found without a way out, if no server is wanted."""
+        parts = self._parts
+        is_for_lan = not any(each.servers for each in parts.book.joined())
+        is_enough = is_for_lan and parts.node.shared.sockets.hears_link
+        is_offline = self._watch.network.is_offline and not is_enough
+        parts.node.set_offline(is_offline, time.monotonic())
         self.pump_soon()
 
     @property

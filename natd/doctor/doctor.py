@@ -11,8 +11,8 @@ and about a peer also
      "detail", "count", "sockets"}]}}
 
 Rules:
-- Checks go from ourselves outwards: socket, store, clock, servers, UDP, NAT, router, IPv6, LAN,
-  path.
+- Checks go from ourselves outwards: socket, store, clock, network, servers, UDP, NAT, router,
+  IPv6, LAN, path.
 - A check fails only where the user can do something about it, and then says what.
 - `text`, `hint` and `verdict` are plain English for people who have never heard of NAT; `detail`
   is what `natctl doctor -v` adds.
@@ -27,27 +27,22 @@ from typing import Any
 
 from natd.core.base.scope import is_private
 from natd.core.base.types import PeerState
-from natd.core.base.verdict import Verdict, VerdictCode, judge_servers
+from natd.core.base.verdict import OFFLINE, Verdict, VerdictCode, judge_servers
 from natd.core.peer.attempt_log import HEAD
 from natd.core.peer.diagnosis import PeerDiagnosis
-from natd.doctor.advice import COPY_HINT, HARD_NAT, HELP_TEXTS, LABELS, server_words
+from natd.doctor.advice import COPY_HINT, HARD_NAT, HELP_TEXTS, LABELS
 from natd.doctor.dropped import dropped_row
 from natd.doctor.lifetime_words import lifetime_row, lifetime_words
 from natd.doctor.nat_words import nat_words, nats_row
+from natd.doctor.server_rows import REGISTERED, STARTING, way_rows
 from natd.doctor.sightings import judge_sightings, own_router_words, seen_words
 from natd.host.errors import CommandError
 from natd.members.parts import Parts
-from natd.members.recorder import COPY_TOLD_S, ms, nat_row, path_row
+from natd.members.recorder import COPY_TOLD_S, nat_row, path_row
 from natd.net.network_interfaces import local_addresses
 from natd.storage.address_book import JoinedNetwork, KnownPeer, full_name, shell_name
 
 Row = dict[str, Any]
-
-REGISTERED = "registered"
-"""The state of a server that has us on its list."""
-
-STARTING = "starting"
-"""The state of a server that was asked and has not answered yet."""
 
 FORBIDDING = ("EPERM", "EACCES")
 """Errors by which this system itself refuses to send."""
@@ -131,6 +126,8 @@ class Doctor:
     def judge_servers(self, network: JoinedNetwork) -> Verdict | None:
         """Why no server of this network answers; None while one does, or may still."""
         states = {server.state for server in self._parts.servers(network.id)}
+        if self.is_offline and network.servers:
+            return judge_servers(udp_works=False, is_offline=True)
         if not states or states & {REGISTERED, STARTING}:
             return None
         return judge_servers(udp_works=self._udp_works())
@@ -139,6 +136,13 @@ class Doctor:
         """What shows that another daemon uses our identity; None while nothing does."""
         noticed, text = self._parts.copies.get(network.id, (float("-inf"), ""))
         return text if time.monotonic() < noticed + COPY_TOLD_S else None
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether no packet can leave, and none has arrived lately all the same."""
+        has_no_way = self._parts.node.shared.sockets.is_offline
+        is_reached = any(self._parts.online.values()) or REGISTERED in self._server_states()
+        return has_no_way and not is_reached
 
     def socket_check(self) -> Row:
         """Destinations that can't be reached are everyday; a system that forbids is not."""
@@ -164,12 +168,8 @@ class Doctor:
         for network in parts.book.joined():
             if (copy := self.copy_of(network)) is not None:
                 checks.append(_check("identity", False, f"{network.name}: {copy}", COPY_HINT))
-        for text in parts.names.problems.values():
-            checks.append(
-                _check("server", False, text, "check the server's name and this machine's DNS")
-            )
-        for network in parts.book.joined():
-            checks += self._server_checks(network)
+        rows = way_rows(parts, is_offline=self.is_offline, now=time.monotonic())
+        checks += [_check(*row) for row in rows]
         checks += [self._udp_check(), self._nat_check()]
         summary = parts.port_map.summary()
         checks.append(_check("router", True, self._port_words(), None, f"port mapping: {summary}"))
@@ -178,27 +178,10 @@ class Doctor:
         checks += [_check("ipv6", True, ipv6), _check("lan", True, self._lan_words())]
         return checks
 
-    def _server_checks(self, network: JoinedNetwork) -> list[Row]:
-        if not network.servers:
-            lan = self._parts.config.paths.lan_discovery
-            text = "only peers on this LAN are found" if lan else "no new peers are found"
-            hint = f"natctl join {network.name} --server HOST:PORT"
-            return [_check("server", lan, f"{network.name} has no server: {text}", hint)]
-        rows = []
-        for server in self._parts.servers(network.id):
-            good = server.state == REGISTERED
-            text = f"{server.address} of {network.name}: {server_words(server.state)}"
-            silent_s = seconds_since(server.last_answer_at, time.monotonic())
-            if good and server.rtt_s is not None:
-                text += f", {ms(server.rtt_s)} ms"
-            elif silent_s is not None:
-                text += f", last answer {silent_s:.0f} s ago"
-            hint = "check the address, and that natd --server runs there"
-            rows.append(_check("server", good, text, hint, f"state: {server.state}"))
-        return rows
-
     def _udp_check(self) -> Row:
         states = self._server_states()
+        if self.is_offline:
+            return _check("udp", True, f"not tried: {OFFLINE}")
         answering = states.count(REGISTERED)
         if answering:
             noun = "server answers" if answering == 1 else "servers answer"
@@ -257,6 +240,9 @@ class Doctor:
                 "This daemon has joined no network: natctl join NETWORK --server HOST:PORT.",
                 None,
             )
+        if self.is_offline:
+            found = judge_servers(udp_works=False, is_offline=True)
+            return _sentence(found.why), found
         if "socket" in failed:
             return "This machine forbids natd to send: allow it in the firewall.", None
         states = self._server_states()

@@ -5,8 +5,9 @@ import time
 from typing import Any
 
 from natd.core.base.types import PeerState, peer_id_text, peer_tag
+from natd.core.base.verdict import OFFLINE, Help
 from natd.core.peer.presence import PeerView
-from natd.doctor.advice import COPY_HINT
+from natd.doctor.advice import COPY_HINT, HELP_TEXTS
 from natd.doctor.doctor import Doctor, seconds_since, seconds_until
 from natd.doctor.dropped import dropped_row
 from natd.doctor.lifetime_words import lifetime_row
@@ -120,12 +121,15 @@ class Report:
         for name, text in self._networks.problems.items():
             hint = "correct the configuration, then: natctl reload"
             rows.append(_problem("network", f"{name} is not joined: {text}", hint))
-        for text in parts.names.problems.values():
+        is_offline = self._doctor.is_offline
+        if is_offline:
+            rows.append(_problem("offline", OFFLINE, HELP_TEXTS[Help.NETWORK]))
+        for text in () if is_offline else parts.names.problems.values():
             rows.append(
                 _problem("unresolvable", text, "check the server's name and this machine's DNS")
             )
         for network in self._parts.book.joined():
-            if (silent := self._server_problem(network)) is not None:
+            if not is_offline and (silent := self._server_problem(network)) is not None:
                 rows.append(silent)
             if (blind := judge_sightings(parts, network)) is not None:
                 hint = "natctl doctor says more"
@@ -178,6 +182,7 @@ class Report:
         servers = [
             {
                 "address": str(server.address),
+                "name": server.name or str(server.address),
                 "state": server.state,
                 "rtt_ms": ms(server.rtt_s),
                 "last_answer_s": seconds_since(server.last_answer_at, now),
@@ -185,7 +190,7 @@ class Report:
             for server in self._parts.servers(network.id)
         ]
         servers += [
-            {"address": text, "state": state, "rtt_ms": None, "last_answer_s": None}
+            {"address": text, "name": text, "state": state, "rtt_ms": None, "last_answer_s": None}
             for text, state in self._parts.names.unresolved(network.servers)
         ]
         return {

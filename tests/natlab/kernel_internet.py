@@ -70,6 +70,17 @@ class KernelInternet:
         else:
             self._plug(name, "eth0", behind)
 
+    def add_second_uplink(self, name: str, network: str) -> None:
+        """To a provider of its own, by device `wan2` of a public host; no route leads there."""
+        self._providers += 1
+        number = self._providers
+        provider, subnet = f"provider{number}", f"{network}.0/24"
+        topology = self._topology
+        topology.router(provider)
+        topology.plug(provider, "ix", f"45.0.0.{number}/24", EXCHANGE, "ix")
+        topology.cable(name, "wan2", f"{network}.10/24", provider, "site", f"{network}.1/24")
+        self._routes.append((provider, subnet, f"45.0.0.{number}"))
+
     def start(self) -> None:
         for provider, network, via in self._routes:
             if self._hops == 3:

@@ -122,9 +122,15 @@ class Programs:
         process.wait()
 
     async def start_peer(
-        self, name: str, state: str | None = None, *, port: int | None = None
+        self,
+        name: str,
+        state: str | None = None,
+        *,
+        port: int | None = None,
+        hosts: Path | None = None,
     ) -> Peer:
-        """A daemon on the host `name`.  The same `state` is the same identity."""
+        """A daemon on the host `name`.  The same `state` is the same identity; `hosts` is its
+        /etc/hosts."""
         state = state or name
         # A socket's path may have 107 bytes, and pytest's directories use most of them.
         socket = Path(self._runtime.name) / state / "control.sock"
@@ -133,7 +139,7 @@ class Programs:
         arguments += ["--runtime-dir", str(socket.parent)]
         if port is not None:
             arguments += ["--port", str(port)]
-        process = await self._ready(name, arguments, log)
+        process = await self._ready(name, arguments, log, hosts)
         peer = Peer(name, process, socket)
         self._peers[name] = peer
         await peer.open()
@@ -149,7 +155,9 @@ class Programs:
         self.kill(name)
         await self.stop_peer(name)
 
-    async def _ready(self, name: str, arguments: list[str], log: Path) -> "subprocess.Popen[Any]":
+    async def _ready(
+        self, name: str, arguments: list[str], log: Path, hosts: Path | None = None
+    ) -> "subprocess.Popen[Any]":
         """Start `natd` there and wait until it says that it is ready."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith("NATD_")}
         kept["XDG_CONFIG_HOME"] = str(self._directory / "config")
@@ -158,9 +166,13 @@ class Programs:
             path.unlink(missing_ok=True)
             call = stack.enter_context(contextlib.closing(ReadyCall(path)))
             output = stack.enter_context(log.open("ab"))
+            command = [str(word) for word in python("-m", "natd", *arguments)]
+            if hosts is not None:
+                mounted = f'mount --bind {hosts} /etc/hosts && exec "$@"'
+                command = ["unshare", "-m", "sh", "-c", mounted, "sh", *command]
             process: subprocess.Popen[Any] = self._lab.popen(
                 name,
-                python("-m", "natd", *arguments),
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

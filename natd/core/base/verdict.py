@@ -96,6 +96,9 @@ _HELP_WORDS = {
 }
 
 
+OFFLINE = "this machine is offline"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Why there is no path."""
@@ -198,7 +201,7 @@ def judge(found: Findings) -> Verdict:
 def judge_servers(*, udp_works: bool, is_offline: bool = False) -> Verdict:
     """Why no server has us on its list; `udp_works`: whether any other machine answers."""
     if is_offline:
-        return Verdict(VerdictCode.OFFLINE, "this machine is offline", (Help.NETWORK,))
+        return Verdict(VerdictCode.OFFLINE, OFFLINE, (Help.NETWORK,))
     if udp_works:
         return Verdict(
             VerdictCode.NO_SERVER,

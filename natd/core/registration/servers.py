@@ -387,4 +387,6 @@ def explain_silence(
     while peers are connected."""
     verdict = judge_servers(udp_works=ours.udp_works, is_offline=ours.is_offline)
     reason = lost.reason if somebody_is_here else f"{lost.reason}: {verdict.text}"
+    if ours.is_offline:
+        reason = verdict.text  # The server has nothing to do with it.
     return replace(lost, reason=reason, code=verdict.code)
