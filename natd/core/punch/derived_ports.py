@@ -38,7 +38,7 @@ two escalations differ that begin with one introduction but count with their own
 MEETING_OPENERS_S = (0.0, 0.5)
 
 CALL_OPENERS = Opener.NEAR, Opener.FAR, Opener.DEEP
-MEETING_OPENERS = Opener.NEAR, Opener.FAR, Opener.NEARLY
+MEETING_OPENERS = Opener.DEEP, Opener.FAR, Opener.NEARLY
 """For the port of the first round, the second, and the third.  Which opener is right depends on
 what is between, which nobody tells us; the wrong one leaves the port closed or spoils it, so each
 port is for one of them."""
