@@ -58,8 +58,8 @@ MOST_DELAYED = 32
 ANSWER_LATE_S = 5.0
 """How late a delayed answer may be."""
 
-AGREED_PORTS = 3
-"""Of each kind: one for each of the first rounds."""
+AGREED_PORTS = 6
+"""Of each kind: one for each round in which they are used."""
 
 
 RECENT_CHECKS = 256
@@ -291,7 +291,7 @@ def agreed_port(number: int) -> int:
 
 def _agreed_ports(check_key: bytes) -> tuple[int, ...]:
     """Ports that only the two peers know, without signalling, from the pair's keys."""
-    drawn = hmac.digest(check_key, b"agreed ports", "sha256")
+    drawn = hmac.digest(check_key, b"agreed ports", "sha512")
     steps = range(2 * AGREED_PORTS + 1)
     *numbers, mark = (int.from_bytes(drawn[4 * i : 4 * i + 4], "big") for i in steps)
     # The mark is only a number on the wire, not a port: it may equal `LINK_PORT`.

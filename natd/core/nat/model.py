@@ -281,6 +281,8 @@ class NatModel:
         if len(seen) > 1:
             echoes = self._agreeing_echoes(seen)
             mapping, confidence = likeliest(class_probabilities(seen, echoes, kept=self._keeps))
+        if mapping is Mapping.INDEPENDENT:
+            rule = self.ports.rule_of_sockets(rule, is_ipv6=seen[0].observed.is_ipv6)
         return NatReport(
             mapping=mapping,
             filtering=filters.filtering,

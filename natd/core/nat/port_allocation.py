@@ -97,6 +97,10 @@ class PortRule:
         return True
 
 
+KEPT = PortRule(Allocation.PRESERVING, confidence=1.0 - 1.0 / _PORTS)
+"""The external port is the local one."""
+
+
 def judge(samples: Sequence[PortSample]) -> PortRule:
     """The rule behind the samples, oldest first; UNKNOWN for fewer than three that differ.
 
@@ -107,7 +111,7 @@ def judge(samples: Sequence[PortSample]) -> PortRule:
         return PortRule()
     kept = sum(sample.local_port == sample.external_port for sample in samples)
     if kept * 2 > len(samples):
-        return PortRule(Allocation.PRESERVING, confidence=1.0 - 1.0 / _PORTS)
+        return KEPT
     ports = list(dict.fromkeys(sample.external_port for sample in samples))
     if len(ports) < 3:
         return PortRule()

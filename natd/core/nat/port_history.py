@@ -11,7 +11,7 @@ Rules:
 from dataclasses import dataclass
 
 from natd.core.base.types import Address, SocketId
-from natd.core.nat.port_allocation import PortRule, PortSample, judge
+from natd.core.nat.port_allocation import KEPT, PortRule, PortSample, judge
 
 SAME_BURST_S = 1.0
 """Answers to one burst come within this time, retransmissions included."""
@@ -75,6 +75,13 @@ class PortHistory:
 
     def forget_before(self, instant: float) -> None:
         self._made = [made for made in self._made if made.at >= instant]
+
+    def rule_of_sockets(self, rule: PortRule, *, is_ipv6: bool) -> PortRule:
+        """`rule`, or that ports are kept if any socket had its own: where none are, that is one of
+        64,512 by chance."""
+        first = {m.socket: m for m in reversed(self._made) if m.observed.is_ipv6 == is_ipv6}
+        kept = any(m.local_port == m.observed.port for m in first.values())
+        return KEPT if kept else rule
 
     def rule(self, *, is_ipv6: bool) -> PortRule:
         """The rule by which the NAT seems to pick ports."""

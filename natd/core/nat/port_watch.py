@@ -72,6 +72,11 @@ class PortWatch:
     def rule(self, *, is_ipv6: bool) -> PortRule:
         return self._history.rule(is_ipv6=is_ipv6)
 
+    def rule_of_sockets(self, rule: PortRule, *, is_ipv6: bool) -> PortRule:
+        """The rule of a NAT with one mapping per socket, by what it gave each socket first: a later
+        port of a socket tells of an early packet, or of a restart, and not of the rule."""
+        return self._history.rule_of_sockets(rule, is_ipv6=is_ipv6)
+
     @property
     def load_per_s(self) -> float:
         """Ports a second that other users take, as measured; 0 unless the NAT is sequential."""

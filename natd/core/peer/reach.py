@@ -332,10 +332,10 @@ class Reach:
                 case PathChosen(path):
                     if self.paths.current is not None:
                         self._ensure_maintenance().use(self.paths.current, now)
-                    self._reached(path.address)
+                    self._reached(path.address, path.socket)
                     self._events.append(event)
                 case PathRecovered(path):
-                    self._reached(path.address)
+                    self._reached(path.address, path.socket)
                     self._events.append(event)
                 case PathResumed(by_peer, quiet_s, is_certain):
                     if is_certain and by_peer:
@@ -375,10 +375,10 @@ class Reach:
         if self.search.succeed(in_use, now, by_peer=False):
             self._ensure_maintenance().seek(now, is_new=is_new)
 
-    def _reached(self, address: Address) -> None:
-        """A path is in use from now on: the attempt has succeeded."""
+    def _reached(self, address: Address, socket: SocketId) -> None:
+        """This path is in use from now on: the attempt has succeeded."""
         self._give_up_trying()
-        self.search.reached(address)
+        self.search.reached(address, socket)
         self._tell_search()
 
     def _next_of_children(self, now: float) -> PunchEvent | PathsEvent | MaintenanceEvent | None:

@@ -13,7 +13,8 @@ Rules:
 - Rounds use the ports in turn; each side counts its own rounds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from natd.core.base.scope import is_loopback, is_private
 from natd.core.base.types import (
@@ -27,6 +28,8 @@ from natd.core.base.types import (
 from natd.core.checks.checks import Checks, Opener
 from natd.core.punch.attempt import Target
 
+_Port = TypeVar("_Port")
+
 OPENER_LEAD_S = 0.1
 """How far openers precede the checks from agreed ports: more than the clocks of two sides differ
 after one introduction."""
@@ -37,11 +40,15 @@ two escalations differ that begin with one introduction but count with their own
 
 MEETING_OPENERS_S = (0.0, 0.5)
 
-CALL_OPENERS = Opener.NEAR, Opener.FAR, Opener.DEEP
-MEETING_OPENERS = Opener.DEEP, Opener.FAR, Opener.NEARLY
-"""For the port of the first round, the second, and the third.  Which opener is right depends on
-what is between, which nobody tells us; the wrong one leaves the port closed or spoils it, so each
-port is for one of them."""
+_DEEP, _FAR, _NEAR, _NEARLY = Opener.DEEP, Opener.FAR, Opener.NEAR, Opener.NEARLY
+CALL_OPENERS = (_DEEP, _FAR, _NEAR, _DEEP, _FAR, _NEAR)
+MEETING_OPENERS = (_NEAR, _NEAR, _FAR, _NEAR, _DEEP, _NEARLY)
+"""For the ports of the rounds in turn.  Which opener is right depends on what is between, which
+nobody tells us; the wrong one leaves the port closed or spoils it, so each port is for one of them.
+One layer of NAT is the likeliest, and calls are of no use where both main sockets are spoilt."""
+
+OPENED_AHEAD = 3
+"""Ports that are open at once, from this round's on: each side counts its own rounds."""
 
 MOST_AGREED_HOSTS = 2
 
@@ -72,6 +79,24 @@ def public_places(places: Iterable[Candidate]) -> list[Candidate]:
     return list(chosen.values())[:MOST_AGREED_HOSTS]
 
 
+def in_turn(ports: Sequence[_Port], turn: int, count: int) -> list[_Port]:
+    """So many of these from this round's on."""
+    return [ports[(turn + ahead) % len(ports)] for ahead in range(count)]
+
+
+def first_turn(checks: Checks, port: int, socket: SocketId) -> int:
+    """The round to begin with after a path between `socket` and the peer's `port` was lost: ports
+    that an early packet may have spoilt since are left out.  Both sides know the same path."""
+    if not checks.ready:
+        return 0
+    if (socket, port) in checks.meeting_ports:
+        return checks.meeting_ports.index((socket, port)) + 1
+    for ports, used in ((checks.our_ports, socket), (checks.their_ports, port)):
+        if used in ports:
+            return ports.index(used) + 1
+    return 0
+
+
 def call_from_agreed_port(place: Candidate, checks: Checks, turn: int, now: float) -> Target:
     """Checks from the next agreed port to the peer's known addresses."""
     socket = SocketId(checks.our_ports[turn % len(checks.our_ports)])
@@ -81,10 +106,9 @@ def call_from_agreed_port(place: Candidate, checks: Checks, turn: int, now: floa
 def meet(host: str, checks: Checks, turn: int, now: float) -> list[Target]:
     """Both main sockets may be poisoned: meet between two fresh ones.  One side opens its NAT at
     once, the other calls when that is surely done.  Each round calls one pair of ports and opens
-    all of them."""
-    pairs = tuple(zip(checks.meeting_ports, MEETING_OPENERS, strict=True))
+    a few."""
+    pairs = list(zip(checks.meeting_ports, MEETING_OPENERS, strict=True))
     opens = checks.we_open
-    turn %= len(pairs)
     return [
         Target(
             Candidate(CandidateKind.PEER_REFLEXIVE, Address(host, theirs)),
@@ -93,5 +117,5 @@ def meet(host: str, checks: Checks, turn: int, now: float) -> list[Target]:
             opener=opener if opens else None,
             at=now if opens else now + MEETING_LEAD_S,
         )
-        for (ours, theirs), opener in (pairs if opens else pairs[turn : turn + 1])
+        for (ours, theirs), opener in in_turn(pairs, turn, OPENED_AHEAD if opens else 1)
     ]

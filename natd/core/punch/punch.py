@@ -194,6 +194,10 @@ class Punch:
             self._attempt.settled = True
             self._attempt.escalate_at = self._attempt.sample_by = self._attempt.retry_at = None
 
+    def reached(self, address: Address, socket: SocketId) -> None:
+        """This path is in use from now on."""
+        self._targets.reached(address, socket)
+
     def stop(self) -> None:
         """The peer is gone or blocked: send nothing more to it."""
         self._attempt = None

@@ -194,9 +194,10 @@ class Search:
             self._escalation.stop()
         self._since = self._put_off = None
 
-    def reached(self, address: Address) -> None:
-        """A path to this address is in use from now on."""
+    def reached(self, address: Address, socket: SocketId) -> None:
+        """This path is in use from now on."""
         self.settle()
+        self.punch.reached(address, socket)
         if self._succession is not None:
             self._succession.stop()
         self._budget.turns.found(self._claim, address.host)

@@ -35,7 +35,10 @@ from natd.core.punch.attempt import (
 )
 from natd.core.punch.derived_ports import (
     CALL_OPENERS,
+    OPENED_AHEAD,
     call_from_agreed_port,
+    first_turn,
+    in_turn,
     keeps_ports,
     lets_in_at_old_address,
     meet,
@@ -71,6 +74,7 @@ class Targets:
         self._budget = budget
         self._targets: dict[tuple[Address, SocketId], Target] = {}
         self._tried: set[tuple[Address, SocketId]] = set()
+        self._first_turn = 0  # of the agreed ports
         self._datagrams: list[Datagram] = []
 
     # --- inputs
@@ -134,6 +138,7 @@ class Targets:
         """
         old = [key for key, target in self._targets.items() if target.socket != self.socket]
         is_late = turn >= AGREED_ROUNDS
+        port_turn = self._first_turn + turn
         for key in old if is_late else old[:-MOST_KEPT]:
             del self._targets[key]
         if is_late and not is_alone:
@@ -142,12 +147,12 @@ class Targets:
         for place in public_places(places):
             host = place.address.host
             if theirs and turn and lets_in_at_old_address(nats[0]):
-                self._open_to_agreed_ports(host, now)
+                self._open_to_agreed_ports(host, port_turn, now)
             if ours:
-                call = call_from_agreed_port(place, self._checks, turn, now)
+                call = call_from_agreed_port(place, self._checks, port_turn, now)
                 self._targets[call.key] = call
             if ours and theirs and not is_late:
-                meeting = meet(host, self._checks, turn, now)
+                meeting = meet(host, self._checks, port_turn, now)
                 self._targets |= {target.key: target for target in meeting}
                 self.rest(host)
 
@@ -158,7 +163,7 @@ class Targets:
         and the peer's."""
         if keeps_ports(nats[1]) and lets_in_at_old_address(nats[0]):
             for place in public_places(places):
-                self._open_to_agreed_ports(place.address.host, now)
+                self._open_to_agreed_ports(place.address.host, self._first_turn, now)
 
     def check_received(self, address: Address, socket: SocketId, now: float) -> None:
         """An authentic check of the peer came from `address`: send one there at once."""
@@ -183,6 +188,10 @@ class Targets:
             return None
         target.proved, target.at = True, None
         return target.candidate
+
+    def reached(self, address: Address, socket: SocketId) -> None:
+        """This path is in use from now on."""
+        self._first_turn = first_turn(self._checks, address.port, socket)
 
     def rest(self, host: str) -> None:
         """Stop checks from the attempt's socket to this host: they have done all they can, and the
@@ -227,8 +236,9 @@ class Targets:
     def _of_socket(self) -> list[Target]:
         return [target for target in self._targets.values() if target.socket == self.socket]
 
-    def _open_to_agreed_ports(self, host: str, now: float) -> None:
-        for port, opener in zip(self._checks.their_ports, CALL_OPENERS, strict=True):
+    def _open_to_agreed_ports(self, host: str, turn: int, now: float) -> None:
+        ports = list(zip(self._checks.their_ports, CALL_OPENERS, strict=True))
+        for port, opener in in_turn(ports, turn, OPENED_AHEAD):
             self._send(Address(host, port), MAIN_SOCKET, opener, now, urgent=False)
 
     def _check(self, target: Target, now: float, *, urgent: bool = False) -> None:

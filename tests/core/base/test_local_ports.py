@@ -59,7 +59,7 @@ def test_both_sides_move_an_agreed_port_that_falls_on_the_link_but_not_their_mar
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The mark is a number on the wire, and no socket of ours."""
-    drawn = (8_260).to_bytes(4, "big") * 8
+    drawn = (8_260).to_bytes(4, "big") * 16
     monkeypatch.setattr("natd.core.checks.checks.hmac.digest", lambda *_: drawn)
 
     *ports, mark = checks._agreed_ports(b"key")

@@ -121,6 +121,19 @@ def test_a_nat_that_keeps_our_port_is_told():
     assert model.report().allocation is Allocation.PRESERVING
 
 
+def test_a_nat_that_keeps_ports_is_not_called_random_after_an_early_packet():
+    """Each new flow of the spoilt socket has another random port."""
+    model = _model()
+    for port in (8080, 8081, 8082, 8083):
+        _see(model, port, (OUTSIDE, PORT))
+    for number, port in enumerate((8080, 8081, 8082, 8083)):
+        _see(model, port, (OUTSIDE, 11_834), 60.0 + number / 100)
+    for number, port in enumerate((8080, 8081, 8082, 8083)):
+        _see(model, port, (OUTSIDE, 27_320), 80.0 + number / 100)
+    report = model.report()
+    assert (report.mapping, report.allocation) == (Mapping.INDEPENDENT, Allocation.PRESERVING)
+
+
 def test_ports_in_their_order_tell_a_sequence_whatever_the_order_of_the_answers():
     model = _model()
     for port in (8082, 8080, 8083, 8081):

@@ -51,6 +51,29 @@ def test_two_layers_of_accepting_routers_are_traversed(hops):
         meet_soon((village, *homes), 2 * LIMIT_S)
 
 
+@pytest.mark.parametrize("rebooting", [(0,), (1,), (0, 1)], ids=["a", "b", "both"])
+@pytest.mark.parametrize("drops", [False, True], ids=["accepting", "then dropping"])
+def test_a_path_on_one_segment_is_found_again_after_routers_have_forgotten_it(rebooting, drops):
+    """The packet that comes first spoils the path's ports, and every new flow of the main socket
+    then shows a random port: a router that keeps ports was called random, and never met again."""
+    for seed in range(RUNS):
+        village, *nats = neighbours(seed, (0, 0), 0.00005)
+        internet = village.internet
+        alice, bob = meet(village, *nats)
+        internet.run(3.0)
+        for number in rebooting:
+            nats[number].reboot()
+        if drops:
+            for nat in nats:
+                nat.nat.policy = LINUX
+        began = internet.now
+        for sender, receiver in ((alice, bob), (bob, alice)):
+            sender.send("again")
+            came = internet.run_until(lambda who=receiver: "again" in who.texts(), LIMIT_S)
+            assert came, f"seed {seed}: {sender.name} is not heard"
+        assert internet.now < began + LIMIT_S, f"seed {seed} took {internet.now - began:.2f} s"
+
+
 def neighbours(seed, hops, delay_s, policies=(LINUX_ACCEPTING, LINUX_ACCEPTING)):
     village = Village(seed, Weather(jitter_s=delay_s / 5))
     village.server_host.delay_s = delay_s

@@ -95,6 +95,7 @@ def meet(village, resident_nat, newcomer_nat):
     assert came, f"seed {village.seed}: no answer; alice {alice.verdicts}, bob {bob.verdicts}"
     online = internet.run_until(lambda: bob.is_online(alice) and alice.is_online(bob), LIMIT_S)
     assert online, f"seed {village.seed}: messages went over and yet nobody is online"
+    return alice, bob
 
 
 @pytest.mark.parametrize("jitter_s", [0.001, 0.004])

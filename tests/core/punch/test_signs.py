@@ -29,7 +29,7 @@ def _lost(budget):
     search.set_surroundings(Surroundings(nat=EASY), START)
     search.remote.describe_peer((), RANDOM)
     search.introduce(SERVER, (THERE,), START)
-    search.reached(THERE)
+    search.reached(THERE, MAIN_SOCKET)
     while budget.turns.may_send("198.51.100.99", START, is_signed=False):
         pass
     budget.answered(THERE, START)

@@ -142,7 +142,7 @@ def test_nothing_is_opened_to_agreed_ports_where_the_peers_nat_keeps_none():
     assert not lab.targets.datagrams_to_send()
     lab.targets.open_to_agreed_ports(PLACES, (KEEPS, KEEPS), lab.now)
     opened = {d.address.port for d in lab.targets.datagrams_to_send()}
-    assert opened == set(lab.checks.their_ports)
+    assert opened == set(lab.checks.their_ports[:3])
 
 
 def test_behind_a_nat_that_would_take_another_port_for_it_nothing_is_opened_to_agreed_ports():
