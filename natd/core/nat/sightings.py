@@ -18,7 +18,7 @@ Rules:
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from natd.core.base.scope import is_public
 from natd.core.base.types import MAIN_SOCKET, Address, SocketId
@@ -72,10 +72,12 @@ def where_seen(seen: Sequence[Observation]) -> tuple[Address, ...]:
 
 
 def are_several(seen: Sequence[Observation], *, is_ipv6: bool = False) -> bool:
-    """Whether we are seen at several public addresses of this family at once, beyond doubt: each
-    of them again after another one had appeared."""
-    hosts = _newest_of_each_host(seen, is_ipv6=is_ipv6, slack_s=0.0)
-    return len(hosts) > 1 and is_public(hosts[0].observed.host)
+    """Whether we are seen at several public addresses of this family at once and have not just
+    moved from one to another: all appeared together, or each was seen again after the last one."""
+    hosts = _newest_of_each_host(seen, is_ipv6=is_ipv6)
+    last_move = max((each.since for each in hosts), default=0.0)
+    stay = [e for e in hosts if e.at >= last_move or e.since >= last_move - MOVED_IN_S]
+    return len(stay) > 1 and is_public(stay[0].observed.host)
 
 
 def worth_telling(
@@ -126,11 +128,9 @@ class PeerSightings:
         return tuple(newest.values())
 
 
-def _newest_of_each_host(
-    seen: Sequence[Observation], *, is_ipv6: bool, slack_s: float = MOVED_IN_S
-) -> list[Observation]:
-    """The freshest observation at each host of a family, unless we have moved away from there; the
-    host that appeared last comes first."""
+def _newest_of_each_host(seen: Sequence[Observation], *, is_ipv6: bool) -> list[Observation]:
+    """The freshest observation at each host of a family, `since` the first one there, unless we
+    have moved away; the host that appeared last comes first."""
     alike = public_first([each for each in seen if each.observed.is_ipv6 is is_ipv6])
     newest = {each.observed.host: each for each in sorted(alike, key=_at)}
     since: dict[str, float] = {}
@@ -138,10 +138,17 @@ def _newest_of_each_host(
         host = each.observed.host
         since[host] = min(each.since, since.get(host, each.since))
     last_move = max(since.values(), default=0.0)
-    current = [each for each in newest.values() if each.at >= last_move - slack_s]
-    current.sort(key=lambda each: since[each.observed.host], reverse=True)
-    return current
+    current = [
+        replace(each, since=since[host])
+        for host, each in newest.items()
+        if each.at >= last_move - MOVED_IN_S
+    ]
+    return sorted(current, key=_since, reverse=True)
 
 
 def _at(each: Observation) -> float:
     return each.at
+
+
+def _since(each: Observation) -> float:
+    return each.since

@@ -58,8 +58,17 @@ def test_two_uplinks_are_both_told():
     both = {Address(OUTSIDE, PORT), Address(OTHER, PORT)}
     assert set(model.observed()) == set(model.worth_telling()) == both
     assert model.has_address_pool
-    assert not model.is_seen_at_several, "we may have moved between the two answers"
+    assert model.is_seen_at_several
+
+
+def test_another_address_is_called_a_second_one_only_when_the_first_was_seen_again():
+    model = _model()
+    _see(model, SERVER, OUTSIDE)
     _see(model, SERVER, OUTSIDE, START + 20.0)
+    _see(model, STUN, OTHER, START + 22.0)
+    assert not model.is_seen_at_several, "we may have moved between the two answers"
+    assert len(model.observed()) == 2, "peers try both meanwhile"
+    _see(model, SERVER, OUTSIDE, START + 40.0)
     assert model.is_seen_at_several
 
 
@@ -135,6 +144,14 @@ def test_a_mapped_port_is_tried_wherever_we_are_seen(told, seen, places):
     """The router may name a stale address, one of the next network, or none."""
     found = mapped_places([Address(told, 50007)], [Address(host, 4444) for host in seen])
     assert found == tuple(Address(host, 50007) for host in places)
+
+
+def test_a_stun_server_that_lies_adds_an_address_and_takes_none_away():
+    model = _model()
+    for port in range(SERVER.port, SERVER.port + 4):
+        _see(model, SERVER._replace(port=port), OUTSIDE)
+    _see(model, STUN, OTHER, START + 0.1)
+    assert {a.host for a in model.worth_telling()} == {OUTSIDE, OTHER}
 
 
 def _model():
