@@ -22,14 +22,16 @@ Rules:
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from natd.core.base.scope import is_private
+from natd.core.base.surroundings import family_missing
 from natd.core.base.types import PeerState
 from natd.core.base.verdict import OFFLINE, Verdict, VerdictCode, judge_servers
 from natd.core.peer.attempt_log import HEAD
 from natd.core.peer.diagnosis import PeerDiagnosis
+from natd.core.registration.servers import ServerReport
 from natd.doctor.advice import COPY_HINT, HARD_NAT, HELP_TEXTS, LABELS
 from natd.doctor.dropped import dropped_row
 from natd.doctor.lifetime_words import lifetime_row, lifetime_words
@@ -125,12 +127,20 @@ class Doctor:
 
     def judge_servers(self, network: JoinedNetwork) -> Verdict | None:
         """Why no server of this network answers; None while one does, or may still."""
-        states = {server.state for server in self._parts.servers(network.id)}
-        if self.is_offline and network.servers:
-            return judge_servers(udp_works=False, is_offline=True)
-        if not states or states & {REGISTERED, STARTING}:
+        servers = self._parts.servers(network.id)
+        states = {server.state for server in servers}
+        is_known = self.is_offline and network.servers
+        if not is_known and (not states or states & {REGISTERED, STARTING}):
             return None
-        return judge_servers(udp_works=self._udp_works())
+        return self._judge_silence(servers)
+
+    def _judge_silence(self, servers: Iterable[ServerReport]) -> Verdict:
+        hosts = [address.host for server in servers for address in server.tried]
+        return judge_servers(
+            udp_works=self._udp_works(),
+            is_offline=self.is_offline,
+            family_missing=family_missing(self._parts.node.shared.sockets.local[0], hosts),
+        )
 
     def copy_of(self, network: JoinedNetwork) -> str | None:
         """What shows that another daemon uses our identity; None while nothing does."""
@@ -241,13 +251,13 @@ class Doctor:
                 None,
             )
         if self.is_offline:
-            found = judge_servers(udp_works=False, is_offline=True)
+            found = self._judge_silence(())
             return _sentence(found.why), found
         if "socket" in failed:
             return "This machine forbids natd to send: allow it in the firewall.", None
         states = self._server_states()
         if states and set(states) == {"lost"}:
-            found = judge_servers(udp_works=self._udp_works())
+            found = self._judge_silence(self._servers())
             near = ""
             if found.code is VerdictCode.UDP_BLOCKED and self._router_answers():
                 near = " (the router here answers, so the cause is further away)"
@@ -259,12 +269,12 @@ class Doctor:
             return HARD_NAT, None
         return (f"Something failed: {_labels(failed)}." if failed else "All is well."), None
 
+    def _servers(self) -> list[ServerReport]:
+        parts = self._parts
+        return [s for network in parts.book.joined() for s in parts.servers(network.id)]
+
     def _server_states(self) -> list[str]:
-        return [
-            s.state
-            for network in self._parts.book.joined()
-            for s in self._parts.servers(network.id)
-        ]
+        return [server.state for server in self._servers()]
 
     def _udp_works(self) -> bool:
         parts = self._parts

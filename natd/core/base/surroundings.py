@@ -1,8 +1,18 @@
 """What an attempt to reach a peer needs to know of our own side."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from natd.core.base.scope import is_loopback
 from natd.core.base.types import Address, NatReport
+
+
+def family_missing(held: Collection[str], servers: Collection[str]) -> str | None:
+    """`IPv4` or `IPv6`, if all these servers have only that and none of our addresses is of it."""
+    ours, theirs = ({":" in host for host in hosts} for hosts in (held, servers))
+    if not ours or len(theirs) != 1 or ours & theirs or any(map(is_loopback, servers)):
+        return None
+    return "IPv6" if True in theirs else "IPv4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +45,8 @@ class Surroundings:
     """The private, shared, link-local and loopback hosts at which servers see us."""
     meets_inside: bool = False
     """Whether a peer of this network is connected at a private address."""
+
+    @property
+    def family_missing(self) -> str | None:
+        """See the function of that name."""
+        return family_missing(self.held, [address.host for address in self.servers])

@@ -154,6 +154,8 @@ class Findings:
     introduced this one since."""
     is_offline: bool = False
     """Whether no packet can leave this machine."""
+    family_missing: str | None = None
+    """The only family of the servers' addresses, if this machine lacks it."""
     udp_works: bool = True
     """Whether another server or peer has answered us lately."""
     is_listed: bool = True
@@ -167,7 +169,11 @@ def judge(found: Findings) -> Verdict:
     if found.is_blocked:
         return Verdict(VerdictCode.BLOCKED_HERE, "you have blocked this peer", (Help.UNBLOCK,))
     if found.servers_are_silent or found.is_offline:
-        return judge_servers(udp_works=found.udp_works, is_offline=found.is_offline)
+        return judge_servers(
+            udp_works=found.udp_works,
+            is_offline=found.is_offline,
+            family_missing=found.family_missing,
+        )
     if found.has_left:
         return Verdict(VerdictCode.LEFT, "the peer has left the network", (Help.START_PEER,))
     if not found.is_listed:
@@ -198,10 +204,20 @@ def judge(found: Findings) -> Verdict:
     return _judge_nats(found)
 
 
-def judge_servers(*, udp_works: bool, is_offline: bool = False) -> Verdict:
-    """Why no server has us on its list; `udp_works`: whether any other machine answers."""
+def judge_servers(
+    *, udp_works: bool, is_offline: bool = False, family_missing: str | None = None
+) -> Verdict:
+    """Why no server has us on its list; `udp_works`: whether any other machine answers;
+    `family_missing`: the only family of the servers' addresses, if this machine lacks it."""
     if is_offline:
         return Verdict(VerdictCode.OFFLINE, OFFLINE, (Help.NETWORK,))
+    if family_missing is not None:
+        helps = (Help.IPV6,) if family_missing == "IPv6" else (Help.SERVER,)
+        return Verdict(
+            VerdictCode.NO_COMMON_FAMILY,
+            f"the server has only {family_missing} addresses, and this machine has none",
+            helps,
+        )
     if udp_works:
         return Verdict(
             VerdictCode.NO_SERVER,

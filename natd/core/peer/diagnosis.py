@@ -281,6 +281,7 @@ class Diagnosis:
             spares_blocks=self._turns.spares_blocks,
             servers_are_silent=surroundings.servers_are_silent and self._needs_server,
             is_offline=surroundings.is_offline,
+            family_missing=surroundings.family_missing,
             udp_works=surroundings.udp_works,
             is_listed=self._is_listed or not surroundings.is_registered,
             has_left=self._has_left,

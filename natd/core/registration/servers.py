@@ -385,7 +385,9 @@ def explain_silence(
 ) -> events.ServerLost:
     """`lost`, with the reason why no server answers and what would help; the text stays as it is
     while peers are connected."""
-    verdict = judge_servers(udp_works=ours.udp_works, is_offline=ours.is_offline)
+    verdict = judge_servers(
+        udp_works=ours.udp_works, is_offline=ours.is_offline, family_missing=ours.family_missing
+    )
     reason = lost.reason if somebody_is_here else f"{lost.reason}: {verdict.text}"
     if ours.is_offline:
         reason = verdict.text  # The server has nothing to do with it.
