@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,13 @@ second; the first look waits until they pause."""
 
 SETTLE_LIMIT_S = 1.0
 """A network that never stops changing is looked at this often all the same."""
+
+RESUME_LOOK_S = 2.0
+"""How often to look if the machine was suspended.  Our timers stand still meanwhile, and NATs
+forget us; a cable that stays in its socket gives no signal of that."""
+
+ASLEEP_S = 5.0
+"""A suspension shorter than this changes nothing: no NAT forgets so soon."""
 
 POLL_S = 15.0
 """How often to look where the kernel gives no signal."""
@@ -186,12 +194,17 @@ class NetworkWatch:
         self,
         on_change: Callable[[OwnNetwork, bool], None],
         look: Callable[[], OwnNetwork] = lambda: look_around(()),
+        slept_s: Callable[[], float] | None = None,
     ) -> None:
+        """`slept_s` tells how long the machine has been suspended in all."""
         self.network = OwnNetwork()
         self._on_change = on_change
         self._look = look
         self._socket: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._asleep_s = slept_s or asleep_s
+        self._was_asleep_s = 0.0
+        self._resume_timer: asyncio.TimerHandle | None = None
         self._look_by: float | None = None
         """The latest instant for the look that is due; None when none is."""
 
@@ -199,19 +212,30 @@ class NetworkWatch:
         """Look now, and watch from the running loop."""
         self._socket = _open_route_socket()
         self.network = self._look()
+        self._was_asleep_s = self._asleep_s()
         loop = asyncio.get_running_loop()
+        self._resume_timer = loop.call_later(RESUME_LOOK_S, self._notice_resume)
         if self._socket is not None:
             loop.add_reader(self._socket, self._drain)
         else:
             self._timer = loop.call_later(POLL_S, self._look_again)
 
     def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._resume_timer):
+            if timer is not None:
+                timer.cancel()
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
             self._socket = None
+
+    def _notice_resume(self) -> None:
+        loop, slept_s = asyncio.get_running_loop(), self._asleep_s()
+        self._resume_timer = loop.call_later(RESUME_LOOK_S, self._notice_resume)
+        before_s, self._was_asleep_s = self._was_asleep_s, slept_s
+        if slept_s - before_s >= ASLEEP_S:
+            self.network = self._look()
+            self._on_change(self.network, not self.network.is_offline)
 
     def _drain(self) -> None:
         assert self._socket is not None
@@ -240,6 +264,13 @@ class NetworkWatch:
         before, self.network = self.network, self._look()
         if self.network != before:
             self._on_change(self.network, self.network.has_moved(before))
+
+
+def asleep_s() -> float:
+    """The clock that runs on during a suspension, less the one that doesn't (clock_gettime(2))."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 def _open_route_socket() -> socket.socket | None:

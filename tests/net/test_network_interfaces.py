@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from natd.net import network_interfaces
-from natd.net.network_interfaces import NetworkWatch, OwnNetwork, local_addresses
+from natd.net.network_interfaces import NetworkWatch, OwnNetwork, asleep_s, local_addresses
 from natd.net.routes import Route
 from tests.requirements import requires
 
@@ -73,6 +73,29 @@ def test_without_the_route_socket_the_network_is_looked_at_from_time_to_time(
         watch.close()
 
     asyncio.run(scenario())
+
+
+def test_a_machine_that_was_suspended_begins_anew_though_nothing_else_has_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every keepalive was late by the whole night, and came when its own timer did."""
+    monkeypatch.setattr(network_interfaces, "RESUME_LOOK_S", 0.01)
+
+    async def scenario() -> None:
+        heard: list[tuple[OwnNetwork, bool]] = []
+        slept = [100.0]
+        watch = NetworkWatch(
+            lambda *change: heard.append(change), lambda: ways(WAY), lambda: slept[0]
+        )
+        watch.start()
+        for nap_s in (0.0, 4.0, 3600.0, 0.0):
+            slept[0] += nap_s
+            await asyncio.sleep(0.1)
+        assert heard == [(ways(WAY), True)]
+        watch.close()
+
+    asyncio.run(scenario())
+    assert asleep_s() > -1.0
 
 
 WATCH_IN_A_NAMESPACE = """
