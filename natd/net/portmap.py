@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from natd.core.base.scope import is_private
-from natd.core.base.types import MAIN_SOCKET, Address, SocketId
+from natd.core.base.types import ANY_HOST, MAIN_SOCKET, Address, SocketId
 from natd.core.portmap.client import (
     ANNOUNCEMENTS,
     ANNOUNCEMENTS_SOCKET,
@@ -113,7 +113,7 @@ class PortMap:
         return self._dropped + asked
 
     def summary(self) -> str:
-        """One line: `UPnP, 203.0.113.5:40000`, or `none: ` and why."""
+        """One line: `UPnP, 203.0.113.5:40000`, `UPnP, port 40000`, or `none: ` and why."""
         return self._reason if self._asked is None else _summary(self._asked.core)
 
     def _ask(self, place: tuple[str, str], port: int) -> None:
@@ -257,11 +257,16 @@ def _summary(core: PortMapping) -> str:
         if report.external is not None:
             held.setdefault(report.external, []).append(report.protocol)
     if held:
-        return "; ".join(f"{', '.join(by)}, {address}" for address, by in held.items())
+        return "; ".join(f"{', '.join(by)}, {_place(at)}" for at, by in held.items())
     if any(report.is_asking for report in core.reports):
         return ASKING
     refused = [f"{each.protocol}: {each.refusal}" for each in core.reports if each.refusal]
     return f"none: the router refuses ({'; '.join(refused)})" if refused else NONE_OFFERED
+
+
+def _place(external: Address) -> str:
+    """The external address, or only the port where the router does not tell its own."""
+    return f"port {external.port}" if external.host == ANY_HOST else str(external)
 
 
 def _find_router() -> tuple[str, str] | None:

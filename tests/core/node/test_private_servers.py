@@ -7,10 +7,12 @@ a peer's own machine, or a second server or a STUN server tells what the first c
 import pytest
 
 from natd.core.base.events import PeerConnected
-from natd.core.base.types import Address, CandidateKind
+from natd.core.base.types import MAIN_SOCKET, Address, CandidateKind
 from natd.core.keys.card import open_card
 from tests.core.world.village import KEY, SERVER_PORT, Village
 from tests.internet.nat import PORT_RESTRICTED, SYMMETRIC_RANDOM, ForwardingNat
+
+FIRST_PORT = 20000
 
 MET_S = 0.5
 """A newcomer's three legs of 50 ms, and once more because one side does not know all at first."""
@@ -100,6 +102,73 @@ def test_a_peer_outside_can_not_aim_at_the_lan_of_the_servers_home():
     sent = {sent.datagram.address.host for sent in village.internet.trace}
     assert not sent & {"192.168.1.77", "10.9.9.9"}
     assert alice.is_online(bob)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_server_in_a_container_and_a_stun_server_outside(seed):
+    village, alice, bob = _container_server(seed)
+    stun = village.add_server()
+    for member in (alice, bob):
+        member.start(village.servers[:1])
+        address = Address(stun.address, SERVER_PORT)
+        member.node.stun.set_servers((address,), village.internet.now)
+        village.internet.run(2.0)
+    assert alice.is_online(bob)
+    assert bob.is_online(alice)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_whom_the_server_can_not_see_meet_by_a_third_that_both_reach(seed):
+    """Carol has a public address of her own, which her card names, so both others reach her."""
+    village, alice, bob = _container_server(seed)
+    carol = village.member("carol", None, port=40002)
+    for member in (carol, alice, bob):
+        member.start()
+        village.internet.run(2.0)
+    assert alice.is_online(carol)
+    assert village.internet.run_until(lambda: alice.is_online(bob) and bob.is_online(alice), 5.0)
+
+
+def test_a_server_in_a_container_is_named_by_both():
+    village, alice, bob = _container_server(1)
+    for member in (alice, bob):
+        member.start()
+    village.internet.run(20.0)
+    assert alice.verdict_codes[bob.peer] == bob.verdict_codes[alice.peer] == "server-sees-private"
+    assert "sees you at 172.17.0.1" in alice.verdicts[bob.peer]
+
+
+class HidingProxy:
+    """A server behind a proxy that shows it 172.17.0.1 in place of everybody's address."""
+
+    def __init__(self, server):
+        self._server = server
+        self._clients = []
+
+    def __getattr__(self, name):
+        return getattr(self._server, name)
+
+    def receive_datagram(self, data, address, now, socket=MAIN_SOCKET):
+        if address not in self._clients:
+            self._clients.append(address)
+        hidden = Address("172.17.0.1", FIRST_PORT + self._clients.index(address))
+        self._server.receive_datagram(data, hidden, now, socket)
+
+    def datagrams_to_send(self):
+        return [
+            sent._replace(address=self._clients[sent.address.port - FIRST_PORT])
+            for sent in self._server.datagrams_to_send()
+        ]
+
+
+def _container_server(seed):
+    village = Village(seed)
+    proxy = HidingProxy(village.coordinator)
+    ports = [SERVER_PORT + offset for offset in range(4)]
+    village.internet.attach(village.server_host, proxy, ports=ports)
+    alice = village.member("alice", village.internet.add_nat(PORT_RESTRICTED))
+    bob = village.member("bob", village.internet.add_nat(PORT_RESTRICTED), port=40001)
+    return village, alice, bob
 
 
 def _home_server(seed, policy=PORT_RESTRICTED):
