@@ -13,9 +13,7 @@ Rules:
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from random import Random
 
-from natd.core.base.timers import jittered
 from natd.core.base.types import Address, PathKind, PathReport, SocketId
 
 KEEPALIVE_JITTER = 0.1
@@ -150,9 +148,9 @@ class Path:
         assert self.probing_since is not None
         return self.probing_since + (LOST_AFTER_S if in_use else STANDBY_LOST_AFTER_S)
 
-    def arm(self, wait_s: float, random: Random, now: float) -> None:
-        """Allow about so much silence from now on."""
-        self.keepalive_at = now + jittered(wait_s, KEEPALIVE_JITTER, random)
+    def arm(self, wait_s: float, now: float) -> None:
+        """Allow so much silence from now on."""
+        self.keepalive_at = now + wait_s
         if now < self.since + YOUNG_S:
             self.keepalive_at = min(self.keepalive_at, self.since + CONFIRM_AFTER_S)
 

@@ -24,7 +24,7 @@ Rules:
 from collections import deque
 from random import Random
 
-from natd.core.base.timers import earliest
+from natd.core.base.timers import earliest, jittered
 from natd.core.base.types import Address, Datagram, PathKind, PathReport, SocketId
 from natd.core.checks.budget import TargetBudget
 from natd.core.checks.checks import CheckAnswer, Checks
@@ -40,6 +40,7 @@ from natd.core.paths.keepalive import KEEPALIVE_S
 from natd.core.paths.path import (
     BUSY_CHECK_S,
     CONFIRM_AFTER_S,
+    KEEPALIVE_JITTER,
     STANDBY_S,
     Path,
     cost,
@@ -59,6 +60,11 @@ MOVED_HOLD_OF_ONE_S = 3.0
 the old path.  Longer at one of the two ends (`Checks.we_open`)."""
 
 
+ALONE_SHARES, ALONE_JITTER = (0.99, 0.95), 0.01
+"""Of a keepalive, while no server would tell of a router's restart: the two ends notice it soon
+after each other, within a keepalive, and yet don't check at the same moment."""
+
+
 class Paths:
     """Every live path of one peer."""
 
@@ -72,6 +78,7 @@ class Paths:
         self._standby: Path | None = None  # None: no other path is worth it
         self._chosen_at = 0.0
         self._hold_until = 0.0  # until then don't follow the peer
+        self._is_alone = False  # whether no server would tell that a router has restarted
         self._busy_until = 0.0
         self._roaming = Roaming(checks, budget)
         self._told_suspected = False
@@ -115,6 +122,16 @@ class Paths:
             old.retired, new.retired = True, False
             self._take(new, now)
             self._prune(now)
+
+    def keep(self, keepalive_s: float, now: float, *, is_alone: bool) -> None:
+        """The NATs let the path in use be silent for so long.  `is_alone`: no server would tell
+        that a router has restarted; then each side learns that only by its own checks."""
+        current, self._is_alone = self._in_use, is_alone
+        if is_alone and current is not None and current.kind is not PathKind.LAN:
+            keepalive_s = min(keepalive_s, KEEPALIVE_S)
+        if keepalive_s < self.keepalive_s and current is not None:
+            current.keepalive_at = min(current.keepalive_at, now + self._jittered(keepalive_s))
+        self.keepalive_s = keepalive_s
 
     def forget(self, address: Address, socket: SocketId) -> None:
         """Remove a path that is not in use."""
@@ -317,7 +334,12 @@ class Paths:
             wait_s = max(STANDBY_S, wait_s)
         elif now < self._busy_until:
             wait_s = BUSY_CHECK_S
-        path.arm(wait_s, self._random, now)
+        path.arm(self._jittered(wait_s), now)
+
+    def _jittered(self, wait_s: float) -> float:
+        if not self._is_alone:
+            return jittered(wait_s, KEEPALIVE_JITTER, self._random)
+        return jittered(wait_s * ALONE_SHARES[self._checks.we_open], ALONE_JITTER, self._random)
 
     # --- private: which one
 

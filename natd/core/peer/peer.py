@@ -165,7 +165,7 @@ class Peer:
     def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
         """Our own side as servers see it has changed."""
         self.diagnosis.set_surroundings(surroundings, now)
-        self.reach.search.set_surroundings(surroundings, now)
+        self.reach.set_surroundings(surroundings, now)
 
     def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
         self.diagnosis.sampled(socket, observed, poisoned, now)

@@ -22,6 +22,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from random import Random
 
+from natd.core.base.surroundings import Surroundings
 from natd.core.base.timers import TokenBucket, earliest
 from natd.core.base.types import MAIN_SOCKET, Address, Datagram, SocketId
 from natd.core.base.wishes import IntroductionWanted
@@ -103,6 +104,11 @@ class Reach:
                 self.search.widen(now)
             else:
                 self._attempt(self._flight.restraint_s(start_in_s, now), now)
+        self._settle(now)
+
+    def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
+        """Our own side as servers see it has changed."""
+        self.search.set_surroundings(surroundings, now)
         self._settle(now)
 
     def found_on_link(self, address: Address, now: float) -> None:
@@ -363,7 +369,8 @@ class Reach:
                 case _:
                     self._events.append(event)
         if self._maintenance is not None:
-            self.paths.keepalive_s = self._maintenance.keepalive_s
+            is_alone = not self.remote.surroundings.is_registered
+            self.paths.keep(self._maintenance.keepalive_s, now, is_alone=is_alone)
 
     def _seek_successor(self, failures: int, now: float) -> None:
         """The mapping of the path in use will end, and no other flow opened by itself: search

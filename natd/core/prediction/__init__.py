@@ -1,6 +1,7 @@
 """Guessing ports, where a NAT gives each destination a different port and plain checks fail.
 
-    escalation ──┬─► strategy ──┬─► sequences   NATs that count their ports up
+    escalation ──┬─► strategy ──┬─► birthday    many sockets against many ports
+                 │              ├─► sequences   NATs that count their ports up
                  │              └─► blocks      NATs that draw from a block of ports
                  ├─► samples                    whether two sequences are worth a guess now
                  ├─► anchors                    ports of ours that we know and tell the peer

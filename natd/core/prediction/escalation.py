@@ -34,9 +34,6 @@ from natd.core.prediction.strategy import Situation, make_plan, relevant_part
 LINGER_S = 1.0
 """After the last packet: answers and the peer's own packets may still be under way."""
 
-MOST_WAVES = 11
-"""About six minutes.  A peer that is not reached by then is probably not there."""
-
 TELL_LADDER_S = (0.2, 0.4, 0.8, 1.6)
 """Waits between introductions that tell our anchors: nothing confirms that one has arrived, and a
 server has to know a newcomer first."""
@@ -292,10 +289,10 @@ class Escalation:
         assert task.plan is not None
         if not self._has_turn(now):
             return
-        rounds = task.plan.rounds if task.wave == 0 else 1
+        plan = task.plan.of_wave(task.wave)
         task.wave, task.wave_began, task.wave_at = task.wave + 1, now, None
         target = task.ends.places[0]
-        task.sender = PacedSender(task.plan, target, task.ends.socket, task.helpers, now, rounds)
+        task.sender = PacedSender(plan, target, task.ends.socket, task.helpers, now)
         if task.plan.begins_after_s:
             self._turns.give_back(self._claim)
 
@@ -320,14 +317,15 @@ class Escalation:
 
     def _end_wave(self, task: _Task, now: float) -> None:
         assert task.plan is not None
-        if task.plan.waves_s is None or task.wave >= MOST_WAVES:
+        wait_s = task.plan.wave_after_s(task.wave)
+        if wait_s is None:
             self.stop()
             # A plan that depends on the peer's address waits for a new report of it.
             if task.was_signed and task.plan.technique is Technique.BIRTHDAY:
                 self.begin(task.situation, task.ends, now)
             return
         task.sender = task.linger_until = None
-        task.wave_at = task.wave_began + task.plan.waves_s
+        task.wave_at = task.wave_began + wait_s
 
     def _enclose(self, task: _Task, now: float) -> bool:
         """Send the burst that shows which ports our NAT gives us towards the peer's block."""

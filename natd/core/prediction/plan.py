@@ -11,8 +11,11 @@ Rules:
   makes, however long the NAT keeps them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+
+MOST_WAVES = 11
+"""About six minutes.  A peer that is not reached by then is probably not there."""
 
 
 class Technique(StrEnum):
@@ -36,6 +39,15 @@ class PlannedPacket:
 
 
 @dataclass(frozen=True, slots=True)
+class Wave:
+    """A further wave, from the same sockets."""
+
+    after_s: float
+    """From the begin of the wave before it."""
+    packets: tuple[PlannedPacket, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Our half of an escalation."""
 
@@ -50,6 +62,22 @@ class Plan:
     """Whether it begins slowly, because its packets arrive unasked at the peer's NAT."""
     waves_s: float | None = None
     """Wait until another wave may succeed; None: no wave by itself."""
+    further: tuple[Wave, ...] = ()
+    """The waves after the first, where they are not like it; then `waves_s` says nothing."""
+
+    def wave_after_s(self, begun: int) -> float | None:
+        """From the begin of the last of so many waves to the begin of the next; None: that was
+        the last."""
+        if self.further:
+            return self.further[begun - 1].after_s if begun <= len(self.further) else None
+        return self.waves_s if begun < MOST_WAVES else None
+
+    def of_wave(self, number: int) -> "Plan":
+        """The plan of a wave alone, counted from 0."""
+        if number == 0:
+            return self
+        packets = self.further[number - 1].packets if self.further else self.packets
+        return replace(self, packets=packets, rounds=1)
 
     @property
     def helpers(self) -> int:

@@ -41,6 +41,7 @@ from random import Random
 from natd.core.base.types import SURE, Allocation, Filtering, Mapping, NatReport
 from natd.core.checks.limits import MOST_WAVE_PACKETS
 from natd.core.checks.turns import Turns
+from natd.core.prediction.birthday import RANDOM_HELPERS, find_again, openings, probe
 from natd.core.prediction.blocks import (
     EASY_HELPERS,
     SCOUTS,
@@ -50,11 +51,8 @@ from natd.core.prediction.blocks import (
     reach_anchors,
     spray_block,
 )
-from natd.core.prediction.plan import Plan, PlannedPacket, Technique
+from natd.core.prediction.plan import Plan, Technique
 from natd.core.prediction.sequences import reach_sequence, step_towards, stride_of
-
-RANDOM_HELPERS = 256
-"""With 1,000 probes over the full range: 98 %."""
 
 OPENERS_ROUNDS = 3
 OPENERS_PAUSE_S = 12.0
@@ -82,6 +80,8 @@ class Situation:
     """Whether a round of plain checks has found no path between two that seemed easy."""
     has_address_pool: bool = False
     """Whether either side was seen at several IPv4 addresses."""
+    is_alone: bool = False
+    """Whether no server can tell either side where the other is now."""
 
     @property
     def is_hearsay(self) -> bool:
@@ -189,7 +189,8 @@ def relevant_part(situation: Situation) -> Situation:
         ours = replace(ours, low=nothing_known.low, high=nothing_known.high)
     theirs = _relevant_part_of(situation.theirs, is_hearsay)
     theirs = replace(theirs, stride=stride_of(situation.theirs))
-    return Situation(ours, theirs, situation.have_checks_failed and doubt_matters)
+    have_checks_failed = situation.have_checks_failed and doubt_matters
+    return Situation(ours, theirs, have_checks_failed, is_alone=situation.is_alone)
 
 
 def make_plan(
@@ -219,14 +220,16 @@ def make_plan(
         if plan is not None and ours.mapping is Mapping.ADDRESS_DEPENDENT:
             return _from_own_sockets(plan, turns)
         return plan
+    if situation.is_doubtful and situation.is_alone:
+        return find_again(theirs, min(RANDOM_HELPERS, turns.helper_sockets), random)
     if situation.is_doubtful:
-        openings = _openings(min(RANDOM_HELPERS, turns.helper_sockets))
-        probes = _probe(theirs, MOST_WAVE_PACKETS - len(openings), random)
-        return Plan(Technique.BIRTHDAY, openings + probes, is_careful=True)
+        opened = openings(min(RANDOM_HELPERS, turns.helper_sockets))
+        probes = probe(theirs, MOST_WAVE_PACKETS - len(opened), random)
+        return Plan(Technique.BIRTHDAY, opened + probes, is_careful=True)
     if situation.they_are_hard:
         if situation.predicts and their_ports:
             return reach_sequence(theirs, their_ports, drift)
-        return Plan(Technique.BIRTHDAY, _probe(theirs, MOST_WAVE_PACKETS, random), is_careful=True)
+        return Plan(Technique.BIRTHDAY, probe(theirs, MOST_WAVE_PACKETS, random), is_careful=True)
     if situation.we_are_hard:
         return _open_to_easy(ours, theirs, turns)
     return None
@@ -250,10 +253,10 @@ def _open_to_easy(ours: NatReport, theirs: NatReport, turns: Turns) -> Plan | No
     wanted = RANDOM_HELPERS
     if ours.allocation is Allocation.BLOCK:
         wanted = SCOUTS if theirs.mapping is Mapping.UNKNOWN else EASY_HELPERS
-    openings = _openings(min(wanted, turns.helper_sockets))
-    if not openings:
+    opened = openings(min(wanted, turns.helper_sockets))
+    if not opened:
         return None
-    return Plan(Technique.BIRTHDAY, openings, rounds=OPENERS_ROUNDS, pause_s=OPENERS_PAUSE_S)
+    return Plan(Technique.BIRTHDAY, opened, rounds=OPENERS_ROUNDS, pause_s=OPENERS_PAUSE_S)
 
 
 def _both_hard(
@@ -288,16 +291,6 @@ def _both_hard(
     if opens_first(ours, theirs, we_are_lower=we_are_lower):
         return open_blocks(entries, ours, theirs, known_ports, turns)
     return spray_block(entries, ours, theirs, known_ports, turns, random)
-
-
-def _probe(theirs: NatReport, most: int, random: Random) -> tuple[PlannedPacket, ...]:
-    """Packets to random ports of the peer, each once, from our one socket."""
-    span = range(theirs.low, theirs.high + 1)
-    return tuple(PlannedPacket(0, port) for port in random.sample(span, min(most, len(span))))
-
-
-def _openings(helpers: int) -> tuple[PlannedPacket, ...]:
-    return tuple(PlannedPacket(helper, None, is_opener=True) for helper in range(1, helpers + 1))
 
 
 def _from_own_sockets(plan: Plan, turns: Turns) -> Plan:

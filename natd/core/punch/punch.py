@@ -224,6 +224,11 @@ class Punch:
         return self._attempt is not None and self._attempt.is_alone
 
     @property
+    def unanswered(self) -> int:
+        """Samples of this attempt that no server has answered, in a row."""
+        return 0 if self._attempt is None else self._attempt.unanswered
+
+    @property
     def has_failed_before(self) -> bool:
         """Whether a whole round of this attempt has found no path."""
         return self._attempt is not None and self._attempt.round > 0

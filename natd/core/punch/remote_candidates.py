@@ -33,11 +33,12 @@ from natd.core.base.types import (
     Allocation,
     Candidate,
     CandidateKind,
+    Mapping,
     NatReport,
     PathKind,
     PeerId,
 )
-from natd.core.checks.candidates import path_kind, targets
+from natd.core.checks.candidates import is_private, path_kind, targets
 from natd.core.prediction.anchors import MOST_ANCHORS
 from natd.core.prediction.sequences import PREDICTED_PORTS
 from natd.core.prediction.strategy import Situation
@@ -249,6 +250,28 @@ class RemoteCandidates:
         moved = [address._replace(port=port) for port in ports for address in known]
         return tuple(dict.fromkeys((*known, *moved, *self.seen)))
 
+    @property
+    def may_have_moved(self) -> bool:
+        """Whether the peer's port or ours may be another since it was reached, so that plain
+        checks find nobody and only a server could tell: both NATs show all destinations one
+        port, and at least one of them is not known to keep ours."""
+        last = next(iter(self._last_good), None)
+        nats = (self.surroundings.nat, self.their_nat)
+        are_easy = not any(nat.is_hard for nat in nats)
+        keep_ports = all(nat.allocation is Allocation.PRESERVING for nat in nats)
+        return (
+            last is not None
+            and not last.is_ipv6
+            and not is_private(last.host)
+            and are_easy
+            and not keep_ports
+        )
+
+    @property
+    def last_place(self) -> Address | None:
+        """Where the peer was reached last; None: nowhere yet."""
+        return self.in_use or next(iter(self._last_good), None)
+
     def situation(self, *, have_checks_failed: bool, is_alone: bool = False) -> Situation:
         """`is_alone`: no server answers, so nobody can tell us if a NAT was replaced or has moved
         us to another port.  Its class is then only a guess, and so are its next ports."""
@@ -257,9 +280,11 @@ class RemoteCandidates:
             ours, theirs = _doubted(ours), _doubted(theirs)
             if ours.is_hard != theirs.is_hard:
                 ours, theirs = _anywhere(ours), _anywhere(theirs)
+            elif not ours.is_hard:
+                ours, theirs = _moved(ours), _moved(theirs)
         hosts = {a.host for a in self.seen if not a.is_ipv6 and is_public(a.host)}
         has_address_pool = self.surroundings.has_address_pool or len(hosts) > 1
-        return Situation(ours, theirs, have_checks_failed, has_address_pool)
+        return Situation(ours, theirs, have_checks_failed, has_address_pool, is_alone)
 
     def _beside_servers(self) -> list[Address]:
         """Where the peer may be if it is in a server's own network."""
@@ -315,6 +340,19 @@ def _anywhere(report: NatReport) -> NatReport:
         low=nothing_known.low,
         high=nothing_known.high,
     )
+
+
+def _moved(report: NatReport) -> NatReport:
+    """A NAT that may have given its side another port, drawn from the range that it is known to
+    use."""
+    allocation = report.allocation
+    if allocation not in (Allocation.RANDOM, Allocation.PRESERVING):
+        is_known = report.mapping is Mapping.INDEPENDENT and report.confidence >= SURE
+        allocation = Allocation.RANDOM if is_known else Allocation.UNKNOWN
+    moved = NatReport(Mapping.INDEPENDENT, allocation=allocation)
+    if report.allocation is Allocation.RANDOM:
+        moved = replace(moved, low=report.low, high=report.high)
+    return moved
 
 
 def _first(address: Address, others: tuple[Address, ...]) -> tuple[Address, ...]:

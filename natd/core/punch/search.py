@@ -21,7 +21,7 @@ from random import Random
 
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.timers import earliest
-from natd.core.base.types import Address, Allocation, Candidate, Datagram, SocketId
+from natd.core.base.types import MAIN_SOCKET, Address, Allocation, Candidate, Datagram, SocketId
 from natd.core.base.wishes import IntroductionWanted, SampleWanted
 from natd.core.checks.budget import TargetBudget
 from natd.core.checks.checks import CheckAnswer, Checks
@@ -65,6 +65,7 @@ class Search:
         self._succession: Escalation | None = None  # None: the same
         self._seen: deque[Address] = deque(maxlen=MOST_KNOWN)  # where the peer was, until then
         self._guesses = GuessHistory()
+        self._reached_from = MAIN_SOCKET  # our socket of the last path
         self._began = 0.0  # when the round began in which the peer opens its NAT
         # What guesses were wanted for that had to wait for a proof; None: none had.
         self._put_off: Situation | None = None
@@ -120,7 +121,8 @@ class Search:
         )
         known.has_news = False
         has_failed = self.punch.has_failed_before
-        situation = known.situation(have_checks_failed=has_failed)
+        is_alone = self._is_alone
+        situation = known.situation(have_checks_failed=has_failed or is_alone, is_alone=is_alone)
         self._escalate(situation, now)
         if known.is_far_off(now) and not has_failed and not situation.are_both_hard:
             self.punch.sample_now(now)
@@ -198,11 +200,12 @@ class Search:
         """This path is in use from now on."""
         self.settle()
         self.punch.reached(address, socket)
+        self._reached_from = socket
         if self._succession is not None:
             self._succession.stop()
         self._budget.turns.found(self._claim, address.host)
         self.remote.reached(address)
-        self._guesses.are_known(self._ends())
+        self._guesses.are_known(self._ends(is_alone=False))
 
     def stop(self) -> None:
         """The peer is gone or blocked: send nothing more to it."""
@@ -233,9 +236,7 @@ class Search:
         event = self.punch.next_event()
         match event:
             case SampleWanted():
-                situation = self.remote.situation(
-                    have_checks_failed=True, is_alone=self.punch.is_alone
-                )
+                situation = self.remote.situation(have_checks_failed=True, is_alone=self._is_alone)
                 if not situation.are_both_hard:
                     self._escalate(situation, now)
             case IntroductionWanted() if escalation is not None and escalation.anchors:
@@ -291,15 +292,24 @@ class Search:
     def _worth_checking(self) -> tuple[Candidate, ...]:
         return worth_checking(self.remote.targets(), self.remote.their_nat)
 
-    def _ends(self) -> Endpoints:
+    @property
+    def _is_alone(self) -> bool:
+        """Whether no server will tell where the peer is, if that is no longer where it was."""
+        has_asked = self.punch.unanswered > 0 or not self.remote.surroundings.is_registered
+        return self.punch.is_alone or (has_asked and self.remote.may_have_moved)
+
+    def _ends(self, *, is_alone: bool) -> Endpoints:
         known = self.remote
         sound = {target.address for target in known.targets()}
-        seen = tuple(address for address in known.seen if address in sound)
+        socket, places = self.punch.socket, known.seen
+        if is_alone and known.last_place is not None:
+            socket, places = self._reached_from, (known.last_place, *places)
+        seen = tuple(dict.fromkeys(address for address in places if address in sound))
         our_ports = [address.port for address in known.surroundings.ours if not address.is_ipv6]
         return Endpoints(
             seen,
             known.anchors,
-            self.punch.socket,
+            socket,
             known.surroundings.servers,
             known.drift(self._began),
             our_ports[0] if our_ports else None,
@@ -318,7 +328,7 @@ class Search:
                 return
             self._escalation = self._make_escalation(self._claim)
             self._escalation.remember(self._seen)
-        ends = self._ends()
+        ends = self._ends(is_alone=situation.is_alone)
         self.may_guess = bool(ends.places) and self.proofs.holds(ends.places[0].host, now)
         if situation.wants_samples:
             match self._guesses.next_step(ends, now):

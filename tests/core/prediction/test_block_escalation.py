@@ -16,10 +16,8 @@ from natd.core.checks.checks import LOW_TTL
 from natd.core.checks.turns import SLICE_S, Turns
 from natd.core.prediction.anchors import MOST_ANCHORS
 from natd.core.prediction.blocks import meeting_ports
-from natd.core.prediction.escalation import (
-    MOST_WAVES,
-    TELL_LADDER_S,
-)
+from natd.core.prediction.escalation import TELL_LADDER_S
+from natd.core.prediction.plan import MOST_WAVES
 from natd.core.punch.remote_candidates import anchors_in
 from tests.core.world.escalation_lab import (
     BLOCK,

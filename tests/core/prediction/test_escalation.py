@@ -13,13 +13,14 @@ from natd.core.base.types import (
 from natd.core.checks.checks import LOW_TTL
 from natd.core.checks.limits import MOST_WAVE_PACKETS
 from natd.core.checks.turns import ALL_RATE, MOST_SOCKETS, RESERVED, SLICE_S, Turns
+from natd.core.prediction.birthday import RANDOM_HELPERS
 from natd.core.prediction.escalation import (
     LINGER_S,
     LOOK_S,
 )
 from natd.core.prediction.paced_sender import AGAIN_S
 from natd.core.prediction.samples import Endpoints
-from natd.core.prediction.strategy import RANDOM_HELPERS, Situation
+from natd.core.prediction.strategy import Situation
 from tests.core.world.escalation_lab import (
     EASY,
     RANDOM,

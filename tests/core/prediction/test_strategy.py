@@ -9,6 +9,7 @@ import pytest
 from natd.core.base.types import SURE, Allocation, Filtering, Mapping, NatReport
 from natd.core.checks.limits import MOST_WAVE_PACKETS
 from natd.core.checks.turns import REMEMBERED_S, Turns
+from natd.core.prediction.birthday import RANDOM_HELPERS
 from natd.core.prediction.blocks import EASY_HELPERS, SCOUTS, meeting_ports
 from natd.core.prediction.plan import Technique
 from natd.core.prediction.sequences import (
@@ -21,7 +22,7 @@ from natd.core.prediction.sequences import (
     STEPS,
     newest,
 )
-from natd.core.prediction.strategy import RANDOM_HELPERS, Situation, make_plan, relevant_part
+from natd.core.prediction.strategy import Situation, make_plan, relevant_part
 
 START = 1000.0
 EASY = NatReport(Mapping.INDEPENDENT, allocation=Allocation.PRESERVING, confidence=0.95)

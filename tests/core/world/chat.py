@@ -65,6 +65,11 @@ class Chat:
         for name in self._speakers:
             self._speak_later(name)
 
+    def speak(self, name: str) -> None:
+        """This one begins to speak, too: now, and then every few seconds."""
+        self.say(name)
+        self._speak_later(name)
+
     def run(self, duration_s: float) -> None:
         self.internet.run(duration_s)
 

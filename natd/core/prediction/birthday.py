@@ -1,0 +1,75 @@
+"""A birthday attempt: many sockets that are open to the peer, and many of its ports that we try.
+
+    one side's port is known     the other opens helpers towards it, and is probed from it
+    nobody can say whose is      each does both: `find_again`
+
+Two that have been connected look for each other again when no server is left.  One router has given
+its side another port; the other side is where it was, but neither knows which of the two it is.
+So each opens helpers towards the peer's last address, in case its own port has changed, and probes
+the peer's ports, in case the peer's has:
+
+    wave 0      an opener from each helper and a probe, in turns, then the other probes    4.3 s
+    wave 1 …    openers from one half of the helpers, then the other    6 s later, then every 3 s
+    wave 3, 7 … the same, and a sixth of the probes
+
+Rules:
+- The two notice at different moments, up to a keepalive apart, and a router that is off forgets
+  openings that were made meanwhile.  So openings are renewed, and probes are sent again to the same
+  ports: with few packets all of them are known to both NATs at any moment.
+- Openers have full TTL: where the other side has already probed a helper's port, they are let in
+  and end the search at once.  A NAT that takes early packets for flows of its own would spoil those
+  ports; such NATs keep ports.  So where the peer's may be one, half of the openers have a low TTL.
+- With 256 helpers and 1,664 probes over 64,512 ports at least one probe meets a helper in 99.9 % of
+  the attempts.
+"""
+
+from random import Random
+
+from natd.core.base.types import Allocation, NatReport
+from natd.core.checks.limits import MOST_WAVE_PACKETS
+from natd.core.prediction.plan import Plan, PlannedPacket, Technique, Wave
+
+RANDOM_HELPERS = 256
+"""With 1,000 probes over the full range: 98 %."""
+
+FIRST_WAVE_S = 6.0
+"""It takes 4.3 s, and its last answer may take one more."""
+
+RENEWED_EVERY_S = 3.0
+"""A router may just be starting: a half of the helpers finds the other side in 96 %."""
+
+PARTS, PARTS_EVERY = 6, 4
+"""All probes are repeated in 72 s: a NAT should remember them for two minutes (RFC 4787, section
+4.3)."""
+
+FURTHER_WAVES = 48
+"""Two and a half minutes, in which a router has started."""
+
+
+def find_again(theirs: NatReport, helpers: int, random: Random) -> Plan:
+    """See the top of this file; `helpers` are how many sockets may be opened."""
+    may_spoil = theirs.allocation is not Allocation.RANDOM
+    openers = tuple(
+        PlannedPacket(helper, None, is_opener=may_spoil and helper % 4 < 2)
+        for helper in range(1, helpers + 1)
+    )
+    probes = probe(theirs, MOST_WAVE_PACKETS - helpers, random)
+    waves = [Wave(FIRST_WAVE_S, openers[::2])]
+    for number in range(1, FURTHER_WAVES):
+        part, rest = divmod(number, PARTS_EVERY)
+        repeated = probes[part % PARTS :: PARTS] if rest == PARTS_EVERY // 2 else ()
+        waves.append(Wave(RENEWED_EVERY_S, openers[number % 2 :: 2] + repeated))
+    in_turns = tuple(packet for pair in zip(openers, probes, strict=False) for packet in pair)
+    first = in_turns + openers[len(probes) :] + probes[len(openers) :]
+    return Plan(Technique.BIRTHDAY, first, further=tuple(waves))
+
+
+def probe(theirs: NatReport, most: int, random: Random) -> tuple[PlannedPacket, ...]:
+    """Packets to random ports of the peer, each once, from our one socket."""
+    span = range(theirs.low, theirs.high + 1)
+    return tuple(PlannedPacket(0, port) for port in random.sample(span, min(most, len(span))))
+
+
+def openings(helpers: int) -> tuple[PlannedPacket, ...]:
+    """An opener from each of so many sockets."""
+    return tuple(PlannedPacket(helper, None, is_opener=True) for helper in range(1, helpers + 1))

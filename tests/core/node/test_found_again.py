@@ -1,0 +1,39 @@
+"""A router restarts and gives out other ports while no server is left to tell: both are found again.
+
+The whole table is made by `python -m tests.bench.reboot --virtual`.
+"""
+
+from statistics import median
+
+import pytest
+
+from tests.bench.reboot import ALICE, BOB, BOTH, MINUTES_S, NOBODY, Cell, run
+
+SEEDS = 8
+
+MINDED = (
+    Cell("both speak", speakers=BOTH),
+    Cell("she speaks", speakers=ALICE),
+    Cell("the other speaks", speakers=BOB),
+    Cell("both idle", speakers=NOBODY, dead_for_s=MINUTES_S),
+    Cell("other side idle", speakers=NOBODY, dead_for_s=MINUTES_S, wakes="alice"),
+    Cell("her side idle", speakers=NOBODY, dead_for_s=MINUTES_S, wakes="bob"),
+    Cell("5 s dark", outage_s=5.0),
+    Cell("40 s dark", outage_s=40.0, speakers=NOBODY),
+)
+
+
+@pytest.mark.parametrize("cell", MINDED, ids=lambda cell: cell.name)
+def test_they_meet_soon_after_both_have_noticed_and_each_line_arrives_once(cell):
+    outcomes = [run(cell, seed) for seed in range(SEEDS)]
+    assert all(outcome.wrong == 0 for outcome in outcomes)
+    assert median(outcome.from_noticed_s for outcome in outcomes) <= 3.0
+    assert max(outcome.from_reboot_s for outcome in outcomes) <= 30.0
+
+
+def test_a_side_that_is_idle_notices_within_its_first_keepalive_however_long_the_server_is_dead():
+    """What it has learned of its NAT would let it be silent for two minutes."""
+    cell = Cell("both idle", speakers=NOBODY, dead_for_s=1800.0)
+    outcomes = [run(cell, seed) for seed in range(SEEDS)]
+    noticed_s = [outcome.from_reboot_s - outcome.from_noticed_s for outcome in outcomes]
+    assert max(noticed_s) <= 15.0 + 1.0, "and three unanswered checks"
