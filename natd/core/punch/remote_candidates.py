@@ -38,7 +38,7 @@ from natd.core.base.types import (
     PathKind,
     PeerId,
 )
-from natd.core.checks.candidates import is_private, path_kind, targets
+from natd.core.checks.candidates import path_kind, targets
 from natd.core.prediction.anchors import MOST_ANCHORS
 from natd.core.prediction.sequences import PREDICTED_PORTS
 from natd.core.prediction.strategy import Situation
@@ -262,7 +262,7 @@ class RemoteCandidates:
         return (
             last is not None
             and not last.is_ipv6
-            and not is_private(last.host)
+            and is_public(last.host)
             and are_easy
             and not keep_ports
         )

@@ -1,4 +1,4 @@
-"""A router restarts and gives out other ports while no server is left to tell: both are found again.
+"""A router restarts and gives out other ports while no server is left: both are found again.
 
 The whole table is made by `python -m tests.bench.reboot --virtual`.
 """
