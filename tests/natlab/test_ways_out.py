@@ -46,6 +46,12 @@ def test_a_name_that_moves_is_followed_while_its_old_address_is_silent(tmp_path:
     asyncio.run(name_moves(tmp_path))
 
 
+@requires_nat
+def test_twenty_addresses_of_a_cluster_on_both_sides_cost_no_path(tmp_path: Path) -> None:
+    """They took every place of the card, so the one LAN that both are on was never told."""
+    asyncio.run(meet_beside_a_cluster(tmp_path))
+
+
 async def route_comes_late(directory: Path) -> None:
     with world() as lab:
         lab.run("alice", ["ip", "route", "del", "default"])
@@ -135,6 +141,34 @@ async def name_moves(directory: Path) -> None:
             await programs.start_server("bob")
             write_hosts(hosts, lab.address("bob"))
             await until(lambda: is_registered(alice, programs.server), 60.0)
+
+
+async def meet_beside_a_cluster(directory: Path) -> None:
+    settings = directory / "config" / "natd" / "natd.yaml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("paths: {lan_discovery: false, port_mapping: false}\n")
+    lab = KernelInternet()
+    lab.add_host("server")
+    lab.add_nat("home", "random")
+    names = ("alice", "bob")
+    for name in names:
+        lab.add_host(name, behind="home")
+    with lab:
+        lab.start()
+        for name in names:
+            lab.run(name, ["ip", "link", "add", "cali0", "type", "veth", "peer", "name", "cali1"])
+            for number in range(1, 21):
+                lab.run(name, f"ip address add 10.96.0.{number}/24 dev cali0".split())
+            for device in ("cali0", "cali1"):
+                lab.run(name, f"ip link set {device} up".split())
+        async with Programs(lab, directory) as programs:
+            await programs.start_server("server")
+            for name in names:
+                peer = await programs.start_peer(name)
+                await peer.join("demo", [programs.server])
+            _, online = await peer.witness.wait_for("peer_online", SOON_S + SLACK_S)
+            assert online["path"]["kind"] == "lan"
+            assert online["path"]["address"].startswith(lab.address("alice"))
 
 
 # --- helpers -----------------------------------------------------------------------------------
