@@ -10,7 +10,7 @@ Every NAT and router takes one from the hop limit, and a packet that has none le
 without a word, before a mapping is made.  Between two attachments to the internet there are
 two routers unless they have fewer `hops`, so that a low-TTL opener can leave its own NAT and never
 reach the other; between two with none it does, since who delivers a packet does not forward it.
-What a strict limit adds (`overflows`) ends it there, too, if that is Linux.  Loss, jitter,
+What a strict limit adds (`overflows`) ends it there, too.  Loss, jitter,
 reordering, duplication and bit flips happen on the way across the internet, never on a LAN.
 """
 
@@ -315,7 +315,7 @@ class Fabric:
         if policy.refuses_options and packet.overflows is not None:
             self.dropped["option"] += 1
             return
-        counted = _count_overflow(packet, policy)
+        counted = _count_overflow(packet)
         if counted is None:
             self.dropped["overflow"] += 1
             return
@@ -338,7 +338,7 @@ class Fabric:
         if packet.destination.is_ipv6:
             self._into_ipv6(gateway, packet, now)
             return
-        counted = _count_overflow(packet, gateway.nat.policy)
+        counted = _count_overflow(packet)
         if counted is None:
             self.dropped["overflow"] += 1
             return
@@ -395,10 +395,10 @@ class Fabric:
         return f"{behind.lan}.{2 + len(self._attachments[behind])}"
 
 
-def _count_overflow(packet: Packet, policy: NatPolicy) -> Packet | None:
-    """The packet after a NAT has read its option, as `ip_options_compile` of Linux does; None: that
-    was an error, and it goes no further."""
-    if packet.overflows is None or not policy.conntrack:
+def _count_overflow(packet: Packet) -> Packet | None:
+    """The packet after a router has read its option (RFC 1812, section 4.2.2.6), as Linux does it
+    before it knows for whom the packet is; None: that was an error, and it goes no further."""
+    if packet.overflows is None:
         return packet
     if packet.overflows >= MOST_OVERFLOWS:
         return None

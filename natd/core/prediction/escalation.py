@@ -21,7 +21,7 @@ from random import Random
 
 from natd.core.base.timers import Ladder, earliest
 from natd.core.base.types import LOWEST_PORT, Address, Allocation, Datagram, NatReport, SocketId
-from natd.core.checks.checks import LOW_TTL, Checks
+from natd.core.checks.checks import Checks
 from natd.core.checks.turns import Claim, Turns
 from natd.core.codec import stun
 from natd.core.prediction.anchors import Anchor, AnchorBurst, sampling_places, sockets_wanted
@@ -382,9 +382,12 @@ class Escalation:
         if not self._turns.may_send(address.host, now, is_signed=claim.signed > 0):
             return False
         claim.signed -= 1
-        ttl = LOW_TTL if is_opener else None
+        ttl, is_strict = None, False
+        if is_opener and self._task is not None:
+            ttl, is_strict = self._task.ends.opener(now - self._task.wave_began).value
         self._turns.pace.guessed(now)
-        self._datagrams.append(self._checks.request(address, socket, now, ttl))
+        request = self._checks.request(address, socket, now, ttl, is_strict=is_strict)
+        self._datagrams.append(request)
         return True
 
 

@@ -19,12 +19,16 @@ from enum import Enum, auto
 
 from natd.core.base.scope import is_private
 from natd.core.base.types import MAIN_SOCKET, Address, SocketId
+from natd.core.checks.checks import Opener
 from natd.core.prediction.sequences import newest
 
 PORTS = 0x10000
 BEHIND = 1_024
 """More ports than are taken in the minutes for which a server keeps a sample.  A port further away
 belongs to a sequence that has restarted."""
+
+STRICT_S = 6.0
+"""Longer than the first round of any wave, shorter than the pause after it."""
 
 GUESS_S = 0.9
 """How long a guess takes: two hundred packets and a round trip."""
@@ -45,6 +49,21 @@ class Endpoints:
     our_port: int | None = field(default=None, compare=False)
     """External port of our main socket: ports for the peer to guess should have its parity; None:
     unknown."""
+    our_hosts: tuple[str, ...] = field(default=(), compare=False)
+    """IPv4 addresses at which servers see us."""
+
+    def opener(self, age_s: float) -> Opener:
+        """What keeps an opener from the peer's NAT, so long after the wave began.  Who is in our
+        part of the internet may be on our segment, where only a strict one does, and a single one
+        that arrives may spoil all that the peer sends after it; a NAT that refuses it, or a second
+        layer of ours, has the rounds that follow."""
+        return Opener.NEAR if self.is_near and age_s < STRICT_S else Opener.FAR
+
+    @property
+    def is_near(self) -> bool:
+        """Whether the two NATs' addresses begin with the same 16 bits."""
+        parts = {_part(host) for host in self.our_hosts}
+        return any(_part(place.host) in parts for place in self.places[:1])
 
     @property
     def places(self) -> tuple[Address, ...]:
@@ -93,6 +112,10 @@ class GuessHistory:
         """The peer's samples so far must not be used any more."""
         if ends.places:
             self._port = ends.newest
+
+
+def _part(host: str) -> str:
+    return host.rpartition(".")[0].rpartition(".")[0]
 
 
 def _is_old(port: int, known: int) -> bool:

@@ -99,6 +99,7 @@ class Target:
     opener: Opener | None = None  # what every check to it is; None: meant to arrive
     last_sent: float = 0.0
     proved: bool = False
+    put_off: bool = False
 
     @property
     def key(self) -> tuple[Address, SocketId]:

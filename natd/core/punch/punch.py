@@ -48,6 +48,7 @@ from natd.core.checks.candidates import path_kind
 from natd.core.checks.checks import CheckAnswer, Checks
 from natd.core.prediction.strategy import Situation
 from natd.core.punch.attempt import Attempt, wait_s
+from natd.core.punch.derived_ports import MEETING_LEAD_S
 from natd.core.punch.events import AttemptFailed, PathFound, PunchEvent
 from natd.core.punch.targets import Targets
 
@@ -109,7 +110,9 @@ class Punch:
         self._targets.full_ttl_at = attempt.full_ttl_at
         if before is None:
             self._targets.open_to_agreed_ports(self.targets, nats, now)
-        meetings = self._targets.begin(self.targets, nats[1], now)
+        opened_in_s = wait_s(0, self._rtt_s, self._random) + MEETING_LEAD_S
+        call_at = None if before is None else attempt.full_ttl_at + opened_in_s
+        meetings = self._targets.begin(self.targets, nats[1], now, call_at)
         attempt.escalate_at = attempt.full_ttl_at + self._wait_s(attempt)
         if before is not None and not fresh and not before.asked:
             # Introduced twice in one round: the other side may count from the first introduction.

@@ -305,14 +305,15 @@ class Search:
         if is_alone and known.last_place is not None:
             socket, places = self._reached_from, (known.last_place, *places)
         seen = tuple(dict.fromkeys(address for address in places if address in sound))
-        our_ports = [address.port for address in known.surroundings.ours if not address.is_ipv6]
+        ours = [address for address in known.surroundings.ours if not address.is_ipv6]
         return Endpoints(
             seen,
             known.anchors,
             socket,
             known.surroundings.servers,
             known.drift(self._began),
-            our_ports[0] if our_ports else None,
+            ours[0].port if ours else None,
+            tuple(address.host for address in ours),
         )
 
     def _escalate(self, situation: Situation, now: float) -> None:

@@ -84,9 +84,18 @@ class Targets:
         self.socket = MAIN_SOCKET
         self._tried.clear()
 
-    def begin(self, places: Sequence[Candidate], theirs: NatReport, now: float) -> dict[str, float]:
+    def begin(
+        self,
+        places: Sequence[Candidate],
+        theirs: NatReport,
+        now: float,
+        call_at: float | None = None,
+    ) -> dict[str, float]:
         """Check these from now on; gives for each host the last instant at which it is still to be
-        met from agreed ports."""
+        met from agreed ports.  A call between two of those waits until `call_at`, once: the peer
+        may begin only now, and a call before its opener would spoil the pair."""
+        if call_at is not None:
+            self._put_calls_off(call_at)
         kept = {key: t for key, t in self._targets.items() if t.socket != self.socket}
         self._targets.clear()
         self.add(places, theirs, now)
@@ -235,6 +244,13 @@ class Targets:
 
     def _of_socket(self) -> list[Target]:
         return [target for target in self._targets.values() if target.socket == self.socket]
+
+    def _put_calls_off(self, call_at: float) -> None:
+        for target in self._targets.values():
+            is_meeting = target.candidate.kind is CandidateKind.PEER_REFLEXIVE
+            is_fresh = target.socket != self.socket and target.step == 0 and not target.put_off
+            if is_meeting and is_fresh and target.opener is None and target.at is not None:
+                target.at, target.put_off = max(target.at, call_at), True
 
     def _open_to_agreed_ports(self, host: str, turn: int, now: float) -> None:
         ports = list(zip(self._checks.their_ports, CALL_OPENERS, strict=True))

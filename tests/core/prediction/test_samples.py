@@ -67,3 +67,12 @@ def test_nothing_is_guessed_at_a_peer_that_no_nat_is_known_of():
 def test_places_are_those_of_one_host():
     ends = Endpoints((Address(HOST, 1), Address("198.51.100.8", 2), Address(HOST, 3)), (), FIRST)
     assert [place.port for place in ends.places] == [1, 3]
+
+
+def test_openers_to_a_neighbour_are_strict_at_first_and_others_reach_through_two_layers():
+    """A single opener that arrived at a Linux router spoilt every probe that it sent after it."""
+    there = (Address("45.1.2.10", 40001),)
+    for ours, expected in (("45.1.9.9", (2, True)), ("45.2.2.9", (3, False))):
+        ends = Endpoints(there, (), MAIN_SOCKET, our_hosts=("198.51.100.9", ours))
+        assert ends.opener(0.5).value == expected
+        assert ends.opener(12.0).value == (3, False)
