@@ -132,6 +132,8 @@ class Findings:
     our_hosts: frozenset[str] = frozenset()
     """The addresses at which servers see us; `their_hosts`: at which they see the peer."""
     their_hosts: frozenset[str] = frozenset()
+    server_hosts: frozenset[str] = frozenset()
+    """Where our servers are."""
     is_translated: bool = False
     """Whether servers see us at none of our own interfaces' addresses."""
     meets_inside: bool = False
@@ -193,7 +195,7 @@ def judge(found: Findings) -> Verdict:
     if found.our_hosts and found.their_hosts:
         if (blind := _judge_server(found)) is not None:
             return blind
-        if found.our_hosts & found.their_hosts:
+        if any(map(is_public, found.our_hosts & found.their_hosts)):
             return _judge_neighbours(found)
         if not _families(found.our_hosts) & _families(found.their_hosts):
             return Verdict(
@@ -239,9 +241,11 @@ def _judge_server(found: Findings) -> Verdict | None:
     [we_are_inside, they_are_inside] = (
         not any(map(is_public, hosts)) for hosts in (found.our_hosts, found.their_hosts)
     )
-    if we_are_inside and they_are_inside:
-        is_one_proxy = bool(found.our_hosts & found.their_hosts)
-        if found.meets_inside or not (is_one_proxy or found.is_translated):
+    shared = found.our_hosts & found.their_hosts
+    if found.is_translated and shared & found.server_hosts and not found.meets_inside:
+        we_are_inside = True  # a balancer, or our own router: the server sees its own address
+    elif we_are_inside and they_are_inside:
+        if found.meets_inside or not (shared or found.is_translated):
             return None
     elif not we_are_inside and not they_are_inside:
         return None
@@ -257,7 +261,7 @@ def _judge_server(found: Findings) -> Verdict | None:
 
 
 def _judge_neighbours(found: Findings) -> Verdict:
-    [host, *_] = sorted(found.our_hosts & found.their_hosts)
+    host = min(filter(is_public, found.our_hosts & found.their_hosts))
     return Verdict(
         VerdictCode.NO_HAIRPIN,
         f"both sides share the public address {host}: its router does not connect machines behind "

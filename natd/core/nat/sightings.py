@@ -55,8 +55,14 @@ class Observation:
 
 
 def public_first(seen: Sequence[Observation]) -> list[Observation]:
-    """Those at public addresses; all of them where there is none.  For one family."""
-    return [each for each in seen if is_public(each.observed.host)] or list(seen)
+    """Those at public addresses; all of them where there is none.  For one family.
+
+    A server that sees us at its own address is in our network, or behind a balancer: what others
+    see goes first.
+    """
+    public = [each for each in seen if is_public(each.observed.host)]
+    elsewhere = [each for each in public if each.observed.host != each.destination.host]
+    return elsewhere or public or list(seen)
 
 
 def where_seen(seen: Sequence[Observation]) -> tuple[Address, ...]:

@@ -270,6 +270,7 @@ class Diagnosis:
             theirs=card.nat,
             our_hosts=our_hosts,
             their_hosts=_hosts(self._seen) | _hosts(claimed),
+            server_hosts=_hosts(surroundings.servers),
             is_translated=not _hosts(surroundings.ours) & surroundings.held,
             meets_inside=surroundings.meets_inside,
             heard=self._heard,

@@ -89,6 +89,19 @@ def test_a_private_sighting_is_named_only_where_it_matters(found, is_named):
     assert (judge(found).code is VerdictCode.SERVER_SEES_PRIVATE) is is_named
 
 
+def test_a_server_that_sees_both_at_its_own_address_stands_behind_a_balancer():
+    both = Findings(our_hosts=PUBLIC, their_hosts=PUBLIC, is_translated=True)
+    assert judge(both).code is VerdictCode.NO_HAIRPIN
+    assert judge(replace(both, server_hosts=PUBLIC)).code is VerdictCode.SERVER_SEES_PRIVATE
+    on_its_machine = replace(both, server_hosts=PUBLIC, is_translated=False)
+    assert judge(on_its_machine).code is VerdictCode.NO_HAIRPIN
+
+
+def test_no_private_address_is_called_public():
+    found = Findings(our_hosts=DOCKER, their_hosts=DOCKER, meets_inside=True)
+    assert "public address" not in judge(found).why
+
+
 @pytest.mark.parametrize("hard", [RANDOM, COUNTING, BLOCK, UNSURE])
 def test_where_nothing_proves_that_the_peer_is_there_a_server_is_what_would_help(hard):
     stranger = replace(APART, ours=hard, theirs=EASY, may_guess=False)

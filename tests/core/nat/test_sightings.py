@@ -34,6 +34,15 @@ def test_a_private_sighting_is_told_while_it_is_the_only_one():
     assert model.worth_telling() == ()
 
 
+def test_a_server_that_sees_its_own_address_gives_way():
+    """A balancer that hides every source behind the address that we know the server by."""
+    model = _model()
+    _see(model, STUN, OUTSIDE)
+    _see(model, SERVER, SERVER.host)
+    assert model.observed() == (Address(OUTSIDE, PORT),)
+    assert model.worth_telling() == (Address(OUTSIDE, PORT),)
+
+
 def test_families_do_not_give_way_to_each_other():
     model = _model()
     _see(model, SERVER, OUTSIDE)
