@@ -100,9 +100,12 @@ def introduced_by(server: Address, message: Introduce, *, is_news: bool) -> Intr
 # --- reasons why a server is lost, for people: what happened and what to do
 
 
-def silence_reason(server: Address, *, has_answered: bool) -> str:
-    """No answer comes; `has_answered`: one did before."""
-    return f"{server} has stopped answering" if has_answered else f"no answer from {server}"
+def silence_reason(server: Address, *, has_answered: bool, tried: tuple[Address, ...]) -> str:
+    """No answer comes; `has_answered`: one did before, from `server`.  `tried` are all addresses
+    that were asked."""
+    if has_answered:
+        return f"{server} has stopped answering"
+    return f"no answer from {' or '.join(map(str, tried))}"
 
 
 def refusal_reason(server: Address, error: Error) -> str:

@@ -380,7 +380,9 @@ class Registration:
     # --- losing the server ---
 
     def _lose_silent(self, now: float) -> None:
-        reason = news.silence_reason(self.server, has_answered=self.last_answer_at is not None)
+        reason = news.silence_reason(
+            self.server, has_answered=self.last_answer_at is not None, tried=self.places.all
+        )
         had_lease = self._lease.lease_id is not None
         self._lose(reason, now, is_silence=True)
         if had_lease and len(self.places.all) > 1:

@@ -309,6 +309,8 @@ class Servers:
                     if not asked_all:
                         self._sample_all(registration, MAIN_SOCKET, SAMPLE_PORTS, now)
                     self._events.append(event)
+                case events.ServerLost() if self._answers_otherwise(registration):
+                    pass  # An IPv6 that never worked is no news of a server that is there.
                 case events.ServerLost(server=server):
                     is_silence = registration.is_silent and self.are_silent
                     self.silenced_by = server if is_silence else None
@@ -322,6 +324,14 @@ class Servers:
             self._datagrams += registration.datagrams_to_send()
         self.timers.set(registration, registration.get_timer())
         self._count_registered()
+
+    def _answers_otherwise(self, silent: Registration) -> bool:
+        """Whether a server that never answered by this family does so by the other."""
+        names = {r: key.name for key, r in self._registrations.items()}
+        return silent.last_answer_at is None and any(
+            r.state == "registered" and name is not None and name == names.get(silent)
+            for r, name in names.items()
+        )
 
     def _stop_registration(self, registration: Registration) -> None:
         registration.stop()

@@ -14,6 +14,8 @@ from natd.core.registration.events import SocketSampled
 from natd.core.registration.places import Places, each_once
 from natd.core.registration.servers import Servers
 from tests.core.world.meeting import CARD, NETWORK, ONE_WAY_S, ROUND_TRIP_S, SERVER, Guest, Meeting
+from tests.core.world.village import Village
+from tests.internet.nat import PORT_RESTRICTED
 
 DEAD = tuple(Address(f"192.0.2.{n}", 8080) for n in range(1, 9))
 
@@ -127,6 +129,32 @@ def test_both_families_of_a_name_are_asked_at_once_so_a_dead_one_delays_nothing(
     ]
     never_peers = servers.surroundings().servers
     assert {*ipv6, SERVER, DEAD[0], DEAD[0]._replace(port=8083)} <= never_peers
+
+
+def test_a_family_that_never_answers_is_no_lost_server_while_the_other_answers():
+    village = Village(1)
+    dead = Address("2001:db8:77::1", 8080)
+    alice = village.member("alice", village.internet.add_nat(PORT_RESTRICTED))
+    name = NamedServer("chat.example.net:8080", (dead, village.servers[0]))
+    alice.start([name])
+    village.internet.run(30.0)
+    states = {r.address: r.state for r in alice.membership.servers.reports()}
+    assert states == {dead: "lost", name.addresses[1]: "registered"}
+    assert alice.attached.events_of(ServerLost) == []
+    village.kill_server()
+    village.internet.run(60.0)
+    [lost] = alice.attached.events_of(ServerLost)
+    assert lost.server == name.addresses[1]
+
+
+def test_who_never_answered_is_told_with_all_addresses_that_were_tried():
+    meeting = Meeting()
+    meeting.server_is_up = False
+    guest = invite(meeting, *DEAD[:2])
+    meeting.start(guest)
+    meeting.run(10.0)
+    [lost] = guest.of(ServerLost)
+    assert lost.reason == "no answer from 192.0.2.1:8080 or 192.0.2.2:8080"
 
 
 def test_two_names_of_one_server_make_one_registration():

@@ -10,7 +10,7 @@ from random import Random
 
 from natd.core.base import events
 from natd.core.base.local_ports import LINK_PORT
-from natd.core.base.types import Address, NatReport, NetworkId, PeerId, PeerState
+from natd.core.base.types import Address, NamedServer, NatReport, NetworkId, PeerId, PeerState
 from natd.core.base.verdict import VerdictCode
 from natd.core.coordinator.coordinator import Coordinator
 from natd.core.keys.card import Identity
@@ -104,7 +104,7 @@ class Member:
         """How we stand with each peer."""
         return self.membership.roster.views(self.internet.now)
 
-    def start(self, servers: Sequence[Address] = ()) -> None:
+    def start(self, servers: Sequence[Address | NamedServer] = ()) -> None:
         """Join at once, as a daemon with a network in its state directory does; at these servers,
         or at those of the village."""
         self.runs += 1
