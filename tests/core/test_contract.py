@@ -147,7 +147,13 @@ def _registration():
 
 def _peer():
     peer = SettledPeer(
-        network_id(KEY), KEY, _card("bob"), _identity("alice"), TargetBudget(), Random(1)
+        network_id(KEY),
+        KEY,
+        _card("bob"),
+        _identity("alice"),
+        TargetBudget(),
+        Random(1),
+        is_open=False,
     )
     peer.use_prekeys((Prekey.generate(),))
     peer.dialogue.open_conversation(events.ConversationState(7, 1), START)

@@ -4,7 +4,8 @@
     candidates    which addresses of a card may be checked, in what order
     budget        packets to an address that has not answered, to its network, to all
     turns ─┬─► pace     packets a second, guesses and checks together
-           └─► limits   what one wave of guesses may cost
+           ├─► limits   what one wave of guesses may cost
+           └─► strangers   how many waves may go to a host that has never answered
     host_proofs   at which hosts a peer surely is, so that guesses may go there
     budget ─► turns
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 
 from natd.core.base.timers import TokenBucket
 from natd.core.base.types import Address
+from natd.core.checks.host_proofs import ANSWERED_FOR_S
 from natd.core.checks.turns import Turns
 
 BURST_PACKETS = 10
@@ -227,7 +228,7 @@ class TargetBudget:
         if spent is not None:
             spent.trusted_until = now + TRUSTED_FOR_S
             spent.silences, spent.silent_until = 0, 0.0
-            self.turns.answered(address.host, spent.trusted_until, now)
+            self.turns.answered(address.host, now + ANSWERED_FOR_S, now)
 
     def called(self, address: Address, now: float) -> None:
         """A new authentic check came from this address.  It pays for one check of ours even if the

@@ -34,10 +34,12 @@ class HostProofs:
         for host in hosts:
             self._believe(host, now + PROVED_FOR_S)
 
-    def answered(self, host: str, now: float, *, s_ago: float = 0.0) -> None:
-        """The peer answered from there so long ago."""
-        if s_ago < ANSWERED_FOR_S:
-            self._believe(host, now - s_ago + ANSWERED_FOR_S)
+    def answered(self, host: str, now: float, *, s_ago: float = 0.0) -> float:
+        """The peer answered from there so long ago; gives until when that counts."""
+        until = now - s_ago + ANSWERED_FOR_S
+        if until > now:
+            self._believe(host, until)
+        return until
 
     def holds(self, host: str, now: float) -> bool:
         return now < self._until.get(host, now)

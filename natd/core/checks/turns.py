@@ -13,11 +13,10 @@ by side.  So they take turns, and each asks before every packet whether it still
 Ports that an attempt takes from our block count for all attempts until our NAT has surely
 forgotten them.
 
-A server names the host to guess at, and may name anybody's.  So a host that has not answered for
-long gets two attempts' worth of packets and then no more than plain checks would send, over all
-peers and networks; all hosts together get what one attempt a minute takes.  A host that has
-answered may be a peer whose router restarts, so it may be guessed at for longer.  Half of the total
-is reserved for peers that have shown a sign of life.
+A server names the host to guess at, and may name anybody's.  So a host that has never answered
+gets what `strangers` allows, and all hosts together get what one attempt a minute takes.  A host
+that has answered may be a peer whose router restarts, so it may be guessed at for longer.  Half of
+the total is reserved for peers that have shown a sign of life.
 """
 
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from natd.core.base.timers import TokenBucket
 from natd.core.base.types import SocketId
 from natd.core.checks.limits import MOST_WAVE_PACKETS
 from natd.core.checks.pace import Pace
+from natd.core.checks.strangers import StrangerHosts
 
 SLICE_S = 1.0
 """Four of five birthday attempts have succeeded by then."""
@@ -51,10 +51,10 @@ MOST_ALIKE = 16
 forgotten it."""
 
 HOST_RATE, HOST_BURST = 1.0, 2.0 * MOST_WAVE_PACKETS
-"""Packets a second to a host that has not answered, and at once: twice what one wave may send."""
+"""Packets a second for signs of life to a host that has answered, and at once: two waves."""
 
 ALL_RATE, ALL_BURST = 34.0, 8_192.0
-"""The same to all such hosts together: the entries that a NAT keeps for half a minute fill half of
+"""The same to all hosts together: the entries that a NAT keeps for half a minute fill half of
 a home router's table of 16,384."""
 
 RESERVED = ALL_BURST / 2
@@ -84,6 +84,8 @@ class Claim:
     asks_until: float = 0.0
     """When it loses its place unless it asks again."""
 
+    is_open: bool = False
+    """Whether its network is an open one."""
     must_end: bool = False
     """Whether its sockets are needed for another attempt."""
 
@@ -112,6 +114,8 @@ class Turns:
         """Whether an attempt may use no ports of our block, not even half."""
         self.pace = Pace()
         """Paces guesses and checks together."""
+        self.strangers = StrangerHosts()
+        """What may go to hosts that have never answered."""
         self._blocks: dict[object, tuple[int, float]] = {}  # ports taken, and until when
         self._holder: Claim | None = None  # None: nobody has the turn
         self._since = self._until = 0.0
@@ -194,26 +198,40 @@ class Turns:
         self._blocks = {who: taken for who, taken in self._blocks.items() if taken[1] > now}
         return sum(count for count, _ in self._blocks.values())
 
-    def may_send(self, host: str, now: float, *, is_signed: bool) -> bool:
+    def may_send(self, host: str, now: float, *, is_signed: bool, is_open: bool = False) -> bool:
         """Whether one more packet may go to this host; takes it if so.  `is_signed`: the peer that
-        may be there has shown a sign of life."""
-        has_answered = now < self._answered.get(host, now)
+        may be there has shown a sign of life; `is_open`: in an open network."""
         has_spare = self._all.left(now) > RESERVED
         if not is_signed and not has_spare:
             return False
-        if is_signed or not has_answered:
+        if not self.has_answered(host, now):
+            return self._all.left(now) >= 1.0 and (
+                self.strangers.take(host, now, is_open=is_open) and self._all.take(now)
+            )
+        if is_signed:
             bucket = self._bucket(host, now)
-            is_new = bucket is not None and bucket.take(now)
-            if not is_new and not (has_answered and has_spare):
+            if not (bucket is not None and bucket.take(now)) and not has_spare:
                 return False
         return self._all.take(now)
+
+    def has_answered(self, host: str, now: float) -> bool:
+        """Whether any peer has authenticated itself there within `ANSWERED_FOR_S`."""
+        return now < self._answered.get(host, now)
+
+    def left_for(self, host: str, now: float, *, is_open: bool) -> int | None:
+        """How many guesses may still go to this host; None: it is no stranger."""
+        if self.has_answered(host, now):
+            return None
+        return self.strangers.left(host, now, is_open=is_open)
 
     def answered(self, host: str, until: float, now: float) -> None:
         """A peer has authenticated itself at this host, which counts until that instant."""
         if host not in self._answered and len(self._answered) >= MOST_HOSTS:
             self._answered = {h: end for h, end in self._answered.items() if end > now}
-        if host in self._answered or len(self._answered) < MOST_HOSTS:
-            self._answered[host] = until
+        if host not in self._answered and len(self._answered) >= MOST_HOSTS:
+            del self._answered[min(self._answered, key=self._answered.__getitem__)]
+        self._answered[host] = max(until, self._answered.get(host, until))
+        self.strangers.answered(host)
 
     def found(self, claim: Claim, host: str) -> None:
         """A path to this host was found: a peer is there and wants our packets."""

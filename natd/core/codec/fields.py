@@ -6,6 +6,7 @@ Rendezvous:
     addresses   count u8, addresses         have    count u16, first 4 bytes of peer ids
     address     4 or 6 u8 | ip 4 or 16 | port u16, all but the first byte complemented: some
                 NATs rewrite their own address wherever they find it (RFC 8489, section 14.2)
+    ask         wave u8 | nonce 8, or 0     word    wave u8 | nonce 8 | signature 64, or 0
 
 The NAT report in a card, two pieces of its body:
 
@@ -36,7 +37,13 @@ from natd.core.base.types import (
     PeerId,
     canonical_host,
 )
-from natd.core.codec.rendezvous import CARD_LIMIT_BYTES, HAVE_BYTES, TOKEN_LIMIT_BYTES
+from natd.core.base.wishes import WAVE_NONCE_BYTES, Ask, Word
+from natd.core.codec.rendezvous import (
+    CARD_LIMIT_BYTES,
+    HAVE_BYTES,
+    SIGNATURE_BYTES,
+    TOKEN_LIMIT_BYTES,
+)
 
 _NAT_HEAD = struct.Struct(">5B2H")
 _NAT_TAIL = struct.Struct(">2BH")
@@ -95,6 +102,14 @@ def pack_address(address: Address) -> bytes:
     )
     family = 6 if address.is_ipv6 else 4
     return bytes((family,)) + _complement(packed + struct.pack("!H", address.port))
+
+
+def pack_ask(ask: Ask | None) -> bytes:
+    return b"\0" if ask is None else bytes((ask.wave,)) + ask.nonce
+
+
+def pack_word(word: Word | None) -> bytes:
+    return b"\0" if word is None else bytes((word.wave,)) + word.nonce + word.signature
 
 
 def pack_nat(nat: NatReport) -> tuple[bytes, bytes]:
@@ -207,6 +222,16 @@ class Reader:
         if family == 4:
             return Address("{}.{}.{}.{}".format(*packed), port)
         return Address(canonical_host(str(ipaddress.IPv6Address(packed))), port)
+
+    def ask(self) -> Ask | None:
+        wave = self.number(1)
+        return Ask(wave, self.take(WAVE_NONCE_BYTES)) if wave else None
+
+    def word(self) -> Word | None:
+        wave = self.number(1)
+        if not wave:
+            return None
+        return Word(wave, self.take(WAVE_NONCE_BYTES), self.take(SIGNATURE_BYTES))
 
     def count(self, limit: int) -> int:
         """One byte that counts what follows; DecodeError when that is more than `limit`."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 from natd.core.base.types import Address, NetworkId, PeerId
+from natd.core.base.wishes import Ask, Word
 from natd.core.codec.stun import TRANSACTION_BYTES as TRANSACTION_BYTES
 
 TRANSACTION_AT = 3
@@ -24,7 +25,7 @@ SIGNATURE_BYTES = 64
 HAVE_BYTES = 4
 """Of a peer id: two members of one network that share these would need 2^32 key pairs."""
 
-CARD_LIMIT_BYTES = 1024
+CARD_LIMIT_BYTES = 896
 TOKEN_LIMIT_BYTES = 32
 SAMPLES_LIMIT = 3
 """As many as there are sampling ports."""
@@ -139,6 +140,9 @@ class Introduce:
     observed: tuple[Address, ...]
     samples: tuple[Address, ...]
     card: bytes
+    ask: Ask | None = None
+    """Of the other, for a word of ours; `word`: its word for our next wave."""
+    word: Word | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,8 @@ class Connect:
     lease_id: bytes
     peer: PeerId
     samples: tuple[Address, ...] = ()
+    ask: Ask | None = None
+    word: Word | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,17 +16,17 @@ the question; an INTRODUCE has that of the receiver's latest REGISTER.
                    | members u16 | missing u16 | ports: count u8, u16 each
                    | the server's other address, or nothing
     INTRODUCE   4  flags u8 (1: you dial, 2: address proved) | start_in_ms u16 | peer 32
-                   | observed | samples | card
+                   | observed | samples | card | ask | word
     REFRESH     5  lease 8 | asks u8 | have | zeros up to 64 bytes (1,200 when it asks)
     REFRESHED   6  observed address | members u16 | missing u16
     SAMPLE      7  elsewhere u8 (1: from another port, 2: from the other address, 4: to that port
                    of the asker's) | port u16, or 0 | zeros up to 64 bytes (160 unless 0)
     SAMPLED     8  observed address | elsewhere u8: what else was sent, or nothing
-    CONNECT     9  lease 8 | peer 32 | samples | zeros up to 800 bytes
+    CONNECT     9  lease 8 | peer 32 | samples | ask | word | zeros up to 800 bytes
     BYE        10  lease 8
     ERROR      11  code u8 | text: length u8, UTF-8
 
-Token, card, samples, observed (of INTRODUCE), have and address: see `fields`.
+Token, card, samples, observed (of INTRODUCE), have, address, ask and word: see `fields`.
 
 Rules: `decode` raises nothing but DecodeError; what is not padding must end exactly where the
 datagram does; padding is zeros.  A question is padded so that its answers are not longer.
@@ -45,9 +45,11 @@ from natd.core.codec.fields import (
     Reader,
     pack_address,
     pack_addresses,
+    pack_ask,
     pack_card,
     pack_have,
     pack_token,
+    pack_word,
 )
 from natd.core.codec.rendezvous import (
     CONNECT_BYTES,
@@ -136,8 +138,9 @@ def encode(message: Message) -> bytes:
             return _padded(head + body, PROBING_SAMPLE_BYTES if elsewhere else SMALL_BYTES)
         case Sampled(_, observed, elsewhere):
             return head + pack_address(observed) + (bytes((elsewhere,)) if elsewhere else b"")
-        case Connect(_, lease_id, peer, samples):
-            return _padded(head + lease_id + peer + pack_addresses(samples), CONNECT_BYTES)
+        case Connect(_, lease_id, peer, samples, ask, word):
+            body = lease_id + peer + pack_addresses(samples) + pack_ask(ask) + pack_word(word)
+            return _padded(head + body, CONNECT_BYTES)
         case Bye(_, lease_id):
             return head + lease_id
         case Error(_, code, text):
@@ -204,7 +207,8 @@ def _read_body(kind: type[Message], transaction: bytes, reader: Reader) -> Messa
         return Sampled(transaction, observed, _read_elsewhere(reader, least=1))
     if kind is Connect:
         lease_id, peer = reader.take(LEASE_ID_BYTES), reader.peer()
-        return Connect(transaction, lease_id, peer, reader.addresses(SAMPLES_LIMIT))
+        samples = reader.addresses(SAMPLES_LIMIT)
+        return Connect(transaction, lease_id, peer, samples, reader.ask(), reader.word())
     if kind is Bye:
         return Bye(transaction, reader.take(LEASE_ID_BYTES))
     code, length = reader.number(1), reader.number(1)
@@ -303,6 +307,8 @@ def _read_introduce(transaction: bytes, reader: Reader) -> Introduce:
         observed,
         samples,
         reader.card(),
+        reader.ask(),
+        reader.word(),
     )
 
 
@@ -315,6 +321,8 @@ def _introduce_body(message: Introduce) -> bytes:
             pack_addresses(message.observed),
             pack_addresses(message.samples),
             pack_card(message.card),
+            pack_ask(message.ask),
+            pack_word(message.word),
         )
     )
 

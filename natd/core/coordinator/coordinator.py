@@ -27,6 +27,7 @@ Rules that a change must not break:
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 from typing import NamedTuple
 
@@ -293,7 +294,8 @@ class Coordinator:
             self._answer(absent, origin)
             return
         budget = Budget(origin.size_bytes, proved=True)
-        self._introduce(party_of(lease), [other], budget, self._introduced, origin.now)
+        caller = replace(party_of(lease), ask=connect.ask, word=connect.word)
+        self._introduce(caller, [other], budget, self._introduced, origin.now)
 
     def _receive_bye(self, lease_id: bytes, origin: _Origin) -> None:
         lease = self._registry.lease(lease_id)
@@ -345,8 +347,7 @@ class Coordinator:
         *,
         is_repeated: bool = False,
     ) -> None:
-        """Introduce `caller`, which dials, to as many members as the budget pays for; when it is
-        repeated, only they are told."""
+        """Introduce `caller`, which dials, as the budget allows; repeated, only to the others."""
         for member in others:
             lease = member.lease_towards(caller.address)
             other = party_of(lease)

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from natd.core.base.types import Address, PeerId, SocketId
+from natd.core.base.wishes import Ask, Word
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import HAVE_BYTES, Introduce, Register
 from natd.core.coordinator.registry import Lease, Member
@@ -43,6 +44,9 @@ class Party:
     rtt_s: float | None
     is_proved: bool
     """Whether a token came back from every host of `observed`."""
+    ask: Ask | None = None
+    """What it asks the other side; `word`: what it gives it."""
+    word: Word | None = None
 
 
 class Budget:
@@ -128,6 +132,8 @@ def _told(reader: Party, subject: Party, *, you_dial: bool, start_in_s: float) -
             subject.observed,
             subject.samples,
             subject.card,
+            subject.ask,
+            subject.word,
         )
     )
 

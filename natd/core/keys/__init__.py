@@ -4,8 +4,9 @@
     name, secret ───► secrets.network_key ─► the network's id         what all members share
     two cards ──────► secrets ─► the pair's psk, check keys, tags     what only the two share
     several prekeys ► secrets.Keyring                                 which secrets fit which tag
+    an ask ─────────► wave_words ─► the word for another wave         signed by who is there
 
-    secrets ─► card
+    secrets, wave_words ─► card
 
 The bytes of a card and the formulas of the secrets stand at the head of their files.
 
@@ -14,5 +15,5 @@ Rules:
 - A card that does not open, or is not signed by the peer that it names, causes no packet.
 - Only `card` and `secrets` (and the session's TLS) touch cryptography.
 
-Others import: card, secrets.
+Others import: card, secrets, wave_words.
 """

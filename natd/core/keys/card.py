@@ -73,8 +73,8 @@ CANDIDATES_OF_A_KIND_LIMIT = 4
 """So that one kind (a host's twenty bridges) does not crowd out the others."""
 
 NICK_LIMIT_BYTES = 64
-FEATURES_LIMIT = 16
-FEATURE_LIMIT_BYTES = 24
+FEATURES_LIMIT = 8
+FEATURE_LIMIT_BYTES = 16
 """With these two a card at every limit is still below SEALED_CARD_LIMIT_BYTES."""
 
 CARD_LABEL = b"natd/1 card"

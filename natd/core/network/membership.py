@@ -288,7 +288,7 @@ class Membership:
             peer.dialogue.send_frame(NewerCard(self.own_card.sealed), now)
             self.drain_peer(peer, now)
             if hard and peer.reach.search.is_trying(now):
-                self._ask_introduction(peer, (), now)
+                self._ask_introduction(peer, IntroductionWanted(()), now)
 
     # --- private: peers
 
@@ -313,6 +313,7 @@ class Membership:
         peer.set_surroundings(self._surroundings(), now)
         peer.settle(now)  # what our own side forbids is told before the introduction gives hope
         peer.reach.search.prove(introduced.proved, now)
+        peer.reach.search.hear_words(introduced.ask, introduced.word, now)
         if introduced.is_news:
             peer.introduced(
                 introduced.addresses,
@@ -343,9 +344,9 @@ class Membership:
         self._events += self.roster.changes()
         return peer
 
-    def _ask_introduction(self, peer: Peer, samples: tuple[Address, ...], now: float) -> None:
+    def _ask_introduction(self, peer: Peer, wanted: IntroductionWanted, now: float) -> None:
         if self._pace.may_check(now):
-            self.servers.connect(peer.card.peer, samples, now)
+            self.servers.connect(peer.card.peer, wanted, now)
         self._drain_servers(now)
 
     def _drain_handed_out(self) -> None:
@@ -385,8 +386,8 @@ class Membership:
                 if self._pace.may_check(now):
                     self.servers.sample(socket, now)
                 self._drain_servers(now)
-            case IntroductionWanted(samples):
-                self._ask_introduction(peer, samples, now)
+            case IntroductionWanted():
+                self._ask_introduction(peer, event, now)
                 missed, has_server = peer.card.peer, self.servers.is_registered
                 others = self.peers.values()
                 asked = self._introductions.missed(missed, others, has_server=has_server, now=now)

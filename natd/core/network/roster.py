@@ -22,7 +22,7 @@ from natd.core.base.surroundings import Surroundings
 from natd.core.base.timers import TimerQueue, TokenBucket
 from natd.core.base.types import DecodeError, NetworkId, PeerId, SocketId
 from natd.core.keys.card import Card, open_card
-from natd.core.keys.secrets import Prekey, network_id
+from natd.core.keys.secrets import Prekey, network_id, network_key
 from natd.core.network.shared import Shared
 from natd.core.peer.peer import Peer
 from natd.core.peer.presence import PeerView
@@ -58,6 +58,7 @@ class Roster:
         self._budget = shared.budget
         self._random = shared.random
         self._limits = shared.limits
+        self._is_open = settings.key == network_key(settings.name, b"")
         self._kept: set[PeerId] = set()  # never replaced
         self._giving_way = TokenBucket(GIVING_WAY_RATE, GIVING_WAY_BURST)
         self._sockets: dict[Peer, frozenset[SocketId]] = {}  # only peers that need any
@@ -120,6 +121,7 @@ class Roster:
             self._identity,
             self._budget,
             self._random,
+            is_open=self._is_open,
         )
         self.peers[card.peer] = peer
         peer.use_prekeys(prekeys)

@@ -42,6 +42,7 @@ from natd.core.peer.reach import Reach
 from natd.core.peer.reach_events import FlightDue, ReachEvent
 from natd.core.punch.events import AttemptFailed
 from natd.core.punch.remote_candidates import Source
+from natd.core.punch.words_of_pair import WordsOfPair
 from natd.core.session.events import HandshakeCompleted, SessionEnded
 
 CARDS_RATE, CARDS_BURST = 1.0, 16.0
@@ -63,11 +64,15 @@ class Peer:
         identity: Identity,
         budget: TargetBudget,
         random: Random,
+        *,
+        is_open: bool,
     ) -> None:
+        """`is_open`: whether the network has no secret."""
         self.card = card
         self.sealed_card = b""
         """The card as it came, to pass on when we introduce the peer to others."""
-        self.reach = Reach(budget, random)
+        words = WordsOfPair(identity, network, card.peer, random, is_open=is_open)
+        self.reach = Reach(budget, random, words)
         self._network = network
         self._keyring = Keyring(identity, network_key, card)
         self.dialogue = Dialogue(

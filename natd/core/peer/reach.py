@@ -51,6 +51,7 @@ from natd.core.punch.events import PunchEvent
 from natd.core.punch.first_flight import FirstFlight, flight_places
 from natd.core.punch.remote_candidates import Source
 from natd.core.punch.search import Search
+from natd.core.punch.words_of_pair import WordsOfPair
 
 RENEWED = "renewed"
 """The technique of a path that replaced one whose mapping was about to end."""
@@ -63,11 +64,13 @@ either side, and further ones only add their addresses to the running round."""
 class Reach:
     """See the top of this file."""
 
-    def __init__(self, budget: TargetBudget, random: Random) -> None:
+    def __init__(
+        self, budget: TargetBudget, random: Random, words: WordsOfPair | None = None
+    ) -> None:
         self.dropped: Counter[str] = Counter()
         self.transaction_prefix = random.randbytes(PREFIX_BYTES)
         self.checks = Checks(self.transaction_prefix, random)
-        self.search = Search(self.checks, budget, self.transaction_prefix, random)
+        self.search = Search(self.checks, budget, self.transaction_prefix, random, words)
         self.remote = self.search.remote
         """Where the peer may be."""
         self.paths = Paths(self.checks, budget, random)

@@ -379,7 +379,8 @@ class Escalation:
         if address.port < LOWEST_PORT:
             return True
         claim = self._claim
-        if not self._turns.may_send(address.host, now, is_signed=claim.signed > 0):
+        is_signed, is_open = claim.signed > 0, claim.is_open
+        if not self._turns.may_send(address.host, now, is_signed=is_signed, is_open=is_open):
             return False
         claim.signed -= 1
         ttl, is_strict = None, False

@@ -3,6 +3,7 @@
     search ──┬─► remote_candidates                         where the peer may be, and who says so
              ├─► punch ──┬─► attempt                       rounds: when to check, wait, try again
              │           └─► targets ─► derived_ports      what is checked, from which socket
+             ├─► words_of_pair                             the other side's leave to guess more
              ├─► first_flight                              what a session sends with no path yet
              └─► natd.core.prediction                      guesses, when checks have failed
     events                                                 what all of it tells its owner
@@ -15,5 +16,5 @@ Rules:
 - A path comes from an answer to a check of ours, never from a datagram that merely arrived.
 - While a path stands, nothing is guessed but the successor of a mapping that will end.
 
-Others import: events, first_flight, remote_candidates, search.
+Others import: events, first_flight, remote_candidates, search, words_of_pair.
 """

@@ -22,10 +22,10 @@ from random import Random
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.timers import earliest
 from natd.core.base.types import MAIN_SOCKET, Address, Allocation, Candidate, Datagram, SocketId
-from natd.core.base.wishes import IntroductionWanted, SampleWanted
+from natd.core.base.wishes import Ask, IntroductionWanted, SampleWanted, Word
 from natd.core.checks.budget import TargetBudget
 from natd.core.checks.checks import CheckAnswer, Checks
-from natd.core.checks.host_proofs import HostProofs
+from natd.core.checks.host_proofs import ANSWERED_FOR_S, HostProofs
 from natd.core.checks.turns import Claim
 from natd.core.codec import stun
 from natd.core.prediction.escalation import MOST_KNOWN, Escalation
@@ -35,6 +35,7 @@ from natd.core.punch.events import PathFound, PunchEvent
 from natd.core.punch.first_flight import worth_checking
 from natd.core.punch.punch import Punch
 from natd.core.punch.remote_candidates import RemoteCandidates, Source, anchors_in
+from natd.core.punch.words_of_pair import WordsOfPair
 
 LATE_S = 30.0
 """A peer not reached after this time is shown as offline; attempts go on."""
@@ -44,8 +45,14 @@ class Search:
     """See the top of this file."""
 
     def __init__(
-        self, checks: Checks, budget: TargetBudget, transaction_prefix: bytes, random: Random
+        self,
+        checks: Checks,
+        budget: TargetBudget,
+        transaction_prefix: bytes,
+        random: Random,
+        words: WordsOfPair | None = None,
     ) -> None:
+        """`words`: for further waves at a stranger's host, None where there are none."""
         self.remote = RemoteCandidates()
         self.punch = Punch(checks, budget, random)
         self.has_path = False
@@ -60,7 +67,8 @@ class Search:
         self._budget = budget
         self._prefix = transaction_prefix
         self._random = random
-        self._claim = Claim()
+        self._words = words
+        self._claim = Claim(is_open=words is not None and words.is_open)
         self._escalation: Escalation | None = None  # None: none was needed yet
         self._succession: Escalation | None = None  # None: the same
         self._seen: deque[Address] = deque(maxlen=MOST_KNOWN)  # where the peer was, until then
@@ -69,6 +77,8 @@ class Search:
         self._began = 0.0  # when the round began in which the peer opens its NAT
         # What guesses were wanted for that had to wait for a proof; None: none had.
         self._put_off: Situation | None = None
+        self._wanted: tuple[Situation, str] | None = None  # what was begun last, and at which host
+        self._answers: deque[Word] = deque()  # to the peer's asks
         # When the attempt to reach the peer began; None: reached, or never tried.
         self._since: float | None = None
 
@@ -92,11 +102,29 @@ class Search:
             self.is_idle = False
             self._escalate(put_off, now)
 
+    def hear_words(self, ask: Ask | None, word: Word | None, now: float) -> None:
+        """The peer asks for our word, and gives us its own for our next wave."""
+        words, turns = self._words, self._budget.turns
+        if words is None or self._since is None or self.has_path:
+            return
+        if word is not None and (host := words.take(word, now)) is not None:
+            is_open = self._claim.is_open
+            if turns.strangers.take_word(host, now, is_open=is_open) and self._wanted is not None:
+                self._sign()
+                self.is_idle = False
+                self._escalate(self._wanted[0], now)
+        hosts = [place.host for place in self.remote.surroundings.ours if not place.is_ipv6]
+        if ask is not None and hosts and (answer := words.answer(ask, hosts[0], now)):
+            self.is_idle = False
+            self._answers.append(answer)
+
     def remember(self, last_good: Mapping[Address, float], now: float) -> None:
         """Where the peer answered in an earlier run, freshest first, and how many seconds ago."""
         self.remote.remember(tuple(last_good))
         for place, s_ago in last_good.items():
-            self.proofs.answered(place.host, now, s_ago=s_ago)
+            if s_ago < ANSWERED_FOR_S:
+                until = self.proofs.answered(place.host, now, s_ago=s_ago)
+                self._budget.turns.answered(place.host, until, now)
 
     def begin(self, start_in_s: float, now: float, *, fresh: bool) -> None:
         """Try every known address."""
@@ -177,7 +205,7 @@ class Search:
             return True
         self.is_idle = False
         if self._succession is None:
-            self._succession = self._make_escalation(Claim())
+            self._succession = self._make_escalation(Claim(is_open=self._claim.is_open))
         self._succession.sign()  # a path is the best sign of life
         return self._succession.begin(Situation(*nats), ends, now)
 
@@ -194,7 +222,7 @@ class Search:
         self.punch.settle()
         if self._escalation is not None:
             self._escalation.stop()
-        self._since = self._put_off = None
+        self._since = self._put_off = self._wanted = None
 
     def reached(self, address: Address, socket: SocketId) -> None:
         """This path is in use from now on."""
@@ -212,7 +240,7 @@ class Search:
         self.punch.stop()
         for escalation in self._escalations:
             escalation.stop()
-        self._since = self._put_off = None
+        self._since = self._put_off = self._wanted = None
 
     def handle_timer(self, now: float) -> None:
         self.punch.handle_timer(now)
@@ -233,6 +261,8 @@ class Search:
         escalation = self._escalation
         if escalation is not None and (anchors := escalation.new_anchors()):
             return IntroductionWanted(anchors)
+        if (word := self._next_word(now)) is not None:
+            return word
         event = self.punch.next_event()
         match event:
             case SampleWanted():
@@ -316,6 +346,22 @@ class Search:
             tuple(address.host for address in ours),
         )
 
+    def _next_word(self, now: float) -> IntroductionWanted | None:
+        """Our ask for a further wave, or our word for the peer's."""
+        samples = () if self._escalation is None else self._escalation.anchors
+        if self._answers:
+            return IntroductionWanted(samples, word=self._answers.popleft())
+        if self._words is None or self._wanted is None or self.has_path:
+            return None
+        (_, host), turns = self._wanted, self._budget.turns
+        is_open = self._claim.is_open
+        if turns.has_answered(host, now):
+            return None
+        if not turns.strangers.wants_word(host, now, is_open=is_open):
+            return None
+        ask = self._words.ask_for(host, now)
+        return None if ask is None else IntroductionWanted(samples, ask=ask)
+
     def _escalate(self, situation: Situation, now: float) -> None:
         """Plain checks have failed, or are bound to fail."""
         self._put_off = None
@@ -338,8 +384,12 @@ class Search:
                 case NextStep.SAMPLE:
                     self.punch.sample_now(now)
                     return
-        if not self.may_guess:
+        host = ends.places[0].host if ends.places else None
+        if not self.may_guess or host is None:
             self._put_off = situation
+            return
+        self._wanted = situation, host
+        if self._budget.turns.left_for(host, now, is_open=self._claim.is_open) == 0:
             return
         if self._escalation.begin(situation, ends, now) and situation.wants_samples:
             self._guesses.spent(ends, now)

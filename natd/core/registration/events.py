@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from natd.core.base import events
 from natd.core.base.types import Address, PeerId, SocketId
+from natd.core.base.wishes import Ask, Word
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import Error, ErrorCode, Introduce
 from natd.core.registration.filter_probes import Probed
@@ -31,7 +32,10 @@ class Introduced:
     """Hosts from which a token of the peer's came back to the server: it receives there."""
 
     is_news: bool = True
-    """False: only the proof is new since the introduction a moment ago."""
+    """False: only a proof, an ask or a word is new, and no attempt begins."""
+    ask: Ask | None = None
+    """Of the peer, for a word of ours; `word`: the peer's for our next wave of guesses."""
+    word: Word | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,8 @@ def introduced_by(server: Address, message: Introduce, *, is_news: bool) -> Intr
         message.start_in_ms / 1000,
         frozenset(address.host for address in message.observed if message.is_proved),
         is_news,
+        message.ask,
+        message.word,
     )
 
 

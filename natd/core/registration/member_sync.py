@@ -11,7 +11,8 @@ repetition is not news, the proof is.
 from enum import Enum, auto
 
 from natd.core.base.timers import Ladder, earliest
-from natd.core.base.types import Address, Datagram, PeerId
+from natd.core.base.types import Datagram, PeerId
+from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec.rendezvous import HAVE_BYTES, Introduce
 from natd.core.registration.transactions import Transactions
 
@@ -34,8 +35,8 @@ class Tidings(Enum):
     """What an introduction brings."""
 
     NEWS = auto()
-    PROOF = auto()
-    """Only that the peer has proved its address since."""
+    MORE = auto()
+    """Only that the peer has proved its address since, an ask or a word."""
     NOTHING = auto()
 
 
@@ -86,7 +87,8 @@ class MemberSync:
         if peer in self._last:
             self._last[peer] = None
 
-    def add(self, introduce: Introduce, now: float) -> Tidings:
+    def add(self, introduce: Introduce, now: float, *, is_aside: bool = False) -> Tidings:
+        """`is_aside`: it answers a request that is to begin nothing."""
         is_known = introduce.peer in self._last
         before = self._last.pop(introduce.peer, None)
         content = hash((introduce.card, introduce.observed, introduce.samples))
@@ -95,9 +97,13 @@ class MemberSync:
             del self._last[next(iter(self._last))]
         if not is_known and self.unseen:
             self.unseen -= 1
-        if before is None or before[0] != content or now - before[1] >= REPEAT_WITHIN_S:
+        says_more = introduce.ask is not None or introduce.word is not None
+        if before is None or before[0] != content:
             return Tidings.NEWS
-        return Tidings.PROOF if introduce.is_proved and not before[2] else Tidings.NOTHING
+        if now - before[1] >= REPEAT_WITHIN_S and not (says_more or is_aside):
+            return Tidings.NEWS
+        is_proof = introduce.is_proved and not before[2]
+        return Tidings.MORE if says_more or is_proof else Tidings.NOTHING
 
     def count(self, missing: int, have: frozenset[bytes], now: float, *, asked: bool) -> bool:
         """Take the server's count for a request with that `have`, which `asked` for introductions
@@ -115,20 +121,24 @@ class ConnectRequests:
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
-        self._connects: dict[PeerId, tuple[Ladder, tuple[Address, ...]]] = {}
+        self._connects: dict[PeerId, tuple[Ladder, IntroductionWanted]] = {}
 
     @property
     def due_at(self) -> float | None:
         return earliest(*(ladder.due_at for ladder, _ in self._connects.values()))
 
     def add(
-        self, lease_id: bytes, peer: PeerId, samples: tuple[Address, ...], now: float
+        self, lease_id: bytes, peer: PeerId, wanted: IntroductionWanted, now: float
     ) -> Datagram:
-        """Ask for this peer, with our samples, under the lease that lasts until `clear`."""
+        """Ask for this peer, under the lease that lasts until `clear`."""
         ladder = Ladder(CONNECT_LADDER_S)
         ladder.start(now)
-        self._connects[peer] = (ladder, samples)
-        return self._transactions.connect(lease_id, peer, samples, now)
+        self._connects[peer] = (ladder, wanted)
+        return self._transactions.connect(lease_id, peer, wanted, now)
+
+    def is_aside(self, peer: PeerId) -> bool:
+        """Whether what we ask for is to begin nothing."""
+        return peer in self._connects and self._connects[peer][1].is_aside
 
     def remove(self, peer: PeerId) -> None:
         self._connects.pop(peer, None)
@@ -139,11 +149,11 @@ class ConnectRequests:
     def take_due(self, lease_id: bytes | None, now: float) -> list[Datagram]:
         """The requests to repeat; removes those whose ladder has ended."""
         due: list[Datagram] = []
-        for peer, (ladder, samples) in list(self._connects.items()):
+        for peer, (ladder, wanted) in list(self._connects.items()):
             if not ladder.is_due(now):
                 continue
             if lease_id is not None and ladder.climb(now):
-                due.append(self._transactions.connect(lease_id, peer, samples, now))
+                due.append(self._transactions.connect(lease_id, peer, wanted, now))
             else:
                 del self._connects[peer]
         return due

@@ -31,6 +31,7 @@ from natd.core.base.types import (
     PeerId,
     SocketId,
 )
+from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec import rendezvous, rendezvous_codec
 from natd.core.codec.rendezvous import ChallengeReason, ErrorCode
 from natd.core.keys.card import Identity
@@ -122,11 +123,12 @@ class Registration:
             self._flow.forget()
             self._begin_afresh(now)
 
-    def connect(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
+    def connect(self, peer: PeerId, wanted: IntroductionWanted, now: float) -> None:
         """Ask for another introduction; without a lease the next registration gives it."""
         if (lease_id := self._lease.lease_id) is not None:
-            self._members.want_again(peer)
-            self._outgoing.append(self._connects.add(lease_id, peer, samples, now))
+            if not wanted.is_aside:
+                self._members.want_again(peer)
+            self._outgoing.append(self._connects.add(lease_id, peer, wanted, now))
 
     def sample(self, socket: SocketId, now: float) -> None:
         """One SAMPLE from `socket` to the next of the server's sampling ports."""
@@ -331,9 +333,10 @@ class Registration:
             told = (message.card, message.observed, self.observed is not None)
             self._events.append(news.OwnCardSeen(self.server, *told))
             return
-        tidings = self._members.add(message, now)
+        is_aside = self._connects.is_aside(message.peer)
+        tidings = self._members.add(message, now, is_aside=is_aside)
         is_news = tidings is Tidings.NEWS
-        if is_news:
+        if is_news or is_aside:
             self._connects.remove(message.peer)
         if tidings is not Tidings.NOTHING:
             self._events.append(news.introduced_by(self.server, message, is_news=is_news))

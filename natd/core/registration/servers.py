@@ -31,6 +31,7 @@ from natd.core.base.types import (
     SocketId,
 )
 from natd.core.base.verdict import judge_servers
+from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec.rendezvous import PREFIX_BYTES, TRANSACTION_AT
 from natd.core.keys.card import Identity
 from natd.core.nat.allocation_survey import Survey, survey_places
@@ -156,10 +157,11 @@ class Servers:
             registration.network_changed(now)
             self._take_news(registration, now)
 
-    def connect(self, peer: PeerId, samples: tuple[Address, ...], now: float) -> None:
+    def connect(self, peer: PeerId, wanted: IntroductionWanted, now: float) -> None:
         """Ask all servers for another introduction, with our freshest samples."""
+        wanted = replace(wanted, samples=wanted.samples or self._nat.samples())
         for registration in self._registrations.values():
-            registration.connect(peer, samples or self._nat.samples(), now)
+            registration.connect(peer, wanted, now)
             self._take_news(registration, now)
 
     def sample(self, socket: SocketId, now: float) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from random import Random
 
 from natd.core.base.types import MAIN_SOCKET, Address, Datagram, NetworkId, PeerId, SocketId
+from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import (
     ASK_LIMIT,
@@ -134,9 +135,10 @@ class Transactions:
         return self._ask(message, question)
 
     def connect(
-        self, lease_id: bytes, peer: PeerId, samples: tuple[Address, ...], now: float
+        self, lease_id: bytes, peer: PeerId, wanted: IntroductionWanted, now: float
     ) -> Datagram:
-        message = Connect(self._transaction(), lease_id, peer, samples[:SAMPLES_LIMIT])
+        samples = wanted.samples[:SAMPLES_LIMIT]
+        message = Connect(self._transaction(), lease_id, peer, samples, wanted.ask, wanted.word)
         return self._ask(
             message, Transaction(Connect, now, self.server, peer=peer, lease_id=lease_id)
         )

@@ -15,7 +15,6 @@ from natd.core.checks.budget import (
     TOTAL_RATE,
     TargetBudget,
 )
-from natd.core.checks.turns import HOST_BURST
 from natd.core.network.greeting import PADDED_GREETING_BYTES
 
 START = 1000.0
@@ -243,13 +242,14 @@ def test_one_ipv6_network_is_one_victim_whatever_its_addresses():
     assert budget.allow(Address("fe80::1%eth0", 4000), CHECK_BYTES, START + 60.0)
 
 
-def test_an_address_that_answered_is_guessed_at_beyond_the_budget_of_a_stranger_for_ten_minutes():
+def test_an_address_that_answered_is_guessed_at_beyond_the_budget_of_a_stranger_for_a_week():
     """Its router may start again, and what is guessed meanwhile is lost."""
     budget = TargetBudget()
     budget.answered(VICTIM, START)
-    for at, is_more in ((START + 599.9, True), (START + 1200.0, False)):
+    week_s = 7 * 86_400.0
+    for at, is_more in ((START + week_s - 1200.0, True), (START + week_s, False)):
         guesses = [budget.turns.may_send(VICTIM.host, at, is_signed=False) for _ in range(6_000)]
-        assert (sum(guesses) > HOST_BURST) is is_more
+        assert (sum(guesses) > 960) is is_more
 
 
 # --- helpers

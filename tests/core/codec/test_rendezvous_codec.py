@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from natd.core.base.types import Address, DecodeError, NetworkId, PeerId
+from natd.core.base.wishes import Ask, Word
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import (
     ASK_LIMIT,
@@ -67,7 +68,8 @@ def test_registered_of_a_server_with_a_second_address_tells_that_at_the_end() ->
 def test_introduce_tells_who_dials_when_whom_and_where() -> None:
     assert_bytes(
         Introduce(T, True, False, 17, PEER, (FOUR, SIX), (FOUR,), b"card"),
-        f"050204{T_HEX} 01 0011 {'22' * 32} 02 {FOUR_HEX} {SIX_HEX} 01 {FOUR_HEX} 0004 63617264",
+        f"050204{T_HEX} 01 0011 {'22' * 32} 02 {FOUR_HEX} {SIX_HEX} 01 {FOUR_HEX}"
+        "0004 63617264 00 00",
     )
 
 
@@ -80,7 +82,7 @@ def test_introduce_tells_whether_the_address_is_proved(
 ) -> None:
     assert_bytes(
         Introduce(T, you_dial, is_proved, 0, PEER, (FOUR,), (), b""),
-        f"050204{T_HEX} {flags} 0000 {'22' * 32} 01 {FOUR_HEX} 00 0000",
+        f"050204{T_HEX} {flags} 0000 {'22' * 32} 01 {FOUR_HEX} 00 0000 00 00",
     )
 
 
@@ -120,6 +122,23 @@ def test_a_sample_of_an_older_peer_wants_one_answer() -> None:
     header = bytes.fromhex(f"050207{T_HEX}")
     assert rendezvous_codec.decode(header.ljust(SMALL_BYTES, b"\0")) == Sample(T)
     assert rendezvous_codec.decode(header) == Sample(T)
+
+
+ASK, WORD = Ask(2, bytes(8)), Word(2, bytes(8), bytes(64))
+
+
+def test_an_introduction_carries_an_ask_and_a_word() -> None:
+    ask, word = Ask(2, b"12345678"), Word(3, b"abcdefgh", b"\x5a" * 64)
+    both_hex = f"02 3132333435363738 03 6162636465666768 {'5a' * 64}"
+    assert_bytes(
+        Introduce(T, False, True, 0, PEER, (FOUR,), (), b"", ask, word),
+        f"050204{T_HEX} 02 0000 {'22' * 32} 01 {FOUR_HEX} 00 0000 {both_hex}",
+    )
+    assert_bytes(
+        Connect(T, LEASE, PEER, (), ask, word),
+        f"050209{T_HEX} {'aa' * 8} {'22' * 32} 00 {both_hex}",
+        padded_to=CONNECT_BYTES,
+    )
 
 
 def test_connect_names_a_lease_and_a_peer() -> None:
@@ -163,7 +182,8 @@ def test_a_register_with_the_largest_card_fits_and_leaves_out_what_does_not() ->
     for register in (large, usual):
         fitted = rendezvous_codec.fit_register(register)
         assert len(rendezvous_codec.encode_register(fitted, lambda part: bytes(64))) == PADDED_BYTES
-    assert rendezvous_codec.fit_register(large).samples == ()
+    assert rendezvous_codec.fit_register(large).samples == (SIX, SIX, SIX)
+    assert len(rendezvous_codec.fit_register(large).have) < 30
     assert rendezvous_codec.fit_register(usual).samples == (SIX, SIX, SIX)
     assert len(rendezvous_codec.fit_register(usual).have) > 150
 
@@ -178,7 +198,7 @@ def test_a_question_is_never_shorter_than_its_answer() -> None:
     assert answers <= len(rendezvous_codec.encode(Sample(T, every, 40000))) == PROBING_SAMPLE_BYTES
 
     largest = Introduce(
-        T, True, False, 9, PEER, (FOUR, SIX), (SIX, SIX, SIX), bytes(CARD_LIMIT_BYTES)
+        T, True, False, 9, PEER, (FOUR, SIX), (SIX, SIX, SIX), bytes(CARD_LIMIT_BYTES), ASK, WORD
     )
     assert len(rendezvous_codec.encode(largest)) + challenge <= PADDED_BYTES
     assert 2 * len(rendezvous_codec.encode(largest)) <= 3 * CONNECT_BYTES

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from natd.core.base.types import Address
+from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec import rendezvous_codec, stun
 from natd.core.codec.rendezvous import (
     CARD_LIMIT_BYTES,
@@ -86,7 +87,7 @@ def test_over_a_whole_evening_no_more_than_three_times_goes_out_than_came_in() -
     meeting.run(60.0)
     for guest in meeting.guests[:10]:
         for other in meeting.guests[10:20]:
-            guest.registration.connect(other.identity.peer, (), meeting.now)
+            guest.registration.connect(other.identity.peer, IntroductionWanted(()), meeting.now)
     meeting.run(60.0)
 
     into = sum(len(s.data) for s in meeting.sent if s.destination.host == "198.51.100.1")

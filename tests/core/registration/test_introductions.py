@@ -7,6 +7,7 @@ import pytest
 
 from natd.core.base.events import MembersListed, ServerAnswered
 from natd.core.base.types import Address, NetworkId
+from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import (
     Introduce,
@@ -161,7 +162,9 @@ def test_the_loss_of_any_single_datagram_is_made_up_for_within_half_a_second() -
 
         meeting.run(0.3, until=is_done)
         for resident in who_has_not_met():
-            newcomer.registration.connect(resident.identity.peer, (), meeting.now)
+            newcomer.registration.connect(
+                resident.identity.peer, IntroductionWanted(()), meeting.now
+            )
         meeting.run(5.0, until=is_done)
         assert is_done(), f"datagram {lost} was not made up for"
         return len(meeting.sent) - first, meeting.now - began
@@ -228,7 +231,7 @@ def test_a_renewed_card_reaches_who_asks_for_it_and_introduces_nobody_again() ->
     meeting.run(5.0)
     assert len(resident.of(Introduced)) == introduced
 
-    resident.registration.connect(guest.identity.peer, (), meeting.now)
+    resident.registration.connect(guest.identity.peer, IntroductionWanted(()), meeting.now)
     meeting.run(1.0)
     assert resident.of(Introduced)[-1].sealed_card == b"newer" * 50
 
@@ -241,7 +244,7 @@ def test_connect_introduces_both_again_at_the_same_instant_and_the_asker_dials()
     resident.events.clear()
     sample = Address(resident.address.host, 4711)
     began = meeting.now
-    resident.registration.connect(guest.identity.peer, (sample,), began)
+    resident.registration.connect(guest.identity.peer, IntroductionWanted((sample,)), began)
     meeting.run(1.0, until=lambda: bool(guest.of(Introduced) and resident.of(Introduced)))
 
     assert meeting.now == pytest.approx(began + ROUND_TRIP_S)
@@ -257,7 +260,7 @@ def test_connect_brings_an_introduction_even_right_after_the_same_one() -> None:
     meeting.start(guest)
     meeting.run(2 * ROUND_TRIP_S + 0.01)
     guest.events.clear()
-    guest.registration.connect(resident.identity.peer, (), meeting.now)
+    guest.registration.connect(resident.identity.peer, IntroductionWanted(()), meeting.now)
     meeting.run(ROUND_TRIP_S + 0.01)
     assert len(guest.of(Introduced)) == 1
 
@@ -268,7 +271,7 @@ def test_connect_is_asked_again_when_it_is_lost() -> None:
     guest.events.clear()
     first = len(meeting.sent)
     meeting.loses = lambda sent: len(meeting.sent) == first + 1
-    guest.registration.connect(resident.identity.peer, (), meeting.now)
+    guest.registration.connect(resident.identity.peer, IntroductionWanted(()), meeting.now)
     meeting.run(0.5)
 
     assert len(guest.of(Introduced)) == 1
@@ -277,7 +280,7 @@ def test_connect_is_asked_again_when_it_is_lost() -> None:
 def test_connect_to_a_peer_that_is_not_registered_is_absent() -> None:
     meeting = Meeting()
     guest, other = meeting.register("guest"), meeting.invite("other")
-    guest.registration.connect(other.identity.peer, (), meeting.now)
+    guest.registration.connect(other.identity.peer, IntroductionWanted(()), meeting.now)
     meeting.run(1.0)
 
     assert guest.of(PeerAbsent) == [PeerAbsent(SERVER, other.identity.peer)]
@@ -315,7 +318,7 @@ def test_the_nearer_side_is_told_to_wait_for_half_the_difference_of_the_round_tr
     far = meeting.register("far", one_way_s=0.060)
     near.events.clear()
     far.events.clear()
-    near.registration.connect(far.identity.peer, (), meeting.now)
+    near.registration.connect(far.identity.peer, IntroductionWanted(()), meeting.now)
     meeting.run(1.0)
 
     assert near.of(Introduced)[0].start_in_s == pytest.approx(0.050, abs=0.002)

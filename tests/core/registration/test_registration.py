@@ -6,6 +6,7 @@ import pytest
 
 from natd.core.base.events import ServerAnswered
 from natd.core.base.types import Address, SocketId
+from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import (
     Bye,
@@ -128,7 +129,7 @@ def test_stopping_says_goodbye_once_and_is_silent_ever_after() -> None:
     assert guest.registration.state == "stopped"
     assert guest.registration.get_timer() is None
     guest.registration.network_changed(meeting.now)
-    guest.registration.connect(guest.identity.peer, (), meeting.now)
+    guest.registration.connect(guest.identity.peer, IntroductionWanted(()), meeting.now)
     guest.registration.sample(SocketId(0), meeting.now)
     guest.registration.stop()
     assert guest.registration.datagrams_to_send() == []

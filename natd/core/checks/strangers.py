@@ -1,0 +1,108 @@
+"""How many guesses may go to hosts from which nobody has ever answered us.
+
+    first wave     free, once in a long while
+    each further   for the word of the peer that is said to be there (`natd.core.base.wishes`)
+
+A server can name anybody's host, and say that it has proved it.  So what a lying server can cause
+is bounded for each host: one wave, and only with the help of a member who signs words for it, a few
+more an hour.  In an open network anybody can be such a member, so there it is one more an hour, and
+only few hosts an hour are guessed at.
+
+Rules:
+- A host that answers is no stranger any more, and gives its place to another.
+- All of this holds over all peers and networks of the daemon.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+FIRST_WAVE_PACKETS = 960
+"""With the plain checks of a minute below 1,024.  With 256 sockets on the other side, 98 of 100
+attempts over all ports, and practically all where a NAT draws from the upper half, as most do."""
+
+WAVE_PACKETS = 1_024
+
+WORDS_AN_HOUR_OPEN = 1
+WORDS_AN_HOUR_SECRET = 4
+HOSTS_AN_HOUR_OPEN = 4
+HOUR_S = 3600.0
+
+STRANGER_FOR_S = 86_400.0
+"""After that the first wave is free again: addresses go to other people."""
+
+MOST_STRANGERS = 1_024
+"""More are not guessed at, rather than one of these forgotten."""
+
+
+@dataclass(slots=True)
+class _Stranger:
+    since: float
+    left: int = FIRST_WAVE_PACKETS
+    words: list[float] = field(default_factory=list)  # when they came, in the last hour
+    is_of_open: bool = False  # whether it takes one of an open network's places
+
+
+class StrangerHosts:
+    """See the top of this file."""
+
+    def __init__(self) -> None:
+        self._hosts: OrderedDict[str, _Stranger] = OrderedDict()
+
+    def left(self, host: str, now: float, *, is_open: bool) -> int:
+        """How many guesses may still go there."""
+        found = self._hosts.get(host)
+        if found is not None and now - found.since < STRANGER_FOR_S:
+            return found.left
+        return FIRST_WAVE_PACKETS if self._has_place(now, is_open=is_open) else 0
+
+    def take(self, host: str, now: float, *, is_open: bool) -> bool:
+        """Whether one more guess may go there; takes it if so."""
+        found = self._known(host, now, is_open=is_open)
+        if found is None or found.left <= 0:
+            return False
+        found.left -= 1
+        return True
+
+    def wants_word(self, host: str, now: float, *, is_open: bool) -> bool:
+        """Whether the first wave is more than half spent and a word would pay for another."""
+        found = self._hosts.get(host)
+        if found is None or found.left > FIRST_WAVE_PACKETS // 2:
+            return False
+        found.words = [at for at in found.words if now - at < HOUR_S]
+        return len(found.words) < (WORDS_AN_HOUR_OPEN if is_open else WORDS_AN_HOUR_SECRET)
+
+    def take_word(self, host: str, now: float, *, is_open: bool) -> bool:
+        """A good word for this host has come; False: those of this hour are spent."""
+        if not self.wants_word(host, now, is_open=is_open):
+            return False
+        found = self._hosts[host]
+        found.words.append(now)
+        found.left += WAVE_PACKETS
+        return True
+
+    def answered(self, host: str) -> None:
+        """An authenticated answer came from there."""
+        self._hosts.pop(host, None)
+
+    def _known(self, host: str, now: float, *, is_open: bool) -> _Stranger | None:
+        found = self._hosts.get(host)
+        if found is not None and now - found.since < STRANGER_FOR_S:
+            return found
+        if not self._has_place(now, is_open=is_open):
+            return None
+        self._hosts.pop(host, None)
+        found = self._hosts[host] = _Stranger(now, is_of_open=is_open)
+        return found
+
+    def _has_place(self, now: float, *, is_open: bool) -> bool:
+        while self._hosts:
+            oldest = next(iter(self._hosts))
+            if now - self._hosts[oldest].since < STRANGER_FOR_S:
+                break
+            del self._hosts[oldest]
+        if len(self._hosts) >= MOST_STRANGERS:
+            return False
+        if not is_open:
+            return True
+        recent = [s for s in self._hosts.values() if s.is_of_open and now - s.since < HOUR_S]
+        return len(recent) < HOSTS_AN_HOUR_OPEN

@@ -1,0 +1,63 @@
+"""What may be guessed at hosts that have never answered."""
+
+import pytest
+
+from natd.core.checks.strangers import StrangerHosts
+
+START = 1000.0
+HOUR_S = 3600.0
+HOST = "198.51.100.7"
+
+
+def _spend(hosts: StrangerHosts, host: str, at: float, *, is_open: bool) -> int:
+    return sum(hosts.take(host, at, is_open=is_open) for _ in range(5_000))
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_the_first_wave_and_the_checks_of_a_minute_are_no_more_than_1024(is_open: bool) -> None:
+    hosts = StrangerHosts()
+    assert _spend(hosts, HOST, START, is_open=is_open) + 60 <= 1024
+    assert _spend(hosts, HOST, START + 86_000.0, is_open=is_open) == 0
+
+
+@pytest.mark.parametrize(("is_open", "words"), [(True, 1), (False, 4)])
+def test_words_buy_so_many_waves_an_hour_and_no_more(is_open: bool, words: int) -> None:
+    hosts = StrangerHosts()
+    _spend(hosts, HOST, START, is_open=is_open)
+    for hour in range(3):
+        at = START + hour * HOUR_S
+        bought = 0
+        for _ in range(10):
+            if hosts.take_word(HOST, at, is_open=is_open):
+                bought += 1
+                assert _spend(hosts, HOST, at, is_open=is_open) == 1024
+        assert bought == words
+
+
+def test_a_word_that_comes_before_the_wave_is_half_spent_buys_nothing() -> None:
+    hosts = StrangerHosts()
+    assert not hosts.take_word(HOST, START, is_open=True)
+    hosts.take(HOST, START, is_open=True)
+    assert not hosts.take_word(HOST, START, is_open=True)
+
+
+def test_in_an_open_network_four_hosts_an_hour_are_guessed_at() -> None:
+    hosts = StrangerHosts()
+    named = [f"203.0.113.{number}" for number in range(20)]
+    assert sum(hosts.take(host, START, is_open=True) for host in named) == 4
+    assert sum(hosts.take(host, START + HOUR_S - 1.0, is_open=True) for host in named) == 4
+    later = [f"192.0.2.{number}" for number in range(20)]
+    assert sum(hosts.take(host, START + HOUR_S, is_open=True) for host in later) == 4
+
+
+def test_success_gives_the_place_back() -> None:
+    hosts = StrangerHosts()
+    for number in range(30):
+        assert hosts.take(f"203.0.113.{number}", START, is_open=True)
+        hosts.answered(f"203.0.113.{number}")
+
+
+def test_a_secret_network_has_more_places_but_the_table_ends() -> None:
+    hosts = StrangerHosts()
+    named = [f"10.0.{number // 250}.{number % 250}" for number in range(1_100)]
+    assert sum(hosts.take(host, START, is_open=False) for host in named) == 1_024
