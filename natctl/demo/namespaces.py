@@ -69,6 +69,10 @@ class Topology:
     def route(self, name: str, destination: str, via: str) -> None:
         self._do(f"ip -n {name} route add {destination} via {via}")
 
+    def rules(self, name: str, text: str) -> None:
+        """nftables' rules, as `nft -f` reads them."""
+        self._do(f"ip netns exec {name} nft -f - <<'RULES'", text, "RULES")
+
     def masquerade(
         self, name: str, device: str, flavour: str = "", *, accepts_input: bool = False
     ) -> None:
@@ -76,8 +80,7 @@ class Topology:
         `fully-random`, `to :2000-3000`).  With `accepts_input` the router answers for itself
         on that side, as a machine without a firewall does."""
         verdict = "accept" if accepts_input else "drop"
-        self._do(
-            f"ip netns exec {name} nft -f - <<'RULES'",
+        rules = (
             "table ip natd_lab {",
             " chain postrouting { type nat hook postrouting priority srcnat;",
             f'  oifname "{device}" meta l4proto udp masquerade {flavour}',
@@ -90,8 +93,8 @@ class Topology:
             f'  iifname "{device}" ct state new drop',
             " }",
             "}",
-            "RULES",
         )
+        self.rules(name, "\n".join(rules))
 
     def script(self) -> str:
         return "".join(f"{line}\n" for line in self._lines)

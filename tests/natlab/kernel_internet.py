@@ -21,6 +21,28 @@ from typing import Any, Self
 from natctl.demo.namespaces import Topology
 from natctl.demo.own_world import Namespaces
 
+DOCKER_RULES = """
+table ip nat {{
+ chain DOCKER {{ }}
+ chain PREROUTING {{ type nat hook prerouting priority dstnat;
+  fib daddr type local jump DOCKER
+ }}
+ chain POSTROUTING {{ type nat hook postrouting priority srcnat;
+  ip saddr {network} oifname != "lan" masquerade
+ }}
+}}
+table ip filter {{
+ chain INPUT {{ type filter hook input priority filter; policy accept; }}
+ chain FORWARD {{ type filter hook forward priority filter; policy drop;
+  oifname "lan" ct state related,established accept
+  iifname "lan" oifname != "lan" accept
+  iifname "lan" oifname "lan" accept
+ }}
+}}
+"""
+"""What the engine makes with its defaults, but for the bridge's name.  INPUT is the machine's own,
+which is to accept."""
+
 EXCHANGE = "exchange"
 EXCHANGE_ADDRESS = "45.0.0.254"
 
@@ -60,6 +82,15 @@ class KernelInternet:
             self._plug(name, "wan", parent)
         topology.switch(name, "lan", f"{lan}.1/24")
         topology.masquerade(name, "wan", flavour, accepts_input=accepts_input)
+        self._lans[name] = (lan, 1)
+
+    def add_docker(self, name: str) -> None:
+        """A machine with containers behind Docker's bridge: add them as its hosts."""
+        lan = f"172.{17 + len(self._lans)}.0"
+        self._topology.router(name)
+        self._attach(name)
+        self._topology.switch(name, "lan", f"{lan}.1/24")
+        self._topology.rules(name, DOCKER_RULES.format(network=f"{lan}.0/24"))
         self._lans[name] = (lan, 1)
 
     def add_host(self, name: str, behind: str | None = None) -> None:

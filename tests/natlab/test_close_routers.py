@@ -30,6 +30,18 @@ def test_two_routers_that_accept_input_are_traversed_whatever_is_between(tmp_pat
 
 @requires_nat
 @requires_conntrack
+@pytest.mark.parametrize("hops", [0, 2])
+def test_containers_behind_dockers_own_rules_meet_on_one_machine_and_on_two(tmp_path, hops):
+    with KernelInternet(hops) as lab:
+        for machine, containers in (("one", "ac"), ("two", "b")):
+            lab.add_docker(machine)
+            for container in containers:
+                lab.add_host(container, behind=machine)
+        play(lab, tmp_path, ["one", "two"], "abc")
+
+
+@requires_nat
+@requires_conntrack
 @pytest.mark.parametrize("hops", [0, 1])
 def test_two_layers_of_such_routers_are_traversed_whatever_is_between(tmp_path, hops):
     with KernelInternet(hops) as lab:
@@ -70,7 +82,7 @@ async def forget_and_chat_on(lab, directory):
         await a.witness.wait_for("message", HEAL_LIMIT_S, text="third")
 
 
-def play(lab, directory, routers):
+def play(lab, directory, routers, hosts="ab"):
     lab.add_host("server")
     lab.start()
 
@@ -78,4 +90,4 @@ def play(lab, directory, routers):
         for router in routers:
             lab.flush(router)
 
-    asyncio.run(meet_again_and_again(lab, directory, ["a", "b"], forget))
+    asyncio.run(meet_again_and_again(lab, directory, list(hosts), forget))
