@@ -47,6 +47,7 @@ STEP_WORDS = {
     "heard": "heard {count} x {detail}",
     "path": "path found: {detail}",
     "path-lost": "path lost: {detail}",
+    "narrow": "the path is narrow: {detail}",
     "session": "connected: {detail}",
     "left": "{detail}",
     "verdict": "verdict: {detail}",

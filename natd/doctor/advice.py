@@ -16,6 +16,7 @@ HELP_TEXTS = {
     Help.FIREWALL: "let UDP through in the firewall and the router, or use another network",
     Help.SERVER: "check the server's address, and that natd --server runs there",
     Help.START_PEER: "start natd on the peer's machine, and run natctl doctor there",
+    Help.LARGER_MTU: "raise the MTU of the VPN, tunnel or router on the way to 1,280 or more",
     Help.UNBLOCK: "natctl block --undo {peer}",
 }
 """What the user can do, for each kind of help."""
@@ -31,7 +32,14 @@ COPY_HINT = (
     "another --state-dir"
 )
 
-LABELS = {"store": "disk", "nat": "router", "router": "upnp"}
+NO_NETWORK = "This daemon has joined no network: natctl join NETWORK --server HOST:PORT."
+
+NARROW = (
+    "small packets get through from here, but none of 1,228 bytes, which a connection to a peer "
+    "needs"
+)
+
+LABELS = {"store": "disk", "nat": "router", "router": "upnp", "width": "packet size"}
 """What people are shown in place of a check's name."""
 
 

@@ -32,7 +32,7 @@ from natd.core.base.verdict import OFFLINE, Verdict, VerdictCode, judge_servers
 from natd.core.peer.attempt_log import HEAD
 from natd.core.peer.diagnosis import PeerDiagnosis
 from natd.core.registration.servers import ServerReport
-from natd.doctor.advice import COPY_HINT, HARD_NAT, HELP_TEXTS, LABELS
+from natd.doctor.advice import COPY_HINT, HARD_NAT, HELP_TEXTS, LABELS, NARROW, NO_NETWORK
 from natd.doctor.dropped import dropped_row
 from natd.doctor.lifetime_words import lifetime_row, lifetime_words
 from natd.doctor.nat_words import nat_words, nats_row
@@ -246,10 +246,7 @@ class Doctor:
     def _own_verdict(self, checks: list[Row]) -> tuple[str, Verdict | None]:
         failed = _failed(checks)
         if not self._parts.book.networks:
-            return (
-                "This daemon has joined no network: natctl join NETWORK --server HOST:PORT.",
-                None,
-            )
+            return NO_NETWORK, None
         if self.is_offline:
             found = self._judge_silence(())
             return _sentence(found.why), found
@@ -265,6 +262,8 @@ class Doctor:
         for network in self._parts.book.joined():
             if (blind := judge_sightings(self._parts, network)) is not None:
                 return _sentence(blind.text), blind
+        if "width" in failed:
+            return _sentence(NARROW), None
         if failed == ["nat"]:
             return HARD_NAT, None
         return (f"Something failed: {_labels(failed)}." if failed else "All is well."), None
@@ -338,6 +337,8 @@ class Doctor:
         trying = any(v.peer == known.peer and v.state is PeerState.PUNCHING for v in views)
         if trying and not any(v.peer == known.peer and v.verdict for v in views):
             return f"natd is looking for a way to {name}; ask again in ten seconds.", None
+        if known.peer in self._parts.online.get(network.id, ()):
+            return f"{name} is connected, but {told.verdict.text}.", told.verdict
         return f"Not connected to {name}: {told.verdict.text}.", told.verdict
 
     def _help_rows(

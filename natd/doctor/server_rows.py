@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from natd.core.base.verdict import OFFLINE, Help
 from natd.core.registration.servers import ServerReport
-from natd.doctor.advice import HELP_TEXTS, server_words
+from natd.doctor.advice import HELP_TEXTS, NARROW, server_words
 from natd.members.parts import Parts
 from natd.members.recorder import ms
 
@@ -40,8 +40,11 @@ def way_rows(parts: Parts, *, is_offline: bool, now: float) -> Iterator[CheckRow
             hint = f"natctl join {network.name} --server HOST:PORT"
             yield "server", lan, f"{network.name} has no server: {found}", hint, None
         hint = "check the address, and that natd --server runs there"
-        for good, text, detail in server_rows(parts.servers(network.id), network.name, now):
+        reports = parts.servers(network.id)
+        for good, text, detail in server_rows(reports, network.name, now):
             yield "server", good, text, hint, detail
+        if any(report.state == REGISTERED and report.is_narrow for report in reports):
+            yield "width", False, NARROW, HELP_TEXTS[Help.LARGER_MTU], None
 
 
 def server_rows(

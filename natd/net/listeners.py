@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, Self
 
 from natd.core.base.types import Address, Datagram, canonical_host
 from natd.host.errors import StartError
-from natd.net.udp import DATAGRAM_BYTES, DRAIN_LIMIT, RECEIVE_BUFFER_BYTES
+from natd.net.udp import DATAGRAM_BYTES, DRAIN_LIMIT, RECEIVE_BUFFER_BYTES, let_routers_split
 
 ROWS_LIMIT = 1024
 """Addresses of one machine; a whole prefix may be routed to it (`ip route add local`)."""
@@ -209,6 +209,7 @@ def _open_socket(host: str, port: int, offset: int, *, dual_stack: bool) -> sock
     sock = socket.socket(family, kind)
     try:
         sock.setblocking(False)
+        let_routers_split(sock)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual_stack)
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)

@@ -21,6 +21,7 @@ import struct
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from natd.core.base.types import LOWEST_ANY_PORT_SOCKET, MAIN_SOCKET, Address, Datagram, SocketId
@@ -52,6 +53,22 @@ _MOST_OVERFLOWS = 15
 _PKTINFO = 8
 """IP_PKTINFO of ip(7), which Python's socket module does not name on this version."""
 _PACKET_INFO = struct.Struct("i4s4s")
+
+
+_MTU_DISCOVER, _MAY_BE_SPLIT = 10, 0
+"""IP_MTU_DISCOVER and IP_PMTUDISC_DONT of ip(7)."""
+
+
+def let_routers_split(sock: socket.socket) -> None:
+    """Let routers split our IPv4 datagrams instead of dropping them.
+
+    QUIC asks for the opposite (RFC 9000, section 14), to know that a path carries 1,200 bytes in
+    one piece.  We need the path more than that knowledge: with the don't-fragment bit, a tunnel
+    of 1,200 bytes whose ICMP is filtered is a hole, and without it most such tunnels work.  (What
+    drops fragments as well is found by checks of full size.)
+    """
+    with suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_IP, _MTU_DISCOVER, _MAY_BE_SPLIT)
 
 
 class UdpSockets:
@@ -156,6 +173,7 @@ class UdpSockets:
         sock = socket.socket(self._family, socket.SOCK_DGRAM)
         try:
             sock.setblocking(False)
+            let_routers_split(sock)
             if self._family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             if socket_id == MAIN_SOCKET:

@@ -73,6 +73,10 @@ class Attachment:
         self.addresses: tuple[str, ...] = ()
         self.connected = True
         """False: the cable is out."""
+        self.most_bytes: int | None = None
+        self.most_bytes_ipv6: int | None = None
+        """The largest IP packets that its uplink carries, either way; larger ones are lost without a
+        word.  None: any, and of IPv6 as of IPv4."""
 
 
 class Host(Attachment):
@@ -230,6 +234,8 @@ class Fabric:
             at, _, attachment, packet, outbound = heapq.heappop(self._queue)
             if not attachment.connected:
                 self.dropped["disconnected"] += 1
+            elif not outbound and _is_too_large(packet, attachment):
+                self.dropped["too large"] += 1
             elif isinstance(attachment, Host):
                 attachment.received += 1
                 arrived.append((at, attachment, packet))
@@ -248,6 +254,9 @@ class Fabric:
         """From an attachment into the network that its uplink is on."""
         if not attachment.connected:
             self.dropped["disconnected"] += 1
+            return
+        if _is_too_large(packet, attachment):
+            self.dropped["too large"] += 1
             return
         network = self._attachments[attachment.behind]
         if _is_multicast(packet.destination.host):
@@ -403,6 +412,12 @@ def _count_overflow(packet: Packet) -> Packet | None:
     if packet.overflows >= MOST_OVERFLOWS:
         return None
     return packet._replace(overflows=packet.overflows + 1)
+
+
+def _is_too_large(packet: Packet, at: Attachment) -> bool:
+    size = len(packet.data) + (48 if packet.destination.is_ipv6 else 28)
+    most = (packet.destination.is_ipv6 and at.most_bytes_ipv6) or at.most_bytes
+    return most is not None and size > most
 
 
 def _is_multicast(host: str) -> bool:

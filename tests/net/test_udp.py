@@ -14,6 +14,7 @@ from tests.processes import free_ports
 
 IP_RECVTTL = 12
 IP_RECVOPTS = 6
+IP_MTU_DISCOVER, IP_PMTUDISC_DONT = 10, 0
 """From linux/in.h; the socket module has no names for them."""
 
 
@@ -228,3 +229,14 @@ def plain_socket(family: socket.AddressFamily) -> socket.socket:
 
 def run(scenario: Coroutine[object, object, None]) -> None:
     asyncio.run(scenario)
+
+
+def test_routers_may_split_what_both_kinds_of_socket_send() -> None:
+    """With the don't-fragment bit, a narrow tunnel whose ICMP is filtered would be a hole."""
+
+    async def scenario() -> None:
+        with Door() as door:
+            found = door.sockets._sockets[MAIN_SOCKET]
+            assert found.getsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER) == IP_PMTUDISC_DONT
+
+    run(scenario())

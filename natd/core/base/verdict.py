@@ -53,6 +53,8 @@ class VerdictCode(StrEnum):
     """Two NATs that meet only if one fills its block of ports, which its configuration forbids."""
     NOT_PROVED = "not-proved"
     """A NAT whose port must be guessed, and no server has proved that the peer is behind it."""
+    PATH_TOO_NARROW = "path-too-narrow"
+    """Small packets reach the peer, and those of a session's size don't."""
     GUESS_MISSED = "guess-missed"
     """Ports were guessed, and none was the right one yet."""
     SILENT = "silent"
@@ -76,6 +78,7 @@ class Help(StrEnum):
     SERVER = "server"
     START_PEER = "start-peer"
     UNBLOCK = "unblock"
+    LARGER_MTU = "larger-mtu"
 
 
 _HELP_WORDS = {
@@ -93,6 +96,7 @@ _HELP_WORDS = {
     Help.SERVER: "a server that runs",
     Help.START_PEER: "starting natd there",
     Help.UNBLOCK: "unblocking it",
+    Help.LARGER_MTU: "a larger MTU of the tunnel or the router on the way",
 }
 
 
@@ -257,6 +261,18 @@ def _judge_server(found: Findings) -> Verdict | None:
         f"the server sees {seen} at {host}: it stands behind a proxy or in {whose} own network",
         (Help.PUBLIC_SERVER, Help.STUN_SERVER),
         advice=f"give it a public address, or name a STUN server{there}",
+    )
+
+
+def judge_width(*, is_ipv6: bool) -> Verdict:
+    """Why there is no session on a path that carries checks: QUIC's datagrams have 1,200 bytes
+    (RFC 9000, section 14), and the headers of UDP and IP are added to them."""
+    size = 1_248 if is_ipv6 else 1_228
+    return Verdict(
+        VerdictCode.PATH_TOO_NARROW,
+        f"the path to the peer carries no packets of {size:,} bytes, which natd needs: smaller "
+        "ones arrive",
+        (Help.LARGER_MTU,),
     )
 
 

@@ -5,6 +5,8 @@ As in ICE (RFC 8445, section 7), under keys that both derived from their cards:
     request   USERNAME (send tag 8 B, receive tag 8 B), MESSAGE-INTEGRITY-SHA256, FINGERPRINT
     response  XOR-MAPPED-ADDRESS, MESSAGE-INTEGRITY-SHA256, FINGERPRINT
 
+(One of full size has a filler before its integrity, and so has its response.)
+
 Rules:
 - A request without valid integrity gets no answer at all.
 - A check is decoded once, here: other modules get a `Check` or a `CheckAnswer`.
@@ -51,6 +53,12 @@ WAS_SILENT = 0xC0A3
 
 GUESS_US = 0xC0A4
 """No bytes: another flow of ours is open to you at an unknown port of this host: guess it."""
+
+FILLER = 0xC0A5
+"""Zeros, up to the size of a session's datagrams: answer with a datagram as large."""
+
+CHECK_BYTES = 84
+"""Of a check that asks for nothing else."""
 
 MOST_DELAYED = 32
 """Checks with a delayed answer that may never come: spare flows send a handful each."""
@@ -116,6 +124,8 @@ class CheckAnswer:
     """How the peer sees us on this path."""
     is_delayed: bool = False
     """Whether a delayed answer was requested, so that `rtt_s` is no round trip."""
+    is_filled: bool = False
+    """Whether the answer, and so the check, was as large as a session's datagrams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +218,11 @@ class Checks:
         )
         return Datagram(data, address, ttl, socket, is_strict)
 
+    def filled(self, address: Address, socket: SocketId, size_bytes: int, now: float) -> Datagram:
+        """A check as large as a session's datagram, whose answer is as large."""
+        room = (size_bytes - CHECK_BYTES - stun.ATTRIBUTE_HEADER_BYTES + 3) // 4 * 4
+        return self.request(address, socket, now, asks=(FILLER, bytes(room)))
+
     def match(
         self, message: stun.StunMessage, data: bytes, address: Address, socket: SocketId, now: float
     ) -> CheckAnswer | None:
@@ -223,7 +238,8 @@ class Checks:
         del waiting[message.transaction]
         is_delayed = waiting is self._delayed
         mapped = message.mapped_address()
-        return CheckAnswer(address, socket, now - sent.sent_at, mapped, is_delayed)
+        is_filled = message.get(FILLER) is not None
+        return CheckAnswer(address, socket, now - sent.sent_at, mapped, is_delayed, is_filled)
 
     def is_new(self, check: Check) -> bool:
         """Whether this check of the peer is new; remembers it."""
@@ -258,6 +274,14 @@ def read_check(
     response = stun.encode_binding_response(
         message.transaction, address, key=secrets.send_check_key
     )
+    if message.get(FILLER) is not None:
+        room = len(data) - len(response) - stun.ATTRIBUTE_HEADER_BYTES
+        response = stun.encode_binding_response(
+            message.transaction,
+            address,
+            key=secrets.send_check_key,
+            extra=((FILLER, bytes(max(0, room))),),
+        )
     return Check(
         Datagram(response, address, None, socket),
         message.transaction,

@@ -10,14 +10,15 @@ prefix by which its node routes); the rest is random.  An answer repeats the tra
 the question; an INTRODUCE has that of the receiver's latest REGISTER.
 
     REGISTER    1  network 16 | peer 32 | sequence u64 | token | card | samples | have
-                   | signature 64 over everything before it | zeros up to 1,200 bytes
+                   | signature 64 over everything before it | zeros up to 1,200 bytes,
+                   or to 1,000 where a path carries no more
     CHALLENGE   2  reason u8 | token
     REGISTERED  3  lease 8 | length_s u16 | observed address | token | rtt_ms u16 (0: unknown)
                    | members u16 | missing u16 | ports: count u8, u16 each
                    | the server's other address, or nothing
     INTRODUCE   4  flags u8 (1: you dial, 2: address proved) | start_in_ms u16 | peer 32
                    | observed | samples | card | ask | word
-    REFRESH     5  lease 8 | asks u8 | have | zeros up to 64 bytes (1,200 when it asks)
+    REFRESH     5  lease 8 | asks u8 | have | zeros up to 64 bytes (1,200 or 1,000 when it asks)
     REFRESHED   6  observed address | members u16 | missing u16
     SAMPLE      7  elsewhere u8 (1: from another port, 2: from the other address, 4: to that port
                    of the asker's) | port u16, or 0 | zeros up to 64 bytes (160 unless 0)
@@ -116,8 +117,9 @@ class ForeignVersionError(DecodeError):
         self.transaction = transaction
 
 
-def encode(message: Message) -> bytes:
-    """The datagram of any message but REGISTER, which is signed: see `encode_register`."""
+def encode(message: Message, padded_bytes: int = PADDED_BYTES) -> bytes:
+    """The datagram of any message but REGISTER, which is signed: see `encode_register`.  A question
+    that asks for introductions is padded to so many bytes."""
     head = _header(message)
     match message:
         case Register():
@@ -130,7 +132,7 @@ def encode(message: Message) -> bytes:
             return head + _introduce_body(message)
         case Refresh(_, lease_id, asks, have):
             body = lease_id + bytes((asks,)) + pack_have(have)
-            return _padded(head + body, PADDED_BYTES if asks else SMALL_BYTES)
+            return _padded(head + body, padded_bytes if asks else SMALL_BYTES)
         case Refreshed(_, observed, members, missing):
             return head + pack_address(observed) + struct.pack("!HH", members, missing)
         case Sample(_, elsewhere, asker_port):
@@ -148,20 +150,23 @@ def encode(message: Message) -> bytes:
             return head + bytes((code, len(raw))) + raw
 
 
-def fit_register(register: Register) -> Register:
-    """Without as many of the samples and of `have` as would not fit into PADDED_BYTES."""
+def fit_register(register: Register, size_bytes: int = PADDED_BYTES) -> Register:
+    """Without as many of the samples and of `have` as would not fit into so many bytes."""
     bare = _register_body(replace(register, samples=(), have=()))
-    room = PADDED_BYTES - RENDEZVOUS_HEADER_BYTES - len(bare) - SIGNATURE_BYTES
+    room = max(0, size_bytes - RENDEZVOUS_HEADER_BYTES - len(bare) - SIGNATURE_BYTES)
     samples_bytes = len(pack_addresses(register.samples)) - 1
     samples = register.samples if samples_bytes <= room else ()
     room -= samples_bytes if samples else 0
     return replace(register, samples=samples, have=register.have[: room // HAVE_BYTES])
 
 
-def encode_register(register: Register, sign: Callable[[bytes], bytes]) -> bytes:
-    """The padded datagram; `sign` is given what the 64-byte signature shall cover."""
+def encode_register(
+    register: Register, sign: Callable[[bytes], bytes], size_bytes: int = PADDED_BYTES
+) -> bytes:
+    """The padded datagram, longer than `size_bytes` where the card is too large for that; `sign`
+    is given what the 64-byte signature shall cover."""
     part = _header(register) + _register_body(register)
-    return _padded(part + sign(part), PADDED_BYTES)
+    return _padded(part + sign(part), size_bytes)
 
 
 def decode(data: bytes) -> Message:

@@ -2,6 +2,7 @@
 
     paths ──┬─► path               one path: quiet, probing, over
             └─► roaming            where else the peer was heard
+    width                          whether the path in use carries a session's datagrams
     maintenance ──┬─► keepalive    how long the path in use may be silent
                   ├─► mapping_age  whether our NAT ends mappings by age
                   └─► spare_flow   a second flow, to learn by or to move to
@@ -16,5 +17,5 @@ Rules:
 - A path is added only by an answer to a check, and cleared of a doubt only by one.
 - What costs packets is learned once and kept rare: an idle path sends a few a minute.
 
-Others import: events, maintenance, paths, requests_of_peer.
+Others import: events, maintenance, paths, requests_of_peer, width.
 """

@@ -54,7 +54,19 @@ class PathDown:
     """No path is left; the search for another goes on."""
 
 
-PathsEvent = PathChosen | PathSuspected | PathRecovered | PathResumed | PathDown
+@dataclass(frozen=True, slots=True)
+class PathMeasured:
+    """The path in use carries checks; whether it carries datagrams of the size that a session
+    sends was not known, or has changed."""
+
+    address: Address
+    socket: SocketId
+    is_narrow: bool
+    is_certain: bool = True
+    """Whether a narrow one was found so twice in a row."""
+
+
+PathsEvent = PathChosen | PathSuspected | PathRecovered | PathResumed | PathDown | PathMeasured
 
 
 # --- of its maintenance, for the owner alone

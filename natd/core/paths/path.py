@@ -11,7 +11,7 @@ Rules:
   silence means nothing before two round trips.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from natd.core.base.types import Address, PathKind, PathReport, SocketId
@@ -80,6 +80,8 @@ class Path:
     """Number of timed round trips."""
     retired: bool = False
     """Whether another path has replaced it before its mapping would end."""
+    is_narrow: bool = False
+    """Whether it carries checks, but no datagrams of the size that a session needs."""
     awaiting_since: float | None = None  # None: nothing sent awaits an answer
     probing_since: float | None = None  # None: quiet
     probes: int = 0
@@ -176,15 +178,17 @@ class Path:
         )
 
 
-def cost(path: Path) -> tuple[bool, bool, int, float]:
+def cost(path: Path) -> tuple[bool, bool, bool, int, float]:
     """Sort key of paths, the best first."""
-    return (path.suspected, path.retired, path.rank, path.rtt_s)
+    return (path.suspected, path.is_narrow, path.retired, path.rank, path.rtt_s)
 
 
 def is_better(path: Path, current: Path, in_use_s: float) -> bool:
     """Whether to leave `current`, which has been in use for `in_use_s`, for `path`."""
     if path.suspected != current.suspected:
         return current.suspected
+    if path.is_narrow != current.is_narrow:
+        return current.is_narrow
     if path.retired != current.retired:
         return current.retired
     if path.rank != current.rank:
@@ -202,3 +206,16 @@ def in_place_of(current: Path, paths: Iterable[Path], now: float) -> Path | None
         return None
     heard = (path for path in paths if path is not current and path.heard_at > since)
     return min(heard, key=cost, default=None)
+
+
+def best_of(
+    paths: Collection[Path], current: Path | None, in_use_s: float, now: float
+) -> Path | None:
+    """The path to be used from now on, which may be the one in use; None: none that is fit.
+    `in_use_s`: for how long the current one has been in use."""
+    fit = (path for path in paths if path is current or path.is_fit(now))
+    best = min(fit, key=cost, default=None)
+    if current is None or best is None:
+        return best
+    stays = best is current or not is_better(best, current, in_use_s)
+    return in_place_of(current, paths, now) if stays else best

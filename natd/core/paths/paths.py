@@ -43,9 +43,8 @@ from natd.core.paths.path import (
     KEEPALIVE_JITTER,
     STANDBY_S,
     Path,
+    best_of,
     cost,
-    in_place_of,
-    is_better,
 )
 from natd.core.paths.roaming import Roaming
 
@@ -132,6 +131,12 @@ class Paths:
         if keepalive_s < self.keepalive_s and current is not None:
             current.keepalive_at = min(current.keepalive_at, now + self._jittered(keepalive_s))
         self.keepalive_s = keepalive_s
+
+    def judge_width(self, path: Path, now: float, *, is_narrow: bool) -> None:
+        """Whether this path carries too little for a session: then any other is better."""
+        path.is_narrow = is_narrow
+        self._ask_others(now)
+        self._choose(now)
 
     def forget(self, address: Address, socket: SocketId) -> None:
         """Remove a path that is not in use."""
@@ -345,12 +350,8 @@ class Paths:
 
     def _choose(self, now: float) -> None:
         """Take the best path into use, if it is another one."""
-        current = self._in_use
-        fit = (p for p in self._paths.values() if p is current or p.is_fit(now))
-        best = min(fit, key=cost, default=None)
-        if current is not None and best is not None:
-            stays = best is current or not is_better(best, current, now - self._chosen_at)
-            best = in_place_of(current, self._paths.values(), now) if stays else best
+        in_use_s = now - self._chosen_at
+        best = best_of(self._paths.values(), self._in_use, in_use_s, now)
         if best is not None:
             self._take(best, now)
         else:
@@ -381,7 +382,7 @@ class Paths:
         current = self._in_use
         if current is None or path is current or now < self._hold_until:
             return
-        if path.rank > current.rank and not current.suspected:
+        if path.rank > current.rank and not (current.suspected or current.is_narrow):
             return
         if is_told or now - current.heard_at >= current.doubt_s:
             path.retired = False

@@ -48,6 +48,7 @@ class Step(StrEnum):
     ASKED_INTRODUCTION = "asked-introduction"
     HEARD = "heard"
     PATH = "path"
+    NARROW = "narrow"
     PATH_LOST = "path-lost"
     SESSION = "session"
     LEFT = "left"

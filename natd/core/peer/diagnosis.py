@@ -27,11 +27,11 @@ from natd.core.base.types import (
     PathReport,
     SocketId,
 )
-from natd.core.base.verdict import Findings, Verdict, VerdictCode, judge
+from natd.core.base.verdict import Findings, Verdict, VerdictCode, judge, judge_width
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.checks.turns import Turns
 from natd.core.keys.card import Card
-from natd.core.paths.events import PathChosen, PathDown, PathRecovered
+from natd.core.paths.events import PathChosen, PathDown, PathMeasured, PathRecovered
 from natd.core.peer.attempt_log import AttemptLog, LogEntry, Step
 from natd.core.peer.reach_events import ReachEvent
 from natd.core.punch.events import AttemptFailed
@@ -91,6 +91,7 @@ class Diagnosis:
         self._path: PathReport | None = None
         self.watches = False
         """Whether packets belong to an attempt: otherwise `sent` need not be called."""
+        self._narrow: Address | None = None  # where the path in use leads; None: it is not narrow
         self._awaits_sample: SocketId | None = None  # None: awaits no sample
         self._introduced_at: float | None = None  # None: no introduction yet
         self._absent_at: float | None = None  # None: no server has said so
@@ -158,12 +159,20 @@ class Diagnosis:
             case FreshSocketWanted():
                 self._log.note(Step.FRESH_SOCKET, "the attempt goes on from another port", now)
             case PathChosen(path) | PathRecovered(path):
-                self._path = path
+                self._path, self._narrow = path, None
                 self.watches = self.has_failed = self._heard = False
                 self._told = self._awaits_sample = None
                 self._log.note(Step.PATH, f"{path.kind} {path.address}, by {path.technique}", now)
+            case PathMeasured(address, _, is_narrow=True, is_certain=True):
+                self._narrow = address
+                self.has_failed = self._is_news = True
+                self._log.note(Step.NARROW, f"{address} answers small packets only", now)
+            case PathMeasured(is_narrow=False):
+                self._narrow = self._told = None
+                self.has_failed = False
+                self._codes.discard(VerdictCode.PATH_TOO_NARROW)
             case PathDown():
-                self._path = None
+                self._path = self._narrow = None
                 self.watches = self._is_news = True
                 self._log.begin(now)
                 self._log.note(Step.PATH_LOST, "no answer on any path", now)
@@ -223,12 +232,14 @@ class Diagnosis:
     def next_verdict(self, card: Card, *, may_guess: bool, now: float) -> Verdict | None:
         """Drain: the verdict to report after an attempt has failed.  `may_guess`: whether guesses
         are allowed towards this peer."""
-        if not (self.has_failed and self._is_news) or self._path is not None:
+        if not (self.has_failed and self._is_news):
+            return None
+        if self._path is not None and self._narrow is None:
             return None
         if self._told is not None and now < self._hope_until:
             return None
         self._is_news = False
-        self._told = verdict = judge(self._findings(card, may_guess))
+        self._told = verdict = self._judge(card, may_guess)
         if verdict.code in self._codes:
             return None
         self._codes.add(verdict.code)
@@ -241,10 +252,11 @@ class Diagnosis:
         return self._told
 
     def report(self, card: Card, *, may_guess: bool) -> PeerDiagnosis:
+        is_well = self._path is not None and self._narrow is None
         return PeerDiagnosis(
             ours=self._surroundings.nat,
             theirs=card.nat,
-            verdict=None if self._path is not None else judge(self._findings(card, may_guess)),
+            verdict=None if is_well else self._judge(card, may_guess),
             path=self._path,
             began=self._log.began,
             log=self._log.entries,
@@ -256,6 +268,11 @@ class Diagnosis:
     def _begin(self, now: float) -> None:
         self.watches, self._heard, self.has_failed = True, False, False
         self._log.begin(now)
+
+    def _judge(self, card: Card, may_guess: bool) -> Verdict:
+        if self._narrow is not None:
+            return judge_width(is_ipv6=self._narrow.is_ipv6)
+        return judge(self._findings(card, may_guess))
 
     def _findings(self, card: Card, may_guess: bool) -> Findings:
         surroundings = self._surroundings

@@ -34,7 +34,13 @@ from natd.core.keys.secrets import (
     Keyring,
     Prekey,
 )
-from natd.core.paths.events import PathChosen, PathDown, PathRecovered, PathResumed
+from natd.core.paths.events import (
+    PathChosen,
+    PathDown,
+    PathMeasured,
+    PathRecovered,
+    PathResumed,
+)
 from natd.core.peer.diagnosis import Diagnosis, PeerDiagnosis
 from natd.core.peer.events import PeerEvent
 from natd.core.peer.presence import PeerView, Presence, view_of
@@ -203,6 +209,8 @@ class Peer:
             self.reach.heard(address, socket, now)
 
     def handle_timer(self, now: float) -> None:
+        if not self.dialogue.sessions.is_awaiting(now):
+            self.reach.width.rest()
         self.reach.handle_timer(now)
         self.dialogue.sessions.handle_timer(now)
         if self.presence.is_redial_due(self.dialogue.sessions.is_open, now):
@@ -301,7 +309,7 @@ class Peer:
             case FlightDue():
                 self.dialogue.sessions.renew(now)
                 self.reach.carry(self.dialogue.sessions.flight, now, awaiting=True)
-            case PathResumed():
+            case PathResumed() | PathMeasured(is_narrow=False):
                 self.dialogue.sessions.path_changed(now)
             case PathChosen(path) | PathRecovered(path):
                 if not (isinstance(event, PathChosen) and event.is_seamless):
@@ -310,7 +318,9 @@ class Peer:
                     self._events.append(events.PathChanged(self._network, self.card.peer, path))
             case PathDown():
                 self._go_offline("stopped answering", now)
-            case AttemptFailed():
+            case PathMeasured(is_certain=False):
+                self.reach.retry(now)
+            case AttemptFailed() | PathMeasured():
                 pass
             case CheckAnswer():
                 self._events.append(event)

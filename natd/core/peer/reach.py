@@ -46,6 +46,7 @@ from natd.core.paths.events import (
 from natd.core.paths.maintenance import Maintenance
 from natd.core.paths.paths import Paths
 from natd.core.paths.requests_of_peer import RequestsOfPeer
+from natd.core.paths.width import Width
 from natd.core.peer.reach_events import FlightDue, ReachEvent
 from natd.core.punch.events import PunchEvent
 from natd.core.punch.first_flight import FirstFlight, flight_places
@@ -82,6 +83,7 @@ class Reach:
         self._random = random
         self._maintenance: Maintenance | None = None  # None: there was no path yet
         self._requests: RequestsOfPeer | None = None  # None: no request yet
+        self.width = Width(self.checks, self.paths)
         self._flight = FirstFlight(budget)
         self._restarts = TokenBucket(RESTARTS_RATE, RESTARTS_BURST)
         self._datagrams: list[Datagram] = []
@@ -126,7 +128,7 @@ class Reach:
     def retry(self, now: float) -> None:
         """Try every known address at once: the user asks, or our network has changed."""
         self.paths.probe(now)
-        if not self.paths.healthy:
+        if self.width.is_narrow or not self.paths.healthy:
             self._events.append(IntroductionWanted(()))
             if not self.has_left:
                 self._attempt(0.0, now, fresh=True)
@@ -140,7 +142,7 @@ class Reach:
     def stop(self) -> None:
         """The peer is gone or blocked: send nothing more to it."""
         self.search.stop()
-        for kept in (self.paths, self._maintenance, self._requests):
+        for kept in (self.paths, self._maintenance, self._requests, self.width):
             if kept is not None:
                 kept.drop()
         self.has_left = True
@@ -148,11 +150,12 @@ class Reach:
 
     def carry(self, data: Iterable[bytes], now: float, *, awaiting: bool) -> None:
         """Send a session's datagrams; `awaiting` when they ask for an answer."""
-        in_use = self.paths.in_use
+        in_use, path = self.paths.in_use, self.paths.current
         for datagram in data:
-            if in_use is not None and self.paths.healthy:
-                self._datagrams.append(Datagram(datagram, in_use[0], None, in_use[1]))
-                self.paths.sent(now, awaiting=awaiting)
+            if in_use is not None and path is not None and self.paths.healthy:
+                if self.width.carry(path, len(datagram), now, awaiting=awaiting):
+                    self._datagrams.append(Datagram(datagram, in_use[0], None, in_use[1]))
+                    self.paths.sent(now, awaiting=awaiting)
             elif not self._flight.is_held(now):
                 self._send_anywhere(datagram, now)
 
@@ -205,6 +208,7 @@ class Reach:
         self.heard_at = now
         self._budget.answered(address, now)
         self.search.proofs.answered(address.host, now)
+        self.width.answered(answer, now)
         maintenance = self._maintenance
         is_upkeeps = maintenance is not None and maintenance.check_answered(answer, quiet_s, now)
         kind = self.remote.kind_of(address)
@@ -243,6 +247,7 @@ class Reach:
             self._maintenance.handle_timer(now)
         if self._requests is not None:
             self._datagrams += self._requests.take_due(now)
+        self.width.handle_timer(now)
         if self._flight.take_due(now):
             self._events.append(FlightDue())
         self._settle(now)
@@ -256,7 +261,7 @@ class Reach:
         if self._maintenance is not None:
             datagrams += self._maintenance.datagrams
             self._maintenance.datagrams.clear()
-        datagrams += self.paths.datagrams_to_send()
+        datagrams += self.width.datagrams_to_send() + self.paths.datagrams_to_send()
         return datagrams
 
     def next_event(self) -> ReachEvent | None:
@@ -271,13 +276,14 @@ class Reach:
             None if maintenance is None else maintenance.due_at,
             None if maintenance is None or not is_quiet else maintenance.begin_at,
             None if self._requests is None else self._requests.due_at,
+            self.width.due_at,
             self._flight.held_until,
         )
 
     @property
     def sockets(self) -> frozenset[SocketId]:
         """The sockets besides the main one that this peer needs."""
-        kept = [each.sockets for each in (self._maintenance, self._requests) if each is not None]
+        kept = [each.sockets for each in (self._maintenance, self._requests) if each]
         sought = frozenset() if self.search.is_idle else self.search.sockets
         return self.paths.sockets.union(sought, *kept) - {MAIN_SOCKET}
 
@@ -285,8 +291,7 @@ class Reach:
 
     def _take_check(self, check: Check, now: float) -> None:
         """A check of the peer's that shows a path."""
-        address, socket = check.key
-        nominates = check.nominates
+        (address, socket), nominates = check.key, check.nominates
         self.paths.heard(address, socket, now, is_data=nominates, is_nomination=nominates)
         if check.key == self.paths.in_use:
             if check.open_to is not None:
@@ -358,6 +363,7 @@ class Reach:
                     self._attempt(0.0, now)
                     self._events.append(IntroductionWanted(()))
                 case PathDown():
+                    self.width.drop()
                     self._ensure_maintenance().drop()
                     self._flight.heard_from = None
                     self._events.append(event)
@@ -397,10 +403,8 @@ class Reach:
             return event
         if (path_event := self.paths.next_event()) is not None:
             return path_event
-        maintenance = self._maintenance
-        return (
-            maintenance.events.popleft() if maintenance is not None and maintenance.events else None
-        )
+        kept = self.width if self.width.events else self._maintenance
+        return kept.events.popleft() if kept is not None and kept.events else None
 
     def _ensure_maintenance(self) -> Maintenance:
         """Made with the first path: most members of a large network never have one."""

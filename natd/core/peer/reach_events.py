@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.checks.checks import CheckAnswer
-from natd.core.paths.events import PathChosen, PathDown, PathRecovered, PathResumed
+from natd.core.paths.events import (
+    PathChosen,
+    PathDown,
+    PathMeasured,
+    PathRecovered,
+    PathResumed,
+)
 from natd.core.punch.events import AttemptFailed
 
 
@@ -21,6 +27,7 @@ ReachEvent = (
     | PathRecovered
     | PathResumed
     | PathDown
+    | PathMeasured
     | FlightDue
     | CheckAnswer
     | SampleWanted

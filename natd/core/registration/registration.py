@@ -121,6 +121,7 @@ class Registration:
         """Our address has probably changed: register again at once, with new introductions."""
         if self.state != "stopped":
             self._flow.forget()
+            self._transactions.network_changed()
             self._begin_afresh(now)
 
     def connect(self, peer: PeerId, wanted: IntroductionWanted, now: float) -> None:
@@ -150,6 +151,11 @@ class Registration:
         self._transactions.clear()
         self._probes.clear()
         self.state = "stopped"
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether the path to the server carries no datagrams of the size that sessions need."""
+        return self._transactions.is_narrow
 
     # --- the contract of a core ---
 
@@ -363,7 +369,7 @@ class Registration:
         if renewal is LeaseAction.GIVE_UP:
             self._lose_silent(now)
         elif renewal is not None and lease_id is not None:
-            self._outgoing.append(self._transactions.refresh(lease_id, now))
+            self._outgoing += self._transactions.refresh(lease_id, now)
             if renewal is LeaseAction.REFRESH_AND_SAMPLE:
                 self._send_samples(self.sampling.next_places(), now)
 

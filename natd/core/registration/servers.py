@@ -68,6 +68,8 @@ class ServerReport:
     """The name that it was found by; None: an address was given."""
     tried: tuple[Address, ...] = ()
     """All addresses that the name has, of the same family."""
+    is_narrow: bool = False
+    """Whether the path to it carries no datagrams of the size that sessions need."""
 
 
 ServersEvent = (
@@ -234,7 +236,14 @@ class Servers:
     def reports(self) -> tuple[ServerReport, ...]:
         return tuple(
             ServerReport(
-                r.server, r.state, r.rtt_s, r.last_answer_at, r.observed, server.name, r.places.all
+                r.server,
+                r.state,
+                r.rtt_s,
+                r.last_answer_at,
+                r.observed,
+                server.name,
+                r.places.all,
+                r.is_narrow,
             )
             for server, r in self._registrations.items()
         )

@@ -3,6 +3,10 @@
 Every transmission has its own transaction, `prefix 4 | random 8`.  A message is an answer only if
 it repeats that transaction, has a type that answers such a request, and comes from the port that
 was asked.  An INTRODUCE repeats the transaction of one of our latest REGISTERs.
+
+Padded requests have 1,200 bytes, of which QUIC needs a path for as many (RFC 9000, section 14).
+After three of them without an answer every second one has 1,000; a path that answers these alone
+is *narrow*, and then all of them have.
 """
 
 from collections import deque
@@ -14,8 +18,10 @@ from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import (
     ASK_LIMIT,
+    PADDED_BYTES,
     PREFIX_BYTES,
     REGISTER_LABEL,
+    REGISTER_MINIMUM_BYTES,
     SAMPLES_LIMIT,
     TRANSACTION_BYTES,
     Bye,
@@ -38,6 +44,10 @@ REGISTERS_LIMIT = 16
 """More than all ladders send in one round trip; older ones are forgotten."""
 
 
+FULL_SIZE_TRIES = 3
+"""At the instants 0, 0.1 and 0.3 s, so that the first smaller one leaves after 0.7 s."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transaction:
     kind: type[Message]
@@ -55,6 +65,8 @@ class Transaction:
     """For a CONNECT: the peer asked for; else None."""
     lease_id: bytes = b""
     """For a REFRESH or CONNECT."""
+    padded_bytes: int = 0
+    """To which it was padded, where that may be more or less."""
 
 
 class Transactions:
@@ -78,6 +90,10 @@ class Transactions:
         self._random = random
         self._pending: dict[bytes, Transaction] = {}
         self._registers: deque[bytes] = deque(maxlen=REGISTERS_LIMIT)
+        self._unheard = 0  # padded requests of full size since the last answer to one
+        self._turn = 0
+        self.is_narrow = False
+        """Whether only smaller requests are answered."""
 
     # --- requests: each gives the datagram to send
 
@@ -90,6 +106,7 @@ class Transactions:
         have: tuple[bytes, ...],
         now: float,
     ) -> Datagram:
+        size_bytes = self._size_bytes()
         register = rendezvous_codec.fit_register(
             Register(
                 self._transaction(),
@@ -100,7 +117,8 @@ class Transactions:
                 token,
                 samples,
                 have,
-            )
+            ),
+            size_bytes,
         )
         question = Transaction(
             Register,
@@ -109,17 +127,25 @@ class Transactions:
             have=frozenset(register.have),
             token=token,
             sequence=sequence,
+            padded_bytes=size_bytes,
         )
         self._registers.append(register.transaction)
         self._add(register.transaction, question)
         data = rendezvous_codec.encode_register(
-            register, lambda part: self._identity.sign(REGISTER_LABEL, part)
+            register, lambda part: self._identity.sign(REGISTER_LABEL, part), size_bytes
         )
         return Datagram(data, self.server)
 
-    def refresh(self, lease_id: bytes, now: float) -> Datagram:
-        message = Refresh(self._transaction(), lease_id)
-        return self._ask(message, Transaction(Refresh, now, self.server, lease_id=lease_id))
+    def refresh(self, lease_id: bytes, now: float) -> list[Datagram]:
+        """On a narrow path also one of full size: its answer shows that it is narrow no more."""
+        sizes = (0, PADDED_BYTES) if self.is_narrow else (0,)
+        return [
+            self._ask(
+                Refresh(transaction, lease_id, size_bytes > 0),
+                Transaction(Refresh, now, self.server, lease_id=lease_id, padded_bytes=size_bytes),
+            )
+            for transaction, size_bytes in ((self._transaction(), size) for size in sizes)
+        ]
 
     def ask(self, lease_id: bytes, have: tuple[bytes, ...], now: float) -> Datagram:
         """A REFRESH that asks for introductions to the members that `have` does not name."""
@@ -132,7 +158,8 @@ class Transactions:
             asks=True,
             lease_id=lease_id,
         )
-        return self._ask(message, question)
+        smaller = REGISTER_MINIMUM_BYTES if self.is_narrow else PADDED_BYTES
+        return self._ask(message, question, smaller)
 
     def connect(
         self, lease_id: bytes, peer: PeerId, wanted: IntroductionWanted, now: float
@@ -158,6 +185,10 @@ class Transactions:
         question = self._pending.get(message.transaction)
         if question is None or source != question.asked or not _answers(message, question.kind):
             return None
+        if question.padded_bytes == PADDED_BYTES:
+            self.is_narrow, self._unheard = False, 0
+        elif question.padded_bytes and self._unheard >= FULL_SIZE_TRIES:
+            self.is_narrow = True
         return self._pending.pop(message.transaction)
 
     def has_register(self, introduce: Introduce) -> bool:
@@ -171,9 +202,23 @@ class Transactions:
         self._pending.clear()
         self._registers.clear()
 
-    def _ask(self, message: Refresh | Connect, question: Transaction) -> Datagram:
+    def network_changed(self) -> None:
+        """Another network may carry more."""
+        self.is_narrow, self._unheard, self._turn = False, 0, 0
+
+    def _size_bytes(self) -> int:
+        """Of the next REGISTER."""
+        self._turn += 1
+        if self.is_narrow or (self._unheard >= FULL_SIZE_TRIES and self._turn % 2 == 0):
+            return REGISTER_MINIMUM_BYTES
+        self._unheard += 1
+        return PADDED_BYTES
+
+    def _ask(
+        self, message: Refresh | Connect, question: Transaction, padded_bytes: int = PADDED_BYTES
+    ) -> Datagram:
         self._add(message.transaction, question)
-        return Datagram(rendezvous_codec.encode(message), self.server)
+        return Datagram(rendezvous_codec.encode(message, padded_bytes), self.server)
 
     def _add(self, transaction: bytes, question: Transaction) -> None:
         self._pending[transaction] = question

@@ -114,7 +114,9 @@ def test_a_ping_is_answered_by_the_first_answer_to_a_check_and_survives_a_loss()
     internet.run(12.0)
     answered = _answered_pings(alice)
     internet.detach(bob.host)
-    alice.membership.peers[bob.peer].ping(7, internet.now)
+    peer = alice.membership.peers[bob.peer]
+    peer.ping(7, internet.now)
+    alice.membership.drain_peer(peer, internet.now)
     internet.run(0.1)
     assert answered == []
     internet.attach(bob.host, bob.node, ports=[bob.port], on_event=bob._on_event)
