@@ -236,12 +236,22 @@ class Node:
         route = self.shared.routes.get(TAG + tag if is_check else CHECK + prefix)
         if route is None or route.peer is None:
             self.dropped["stun-of-nobody"] += 1
+            if is_check and tag:
+                self._greet_back(address, socket, now)
             return
         if is_check:
             route.peer.receive_check(message, tag, data, address, socket, now)
         else:
             route.peer.reach.receive_check_answer(message, data, address, socket, now)
         self._drain_peer(route.network, route.peer, now)
+
+    def _greet_back(self, address: Address, socket: SocketId, now: float) -> None:
+        """A check has come with keys that nobody here knows: perhaps a peer of ours was restarted,
+        or we were, and no server is left to pass on the new cards."""
+        for each in self._memberships.values():
+            if not each.servers.is_registered:
+                ours = each.own_card.sealed
+                each.discovery.greet_back(ours, address, socket, each.roster, now)
 
     def _receive_rendezvous(
         self, data: bytes, address: Address, socket: SocketId, now: float

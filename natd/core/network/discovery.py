@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from random import Random
 
 from natd.core.base.scope import is_private
-from natd.core.base.timers import earliest
-from natd.core.base.types import Address, Datagram, DecodeError, PeerId, SocketId
+from natd.core.base.timers import TokenBucket, earliest
+from natd.core.base.types import MAIN_SOCKET, Address, Datagram, DecodeError, PeerId, SocketId
 from natd.core.checks.budget import TargetBudget
 from natd.core.keys.card import Card, is_sealed_for
 from natd.core.network.greeting import (
@@ -37,6 +37,10 @@ from natd.core.network.roster import Roster
 
 MOST_OPENED = 64
 """Opened cards that are remembered: enough for a link, or for many that come back together."""
+
+GREETINGS_BACK_RATE, GREETINGS_BACK_BURST = 1.0, 4.0
+"""Greetings a second and at once to peers that can't read our checks: guesses hit a few sockets of
+such a peer, and one card is enough."""
 
 MOST_GREETED = 512
 GREETED_WITHIN_S = 10.0
@@ -65,6 +69,7 @@ class Discovery:
         self._budget = budget
         self._absent = GreetingSchedule(random)
         self._calls = MulticastCalls(random)
+        self._greetings_back = TokenBucket(GREETINGS_BACK_RATE, GREETINGS_BACK_BURST)
         self._has_link = False
         self._opened: dict[bytes, Card] = {}  # sealed -> what it says, oldest first
         self._greeted: dict[Address, float] = {}  # when greeted, oldest first
@@ -146,23 +151,40 @@ class Discovery:
             or self._was_greeted(address, now),
         )
 
-    def answer(self, our_card: bytes, address: Address, now: float) -> None:
-        """Send our card to a peer that has sent its own."""
+    def answer(self, our_card: bytes, address: Address, socket: SocketId, now: float) -> None:
+        """Send our card to a peer that has sent its own to this socket."""
         if self._calls.may_answer(address, now):
-            self._greet(our_card, address, wants_answer=False, now=now)
+            socket = MAIN_SOCKET if socket == LINK_SOCKET else socket
+            self._greet(our_card, address, socket, wants_answer=False, now=now)
+
+    def greet_back(
+        self, our_card: bytes, address: Address, socket: SocketId, roster: Roster, now: float
+    ) -> None:
+        """A check came that we can't read.  If a peer that we look for has proved to be at this
+        host before, one of us two was restarted and has another card: send ours."""
+        if not self._greetings_back.take(now):
+            return
+        if any(peer.reach.is_sought_at(address.host, now) for peer in roster.peers.values()):
+            data = encode_greeting(Greeting(self.tag, our_card, wants_answer=True))
+            self._datagrams.append(Datagram(data, address, None, socket))
+            self._note_greeted(address, now)
+            self.due_at = now  # to be drained
 
     def handle_timer(
         self, our_card: bytes, roster: Roster, is_introduced: bool, now: float
-    ) -> None:
-        """`is_introduced` while a server introduces the members: then only our link is called."""
+    ) -> list[PeerId]:
+        """`is_introduced` while a server introduces the members: then only our link is called.
+        Gives the peers that have not answered at their last addresses."""
         for address in self._absent.due(now):
             if not is_introduced:
-                self._greet(our_card, address, wants_answer=True, now=now)
+                self._greet(our_card, address, MAIN_SOCKET, wants_answer=True, now=now)
         if self._calls.is_due(now):
             self._calls.call(now, is_complete=roster.is_complete)
             data = encode_greeting(Greeting(self.tag, our_card, wants_answer=True))
             self._datagrams.append(Datagram(data, GROUP, GROUP_TTL))
         self._rearm()
+        missed = self._absent.take_missed()
+        return [] if is_introduced else missed
 
     # --- outputs
 
@@ -175,15 +197,26 @@ class Discovery:
     def _rearm(self) -> None:
         self.due_at = earliest(self._absent.get_timer(), self._calls.due_at)
 
-    def _greet(self, our_card: bytes, address: Address, *, wants_answer: bool, now: float) -> None:
+    def _greet(
+        self,
+        our_card: bytes,
+        address: Address,
+        socket: SocketId,
+        *,
+        wants_answer: bool,
+        now: float,
+    ) -> None:
         data = encode_greeting(Greeting(self.tag, our_card, wants_answer))
         if self._budget.allow_bulk(address, len(data), now, is_card=True):
-            self._datagrams.append(Datagram(data, address))
+            self._datagrams.append(Datagram(data, address, None, socket))
             if wants_answer:
-                self._greeted.pop(address, None)
-                self._greeted[address] = now
-                if len(self._greeted) > MOST_GREETED:
-                    del self._greeted[next(iter(self._greeted))]
+                self._note_greeted(address, now)
+
+    def _note_greeted(self, address: Address, now: float) -> None:
+        self._greeted.pop(address, None)
+        self._greeted[address] = now
+        if len(self._greeted) > MOST_GREETED:
+            del self._greeted[next(iter(self._greeted))]
 
     def _was_greeted(self, address: Address, now: float) -> bool:
         at = self._greeted.get(address)

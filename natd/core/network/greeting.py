@@ -37,6 +37,10 @@ PADDED_GREETING_BYTES = 9 + SEALED_CARD_LIMIT_BYTES
 GREET_AFTER_S = 0.5
 """A live server has introduced us by then, so no greeting is needed."""
 
+MISSED_AFTER = 3
+"""Greetings without an answer, within two seconds: the peer is not where it was, or its NAT does
+not let us in at our address."""
+
 GREET_AGAIN_S = 0.5
 LONGEST_WAIT_S = 60.0
 GREET_JITTER = 0.2
@@ -124,6 +128,7 @@ class GreetingSchedule:
     def __init__(self, random: Random) -> None:
         self._random = random
         self._absent: dict[PeerId, _Absent] = {}
+        self._missed: list[PeerId] = []
         self._openings = TokenBucket(OPENED_RATE, OPENED_BURST)
         self._strangers = TokenBucket(STRANGERS_RATE, STRANGERS_BURST)
         self._looks = TokenBucket(LOOKED_AT_RATE, LOOKED_AT_BURST)
@@ -161,13 +166,20 @@ class GreetingSchedule:
     def due(self, now: float) -> list[Address]:
         """The addresses to greet now; sets each peer's next turn."""
         addresses: list[Address] = []
-        for absent in self._absent.values():
+        for peer, absent in self._absent.items():
             if absent.due_at <= now:
                 addresses += absent.turn()
                 wait_s = backed_off(absent.attempt, GREET_AGAIN_S, LONGEST_WAIT_S)
                 absent.attempt += 1
+                if absent.attempt == MISSED_AFTER:
+                    self._missed.append(peer)
                 absent.due_at = now + jittered(wait_s, GREET_JITTER, self._random)
         return addresses
+
+    def take_missed(self) -> list[PeerId]:
+        """Drain: the peers that have not answered `MISSED_AFTER` greetings."""
+        missed, self._missed = self._missed, []
+        return [peer for peer in missed if peer in self._absent]
 
     def get_timer(self) -> float | None:
         return earliest(*(absent.due_at for absent in self._absent.values()))

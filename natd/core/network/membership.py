@@ -101,6 +101,7 @@ class Membership:
             return None
         self._events += self.roster.changes()
         peer.reach.search.remember(last_good, now)
+        peer.set_surroundings(self._surroundings(), now)
         if last_good:
             self.roster.keep(peer.card.peer)
         if peer.card.peer in self.roster.blocked:
@@ -157,7 +158,7 @@ class Membership:
         if greeted is None or peer is None:
             return
         if greeted.wants_answer:
-            self.discovery.answer(ours, address, now)
+            self.discovery.answer(ours, address, socket, now)
             self._datagrams += self.discovery.datagrams_to_send()
         peer.set_surroundings(self._surroundings(), now)
         peer.settle(now)
@@ -186,8 +187,9 @@ class Membership:
         if self._announcement.take_due(now):
             self.own_card.refresh()
             self._tell_card(now)
-        has_server = self.servers.is_registered
-        self.discovery.handle_timer(self.own_card.sealed, self.roster, has_server, now)
+        ours, has_server = self.own_card.sealed, self.servers.is_registered
+        for missed in self.discovery.handle_timer(ours, self.roster, has_server, now):
+            self.retry(missed, now)
         self._datagrams += self.discovery.datagrams_to_send()
         self._say(self._introductions.look_around(self.peers.values(), now), now)
         if not self._turns.is_free(now):

@@ -176,7 +176,9 @@ def test_an_answer_from_a_private_address_counts_only_after_a_call_of_ours():
     bob.start()
     village.internet.run(1.0)
     membership = bob.membership
-    membership.discovery.answer(membership.own_card.sealed, SOURCE, village.internet.now)
+    membership.discovery.answer(
+        membership.own_card.sealed, SOURCE, MAIN_SOCKET, village.internet.now
+    )
     [recorded] = membership.discovery.datagrams_to_send()
     alice.start()
     victim = Address("192.168.1.66", 40000)
@@ -192,7 +194,7 @@ def test_an_answer_from_the_internet_right_after_a_call_is_not_taken_for_one_on_
     bob.start()
     village.internet.run(1.0)
     theirs = bob.membership
-    theirs.discovery.answer(theirs.own_card.sealed, SOURCE, village.internet.now)
+    theirs.discovery.answer(theirs.own_card.sealed, SOURCE, MAIN_SOCKET, village.internet.now)
     [answer] = theirs.discovery.datagrams_to_send()
     alice.start()
     village.internet.run(0.1)

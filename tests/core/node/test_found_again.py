@@ -37,3 +37,14 @@ def test_a_side_that_is_idle_notices_within_its_first_keepalive_however_long_the
     outcomes = [run(cell, seed) for seed in range(SEEDS)]
     noticed_s = [outcome.from_reboot_s - outcome.from_noticed_s for outcome in outcomes]
     assert max(noticed_s) <= 15.0 + 1.0, "and three unanswered checks"
+
+
+@pytest.mark.parametrize("speakers", [BOB, NOBODY])
+def test_a_daemon_that_is_restarted_together_with_its_router_is_found_again(speakers):
+    """Its keys are new, and so is its port: whichever packet of the two is let in first can't be
+    read, and is answered by a card."""
+    cell = Cell("restarted", speakers=speakers, restarts=True)
+    outcomes = [run(cell, seed) for seed in range(SEEDS)]
+    assert all(outcome.wrong == 0 for outcome in outcomes)
+    assert median(outcome.from_reboot_s for outcome in outcomes) <= 9.0
+    assert max(outcome.from_reboot_s for outcome in outcomes) <= 30.0
