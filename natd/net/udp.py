@@ -50,6 +50,8 @@ counts one overflow in the byte that follows, and a packet that can't be counted
 So it ends at the same router as by its TTL, and also where that router is its destination: there
 the TTL of 1 is enough, and a Linux NAT would take the packet for a flow of its own."""
 _MOST_OVERFLOWS = 15
+_OPTION_REFUSED = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOPROTOOPT)
+"""What a system without IP options says, as a user-space kernel may."""
 _PKTINFO = 8
 """IP_PKTINFO of ip(7), which Python's socket module does not name on this version."""
 _PACKET_INFO = struct.Struct("i4s4s")
@@ -86,6 +88,7 @@ class UdpSockets:
         self._sockets: dict[SocketId, socket.socket] = {}
         self._family = socket.AF_INET6
         self._addresses: dict[tuple[Any, ...], Address] = {}
+        self._has_options = sys.platform == "linux"
         self._destinations: dict[Address, tuple[Any, ...]] = {}
 
     @property
@@ -127,8 +130,8 @@ class UdpSockets:
                 if ttl is None:
                     sock.sendto(data, destination)
                 else:
-                    control = self._hop_limit(address, ttl, is_strict=is_strict)
-                    sock.sendmsg([data], control, 0, destination)
+                    controls = self._hop_limits(address, ttl, is_strict=is_strict)
+                    self._send_limited(sock, data, controls, destination)
             except OSError as error:
                 self.errors[errno.errorcode.get(error.errno or 0, "UNKNOWN")] += 1
 
@@ -225,18 +228,34 @@ class UdpSockets:
         self._destinations[address] = destination
         return destination
 
-    def _hop_limit(
+    def _hop_limits(
         self, address: Address, ttl: int, *, is_strict: bool
     ) -> list[tuple[int, int, bytes]]:
         """The control messages for one packet's TTL; a mapped address leaves as IPv4."""
         if address.is_ipv6:
             return [(socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT, _HOP_LIMIT.pack(ttl))]
         limit = (socket.IPPROTO_IP, socket.IP_TTL, _HOP_LIMIT.pack(ttl))
-        if not is_strict or sys.platform != "linux":
+        if not is_strict or not self._has_options:
             return [limit]
         overflows = _MOST_OVERFLOWS + 1 - ttl
         option = _FULL_TIMESTAMP + bytes([overflows << 4])
         return [limit, (socket.IPPROTO_IP, _RETOPTS, option)]
+
+    def _send_limited(
+        self,
+        sock: socket.socket,
+        data: bytes,
+        controls: list[tuple[int, int, bytes]],
+        destination: tuple[Any, ...],
+    ) -> None:
+        """Where the system has no IP options, the TTL alone has to do."""
+        try:
+            sock.sendmsg([data], controls, 0, destination)
+        except OSError as error:
+            if len(controls) == 1 or error.errno not in _OPTION_REFUSED:
+                raise
+            self._has_options = False
+            sock.sendmsg([data], controls[:1], 0, destination)
 
 
 def _scope_id(scope: str) -> int:

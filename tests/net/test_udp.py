@@ -5,6 +5,7 @@ import errno
 import socket
 import sys
 from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
@@ -90,6 +91,25 @@ def test_a_strict_limit_is_counted_by_the_overflows_of_a_time_stamp_option_too()
                 data, controls, _, _ = peer.recvmsg(99, 99)
                 assert data == b"opener"
                 assert [value.hex() for _, _, value in controls] == [f"440405{17 - ttl:x}0"]
+
+    run(scenario())
+
+
+def test_where_the_system_has_no_options_the_limit_is_the_ttl_alone() -> None:
+    class Refusing(socket.socket):
+        def sendmsg(self, buffers: Any, controls: Any, *rest: Any) -> int:  # type: ignore[override]
+            if len(controls) > 1:
+                raise OSError(errno.EINVAL, "invalid argument")
+            return super().sendmsg(buffers, controls, *rest)
+
+    async def scenario() -> None:
+        with Door() as door, plain_socket(socket.AF_INET) as peer:
+            address = Address(*peer.getsockname())
+            with Refusing(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                for text in (b"one", b"two"):
+                    controls = door.sockets._hop_limits(address, 2, is_strict=True)
+                    door.sockets._send_limited(sock, text, controls, peer.getsockname())
+                    assert peer.recv(99) == text
 
     run(scenario())
 
