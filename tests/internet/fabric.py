@@ -75,8 +75,8 @@ class Attachment:
         """False: the cable is out."""
         self.most_bytes: int | None = None
         self.most_bytes_ipv6: int | None = None
-        """The largest IP packets that its uplink carries, either way; larger ones are lost without a
-        word.  None: any, and of IPv6 as of IPv4."""
+        """The largest IP packets that its uplink carries, either way; larger ones are lost without
+        a word.  None: any, and of IPv6 as of IPv4."""
 
 
 class Host(Attachment):
