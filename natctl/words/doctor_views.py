@@ -57,6 +57,8 @@ STEP_WORDS = {
 def doctor_lines(reply: Json, *, verbose: bool = False) -> list[Line]:
     """All of it; `verbose`: with the details."""
     lines: list[Line] = []
+    if summary := str(reply.get("summary") or ""):
+        lines += [*([(line, "bold")] for line in wrapped(summary, 0)), []]
     for check in reply.get("checks", []):
         is_noted = check.get("name") in reply.get("notes", ())
         lines += _check_lines(check, is_noted=is_noted, verbose=verbose)

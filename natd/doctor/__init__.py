@@ -2,6 +2,8 @@
 
     report ──┬─► doctor ──┬─► advice            the fixed sentences for people
              │            ├─► sightings ──► nat_words   where others see us, in words
+             │            ├─► rows              what the answers are made of
+             │            ├─► summary           the first sentence, in everyday words
              │            ├─► nat_words         a NAT report in words: for all, and for experts
              │            ├─► server_rows       each server, and where it was asked
              │            └─► lifetime_words    how long the NAT keeps a flow

@@ -1,8 +1,8 @@
 """What works, what does not, why, and what would help: the answer to `doctor`.
 
     {"checks": [{"name", "label", "ok", "text", "detail", "hint"}], "verdict", "verdict_code",
-     "helps": [...], "nat": {..., "lifetime"}, "observed": [...], "port_mapping", "ipv6": [...],
-     "lan": {"listening", "heard": [ids]}, "dropped": {...}}
+     "summary", "helps": [...], "nat": {..., "lifetime"}, "observed": [...], "port_mapping",
+     "ipv6": [...], "lan": {"listening", "heard": [ids]}, "dropped": {...}}
 
 and about a peer also
 
@@ -23,28 +23,35 @@ Rules:
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from natd.core.base.scope import is_private
 from natd.core.base.surroundings import family_missing
 from natd.core.base.types import PeerState
 from natd.core.base.verdict import OFFLINE, Verdict, VerdictCode, judge_servers
-from natd.core.peer.attempt_log import HEAD
 from natd.core.peer.diagnosis import PeerDiagnosis
 from natd.core.registration.servers import ServerReport
-from natd.doctor.advice import COPY_HINT, HARD_NAT, HELP_TEXTS, LABELS, NARROW, NO_NETWORK
+from natd.doctor.advice import COPY_HINT, HARD_NAT, HELP_TEXTS, NARROW, NO_NETWORK
 from natd.doctor.dropped import dropped_row
 from natd.doctor.lifetime_words import lifetime_row, lifetime_words
 from natd.doctor.nat_words import nat_words, nats_row
-from natd.doctor.server_rows import REGISTERED, STARTING, way_rows
+from natd.doctor.rows import (
+    Row,
+    attempt_row,
+    check,
+    connected_words,
+    failed_checks,
+    labels,
+    seconds_until,
+    sentence,
+)
+from natd.doctor.server_rows import REGISTERED, SERVER_LOST, STARTING, way_rows
 from natd.doctor.sightings import judge_sightings, own_router_words, seen_words
+from natd.doctor.summary import OWN, own_summary, peer_summary
 from natd.host.errors import CommandError
 from natd.members.parts import Parts
 from natd.members.recorder import COPY_TOLD_S, nat_row, path_row
 from natd.net.network_interfaces import local_addresses
 from natd.storage.address_book import JoinedNetwork, KnownPeer, full_name, shell_name
-
-Row = dict[str, Any]
 
 FORBIDDING = ("EPERM", "EACCES")
 """Errors by which this system itself refuses to send."""
@@ -86,14 +93,19 @@ class Doctor:
         }
         if target is None:
             text, found = self._own_verdict(own)
+            summary = own_summary(found, failed_checks(own), len(parts.book.networks))
         else:
             reply["checks"] = [*own, self._path_check(target[1], told)]
             reply |= self._peer_rows(*target, told)
             text, found = self._peer_verdict(*target, told, own)
+            online = target[1].peer in parts.online.get(target[0].id, ())
+            nats = None if told is None else (told.ours, told.theirs)
+            summary = peer_summary(full_name(target[1]), found, nats, online=online)
             if reply["path"] is not None:
-                reply["notes"] = _failed(own)
+                reply["notes"] = failed_checks(own)
         return {
             **reply,
+            "summary": summary,
             "verdict": text,
             "verdict_code": None if found is None else str(found.code),
             "why": None if found is None else found.why,
@@ -114,10 +126,11 @@ class Doctor:
         hint = "see below: without a server, only peers on this LAN are found"
         return {
             **own,
-            "checks": [*own["checks"], _check("peer", False, text, hint)],
+            "checks": [*own["checks"], check("peer", False, text, hint)],
             "peer": None,
             "path": None,
-            "verdict": _sentence(f"{text}: {found.why}"),
+            "summary": OWN.get(found.code, own["summary"]),
+            "verdict": sentence(f"{text}: {found.why}"),
             "verdict_code": str(found.code),
             "why": found.why,
             "helps": self._help_rows(found, None),
@@ -135,12 +148,20 @@ class Doctor:
         return self._judge_silence(servers)
 
     def _judge_silence(self, servers: Iterable[ServerReport]) -> Verdict:
+        servers = tuple(servers)
         hosts = [address.host for server in servers for address in server.tried]
         return judge_servers(
             udp_works=self._udp_works(),
             is_offline=self.is_offline,
+            refusal=next((s.refusal for s in servers if s.refusal is not None), None),
             family_missing=family_missing(self._parts.node.shared.sockets.local[0], hosts),
         )
+
+    def fresh(self, verdict: Verdict | None) -> Verdict | None:
+        """A verdict of a while ago on our servers, by what is known now."""
+        if verdict is None or verdict.code not in (VerdictCode.NO_SERVER, VerdictCode.UDP_BLOCKED):
+            return verdict
+        return judge_servers(udp_works=self._udp_works(), is_offline=self.is_offline)
 
     def copy_of(self, network: JoinedNetwork) -> str | None:
         """What shows that another daemon uses our identity; None while nothing does."""
@@ -165,45 +186,45 @@ class Doctor:
         if forbidden:
             text += ", but this machine forbids it to send"
         hint = "allow natd to send UDP in this machine's firewall"
-        return _check("socket", forbidden == 0, text, hint, detail)
+        return check("socket", forbidden == 0, text, hint, detail)
 
     def _own_checks(self) -> list[Row]:
         parts = self._parts
         problem = parts.store.problem
         checks = [
             self.socket_check(),
-            _check("store", problem is None, problem or "messages are saved"),
-            _check("clock", time.time() > CLOCK_FLOOR_UNIX_S, f"it is {time.strftime('%F %T %Z')}"),
+            check("store", problem is None, problem or "messages are saved"),
+            check("clock", time.time() > CLOCK_FLOOR_UNIX_S, f"it is {time.strftime('%F %T %Z')}"),
         ]
         for network in parts.book.joined():
             if (copy := self.copy_of(network)) is not None:
-                checks.append(_check("identity", False, f"{network.name}: {copy}", COPY_HINT))
+                checks.append(check("identity", False, f"{network.name}: {copy}", COPY_HINT))
         rows = way_rows(parts, is_offline=self.is_offline, now=time.monotonic())
-        checks += [_check(*row) for row in rows]
+        checks += [check(*row) for row in rows]
         checks += [self._udp_check(), self._nat_check()]
         summary = parts.port_map.summary()
-        checks.append(_check("router", True, self._port_words(), None, f"port mapping: {summary}"))
+        checks.append(check("router", True, self._port_words(), None, f"port mapping: {summary}"))
         addresses = _global_ipv6()
         ipv6 = f"yes: {', '.join(addresses)}" if addresses else "this machine has none, only IPv4"
-        checks += [_check("ipv6", True, ipv6), _check("lan", True, self._lan_words())]
+        checks += [check("ipv6", True, ipv6), check("lan", True, self._lan_words())]
         return checks
 
     def _udp_check(self) -> Row:
         states = self._server_states()
         if self.is_offline:
-            return _check("udp", True, f"not tried: {OFFLINE}")
+            return check("udp", True, f"not tried: {OFFLINE}")
         answering = states.count(REGISTERED)
         if answering:
             noun = "server answers" if answering == 1 else "servers answer"
-            return _check("udp", True, f"gets through: {answering} {noun}")
+            return check("udp", True, f"gets through: {answering} {noun}")
         if self._udp_works():
-            return _check("udp", True, "gets through, although no server answers")
+            return check("udp", True, "gets through, although no server answers")
         if not states:
-            return _check("udp", True, "not tried: there is no server to ask")
+            return check("udp", True, "not tried: there is no server to ask")
         if STARTING in states:
-            return _check("udp", True, "servers were asked, no answer yet")
+            return check("udp", True, "servers were asked, no answer yet")
         hint = "let UDP out in this machine's firewall and in the router, or try another network"
-        return _check("udp", False, "nothing has answered: UDP seems to be blocked", hint)
+        return check("udp", False, "nothing has answered: UDP seems to be blocked", hint)
 
     def _nat_check(self) -> Row:
         parts = self._parts
@@ -215,7 +236,7 @@ class Doctor:
         detail = f"NAT: {'; '.join(word for word in words if word)}"
         way_around = bool(_global_ipv6()) or self._has_public_port()
         hint = "UPnP in the router, a forwarded UDP port or IPv6 would help"
-        return _check("nat", way_around or not parts.node.nat.report().is_hard, text, hint, detail)
+        return check("nat", way_around or not parts.node.nat.report().is_hard, text, hint, detail)
 
     def _port_words(self) -> str:
         summary = self._parts.port_map.summary()
@@ -244,29 +265,29 @@ class Doctor:
         return [known for known in found if known is not None]
 
     def _own_verdict(self, checks: list[Row]) -> tuple[str, Verdict | None]:
-        failed = _failed(checks)
+        failed = failed_checks(checks)
         if not self._parts.book.networks:
             return NO_NETWORK, None
         if self.is_offline:
             found = self._judge_silence(())
-            return _sentence(found.why), found
+            return sentence(found.why), found
         if "socket" in failed:
             return "This machine forbids natd to send: allow it in the firewall.", None
         states = self._server_states()
-        if states and set(states) == {"lost"}:
+        if states and set(states) == {SERVER_LOST}:
             found = self._judge_silence(self._servers())
             near = ""
             if found.code is VerdictCode.UDP_BLOCKED and self._router_answers():
                 near = " (the router here answers, so the cause is further away)"
-            return f"{_sentence(found.why)[:-1]}{near}.", found
+            return f"{sentence(found.why)[:-1]}{near}.", found
         for network in self._parts.book.joined():
             if (blind := judge_sightings(self._parts, network)) is not None:
-                return _sentence(blind.text), blind
+                return sentence(blind.text), blind
         if "width" in failed:
-            return _sentence(NARROW), None
+            return sentence(NARROW), None
         if failed == ["nat"]:
             return HARD_NAT, None
-        return (f"Something failed: {_labels(failed)}." if failed else "All is well."), None
+        return (f"Something failed: {labels(failed)}." if failed else "All is well."), None
 
     def _servers(self) -> list[ServerReport]:
         parts = self._parts
@@ -276,9 +297,11 @@ class Doctor:
         return [server.state for server in self._servers()]
 
     def _udp_works(self) -> bool:
-        parts = self._parts
-        online = any(parts.online.values())
-        return online or REGISTERED in self._server_states() or bool(parts.node.nat.observed())
+        """Whether a host has answered in the last minute that is none of the silent servers'."""
+        lost = {
+            s.address.host for s in self._servers() if s.state == SERVER_LOST and s.refusal is None
+        }
+        return self._parts.node.nat.answers.other_than(lost, time.monotonic()) is not None
 
     def _router_answers(self) -> bool:
         return bool(self._parts.port_map.externals)
@@ -294,12 +317,12 @@ class Doctor:
             hint = "see below"
             if known.may_hear_us:
                 hint += f"; natctl retry {shell_name(known)} tries again at once"
-            return _check("path", False, f"not connected to {name}", hint)
+            return check("path", False, f"not connected to {name}", hint)
         path = path_row(told.path, time.monotonic())
         text = f"connected to {name} at {path['address']}, {path['rtt_ms']} ms"
         helper = ", from a helper socket" if path["socket"] == "helper" else ""
         detail = f"{path['kind']} path, by {path['technique']}{helper}"
-        return _check("path", True, text, None, detail)
+        return check("path", True, text, None, detail)
 
     def _peer_rows(
         self, network: JoinedNetwork, known: KnownPeer, told: PeerDiagnosis | None
@@ -316,7 +339,7 @@ class Doctor:
             "path": path,
             "technique": None if path is None else path["technique"],
             "nats": None if told is None else nats_row(told.ours, told.theirs),
-            "attempt": None if told is None else _attempt_row(told, now),
+            "attempt": None if told is None else attempt_row(told, now),
         }
 
     def _peer_verdict(
@@ -331,7 +354,7 @@ class Doctor:
             return f"Nothing has been heard of {name} since natd was started.", None
         if told.verdict is None:
             if known.peer in self._parts.online.get(network.id, ()):
-                return _connected_words(name, _failed(checks)), None
+                return connected_words(name, failed_checks(checks)), None
             return f"There is a way to {name}; the two sides are agreeing on keys.", None
         views = self._parts.views(network.id)
         trying = any(v.peer == known.peer and v.state is PeerState.PUNCHING for v in views)
@@ -339,7 +362,8 @@ class Doctor:
             return f"natd is looking for a way to {name}; ask again in ten seconds.", None
         if known.peer in self._parts.online.get(network.id, ()):
             return f"{name} is connected, but {told.verdict.text}.", told.verdict
-        return f"Not connected to {name}: {told.verdict.text}.", told.verdict
+        verdict = self.fresh(told.verdict) or told.verdict
+        return f"Not connected to {name}: {verdict.text}.", verdict
 
     def _help_rows(
         self, found: Verdict | None, target: tuple[JoinedNetwork, KnownPeer] | None
@@ -352,69 +376,5 @@ class Doctor:
         ]
 
 
-def _attempt_row(told: PeerDiagnosis, now: float) -> Row:
-    steps = [
-        {
-            "at_s": round(entry.at_s, 3),
-            "last_at_s": round(entry.last_at_s, 3),
-            "step": str(entry.step),
-            "detail": entry.detail,
-            "count": entry.count,
-            "sockets": entry.sockets,
-        }
-        for entry in told.log
-    ]
-    return {
-        "age_s": seconds_since(told.began, now),
-        "missing": told.missing,
-        "missing_after": HEAD,
-        "steps": steps,
-    }
-
-
-def seconds_since(at: float | None, now: float) -> float | None:
-    """With one decimal; None for what never was."""
-    return None if at is None else round(max(0.0, now - at), 1)
-
-
-def seconds_until(at: float | None, now: float) -> float | None:
-    """With one decimal, 0.0 for what is overdue; None for what never comes."""
-    return None if at is None else round(max(0.0, at - now), 1)
-
-
 def _global_ipv6() -> Sequence[str]:
     return [host for host in local_addresses() if ":" in host and not is_private(host)]
-
-
-def _failed(checks: list[Row]) -> list[str]:
-    return list(dict.fromkeys(check["name"] for check in checks if not check["ok"]))
-
-
-def _connected_words(name: str, failed: list[str]) -> str:
-    """About a peer with a live path: what else fails is only mentioned."""
-    if not failed:
-        return "All is well."
-    if failed == ["nat"]:
-        return f"{name} is connected directly, although your router is of the difficult kind."
-    return f"{name} is connected directly; other checks failed: {_labels(failed)}."
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
-
-
-def _labels(names: list[str]) -> str:
-    return ", ".join(LABELS.get(name, name) for name in names)
-
-
-def _check(
-    name: str, ok: bool, text: str, hint: str | None = None, detail: str | None = None
-) -> Row:
-    return {
-        "name": name,
-        "label": LABELS.get(name, name),
-        "ok": ok,
-        "text": text,
-        "detail": detail,
-        "hint": None if ok else hint,
-    }

@@ -8,10 +8,11 @@ from natd.core.base.types import PeerState, peer_id_text, peer_tag
 from natd.core.base.verdict import OFFLINE, Help
 from natd.core.peer.presence import PeerView
 from natd.doctor.advice import COPY_HINT, HELP_TEXTS
-from natd.doctor.doctor import Doctor, seconds_since, seconds_until
+from natd.doctor.doctor import Doctor
 from natd.doctor.dropped import dropped_row
 from natd.doctor.lifetime_words import lifetime_row
 from natd.doctor.nat_words import nats_row
+from natd.doctor.rows import seconds_since, seconds_until
 from natd.doctor.sightings import judge_sightings, own_router_words
 from natd.host.errors import CommandError
 from natd.host.version import natd_version
@@ -211,7 +212,7 @@ class Report:
         now = time.monotonic()
         state = PeerState.OFFLINE if view is None else view.state
         path = None if view is None or view.path is None else path_row(view.path, now)
-        verdict = None if view is None else view.verdict
+        verdict = None if view is None else self._doctor.fresh(view.verdict)
         seen_s = None if view is None else seconds_since(view.last_heard_at, now)
         if seen_s is None and known.last_heard_unix_s:
             seen_s = max(0.0, round(time.time() - known.last_heard_unix_s, 1))

@@ -21,6 +21,9 @@ CheckRow = tuple[str, bool, str, str | None, str | None]
 REGISTERED = "registered"
 """The state of a server that has us on its list."""
 
+SERVER_LOST = "lost"
+"""The state of a server that is silent, or refuses us."""
+
 STARTING = "starting"
 """The state of a server that was asked and has not answered yet."""
 
@@ -72,6 +75,9 @@ def _row(group: list[ServerReport], network: str, now: float) -> tuple[bool, str
         tried = ", ".join(str(address) for report in others for address in report.tried)
         return True, text, f"{detail}; no answer at {tried}" if others else detail
     state = STARTING if STARTING in states else states[0]
+    refusal = next((report.refusal for report in group if report.refusal is not None), None)
+    if refusal is not None:
+        return False, f"{name} of {network}: {refusal}", detail
     text = f"{name} of {network}: {server_words(state)}"
     if group[0].name is not None:
         text += f"; asked at {', '.join(str(a) for report in group for a in report.tried)}"

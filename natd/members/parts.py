@@ -71,8 +71,9 @@ class Parts:
 
     def diagnose(self, network: NetworkId, peer: PeerId) -> PeerDiagnosis | None:
         """None where the node has not met the peer in this run."""
-        found = self.peer(network, peer, time.monotonic())
-        return None if found is None else found.diagnose()
+        now = time.monotonic()
+        found = self.peer(network, peer, now)
+        return None if found is None else found.diagnose(now)
 
     def block(self, network: NetworkId, peer: PeerId, now: float, *, blocked: bool = True) -> None:
         """Have nothing to do with a peer, or have to do with it again."""

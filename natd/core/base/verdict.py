@@ -34,7 +34,9 @@ class VerdictCode(StrEnum):
     UDP_BLOCKED = "udp-blocked"
     """Nothing at all has answered us by UDP."""
     NO_SERVER = "no-server"
-    """No server answers, though others do."""
+    """No server answers, though another host has in the last minute."""
+    SERVER_REFUSES = "server-refuses"
+    """The servers answer, and none lets us register."""
     NO_COMMON_FAMILY = "no-common-family"
     """One side has IPv4 only, the other IPv6 only."""
     PEER_FIREWALL = "peer-firewall"
@@ -164,6 +166,8 @@ class Findings:
     """The only family of the servers' addresses, if this machine lacks it."""
     udp_works: bool = True
     """Whether another server or peer has answered us lately."""
+    is_alive: bool = False
+    """Whether the peer itself was surely at a server in the last seconds."""
     is_listed: bool = True
     """False: our server answers, and does not have the peer on its list."""
     has_left: bool = False
@@ -211,10 +215,14 @@ def judge(found: Findings) -> Verdict:
 
 
 def judge_servers(
-    *, udp_works: bool, is_offline: bool = False, family_missing: str | None = None
+    *,
+    udp_works: bool,
+    is_offline: bool = False,
+    family_missing: str | None = None,
+    refusal: str | None = None,
 ) -> Verdict:
-    """Why no server has us on its list; `udp_works`: whether any other machine answers;
-    `family_missing`: the only family of the servers' addresses, if this machine lacks it."""
+    """Why no server has us on its list; `udp_works`: whether another host has answered in the last
+    minute; `family_missing`: the only family of the servers, if we lack it."""
     if is_offline:
         return Verdict(VerdictCode.OFFLINE, OFFLINE, (Help.NETWORK,))
     if family_missing is not None:
@@ -224,6 +232,8 @@ def judge_servers(
             f"the server has only {family_missing} addresses, and this machine has none",
             helps,
         )
+    if refusal is not None:
+        return Verdict(VerdictCode.SERVER_REFUSES, refusal, (Help.SERVER,))
     if udp_works:
         return Verdict(
             VerdictCode.NO_SERVER,
@@ -300,6 +310,13 @@ def _judge_nats(found: Findings) -> Verdict:
     either_may_be = not found.may_guess and (ours.may_be_hard or theirs.may_be_hard)
     if Mapping.INDEPENDENT in (ours.mapping, theirs.mapping) and (either_is_hard or either_may_be):
         return _judge_guess(found)
+    if found.is_alive:
+        return Verdict(
+            VerdictCode.SILENT,
+            "the peer is there, as the server says, but no packet from it arrives here: "
+            f"{_unknown_nat(found)}a firewall between the two blocks UDP",
+            (Help.FIREWALL, *_usual(found)),
+        )
     return Verdict(
         VerdictCode.SILENT,
         f"no packet from the peer arrives here: it is offline, {_unknown_nat(found)}or a firewall "
@@ -315,7 +332,8 @@ def _unknown_nat(found: Findings) -> str:
         (found.theirs, found.ours, "your router", "the peer's"),
     ):
         if hard.is_hard and other.mapping is Mapping.UNKNOWN:
-            return f"or {unknown}, which is not known yet, can't be connected with {known}, "
+            why = f"{unknown}, which is not known yet, can't be connected with {known}, "
+            return f"{why}or " if found.is_alive else f"or {why}"
     return ""
 
 
@@ -366,7 +384,7 @@ def _perhaps_both_random(found: Findings) -> Verdict:
     return Verdict(
         VerdictCode.PERHAPS_BOTH_RANDOM,
         "both routers seem to use a different port for each machine, so neither side can tell "
-        "the other where to send; or the peer has just gone offline",
+        f"the other where to send{_or_offline(found)}",
         _usual(found),
     )
 
@@ -391,9 +409,13 @@ def _judge_guess(found: Findings) -> Verdict:
     return Verdict(
         VerdictCode.GUESS_MISSED,
         f"{whose}, and natd has not guessed the right one yet: that takes luck, and is tried again "
-        "from time to time; or the peer has just gone offline",
+        f"from time to time{_or_offline(found)}",
         _usual(found),
     )
+
+
+def _or_offline(found: Findings) -> str:
+    return "" if found.is_alive else "; or the peer has just gone offline"
 
 
 def _kind(report: NatReport) -> Allocation:

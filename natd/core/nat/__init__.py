@@ -5,7 +5,8 @@
                             │               └─► allocation_survey      more samples, if they help
                             ├─► sightings           at which addresses we are seen, by whom
                             ├─► filtering           what it lets in (RFC 4787, 5)
-                            └─► lifetime            how long it keeps a mapping
+                            ├─► lifetime            how long it keeps a mapping
+                            └─► answers             who has answered in the last minute
     public STUN servers ─► stun_client ─► model
 
 `model` gives the NAT report for our card.  From both reports each side of a pair knows which side

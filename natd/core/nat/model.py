@@ -37,6 +37,7 @@ from natd.core.base.types import (
     NatReport,
     SocketId,
 )
+from natd.core.nat.answers import Answers
 from natd.core.nat.filtering import FilterWatch, Known
 from natd.core.nat.lifetime import Lifetimes
 from natd.core.nat.mapping_class import View, class_probabilities, contradicts, likeliest
@@ -81,6 +82,7 @@ class NatModel:
         """What we know of the ports that it gives out, and when to sample more."""
         self.lifetimes = Lifetimes()
         """How long it keeps a mapping, as learned from our flows."""
+        self.answers = Answers()
         self._observations: dict[tuple[SocketId, Address], Observation] = {}
         self._echoes: dict[tuple[SocketId, Address], Observation] = {}  # what peers say
         self._asked: set[SocketId] = set()  # a server was asked after a peer's report
@@ -123,6 +125,7 @@ class NatModel:
         self, socket: SocketId, destination: Address, observed: Address, now: float
     ) -> bool:
         """Take a server's observation; True if the report or our addresses changed."""
+        self.answers.heard(destination.host, now)
         before = (self.report(), self.observed(), self.worth_telling())
         last = self._observations.pop((socket, destination), None)
         stays = last if last is not None and last.observed.host == observed.host else None

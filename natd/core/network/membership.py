@@ -101,7 +101,7 @@ class Membership:
             return None
         self._events += self.roster.changes()
         peer.reach.search.remember(last_good, now)
-        peer.set_surroundings(self._surroundings(), now)
+        peer.set_surroundings(self._surroundings(now), now)
         if last_good:
             self.roster.keep(peer.card.peer)
         if peer.card.peer in self.roster.blocked:
@@ -160,7 +160,7 @@ class Membership:
         if greeted.wants_answer:
             self.discovery.answer(ours, address, socket, now)
             self._datagrams += self.discovery.datagrams_to_send()
-        peer.set_surroundings(self._surroundings(), now)
+        peer.set_surroundings(self._surroundings(now), now)
         peer.settle(now)
         if not greeted.is_there:
             self.drain_peer(peer, now)
@@ -238,12 +238,12 @@ class Membership:
     # --- private: servers
 
     def tell_surroundings(self, now: float) -> None:
-        surroundings = self._surroundings()
+        surroundings = self._surroundings(now)
         for peer in self._each(now):
             peer.set_surroundings(surroundings, now)
 
-    def _surroundings(self) -> Surroundings:
-        found = self.roster.describe(self.servers.surroundings())
+    def _surroundings(self, now: float) -> Surroundings:
+        found = self.roster.describe(self.servers.surroundings(now))
         return self._shared.sockets.describe(found)
 
     def _drain_servers(self, now: float) -> None:
@@ -262,7 +262,9 @@ class Membership:
                 case events.ServerLost(server=server) if server == self.servers.silenced_by:
                     self._introductions.servers_lost(self.peers.values(), now)
                     here = any(peer.presence.is_online for peer in self.peers.values())
-                    explained = explain_silence(event, self._surroundings(), somebody_is_here=here)
+                    explained = explain_silence(
+                        event, self._surroundings(now), somebody_is_here=here
+                    )
                     self._events.append(explained)
                     self.tell_surroundings(now)
                 case events.ServerAnswered() | events.ServerLost():
@@ -312,7 +314,7 @@ class Membership:
         peer = self._take_card(card, introduced.sealed_card, now)
         if peer is None:
             return
-        peer.set_surroundings(self._surroundings(), now)
+        peer.set_surroundings(self._surroundings(now), now)
         peer.settle(now)  # what our own side forbids is told before the introduction gives hope
         peer.reach.search.prove(introduced.proved, now)
         peer.reach.search.hear_words(introduced.ask, introduced.word, now)
@@ -381,9 +383,8 @@ class Membership:
                 if card is not None and card.peer == peer.card.peer:
                     self._take_card(card, sealed, now)
             case CheckAnswer(place, socket, mapped=observed):
-                if observed is not None:
-                    self.servers.observe_by_peer(socket, place, observed, now)
-                    self._drain_servers(now)
+                self.servers.observe_by_peer(socket, place, observed, now)
+                self._drain_servers(now)
             case SampleWanted(socket):
                 if self._pace.may_check(now):
                     self.servers.sample(socket, now)

@@ -52,6 +52,12 @@ _PLACES = {
     CandidateKind.FORWARDED: "its own port, as if somebody had forwarded it",
 }
 
+FORGOTTEN_S = 75.0
+"""A server forgets a peer that fell silent by then (`registry.LEASE_S`)."""
+
+ALIVE_S = 30.0
+"""How long a peer counts as alive after the last sign of it: it may have gone since."""
+
 HOPE_S = 4.0
 """Hold back further verdicts for so long after an introduction or a first sign of the peer, when a
 path is likely.  The first verdict of an attempt is not held back."""
@@ -94,6 +100,9 @@ class Diagnosis:
         self._narrow: Address | None = None  # where the path in use leads; None: it is not narrow
         self._awaits_sample: SocketId | None = None  # None: awaits no sample
         self._introduced_at: float | None = None  # None: no introduction yet
+        self._first_introduced_at: float | None = None  # of a row without a long gap
+        self._last_introduced_at = float("-inf")
+        self._alive_at = float("-inf")  # when the peer itself was surely at a server
         self._absent_at: float | None = None  # None: no server has said so
         self._server_back_at = float("-inf")  # when one answered again after all were silent
         self._needs_server = False  # no introduction since all fell silent
@@ -122,8 +131,16 @@ class Diagnosis:
     def card_changed(self) -> None:
         self._is_news = True
 
-    def introduced(self, by: str, seen: tuple[Address, ...], now: float) -> None:
-        """The peer was introduced; `by` names the introducer, for people."""
+    def introduced(
+        self, by: str, seen: tuple[Address, ...], now: float, *, asked: bool = False
+    ) -> None:
+        """The peer was introduced; `by` names the introducer, for people.  `asked`: the peer was
+        just there and wanted it; else a server may only not have forgotten it yet."""
+        if self._first_introduced_at is None or now > self._last_introduced_at + FORGOTTEN_S:
+            self._first_introduced_at = now
+        self._last_introduced_at = now
+        if asked or now > self._first_introduced_at + FORGOTTEN_S:
+            self._alive_at = now
         self._introduced_at, self._has_left, self._needs_server = now, False, False
         self._seen = seen
         self._hope_until = now + HOPE_S
@@ -239,7 +256,7 @@ class Diagnosis:
         if self._told is not None and now < self._hope_until:
             return None
         self._is_news = False
-        self._told = verdict = self._judge(card, may_guess)
+        self._told = verdict = self._judge(card, may_guess, now)
         if verdict.code in self._codes:
             return None
         self._codes.add(verdict.code)
@@ -251,12 +268,12 @@ class Diagnosis:
         """The verdict of the attempt that has failed; None while there is hope."""
         return self._told
 
-    def report(self, card: Card, *, may_guess: bool) -> PeerDiagnosis:
+    def report(self, card: Card, *, may_guess: bool, now: float) -> PeerDiagnosis:
         is_well = self._path is not None and self._narrow is None
         return PeerDiagnosis(
             ours=self._surroundings.nat,
             theirs=card.nat,
-            verdict=None if is_well else self._judge(card, may_guess),
+            verdict=None if is_well else self._judge(card, may_guess, now),
             path=self._path,
             began=self._log.began,
             log=self._log.entries,
@@ -269,12 +286,12 @@ class Diagnosis:
         self.watches, self._heard, self.has_failed = True, False, False
         self._log.begin(now)
 
-    def _judge(self, card: Card, may_guess: bool) -> Verdict:
+    def _judge(self, card: Card, may_guess: bool, now: float) -> Verdict:
         if self._narrow is not None:
             return judge_width(is_ipv6=self._narrow.is_ipv6)
-        return judge(self._findings(card, may_guess))
+        return judge(self._findings(card, may_guess, now))
 
-    def _findings(self, card: Card, may_guess: bool) -> Findings:
+    def _findings(self, card: Card, may_guess: bool, now: float) -> Findings:
         surroundings = self._surroundings
         candidates = card.candidates
         mapped = surroundings.mapped
@@ -301,6 +318,7 @@ class Diagnosis:
             is_offline=surroundings.is_offline,
             family_missing=surroundings.family_missing,
             udp_works=surroundings.udp_works,
+            is_alive=now < self._alive_at + ALIVE_S,
             is_listed=self._is_listed or not surroundings.is_registered,
             has_left=self._has_left,
             is_blocked=self._is_blocked,

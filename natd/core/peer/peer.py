@@ -163,7 +163,8 @@ class Peer:
         `seen`: the peer's addresses, freshest first.  `by`: the introducer's name, for people;
         `source`: the same for programs, None for the peer itself.
         """
-        self.diagnosis.introduced(by, seen, now)
+        asked = not (we_dial and isinstance(source, Address))
+        self.diagnosis.introduced(by, seen, now, asked=asked)
         if self._meet(we_dial, now):
             self.reach.introduced(seen, start_in_s, now, source)
 
@@ -273,9 +274,9 @@ class Peer:
             now=now,
         )
 
-    def diagnose(self) -> PeerDiagnosis:
+    def diagnose(self, now: float) -> PeerDiagnosis:
         """What was tried, and why there is no path if there is none."""
-        return self.diagnosis.report(self.card, may_guess=self.reach.search.may_guess)
+        return self.diagnosis.report(self.card, may_guess=self.reach.search.may_guess, now=now)
 
     @property
     def all_dropped(self) -> Counter[str]:

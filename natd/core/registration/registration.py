@@ -66,6 +66,8 @@ class Registration:
         self.state = "starting"
         """`starting`, `registered`, `lost` or `stopped`."""
         self.is_silent = False
+        self.refusal: str | None = None
+        """Why the server refuses us, for people; None: it does not."""
         """Whether it is lost because nothing came, and not by a refusal."""
         self.observed: Address | None = None
         """Where the server last saw us; None before its first answer."""
@@ -302,7 +304,7 @@ class Registration:
         if self.state == "lost":
             # Earlier samples of its ports, if any, are outdated.
             self._send_samples(self.sampling.begin(now), now)
-        self.state, self._is_stale = "registered", False
+        self.state, self.refusal, self._is_stale = "registered", None, False
         self.observed = answer.observed
         self.rtt_s = now - question.sent_at
         self._token = answer.token
@@ -405,8 +407,10 @@ class Registration:
         self.sampling.ladder.stop()
         self._announces = True
         self._retries.retry_later(now, is_refused=not is_silence)
-        if self.state != "lost":
-            self.state, self.is_silent = "lost", is_silence
+        was_lost = self.state == "lost"
+        self.state, self.is_silent = "lost", is_silence
+        self.refusal = None if is_silence else reason
+        if not was_lost:
             self._events.append(events.ServerLost(self._network, self.server, reason))
 
     def _say_bye(self) -> None:

@@ -70,6 +70,8 @@ class ServerReport:
     """All addresses that the name has, of the same family."""
     is_narrow: bool = False
     """Whether the path to it carries no datagrams of the size that sessions need."""
+    refusal: str | None = None
+    """Why it refuses us; None: it does not, or is silent."""
 
 
 ServersEvent = (
@@ -180,6 +182,8 @@ class Servers:
         for registration in self._registrations.values():
             if registration.prefix == prefix:
                 registration.receive_datagram(data, address, now, socket)
+                if registration.last_answer_at == now:
+                    self._nat.answers.heard(address.host, now)
                 self._take_news(registration, now)
                 return
 
@@ -204,9 +208,12 @@ class Servers:
         self._registrations.clear()
 
     def observe_by_peer(
-        self, socket: SocketId, peer: Address, observed: Address, now: float
+        self, socket: SocketId, peer: Address, observed: Address | None, now: float
     ) -> None:
-        """A peer at this address reports to see `socket` as `observed`."""
+        """A peer at this address has answered, and may say that it sees `socket` as `observed`."""
+        self._nat.answers.heard(peer.host, now)
+        if observed is None:
+            return
         self._nat.observe_by_peer(socket, peer, observed, now)
         if self._nat.take_question(socket):
             self.sample(socket, now)
@@ -244,6 +251,7 @@ class Servers:
                 server.name,
                 r.places.all,
                 r.is_narrow,
+                r.refusal,
             )
             for server, r in self._registrations.items()
         )
@@ -261,18 +269,12 @@ class Servers:
 
     @property
     def are_silent(self) -> bool:
-        """Whether all servers have been asked for long enough, and none answers."""
-        states = {r.state for r in self._registrations.values()}
+        """Whether all servers have been asked for long enough, and none answers: one that refuses
+        us does answer."""
+        states = {r.state if r.refusal is None else "refused" for r in self._registrations.values()}
         return states == {"lost"}
 
-    @property
-    def somebody_answers(self) -> bool:
-        """Whether anything has answered us lately: one of these servers or another host."""
-        return bool(self._nat.observed()) and not any(
-            r.last_answer_at is not None for r in self._registrations.values()
-        )
-
-    def surroundings(self) -> Surroundings:
+    def surroundings(self, now: float) -> Surroundings:
         servers = {
             Address(address.host, address.port + offset)
             for registration in self._registrations.values()
@@ -281,6 +283,7 @@ class Servers:
             for offset in range(SAMPLE_PORTS + 1)
         }
         everyone = self._registrations.values()
+        hosts = {server.host for server in servers}
         rtts_s = [r.rtt_s for r in everyone if r.rtt_s is not None]
         sampled_at = [at for r in everyone if (at := r.sampling.began_at) is not None]
         return Surroundings(
@@ -290,7 +293,7 @@ class Servers:
             min(rtts_s, default=None),
             is_registered=self.is_registered,
             servers_are_silent=self.are_silent,
-            udp_works=self.is_registered or self.somebody_answers,
+            udp_works=self._nat.answers.other_than(hosts, now) is not None,
             inside=self._nat.inside,
             has_address_pool=self._nat.has_address_pool,
             sampled_at=max(sampled_at, default=None),

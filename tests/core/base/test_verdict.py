@@ -172,3 +172,17 @@ def test_every_verdict_is_one_line_that_says_what_would_help():
         assert verdict.text.endswith(" would help")
         assert "\n" not in verdict.text
         assert verdict.why == verdict.why.removesuffix(".")
+
+
+def test_a_peer_that_was_at_a_server_a_moment_ago_is_not_called_offline() -> None:
+    for found in (APART, replace(APART, ours=UNSURE, theirs=UNSURE)):
+        assert "offline" in judge(found).why
+        told = judge(replace(found, is_alive=True))
+        assert told.code is judge(found).code
+        assert "offline" not in told.why
+
+
+def test_a_server_that_refuses_us_is_neither_down_nor_blocked() -> None:
+    told = judge_servers(udp_works=False, refusal="192.0.2.1:8080 refused us: full")
+    assert told.code is VerdictCode.SERVER_REFUSES
+    assert "full" in told.text

@@ -153,4 +153,4 @@ def member_observed(member: Member) -> bool:
 def told(member: Member, other: Member) -> object:
     peer = member.membership.peer(other.peer, member.internet.now)
     assert peer is not None
-    return peer.diagnose().verdict
+    return peer.diagnose(member.internet.now).verdict

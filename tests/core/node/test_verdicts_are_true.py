@@ -237,6 +237,6 @@ def test_who_said_goodbye_is_said_to_have_left(seed):
 
 def told_code(member: Member, about: Member) -> VerdictCode:
     """The code of what one member has been told of another."""
-    told = member.membership.peers[about.peer].diagnose()
+    told = member.membership.peers[about.peer].diagnose(member.internet.now)
     assert told.verdict is not None
     return told.verdict.code

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.types import (
     MAIN_SOCKET,
@@ -28,6 +30,7 @@ from natd.core.peer.diagnosis import HOPE_S, LISTED_AGAIN_S, Diagnosis
 from natd.core.punch.events import AttemptFailed
 
 BEGAN = 1000.0
+LATER = BEGAN + 500.0
 SERVER = "203.0.113.9:8080"
 OURS, THEIRS = Address("198.51.100.1", 40000), Address("198.51.100.2", 40001)
 RANDOM = NatReport(Mapping.DEPENDENT, allocation=Allocation.RANDOM, confidence=0.94)
@@ -79,7 +82,7 @@ def test_whom_a_server_misses_that_was_just_started_again_may_yet_return():
     codes = []
     for after_s in (95.0, 90.0 + LISTED_AGAIN_S):
         diagnosis.absent(SERVER, BEGAN + after_s)
-        codes.append(diagnosis.report(CARD, may_guess=True).verdict.code)
+        codes.append(diagnosis.report(CARD, may_guess=True, now=LATER).verdict.code)
     assert codes == [VerdictCode.BOTH_RANDOM, VerdictCode.NOT_REGISTERED]
 
 
@@ -112,15 +115,15 @@ def test_after_a_first_sign_of_the_peer_another_verdict_waits_whether_a_path_fol
 def test_a_server_that_has_not_heard_of_the_peer_yet_does_not_contradict_one_that_has():
     diagnosis = introduced()
     diagnosis.absent("203.0.113.10:8080", BEGAN + 0.5)
-    assert diagnosis.report(CARD, may_guess=True).verdict.code is VerdictCode.BOTH_RANDOM
+    assert diagnosis.report(CARD, may_guess=True, now=LATER).verdict.code is VerdictCode.BOTH_RANDOM
 
 
 def test_silent_servers_are_blamed_only_where_nobody_else_has_introduced_the_two():
     diagnosis = introduced()
     diagnosis.set_surroundings(replace(SURROUNDINGS, servers_are_silent=True), BEGAN)
-    assert diagnosis.report(CARD, may_guess=True).verdict.code is VerdictCode.NO_SERVER
+    assert diagnosis.report(CARD, may_guess=True, now=LATER).verdict.code is VerdictCode.NO_SERVER
     diagnosis.introduced("by carol", (THEIRS,), BEGAN + 60.0)
-    assert diagnosis.report(CARD, may_guess=True).verdict.code is VerdictCode.BOTH_RANDOM
+    assert diagnosis.report(CARD, may_guess=True, now=LATER).verdict.code is VerdictCode.BOTH_RANDOM
 
 
 def test_no_verdict_is_told_as_long_as_a_path_is_left():
@@ -156,7 +159,7 @@ def test_packets_are_told_apart_by_what_they_are_for():
         Datagram(FLIGHT, THEIRS),
     ]
     diagnosis.sent(sent, TARGETS, "birthday", BEGAN)
-    told = [(e.step, e.count) for e in diagnosis.report(CARD, may_guess=True).log[1:]]
+    told = [(e.step, e.count) for e in diagnosis.report(CARD, may_guess=True, now=LATER).log[1:]]
     assert told == [
         (Step.OPENERS, 1),
         (Step.CHECKS, 2),
@@ -170,7 +173,7 @@ def test_packets_are_told_apart_by_what_they_are_for():
 def test_a_check_of_the_peers_that_arrived_changes_the_verdict():
     diagnosis = introduced()
     diagnosis.sent([Datagram(ANSWER, THEIRS)], TARGETS, None, BEGAN + 1.0)
-    told = diagnosis.report(CARD, may_guess=True)
+    told = diagnosis.report(CARD, may_guess=True, now=LATER)
     assert told.verdict.code is VerdictCode.PEER_FIREWALL
 
 
@@ -182,7 +185,7 @@ def test_a_sample_is_logged_only_by_whom_it_was_asked_for():
     diagnosis.sampled(MAIN_SOCKET, OURS, True, BEGAN + 0.1)
     diagnosis.sampled(MAIN_SOCKET, OURS, True, BEGAN + 0.2)
     assert steps(diagnosis) == [Step.INTRODUCED, Step.SAMPLED]
-    assert "spoilt" in diagnosis.report(CARD, may_guess=True).log[-1].detail
+    assert "spoilt" in diagnosis.report(CARD, may_guess=True, now=LATER).log[-1].detail
 
 
 def test_another_path_ends_what_is_looked_for():
@@ -192,7 +195,7 @@ def test_another_path_ends_what_is_looked_for():
     diagnosis.take(PathChosen(PATH), BEGAN + 11.0)
     assert diagnosis.told is None
     diagnosis.take(PathChosen(replace(PATH, kind=PathKind.LAN)), BEGAN + 12.0)
-    report = diagnosis.report(CARD, may_guess=True)
+    report = diagnosis.report(CARD, may_guess=True, now=LATER)
     assert report.verdict is None
     assert report.path.kind is PathKind.LAN
 
@@ -200,7 +203,7 @@ def test_another_path_ends_what_is_looked_for():
 def test_guessing_is_not_blamed_where_it_is_allowed():
     diagnosis = introduced()
     diagnosis.set_surroundings(replace(SURROUNDINGS, nat=EASY), BEGAN)
-    codes = [diagnosis.report(CARD, may_guess=may).verdict.code for may in (True, False)]
+    codes = [diagnosis.report(CARD, may_guess=may, now=LATER).verdict.code for may in (True, False)]
     assert codes == [VerdictCode.GUESS_MISSED, VerdictCode.NOT_PROVED]
 
 
@@ -216,4 +219,23 @@ def verdict(diagnosis, after_s=10.0):
 
 
 def steps(diagnosis):
-    return [entry.step for entry in diagnosis.report(CARD, may_guess=True).log]
+    return [entry.step for entry in diagnosis.report(CARD, may_guess=True, now=LATER).log]
+
+
+@pytest.mark.parametrize(
+    ("asked", "again_s", "is_alive"),
+    [
+        (True, (), True),
+        (False, (), False),
+        (False, (30.0, 60.0), False),
+        (False, (40.0, 80.0), True),
+    ],
+)
+def test_a_peer_that_servers_go_on_introducing_is_alive(asked, again_s, is_alive):
+    diagnosis = introduced()
+    diagnosis.introduced(f"by {SERVER}", (THEIRS,), BEGAN, asked=asked)
+    for after_s in again_s:
+        diagnosis.introduced(f"by {SERVER}", (THEIRS,), BEGAN + after_s)
+    now = BEGAN + max(again_s, default=0.0) + 10.0
+    told = diagnosis.report(EASY_CARD, may_guess=True, now=now).verdict
+    assert ("offline" in told.why) is not is_alive

@@ -127,7 +127,7 @@ def test_both_families_of_a_name_are_asked_at_once_so_a_dead_one_delays_nothing(
         (name.name, SERVER, (SERVER, DEAD[0])),
         (name.name, ipv6[0], ipv6),
     ]
-    never_peers = servers.surroundings().servers
+    never_peers = servers.surroundings(1000.0).servers
     assert {*ipv6, SERVER, DEAD[0], DEAD[0]._replace(port=8083)} <= never_peers
 
 

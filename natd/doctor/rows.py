@@ -1,0 +1,73 @@
+"""Rows and sentences that the answers of `doctor` are made of."""
+
+from typing import Any
+
+from natd.core.peer.attempt_log import HEAD
+from natd.core.peer.diagnosis import PeerDiagnosis
+from natd.doctor.advice import LABELS
+
+Row = dict[str, Any]
+
+
+def attempt_row(told: PeerDiagnosis, now: float) -> Row:
+    steps = [
+        {
+            "at_s": round(entry.at_s, 3),
+            "last_at_s": round(entry.last_at_s, 3),
+            "step": str(entry.step),
+            "detail": entry.detail,
+            "count": entry.count,
+            "sockets": entry.sockets,
+        }
+        for entry in told.log
+    ]
+    return {
+        "age_s": seconds_since(told.began, now),
+        "missing": told.missing,
+        "missing_after": HEAD,
+        "steps": steps,
+    }
+
+
+def seconds_since(at: float | None, now: float) -> float | None:
+    """With one decimal; None for what never was."""
+    return None if at is None else round(max(0.0, now - at), 1)
+
+
+def seconds_until(at: float | None, now: float) -> float | None:
+    """With one decimal, 0.0 for what is overdue; None for what never comes."""
+    return None if at is None else round(max(0.0, at - now), 1)
+
+
+def failed_checks(checks: list[Row]) -> list[str]:
+    return list(dict.fromkeys(row["name"] for row in checks if not row["ok"]))
+
+
+def connected_words(name: str, failed: list[str]) -> str:
+    """About a peer with a live path: what else fails is only mentioned."""
+    if not failed:
+        return "All is well."
+    if failed == ["nat"]:
+        return f"{name} is connected directly, although your router is of the difficult kind."
+    return f"{name} is connected directly; other checks failed: {labels(failed)}."
+
+
+def sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def labels(names: list[str]) -> str:
+    return ", ".join(LABELS.get(name, name) for name in names)
+
+
+def check(
+    name: str, ok: bool, text: str, hint: str | None = None, detail: str | None = None
+) -> Row:
+    return {
+        "name": name,
+        "label": LABELS.get(name, name),
+        "ok": ok,
+        "text": text,
+        "detail": detail,
+        "hint": None if ok else hint,
+    }

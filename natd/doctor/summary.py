@@ -1,0 +1,86 @@
+"""The first sentence of `doctor`: how things are, for somebody who has never heard of NAT.
+
+It says no more than the verdict below it, in everyday words; programs read the code instead.
+"""
+
+from natd.core.base.types import Allocation, NatReport
+from natd.core.base.verdict import Verdict, VerdictCode
+
+OWN = {
+    VerdictCode.OFFLINE: "This computer is offline.",
+    VerdictCode.UDP_BLOCKED: (
+        "Your router, or the network behind it, seems to let nothing but the web through."
+    ),
+    VerdictCode.NO_SERVER: "Your computer is connected, but the server that natd needs is silent.",
+    VerdictCode.SERVER_REFUSES: "The server that natd needs has turned this computer away.",
+}
+"""What is wrong on our own side, whomever we want to reach."""
+
+TOWARDS_A_PEER = {
+    VerdictCode.BLOCKED_HERE: "You have blocked {peer}.",
+    VerdictCode.LEFT: "{peer} has left.",
+    VerdictCode.NOT_REGISTERED: "{peer} is not there: natd does not run on that computer now.",
+    VerdictCode.PEER_FIREWALL: (
+        "You hear {peer}, but something on the other side stops what you send."
+    ),
+    VerdictCode.NO_HAIRPIN: (
+        "You and {peer} share one internet connection, and its router does not connect the two of "
+        "you."
+    ),
+    VerdictCode.PATH_TOO_NARROW: (
+        "The way to {peer} lets only small pieces through, too small for a conversation."
+    ),
+    VerdictCode.NO_COMMON_FAMILY: "You and {peer} use two kinds of internet that don't meet.",
+}
+
+_CANT_MEET = {
+    VerdictCode.BOTH_RANDOM,
+    VerdictCode.SEQUENTIAL_RANDOM,
+    VerdictCode.BLOCK_RANDOM,
+    VerdictCode.PERHAPS_BOTH_RANDOM,
+    VerdictCode.BLOCKS_SPARED,
+}
+
+_CARRIER = (Allocation.BLOCK, Allocation.RANDOM)
+"""How mobile carriers, which share an address among many, give out ports."""
+
+
+def own_summary(found: Verdict | None, failed: list[str], networks: int) -> str:
+    """About this machine; `failed`: the checks that did."""
+    if found is not None and found.code in OWN:
+        return OWN[found.code]
+    for check, words in (
+        ("socket", "This computer's own firewall stops natd."),
+        ("store", "This computer's disk takes nothing more from natd."),
+        ("identity", "Another computer seems to use this one's identity."),
+    ):
+        if check in failed:
+            return words
+    if not networks:
+        return "natd runs, and has joined no network yet."
+    if failed == ["nat"]:
+        return "All works, but your router makes it hard to reach some people."
+    return "Something does not work; see below." if failed else "All works on this computer."
+
+
+def peer_summary(
+    name: str, found: Verdict | None, nats: tuple[NatReport, NatReport] | None, *, online: bool
+) -> str:
+    """About the way to a peer; `nats`: ours and the peer's, None where nothing is known."""
+    if online:
+        return f"You and {name} are connected directly."
+    if found is None:
+        return f"natd has not found a way to {name} yet."
+    if found.code in OWN:
+        return OWN[found.code]
+    if found.code in TOWARDS_A_PEER:
+        return TOWARDS_A_PEER[found.code].format(peer=name)
+    if found.code in _CANT_MEET:
+        carriers = nats is not None and all(
+            nat.is_hard and nat.allocation in _CARRIER for nat in nats
+        )
+        kind = "a mobile carrier, or a router like one" if carriers else "a difficult router"
+        return f"You and {name} are both behind {kind}; two such can hardly be connected directly."
+    if found.code is VerdictCode.GUESS_MISSED:
+        return f"The way to {name} has to be guessed, and natd goes on guessing."
+    return f"Nothing from {name} arrives here."

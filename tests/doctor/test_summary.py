@@ -1,0 +1,40 @@
+"""The first sentence of doctor, for people who have never heard of NAT."""
+
+import re
+
+import pytest
+
+from natd.core.base.types import Allocation, Mapping, NatReport
+from natd.core.base.verdict import Verdict, VerdictCode
+from natd.doctor.summary import own_summary, peer_summary
+
+TERMS = re.compile(r"\b(NAT|UDP|port|IPv[46]|STUN|UPnP|mapping)\b")
+
+HARD = NatReport(mapping=Mapping.DEPENDENT, allocation=Allocation.RANDOM, confidence=0.99)
+
+
+@pytest.mark.parametrize("code", list(VerdictCode))
+def test_every_verdict_has_one_plain_sentence(code: VerdictCode) -> None:
+    verdict = Verdict(code, "why")
+    for text in (
+        own_summary(verdict, [], 1),
+        peer_summary("bob", verdict, (HARD, HARD), online=False),
+    ):
+        assert text.endswith(".")
+        assert not TERMS.search(text), text
+
+
+def test_what_is_wrong_here_is_said_before_what_is_wrong_there() -> None:
+    offline = Verdict(VerdictCode.OFFLINE, "this machine is offline")
+    assert own_summary(offline, ["network"], 1) == "This computer is offline."
+    assert peer_summary("bob", offline, None, online=False) == "This computer is offline."
+    assert own_summary(None, ["socket"], 1) == "This computer's own firewall stops natd."
+    assert own_summary(None, ["identity"], 1).startswith("Another computer")
+
+
+def test_two_carriers_and_two_difficult_routers_are_told_apart() -> None:
+    verdict = Verdict(VerdictCode.BOTH_RANDOM, "why")
+    assert "mobile carrier" in peer_summary("bob", verdict, (HARD, HARD), online=False)
+    easy = NatReport(mapping=Mapping.INDEPENDENT)
+    assert "mobile carrier" not in peer_summary("bob", verdict, (HARD, easy), online=False)
+    assert peer_summary("bob", None, None, online=True) == "You and bob are connected directly."
