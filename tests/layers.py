@@ -77,6 +77,7 @@ DOORS = {
     "click": ("natctl/", "natd/__main__.py"),
     "cryptography": (
         "natd/core/keys/card.py",
+        "natd/core/keys/membership_key.py",
         "natd/core/keys/secrets.py",
         "natd/core/session/quic.py",
     ),

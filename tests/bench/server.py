@@ -26,6 +26,7 @@ from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import REGISTER_LABEL, Challenge, Refresh, Register, Registered
 from natd.core.coordinator.coordinator import Coordinator
 from natd.core.keys.card import Identity
+from natd.core.keys.membership_key import MembershipKey
 from tests.bench.record import Figure, add_record_option, record
 from tests.daemon.test_server import running
 
@@ -147,16 +148,17 @@ def _answer(sock: socket.socket, kind: type) -> Any:
 
 def _register(number: int, token: bytes) -> bytes:
     identity = Identity(number.to_bytes(32, "big"))
+    member = MembershipKey((number // NETWORK_SIZE).to_bytes(16, "big"))
     register = Register(
         number.to_bytes(12, "big"),
-        NetworkId((number // NETWORK_SIZE).to_bytes(16, "big")),
+        NetworkId(member.public),
         identity.peer,
         1,
         CARD,
         token,
     )
     return rendezvous_codec.encode_register(
-        register, lambda part: identity.sign(REGISTER_LABEL, part)
+        register, lambda part: identity.sign(REGISTER_LABEL, part), member.sign
     )
 
 

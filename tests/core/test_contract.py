@@ -15,6 +15,7 @@ from natd.core.checks.budget import TargetBudget
 from natd.core.checks.checks import Checks
 from natd.core.coordinator.coordinator import Coordinator
 from natd.core.keys.card import Card, Identity
+from natd.core.keys.membership_key import MembershipKey
 from natd.core.keys.secrets import Prekey, network_id, network_key
 from natd.core.nat.lifetime import Lifetimes
 from natd.core.network.roster import NetworkSettings
@@ -135,6 +136,7 @@ def _coordinator():
 def _registration():
     registration = Registration(
         network=network_id(KEY),
+        membership=MembershipKey(KEY),
         identity=_identity("alice"),
         server=SERVER,
         prefix=b"abcd",

@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from natd.core.base.types import NetworkId
 from natd.core.codec import rendezvous, rendezvous_codec, stun
 from natd.core.keys.card import Card, Identity, seal_card
-from natd.core.keys.secrets import Prekey, network_id, network_key
+from natd.core.keys.membership_key import MembershipKey
+from natd.core.keys.secrets import Prekey, network_key
 from natd.core.network import greeting
 from natd.ipc import RequestError
 from tests.processes import Daemon, pair, until
@@ -216,20 +218,20 @@ def chat_while(flood: Flood, alice: Daemon) -> tuple[float, list[str]]:
 def junk(chance: random.Random) -> list[bytes]:
     """What anybody can send who knows how we speak, and the name of an open network."""
     pool = [bytes([n % 256]) + chance.randbytes(n % 400) for n in range(1024)]
-    tag = greeting.network_tag(OPEN_KEY)
+    tag, member = greeting.network_tag(OPEN_KEY), MembershipKey(OPEN_KEY)
     for _ in range(128):
         identity = Identity(chance.randbytes(32))
         prekey = Prekey(chance.randbytes(32)).public
         card = Card(identity.peer, identity.static_public, prekey, 5, f"n{chance.random()}")
         sealed = seal_card(card, identity, OPEN_KEY)
         register = rendezvous.Register(
-            chance.randbytes(12), network_id(OPEN_KEY), card.peer, 5, sealed, b"", (), ()
+            chance.randbytes(12), NetworkId(member.public), card.peer, 5, sealed, b"", (), ()
         )
         pool += [
             greeting.encode_greeting(greeting.Greeting(tag, sealed, wants_answer=True)),
             greeting.encode_greeting(greeting.Greeting(tag, chance.randbytes(300), False)),
             rendezvous_codec.encode_register(
-                register, partial(identity.sign, rendezvous.REGISTER_LABEL)
+                register, partial(identity.sign, rendezvous.REGISTER_LABEL), member.sign
             ),
             rendezvous_codec.encode(rendezvous.Sample(chance.randbytes(12))),
             stun.encode_binding_request(chance.randbytes(12), username=chance.randbytes(16)),

@@ -26,6 +26,7 @@ from natd.core.codec.rendezvous import Sample
 from natd.core.codec.rendezvous import Sampled as SampledDatagram
 from natd.core.coordinator import registry
 from natd.core.keys.card import Identity
+from natd.core.keys.membership_key import MembershipKey
 from natd.core.nat.lifetime import Lifetimes
 from natd.core.registration.events import Introduced, SocketSampled
 from natd.core.registration.registration import Registration
@@ -356,6 +357,7 @@ class Client:
     def __init__(self, host: str, port: int, network: NetworkId, number: int) -> None:
         self.registration = Registration(
             network=network,
+            membership=MembershipKey(network),
             identity=Identity(bytes([number % 256]) * 32),
             server=Address(host, port),
             prefix=number.to_bytes(4, "big"),

@@ -26,7 +26,8 @@ HAVE_BYTES = 4
 """Of a peer id: two members of one network that share these would need 2^32 key pairs."""
 
 CARD_LIMIT_BYTES = 896
-TOKEN_LIMIT_BYTES = 32
+TOKEN_LIMIT_BYTES = 17
+MEMBERSHIP_KEY_BYTES = 32
 SAMPLES_LIMIT = 3
 """As many as there are sampling ports."""
 
@@ -93,6 +94,7 @@ class ErrorCode(IntEnum):
 class Register:
     transaction: bytes
     network: NetworkId
+    """The network's membership key, the public half (`natd.core.keys.membership_key`)."""
     peer: PeerId
     sequence: int
     card: bytes
@@ -100,9 +102,12 @@ class Register:
     token: bytes = b""
     samples: tuple[Address, ...] = ()
     have: tuple[bytes, ...] = ()
+    sent_at_unix_ms: int = 0
+    """By the sender's clock; 0: it does not tell."""
     signature: bytes = b""
+    member_signature: bytes = b""
     signed: bytes = b""
-    """The bytes that the signature covers; filled in by `decode`."""
+    """The bytes that both signatures cover; filled in by `decode`."""
 
 
 @dataclass(frozen=True, slots=True)

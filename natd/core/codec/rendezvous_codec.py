@@ -9,8 +9,9 @@ The first 4 bytes of a transaction are chosen by the peer for each of its regist
 prefix by which its node routes); the rest is random.  An answer repeats the transaction of
 the question; an INTRODUCE has that of the receiver's latest REGISTER.
 
-    REGISTER    1  network 16 | peer 32 | sequence u64 | token | card | samples | have
-                   | signature 64 over everything before it | zeros up to 1,200 bytes,
+    REGISTER    1  network 32 | peer 32 | sequence u64 | sent at, Unix ms u64, or 0 | token
+                   | card | samples | have | two signatures over everything before them:
+                   of the peer 64, of the network's membership key 64 | zeros up to 1,200 bytes,
                    or to 1,000 where a path carries no more
     CHALLENGE   2  reason u8 | token
     REGISTERED  3  lease 8 | length_s u16 | observed address | token | rtt_ms u16 (0: unknown)
@@ -38,7 +39,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from natd.core.base.types import (
-    NETWORK_ID_BYTES,
     DecodeError,
     NetworkId,
 )
@@ -56,6 +56,7 @@ from natd.core.codec.rendezvous import (
     CONNECT_BYTES,
     HAVE_BYTES,
     LEASE_ID_BYTES,
+    MEMBERSHIP_KEY_BYTES,
     OBSERVED_LIMIT,
     PADDED_BYTES,
     PORTS_LIMIT,
@@ -153,7 +154,7 @@ def encode(message: Message, padded_bytes: int = PADDED_BYTES) -> bytes:
 def fit_register(register: Register, size_bytes: int = PADDED_BYTES) -> Register:
     """Without as many of the samples and of `have` as would not fit into so many bytes."""
     bare = _register_body(replace(register, samples=(), have=()))
-    room = max(0, size_bytes - RENDEZVOUS_HEADER_BYTES - len(bare) - SIGNATURE_BYTES)
+    room = max(0, size_bytes - RENDEZVOUS_HEADER_BYTES - len(bare) - 2 * SIGNATURE_BYTES)
     samples_bytes = len(pack_addresses(register.samples)) - 1
     samples = register.samples if samples_bytes <= room else ()
     room -= samples_bytes if samples else 0
@@ -161,12 +162,15 @@ def fit_register(register: Register, size_bytes: int = PADDED_BYTES) -> Register
 
 
 def encode_register(
-    register: Register, sign: Callable[[bytes], bytes], size_bytes: int = PADDED_BYTES
+    register: Register,
+    sign: Callable[[bytes], bytes],
+    sign_as_member: Callable[[bytes], bytes],
+    size_bytes: int = PADDED_BYTES,
 ) -> bytes:
-    """The padded datagram, longer than `size_bytes` where the card is too large for that; `sign`
-    is given what the 64-byte signature shall cover."""
+    """The padded datagram, longer than `size_bytes` where the card is too large for that; both are
+    given what their 64-byte signature shall cover."""
     part = _header(register) + _register_body(register)
-    return _padded(part + sign(part), size_bytes)
+    return _padded(part + sign(part) + sign_as_member(part), size_bytes)
 
 
 def decode(data: bytes) -> Message:
@@ -221,17 +225,28 @@ def _read_body(kind: type[Message], transaction: bytes, reader: Reader) -> Messa
 
 
 def _read_register(transaction: bytes, reader: Reader) -> Register:
-    network = NetworkId(reader.take(NETWORK_ID_BYTES))
+    network = NetworkId(reader.take(MEMBERSHIP_KEY_BYTES))
     peer = reader.peer()
-    sequence = reader.number(8)
+    sequence, sent_at_unix_ms = reader.number(8), reader.number(8)
     token = reader.token()
     card = reader.card()
     samples = reader.addresses(SAMPLES_LIMIT)
     have = reader.have()
     signed = reader.before()
-    signature = reader.take(SIGNATURE_BYTES)
+    signature, member_signature = reader.take(SIGNATURE_BYTES), reader.take(SIGNATURE_BYTES)
     return Register(
-        transaction, network, peer, sequence, card, token, samples, have, signature, signed
+        transaction,
+        network,
+        peer,
+        sequence,
+        card,
+        token,
+        samples,
+        have,
+        sent_at_unix_ms,
+        signature,
+        member_signature,
+        signed,
     )
 
 
@@ -240,7 +255,7 @@ def _register_body(register: Register) -> bytes:
         (
             register.network,
             register.peer,
-            struct.pack("!Q", register.sequence),
+            struct.pack("!QQ", register.sequence, register.sent_at_unix_ms),
             pack_token(register.token),
             pack_card(register.card),
             pack_addresses(register.samples),

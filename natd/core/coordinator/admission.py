@@ -16,6 +16,9 @@ from array import array
 from enum import IntEnum
 
 from natd.core.base.types import Address
+from natd.core.codec.rendezvous import REGISTER_LABEL, Register
+from natd.core.keys.card import verify_signature
+from natd.core.keys.membership_key import MEMBERSHIP_LABEL
 
 TOKEN_LIFE_S = 120.0
 """Longer than a lease, so that a live peer always holds a good one."""
@@ -57,6 +60,16 @@ class AddressTokens:
     def _mac(self, head: bytes, address: Address) -> bytes:
         text = head + f"{address.host} {address.port}".encode()
         return hashlib.blake2s(text, key=self._key, digest_size=_MAC_BYTES).digest()
+
+
+def signature_problem(register: Register) -> str | None:
+    """Why this is no registration of that peer by a member of that network; None: it is one."""
+    signed, network = register.signed, register.network
+    if not verify_signature(register.peer, REGISTER_LABEL, signed, register.signature):
+        return "wrong signature"
+    if not verify_signature(network, MEMBERSHIP_LABEL, signed, register.member_signature):
+        return "not a member"
+    return None
 
 
 class HashedTokenBuckets:

@@ -35,7 +35,6 @@ from natd.core.base.types import Address, Datagram, DecodeError, SocketId
 from natd.core.codec import rendezvous_codec, stun
 from natd.core.codec.rendezvous import (
     LEASE_ID_BYTES,
-    REGISTER_LABEL,
     REGISTER_MINIMUM_BYTES,
     Bye,
     Challenge,
@@ -50,6 +49,7 @@ from natd.core.codec.rendezvous import (
     Registered,
     Sample,
 )
+from natd.core.coordinator import admission
 from natd.core.coordinator.admission import AddressTokens, HashedTokenBuckets, TokenKind
 from natd.core.coordinator.introduction import (
     Budget,
@@ -63,15 +63,14 @@ from natd.core.coordinator.introduction import (
 )
 from natd.core.coordinator.registry import LEASE_S, Lease, Member, Refusal, Registry, source_of
 from natd.core.coordinator.stun_server import StunServer
-from natd.core.keys.card import verify_signature
 
 SOURCE_RATE, SOURCE_BURST = 128.0, 512.0
 """Questions a second of one IPv4 address or IPv6 /64 that cost us more than a look-up: a
 carrier's NAT may stand before a thousand peers that all come back after our restart."""
 
-VERIFY_RATE, VERIFY_BURST = 2_000.0, 4_000.0
-"""Signatures of unproved senders, from everyone together: a fifth of a core.  Beyond it they
-are challenged first, and introduced only when their token comes back."""
+VERIFY_RATE, VERIFY_BURST = 1_000.0, 4_000.0
+"""Registrations of unproved senders, from everyone together: two signatures each, so a fifth of a
+core.  Beyond it they are challenged first, and introduced only when their token comes back."""
 
 UNPROVED_RATE, UNPROVED_BURST = 16.0, 64.0
 """Introductions to one lease that unproved senders may cause."""
@@ -403,10 +402,9 @@ class Coordinator:
         return admitted
 
     def _is_signed(self, register: Register) -> bool:
-        if verify_signature(register.peer, REGISTER_LABEL, register.signed, register.signature):
-            return True
-        self.dropped["wrong signature"] += 1
-        return False
+        if (problem := admission.signature_problem(register)) is not None:
+            self.dropped[problem] += 1
+        return problem is None
 
     def _answer(self, message: Message, origin: _Origin) -> None:
         """Answer a question, unless the answer is the longer of the two."""

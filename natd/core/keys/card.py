@@ -130,7 +130,7 @@ class Identity:
 
     def sign(self, label: bytes, data: bytes) -> bytes:
         """64 bytes, good for `data` under `label` only (RFC 8032)."""
-        return self._signing.sign(_labelled(label, data))
+        return self._signing.sign(labelled(label, data))
 
     def exchange_static(self, public: bytes) -> bytes:
         """X25519 of our static key with `public`; DecodeError unless that is a sound key."""
@@ -156,14 +156,14 @@ class Card:
     features: tuple[str, ...] = ()
 
 
-def verify_signature(peer: PeerId, label: bytes, data: bytes, signature: bytes) -> bool:
+def verify_signature(peer: PeerId | bytes, label: bytes, data: bytes, signature: bytes) -> bool:
     """Whether `peer` signed `data` under `label`.  Never raises, whatever the bytes."""
     if len(peer) != PEER_ID_BYTES or len(signature) != SIGNATURE_BYTES:
         return False
     if peer[:-1] + bytes((peer[-1] & 0x7F,)) in _SMALL_ORDER_PEERS:
         return False
     try:
-        Ed25519PublicKey.from_public_bytes(peer).verify(signature, _labelled(label, data))
+        Ed25519PublicKey.from_public_bytes(peer).verify(signature, labelled(label, data))
     except (InvalidSignature, ValueError):
         return False
     return True
@@ -245,7 +245,8 @@ def _hkdf(key: bytes, info: bytes, length: int = 32) -> bytes:
     return HKDF(SHA256(), length, salt=None, info=info).derive(key)
 
 
-def _labelled(label: bytes, data: bytes) -> bytes:
+def labelled(label: bytes, data: bytes) -> bytes:
+    """What is signed so that it is good under this label only."""
     return bytes((len(label),)) + label + data
 
 

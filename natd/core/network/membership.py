@@ -19,6 +19,7 @@ from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleW
 from natd.core.checks.checks import CheckAnswer
 from natd.core.codec.frames import Frame, Introduce, NewerCard, Seek
 from natd.core.keys.card import Card
+from natd.core.keys.membership_key import MembershipKey
 from natd.core.keys.secrets import network_id
 from natd.core.network.discovery import Discovery
 from natd.core.network.own_card import CardAnnouncement, OwnCard
@@ -40,7 +41,7 @@ class Membership:
     ) -> None:
         self.network: NetworkId = network_id(settings.key)
         self._shared = shared
-        identity, random = shared.identity, shared.random
+        identity, random, member = shared.identity, shared.random, MembershipKey(settings.key)
         self._nat, budget = shared.nat, shared.budget
         self._turns, self._pace = budget.turns, budget.turns.pace
         self.own_card = OwnCard(
@@ -48,7 +49,7 @@ class Membership:
         )
         self.own_card.learn(self._nat)  # known if another network was joined before
         self._announcement = CardAnnouncement()
-        self.servers = Servers(self.network, identity, self._nat, random, now)
+        self.servers = Servers(self.network, member, identity, self._nat, random, now)
         self.roster = Roster(settings, shared)
         self.peers = self.roster.peers
         self.dropped = self.roster.dropped

@@ -35,6 +35,7 @@ from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec import rendezvous, rendezvous_codec
 from natd.core.codec.rendezvous import ChallengeReason, ErrorCode
 from natd.core.keys.card import Identity
+from natd.core.keys.membership_key import MembershipKey
 from natd.core.nat.lifetime import FlowWatch, Lifetimes
 from natd.core.registration import events as news
 from natd.core.registration.filter_probes import Probe, Probes
@@ -52,6 +53,7 @@ class Registration:
         self,
         *,
         network: NetworkId,
+        membership: MembershipKey,
         identity: Identity,
         server: Address,
         prefix: bytes,
@@ -88,7 +90,7 @@ class Registration:
         self.sampling = Sampling(server)
         """Samples from the server's other ports, and how old they are."""
         self._flow = FlowWatch(lifetimes)
-        self._transactions = Transactions(network, identity, server, prefix, random)
+        self._transactions = Transactions(membership, identity, server, prefix, random)
         self._connects = ConnectRequests(self._transactions)
         self._probes = Probes(prefix, random)
         self._outgoing: list[Datagram] = []
@@ -104,11 +106,9 @@ class Registration:
         """Deposit a newer card; it causes no introductions.  If the server has not answered yet,
         the card is sent at once."""
         self._card, self._sequence = sealed_card, sequence
-        if self.state == "registered":
-            self._begin(now)
-        elif self.state == "starting":
+        if self.state == "starting":
             self._send_register(now)
-        elif self.state == "lost" and not self.is_silent:
+        elif self.state == "registered" or (self.state == "lost" and not self.is_silent):
             self._begin(now)
 
     def use_addresses(self, addresses: tuple[Address, ...], now: float) -> None:

@@ -34,6 +34,7 @@ from natd.core.base.verdict import judge_servers
 from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec.rendezvous import PREFIX_BYTES, TRANSACTION_AT
 from natd.core.keys.card import Identity
+from natd.core.keys.membership_key import MembershipKey
 from natd.core.nat.allocation_survey import Survey, survey_places
 from natd.core.nat.model import NatModel
 from natd.core.registration.events import (
@@ -90,7 +91,13 @@ class Servers:
     """See the top of this file."""
 
     def __init__(
-        self, network: NetworkId, identity: Identity, nat: NatModel, random: Random, now: float
+        self,
+        network: NetworkId,
+        membership: MembershipKey,
+        identity: Identity,
+        nat: NatModel,
+        random: Random,
+        now: float,
     ) -> None:
         self.is_registered = False
         """Whether a server introduces members to us, so that no greetings are needed."""
@@ -98,7 +105,7 @@ class Servers:
         """When to call `handle_timer`; also for samples that the NAT model wants."""
         self.silenced_by: Address | None = None
         """The server that was the last to fall silent; None while one answers."""
-        self._network = network
+        self._network, self._membership = network, membership
         self._identity = identity
         self._nat = nat
         self._random = random
@@ -134,6 +141,7 @@ class Servers:
             prefix = self._random.randbytes(PREFIX_BYTES)
             registration = Registration(
                 network=self._network,
+                membership=self._membership,
                 identity=self._identity,
                 server=addresses[0],
                 others=addresses[1:],
@@ -397,18 +405,15 @@ class Servers:
     def _count_registered(self) -> None:
         self.is_registered = any(r.state == "registered" for r in self._registrations.values())
 
-    def _sample_all(
-        self, registration: Registration, socket: SocketId, places: int, now: float
-    ) -> None:
+    def _sample_all(self, asked: Registration, socket: SocketId, places: int, now: float) -> None:
         for _ in range(places):
-            registration.sample(socket, now)
+            asked.sample(socket, now)
 
 
 def explain_silence(
     lost: events.ServerLost, ours: Surroundings, *, somebody_is_here: bool
 ) -> events.ServerLost:
-    """`lost`, with the reason why no server answers and what would help; the text stays as it is
-    while peers are connected."""
+    """`lost`, with why no server answers and what would help, unless peers are connected."""
     verdict = judge_servers(
         udp_works=ours.udp_works, is_offline=ours.is_offline, family_missing=ours.family_missing
     )

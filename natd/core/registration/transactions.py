@@ -38,6 +38,7 @@ from natd.core.codec.rendezvous import (
     Sampled,
 )
 from natd.core.keys.card import Identity
+from natd.core.keys.membership_key import MembershipKey
 
 PENDING_LIMIT = 64
 REGISTERS_LIMIT = 16
@@ -74,7 +75,7 @@ class Transactions:
 
     def __init__(
         self,
-        network: NetworkId,
+        membership: MembershipKey,
         identity: Identity,
         server: Address,
         prefix: bytes,
@@ -82,7 +83,7 @@ class Transactions:
     ) -> None:
         if len(prefix) != PREFIX_BYTES:
             raise ValueError(f"a prefix has {PREFIX_BYTES} bytes")
-        self._network = network
+        self._membership = membership
         self._identity = identity
         self.server = server
         """The address that is asked."""
@@ -110,7 +111,7 @@ class Transactions:
         register = rendezvous_codec.fit_register(
             Register(
                 self._transaction(),
-                self._network,
+                NetworkId(self._membership.public),
                 self._identity.peer,
                 sequence,
                 card,
@@ -132,7 +133,10 @@ class Transactions:
         self._registers.append(register.transaction)
         self._add(register.transaction, question)
         data = rendezvous_codec.encode_register(
-            register, lambda part: self._identity.sign(REGISTER_LABEL, part), size_bytes
+            register,
+            lambda part: self._identity.sign(REGISTER_LABEL, part),
+            self._membership.sign,
+            size_bytes,
         )
         return Datagram(data, self.server)
 

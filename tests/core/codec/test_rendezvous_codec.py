@@ -37,7 +37,7 @@ T = bytes(range(12))
 T_HEX = T.hex()
 LEASE = b"\xaa" * 8
 PEER = PeerId(b"\x22" * 32)
-NETWORK = NetworkId(b"\x11" * 16)
+NETWORK = NetworkId(b"\x11" * 32)
 FOUR = Address("192.0.2.1", 8080)
 FOUR_HEX = "04" + "3ffffdfe" + "e06f"
 SIX = Address("2001:db8::1", 443)
@@ -124,6 +124,10 @@ def test_a_sample_of_an_older_peer_wants_one_answer() -> None:
     assert rendezvous_codec.decode(header) == Sample(T)
 
 
+def SIGN(part: bytes) -> bytes:  # noqa: N802
+    return bytes(64)
+
+
 ASK, WORD = Ask(2, bytes(8)), Word(2, bytes(8), bytes(64))
 
 
@@ -154,24 +158,29 @@ def test_bye_names_a_lease_and_error_a_code_and_a_text() -> None:
     assert_bytes(Error(T, 2, "füll"), f"05020b{T_HEX} 02 05 66c3bc6c6c")
 
 
-def test_a_register_is_signed_over_everything_before_the_signature_and_padded() -> None:
-    register = Register(T, NETWORK, PEER, 7, b"card", b"\xbb", (FOUR,), (b"abcd",))
+def test_a_register_is_signed_twice_over_everything_before_the_signatures_and_padded() -> None:
+    register = Register(T, NETWORK, PEER, 7, b"card", b"\xbb", (FOUR,), (b"abcd",), 0x0102)
     covered: list[bytes] = []
 
     def sign(part: bytes) -> bytes:
         covered.append(part)
         return b"\x5a" * 64
 
-    data = rendezvous_codec.encode_register(register, sign)
+    def sign_as_member(part: bytes) -> bytes:
+        covered.append(part)
+        return b"\x6b" * 64
 
-    expected = f"""050201{T_HEX} {"11" * 16} {"22" * 32} 0000000000000007 01bb
+    data = rendezvous_codec.encode_register(register, sign, sign_as_member)
+
+    expected = f"""050201{T_HEX} {"11" * 32} {"22" * 32} 0000000000000007 0000000000000102 01bb
         0004 63617264 01 {FOUR_HEX} 0001 61626364"""
-    assert covered == [bytes.fromhex(expected)]
-    assert data == (covered[0] + b"\x5a" * 64).ljust(PADDED_BYTES, b"\x00")
+    assert covered == [bytes.fromhex(expected)] * 2
+    assert data == (covered[0] + b"\x5a" * 64 + b"\x6b" * 64).ljust(PADDED_BYTES, b"\x00")
     decoded = rendezvous_codec.decode(data)
     assert isinstance(decoded, Register)
     assert decoded.signed == covered[0]
-    assert (decoded.signature, decoded.have, decoded.samples) == (b"\x5a" * 64, (b"abcd",), (FOUR,))
+    assert (decoded.signature, decoded.member_signature) == (b"\x5a" * 64, b"\x6b" * 64)
+    assert (decoded.have, decoded.samples) == ((b"abcd",), (FOUR,))
 
 
 def test_a_register_with_the_largest_card_fits_and_leaves_out_what_does_not() -> None:
@@ -181,7 +190,7 @@ def test_a_register_with_the_largest_card_fits_and_leaves_out_what_does_not() ->
 
     for register in (large, usual):
         fitted = rendezvous_codec.fit_register(register)
-        assert len(rendezvous_codec.encode_register(fitted, lambda part: bytes(64))) == PADDED_BYTES
+        assert len(rendezvous_codec.encode_register(fitted, SIGN, SIGN)) == PADDED_BYTES
     assert rendezvous_codec.fit_register(large).samples == (SIX, SIX, SIX)
     assert len(rendezvous_codec.fit_register(large).have) < 30
     assert rendezvous_codec.fit_register(usual).samples == (SIX, SIX, SIX)

@@ -15,6 +15,7 @@ from natd.core.codec.rendezvous import (
 )
 from natd.core.coordinator.coordinator import Coordinator
 from natd.core.keys.card import Identity
+from natd.core.keys.membership_key import MembershipKey
 from tests.core.world.meeting import CARD, NETWORK
 
 T = bytes(range(12))
@@ -89,11 +90,17 @@ def register_datagram(
     transaction: bytes = T,
     have: tuple[bytes, ...] = (),
     signer: Identity | None = None,
+    as_member: MembershipKey | None = None,
     size: int = 1200,
 ) -> bytes:
-    register = Register(transaction, network, identity.peer, sequence, card, token=token, have=have)
+    member = MembershipKey(network)
+    register = Register(
+        transaction, NetworkId(member.public), identity.peer, sequence, card, token, have=have
+    )
     by = signer or identity
-    data = rendezvous_codec.encode_register(register, lambda part: by.sign(REGISTER_LABEL, part))
+    data = rendezvous_codec.encode_register(
+        register, lambda part: by.sign(REGISTER_LABEL, part), (as_member or member).sign
+    )
     return data.rstrip(b"\0").ljust(size, b"\0")
 
 

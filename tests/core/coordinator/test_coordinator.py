@@ -19,6 +19,7 @@ from natd.core.codec.rendezvous import (
 )
 from natd.core.coordinator.registry import LEASE_S
 from natd.core.keys.card import Identity
+from natd.core.keys.membership_key import MembershipKey
 from natd.core.registration.events import Introduced
 from tests.core.coordinator.server import (
     ALICE,
@@ -216,6 +217,19 @@ def test_a_change_request_is_answered_from_the_other_address_and_refused_where_t
 def test_an_indication_gets_no_answer() -> None:
     indication = bytes((0, 0x11)) + stun_request()[2:]
     assert Server().tell(indication, HOME) == []
+
+
+def test_who_does_not_know_the_network_can_neither_register_there_nor_list_it() -> None:
+    """It has seen a registration on the wire, so it knows what the server calls the network."""
+    server = Server()
+    server.register(BOB, AWAY)
+    stranger = MembershipKey(b"of another network")
+    first = register_datagram(ALICE, as_member=stranger)
+    assert server.tell(first, HOME) == []
+    token = server.challenge(ALICE, HOME).token
+    assert server.tell(register_datagram(ALICE, token=token, as_member=stranger), HOME) == []
+    assert server.coordinator.dropped["not a member"] == 2
+    assert server.coordinator.lease_count == 1
 
 
 def test_a_foreign_version_gets_an_error_and_a_foreign_error_gets_none() -> None:

@@ -225,11 +225,11 @@ def test_a_resident_is_not_flooded_by_newcomers_that_prove_nothing() -> None:
 
 def test_bad_token_kinds_do_not_pass_for_good() -> None:
     server = Server()
-    for length in range(33):
+    for length in range(18):
         assert not server.is_registered_by(bytes(length), HOME)
 
 
-@pytest.mark.parametrize("size", [200, 999])
+@pytest.mark.parametrize("size", [240, 999])
 def test_a_register_that_is_not_padded_gets_no_answer(size: int) -> None:
     server = Server()
     data = register_datagram(ALICE, b"c", size=size)

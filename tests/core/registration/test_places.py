@@ -9,6 +9,7 @@ from natd.core.base.types import MAIN_SOCKET, Address, NamedServer
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import Bye, Register, Sample
 from natd.core.keys.card import Identity
+from natd.core.keys.membership_key import MembershipKey
 from natd.core.nat.model import NatModel
 from natd.core.registration.events import SocketSampled
 from natd.core.registration.places import Places, each_once
@@ -115,7 +116,9 @@ def test_a_name_that_has_moved_is_followed_and_one_that_has_not_costs_nothing():
 
 def test_both_families_of_a_name_are_asked_at_once_so_a_dead_one_delays_nothing():
     ipv6 = (Address("2001:db8::1", 8080), Address("2001:db8::2", 8080))
-    servers = Servers(NETWORK, Identity(bytes(32)), NatModel(), Random(1), 1000.0)
+    servers = Servers(
+        NETWORK, MembershipKey(NETWORK), Identity(bytes(32)), NatModel(), Random(1), 1000.0
+    )
     name = NamedServer("chat.example.net:8080", (ipv6[0], SERVER, ipv6[1], DEAD[0]))
     servers.use([name], CARD, 1, 1000.0)
     sent = servers.datagrams_to_send()

@@ -12,6 +12,7 @@ from natd.core.base.events import ServerAnswered
 from natd.core.base.types import Address, NetworkId
 from natd.core.coordinator.coordinator import Coordinator
 from natd.core.keys.card import Identity
+from natd.core.keys.membership_key import MembershipKey
 from natd.core.nat.lifetime import Lifetimes
 from natd.core.registration.events import Introduced
 from natd.core.registration.registration import Registration
@@ -95,6 +96,7 @@ class Meeting:
         identity = Identity(name.encode().ljust(32, b"."))
         registration = Registration(
             network=network,
+            membership=MembershipKey(network),
             identity=identity,
             server=server,
             others=others,
