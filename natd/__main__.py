@@ -135,7 +135,9 @@ def _run_daemon(config: Config, directories: Directories) -> int:
     lock.acquire()
     try:
         from natd.daemon.daemon import run_daemon
+        from natd.host.descriptors import raise_descriptor_limit
 
+        raise_descriptor_limit()
         return run_daemon(config, directories)
     finally:
         lock.release()

@@ -1,5 +1,6 @@
 """This machine, as far as a daemon must know it: directories, log, service manager, errors.
 
+    descriptors   how many files may be open
     directories   where state, socket and configuration are; locks that keep a second daemon out
     errors        what a user can get to read, and the exit code of each
     journal       log lines: with a time for people, with a priority for journald
@@ -13,5 +14,5 @@ Rules:
 - A directory that somebody else could write to is refused, with what to do about it.
 - An error carries its text and its hint; it is shown once, where the process ends.
 
-Others import: directories, errors, journal, notify, version.
+Others import: descriptors, directories, errors, journal, notify, version.
 """
