@@ -1,13 +1,12 @@
 """How long two members are apart after a router reboots while every server is dead.
 
-    python -m tests.bench.reboot --virtual [--seeds 100] [CELL …]
-    python -m tests.bench.reboot --real 10
-    python -m tests.bench.reboot --kernel 5
+    python -m tests.bench.reboot [--seeds 100] [CELL …]
 
-Both know each other and were connected; then the server is killed, and later a router loses its
-table.  Two figures of each run, in seconds: from the end of the reboot until both have a path that
-answers, and the same from the moment when both had noticed (a side that is idle notices by its
-next keepalive).  A run in which they don't meet within `PATIENCE_S` counts as that long.
+In the virtual internet.  Both know each other and were connected; then the server is killed, and
+later a router loses its table.  Two figures of each run, in seconds: from the end of the reboot
+until both have a path that answers, and the same from the moment when both had noticed (a side
+that is idle notices by its next keepalive).  A run in which they don't meet within `PATIENCE_S`
+counts as that long.
 """
 
 import argparse
@@ -19,6 +18,7 @@ from functools import partial
 from statistics import median
 
 from natd.core.base.events import VerdictReached
+from natd.core.base.verdict import VerdictCode
 from tests.bench.record import Figure, add_record_option, record
 from tests.core.world.chat import NAMES, Chat
 from tests.internet.nat import LINUX, LINUX_RANDOM, PORT_RESTRICTED, NatPolicy, Ports
@@ -88,6 +88,8 @@ class Outcome:
     """Lines lost, doubled or out of order, one a direction at most."""
     verdict_s: float | None
     """Until both had told why there is no path; None: not both did."""
+    codes: frozenset[VerdictCode]
+    """What both have told last."""
 
 
 def run(cell: Cell, seed: int) -> Outcome:
@@ -137,7 +139,9 @@ def run(cell: Cell, seed: int) -> Outcome:
         wrong = len(chat.wrong())
     told_at = [_told_at(chat, name, back_at) for name in NAMES]
     verdict_s = None if None in told_at else max(at for at in told_at if at is not None) - back_at
-    return Outcome(met_at - back_at, max(0.0, met_at - both_noticed_at), wrong, verdict_s)
+    codes = {code for member in chat.members.values() for code in member.verdict_codes.values()}
+    from_noticed_s = max(0.0, met_at - both_noticed_at)
+    return Outcome(met_at - back_at, from_noticed_s, wrong, verdict_s, frozenset(codes))
 
 
 def _told_at(chat: Chat, name: str, since: float) -> float | None:
@@ -183,8 +187,7 @@ HEAD = (
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--virtual", action="store_true", help="in the virtual internet")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of each cell there")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of each cell")
     parser.add_argument("cells", nargs="*", help="only cells whose names contain one of these")
     add_record_option(parser)
     given = parser.parse_args()

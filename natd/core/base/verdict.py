@@ -37,6 +37,8 @@ class VerdictCode(StrEnum):
     """No server answers, though another host has in the last minute."""
     SERVER_REFUSES = "server-refuses"
     """The servers answer, and none lets us register."""
+    MOVED = "moved"
+    """No server answers, and the peer no longer does where it did."""
     NO_COMMON_FAMILY = "no-common-family"
     """One side has IPv4 only, the other IPv6 only."""
     PEER_FIREWALL = "peer-firewall"

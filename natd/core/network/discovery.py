@@ -164,7 +164,8 @@ class Discovery:
         host before, one of us two was restarted and has another card: send ours."""
         if not self._greetings_back.take(now):
             return
-        if any(peer.reach.is_sought_at(address.host, now) for peer in roster.peers.values()):
+        reaches = [peer.reach for peer in roster.peers.values() if not peer.reach.has_left]
+        if any(reach.search.is_wanted_at(address.host, now) for reach in reaches):
             data = encode_greeting(Greeting(self.tag, our_card, wants_answer=True))
             self._datagrams.append(Datagram(data, address, None, socket))
             self._note_greeted(address, now)

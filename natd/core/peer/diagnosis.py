@@ -27,7 +27,7 @@ from natd.core.base.types import (
     PathReport,
     SocketId,
 )
-from natd.core.base.verdict import Findings, Verdict, VerdictCode, judge, judge_width
+from natd.core.base.verdict import Findings, Help, Verdict, VerdictCode, judge, judge_width
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.checks.turns import Turns
 from natd.core.keys.card import Card
@@ -70,6 +70,14 @@ MOST_ADDRESSES = 3
 """Addresses named in one step of the log."""
 
 
+MOVED = Verdict(
+    VerdictCode.MOVED,
+    "no server answers, and the peer no longer answers where it did: it has gone offline, or the "
+    "routers of both sides have restarted and use other ports, which only a server could tell",
+    (Help.SERVER, Help.START_PEER),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class PeerDiagnosis:
     """The report for `natctl doctor PEER`."""
@@ -95,6 +103,7 @@ class Diagnosis:
         self._surroundings = Surroundings()
         self._seen: tuple[Address, ...] = ()
         self._path: PathReport | None = None
+        self._was_lost = False  # whether a path fell silent since the peer was last online
         self.watches = False
         """Whether packets belong to an attempt: otherwise `sent` need not be called."""
         self._narrow: Address | None = None  # where the path in use leads; None: it is not narrow
@@ -189,7 +198,7 @@ class Diagnosis:
                 self.has_failed = False
                 self._codes.discard(VerdictCode.PATH_TOO_NARROW)
             case PathDown():
-                self._path = self._narrow = None
+                self._path, self._narrow, self._was_lost = None, None, True
                 self.watches = self._is_news = True
                 self._log.begin(now)
                 self._log.note(Step.PATH_LOST, "no answer on any path", now)
@@ -227,6 +236,7 @@ class Diagnosis:
     def is_here(self) -> None:
         """The peer is online: any verdict after that is news."""
         self._codes.clear()
+        self._was_lost = False
 
     def session_established(self, now: float) -> None:
         self._log.note(Step.SESSION, "keys agreed, messages flow", now)
@@ -289,7 +299,11 @@ class Diagnosis:
     def _judge(self, card: Card, may_guess: bool, now: float) -> Verdict:
         if self._narrow is not None:
             return judge_width(is_ipv6=self._narrow.is_ipv6)
-        return judge(self._findings(card, may_guess, now))
+        found = self._findings(card, may_guess, now)
+        is_told_better = found.is_offline or found.is_blocked or found.has_left or found.heard
+        if self._was_lost and found.servers_are_silent and not is_told_better:
+            return MOVED
+        return judge(found)
 
     def _findings(self, card: Card, may_guess: bool, now: float) -> Findings:
         surroundings = self._surroundings

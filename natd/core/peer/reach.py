@@ -134,13 +134,6 @@ class Reach:
                 self._attempt(0.0, now, fresh=True)
         self._settle(now)
 
-    def is_sought_at(self, host: str, now: float) -> bool:
-        """Whether we look for the peer, and it has proved to be at this host."""
-        place = self.remote.last_place
-        is_sought = not self.paths.healthy and not self.has_left and self.checks.ready
-        is_there = place is not None and place.host == host
-        return is_sought and is_there and self.search.proofs.holds(host, now)
-
     def probe(self, now: float) -> None:
         """Ask for an answer on every path at once: a `CheckAnswer` tells the round trip."""
         self.paths.probe(now)

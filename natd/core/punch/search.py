@@ -294,6 +294,13 @@ class Search:
         """The technique of the running escalation; None: there is none."""
         return None if self._escalation is None else self._escalation.technique
 
+    def is_wanted_at(self, host: str, now: float) -> bool:
+        """Whether there is no path that answers, and the peer was reached at this host, where it
+        has proved to be."""
+        place = self.remote.last_place
+        is_there = place is not None and place.host == host and not self.has_path
+        return is_there and self.proofs.holds(host, now)
+
     @property
     def is_succeeding(self) -> bool:
         """Whether it looks for another flow beside the path in use."""

@@ -1,12 +1,13 @@
 """A router restarts and gives out other ports while no server is left: both are found again.
 
-The whole table is made by `python -m tests.bench.reboot --virtual`.
+The whole table is made by `python -m tests.bench.reboot`.
 """
 
 from statistics import median
 
 import pytest
 
+from natd.core.base.verdict import VerdictCode
 from tests.bench.reboot import ALICE, BOB, BOTH, MINUTES_S, NOBODY, Cell, run
 
 SEEDS = 8
@@ -48,3 +49,12 @@ def test_a_daemon_that_is_restarted_together_with_its_router_is_found_again(spea
     assert all(outcome.wrong == 0 for outcome in outcomes)
     assert median(outcome.from_reboot_s for outcome in outcomes) <= 9.0
     assert max(outcome.from_reboot_s for outcome in outcomes) <= 30.0
+
+
+def test_where_both_routers_have_moved_both_sides_are_told_so_within_30_s():
+    """No packet of either can be let in by the other, and nobody is left to tell the new ports."""
+    for seed in range(3):
+        outcome = run(Cell("both", speakers=BOTH, both_routers=True), seed)
+        assert outcome.verdict_s is not None
+        assert outcome.verdict_s <= 30.0
+        assert outcome.codes == {VerdictCode.MOVED}
