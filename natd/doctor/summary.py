@@ -19,6 +19,9 @@ OWN = {
 TOWARDS_A_PEER = {
     VerdictCode.BLOCKED_HERE: "You have blocked {peer}.",
     VerdictCode.LEFT: "{peer} has left.",
+    VerdictCode.MOVED: (
+        "{peer} no longer answers where it did, and the server that could tell why is silent."
+    ),
     VerdictCode.NOT_REGISTERED: "{peer} is not there: natd does not run on that computer now.",
     VerdictCode.PEER_FIREWALL: (
         "You hear {peer}, but something on the other side stops what you send."
