@@ -45,7 +45,7 @@ from natd.doctor.rows import (
     sentence,
 )
 from natd.doctor.server_rows import REGISTERED, SERVER_LOST, STARTING, way_rows
-from natd.doctor.sightings import judge_sightings, own_router_words, seen_words
+from natd.doctor.sightings import judge_sightings, own_router_words, second_router_words, seen_words
 from natd.doctor.summary import OWN, own_summary, peer_summary
 from natd.host.errors import CommandError
 from natd.members.parts import Parts
@@ -228,7 +228,8 @@ class Doctor:
 
     def _nat_check(self) -> Row:
         parts = self._parts
-        text = own_router_words(parts) + seen_words(parts)
+        behind = second_router_words(parts.port_map.externals, parts.node.nat.observed())
+        text = own_router_words(parts) + seen_words(parts) + behind
         words = [
             nat_words(parts.node.nat.report()),
             lifetime_words(parts.node.nat.lifetimes.learnt),

@@ -1,7 +1,9 @@
 """Where others see this machine, as `status` and `doctor` tell it."""
 
+from collections.abc import Collection
+
 from natd.core.base.scope import is_public
-from natd.core.base.types import Mapping
+from natd.core.base.types import Address, Mapping
 from natd.core.base.verdict import Verdict, VerdictCode
 from natd.doctor.nat_words import router_words
 from natd.members.parts import Parts
@@ -40,3 +42,14 @@ def seen_words(parts: Parts) -> str:
     listed = " and ".join((", ".join(places[:-1]), places[-1]))
     count = "two" if len(places) == 2 else "several"
     return f"; you are seen at {count} addresses, {listed}, and peers try them all"
+
+
+def second_router_words(externals: Collection[Address], observed: Collection[Address]) -> str:
+    """For the end of the same sentence: `externals` are the addresses that our router says are its
+    own.  Where others see us at a public one and it has none, another router stands behind it."""
+    if not externals or any(is_public(address.host) for address in externals):
+        return ""
+    if not any(is_public(address.host) for address in observed):
+        return ""
+    own = ", ".join(sorted({address.host for address in externals}))
+    return f"; there are two routers in a row: the near one's own address, {own}, is not public"
