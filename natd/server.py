@@ -19,6 +19,7 @@ from natd.core.base.types import Address
 from natd.core.coordinator.coordinator import Coordinator
 from natd.host.notify import Notifier
 from natd.net.listeners import Listeners
+from natd.net.network_interfaces import second_addresses
 
 REGISTRATIONS_PER_LINE = 100
 REPORT_S = 60.0
@@ -29,7 +30,8 @@ _logger = logging.getLogger("natd.server")
 
 def run_server(*, port: int, binds: tuple[str, ...] = (), sample_ports: int = 3) -> int:
     """Serve until SIGTERM or SIGINT; the exit code.  StartError when it cannot listen."""
-    with Listeners(port, binds, sample_ports) as listeners:
+    own = () if binds else second_addresses()
+    with Listeners(port, binds, sample_ports, own) as listeners:
         asyncio.run(_serve(listeners))
     return 0
 

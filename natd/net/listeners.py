@@ -8,6 +8,9 @@ a socket is asked at gets a row of numbers of its own, as if it had been bound t
     --bind 192.0.2.1 --bind 192.0.2.2, 4 ports    0-3 | 4-7
     every address, 4 ports                        0-3 | asked at 192.0.2.1: 4-7 | ...
 
+A server that is bound to every address is told which of the machine's own are of use to a client
+beside one another (`own`).  Their rows come first, so that the core can name them.
+
 Rules that a change must not break:
 
 - The core never learns of rows: whatever number a question came with, its answer goes out by.
@@ -57,12 +60,15 @@ class _Exit(NamedTuple):
 class Listeners:
     """A socket for each port of each bound address; close it, or use it as a context."""
 
-    def __init__(self, port: int, binds: tuple[str, ...], sample_ports: int) -> None:
+    def __init__(
+        self, port: int, binds: tuple[str, ...], sample_ports: int, own: tuple[str, ...] = ()
+    ) -> None:
         """StartError when one of them can't be opened; then none is."""
         self.undelivered: Counter[str] = Counter()
         self.ports = tuple(range(port, port + 1 + sample_ports))
         self.hosts: tuple[str, ...] = ()
-        """The bound addresses; `::` and `0.0.0.0` stand for all of their family."""
+        """The bound addresses; `::` and `0.0.0.0` stand for all of their family, and are followed
+        by those of `own` that they hear at."""
         self._exits: list[_Exit] = []
         self._numbers: list[dict[bytes, int]] = []
         """For each socket: what the system tells of a datagram -> its number."""
@@ -82,6 +88,8 @@ class Listeners:
         self.hosts = tuple(
             canonical_host(sock.getsockname()[0]) for sock in self.sockets[:: len(self.ports)]
         )
+        if not binds:
+            self._name_own(own)
 
     def __enter__(self) -> Self:
         return self
@@ -125,6 +133,21 @@ class Listeners:
                 self.undelivered[errno.errorcode.get(error.errno or 0, "unknown error")] += 1
 
     # --- private
+
+    def _name_own(self, own: Iterable[str]) -> None:
+        """Give these addresses the rows after that of the one socket for all."""
+        family = self.sockets[0].family
+        for host in own:
+            ip = ipaddress.ip_address(host)
+            if family == socket.AF_INET6:
+                mapped = _MAPPED_PREFIX + host if ip.version == 4 else host
+                info = ipaddress.IPv6Address(mapped).packed + bytes(4)
+            elif ip.version == 4:
+                info = bytes(4) + ip.packed + bytes(4)
+            else:
+                continue
+            self._number(0, info)
+            self.hosts += (host,)
 
     def _number(self, index: int, info: bytes) -> int:
         """The number of port `index` in the row of the address that the system told of."""

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from natd.core.base.scope import is_public
+
 VIRTUAL_PREFIXES = (
     "docker",
     "veth",
@@ -34,6 +36,10 @@ VIRTUAL_PREFIXES = (
 """Interfaces that rarely lead to another machine, unless a route says so."""
 
 
+MOST_SECOND = 4
+"""Of each family: a server needs two."""
+
+
 @dataclass(frozen=True, slots=True)
 class LocalAddress:
     """One unicast address of an interface that is up."""
@@ -45,6 +51,25 @@ class LocalAddress:
     is_temporary: bool = False
     """A privacy address (RFC 8981)."""
     is_deprecated: bool = False
+
+
+def lasting_public(found: Iterable[LocalAddress], ways_out: Sequence[str]) -> tuple[str, ...]:
+    """The lasting public addresses of the interface that leads to the internet, `ways_out[0]`, of
+    each family in which it has two or more; those of all interfaces where none leads there.
+
+    The addresses of a container's bridge, of one LAN and of another uplink are no second address:
+    who came by a public one can't reach the first two, and what leaves from the last may be dropped
+    by the provider of the first.
+    """
+    hosts = [
+        each.host
+        for each in found
+        if is_public(each.host)
+        and not (each.is_temporary or each.is_deprecated)
+        and (not ways_out or each.interface == ways_out[0])
+    ]
+    families = [[host for host in hosts if (":" in host) == ipv6] for ipv6 in (False, True)]
+    return tuple(host for family in families if len(family) > 1 for host in family[:MOST_SECOND])
 
 
 def in_order(

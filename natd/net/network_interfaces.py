@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from natd.net.local_addresses import LocalAddress, in_order, interface_rank
+from natd.net.local_addresses import LocalAddress, in_order, interface_rank, lasting_public
 from natd.net.routes import INTERNET, Route, gateway_interfaces, routes_to
 
 SETTLE_S = 0.25
@@ -115,6 +115,11 @@ def local_addresses() -> tuple[str, ...]:
     Without loopback and link-local ones: neither means anything in another machine's card.
     """
     return look_around(()).addresses
+
+
+def second_addresses() -> tuple[str, ...]:
+    """The addresses of this machine that a server may use beside one another."""
+    return lasting_public(_addresses(ipv6=True)[0], _ways_out(routes_to(INTERNET)))
 
 
 def look_around(hosts: Iterable[str], *, ipv6: bool = True) -> OwnNetwork:

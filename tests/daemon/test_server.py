@@ -237,6 +237,31 @@ def test_what_is_not_refreshed_expires_by_the_shells_timer(monkeypatch: pytest.M
     asyncio.run(serve_until_empty())
 
 
+def test_a_server_for_every_address_uses_two_of_its_own_without_being_told() -> None:
+    """And answers from the one that was asked, or from the other where that is asked for."""
+
+    async def ask() -> None:
+        port = free_ports()
+        own = ("127.0.0.1", "127.0.0.2")
+        with Listeners(port, (), 3, own) as listeners, udp_socket("127.0.0.1") as client:
+            server = Server(listeners)
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            for asked, other in (own, own[::-1]):
+                for flags, answers in ((0, (asked, port)), (6, (other, port + 1))):
+                    change = (stun.CHANGE_REQUEST, bytes((0, 0, 0, flags)))
+                    request = stun.encode_binding_request(bytes(12), extra=(change,))
+                    client.sendto(request, (asked, port))
+                    async with asyncio.timeout(LIMIT_S):
+                        data, source = await loop.sock_recvfrom(client, 2048)
+                    assert source == answers
+                    named = stun.decode(data).get(stun.OTHER_ADDRESS)
+                    assert named == stun.encode_address(Address(other, port + 1))
+            server.close()
+
+    asyncio.run(ask())
+
+
 def test_a_flood_of_junk_does_not_keep_peers_from_registering(tmp_path: Path) -> None:
     random = Random(4)
     junk = [bytes((first,)) + random.randbytes(60) for first in range(256)]

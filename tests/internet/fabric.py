@@ -75,8 +75,7 @@ class Attachment:
         """False: the cable is out."""
         self.most_bytes: int | None = None
         self.most_bytes_ipv6: int | None = None
-        """The largest IP packets that its uplink carries, either way; larger ones are lost without
-        a word.  None: any, and of IPv6 as of IPv4."""
+        """The largest IP packets of its uplink; larger ones are lost without a word.  None: any."""
 
 
 class Host(Attachment):
@@ -232,10 +231,9 @@ class Fabric:
         arrived: list[tuple[float, Host, Packet]] = []
         while self._queue and self._queue[0][0] <= now:
             at, _, attachment, packet, outbound = heapq.heappop(self._queue)
-            if not attachment.connected:
-                self.dropped["disconnected"] += 1
-            elif not outbound and _is_too_large(packet, attachment):
-                self.dropped["too large"] += 1
+            is_large = not outbound and _is_too_large(packet, attachment)
+            if is_large or not attachment.connected:
+                self.dropped["too large" if is_large else "disconnected"] += 1
             elif isinstance(attachment, Host):
                 attachment.received += 1
                 arrived.append((at, attachment, packet))
@@ -252,11 +250,9 @@ class Fabric:
 
     def _leave(self, attachment: Attachment, packet: Packet, now: float) -> None:
         """From an attachment into the network that its uplink is on."""
-        if not attachment.connected:
-            self.dropped["disconnected"] += 1
-            return
-        if _is_too_large(packet, attachment):
-            self.dropped["too large"] += 1
+        is_large = _is_too_large(packet, attachment)
+        if is_large or not attachment.connected:
+            self.dropped["too large" if is_large else "disconnected"] += 1
             return
         network = self._attachments[attachment.behind]
         if _is_multicast(packet.destination.host):

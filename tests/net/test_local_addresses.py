@@ -1,6 +1,6 @@
 """Which of our addresses go first into the card."""
 
-from natd.net.local_addresses import LocalAddress, in_order
+from natd.net.local_addresses import LocalAddress, in_order, lasting_public
 
 LAN = LocalAddress("192.168.1.5", "eth0")
 CLUSTER = [LocalAddress(f"10.96.0.{n}", "cali0", has_neighbours=False) for n in range(1, 21)]
@@ -60,3 +60,17 @@ def test_of_ipv6_the_one_in_use_goes_first_and_the_deprecated_ones_last() -> Non
 
 def test_each_address_is_told_once() -> None:
     assert in_order([LAN, LocalAddress("192.168.1.5", "eth1")], []) == ("192.168.1.5",)
+
+
+def test_a_servers_second_address_is_public_lasting_and_of_the_same_uplink() -> None:
+    first, second = LocalAddress("203.0.113.1", "eth0"), LocalAddress("203.0.113.2", "eth0")
+    uplink = LocalAddress("198.51.100.1", "eth1")
+    bridge = LocalAddress("172.17.0.1", "docker0")
+    fixed = LocalAddress("2001:db8::1", "eth0")
+    privacy = LocalAddress("2001:db8::abcd", "eth0", is_temporary=True)
+    found = [first, bridge, uplink, LAN, fixed, privacy]
+    assert lasting_public(found, ["eth0", "eth1"]) == ()
+    assert lasting_public([*found, second], ["eth0", "eth1"]) == ("203.0.113.1", "203.0.113.2")
+    another = LocalAddress("2001:db8::2", "eth0")
+    assert lasting_public([*found, another], ["eth0"]) == ("2001:db8::1", "2001:db8::2")
+    assert lasting_public([first, second], []) == ("203.0.113.1", "203.0.113.2")
