@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -6,20 +5,32 @@ import pytest
 from natd.core.base.events import (
     ConversationState,
     MessageArrived,
-    MessagesAcknowledged,
-    MessagesMissing,
     OutboxWanted,
-    OutboxWentBack,
 )
 from natd.core.chat.conversation import Conversation
 from natd.core.chat.inbox import UNCOMMITTED_MESSAGES
 from natd.core.chat.outbox import WAITING_MESSAGES, WINDOW_BYTES, WINDOW_MESSAGES
-from natd.core.codec.frames import Ack, Frame, FrameReader, Hello, Message
-from tests.core.world.lossy_link import START, LossyLink, Weather, pair_of_secrets
-from tests.core.world.talker import NETWORK, OUTBOUND_EPOCHS, PEER, Talker, message_to_send
+from natd.core.codec.frames import Ack, Hello, Message
+from tests.core.chat.conversations import (
+    OURS,
+    THEIRS,
+    SameEpoch,
+    acknowledged,
+    all_acknowledged,
+    arrived,
+    bodies,
+    drained,
+    hello,
+    listening,
+    message,
+    opened,
+    spoken,
+    talkers,
+    wanted,
+)
+from tests.core.world.lossy_link import START, LossyLink, Weather
+from tests.core.world.talker import NETWORK, PEER, message_to_send
 
-OURS, THEIRS = OUTBOUND_EPOCHS
-ROOM = 256 * 1024
 BAD_WEATHER = Weather(delay_s=0.02, jitter_s=0.02, loss=0.1, duplicates=0.05, bit_flips=0.02)
 
 
@@ -327,71 +338,6 @@ def test_a_sender_that_changes_its_epoch_within_a_session_gets_no_second_window(
     assert conversation.dropped["hello-of-another-epoch"] == 1
 
 
-def test_what_was_committed_in_another_session_comes_again_for_the_disk_to_know() -> None:
-    conversation = Conversation(
-        ConversationState(OURS, 1, heard_outbox=THEIRS, heard_seq=3),
-        NETWORK,
-        PEER,
-        "bob",
-        SameEpoch(),
-    )
-    conversation.session_opened()
-    assert spoken(conversation) == [
-        Hello(epoch=OURS, first_seq=1, outbox=OURS, heard_outbox=THEIRS, heard_seq=3)
-    ]
-    conversation.receive_frame(hello(first_seq=2, epoch=77, outbox=THEIRS))
-    for seq in (2, 3, 4):
-        conversation.receive_frame(message(seq, epoch=77))
-    assert arrived(conversation) == [2, 3, 4]
-    assert spoken(conversation) == []
-
-
-def test_each_session_has_an_epoch_of_its_own_and_no_other_ones_acknowledgement_counts() -> None:
-    conversation = Conversation(ConversationState(OURS, 1), NETWORK, PEER, "bob", Random(1))
-    conversation.session_opened()
-    conversation.send_message(message_to_send(OURS, 1))
-    first = spoken(conversation)
-    conversation.session_opened()
-    second = spoken(conversation)
-    epochs = [frame.epoch for frame in first + second if isinstance(frame, Hello | Message)]
-    assert epochs[0] == epochs[1] != epochs[2] == epochs[3]
-    drained(conversation)
-    conversation.receive_frame(Ack(epochs[0], 1))
-    assert drained(conversation) == []
-    conversation.receive_frame(Ack(epochs[2], 1))
-    assert drained(conversation) == [acknowledged(1)]
-
-
-def test_a_peer_that_has_heard_more_than_we_know_shows_once_that_our_disk_went_back() -> None:
-    state = ConversationState(OURS, 3, last_seq=4)
-    conversation = Conversation(state, NETWORK, PEER, "bob", SameEpoch())
-    conversation.session_opened()
-    drained(conversation)
-    for heard_outbox, heard_seq in ((OURS, 4), (5, 99)):
-        conversation.receive_frame(
-            Hello(epoch=7, first_seq=1, heard_outbox=heard_outbox, heard_seq=heard_seq)
-        )
-        assert drained(conversation) == []
-    for _ in range(3):
-        conversation.receive_frame(Hello(epoch=7, first_seq=1, heard_outbox=OURS, heard_seq=9))
-    assert drained(conversation) == [OutboxWentBack(NETWORK, PEER, 5)]
-
-
-def test_messages_that_a_peer_is_done_with_and_we_have_not_got_are_told_once() -> None:
-    state = ConversationState(OURS, 1, heard_outbox=THEIRS, heard_seq=3)
-    conversation = Conversation(state, NETWORK, PEER, "bob", SameEpoch())
-    conversation.session_opened()
-    drained(conversation)
-    conversation.receive_frame(hello(first_seq=7, epoch=77, outbox=THEIRS))
-    assert drained(conversation) == [MessagesMissing(NETWORK, PEER, THEIRS, 6, 3)]
-    conversation.session_opened()
-    conversation.receive_frame(hello(first_seq=7, epoch=78, outbox=THEIRS))
-    assert arrived(conversation) == []
-    conversation.session_opened()
-    conversation.receive_frame(hello(first_seq=20, epoch=79, outbox=5))
-    assert not any(isinstance(event, MessagesMissing) for event in drained(conversation))
-
-
 def test_a_sender_that_floods_is_taken_from_only_as_far_as_we_commit() -> None:
     conversation = listening()
     for seq in range(1, 3 * UNCOMMITTED_MESSAGES):
@@ -413,70 +359,3 @@ def test_committing_what_never_arrived_is_refused_at_once() -> None:
     conversation = listening()
     with pytest.raises(ValueError, match="committed"):
         conversation.message_committed(THEIRS, 1)
-
-
-def opened(first_unacknowledged: int = 1) -> Conversation:
-    conversation = Conversation(
-        ConversationState(OURS, first_unacknowledged), NETWORK, PEER, "bob", SameEpoch()
-    )
-    conversation.session_opened()
-    return conversation
-
-
-def listening() -> Conversation:
-    """A conversation whose peer has said hello."""
-    conversation = opened()
-    conversation.receive_frame(hello())
-    drained(conversation)
-    spoken(conversation)
-    return conversation
-
-
-class SameEpoch(Random):
-    """Draws our outbox's name for an epoch, so that a test can write it down."""
-
-    def getrandbits(self, _bits: int, /) -> int:
-        return OURS
-
-
-def hello(first_seq: int = 1, epoch: int = THEIRS, outbox: int = 0) -> Hello:
-    return Hello(epoch=epoch, first_seq=first_seq, outbox=outbox)
-
-
-def message(seq: int, epoch: int = THEIRS, body: str = "hello") -> Message:
-    return Message(f"m{seq}", epoch, seq, 1_700_000_000_000, "text", body)
-
-
-def spoken(conversation: Conversation) -> list[Frame]:
-    return FrameReader().feed(b"".join(conversation.frames_to_send(ROOM)))
-
-
-def drained(conversation: Conversation) -> list[object]:
-    events: list[object] = [*conversation.events]
-    conversation.events.clear()
-    return events
-
-
-def wanted(after_seq: int, count: int) -> OutboxWanted:
-    return OutboxWanted(NETWORK, PEER, after_seq, count)
-
-
-def acknowledged(seq: int) -> MessagesAcknowledged:
-    return MessagesAcknowledged(NETWORK, PEER, seq)
-
-
-def arrived(conversation: Conversation) -> list[int]:
-    return [event.seq for event in drained(conversation) if isinstance(event, MessageArrived)]
-
-
-def bodies(talker: Talker) -> list[str]:
-    return [message.body for message in talker.inbox]
-
-
-def talkers() -> tuple[Talker, Talker]:
-    one, other = pair_of_secrets()
-    return (Talker(one, epoch=OURS), Talker(other, epoch=THEIRS))
-
-
-def all_acknowledged(said: dict[Talker, int]) -> Callable[[], bool]:
-    return lambda: all(talker.acknowledged == count for talker, count in said.items())
