@@ -116,11 +116,21 @@ def join(
     from frontends.chat import run
 
     code = run(network, natctl.socket_path, False)
-    if code == exit_codes.OK:
+    if code == exit_codes.OK and _is_joined(natctl, network):
         natctl.output.note(
             f"you are still in {network}: `natctl chat` opens the chat again, `natctl leave` leaves"
         )
     return code
+
+
+def _is_joined(natctl: Invocation, network: str) -> bool:
+    """Whether we are a member still: it may have been left from elsewhere meanwhile."""
+    try:
+        with natctl.connect() as connection:
+            rows = connection.request("networks").get("networks", [])
+    except IpcError:
+        return False
+    return any(row.get("name") == network for row in rows)
 
 
 @click.command()
