@@ -90,8 +90,8 @@ class Registration:
         self.sampling = Sampling(server)
         """Samples from the server's other ports, and how old they are."""
         self._flow = FlowWatch(lifetimes)
-        self._transactions = Transactions(membership, identity, server, prefix, random)
-        self._connects = ConnectRequests(self._transactions)
+        self.transactions = Transactions(membership, identity, server, prefix, random)
+        self._connects = ConnectRequests(self.transactions)
         self._probes = Probes(prefix, random)
         self._outgoing: list[Datagram] = []
         self._events: deque[news.RegistrationEvent] = deque()
@@ -123,7 +123,7 @@ class Registration:
         """Our address has probably changed: register again at once, with new introductions."""
         if self.state != "stopped":
             self._flow.forget()
-            self._transactions.network_changed()
+            self.transactions.network_changed()
             self._begin_afresh(now)
 
     def connect(self, peer: PeerId, wanted: IntroductionWanted, now: float) -> None:
@@ -136,7 +136,7 @@ class Registration:
     def sample(self, socket: SocketId, now: float) -> None:
         """One SAMPLE from `socket` to the next of the server's sampling ports."""
         if self.state != "stopped" and (place := self.sampling.next_place()) is not None:
-            self._outgoing.append(self._transactions.sample(place, socket, now))
+            self._outgoing.append(self.transactions.sample(place, socket, now))
 
     def probe(self, probe: Probe) -> None:
         """One SAMPLE that another port or host answers, too.  A fresh socket asks a sampling port;
@@ -150,14 +150,9 @@ class Registration:
         self._say_bye()
         self._retries.end()
         self.sampling.ladder.stop()
-        self._transactions.clear()
+        self.transactions.clear()
         self._probes.clear()
         self.state = "stopped"
-
-    @property
-    def is_narrow(self) -> bool:
-        """Whether the path to the server carries no datagrams of the size that sessions need."""
-        return self._transactions.is_narrow
 
     # --- the contract of a core ---
 
@@ -172,7 +167,7 @@ class Registration:
         try:
             message = rendezvous_codec.decode(data)
         except rendezvous_codec.ForeignVersionError as foreign:
-            if self._transactions.close(foreign.transaction):
+            if self.transactions.close(foreign.transaction):
                 self._lose(news.version_reason(self.server, foreign.version), now)
             else:
                 self.dropped["server-of-another-version"] += 1
@@ -188,7 +183,7 @@ class Registration:
         ):
             self._events.append(told)
             return
-        question = self._transactions.answered_by(message, address)
+        question = self.transactions.answered_by(message, address)
         if question is None:
             self.dropped["answer-to-no-question"] += 1
             return
@@ -248,7 +243,7 @@ class Registration:
 
     def _ask_at(self, place: Address) -> None:
         if place != self.server:
-            self.server = self._transactions.server = place
+            self.server = self.transactions.server = place
             self.sampling = Sampling(place)
             self._token = b""
             self._flow.forget()
@@ -327,13 +322,13 @@ class Registration:
     def _send_register(self, now: float) -> None:
         samples, have = self.sampling.freshest(), self._members.have()
         self._outgoing.append(
-            self._transactions.register(self._card, self._sequence, self._token, samples, have, now)
+            self.transactions.register(self._card, self._sequence, self._token, samples, have, now)
         )
 
     # --- being introduced ---
 
     def _receive_introduce(self, message: rendezvous.Introduce, now: float) -> None:
-        if not self._transactions.has_register(message):
+        if not self.transactions.has_register(message):
             self.dropped["answer-to-no-question"] += 1
             return
         self.last_answer_at = now
@@ -362,7 +357,7 @@ class Registration:
     def _send_ask(self, now: float) -> None:
         if (lease_id := self._lease.lease_id) is not None:
             have = self._members.have()
-            self._outgoing.append(self._transactions.ask(lease_id, have, now))
+            self._outgoing.append(self.transactions.ask(lease_id, have, now))
 
     # --- staying registered ---
 
@@ -371,7 +366,7 @@ class Registration:
         if renewal is LeaseAction.GIVE_UP:
             self._lose_silent(now)
         elif renewal is not None and lease_id is not None:
-            self._outgoing += self._transactions.refresh(lease_id, now)
+            self._outgoing += self.transactions.refresh(lease_id, now)
             if renewal is LeaseAction.REFRESH_AND_SAMPLE:
                 self._send_samples(self.sampling.next_places(), now)
 
@@ -386,7 +381,7 @@ class Registration:
         self._count_unseen(answer.missing, question, now)
 
     def _send_samples(self, places: Iterable[Address], now: float) -> None:
-        self._outgoing += [self._transactions.sample(place, MAIN_SOCKET, now) for place in places]
+        self._outgoing += [self.transactions.sample(place, MAIN_SOCKET, now) for place in places]
 
     # --- losing the server ---
 
@@ -415,7 +410,7 @@ class Registration:
 
     def _say_bye(self) -> None:
         if self._lease.lease_id is not None:
-            self._outgoing.append(self._transactions.bye(self._lease.lease_id))
+            self._outgoing.append(self.transactions.bye(self._lease.lease_id))
         self._end_lease()
 
     def _end_lease(self) -> None:

@@ -69,8 +69,7 @@ class ServerReport:
     """The name that it was found by; None: an address was given."""
     tried: tuple[Address, ...] = ()
     """All addresses that the name has, of the same family."""
-    is_narrow: bool = False
-    """Whether the path to it carries no datagrams of the size that sessions need."""
+    is_narrow: bool = False  # whether the path to it carries less than sessions need
     refusal: str | None = None
     """Why it refuses us; None: it does not, or is silent."""
 
@@ -258,7 +257,7 @@ class Servers:
                 r.observed,
                 server.name,
                 r.places.all,
-                r.is_narrow,
+                r.transactions.is_narrow,
                 r.refusal,
             )
             for server, r in self._registrations.items()
