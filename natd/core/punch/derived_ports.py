@@ -42,7 +42,7 @@ MEETING_OPENERS_S = (0.0, 0.5)
 
 _DEEP, _FAR, _NEAR, _NEARLY = Opener.DEEP, Opener.FAR, Opener.NEAR, Opener.NEARLY
 CALL_OPENERS = (_DEEP, _FAR, _NEAR, _DEEP, _FAR, _NEAR)
-MEETING_OPENERS = (_NEAR, _NEAR, _FAR, _NEAR, _DEEP, _NEARLY)
+MEETING_OPENERS = (_NEAR, _NEAR, _NEARLY, _NEAR, _DEEP, _FAR)
 """For the ports of the rounds in turn.  Which opener is right depends on what is between, which
 nobody tells us; the wrong one leaves the port closed or spoils it, so each port is for one of them.
 One layer of NAT is the likeliest, and calls are of no use where both main sockets are spoilt."""

@@ -4,6 +4,8 @@ A packet that comes to such a NAT before one has left for where it came from spo
 without a router between, no TTL keeps an opener from coming.
 """
 
+from dataclasses import replace
+
 import pytest
 
 from tests.core.node.test_pairs import meet
@@ -28,6 +30,13 @@ def test_one_router_that_accepts_and_one_that_drops_are_traversed_on_one_segment
         policies = [LINUX, LINUX]
         policies[accepting] = LINUX_ACCEPTING
         meet_soon(neighbours(seed, (0, 0), 0.00005, policies))
+
+
+@pytest.mark.parametrize("hops", [(0, 1), (1, 1)])
+def test_where_routers_refuse_options_one_router_between_is_enough(hops):
+    refusing = replace(LINUX_ACCEPTING, refuses_options=True)
+    for seed in range(RUNS):
+        meet_soon(neighbours(seed, hops, 0.0005, (refusing, refusing)), 3 * LIMIT_S)
 
 
 @pytest.mark.parametrize("hard", [0, 1])
