@@ -39,7 +39,7 @@ from natd.core.checks.limits import MOST_WAVE_PACKETS, RATE
 from natd.core.checks.turns import Turns
 from natd.core.prediction.plan import Plan, PlannedPacket, Technique
 
-SCOUTS = 6
+SCOUTS = 16
 """Openers while it is unknown whether the peer is easy: a block has few ports."""
 
 EASY_HELPERS = 32
