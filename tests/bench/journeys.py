@@ -32,6 +32,9 @@ VILLAGES = ("tests.core.world.village", "tests.core.village")
 NATS = ("tests.internet.nat", "tests.nat")
 """Where they are, and where they were before the wings."""
 
+LEARNED_AFTER_S = 600.0
+"""By then nobody learns for how long the path may be silent."""
+
 
 class Tracer:
     """The files under natd/ whose functions are called while it is on, in order, and how deep each
@@ -98,7 +101,7 @@ def journeys(root: Path, asks_timer: bool) -> dict[str, dict[str, int]]:
     assert village.internet.run_until(lambda: alice.is_online(bob) and bob.is_online(alice), 10.0)
     for text in "one", "two":  # the first line of a conversation is not the rule
         bob.send(text, to=alice)
-        village.internet.run(10.0)
+        village.internet.run(LEARNED_AFTER_S)
     found |= line(root, village, alice, bob, asks_timer)
     return {name: found[name] for name in ("datagram in", "line out", "introduction")}
 

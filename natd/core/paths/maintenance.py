@@ -35,7 +35,7 @@ from natd.core.paths.events import MaintenanceEvent, PathReplaced, PathRetired, 
 from natd.core.paths.keepalive import KEEPALIVE_S, Keepalive
 from natd.core.paths.mapping_age import SURVIVED_S, MappingAge
 from natd.core.paths.path import Path
-from natd.core.paths.spare_flow import SpareFlow
+from natd.core.paths.spare_flow import LADDER, TRUSTING_LADDER, SpareFlow
 
 IDLE_S = 5.0
 """A mapping that ended after a longer silence than this ended because of the silence."""
@@ -219,9 +219,7 @@ class Maintenance:
             return False
         if self._asked_at is not None:
             self._take_lesson(answered.rtt_s, now)
-        elif self._is_lesson:
-            self._ask_silence(spare, now)
-        else:
+        elif not self._is_lesson:
             self._replace(spare.socket, spare.begun_at, answered.rtt_s, now)
         return True
 
@@ -269,7 +267,8 @@ class Maintenance:
         path = self._path
         assert path is not None
         port = agreed_port(self._random.randrange(len(AGREED)))
-        self._spare = SpareFlow(SocketId(port), port, path.key, path.rtt_s, now)
+        ladder = TRUSTING_LADDER if is_lesson else LADDER
+        self._spare = SpareFlow(SocketId(port), port, path.key, path.rtt_s, now, ladder)
         self._is_lesson = is_lesson
         self._drive_spare(now)
 
@@ -282,21 +281,19 @@ class Maintenance:
             self.events.append(SampleWanted(spare.socket))
         if self._asked_at is not None and self._answer_due_at() <= now:
             assert self._keepalive is not None
-            self._keepalive.missed()
+            self._keepalive.missed(now)
             self._drop_spare()
         elif spare.failed:
             self._fail(now)
+        elif spare.is_open and self._is_lesson and self._asked_at is None:
+            self._ask_silence(spare, now)
 
     def _fail(self, now: float) -> None:
         """The spare flow can't be opened, for example because the peer can't know its port."""
-        if self._is_lesson and self._keepalive is not None:
-            self._keepalive.put_off(now)
-        else:
-            self._renew_after = now + backed_off(
-                self._failures, SPARE_RETRY_S, LONGEST_SPARE_RETRY_S
-            )
-            self.events.append(SuccessorWanted(self._failures))
-            self._failures += 1
+        wait_s = backed_off(self._failures, SPARE_RETRY_S, LONGEST_SPARE_RETRY_S)
+        self._renew_after = now + wait_s
+        self.events.append(SuccessorWanted(self._failures))
+        self._failures += 1
         self._drop_spare()
 
     def _drop_spare(self) -> None:

@@ -16,7 +16,10 @@ from dataclasses import dataclass
 
 from natd.core.base.types import Address, PathKind, PathReport, SocketId
 
-KEEPALIVE_JITTER = 0.1
+KEEPALIVE_JITTER = 0.05
+"""Both ends wait for so much longer than they must, and as much again at random: one of the two
+sends, the other answers."""
+
 STANDBY_S = 25.0
 """Below the 30 s of strict NATs, jitter and a repetition included: a standby must stay open."""
 

@@ -343,7 +343,7 @@ class Paths:
 
     def _jittered(self, wait_s: float) -> float:
         if not self._is_alone:
-            return jittered(wait_s, KEEPALIVE_JITTER, self._random)
+            return jittered(wait_s * (1.0 + KEEPALIVE_JITTER), KEEPALIVE_JITTER, self._random)
         return jittered(wait_s * ALONE_SHARES[self._checks.we_open], ALONE_JITTER, self._random)
 
     # --- private: which one

@@ -7,17 +7,26 @@ import pytest
 
 from natd.core.base.timers import earliest
 from natd.core.base.types import MAIN_SOCKET, Address, PathKind, SocketId
+from natd.core.base.wishes import SampleWanted
 from natd.core.checks.checks import (
     ANSWER_AFTER,
     ANSWER_LATE_S,
     GUESS_US,
+    OPEN_TO,
     WAS_SILENT,
     CheckAnswer,
     Checks,
+    two_bytes,
 )
 from natd.core.codec import stun
 from natd.core.paths.events import PathReplaced, PathRetired, SuccessorWanted
-from natd.core.paths.keepalive import BEGIN_AFTER_S, KEEPALIVE_S, LESSON_SHARE, LESSON_SILENCES_S
+from natd.core.paths.keepalive import (
+    BEGIN_AFTER_S,
+    FIRST_SILENCE_S,
+    KEEPALIVE_S,
+    LESSON_SHARE,
+    NEXT_SILENCE_S,
+)
 from natd.core.paths.maintenance import (
     LONGEST_SPARE_RETRY_S,
     NOMINATE_S,
@@ -27,7 +36,7 @@ from natd.core.paths.maintenance import (
 from natd.core.paths.mapping_age import AGE_SHARE as SHARE_OF_AGE
 from natd.core.paths.mapping_age import SURVIVED_S, YOUNGEST_S
 from natd.core.paths.path import Path
-from natd.core.paths.spare_flow import LADDER
+from natd.core.paths.spare_flow import LADDER, SAMPLE_S
 from tests.core.world.chat import NAMES, Chat
 from tests.core.world.lossy_link import pair_of_secrets
 from tests.internet.nat import PORT_RESTRICTED
@@ -36,61 +45,69 @@ START = 1000.0
 RTT_S = 0.1
 THEIRS = Address("198.51.100.7", 40001)
 OURS = Address("203.0.113.20", 40000)
-MOST_SOCKETS = 5
-"""The main one, the path in use, what it is to be replaced by, and two that were replaced."""
+MOST_SOCKETS = 8
+"""The main one, the path in use, what it is to be replaced by, two that were replaced, and three
+from which the peer, who does the same, still wants a late answer."""
 
 
-def test_a_lesson_begins_when_the_path_has_stood_for_a_minute_and_from_another_socket():
+def test_a_lesson_costs_three_packets_beside_a_keepalive():
+    """The peer is asked to open its NAT, sends one opener, and is asked for a late answer."""
     lab = Lab()
     lab.run(BEGIN_AFTER_S - 1.0)
     assert lab.sent == []
-    lab.run(1.1)
-    [check] = lab.sent
-    assert check.address == THEIRS
-    assert check.socket != MAIN_SOCKET
+    lab.run(1.0 + SAMPLE_S + RTT_S + 0.2)
+    asked, lesson = lab.sent
+    assert (asked.address, asked.socket) == (THEIRS, MAIN_SOCKET)
+    assert stun.decode(asked.data).get(OPEN_TO) is not None
+    assert (lesson.address, lesson.socket == MAIN_SOCKET) == (THEIRS, False)
+    assert stun.decode(lesson.data).get(ANSWER_AFTER) == two_bytes(FIRST_SILENCE_S)
+    lab.run(FIRST_SILENCE_S + ANSWER_LATE_S + 400.0)
+    assert len(lab.sent) == 2, "a miss is not tried again at once"
+
+
+def test_a_lesson_asks_for_the_port_that_a_server_sees_and_does_not_wait_for_it_in_vain():
+    lab = Lab()
+    lab.run(BEGIN_AFTER_S + 0.05)
+    assert lab.sent == []
+    [spare] = lab.maintenance.sockets
+    assert lab.take(SampleWanted) == [SampleWanted(spare)]
+    lab.maintenance.sampled(spare, OURS._replace(port=50123), lab.now)
+    lab.run(0.05)
+    [asked] = lab.sent
+    assert stun.decode(asked.data).get(OPEN_TO) == two_bytes(50123)
 
 
 def test_each_silence_that_is_answered_in_time_lengthens_the_keepalive():
     lab = Lab()
-    for silence_s in LESSON_SILENCES_S[:2]:
-        lab.run(BEGIN_AFTER_S + 0.01)
-        lab.answer_spare(RTT_S)
+    silence_s = FIRST_SILENCE_S
+    lab.run(BEGIN_AFTER_S + 1.0)
+    for _ in range(2):
         assert lab.asked(ANSWER_AFTER) == silence_s
         lab.run(silence_s)
         lab.answer_spare(silence_s + RTT_S)
         assert lab.maintenance.keepalive_s == pytest.approx(
             max(KEEPALIVE_S, LESSON_SHARE * silence_s)
         )
-        lab.restart_lesson()
+        silence_s = NEXT_SILENCE_S[silence_s][0] or 0
 
 
 def test_an_answer_before_its_time_teaches_nothing():
     """A peer of an older version answers at once."""
     lab = Lab()
-    lab.run(BEGIN_AFTER_S + 0.01)
+    lab.run(BEGIN_AFTER_S + 1.0)
     lab.answer_spare(RTT_S)
     lab.answer_spare(RTT_S)
     assert lab.maintenance.keepalive_s == KEEPALIVE_S
 
 
-def test_a_spare_flow_that_does_not_open_costs_its_ladder_and_is_put_off():
-    lab = Lab()
-    lab.run(BEGIN_AFTER_S + 10.0)
-    assert len(lab.sent) == len(LADDER)
-    assert {check.address for check in lab.sent} == {THEIRS}
-    assert lab.maintenance.sockets == frozenset()
-    lab.sent.clear()
-    lab.run(500.0)
-    assert lab.sent == []
-
-
 def test_a_nat_that_shows_a_server_another_port_each_time_does_not_keep_the_ladder_going():
     lab = Lab()
+    lab.maintenance.missed_by_peer(1.0, lab.now)
     for step in range(200):
-        lab.run((BEGIN_AFTER_S + 10.0) / 200)
+        lab.run((SHARE_OF_AGE * YOUNGEST_S + 2.5) / 200)
         for socket in lab.maintenance.sockets:
             lab.maintenance.sampled(socket, OURS._replace(port=50000 + step), lab.now)
-    assert len(lab.sent) < 2 * len(LADDER)
+    assert 0 < len(lab.sent) < 2 * len(LADDER)
     assert lab.maintenance.sockets == frozenset()
 
 
@@ -239,8 +256,16 @@ def test_where_there_is_no_nat_nothing_has_an_age(kind):
 
 
 def test_of_two_aging_nats_sockets_and_packets_stay_few_and_go_to_nobody_else():
+    seeds = range(6)
+    packets = sum(_between_two_aging_nats(seed) for seed in seeds)
+    a_minute = packets / len(seeds) / 5.0
+    assert a_minute <= 110.0, "both ways and for both; single seeds take 54 to 150"
+
+
+def _between_two_aging_nats(seed):
+    """How many packets the two send each other in five minutes in which nobody speaks."""
     policy = replace(PORT_RESTRICTED, absolute_age_s=60.0)
-    chat = Chat(5, (policy, policy), speakers=NAMES)
+    chat = Chat(seed, (policy, policy), speakers=NAMES)
     chat.begin()
     chat.run(180.0)
     chat._speaks = False
@@ -253,12 +278,8 @@ def test_of_two_aging_nats_sockets_and_packets_stay_few_and_go_to_nobody_else():
             assert len(chat.members[name].attached.ports) <= MOST_SOCKETS
     assert {sent.datagram.address.host for sent in trace} <= known
     hosts = {chat.members[name].host for name in NAMES}
-    between = [
-        sent
-        for sent in trace
-        if sent.host in hosts and sent.datagram.address.host != chat.village.server_host.address
-    ]
-    assert len(between) / 5.0 <= 90.0, "packets a minute, both ways and for both"
+    server = chat.village.server_host.address
+    return sum(sent.host in hosts and sent.datagram.address.host != server for sent in trace)
 
 
 class Lab:
@@ -304,13 +325,6 @@ class Lab:
     def answer_spare(self, took_s):
         assert self.maintenance._spare is not None
         self.answer(self.maintenance._spare.socket, took_s)
-
-    def restart_lesson(self):
-        """As if the path had been down for a moment and the lesson were to be given again."""
-        self.maintenance._drop_spare()
-        assert self.maintenance._keepalive is not None
-        self.maintenance._keepalive.begin_at = self.now + BEGIN_AFTER_S
-        self.maintenance._rearm()
 
     def replace_once(self):
         self.maintenance.missed_by_peer(1.0, self.now)
