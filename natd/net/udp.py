@@ -39,6 +39,11 @@ DATAGRAM_BYTES = 2048
 ADDRESS_CACHE_ENTRIES = 4096
 """Converted addresses that are kept; a flood from spoofed sources empties the cache, no more."""
 
+USED_S = 180.0
+"""For so long a closed helper's port is not drawn again: NATs may still have its mappings, and one
+that is old, or spoilt by an early packet, is what a fresh socket is to be free of."""
+
+_PORT_TRIES = 16
 _MAPPED_PREFIX = "::ffff:"
 _HOP_LIMIT = struct.Struct("i")
 
@@ -86,6 +91,7 @@ class UdpSockets:
         self._on_datagram = on_datagram
         self._on_drained = on_drained
         self._sockets: dict[SocketId, socket.socket] = {}
+        self._used: dict[int, float] = {}  # ports of closed helpers, and when they were closed
         self._family = socket.AF_INET6
         self._addresses: dict[tuple[Any, ...], Address] = {}
         self._has_options = sys.platform == "linux"
@@ -151,9 +157,16 @@ class UdpSockets:
 
     def drop(self, socket_id: SocketId) -> None:
         """Close a helper; the main socket stays until `close`."""
-        if socket_id != MAIN_SOCKET and (sock := self._sockets.pop(socket_id, None)) is not None:
-            asyncio.get_running_loop().remove_reader(sock)
-            sock.close()
+        if socket_id == MAIN_SOCKET or socket_id not in self._sockets:
+            return
+        if socket_id >= LOWEST_ANY_PORT_SOCKET:
+            now = asyncio.get_running_loop().time()
+            port = self._sockets[socket_id].getsockname()[1]
+            self._used.pop(port, None)
+            self._used[port] = now
+            while self._used and next(iter(self._used.values())) < now - USED_S:
+                del self._used[next(iter(self._used))]
+        self._close(socket_id)
 
     def close(self) -> None:
         loop = asyncio.get_running_loop()
@@ -161,6 +174,11 @@ class UdpSockets:
             loop.remove_reader(sock)
             sock.close()
         self._sockets.clear()
+
+    def _close(self, socket_id: SocketId) -> None:
+        sock = self._sockets.pop(socket_id)
+        asyncio.get_running_loop().remove_reader(sock)
+        sock.close()
 
     def _add_helper(self, socket_id: SocketId) -> socket.socket:
         """On the port that the id asks for, or on any when that one is taken."""
@@ -170,6 +188,11 @@ class UdpSockets:
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise
+        for _ in range(_PORT_TRIES):
+            sock = self._add(socket_id, 0)
+            if sock.getsockname()[1] not in self._used:
+                return sock
+            self._close(socket_id)
         return self._add(socket_id, 0)
 
     def _add(self, socket_id: SocketId, port: int) -> socket.socket:

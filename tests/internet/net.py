@@ -20,6 +20,7 @@ from random import Random
 from typing import Any, NamedTuple, Protocol
 
 from natd.core.base.types import MAIN_SOCKET, Address, Datagram, SocketId
+from natd.net.udp import USED_S
 from tests.internet.fabric import DEFAULT_TTL, MOST_OVERFLOWS, Fabric, Host, Packet, Weather
 
 START = 1000.0
@@ -67,6 +68,8 @@ class Attached:
     on_event: Callable[[Any, float], None] | None
     ports: dict[SocketId, int]
     sockets: dict[int, SocketId]
+    used: dict[int, float] = field(default_factory=dict)
+    """Ports of sockets that were closed, and when."""
     timer: float | None = None
     events: list[tuple[float, Any]] = field(default_factory=list)
 
@@ -122,7 +125,9 @@ class Internet(Fabric):
         """What the shell does with a `SocketDropped`."""
         attached = self._attached[host]
         if socket in attached.ports:
-            del attached.sockets[attached.ports.pop(socket)]
+            port = attached.ports.pop(socket)
+            del attached.sockets[port]
+            attached.used[port] = self.now
 
     def at(self, when: float, action: Callable[[], None]) -> None:
         """Do something to the world, or give a command, at an instant to come."""
@@ -218,9 +223,12 @@ class Internet(Fabric):
         attached.sockets[port] = socket
 
     def _free_port(self, attached: Attached) -> int:
-        while (port := self._ports.randint(*EPHEMERAL_PORTS)) in attached.sockets:
-            pass
-        return port
+        """A port that the shell would draw: not taken, and not used a while ago."""
+        while True:
+            port = self._ports.randint(*EPHEMERAL_PORTS)
+            used_at = attached.used.get(port)
+            if port not in attached.sockets and (used_at is None or self.now - used_at > USED_S):
+                return port
 
     def _guard_against_spinning(self, attached: Attached) -> None:
         at, count = self._fired

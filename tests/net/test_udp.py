@@ -144,6 +144,33 @@ def test_a_helper_socket_opens_on_first_use_and_answers_come_back_under_its_id()
     run(scenario())
 
 
+def test_the_port_of_a_closed_helper_is_not_drawn_again_soon() -> None:
+    """A NAT may still have its mapping: an old one, or one that an early packet has spoilt."""
+
+    async def scenario() -> None:
+        with Door() as door, plain_socket(socket.AF_INET) as peer:
+            to = Address(*peer.getsockname())
+            first, second = SocketId(0x100000), SocketId(0x100001)
+            door.sockets.send([Datagram(b"q", to, None, first)])
+            _, (_, used) = peer.recvfrom(99)
+            door.sockets.drop(first)
+            real = socket.socket.bind
+            drawn: list[int] = []
+
+            def bind(sock: socket.socket, place: Any) -> None:
+                drawn.append(used if len(drawn) < 2 else 0)
+                real(sock, (*place[:1], drawn[-1]))
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("socket.socket.bind", bind)
+                door.sockets.send([Datagram(b"q", to, None, second)])
+            assert drawn == [used, used, 0]
+            assert peer.recvfrom(99)[1][1] != used
+            assert door.sockets.count == 2
+
+    run(scenario())
+
+
 def test_the_main_socket_is_not_dropped() -> None:
     async def scenario() -> None:
         with Door() as door:
