@@ -196,16 +196,18 @@ def until(
 
 
 def free_ports(count: int) -> int:
-    """The first of several UDP ports in a row that are free on 127.0.0.1 now."""
+    """The first of several UDP ports in a row that are free on every address now."""
+    dual = socket.has_dualstack_ipv6()
+    family, everywhere = (socket.AF_INET6, "::") if dual else (socket.AF_INET, "0.0.0.0")
     while True:
         with contextlib.ExitStack() as stack:
-            first = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            first.bind(("127.0.0.1", 0))
+            first = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+            first.bind((everywhere, 0))
             port: int = first.getsockname()[1]
             try:
                 for offset in range(1, count):
-                    other = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-                    other.bind(("127.0.0.1", port + offset))
-            except OSError:
+                    other = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+                    other.bind((everywhere, port + offset))
+            except (OSError, OverflowError):
                 continue
             return port

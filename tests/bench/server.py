@@ -28,7 +28,7 @@ from natd.core.coordinator.coordinator import Coordinator
 from natd.core.keys.card import Identity
 from natd.core.keys.membership_key import MembershipKey
 from tests.bench.record import Figure, add_record_option, record
-from tests.daemon.test_server import running
+from tests.daemon.server_process import running
 
 NETWORK_SIZE = 10
 CARD = bytes(300)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from natd.ipc import Connection, UnreachableError
+from tests.processes import free_ports
 
 START_LIMIT_S = 20.0
 """For a machine with much other work: a start takes well below a second."""
@@ -187,7 +188,7 @@ def test_a_hang_up_signal_reloads_and_a_bad_file_changes_nothing(tmp_path: Path)
 
 def test_a_server_starts_and_stops_within_two_seconds(tmp_path: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
-        with notified(tmp_path, "--server", str(free_port())) as server:
+        with notified(tmp_path, "--server", str(free_ports(4))) as server:
             assert stopped(server, number) == 0
 
 
@@ -289,10 +290,3 @@ def wait_until(condition: object) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < limit
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    """A port with three free ones after it, most probably."""
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-        probe.bind(("::", 0))
-        return min(int(probe.getsockname()[1]), 65000)

@@ -2,18 +2,12 @@
 
 import asyncio
 import contextlib
-import os
 import re
-import select
 import signal
-import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import TypeVar
 
 import pytest
 
@@ -25,21 +19,23 @@ from natd.core.codec import rendezvous_codec, stun
 from natd.core.codec.rendezvous import Sample
 from natd.core.codec.rendezvous import Sampled as SampledDatagram
 from natd.core.coordinator import registry
-from natd.core.keys.card import Identity
-from natd.core.keys.membership_key import MembershipKey
-from natd.core.nat.lifetime import Lifetimes
 from natd.core.registration.events import Introduced, SocketSampled
-from natd.core.registration.registration import Registration
 from natd.net.listeners import Listeners
 from natd.server import Server
+from tests.daemon.server_process import (
+    LIMIT_S,
+    Client,
+    address_of,
+    run_to_end,
+    running,
+    udp_socket,
+)
 from tests.natlab.interpreter import python
+from tests.processes import free_ports
 from tests.requirements import requires, requires_namespaces
 
 NETWORK = NetworkId(b"n" * 16)
 T = bytes(range(12))
-
-Kind = TypeVar("Kind")
-LIMIT_S = 10.0
 
 
 def test_two_peers_register_and_are_introduced_over_ipv4_and_over_ipv6(tmp_path: Path) -> None:
@@ -155,7 +151,7 @@ def test_a_port_in_use_is_told_in_one_line_and_ends_with_1(tmp_path: Path) -> No
 
 
 def test_a_sampling_port_in_use_is_told_with_what_to_do(tmp_path: Path) -> None:
-    port = free_ports()
+    port = free_ports(4)
     with udp_socket("0.0.0.0", port + 2):
         ended = run_to_end("--server", str(port))
         assert ended.returncode == 1
@@ -167,7 +163,7 @@ def test_a_sampling_port_in_use_is_told_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_an_address_of_another_machine_is_told_in_one_line(tmp_path: Path) -> None:
-    ended = run_to_end("--server", str(free_ports()), "--bind", "203.0.113.77")
+    ended = run_to_end("--server", str(free_ports(4)), "--bind", "203.0.113.77")
     assert ended.returncode == 1
     assert "203.0.113.77 is not an address of this machine" in ended.stderr
     assert ended.stderr.count("\n") == 1
@@ -223,7 +219,7 @@ def test_what_is_not_refreshed_expires_by_the_shells_timer(monkeypatch: pytest.M
     monkeypatch.setattr(registry, "LEASE_S", 0.5)
 
     async def serve_until_empty() -> None:
-        port = free_ports()
+        port = free_ports(4)
         with Listeners(port, (), 3) as listeners:
             server = Server(listeners)
             with Client("127.0.0.1", port, NETWORK, 1) as client:
@@ -241,7 +237,7 @@ def test_a_server_for_every_address_uses_two_of_its_own_without_being_told() -> 
     """And answers from the one that was asked, or from the other where that is asked for."""
 
     async def ask() -> None:
-        port = free_ports()
+        port = free_ports(4)
         own = ("127.0.0.1", "127.0.0.2")
         with Listeners(port, (), 3, own) as listeners, udp_socket("127.0.0.1") as client:
             server = Server(listeners)
@@ -285,146 +281,3 @@ for host in sys.argv[2:]:
         print(udp.recvfrom(2048)[1][0])
 """
 """Who answers when each of these is asked."""
-
-
-class Running:
-    """A server process, its log and what it told its service manager."""
-
-    def __init__(
-        self, process: subprocess.Popen[bytes], port: int, log: Path, manager: socket.socket
-    ) -> None:
-        self.process = process
-        self.port = port
-        self.log = log
-        self._manager = manager
-
-    def notifications(self) -> list[str]:
-        """At least one, and all that there are."""
-        told = [self._manager.recv(4096)]
-        while select.select([self._manager], [], [], 0.0)[0]:
-            told.append(self._manager.recv(4096))
-        return [line for datagram in told for line in datagram.decode().splitlines()]
-
-
-@contextlib.contextmanager
-def running(
-    tmp_path: Path, *arguments: str, port: int | None = None, **environ: str
-) -> Iterator[Running]:
-    """`natd --server`, ready; ended with the block."""
-    number = free_ports() if port is None else port
-    log = tmp_path / "server.log"
-    place = f"\0natd-test-{os.getpid()}-{number}-{time.monotonic_ns()}"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, log.open("wb") as stderr:
-        manager.bind(place)
-        manager.settimeout(LIMIT_S)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "natd", "--server", str(number), *arguments],
-            stderr=stderr,
-            env=clean_environ() | {"NOTIFY_SOCKET": "@" + place[1:]} | environ,
-        )
-        try:
-            server = Running(process, number, log, manager)
-            while "READY=1" not in server.notifications():
-                assert process.poll() is None, log.read_text()
-            yield server
-        finally:
-            process.kill()
-            process.wait(LIMIT_S)
-
-
-def run_to_end(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "natd", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        env=clean_environ(),
-        check=False,
-    )
-
-
-def clean_environ() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("NATD_")}
-
-
-def free_ports(count: int = 4) -> int:
-    """The first of so many free UDP ports in a row."""
-    while True:
-        with contextlib.ExitStack() as stack:
-            first = stack.enter_context(udp_socket("::")).getsockname()[1]
-            try:
-                for port in range(first + 1, first + count):
-                    stack.enter_context(udp_socket("::", port))
-            except (OSError, OverflowError):
-                continue
-            return int(first)
-
-
-def udp_socket(host: str, port: int = 0) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        sock.bind((host, port))
-    except BaseException:
-        sock.close()
-        raise
-    sock.settimeout(LIMIT_S)
-    return sock
-
-
-def address_of(sock: socket.socket) -> Address:
-    host, port = sock.getsockname()[:2]
-    return Address("127.0.0.1" if host == "0.0.0.0" else host, port)
-
-
-class Client:
-    """A registration behind a real socket, for as long as the block lasts."""
-
-    def __init__(self, host: str, port: int, network: NetworkId, number: int) -> None:
-        self.registration = Registration(
-            network=network,
-            membership=MembershipKey(network),
-            identity=Identity(bytes([number % 256]) * 32),
-            server=Address(host, port),
-            prefix=number.to_bytes(4, "big"),
-            lifetimes=Lifetimes(),
-            random=Random(number),
-        )
-        self.events: list[object] = []
-        self.ahead_s = 0.0
-        self._sock = udp_socket("127.0.0.1" if ":" not in host else host)
-        self.address = address_of(self._sock)
-
-    def __enter__(self) -> "Client":
-        self.registration.start(b"card" * 60, 1, self._now())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.registration.stop()
-        self._drain()
-        self._sock.close()
-
-    def run_until(self, kind: type) -> None:
-        end = time.monotonic() + LIMIT_S
-        while not self.of(kind):
-            assert time.monotonic() < end, f"no {kind.__name__}; only {self.events}"
-            self._drain()
-            timer = self.registration.get_timer()
-            wait_s = 1.0 if timer is None else min(1.0, max(0.0, timer - self._now()))
-            if select.select([self._sock], [], [], wait_s)[0]:
-                data, source = self._sock.recvfrom(2048)
-                address = Address(source[0], source[1])
-                self.registration.receive_datagram(data, address, self._now())
-            self.registration.handle_timer(self._now())
-            while (event := self.registration.next_event()) is not None:
-                self.events.append(event)
-
-    def of(self, kind: type[Kind]) -> list[Kind]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    def _drain(self) -> None:
-        for datagram in self.registration.datagrams_to_send():
-            with contextlib.suppress(ConnectionRefusedError):
-                self._sock.sendto(datagram.data, tuple(datagram.address))
-
-    def _now(self) -> float:
-        return time.monotonic() + self.ahead_s

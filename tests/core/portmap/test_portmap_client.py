@@ -1,13 +1,11 @@
-"""The codecs of NAT-PMP, PCP and SSDP, and the mapping that is kept by them, in virtual time."""
+"""A mapping that is asked for, kept and given back by NAT-PMP, PCP and UPnP, in virtual time."""
 
 from random import Random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from natd.core.base.types import Address, DecodeError
-from natd.core.portmap import natpmp, pcp, ssdp
+from natd.core.base.types import Address
+from natd.core.portmap import natpmp, pcp
 from natd.core.portmap.client import (
     ANNOUNCEMENTS_SOCKET,
     CHECK_UP_S,
@@ -20,7 +18,6 @@ from tests.core.portmap.router import (
     CLIENT,
     EXTERNAL,
     GATEWAY,
-    LOCATION,
     NONCE,
     OUTSIDE,
     PORT,
@@ -32,89 +29,6 @@ from tests.core.portmap.router import (
     pcp_granted,
     report,
 )
-
-# --- codecs
-
-
-def test_natpmp_requests_are_those_of_rfc_6886():
-    assert natpmp.encode_address_request().hex() == "0000"
-    assert natpmp.encode_map_request(PORT, 40001, 3600).hex() == "000100009c409c4100000e10"
-
-
-def test_natpmp_answers_are_those_of_rfc_6886():
-    assert natpmp.decode(bytes.fromhex("0080000000000007cb007105")) == natpmp.AddressAnswer(
-        7, OUTSIDE
-    )
-    granted = bytes.fromhex("00810000000000079c409c4100000e10")
-    assert natpmp.decode(granted) == natpmp.MapAnswer(7, PORT, 40001, 3600)
-    refused = bytes.fromhex("00810002000000079c40000000000000")
-    assert natpmp.decode(refused) == natpmp.Refusal(7, "not authorized")
-    assert natpmp.decode(bytes.fromhex("0081000100000007")) == natpmp.OtherVersion(7)
-
-
-def test_a_pcp_request_is_that_of_rfc_6887():
-    assert pcp.encode_map_request(CLIENT, NONCE, PORT, None, 3600).hex() == (
-        "02010000" + "00000e10" + "00000000000000000000ffffc0a80102"
-        "303132333435363738396162" + "11000000" + "9c40" + "0000"
-        "00000000000000000000ffff00000000"
-    )
-    assert pcp.encode_announce_request(CLIENT).hex() == (
-        "02000000" + "00000000" + "00000000000000000000ffffc0a80102"
-    )
-
-
-def test_a_pcp_answer_is_that_of_rfc_6887():
-    head = "02810000" + "00000e10" + "00000007" + "00" * 12
-    payload = "303132333435363738396162" + "11000000" + "9c40" + "9c41"
-    address = "00000000000000000000ffffcb007105"
-    granted = bytes.fromhex(head + payload + address)
-    assert pcp.decode(granted) == pcp.MapAnswer(7, NONCE, PORT, Address(OUTSIDE, 40001), 3600)
-    assert pcp.decode(granted[:3] + b"\x08" + granted[4:]) == pcp.Refusal(
-        7, NONCE, "out of resources"
-    )
-    announced = bytes.fromhex("02800000" + "00000000" + "00000007" + "00" * 12)
-    assert pcp.decode(announced) == pcp.Announcement(7)
-
-
-def test_a_search_is_one_http_request():
-    assert ssdp.encode_search(1) == (
-        b"M-SEARCH * HTTP/1.1\r\n"
-        b"HOST: 239.255.255.250:1900\r\n"
-        b'MAN: "ssdp:discover"\r\n'
-        b"MX: 1\r\n"
-        b"ST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\n"
-        b"\r\n"
-    )
-
-
-@pytest.mark.parametrize(
-    "location",
-    [
-        "http://192.168.1.9:5000/rootDesc.xml",
-        "http://192.168.1.1@evil.example/x",
-        "http://192.168.1.1.evil.example/",
-        "https://192.168.1.1/x",
-        "file:///etc/passwd",
-        "http://192.168.1.1:5000/a b",
-        "http://192.168.1.1:0/",
-        "",
-    ],
-)
-def test_a_description_that_is_not_at_the_gateway_is_not_fetched(location):
-    assert ssdp.decode_location(found(), GATEWAY) == LOCATION
-    with pytest.raises(DecodeError):
-        ssdp.decode_location(found(location), GATEWAY)
-
-
-@given(st.binary(max_size=80))
-def test_any_bytes_are_an_answer_or_a_decode_error(data):
-    for decode in (natpmp.decode, pcp.decode, lambda d: ssdp.decode_location(d, GATEWAY)):
-        for prefixed in (data, b"\x00\x80" + data, b"\x00\x81" + data, b"\x02\x81" + data):
-            try:
-                decode(prefixed)
-            except DecodeError:
-                continue
-
 
 # --- asking
 

@@ -132,6 +132,7 @@ def test_a_search_names_the_kind_of_gateway_and_where_it_goes() -> None:
         "",
         "",
     ]
+    assert b"\r\nHOST: 239.255.255.250:1900\r\n" in ssdp.encode_search(1)
 
 
 def test_a_gateway_says_where_it_describes_itself() -> None:
@@ -147,7 +148,12 @@ def test_a_gateway_says_where_it_describes_itself() -> None:
         ("InternetGatewayDevice", "MediaServer"),
         ("http://192.168.1.1:5000", "http://192.168.1.9:5000"),
         ("http://192.168.1.1:5000", "http://192.168.1.1@192.168.1.9"),
+        ("http://192.168.1.1:5000", "http://192.168.1.1.evil.example"),
         ("http://192.168.1.1:5000", "file://192.168.1.1"),
+        ("http://", "https://"),
+        (":5000/", ":0/"),
+        ("rootDesc", "a b"),
+        ("http://192.168.1.1:5000/rootDesc.xml", ""),
         ("Location", "Elsewhere"),
         ("max-age=120", "x" * ssdp.ANSWER_LIMIT_BYTES),
     ],
