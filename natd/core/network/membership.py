@@ -25,12 +25,13 @@ from natd.core.network.discovery import Discovery
 from natd.core.network.own_card import CardAnnouncement, OwnCard
 from natd.core.network.peer_introduction import PeerIntroductions
 from natd.core.network.roster import NetworkSettings, Roster
-from natd.core.network.routing import Route, drop_routes
+from natd.core.network.routing import Route
 from natd.core.network.shared import Shared
 from natd.core.peer.events import PeerEvent
 from natd.core.peer.peer import Peer
 from natd.core.registration import events as news
-from natd.core.registration.servers import Servers, explain_silence
+from natd.core.registration.reasons import explain_silence
+from natd.core.registration.servers import Servers
 
 
 class Membership:
@@ -262,11 +263,8 @@ class Membership:
                         peer.diagnosis.absent(str(server), now)
                 case events.ServerLost(server=server) if server == self.servers.silenced_by:
                     self._introductions.servers_lost(self.peers.values(), now)
-                    here = any(peer.presence.is_online for peer in self.peers.values())
-                    explained = explain_silence(
-                        event, self._surroundings(now), somebody_is_here=here
-                    )
-                    self._events.append(explained)
+                    ours, here = self._surroundings(now), bool(self.roster.here)
+                    self._events.append(explain_silence(event, ours, somebody_is_here=here))
                     self.tell_surroundings(now)
                 case events.ServerAnswered() | events.ServerLost():
                     self._events.append(event)
@@ -342,7 +340,6 @@ class Membership:
                 self.drain_peer(leaving, now)
                 self.roster.forget(leaving)
                 self._handed_out.pop(leaving, None)
-                drop_routes(self._shared.routes, leaving)
                 self.discovery.met(leaving.card.peer)
                 self._announcement.take_missed(leaving.card.peer)
         peer = self.roster.take(card, sealed, self.own_card.prekeys)

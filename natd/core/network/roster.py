@@ -23,6 +23,7 @@ from natd.core.base.timers import TimerQueue, TokenBucket
 from natd.core.base.types import DecodeError, NetworkId, PeerId, SocketId
 from natd.core.keys.card import Card, open_card
 from natd.core.keys.secrets import Prekey, network_id, network_key
+from natd.core.network.routing import drop_routes
 from natd.core.network.shared import Shared
 from natd.core.peer.peer import Peer
 from natd.core.peer.presence import PeerView
@@ -58,6 +59,7 @@ class Roster:
         self._budget = shared.budget
         self._random = shared.random
         self._limits = shared.limits
+        self._routes = shared.routes
         self._is_open = settings.key == network_key(settings.name, b"")
         self._kept: set[PeerId] = set()  # never replaced
         self._giving_way = TokenBucket(GIVING_WAY_RATE, GIVING_WAY_BURST)
@@ -146,7 +148,8 @@ class Roster:
         return leaving
 
     def forget(self, peer: Peer) -> None:
-        """Remove a peer that was replaced and drained."""
+        """Remove a peer that was replaced and drained, and its routes."""
+        drop_routes(self._routes, peer)
         self.dropped += peer.all_dropped
         del self.peers[peer.card.peer]
         self.timers.set(peer, None)
@@ -186,9 +189,14 @@ class Roster:
         wanted = [peer for known, peer in self.peers.items() if known not in self.blocked]
         return bool(wanted) and all(peer.presence.is_online for peer in wanted)
 
+    @property
+    def here(self) -> list[Peer]:
+        """The peers that are connected."""
+        return [peer for peer in self.peers.values() if peer.presence.is_online]
+
     def describe(self, found: Surroundings) -> Surroundings:
         """`found` as the peers who are connected show it."""
-        here = [peer for peer in self.peers.values() if peer.presence.is_online]
+        here = self.here
         paths = (peer.reach.paths.report for peer in here)
         inside = any(path is not None and not is_public(path.address.host) for path in paths)
         return replace(found, udp_works=found.udp_works or bool(here), meets_inside=inside)

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from natd.core.base import events
 from natd.core.base.types import Address, PeerId, SocketId
 from natd.core.base.wishes import Ask, Word
-from natd.core.codec import rendezvous_codec
-from natd.core.codec.rendezvous import Error, ErrorCode, Introduce
+from natd.core.codec.rendezvous import Introduce
 from natd.core.registration.filter_probes import Probed
 
 
@@ -101,29 +100,3 @@ def introduced_by(server: Address, message: Introduce, *, is_news: bool) -> Intr
         message.ask,
         message.word,
     )
-
-
-# --- reasons why a server is lost, for people: what happened and what to do
-
-
-def silence_reason(server: Address, *, has_answered: bool, tried: tuple[Address, ...]) -> str:
-    """No answer comes; `has_answered`: one did before, from `server`.  `tried` are all addresses
-    that were asked."""
-    if has_answered:
-        return f"{server} has stopped answering"
-    return f"no answer from {' or '.join(map(str, tried))}"
-
-
-def refusal_reason(server: Address, error: Error) -> str:
-    """The server refused us; the text comes from it and may hold anything."""
-    if error.code is ErrorCode.VERSION:
-        return version_reason(server, None)
-    return f"{server} refused us: {''.join(char for char in error.text if char.isprintable())}"
-
-
-def version_reason(server: Address, theirs: int | None) -> str:
-    """`theirs` is the version of its protocol; None where the server did not say."""
-    ours = rendezvous_codec.VERSION
-    older = "the older side" if theirs is None else "this side" if theirs > ours else "the server"
-    version = "" if theirs is None else f" (protocol {theirs}, and here it is {ours})"
-    return f"{server} speaks another version of natd{version}: update {older}"

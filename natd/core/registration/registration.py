@@ -38,6 +38,7 @@ from natd.core.keys.card import Identity
 from natd.core.keys.membership_key import MembershipKey
 from natd.core.nat.lifetime import FlowWatch, Lifetimes
 from natd.core.registration import events as news
+from natd.core.registration import reasons
 from natd.core.registration.filter_probes import Probe, Probes
 from natd.core.registration.lease import Lease, LeaseAction, RegisterAction, RegisterRetries
 from natd.core.registration.member_sync import ConnectRequests, MemberSync, Tidings
@@ -168,7 +169,7 @@ class Registration:
             message = rendezvous_codec.decode(data)
         except rendezvous_codec.ForeignVersionError as foreign:
             if self.transactions.close(foreign.transaction):
-                self._lose(news.version_reason(self.server, foreign.version), now)
+                self._lose(reasons.version_reason(self.server, foreign.version), now)
             else:
                 self.dropped["server-of-another-version"] += 1
             return
@@ -274,7 +275,7 @@ class Registration:
                 self._is_stale = True  # We know by its introduction; a newer card follows.
                 self._retries.begin_soon(now, is_restart=True)
             case rendezvous.Error():
-                self._lose(news.refusal_reason(self.server, message), now)
+                self._lose(reasons.refusal_reason(self.server, message), now)
 
     def _receive_challenge(
         self, challenge: rendezvous.Challenge, question: Transaction, now: float
@@ -386,7 +387,7 @@ class Registration:
     # --- losing the server ---
 
     def _lose_silent(self, now: float) -> None:
-        reason = news.silence_reason(
+        reason = reasons.silence_reason(
             self.server, has_answered=self.last_answer_at is not None, tried=self.places.all
         )
         had_lease = self._lease.lease_id is not None

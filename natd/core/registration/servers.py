@@ -30,7 +30,6 @@ from natd.core.base.types import (
     PeerId,
     SocketId,
 )
-from natd.core.base.verdict import judge_servers
 from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec.rendezvous import PREFIX_BYTES, TRANSACTION_AT
 from natd.core.keys.card import Identity
@@ -407,16 +406,3 @@ class Servers:
     def _sample_all(self, asked: Registration, socket: SocketId, places: int, now: float) -> None:
         for _ in range(places):
             asked.sample(socket, now)
-
-
-def explain_silence(
-    lost: events.ServerLost, ours: Surroundings, *, somebody_is_here: bool
-) -> events.ServerLost:
-    """`lost`, with why no server answers and what would help, unless peers are connected."""
-    verdict = judge_servers(
-        udp_works=ours.udp_works, is_offline=ours.is_offline, family_missing=ours.family_missing
-    )
-    reason = lost.reason if somebody_is_here else f"{lost.reason}: {verdict.text}"
-    if ours.is_offline:
-        reason = verdict.text  # The server has nothing to do with it.
-    return replace(lost, reason=reason, code=verdict.code)
