@@ -10,7 +10,7 @@
              └─► dropped                        every counter of what was dropped
 
 `report` gathers the rows that `natctl` and programs get; `doctor` adds the checks and the
-verdict.  Why there is no path is judged in `natd/core/base/verdict.py`.
+verdict.  Why there is no path is judged in `natd/core/peer/judgement.py`.
 
 Rules:
 - Nothing is changed and nothing is sent: everything is known already.

@@ -4,7 +4,8 @@
            │           └─► natd.core.paths     keeps them
            ├─► natd.core.chat                  what is said, over sessions
            ├─► presence                        online or offline, as reported
-           └─► diagnosis ─► attempt_log        what was tried; the verdict
+           └─► diagnosis ─┬─► attempt_log      what was tried
+                          └─► judgement        why there is no path: the verdict
     events, reach_events                       events of the peer, and of its reach
 
 `natd.core.network` has a `Peer` for each member.  `reach` decides where datagrams go; `chat`

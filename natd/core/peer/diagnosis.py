@@ -27,12 +27,13 @@ from natd.core.base.types import (
     PathReport,
     SocketId,
 )
-from natd.core.base.verdict import Findings, Help, Verdict, VerdictCode, judge, judge_width
+from natd.core.base.verdict import Verdict, VerdictCode
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.checks.turns import Turns
 from natd.core.keys.card import Card
 from natd.core.paths.events import PathChosen, PathDown, PathMeasured, PathRecovered
 from natd.core.peer.attempt_log import AttemptLog, LogEntry, Step
+from natd.core.peer.judgement import Findings, judge, judge_width
 from natd.core.peer.reach_events import ReachEvent
 from natd.core.punch.events import AttemptFailed
 
@@ -68,14 +69,6 @@ may be there."""
 
 MOST_ADDRESSES = 3
 """Addresses named in one step of the log."""
-
-
-MOVED = Verdict(
-    VerdictCode.MOVED,
-    "no server answers, and the peer no longer answers where it did: it has gone offline, or the "
-    "routers of both sides have restarted and use other ports, which only a server could tell",
-    (Help.SERVER, Help.START_PEER),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,11 +292,7 @@ class Diagnosis:
     def _judge(self, card: Card, may_guess: bool, now: float) -> Verdict:
         if self._narrow is not None:
             return judge_width(is_ipv6=self._narrow.is_ipv6)
-        found = self._findings(card, may_guess, now)
-        is_told_better = found.is_offline or found.is_blocked or found.has_left or found.heard
-        if self._was_lost and found.servers_are_silent and not is_told_better:
-            return MOVED
-        return judge(found)
+        return judge(self._findings(card, may_guess, now))
 
     def _findings(self, card: Card, may_guess: bool, now: float) -> Findings:
         surroundings = self._surroundings
@@ -331,6 +320,7 @@ class Diagnosis:
             servers_are_silent=surroundings.servers_are_silent and self._needs_server,
             is_offline=surroundings.is_offline,
             family_missing=surroundings.family_missing,
+            was_lost=self._was_lost,
             udp_works=surroundings.udp_works,
             is_alive=now < self._alive_at + ALIVE_S,
             is_listed=self._is_listed or not surroundings.is_registered,

@@ -3,9 +3,10 @@
 import pytest
 
 from natd.core.base.types import MAIN_SOCKET, Address, Candidate, CandidateKind, Mapping, NatReport
-from natd.core.base.verdict import Findings, Help, judge
+from natd.core.base.verdict import Help
 from natd.core.checks.candidates import targets
 from natd.core.keys.secrets import network_key
+from natd.core.peer.judgement import Findings, judge
 from natd.core.punch.first_flight import flight_places, worth_checking
 from tests.core.world.village import Village
 from tests.internet.nat import PORT_RESTRICTED, SYMMETRIC_RANDOM, ForwardingNat

@@ -6,7 +6,8 @@ from itertools import product
 import pytest
 
 from natd.core.base.types import Allocation, Mapping, NatReport
-from natd.core.base.verdict import Findings, Help, VerdictCode, judge, judge_servers
+from natd.core.base.verdict import Help, VerdictCode, judge_servers
+from natd.core.peer.judgement import Findings, judge
 
 EASY = NatReport(Mapping.INDEPENDENT, allocation=Allocation.PRESERVING, confidence=0.94)
 UNSURE = NatReport(Mapping.INDEPENDENT, allocation=Allocation.RANDOM, confidence=0.8)
