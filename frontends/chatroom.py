@@ -86,9 +86,10 @@ class ChatRoom:
         log = await self._natd.request("subscribe", types=[], since=None, cursor=None, credit=0)
         self._since = int(log["last"])
         history = await self._natd.history(self._network, limit=SHOWN_MESSAGES)
-        await self._refresh()
+        problem = await self._refresh()
         self.view.receive_history(history["messages"])
         self.view.show_who_is_here(self._clock())
+        self.view.show_what_is_wrong(problem, self._clock())
         self._changed()
 
     async def run(self) -> None:
@@ -184,12 +185,13 @@ class ChatRoom:
         while True:
             await asyncio.sleep(STATUS_EVERY_S)
             try:
-                await self._refresh()
+                self.view.receive_problem(await self._refresh(), self._clock())
             except IpcError:
                 continue
             self._changed()
 
-    async def _refresh(self) -> None:
+    async def _refresh(self) -> Json | None:
+        """Who is here; gives what is wrong, if anything is."""
         status = await self._natd.request("status")
         peers = await self._natd.request("peers", network=self._network)
         me = status.get("self") or {}
@@ -199,6 +201,8 @@ class ChatRoom:
                 self.view.receive_self(str(nick), str(me.get("id") or ""))
                 self.view.receive_servers(network.get("servers") or ())
         self.view.receive_peers(peers.get("peers") or ())
+        problem: Json | None = peers.get("problem")
+        return problem
 
     def _start_ping(self, peer: str) -> None:
         ping = asyncio.create_task(self._ping(peer))

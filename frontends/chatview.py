@@ -30,10 +30,16 @@ Span = tuple[str, str]
 """Style, text.  Styles: time, me, nick-0 … nick-11, text, note, warn, day, tick, tick-done."""
 
 PRIVATE = "private"
+"""The kind of a message that has one recipient."""
 
 WARNINGS = ("server_suspected", "identity_used_twice", "state_restored", "messages_missing")
 """Events whose reason is shown as it is."""
-"""The kind of a message that has one recipient."""
+
+SILENT_STATES = ("lost", "unresolvable")
+"""States of a server that does not answer, or has no address to be asked at."""
+
+UNTOLD_PROBLEMS = ("unresolvable", "socket")
+"""Problems that no event tells."""
 
 NICK_COLOURS = 12
 """As many as are told apart on both dark and light screens."""
@@ -84,6 +90,8 @@ class ChatView:
         self._zone = zone
         self._roster = Roster()
         self._servers: dict[str, bool] = {}
+        self._waits_for_servers = False
+        self._problem = ""
         self._own: dict[str, _Own] = {}
         self._seen: dict[str, None] = {}
         self._only_to: dict[str, str] = {}
@@ -103,10 +111,21 @@ class ChatView:
         self._roster.receive(peers)
 
     def receive_servers(self, servers: Iterable[Json]) -> None:
-        """The servers of `status`; shows no line."""
-        for row in servers:
-            if row.get("state") in ("registered", "lost"):
-                self._servers[str(row.get("address"))] = row["state"] == "registered"
+        """All servers of `status`; shows no line."""
+        rows = {str(row.get("address")): str(row.get("state")) for row in servers}
+        # A name that has moved leaves its old address behind: no server of ours any more.
+        self._servers = {each: is_up for each, is_up in self._servers.items() if each in rows}
+        self._servers |= {
+            each: state == "registered"
+            for each, state in rows.items()
+            if state in ("registered", *SILENT_STATES)
+        }
+        self._waits_for_servers = bool(rows) and "registered" not in rows.values()
+
+    def receive_problem(self, problem: Json | None, now_unix_s: float) -> None:
+        """The problem of `peers`, if no event will tell it; each is told once."""
+        if problem is not None and problem.get("code") in UNTOLD_PROBLEMS:
+            self._tell_problem(problem, now_unix_s)
 
     def receive_history(self, messages: Iterable[Json]) -> None:
         """Rows of `history`, oldest first."""
@@ -180,6 +199,13 @@ class ChatView:
         here = [peer for peer in self._roster.in_order() if peer.state == "online"]
         others = ", ".join(self._roster.with_path(peer) for peer in here) or "nobody else yet"
         self.note(f"you are {me} in {self.network}; here: {others}", now_unix_s)
+
+    def show_what_is_wrong(self, problem: Json | None, now_unix_s: float) -> None:
+        """For the beginning: the problem of `peers`, or that no server has answered yet."""
+        if problem is not None:
+            self._tell_problem(problem, now_unix_s)
+        elif self._waits_for_servers:
+            self.note("no server has answered yet; natd goes on asking", now_unix_s)
 
     # --- outputs -----------------------------------------------------------------------
 
@@ -301,13 +327,24 @@ class ChatView:
         was_up = self._servers.get(server)
         self._servers[server] = is_up
         if is_up and was_up is not True:
+            self._problem = ""
             how = "answers" if was_up is None else "is back"
             self.note(f"server {safe(server)} {how}", at)
         elif not is_up and was_up is not False:
             reason = str(event.get("reason") or "")
             named = "" if server in reason else f" {safe(server)}"
             goes_on = " (the chat goes on without it)" if self._roster.anyone_is_here() else ""
-            self.warn(f"server{named} lost{_because(event)}{goes_on}", at)
+            is_told = event.get("code") == "offline" or (was_up is None and server in reason)
+            what = safe(reason) if is_told else f"server{named} lost{_because(event)}"
+            if not (self._problem and self._problem in reason):
+                self.warn(f"{what}{goes_on}", at)
+
+    def _tell_problem(self, problem: Json, at: float) -> None:
+        text = str(problem.get("text") or "").removeprefix(f"{self.network}: ")
+        if text != self._problem:
+            self._problem = text
+            hint = problem.get("hint")
+            self.warn(f"{text} ({hint})" if hint else text, at)
 
     # --- lines -------------------------------------------------------------------------
 

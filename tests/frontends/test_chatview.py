@@ -230,8 +230,63 @@ def test_a_lost_server_is_told_once_and_so_is_its_return() -> None:
 
 def test_a_server_that_its_reason_names_is_not_named_twice() -> None:
     view = opened()
+    view.receive_servers([{"address": "s:1", "state": "registered"}])
     view.receive_event(event("server_down", server="s:1", reason="s:1 has stopped answering"), NOW)
     assert shown(view) == ["22:13 * server lost: s:1 has stopped answering"]
+
+
+def test_a_server_that_has_never_answered_is_not_called_lost() -> None:
+    view = opened()
+    reason = "no answer from s:1: nothing answers"
+    view.receive_event(event("server_down", server="s:1", reason=reason), NOW)
+    assert shown(view) == [f"22:13 * {reason}"]
+
+
+def test_a_machine_that_is_offline_is_no_fault_of_the_server() -> None:
+    view = opened()
+    view.receive_servers([{"address": "s:1", "state": "registered"}])
+    reason = "this machine is offline; a cable or Wi-Fi would help"
+    view.receive_event(event("server_down", server="s:1", reason=reason, code="offline"), NOW)
+    assert shown(view) == [f"22:13 * {reason}"]
+
+
+def test_an_address_that_the_server_has_left_is_no_lost_server() -> None:
+    view = opened()
+    view.receive_event(event("server_down", server="s:1", reason="no answer"), NOW)
+    view.receive_servers([{"address": "s:2", "state": "registered"}])
+    assert view.lost_servers == []
+
+
+def test_what_is_wrong_is_told_at_the_beginning_and_not_again() -> None:
+    view = opened()
+    view.receive_servers([{"address": "s:1", "state": "starting"}])
+    problem = {"code": "server_down", "text": "demo: this machine is offline", "hint": "h"}
+    view.show_what_is_wrong(problem, NOW)
+    reason = "this machine is offline; a cable or Wi-Fi would help"
+    view.receive_event(event("server_down", server="s:1", reason=reason, code="offline"), NOW)
+    assert shown(view) == ["22:13 * this machine is offline (h)"]
+    view.receive_event(event("server_up", server="s:1"), NOW)
+    view.receive_event(event("server_down", server="s:1", reason=reason, code="offline"), NOW)
+    assert shown(view)[-1] == f"22:13 * {reason}"
+
+
+def test_a_server_that_has_not_answered_yet_is_mentioned_at_the_beginning() -> None:
+    view = opened()
+    view.receive_servers([{"address": "s:1", "state": "starting"}])
+    view.show_what_is_wrong(None, NOW)
+    assert shown(view) == ["22:13 * no server has answered yet; natd goes on asking"]
+    view.receive_servers([{"address": "s:1", "state": "registered"}])
+    view.show_what_is_wrong(None, NOW)
+    assert shown(view) == []
+
+
+def test_a_name_that_is_not_found_is_told_once_since_no_event_does() -> None:
+    view = opened()
+    problem = {"code": "unresolvable", "text": "s can't be resolved", "hint": "h"}
+    for _ in range(2):
+        view.receive_problem(problem, NOW)
+    view.receive_problem({"code": "server_down", "text": "told by its event"}, NOW)
+    assert shown(view) == ["22:13 * s can't be resolved (h)"]
 
 
 def test_a_server_that_is_not_to_be_trusted_is_a_warning() -> None:
