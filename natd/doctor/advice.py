@@ -32,6 +32,8 @@ COPY_HINT = (
     "another --state-dir"
 )
 
+NAME_HINT = "check the server's name and this machine's DNS"
+
 NO_NETWORK = "This daemon has joined no network: natctl join NETWORK --server HOST:PORT."
 
 NARROW = (

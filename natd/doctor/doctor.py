@@ -27,7 +27,7 @@ from collections.abc import Iterable, Sequence
 from natd.core.base.scope import is_private
 from natd.core.base.surroundings import family_missing
 from natd.core.base.types import PeerState
-from natd.core.base.verdict import OFFLINE, Verdict, VerdictCode, judge_servers
+from natd.core.base.verdict import OFFLINE, Help, Verdict, VerdictCode, judge_servers
 from natd.core.peer.diagnosis import PeerDiagnosis
 from natd.core.registration.servers import ServerReport
 from natd.doctor.advice import COPY_HINT, HARD_NAT, HELP_TEXTS, NARROW, NO_NETWORK
@@ -46,15 +46,14 @@ from natd.doctor.rows import (
 )
 from natd.doctor.server_rows import REGISTERED, SERVER_LOST, STARTING, way_rows
 from natd.doctor.sightings import judge_sightings, own_router_words, second_router_words, seen_words
-from natd.doctor.summary import OWN, own_summary, peer_summary
+from natd.doctor.summary import FIREWALL_HERE, OWN, own_summary, peer_summary
 from natd.host.errors import CommandError
 from natd.members.parts import Parts
-from natd.members.recorder import COPY_TOLD_S, nat_row, path_row
+from natd.members.recorder import COPY_TOLD_S, FORBIDDEN, nat_row, path_row
 from natd.net.network_interfaces import local_addresses
 from natd.storage.address_book import JoinedNetwork, KnownPeer, full_name, shell_name
 
-FORBIDDING = ("EPERM", "EACCES")
-"""Errors by which this system itself refuses to send."""
+BLOCKED_BY_US = Verdict(VerdictCode.UDP_BLOCKED, FORBIDDEN, (Help.FIREWALL,))
 
 NAMES_SHOWN = 6
 """At most this many members on our LAN are named: two lines of a terminal."""
@@ -93,7 +92,10 @@ class Doctor:
         }
         if target is None:
             text, found = self._own_verdict(own)
-            summary = own_summary(found, failed_checks(own), len(parts.book.networks))
+            is_nameless = self.is_nameless
+            summary = own_summary(
+                found, failed_checks(own), len(parts.book.networks), is_nameless=is_nameless
+            )
         else:
             reply["checks"] = [*own, self._path_check(target[1], told)]
             reply |= self._peer_rows(*target, told)
@@ -101,6 +103,8 @@ class Doctor:
             online = target[1].peer in parts.online.get(target[0].id, ())
             nats = None if told is None else (told.ours, told.theirs)
             summary = peer_summary(full_name(target[1]), found, nats, online=online)
+            if self.is_forbidden:
+                summary = FIREWALL_HERE
             if reply["path"] is not None:
                 reply["notes"] = failed_checks(own)
         return {
@@ -129,7 +133,7 @@ class Doctor:
             "checks": [*own["checks"], check("peer", False, text, hint)],
             "peer": None,
             "path": None,
-            "summary": OWN.get(found.code, own["summary"]),
+            "summary": FIREWALL_HERE if self.is_forbidden else OWN.get(found.code, own["summary"]),
             "verdict": sentence(f"{text}: {found.why}"),
             "verdict_code": str(found.code),
             "why": found.why,
@@ -148,6 +152,8 @@ class Doctor:
         return self._judge_silence(servers)
 
     def _judge_silence(self, servers: Iterable[ServerReport]) -> Verdict:
+        if self.is_forbidden:
+            return BLOCKED_BY_US
         servers = tuple(servers)
         hosts = [address.host for server in servers for address in server.tried]
         return judge_servers(
@@ -161,6 +167,8 @@ class Doctor:
         """A verdict of a while ago on our servers, by what is known now."""
         if verdict is None or verdict.code not in (VerdictCode.NO_SERVER, VerdictCode.UDP_BLOCKED):
             return verdict
+        if self.is_forbidden:
+            return BLOCKED_BY_US
         return judge_servers(udp_works=self._udp_works(), is_offline=self.is_offline)
 
     def copy_of(self, network: JoinedNetwork) -> str | None:
@@ -171,22 +179,35 @@ class Doctor:
     @property
     def is_offline(self) -> bool:
         """Whether no packet can leave, and none has arrived lately all the same."""
-        has_no_way = self._parts.node.shared.sockets.is_offline
-        is_reached = any(self._parts.online.values()) or REGISTERED in self._server_states()
-        return has_no_way and not is_reached
+        return self._parts.node.shared.sockets.is_offline and not self._is_reached
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether this system refuses to send, and nothing arrives all the same."""
+        return self._parts.sockets.is_forbidden and not self._is_reached
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether no server has an address to be asked at."""
+        return bool(self._parts.names.problems) and not self._server_states()
+
+    @property
+    def _is_reached(self) -> bool:
+        return any(self._parts.online.values()) or REGISTERED in self._server_states()
 
     def socket_check(self) -> Row:
         """Destinations that can't be reached are everyday; a system that forbids is not."""
         sockets = self._parts.sockets
-        forbidden = sum(sockets.errors[name] for name in FORBIDDING)
         told = ", ".join(f"{count} x {name}" for name, count in sockets.errors.most_common(4))
         host = "[::]" if sockets.has_ipv6 else "0.0.0.0"
         detail = f"UDP on {host}:{sockets.port}" + (f"; not sent: {told}" if told else "")
         text = f"natd uses UDP port {sockets.port}"
-        if forbidden:
-            text += ", but this machine forbids it to send"
+        if self.is_forbidden:
+            text += f", but {FORBIDDEN}"
+        elif sockets.is_forbidden:
+            text += "; this machine's firewall refuses some of its packets"
         hint = "allow natd to send UDP in this machine's firewall"
-        return check("socket", forbidden == 0, text, hint, detail)
+        return check("socket", not self.is_forbidden, text, hint, detail)
 
     def _own_checks(self) -> list[Row]:
         parts = self._parts
@@ -199,7 +220,12 @@ class Doctor:
         for network in parts.book.joined():
             if (copy := self.copy_of(network)) is not None:
                 checks.append(check("identity", False, f"{network.name}: {copy}", COPY_HINT))
-        rows = way_rows(parts, is_offline=self.is_offline, now=time.monotonic())
+        rows = way_rows(
+            parts,
+            is_offline=self.is_offline,
+            is_forbidden=self.is_forbidden,
+            now=time.monotonic(),
+        )
         checks += [check(*row) for row in rows]
         checks += [self._udp_check(), self._nat_check()]
         summary = parts.port_map.summary()
@@ -213,6 +239,8 @@ class Doctor:
         states = self._server_states()
         if self.is_offline:
             return check("udp", True, f"not tried: {OFFLINE}")
+        if self.is_forbidden:
+            return check("udp", True, f"not tried: {FORBIDDEN}")
         answering = states.count(REGISTERED)
         if answering:
             noun = "server answers" if answering == 1 else "servers answer"
@@ -274,6 +302,8 @@ class Doctor:
             return sentence(found.why), found
         if "socket" in failed:
             return "This machine forbids natd to send: allow it in the firewall.", None
+        if self.is_nameless:
+            return sentence(next(iter(self._parts.names.problems.values()))), None
         states = self._server_states()
         if states and set(states) == {SERVER_LOST}:
             found = self._judge_silence(self._servers())

@@ -7,7 +7,7 @@ from typing import Any
 from natd.core.base.types import PeerState, peer_id_text, peer_tag
 from natd.core.base.verdict import OFFLINE, Help
 from natd.core.peer.presence import PeerView
-from natd.doctor.advice import COPY_HINT, HELP_TEXTS
+from natd.doctor.advice import COPY_HINT, HELP_TEXTS, NAME_HINT
 from natd.doctor.doctor import Doctor
 from natd.doctor.dropped import dropped_row
 from natd.doctor.lifetime_words import lifetime_row
@@ -93,7 +93,12 @@ class Report:
 
     def peers(self, network: JoinedNetwork) -> Row:
         rows = [self._peer_row(known, view) for known, view in self._views(network)]
-        return {"network": network.name, "peers": rows, "problem": self._server_problem(network)}
+        problem = self._socket_problem() or self._server_problem(network)
+        return {
+            "network": network.name,
+            "peers": rows,
+            "problem": problem or self._name_problem(network),
+        }
 
     def identity(self) -> Row:
         peer = self._parts.identity.peer
@@ -109,9 +114,9 @@ class Report:
         parts, rows = self._parts, []
         if parts.store.problem is not None:
             rows.append(_problem("storage", parts.store.problem, "free some space on the disk"))
-        socket = self._doctor.socket_check()
-        if not socket["ok"]:
-            rows.append(_problem("socket", socket["text"], socket["hint"]))
+        socket = self._socket_problem()
+        if socket is not None:
+            rows.append(socket)
         for network in parts.book.joined():
             copy = self._doctor.copy_of(network)
             if copy is not None:
@@ -126,11 +131,10 @@ class Report:
         if is_offline:
             rows.append(_problem("offline", OFFLINE, HELP_TEXTS[Help.NETWORK]))
         for text in () if is_offline else parts.names.problems.values():
-            rows.append(
-                _problem("unresolvable", text, "check the server's name and this machine's DNS")
-            )
+            rows.append(_problem("unresolvable", text, NAME_HINT))
         for network in self._parts.book.joined():
-            if not is_offline and (silent := self._server_problem(network)) is not None:
+            silent = self._server_problem(network)
+            if silent is not None and socket is None and not is_offline:
                 rows.append(silent)
             if (blind := judge_sightings(parts, network)) is not None:
                 hint = "natctl doctor says more"
@@ -165,6 +169,18 @@ class Report:
         if found is None:
             return None
         return _problem("server_down", f"{network.name}: {found.why}", "natctl doctor says more")
+
+    def _socket_problem(self) -> Row | None:
+        socket = self._doctor.socket_check()
+        return None if socket["ok"] else _problem("socket", socket["text"], socket["hint"])
+
+    def _name_problem(self, network: JoinedNetwork) -> Row | None:
+        """A server of this network that has no address, where no other has one either."""
+        if self._parts.servers(network.id):
+            return None
+        problems = self._parts.names.problems
+        found = next((problems[text] for text in network.servers if text in problems), None)
+        return None if found is None else _problem("unresolvable", found, NAME_HINT)
 
     def _nick(self) -> str:
         joined = self._parts.book.joined()

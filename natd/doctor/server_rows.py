@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from natd.core.base.verdict import OFFLINE, Help
 from natd.core.registration.servers import ServerReport
-from natd.doctor.advice import HELP_TEXTS, NARROW, server_words
+from natd.doctor.advice import HELP_TEXTS, NAME_HINT, NARROW, server_words
 from natd.members.parts import Parts
 from natd.members.recorder import ms
 
@@ -28,14 +28,16 @@ STARTING = "starting"
 """The state of a server that was asked and has not answered yet."""
 
 
-def way_rows(parts: Parts, *, is_offline: bool, now: float) -> Iterator[CheckRow]:
+def way_rows(
+    parts: Parts, *, is_offline: bool, is_forbidden: bool, now: float
+) -> Iterator[CheckRow]:
     """Whether packets can leave, and the servers that they should go to."""
     if is_offline:
         yield "network", False, OFFLINE, HELP_TEXTS[Help.NETWORK], None
         return
     yield "network", True, "packets can leave this machine", None, None
     for text in parts.names.problems.values():
-        yield "server", False, text, "check the server's name and this machine's DNS", None
+        yield "server", False, text, NAME_HINT, None
     for network in parts.book.joined():
         if not network.servers:
             lan = parts.config.paths.lan_discovery
@@ -43,6 +45,8 @@ def way_rows(parts: Parts, *, is_offline: bool, now: float) -> Iterator[CheckRow
             hint = f"natctl join {network.name} --server HOST:PORT"
             yield "server", lan, f"{network.name} has no server: {found}", hint, None
         hint = "check the address, and that natd --server runs there"
+        if is_forbidden:
+            hint = "see socket: nothing leaves this machine"
         reports = parts.servers(network.id)
         for good, text, detail in server_rows(reports, network.name, now):
             yield "server", good, text, hint, detail

@@ -9,14 +9,21 @@ from natd.core.base.verdict import Verdict, VerdictCode
 OWN = {
     VerdictCode.OFFLINE: "This computer is offline.",
     VerdictCode.UDP_BLOCKED: (
-        "Your router, or the network behind it, seems to let nothing but the web through."
+        "Nothing answers this computer: the server does not run, or your router or network lets "
+        "nothing but the web through."
     ),
     VerdictCode.NO_SERVER: "Your computer is connected, but the server that natd needs is silent.",
     VerdictCode.SERVER_REFUSES: "The server that natd needs has turned this computer away.",
 }
 """What is wrong on our own side, whomever we want to reach."""
 
+FIREWALL_HERE = "This computer's own firewall stops natd."
+
 TOWARDS_A_PEER = {
+    VerdictCode.SERVER_SEES_PRIVATE: (
+        "The server does not see where on the internet you or {peer} are, so it can't bring you "
+        "together."
+    ),
     VerdictCode.BLOCKED_HERE: "You have blocked {peer}.",
     VerdictCode.LEFT: "{peer} has left.",
     VerdictCode.MOVED: (
@@ -48,17 +55,30 @@ _CARRIER = (Allocation.BLOCK, Allocation.RANDOM)
 """How mobile carriers, which share an address among many, give out ports."""
 
 
-def own_summary(found: Verdict | None, failed: list[str], networks: int) -> str:
-    """About this machine; `failed`: the checks that did."""
+def own_summary(
+    found: Verdict | None, failed: list[str], networks: int, *, is_nameless: bool = False
+) -> str:
+    """About this machine; `failed`: the checks that did; `is_nameless`: no server's name is
+    found."""
     if found is not None and found.code in OWN:
         return OWN[found.code]
     for check, words in (
-        ("socket", "This computer's own firewall stops natd."),
+        ("socket", FIREWALL_HERE),
         ("store", "This computer's disk takes nothing more from natd."),
         ("identity", "Another computer seems to use this one's identity."),
     ):
         if check in failed:
             return words
+    if found is not None and found.code is VerdictCode.SERVER_SEES_PRIVATE:
+        return (
+            "The server does not see where on the internet this computer is, so nobody elsewhere "
+            "can find it."
+        )
+    if is_nameless:
+        return (
+            "The server that natd needs is not found by its name: the name is misspelt, or this "
+            "computer's internet does not work."
+        )
     if not networks:
         return "natd runs, and has joined no network yet."
     if failed == ["nat"]:

@@ -25,6 +25,7 @@ from natd.core.base.types import (
     peer_id_text,
     peer_tag,
 )
+from natd.core.base.verdict import VerdictCode
 from natd.members.copy_words import copy_words, older_words, restored_words
 from natd.members.parts import Parts
 from natd.storage.address_book import NEW, KnownPeer
@@ -36,6 +37,8 @@ COPY_TOLD_S = 300.0
 """A copy that was not noticed for so long has stopped; while it runs, each turn is noticed."""
 
 LEAVING = "this daemon has left the network"
+
+FORBIDDEN = "this machine's own firewall forbids natd to send"
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +88,9 @@ class Recorder:
                 row = {"rtt_ms": ms(event.rtt_s), "observed": str(event.observed)}
                 self._log_server("server_up", event.network, str(event.server), row)
             case events.ServerLost():
-                row = {"reason": event.reason, "code": event.code and str(event.code)}
+                is_ours = event.code is VerdictCode.UDP_BLOCKED and parts.sockets.is_forbidden
+                reason = FORBIDDEN if is_ours else event.reason
+                row = {"reason": reason, "code": event.code and str(event.code)}
                 self._log_server("server_down", event.network, str(event.server), row)
             case events.ServerSuspected():
                 logger.warning("%s: %s", self._name(event.network), event.reason)

@@ -19,6 +19,7 @@ import errno
 import socket
 import struct
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -43,6 +44,10 @@ USED_S = 180.0
 """For so long a closed helper's port is not drawn again: NATs may still have its mappings, and one
 that is old, or spoilt by an early packet, is what a fresh socket is to be free of."""
 
+FORBIDDEN_TOLD_S = 60.0
+"""A refusal of this system is told for so long: an idle daemon sends more often."""
+
+_FORBIDDING = (errno.EPERM, errno.EACCES)
 _PORT_TRIES = 16
 _MAPPED_PREFIX = "::ffff:"
 _HOP_LIMIT = struct.Struct("i")
@@ -88,6 +93,7 @@ class UdpSockets:
     ) -> None:
         self.errors: Counter[str] = Counter()
         """Datagrams that could not be sent, by errno name."""
+        self._forbidden_at: float | None = None
         self._on_datagram = on_datagram
         self._on_drained = on_drained
         self._sockets: dict[SocketId, socket.socket] = {}
@@ -102,6 +108,12 @@ class UdpSockets:
         """The main socket's port."""
         port: int = self._sockets[MAIN_SOCKET].getsockname()[1]
         return port
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether this system itself has refused to send within the last minute."""
+        at = self._forbidden_at
+        return at is not None and time.monotonic() < at + FORBIDDEN_TOLD_S
 
     @property
     def has_ipv6(self) -> bool:
@@ -139,7 +151,7 @@ class UdpSockets:
                     controls = self._hop_limits(address, ttl, is_strict=is_strict)
                     self._send_limited(sock, data, controls, destination)
             except OSError as error:
-                self.errors[errno.errorcode.get(error.errno or 0, "UNKNOWN")] += 1
+                self._count(error)
 
     def send_from_link(self, data: bytes, group: Address, interface: int) -> None:
         """Send to a multicast group out of one interface, from the main socket, and no further
@@ -153,7 +165,12 @@ class UdpSockets:
                 control = [(socket.IPPROTO_IP, _PKTINFO, info)]
                 sock.sendmsg([data], control, 0, self._destination(group))
         except OSError as error:
-            self.errors[errno.errorcode.get(error.errno or 0, "UNKNOWN")] += 1
+            self._count(error)
+
+    def _count(self, error: OSError) -> None:
+        self.errors[errno.errorcode.get(error.errno or 0, "UNKNOWN")] += 1
+        if error.errno in _FORBIDDING:
+            self._forbidden_at = time.monotonic()
 
     def drop(self, socket_id: SocketId) -> None:
         """Close a helper; the main socket stays until `close`."""
@@ -220,7 +237,7 @@ class UdpSockets:
             except BlockingIOError:
                 break
             except OSError as error:
-                self.errors[errno.errorcode.get(error.errno or 0, "UNKNOWN")] += 1
+                self._count(error)
                 break
             deliver(data, known.get(source) or self._source(source), socket_id)
         self._on_drained()

@@ -38,3 +38,20 @@ def test_two_carriers_and_two_difficult_routers_are_told_apart() -> None:
     easy = NatReport(mapping=Mapping.INDEPENDENT)
     assert "mobile carrier" not in peer_summary("bob", verdict, (HARD, easy), online=False)
     assert peer_summary("bob", None, None, online=True) == "You and bob are connected directly."
+
+
+def test_a_server_that_sees_too_little_is_not_said_to_be_well() -> None:
+    blind = Verdict(VerdictCode.SERVER_SEES_PRIVATE, "why")
+    for text in (own_summary(blind, [], 1), peer_summary("bob", blind, None, online=False)):
+        assert text.startswith("The server does not see where")
+
+
+def test_silence_blames_neither_the_server_nor_the_router_alone() -> None:
+    silent = Verdict(VerdictCode.UDP_BLOCKED, "why")
+    text = own_summary(silent, ["server", "udp"], 1)
+    assert "the server does not run, or your router" in text
+    assert "nothing but the web" in text
+
+
+def test_a_server_whose_name_is_not_found_is_told_as_that() -> None:
+    assert "not found by its name" in own_summary(None, ["server"], 1, is_nameless=True)

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import socket
 import sys
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -195,6 +196,23 @@ def test_what_can_not_be_sent_is_counted_and_the_rest_still_goes() -> None:
             assert peer.recv(99) == b"ok"
             assert door.sockets.errors["EMSGSIZE"] == 1
             assert door.sockets.errors.total() == 3
+
+    run(scenario())
+
+
+def test_a_refusal_of_this_system_is_forgotten_after_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        with Door() as door:
+            assert not door.sockets.is_forbidden
+            door.sockets.send([Datagram(b"x", Address("255.255.255.255", 9))])  # EACCES
+            assert door.sockets.is_forbidden
+            real = time.monotonic
+            monkeypatch.setattr(time, "monotonic", lambda: real() + 61)
+            is_forbidden = door.sockets.is_forbidden
+            monkeypatch.undo()
+            assert not is_forbidden
 
     run(scenario())
 
