@@ -41,7 +41,7 @@ from natd.storage.store import Store, StoreError
 logger = logging.getLogger(__name__)
 
 CARD_SEQUENCE_LEAP = 1_000_000
-"""Above all cards of an earlier run, even with a clock that was set back."""
+"""Above all cards of an earlier run, where the clock was set back since."""
 
 PORT_MAP_LABEL = b"natd/1 port mapping"
 """What our router knows our mapping by, in every run."""
@@ -74,7 +74,7 @@ class Engine:
             log=log,
             mailbox=Mailbox(store, log),
             book=AddressBook(store),
-            node=Node(identity, random.SystemRandom(), card_sequence=_card_sequence(store)),
+            node=Node(identity, random.SystemRandom(), card_sequence=first_card_sequence(store)),
             sockets=sockets,
             port_map=PortMap(identity.derive_nonce(PORT_MAP_LABEL), self._take_mapped),
             names=ServerNames(self._take_servers, ipv6=config.paths.ipv6),
@@ -298,11 +298,16 @@ class Engine:
         self._timer = asyncio.get_running_loop().call_at(at, self._handle_timer)
 
 
-def _card_sequence(store: Store) -> int:
+def first_card_sequence(store: Store) -> int:
     """Where this run's cards begin to count: by the clock, so that a disk that came back from an
-    older copy is not behind what peers and servers know."""
+    older copy is not behind what peers and servers know.
+
+    Cards change far more slowly than a thousand times a second, so the clock is above all of an
+    earlier run, also of one that the disk has lost.
+    """
     saved = store.query("SELECT value FROM meta WHERE name = 'card_sequence'")
     last = int(saved[0][0]) if saved else 0
-    sequence = max(time.time_ns() // 1_000_000, last + CARD_SEQUENCE_LEAP)
+    now_ms = time.time_ns() // 1_000_000
+    sequence = now_ms if now_ms > last else last + CARD_SEQUENCE_LEAP
     store.post("INSERT OR REPLACE INTO meta VALUES ('card_sequence', ?)", (sequence,))
     return sequence
