@@ -21,8 +21,8 @@ Rules that a change must not break:
 - A message is acknowledged only after `message_committed`, and acknowledged again whenever
   it comes again: an acknowledgement may have been lost with its session.
 - An acknowledgement counts only for what was sent in its session.
-- A session is of one epoch: a sender that changed it in the midst could have us hold any number
-  of windows.
+- A session has one hello: with others, of another epoch or of higher numbers, a sender could have
+  us hold any number of windows, and warn people of missing messages as often.
 - Memory is bounded both ways.  The sender has at most a window of messages that are not
   acknowledged, the rest stays on its disk; the receiver takes twice that and no more, so a
   sender that keeps the rule never loses anything by it.
@@ -172,8 +172,8 @@ class Conversation:
         self._deliver()
 
     def _receive_hello(self, hello: Hello) -> None:
-        if self._is_greeted and hello.epoch != self._inbox.epoch:
-            self.dropped["hello-of-another-epoch"] += 1
+        if self._is_greeted:
+            self.dropped["hello-again"] += 1
             return
         self._is_greeted = True
         missing = self._inbox.begin(hello.epoch, hello.first_seq, hello.outbox)
