@@ -5,10 +5,12 @@ by destination; a sample now and then shows drift and poisoning.  A server with 
 asked there, too: only that shows if a NAT maps by address.
 
 The server names its second address itself, and may name a third party's.  So we ask it at two
-ports, at most three times each, and accept another address once a minute.
+ports, at most three times each, and accept another address once a minute.  A server that loses us
+and takes us back, or answers from one of its addresses after the other, has us begin anew: beyond
+the first times it is asked once a minute then, too.
 """
 
-from natd.core.base.timers import Ladder
+from natd.core.base.timers import Ladder, TokenBucket
 from natd.core.base.types import Address
 from natd.core.codec.rendezvous import SAMPLES_LIMIT
 
@@ -19,6 +21,9 @@ ASSUMED_PORTS = 3
 """Until the server has named its sampling ports: so many after its own."""
 
 OTHER_KEPT_S = 60.0
+
+OTHER_ASKED_RATE, OTHER_ASKED_BURST = 1.0 / OTHER_KEPT_S, 3.0
+"""How often the second address is asked, and at once: a start, and two changes of network."""
 
 LOWEST_OTHER_PORT = 1024
 """A lying server could make us send to the services below; only its own port may be there."""
@@ -41,15 +46,23 @@ class Sampling:
         self.began_at: float | None = None
         """When the samples that the server passes on to peers were taken; None: never."""
         self._seen: dict[Address, Address] = {}
+        self._others_asked = TokenBucket(OTHER_ASKED_RATE, OTHER_ASKED_BURST)
+
+    def moved_to(self, server: Address) -> "Sampling":
+        """The same server is asked at another of its addresses."""
+        moved = Sampling(server)
+        moved._others_asked = self._others_asked
+        return moved
 
     def begin(self, now: float) -> tuple[Address, ...]:
         """Forget all samples; gives the addresses to ask at once."""
         self.began_at = now
         self._seen.clear()
-        self._unanswered = {*self._own, *self._others}
+        others = self._others if self._others and self._others_asked.take(now) else ()
+        self._unanswered = {*self._own, *others}
         if self._unanswered:
             self.ladder.start(now)
-        return (*self._own, *self._others)
+        return (*self._own, *others)
 
     def learn(
         self, ports: tuple[int, ...], other: Address | None, now: float
@@ -59,6 +72,8 @@ class Sampling:
         if other is not None and not _may_be_other(other, self._server):
             other = None
         if other == self.other or now < (self._others_kept_until or now):
+            return ()
+        if other is not None and not self._others_asked.take(now):
             return ()
         self._others_kept_until, self.other = now + OTHER_KEPT_S, other
         self._others = () if other is None else (other, *_ports_of(other, ports[:1]))

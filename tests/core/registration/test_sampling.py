@@ -9,14 +9,16 @@ from natd.core.base.events import ServerAnswered
 from natd.core.base.types import LOWEST_ANY_PORT_SOCKET, Address, Datagram, Mapping, SocketId
 from natd.core.checks.turns import FIRST_HELPER
 from natd.core.codec import rendezvous_codec
-from natd.core.codec.rendezvous import Registered, Sample
+from natd.core.codec.rendezvous import Error, ErrorCode, Register, Registered, Sample
 from natd.core.coordinator.coordinator import Coordinator
 from natd.core.keys.card import Identity
-from natd.core.keys.secrets import network_key
-from natd.core.nat.model import OBSERVATION_LIFETIME_S
+from natd.core.keys.membership_key import MembershipKey
+from natd.core.keys.secrets import network_id, network_key
+from natd.core.nat.model import OBSERVATION_LIFETIME_S, NatModel
 from natd.core.network.roster import NetworkSettings
 from natd.core.node import Node
 from natd.core.registration.events import SocketSampled
+from natd.core.registration.registration import Registration
 from natd.core.registration.sampling import Sampling
 from tests.core.world.meeting import OTHER, SERVER, Meeting, Sent
 from tests.core.world.two_addresses import TwoAddresses, open_doors
@@ -26,6 +28,7 @@ from tests.internet.net import Internet
 BOTH = (SERVER.host, OTHER.host)
 PUBLIC, PUBLIC_OTHER = Address("45.1.1.10", 8080), Address("45.1.2.10", 8080)
 SAMPLED_PORTS = (8081, 8082, 8083)
+START = 1000.0
 
 
 def test_a_second_address_is_asked_at_two_ports_as_soon_as_the_server_has_told_it() -> None:
@@ -100,6 +103,70 @@ def test_a_server_that_names_one_victim_after_another_has_us_ask_one_of_them_a_m
         for datagram in guest.registration.datagrams_to_send():
             note(asked, datagram, meeting.now)
     assert len(asked) <= 600 * 0.5 / 60 + 1
+
+
+@pytest.mark.parametrize("addresses", [1, 2])
+def test_a_server_that_loses_us_and_takes_us_back_has_us_ask_no_victim_more_often(
+    addresses: int,
+) -> None:
+    victim = Address("198.51.100.10", 9000)
+    places = tuple(Address(f"203.0.113.{n}", 8080) for n in range(10, 10 + addresses))
+    liar = FickleServer(places, victim)
+    liar.run(600.0)
+    assert liar.at_victim
+    in_each_minute = [sum(0 <= at - end < 60.0 for at in liar.at_victim) for end in liar.at_victim]
+    assert max(in_each_minute) <= 60
+    assert len(liar.at_victim) <= 10 * 6 + 20
+
+
+class FickleServer:
+    """A server whose second address is a victim's: it answers the copies of one REGISTER in turns
+    with REGISTERED and ERROR, so that the guest begins anew as often as it can be made to."""
+
+    def __init__(self, places: tuple[Address, ...], victim: Address) -> None:
+        self.at_victim: list[float] = []
+        self._victim = victim
+        self._now = START
+        self._copies: list[tuple[Address, bytes]] = []
+        self._grants = True
+        key = network_key("demo", b"")
+        self._guest = Registration(
+            network=network_id(key),
+            membership=MembershipKey(key),
+            identity=Identity(b"a" * 32),
+            server=places[0],
+            others=places[1:],
+            prefix=b"abcd",
+            lifetimes=NatModel().lifetimes,
+            random=Random(2),
+        )
+
+    def run(self, for_s: float) -> None:
+        end = self._now + for_s
+        self._guest.start(bytes(300), 1, self._now)
+        while self._now < end:
+            self._now += 0.05
+            due = self._guest.get_timer()
+            if due is not None and due <= self._now:
+                self._guest.handle_timer(self._now)
+            self._hear()
+            if len(self._copies) > 1 and round(self._now * 20) % 14 == 0:
+                self._answer()
+
+    def _hear(self) -> None:
+        for sent in self._guest.datagrams_to_send():
+            if sent.address.host == self._victim.host:
+                self.at_victim.append(self._now)
+            elif isinstance(message := rendezvous_codec.decode(sent.data), Register):
+                self._copies.append((sent.address, message.transaction))
+
+    def _answer(self) -> None:
+        place, transaction = self._copies.pop(0)
+        refused = rendezvous_codec.encode(Error(transaction, ErrorCode.FULL, "no"))
+        data = registered(transaction, self._victim) if self._grants else refused
+        self._grants = not self._grants
+        self._guest.receive_datagram(data, place, self._now)
+        self._hear()
 
 
 @pytest.mark.parametrize(
