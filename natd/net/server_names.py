@@ -10,7 +10,8 @@ Rules:
 - The system's resolver blocks, for half a minute where no DNS server answers.  It has a thread that
   nobody waits for: neither the loop nor a stop.
 - What a name was found to be holds while it can't be looked up.
-- A server that falls silent may have moved, so its name is looked up at once (dynamic DNS).
+- A server that falls silent may have moved, so its name is looked up at once (dynamic DNS).  Only
+  an answer from a new address ends the ladder: the name of a silent one may give another each time.
 """
 
 import asyncio
@@ -38,6 +39,8 @@ RESOLVE_EVERY_S = 300.0
 
 DNS_PATIENCE_S = 5.0
 """A look-up that takes longer is told as a problem; its answer is taken whenever it comes."""
+
+BROADCAST = "255.255.255.255"
 
 MOST_THREADS = 3
 """Of one name: an answer from before the network changed may be out of date, so another look-up
@@ -163,7 +166,6 @@ class ServerNames:
             before = set(name.found)
             await self._look_up(name)
             if set(name.found) != before:
-                attempt = 0
                 name.answering.intersection_update(name.found)
                 for network, servers in tuple(self._followed.items()):
                     if name.text in servers:
@@ -194,7 +196,8 @@ class ServerNames:
         if isinstance(answer, Exception):
             name.problem = f"{host} can't be resolved: {_reason(answer)}"
             return
-        addresses = in_turn((Address(each, port) for each in answer), ipv6=self._ipv6)
+        places = (Address(each, port) for each in answer if may_be_a_server(each))
+        addresses = in_turn(places, ipv6=self._ipv6)
         if not addresses:
             name.problem = f"{host} has no address that this machine could use"
             return
@@ -229,6 +232,13 @@ def resolve(host: str, port: int) -> list[str]:
     """The system's resolver, with /etc/hosts and all; in the order of RFC 6724."""
     answers = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     return [canonical_host(str(sockaddr[0])) for *_, sockaddr in answers]
+
+
+def may_be_a_server(host: str) -> bool:
+    """Whether one machine may be there, and only one: 0.0.0.0 is what blocklists give, and would
+    reach ourselves."""
+    ip = ipaddress.ip_address(host)
+    return not (ip.is_multicast or ip.is_unspecified or host == BROADCAST)
 
 
 def in_turn(addresses: Iterable[Address], *, ipv6: bool = True) -> tuple[Address, ...]:

@@ -167,6 +167,44 @@ def test_a_server_that_falls_silent_is_looked_up_at_once_and_then_on_a_ladder() 
     assert pause_s(0, has_failed=False, is_silent=False) == 300
 
 
+def test_the_name_of_a_silent_server_that_gives_another_address_each_time_stays_on_the_ladder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was looked up, and the addresses asked, each second without end."""
+    attempts: list[int] = []
+
+    def pause(attempt: int, *, has_failed: bool, is_silent: bool) -> float:
+        if is_silent:
+            attempts.append(attempt)
+        return 0.001 if is_silent else 300.0
+
+    monkeypatch.setattr(server_names, "pause_s", pause)
+
+    async def scenario() -> None:
+        dns = Dns("192.0.2.1")
+        told: list[tuple[Server, ...]] = []
+
+        def found(_: str, servers: tuple[Server, ...]) -> None:
+            told.append(servers)
+            dns.hosts = [f"198.51.100.{len(told)}"]
+
+        names = ServerNames(found, resolver=dns)
+        names.follow("demo", (CHAT,))
+        await until(lambda: bool(told))
+        names.lost(OLD)
+        await until(lambda: len(told) > 5)
+        names.close()
+
+    asyncio.run(scenario())
+    assert attempts[:5] == [0, 1, 2, 3, 4]
+
+
+def test_addresses_of_a_name_that_are_no_machine_are_left_out() -> None:
+    dns = Dns("0.0.0.0", "224.0.0.251", "255.255.255.255", "::", "ff02::fb", "192.0.2.1")
+    [found] = asyncio.run(first_found((CHAT,), dns))
+    assert found == NamedServer(CHAT, (OLD,))
+
+
 def test_a_family_that_never_answers_makes_no_server_silent_that_answers_by_the_other() -> None:
     async def scenario() -> None:
         dns = Dns("2001:db8::1", "192.0.2.1")

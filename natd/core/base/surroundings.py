@@ -45,6 +45,8 @@ class Surroundings:
     """The private, shared, link-local and loopback hosts at which servers see us."""
     meets_inside: bool = False
     """Whether a peer of this network is connected at a private address."""
+    doubtful: frozenset[str] = frozenset()
+    """Hosts of servers that don't show where a server is (`registration/places.py`)."""
 
     @property
     def family_missing(self) -> str | None:

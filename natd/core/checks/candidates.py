@@ -8,7 +8,7 @@ is sent to an address that has not answered.
 """
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from natd.core.base.scope import is_loopback, is_private, is_public
 from natd.core.base.types import LOWEST_PORT, Address, Candidate, CandidateKind, PathKind
@@ -59,6 +59,7 @@ def targets(
     ours: Iterable[Address],
     inside: Iterable[str] = (),
     servers: Iterable[Address],
+    doubtful: Collection[str] = (),
     held: frozenset[str] = frozenset(),
 ) -> tuple[Candidate, ...]:
     """The addresses worth a check, best first, each once, 16 at most and 4 of a kind.
@@ -71,6 +72,8 @@ def targets(
     claim; or where a server is near both: near us, because we reach it at a private address or it
     sees us at one, and near the peer, because it sees the peer at one.
 
+    `doubtful` are hosts of servers that none of these rules counts.
+
     `held` are the addresses of our interfaces: what the peer claims of them is its own network's,
     unless it is on this machine.
     """
@@ -79,9 +82,10 @@ def targets(
     seen_hosts, our_hosts = {a.host for a in seen}, {a.host for a in ours}
     same_site = any(is_public(host) for host in seen_hosts & our_hosts)
     forbidden = frozenset(servers)
-    realm = [*our_hosts, *inside, *(address.host for address in forbidden)]
+    at_servers = {address.host for address in forbidden} - set(doubtful)
+    realm = [*our_hosts, *inside, *at_servers]
     # A remote server could claim that we are at loopback, to make us send to our own services.
-    loopback = any(is_loopback(address.host) for address in forbidden)
+    loopback = any(is_loopback(host) for host in at_servers)
     near_us = loopback or any(is_private(host) for host in realm)
     near_peer = not seen or any(not is_public(host) for host in seen_hosts)
     private_realm = near_us and near_peer

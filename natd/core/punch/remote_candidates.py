@@ -234,6 +234,7 @@ class RemoteCandidates:
             ours=self.surroundings.ours,
             inside=self.surroundings.inside,
             servers=self.surroundings.servers,
+            doubtful=self.surroundings.doubtful,
             held=self.surroundings.held,
         )
 

@@ -11,14 +11,20 @@ Rules:
   peers need to know where we are seen by IPv4 as well as by IPv6.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from natd.core.base.scope import is_public
+from natd.core.base.timers import TokenBucket
 from natd.core.base.types import Address, NamedServer
 from natd.core.registration.lease import REGISTER_LADDER_S
 
 NEXT_ADDRESS_S = 0.25
 """How long to wait for an answer before the next address is asked, too (RFC 8305, section 8)."""
+
+
+MOVES_RATE, MOVES_BURST = 1.0 / 60.0, 4.0
+"""How often a name that gives other addresses begins a dense ladder at them, and at once."""
 
 
 class ServerKey(NamedTuple):
@@ -58,6 +64,7 @@ class Places:
         self.is_settled = False
         """Whether it has answered."""
         self._asked_once = False
+        self._moves = TokenBucket(MOVES_RATE, MOVES_BURST)
 
     @property
     def ladder_s(self) -> tuple[float, ...]:
@@ -91,6 +98,11 @@ class Places:
         self.is_settled = False
         return True
 
+    def may_begin(self, now: float) -> bool:
+        """Whether a dense ladder may begin at new addresses.  Who owns the name may point it at
+        anybody, so beyond the first times they are asked at the pace of a lost server's retries."""
+        return self._moves.take(now)
+
     def begin(self) -> None:
         """A ladder begins at the address that is asked."""
         self._asked_once = False
@@ -116,3 +128,19 @@ class Places:
     @property
     def _asks_twice(self) -> bool:
         return len(self.all) < len(REGISTER_LADDER_S)
+
+
+def doubtful_hosts(servers: Mapping[ServerKey, Places]) -> frozenset[str]:
+    """Private and loopback hosts that are told by the name of a server on the internet, and that
+    have not answered.  Who owns the name may add any, so they don't show that a server of ours is
+    in our network or on this machine."""
+    on_the_internet = {
+        key.name for key, places in servers.items() if any(is_public(a.host) for a in places.all)
+    }
+    return frozenset(
+        address.host
+        for key, places in servers.items()
+        if key.name is not None and key.name in on_the_internet
+        for address in places.all
+        if not is_public(address.host) and not (places.is_settled and address == places.asked)
+    )

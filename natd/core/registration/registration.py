@@ -69,9 +69,9 @@ class Registration:
         self.state = "starting"
         """`starting`, `registered`, `lost` or `stopped`."""
         self.is_silent = False
+        """Whether it is lost because nothing came, and not by a refusal."""
         self.refusal: str | None = None
         """Why the server refuses us, for people; None: it does not."""
-        """Whether it is lost because nothing came, and not by a refusal."""
         self.observed: Address | None = None
         """Where the server last saw us; None before its first answer."""
         self.rtt_s: float | None = None
@@ -114,11 +114,16 @@ class Registration:
 
     def use_addresses(self, addresses: tuple[Address, ...], now: float) -> None:
         """The server's name has these addresses; register anew if it has moved."""
-        if self.places.replace(addresses):
-            self._say_bye()
+        if not self.places.replace(addresses):
+            return
+        self._say_bye()
+        self._ask_at(self.places.asked)
+        if self.places.may_begin(now):
             self.state = "starting"
-            self._ask_at(self.places.asked)
             self._begin_afresh(now)
+        elif self.state != "lost":
+            reason = news.silence_reason(self.server, has_answered=False, tried=addresses)
+            self._lose(reason, now, is_silence=True)
 
     def network_changed(self, now: float) -> None:
         """Our address has probably changed: register again at once, with new introductions."""
@@ -245,7 +250,7 @@ class Registration:
     def _ask_at(self, place: Address) -> None:
         if place != self.server:
             self.server = self.transactions.server = place
-            self.sampling = Sampling(place)
+            self.sampling = self.sampling.moved_to(place)
             self._token = b""
             self._flow.forget()
 
@@ -321,10 +326,8 @@ class Registration:
         self._count_unseen(answer.missing, question, now)
 
     def _send_register(self, now: float) -> None:
-        samples, have = self.sampling.freshest(), self._members.have()
-        self._outgoing.append(
-            self.transactions.register(self._card, self._sequence, self._token, samples, have, now)
-        )
+        card, told = (self._card, self._sequence), (self.sampling.freshest(), self._members.have())
+        self._outgoing.append(self.transactions.register(*card, self._token, *told, now))
 
     # --- being introduced ---
 
@@ -357,8 +360,7 @@ class Registration:
 
     def _send_ask(self, now: float) -> None:
         if (lease_id := self._lease.lease_id) is not None:
-            have = self._members.have()
-            self._outgoing.append(self.transactions.ask(lease_id, have, now))
+            self._outgoing.append(self.transactions.ask(lease_id, self._members.have(), now))
 
     # --- staying registered ---
 

@@ -45,7 +45,7 @@ from natd.core.registration.events import (
 )
 from natd.core.registration.filter_probes import Probed
 from natd.core.registration.filter_probing import Probing
-from natd.core.registration.places import ServerKey, each_once
+from natd.core.registration.places import ServerKey, doubtful_hosts, each_once
 from natd.core.registration.registration import Registration
 
 SAMPLE_PORTS = 3
@@ -303,6 +303,7 @@ class Servers:
             inside=self._nat.inside,
             has_address_pool=self._nat.has_address_pool,
             sampled_at=max(sampled_at, default=None),
+            doubtful=doubtful_hosts({key: r.places for key, r in self._registrations.items()}),
         )
 
     # --- private

@@ -191,3 +191,32 @@ def packets_of(addresses: tuple[Address, ...], run_s: float) -> list[bytes]:
     kinds = (Register, Sample)
     assert all(isinstance(rendezvous_codec.decode(sent.data), kinds) for sent in meeting.sent)
     return [sent.data for sent in meeting.sent]
+
+
+def test_a_name_that_points_elsewhere_each_second_aims_no_more_than_a_minutes_budget_at_a_victim():
+    """Each time a dense ladder began there: 1,200 bytes at 0, 0.1, 0.3 and 0.7 s."""
+    victim, minutes = DEAD[0], 10
+    meeting = Meeting()
+    meeting.server_is_up = False
+    guest = invite(meeting, *DEAD[:2])
+    meeting.start(guest)
+    for second in range(60 * minutes):
+        meeting.run(1.0)
+        addresses = (victim,) if second % 2 else (DEAD[1],)
+        guest.registration.use_addresses(addresses, meeting.now)
+    at_victim = [sent for sent in meeting.sent if sent.destination.host == victim.host]
+    bursts = 4 + minutes
+    assert len(at_victim) <= bursts * 13 + 60 * minutes / 10
+    assert sum(len(sent.data) for sent in at_victim) <= 10_000 * minutes
+
+
+def test_a_name_that_has_pointed_elsewhere_too_often_is_followed_all_the_same():
+    meeting = Meeting()
+    guest = invite(meeting, *DEAD[:1])
+    meeting.start(guest)
+    for number in range(20):
+        guest.registration.use_addresses((DEAD[number % 2 + 1],), meeting.now)
+        meeting.run(0.1)
+    guest.registration.use_addresses((SERVER,), meeting.now)
+    meeting.run(15.0)
+    assert guest.registration.state == "registered"
