@@ -104,8 +104,7 @@ class Registration:
         self._begin_afresh(now)
 
     def renew_card(self, sealed_card: bytes, sequence: int, now: float) -> None:
-        """Deposit a newer card; it causes no introductions.  If the server has not answered yet,
-        the card is sent at once."""
+        """Deposit a newer card, at once if no answer has come yet; it causes no introductions."""
         self._card, self._sequence = sealed_card, sequence
         if self.state == "starting":
             self._send_register(now)
@@ -122,7 +121,7 @@ class Registration:
             self.state = "starting"
             self._begin_afresh(now)
         elif self.state != "lost":
-            reason = news.silence_reason(self.server, has_answered=False, tried=addresses)
+            reason = reasons.silence_reason(self.server, has_answered=False, tried=addresses)
             self._lose(reason, now, is_silence=True)
 
     def network_changed(self, now: float) -> None:
@@ -189,8 +188,7 @@ class Registration:
         ):
             self._events.append(told)
             return
-        question = self.transactions.answered_by(message, address)
-        if question is None:
+        if (question := self.transactions.answered_by(message, address)) is None:
             self.dropped["answer-to-no-question"] += 1
             return
         self.last_answer_at = now
