@@ -20,6 +20,7 @@ from collections import deque
 
 from natd.core.base.types import Datagram
 from natd.core.checks.checks import CheckAnswer, Checks
+from natd.core.codec.rendezvous import PADDED_BYTES
 from natd.core.paths.events import PathMeasured
 from natd.core.paths.path import Path
 from natd.core.paths.paths import Paths
@@ -75,6 +76,15 @@ class Width:
             if not self._sent:
                 self._size_bytes = max(self._size_bytes, size_bytes)
         return not path.is_narrow
+
+    def expect_session(self, now: float) -> None:
+        """The path in use is new, and the peer has not reached us with a session yet: the one who
+        is dialled sends nothing large, and would learn nothing of a path that is too narrow."""
+        path = self._paths.current
+        if path is not None and path is not self._path:
+            self._watch(path, now + UNANSWERED_S)
+            self._findings = int(path.is_narrow)
+            self._size_bytes = PADDED_BYTES
 
     def rest(self) -> None:
         """The session awaits nothing."""

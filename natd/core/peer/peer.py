@@ -210,7 +210,8 @@ class Peer:
             self.reach.heard(address, socket, now)
 
     def handle_timer(self, now: float) -> None:
-        if not self.dialogue.sessions.is_awaiting(now):
+        sessions = self.dialogue.sessions
+        if sessions.is_established and not sessions.is_awaiting(now):
             self.reach.width.rest()
         self.reach.handle_timer(now)
         self.dialogue.sessions.handle_timer(now)
@@ -315,6 +316,8 @@ class Peer:
             case PathChosen(path) | PathRecovered(path):
                 if not (isinstance(event, PathChosen) and event.is_seamless):
                     self.dialogue.sessions.path_changed(now)
+                if not self.dialogue.sessions.is_established:
+                    self.reach.width.expect_session(now)
                 if self.presence.is_online:
                     self._events.append(events.PathChanged(self._network, self.card.peer, path))
             case PathDown():

@@ -34,7 +34,7 @@ def test_pppoe_and_the_least_ipv6_carry_sessions_and_the_largest_messages(most_b
 def test_below_that_both_are_told_the_size_and_nobody_is_blamed(is_ours):
     village, alice, bob = pair(1227 if is_ours else None, None if is_ours else 1227)
     bob.send("hello")
-    village.internet.run(20.0)
+    village.internet.run(TOLD_S)
     assert not bob.is_online(alice)
     for member, other in ((alice, bob), (bob, alice)):
         assert member.verdict_codes == {other.peer: VerdictCode.PATH_TOO_NARROW}
