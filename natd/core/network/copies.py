@@ -26,6 +26,10 @@ everybody and to say what waits, and less than people wait before they try somet
 HEADROOM = 1000
 """The other's card changes as its surroundings do: that shall not take the turn from us."""
 
+HIGHEST = 2**63
+"""Nobody counts so far (a card's number has 64 bits): above it we follow no thief of our key, who
+would have us run out of numbers."""
+
 
 class OwnCards(Protocol):
     """Our cards of this run (`own_card`)."""
@@ -60,5 +64,6 @@ class Copies:
         if now < self._leapt_at + TURN_S:
             return ()
         self._leapt_at = now
-        own.leap(card.sequence + HEADROOM, now)
+        if card.sequence < HIGHEST:
+            own.leap(card.sequence + HEADROOM, now)
         return (NewerCardOfOurs(self._network, seen.server, seen.seen, seen.was_accepted),)

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from random import Random
 
+import pytest
+
 from natd.core.base.types import (
     SURE,
     Address,
@@ -15,6 +17,7 @@ from natd.core.base.types import (
 from natd.core.keys.card import Identity, open_card
 from natd.core.keys.secrets import network_key
 from natd.core.network.own_card import PREKEY_GRACE_S, PREKEY_LIFETIME_S, OwnCard
+from natd.core.registration.events import OwnCardSeen
 
 START = 1000.0
 KEY = network_key("demo", b"")
@@ -148,3 +151,17 @@ def _profile(seed=1):
 
 def _card(own_card):
     return open_card(own_card.sealed, KEY)
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1])
+def test_a_thief_of_our_key_who_counts_to_the_end_of_the_numbers_is_noticed_and_stops_nobody(
+    number: int,
+):
+    own_card = _profile()
+    thief = OwnCard(_identity(), KEY, "alice", Random(9), sequence=number, now=START)
+    seen = OwnCardSeen(Address("203.0.113.1", 8080), thief.sealed, (), was_accepted=True)
+    [noticed] = own_card.copies.see(seen, own_card, START + 1.0)
+    assert noticed.is_of_a_copy
+    own_card.handle_timer(START + 1.0)
+    own_card.set_nick("alicia")
+    assert _card(own_card).nick == "alicia"
