@@ -32,7 +32,7 @@ class Surroundings:
     servers_are_silent: bool = False
     """Whether there are servers and none has answered for long enough."""
     udp_works: bool = True
-    """Whether any answer has reached us by UDP."""
+    """Whether another host than our servers has answered in the last minute, or a peer is here."""
     is_offline: bool = False
     """Whether no packet can leave this machine."""
     held: frozenset[str] = frozenset()

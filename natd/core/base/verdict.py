@@ -26,7 +26,7 @@ class VerdictCode(StrEnum):
     OFFLINE = "offline"
     """No packet can leave this machine."""
     UDP_BLOCKED = "udp-blocked"
-    """Nothing at all has answered us by UDP."""
+    """No server answers, and nobody else has in the last minute."""
     NO_SERVER = "no-server"
     """No server answers, though another host has in the last minute."""
     SERVER_REFUSES = "server-refuses"
