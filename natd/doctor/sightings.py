@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from natd.core.base.scope import is_public
-from natd.core.base.types import Address, Mapping
+from natd.core.base.types import ANY_HOST, Address, Mapping
 from natd.core.base.verdict import Verdict, VerdictCode
 from natd.doctor.nat_words import router_words
 from natd.members.parts import Parts
@@ -47,9 +47,10 @@ def seen_words(parts: Parts) -> str:
 def second_router_words(externals: Collection[Address], observed: Collection[Address]) -> str:
     """For the end of the same sentence: `externals` are the addresses that our router says are its
     own.  Where others see us at a public one and it has none, another router stands behind it."""
-    if not externals or any(is_public(address.host) for address in externals):
+    hosts = {address.host for address in externals} - {ANY_HOST}
+    if not hosts or any(map(is_public, hosts)):
         return ""
     if not any(is_public(address.host) for address in observed):
         return ""
-    own = ", ".join(sorted({address.host for address in externals}))
+    own = ", ".join(sorted(hosts))
     return f"; there are two routers in a row: the near one's own address, {own}, is not public"

@@ -6,7 +6,7 @@ older one shows nothing: a router may stop UDP at any time, and servers die.
 
 from collections.abc import Collection
 
-from natd.core.base.scope import is_private
+from natd.core.base.scope import is_public
 
 ANSWER_LIFETIME_S = 60.0
 """Longer than servers and peers in use are silent, and short enough to be true."""
@@ -33,10 +33,10 @@ class Answers:
     def other_than(self, silent: Collection[str], now: float) -> str | None:
         """A host that has answered lately, none of `silent`, which don't answer; None: nobody.
 
-        A machine on our LAN shows nothing of the way to servers on the internet, and what came
-        no later than their own last answer nothing of what has happened since.
+        This machine, or one on our LAN, shows nothing of the way to servers on the internet, and
+        what came no later than their own last answer nothing of what has happened since.
         """
-        near = any(is_private(host) for host in silent)
+        near = any(not is_public(host) for host in silent)
         last_at = max(
             (self._heard_at.get(host, float("-inf")) for host in silent), default=float("-inf")
         )
@@ -44,6 +44,6 @@ class Answers:
         for host, heard_at in reversed(self._heard_at.items()):
             if heard_at < since:
                 break
-            if host not in silent and (near or not is_private(host)):
+            if host not in silent and (near or is_public(host)):
                 return host
         return None

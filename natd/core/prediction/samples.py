@@ -17,7 +17,7 @@ Rules:
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from natd.core.base.scope import is_private
+from natd.core.base.scope import is_public
 from natd.core.base.types import MAIN_SOCKET, Address, SocketId
 from natd.core.checks.checks import Opener
 from natd.core.prediction.sequences import newest
@@ -68,7 +68,7 @@ class Endpoints:
     @property
     def places(self) -> tuple[Address, ...]:
         """The public IPv4 addresses of one host: the peer's NAT."""
-        public = [a for a in self.seen if not a.is_ipv6 and not is_private(a.host)]
+        public = [a for a in self.seen if not a.is_ipv6 and is_public(a.host)]
         return tuple(address for address in public if address.host == public[0].host)
 
     @property

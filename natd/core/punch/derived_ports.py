@@ -16,7 +16,7 @@ Rules:
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from natd.core.base.scope import is_loopback, is_private
+from natd.core.base.scope import is_public
 from natd.core.base.types import (
     Address,
     Allocation,
@@ -74,7 +74,7 @@ def public_places(places: Iterable[Candidate]) -> list[Candidate]:
     chosen: dict[str, Candidate] = {}
     for place in places:
         host = place.address.host
-        if not place.address.is_ipv6 and not is_private(host) and not is_loopback(host):
+        if not place.address.is_ipv6 and is_public(host):
             chosen.setdefault(host, place)
     return list(chosen.values())[:MOST_AGREED_HOSTS]
 

@@ -10,6 +10,7 @@ and takes us back, or answers from one of its addresses after the other, has us 
 the first times it is asked once a minute then, too.
 """
 
+from natd.core.base.scope import is_loopback, is_private, is_public
 from natd.core.base.timers import Ladder, TokenBucket
 from natd.core.base.types import Address
 from natd.core.codec.rendezvous import SAMPLES_LIMIT
@@ -136,13 +137,6 @@ def _may_be_other(other: Address, server: Address) -> bool:
 
 
 def _kind(address: Address) -> tuple[object, ...]:
-    ip = address.ip
-    return (
-        ip.version,
-        ip.is_loopback,
-        ip.is_link_local,
-        ip.is_multicast,
-        ip.is_unspecified,
-        ip.is_private and not ip.is_loopback,
-        ip.is_reserved,
-    )
+    ip, host = address.ip, address.host
+    scopes = is_public(host), is_private(host), is_loopback(host)
+    return (ip.version, *scopes, ip.is_link_local, ip.is_reserved)

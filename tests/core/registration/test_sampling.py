@@ -178,6 +178,7 @@ class FickleServer:
         (Address(PUBLIC.host, 9000), False),
         (Address("10.0.0.1", 8080), False),
         (Address("192.168.1.1", 8080), False),
+        (Address("100.64.0.1", 8080), False),
         (Address("127.0.0.1", 8080), False),
         (Address("169.254.1.1", 8080), False),
         (Address("224.0.0.251", 8080), False),
