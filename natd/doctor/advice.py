@@ -17,6 +17,7 @@ HELP_TEXTS = {
     Help.SERVER: "check the server's address, and that natd --server runs there",
     Help.START_PEER: "start natd on the peer's machine, and run natctl doctor there",
     Help.LARGER_MTU: "raise the MTU of the VPN, tunnel or router on the way to 1,280 or more",
+    Help.UPDATE: "update natd on the side that has the older version",
     Help.UNBLOCK: "natctl block --undo {peer}",
 }
 """What the user can do, for each kind of help."""

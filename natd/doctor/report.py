@@ -168,7 +168,10 @@ class Report:
         found = self._doctor.judge_servers(network)
         if found is None:
             return None
-        return _problem("server_down", f"{network.name}: {found.why}", "natctl doctor says more")
+        text = f"{network.name}: {found.text if found.advice else found.why}"
+        return _problem("server_down", text, "natctl doctor says more") | {
+            "verdict_code": found.code
+        }
 
     def _socket_problem(self) -> Row | None:
         socket = self._doctor.socket_check()

@@ -81,7 +81,7 @@ def _row(group: list[ServerReport], network: str, now: float) -> tuple[bool, str
     state = STARTING if STARTING in states else states[0]
     refusal = next((report.refusal for report in group if report.refusal is not None), None)
     if refusal is not None:
-        return False, f"{name} of {network}: {refusal}", detail
+        return False, f"{name} of {network}: {refusal.text}", detail
     text = f"{name} of {network}: {server_words(state)}"
     if group[0].name is not None:
         text += f"; asked at {', '.join(str(a) for report in group for a in report.tried)}"

@@ -13,6 +13,9 @@ OWN = {
         "nothing but the web through."
     ),
     VerdictCode.NO_SERVER: "Your computer is connected, but the server that natd needs is silent.",
+    VerdictCode.OTHER_VERSION: (
+        "This computer and the server that natd needs have different versions of natd."
+    ),
     VerdictCode.SERVER_REFUSES: "The server that natd needs has turned this computer away.",
 }
 """What is wrong on our own side, whomever we want to reach."""
@@ -62,6 +65,8 @@ def own_summary(
     found."""
     if found is not None and found.code in OWN:
         return OWN[found.code]
+    if found is not None and found.code is VerdictCode.PATH_TOO_NARROW:
+        return "The way out of this computer lets only small pieces through, too small for natd."
     for check, words in (
         ("socket", FIREWALL_HERE),
         ("store", "This computer's disk takes nothing more from natd."),

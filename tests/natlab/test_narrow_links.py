@@ -100,6 +100,29 @@ def test_where_neither_fragments_nor_icmp_pass_both_sides_are_told_the_size(tmp_
 
 
 @requires_nat
+def test_where_1_028_bytes_are_lost_the_size_is_told_and_the_server_is_not_blamed(tmp_path):
+    with internet() as lab:
+        narrow(lab, 1000, is_hole=True)
+
+        async def test():
+            async with Programs(lab, tmp_path) as programs:
+                await programs.start_server("server")
+                bob = await programs.start_peer("bob")
+                await bob.join("demo", [programs.server])
+                _, down = await bob.witness.wait_for("server_down", TOLD_LIMIT_S)
+                assert down["code"] == VerdictCode.PATH_TOO_NARROW
+                assert "1,028 bytes" in down["reason"]
+                doctor = await bob.client.request("doctor")
+                assert doctor["verdict_code"] == VerdictCode.PATH_TOO_NARROW
+                assert "1,028 bytes" in doctor["verdict"]
+                [problem] = (await bob.client.request("status"))["problems"]
+                assert problem["verdict_code"] == VerdictCode.PATH_TOO_NARROW
+                assert "1,028 bytes" in problem["text"]
+
+        asyncio.run(test())
+
+
+@requires_nat
 def test_a_path_that_shrinks_is_told_while_small_messages_pass(tmp_path):
     with internet() as lab:
         narrow(lab, 1500, is_hole=True)

@@ -29,6 +29,8 @@ class VerdictCode(StrEnum):
     """No server answers, and nobody else has in the last minute."""
     NO_SERVER = "no-server"
     """No server answers, though another host has in the last minute."""
+    OTHER_VERSION = "other-version"
+    """The servers speak an older or a newer protocol."""
     SERVER_REFUSES = "server-refuses"
     """The servers answer, and none lets us register."""
     MOVED = "moved"
@@ -77,6 +79,7 @@ class Help(StrEnum):
     START_PEER = "start-peer"
     UNBLOCK = "unblock"
     LARGER_MTU = "larger-mtu"
+    UPDATE = "update"
 
 
 _HELP_WORDS = {
@@ -95,6 +98,7 @@ _HELP_WORDS = {
     Help.START_PEER: "starting natd there",
     Help.UNBLOCK: "unblocking it",
     Help.LARGER_MTU: "a larger MTU of the tunnel or the router on the way",
+    Help.UPDATE: "the same version of natd on both sides",
 }
 
 
@@ -114,6 +118,10 @@ class Verdict:
     """What to do, where that is said better than by naming what would help."""
 
     @property
+    def is_narrow(self) -> bool:
+        return self.code is VerdictCode.PATH_TOO_NARROW
+
+    @property
     def text(self) -> str:
         """One sentence for people: why, and what would help."""
         if self.advice:
@@ -130,10 +138,11 @@ def judge_servers(
     udp_works: bool,
     is_offline: bool = False,
     family_missing: str | None = None,
-    refusal: str | None = None,
+    refusal: Verdict | None = None,
 ) -> Verdict:
     """Why no server has us on its list; `udp_works`: whether another host has answered in the last
-    minute; `family_missing`: the only family of the servers, if we lack it."""
+    minute; `family_missing`: the only family of the servers, if we lack it; `refusal`: why one that
+    answers does not."""
     if is_offline:
         return Verdict(VerdictCode.OFFLINE, OFFLINE, (Help.NETWORK,))
     if family_missing is not None:
@@ -144,7 +153,7 @@ def judge_servers(
             helps,
         )
     if refusal is not None:
-        return Verdict(VerdictCode.SERVER_REFUSES, refusal, (Help.SERVER,))
+        return refusal
     if udp_works:
         return Verdict(
             VerdictCode.NO_SERVER,

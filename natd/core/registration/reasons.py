@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from natd.core.base import events
 from natd.core.base.surroundings import Surroundings
-from natd.core.base.types import Address
-from natd.core.base.verdict import judge_servers
+from natd.core.base.types import Address, NetworkId
+from natd.core.base.verdict import Help, Verdict, VerdictCode, judge_servers
 from natd.core.codec import rendezvous_codec
-from natd.core.codec.rendezvous import Error, ErrorCode
+from natd.core.codec.rendezvous import REGISTER_MINIMUM_BYTES, Error, ErrorCode
 
 
 def silence_reason(server: Address, *, has_answered: bool, tried: tuple[Address, ...]) -> str:
@@ -18,19 +18,47 @@ def silence_reason(server: Address, *, has_answered: bool, tried: tuple[Address,
     return f"no answer from {' or '.join(map(str, tried))}"
 
 
-def refusal_reason(server: Address, error: Error) -> str:
+def lost(network: NetworkId, server: Address, why: Verdict | str) -> events.ServerLost:
+    """A text tells of a silence, whose meaning others know."""
+    if isinstance(why, str):
+        return events.ServerLost(network, server, why)
+    return events.ServerLost(network, server, why.text, why.code)
+
+
+def refused(server: Address, error: Error) -> Verdict:
     """The server refused us; the text comes from it and may hold anything."""
     if error.code is ErrorCode.VERSION:
-        return version_reason(server, None)
-    return f"{server} refused us: {''.join(char for char in error.text if char.isprintable())}"
+        return other_version(server, None)
+    said = "".join(char for char in error.text if char.isprintable())
+    return Verdict(VerdictCode.SERVER_REFUSES, f"{server} refused us: {said}", (Help.SERVER,))
 
 
-def version_reason(server: Address, theirs: int | None) -> str:
+def other_version(server: Address, theirs: int | None) -> Verdict:
     """`theirs` is the version of its protocol; None where the server did not say."""
     ours = rendezvous_codec.VERSION
-    older = "the older side" if theirs is None else "this side" if theirs > ours else "the server"
-    version = "" if theirs is None else f" (protocol {theirs}, and here it is {ours})"
-    return f"{server} speaks another version of natd{version}: update {older}"
+    kind, advice = "another", "update the older side"
+    if theirs is not None:
+        kind = "a newer" if theirs > ours else "an older"
+        advice = "update natd here" if theirs > ours else "update the server"
+    versions = "" if theirs is None else f" (protocol {theirs}, and here it is {ours})"
+    return Verdict(
+        VerdictCode.OTHER_VERSION,
+        f"{server} speaks {kind} version of natd{versions}",
+        (Help.UPDATE,),
+        advice,
+    )
+
+
+def too_narrow(server: Address) -> Verdict:
+    """The server answers small packets and no REGISTER, whose least size is told with the headers
+    of UDP and IP."""
+    size = REGISTER_MINIMUM_BYTES + (48 if server.is_ipv6 else 28)
+    return Verdict(
+        VerdictCode.PATH_TOO_NARROW,
+        f"{server} answers small packets, but the path to it carries none of {size:,} bytes, "
+        "which natd needs",
+        (Help.LARGER_MTU,),
+    )
 
 
 def explain_silence(

@@ -31,6 +31,7 @@ from natd.core.base.types import (
     PeerId,
     SocketId,
 )
+from natd.core.base.verdict import Verdict
 from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec import rendezvous, rendezvous_codec
 from natd.core.codec.rendezvous import ChallengeReason, ErrorCode
@@ -68,10 +69,8 @@ class Registration:
         self.places = Places((server, *others))
         self.state = "starting"
         """`starting`, `registered`, `lost` or `stopped`."""
-        self.is_silent = False
-        """Whether it is lost because nothing came, and not by a refusal."""
-        self.refusal: str | None = None
-        """Why the server refuses us, for people; None: it does not."""
+        self.refusal: Verdict | None = None
+        """Why a server that answers does not let us register; None: it does, or is silent."""
         self.observed: Address | None = None
         """Where the server last saw us; None before its first answer."""
         self.rtt_s: float | None = None
@@ -108,7 +107,7 @@ class Registration:
         self._card, self._sequence = sealed_card, sequence
         if self.state == "starting":
             self._send_register(now)
-        elif self.state == "registered" or (self.state == "lost" and not self.is_silent):
+        elif self.state == "registered" or (self.state == "lost" and self.refusal):
             self._begin(now)
 
     def use_addresses(self, addresses: tuple[Address, ...], now: float) -> None:
@@ -122,7 +121,7 @@ class Registration:
             self._begin_afresh(now)
         elif self.state != "lost":
             reason = reasons.silence_reason(self.server, has_answered=False, tried=addresses)
-            self._lose(reason, now, is_silence=True)
+            self._lose(reason, now)
 
     def network_changed(self, now: float) -> None:
         """Our address has probably changed: register again at once, with new introductions."""
@@ -173,7 +172,7 @@ class Registration:
             message = rendezvous_codec.decode(data)
         except rendezvous_codec.ForeignVersionError as foreign:
             if self.transactions.close(foreign.transaction):
-                self._lose(reasons.version_reason(self.server, foreign.version), now)
+                self._lose(reasons.other_version(self.server, foreign.version), now)
             else:
                 self.dropped["server-of-another-version"] += 1
             return
@@ -188,7 +187,7 @@ class Registration:
         ):
             self._events.append(told)
             return
-        if (question := self.transactions.answered_by(message, address)) is None:
+        if (question := self.transactions.answered_by(message, address, now)) is None:
             self.dropped["answer-to-no-question"] += 1
             return
         self.last_answer_at = now
@@ -267,7 +266,7 @@ class Registration:
                 self._receive_registered(message, question, now)
             case rendezvous.Refreshed():
                 self._receive_refreshed(message, question, now)
-            case rendezvous.Sampled(_, observed):
+            case rendezvous.Sampled(_, observed) if question.asked != self.server:
                 if question.socket == MAIN_SOCKET:
                     self.sampling.add(question.asked, observed)
                 self._events.append(news.SocketSampled(question.socket, observed, question.asked))
@@ -278,7 +277,7 @@ class Registration:
                 self._is_stale = True  # We know by its introduction; a newer card follows.
                 self._retries.begin_soon(now, is_restart=True)
             case rendezvous.Error():
-                self._lose(reasons.refusal_reason(self.server, message), now)
+                self._lose(reasons.refused(self.server, message), now)
 
     def _receive_challenge(
         self, challenge: rendezvous.Challenge, question: Transaction, now: float
@@ -325,7 +324,9 @@ class Registration:
 
     def _send_register(self, now: float) -> None:
         card, told = (self._card, self._sequence), (self.sampling.freshest(), self._members.have())
-        self._outgoing.append(self.transactions.register(*card, self._token, *told, now))
+        self._outgoing += self.transactions.register(*card, self._token, *told, now)
+        if self.refusal and self.refusal.is_narrow and not self.transactions.hears_small(now):
+            self.refusal = None  # It may be down by now.
 
     # --- being introduced ---
 
@@ -387,27 +388,25 @@ class Registration:
     # --- losing the server ---
 
     def _lose_silent(self, now: float) -> None:
-        reason = reasons.silence_reason(
-            self.server, has_answered=self.last_answer_at is not None, tried=self.places.all
-        )
-        had_lease = self._lease.lease_id is not None
-        self._lose(reason, now, is_silence=True)
+        had_lease, is_narrow = self._lease.lease_id is not None, self.transactions.hears_small(now)
+        has_answered = self.last_answer_at is not None
+        why = reasons.silence_reason(self.server, has_answered=has_answered, tried=self.places.all)
+        self._lose(reasons.too_narrow(self.server) if is_narrow else why, now)
         if had_lease and len(self.places.all) > 1:
             self._ask_at(self.places.next())
             self._begin(now)
 
-    def _lose(self, reason: str, now: float, *, is_silence: bool = False) -> None:
+    def _lose(self, why: Verdict | str, now: float) -> None:
         self._end_lease()
         self.places.unsettle()
         self._flow.forget()
         self.sampling.ladder.stop()
         self._announces = True
-        self._retries.retry_later(now, is_refused=not is_silence)
         was_lost = self.state == "lost"
-        self.state, self.is_silent = "lost", is_silence
-        self.refusal = None if is_silence else reason
+        self.state, self.refusal = "lost", None if isinstance(why, str) else why
+        self._retries.retry_later(now, is_refused=self.refusal is not None)
         if not was_lost:
-            self._events.append(events.ServerLost(self._network, self.server, reason))
+            self._events.append(reasons.lost(self._network, self.server, why))
 
     def _say_bye(self) -> None:
         if self._lease.lease_id is not None:

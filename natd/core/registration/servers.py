@@ -30,6 +30,7 @@ from natd.core.base.types import (
     PeerId,
     SocketId,
 )
+from natd.core.base.verdict import Verdict
 from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec.rendezvous import PREFIX_BYTES, TRANSACTION_AT
 from natd.core.keys.card import Identity
@@ -69,8 +70,8 @@ class ServerReport:
     tried: tuple[Address, ...] = ()
     """All addresses that the name has, of the same family."""
     is_narrow: bool = False  # whether the path to it carries less than sessions need
-    refusal: str | None = None
-    """Why it refuses us; None: it does not, or is silent."""
+    refusal: Verdict | None = None
+    """Why it does not let us register; None: it does, or is silent."""
 
 
 ServersEvent = (
@@ -333,7 +334,7 @@ class Servers:
                 case events.ServerLost() if self._answers_otherwise(registration):
                     pass  # An IPv6 that never worked is no news of a server that is there.
                 case events.ServerLost(server=server):
-                    is_silence = registration.is_silent and self.are_silent
+                    is_silence = registration.refusal is None and self.are_silent
                     self.silenced_by = server if is_silence else None
                     self._events.append(event)
                 case events.MembersListed():

@@ -6,7 +6,9 @@ was asked.  An INTRODUCE repeats the transaction of one of our latest REGISTERs.
 
 Padded requests have 1,200 bytes, of which QUIC needs a path for as many (RFC 9000, section 14).
 After three of them without an answer every second one has 1,000; a path that answers these alone
-is *narrow*, and then all of them have.
+is *narrow*, and then all of them have.  Where neither is answered and the sampling ports are, a
+SAMPLE to the server's own port goes beside each: if that is answered, the path carries too little
+to register.
 """
 
 from collections import deque
@@ -47,6 +49,10 @@ REGISTERS_LIMIT = 16
 
 FULL_SIZE_TRIES = 3
 """At the instants 0, 0.1 and 0.3 s, so that the first smaller one leaves after 0.7 s."""
+
+
+SMALL_HEARD_S = 40.0
+"""Two of the longest waits between tries, and one answer may be lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,7 @@ class Transactions:
         self._registers: deque[bytes] = deque(maxlen=REGISTERS_LIMIT)
         self._unheard = 0  # padded requests of full size since the last answer to one
         self._turn = 0
+        self._sampled_at = self._small_heard_at = float("-inf")
         self.is_narrow = False
         """Whether only smaller requests are answered."""
 
@@ -106,7 +113,8 @@ class Transactions:
         samples: tuple[Address, ...],
         have: tuple[bytes, ...],
         now: float,
-    ) -> Datagram:
+    ) -> list[Datagram]:
+        """With a small packet beside it while none of full size is answered, and others are."""
         size_bytes = self._size_bytes()
         register = rendezvous_codec.fit_register(
             Register(
@@ -138,7 +146,11 @@ class Transactions:
             self._membership.sign,
             size_bytes,
         )
-        return Datagram(data, self.server)
+        datagrams = [Datagram(data, self.server)]
+        is_sampled = now < self._sampled_at + SMALL_HEARD_S
+        if is_sampled and self._unheard >= FULL_SIZE_TRIES and not self.is_narrow:
+            datagrams.append(self.sample(self.server, MAIN_SOCKET, now))
+        return datagrams
 
     def refresh(self, lease_id: bytes, now: float) -> list[Datagram]:
         """On a narrow path also one of full size: its answer shows that it is narrow no more."""
@@ -184,16 +196,26 @@ class Transactions:
 
     # --- answers
 
-    def answered_by(self, message: Message, source: Address) -> Transaction | None:
+    def answered_by(self, message: Message, source: Address, now: float) -> Transaction | None:
         """The request that this message answers, which is then closed; None: it answers none."""
         question = self._pending.get(message.transaction)
         if question is None or source != question.asked or not _answers(message, question.kind):
             return None
+        if question.kind is Sample:
+            self._sampled_at = now
+            if question.asked == self.server:
+                self._small_heard_at = now
+        elif question.padded_bytes:
+            self._small_heard_at = float("-inf")
         if question.padded_bytes == PADDED_BYTES:
             self.is_narrow, self._unheard = False, 0
         elif question.padded_bytes and self._unheard >= FULL_SIZE_TRIES:
             self.is_narrow = True
         return self._pending.pop(message.transaction)
+
+    def hears_small(self, now: float) -> bool:
+        """Whether the port that we register at has answered lately, and no padded request."""
+        return now < self._small_heard_at + SMALL_HEARD_S
 
     def has_register(self, introduce: Introduce) -> bool:
         return introduce.transaction in self._registers
@@ -209,6 +231,7 @@ class Transactions:
     def network_changed(self) -> None:
         """Another network may carry more."""
         self.is_narrow, self._unheard, self._turn = False, 0, 0
+        self._small_heard_at = float("-inf")
 
     def _size_bytes(self) -> int:
         """Of the next REGISTER."""

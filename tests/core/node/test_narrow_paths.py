@@ -56,6 +56,41 @@ def test_where_1_200_bytes_are_lost_the_server_is_asked_with_1_000():
     assert padded[: FULL_SIZE_TRIES + 1] == [1200, 1200, 1200, 1000]
 
 
+def test_where_1_000_bytes_are_lost_the_size_is_told_and_the_server_is_not_blamed():
+    village, _, bob = pair(None, 1027)
+    village.internet.run(12.0)
+    [lost] = bob.attached.events_of(events.ServerLost)
+    assert lost.code is VerdictCode.PATH_TOO_NARROW
+    assert "1,028 bytes" in lost.reason
+    [report] = bob.membership.servers.reports()
+    assert report.refusal is not None
+    assert bob.host.behind is not None
+    village.internet.run(60.0)
+    [report] = bob.membership.servers.reports()
+    assert report.refusal is not None, "small packets are answered still"
+    bob.host.behind.most_bytes = None
+    assert village.internet.run_until(lambda: bool(member_observed(bob)), 20.0)
+    [report] = bob.membership.servers.reports()
+    assert report.refusal is None
+
+
+def test_a_server_that_dies_behind_a_narrow_path_is_silent():
+    village, _, bob = pair(None, 1027)
+    village.internet.run(12.0)
+    assert bob.host.behind is not None
+    bob.host.behind.most_bytes = 60
+    village.internet.run(60.0)
+    [report] = bob.membership.servers.reports()
+    assert report.refusal is None
+
+
+def test_a_server_that_is_silent_altogether_is_not_called_behind_a_narrow_path():
+    village, _, bob = pair(None, 60)
+    village.internet.run(12.0)
+    [lost] = bob.attached.events_of(events.ServerLost)
+    assert lost.code is not VerdictCode.PATH_TOO_NARROW
+
+
 def test_an_uplink_that_is_wide_again_is_noticed():
     village, _, bob = pair(None, 1227)
     village.internet.run(5.0)

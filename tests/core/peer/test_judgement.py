@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from natd.core.base.types import Allocation, Mapping, NatReport
-from natd.core.base.verdict import Help, VerdictCode, judge_servers
+from natd.core.base.verdict import Help, Verdict, VerdictCode, judge_servers
 from natd.core.peer.judgement import Findings, judge
 
 EASY = NatReport(Mapping.INDEPENDENT, allocation=Allocation.PRESERVING, confidence=0.94)
@@ -184,6 +184,7 @@ def test_a_peer_that_was_at_a_server_a_moment_ago_is_not_called_offline() -> Non
 
 
 def test_a_server_that_refuses_us_is_neither_down_nor_blocked() -> None:
-    told = judge_servers(udp_works=False, refusal="192.0.2.1:8080 refused us: full")
+    refusal = Verdict(VerdictCode.SERVER_REFUSES, "192.0.2.1:8080 refused us: full", (Help.SERVER,))
+    told = judge_servers(udp_works=False, refusal=refusal)
     assert told.code is VerdictCode.SERVER_REFUSES
     assert "full" in told.text

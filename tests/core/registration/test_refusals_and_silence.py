@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from natd.core.base.events import ServerAnswered, ServerLost
+from natd.core.base.verdict import VerdictCode
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import (
     Error,
@@ -40,7 +41,7 @@ def test_a_server_that_never_answers_is_lost_within_ten_seconds_and_still_tried(
     assert guest.first(ServerLost) == pytest.approx(1009.0)
     assert len(guest.of(ServerLost)) == 1
     assert str(SERVER) in guest.of(ServerLost)[0].reason
-    assert guest.registration.is_silent
+    assert guest.registration.refusal is None
     late = [sent.at for sent in meeting.sent if sent.at > 1100]
     waits = [after - earlier for earlier, after in itertools.pairwise(late)]
     assert max(waits) <= 15.0
@@ -65,8 +66,9 @@ def test_a_server_of_another_version_is_lost_with_a_reason_that_says_so() -> Non
     lost = guest.registration.next_event()
     assert isinstance(lost, ServerLost)
     assert lost.reason == (
-        f"{SERVER} speaks another version of natd (protocol 9, and here it is 2): update this side"
+        f"{SERVER} speaks a newer version of natd (protocol 9, and here it is 2); update natd here"
     )
+    assert lost.code is VerdictCode.OTHER_VERSION
     assert guest.registration.state == "lost"
 
 

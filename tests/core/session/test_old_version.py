@@ -37,7 +37,7 @@ def test_a_peer_is_told_that_the_server_speaks_an_earlier_version(old: Any) -> N
     today.start()
     assert village.internet.run_until(lambda: today.attached.events_of(events.ServerLost), 1.0)
     [lost, *_] = today.attached.events_of(events.ServerLost)
-    assert "another version of natd" in lost.reason
+    assert "an older version of natd" in lost.reason
     assert "update" in lost.reason
 
 
