@@ -6,6 +6,7 @@ knows them by number (`listeners`).  Rules that a change must not break:
 - A wake-up reads a bounded number of datagrams of a socket and pumps once.
 - Nothing that the network does raises or is logged per datagram: registrations are logged by
   the hundred, what was dropped once a minute.
+- A server on every address follows those of the machine while it runs.
 - The watchdog is fed by the event loop, so a server that hangs is restarted.
 """
 
@@ -13,13 +14,14 @@ import asyncio
 import logging
 import signal
 from collections import Counter
+from collections.abc import Iterable
 from random import SystemRandom
 
 from natd.core.base.types import Address
 from natd.core.coordinator.coordinator import Coordinator
 from natd.host.notify import Notifier
 from natd.net.listeners import Listeners
-from natd.net.network_interfaces import second_addresses
+from natd.net.network_interfaces import NetworkWatch, second_addresses
 
 REGISTRATIONS_PER_LINE = 100
 REPORT_S = 60.0
@@ -32,7 +34,7 @@ def run_server(*, port: int, binds: tuple[str, ...] = (), sample_ports: int = 3)
     """Serve until SIGTERM or SIGINT; the exit code.  StartError when it cannot listen."""
     own = () if binds else second_addresses()
     with Listeners(port, binds, sample_ports, own) as listeners:
-        asyncio.run(_serve(listeners))
+        asyncio.run(_serve(listeners, follows=not binds))
     return 0
 
 
@@ -62,6 +64,14 @@ class Server:
             self._loop.remove_reader(sock)
         if self._timer is not None:
             self._timer.cancel()
+
+    def follow(self) -> None:
+        """Use the addresses that this machine has now."""
+        before = _listed(self._listeners.hosts)
+        self._listeners.name(second_addresses())
+        if (used := _listed(self._listeners.hosts)) != before:
+            self.coordinator.stun_server.use(self._listeners.hosts)
+            _logger.info("addresses of this machine have changed; used: %s", used)
 
     def feed_watchdog(self) -> None:
         if (interval_s := self.notifier.watchdog_interval_s) is not None:
@@ -113,14 +123,21 @@ class Server:
         return f"leases: {leases}, networks: {networks}{done}"
 
 
-async def _serve(listeners: Listeners) -> None:
+def _listed(hosts: Iterable[str], port: int = 0) -> str:
+    return ", ".join(str(Address(host, port)) if port else host for host in hosts if host)
+
+
+async def _serve(listeners: Listeners, *, follows: bool) -> None:
     server = Server(listeners)
+    watch = NetworkWatch(lambda _network, _has_moved: server.follow())
+    if follows:
+        watch.start()
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     ports = listeners.ports
-    where = ", ".join(str(Address(host, ports[0])) for host in listeners.hosts)
+    where = _listed(listeners.hosts, ports[0])
     _logger.info(
         "coordination server started on UDP %s, %s; peers that used it before come back by "
         "themselves within 30 s",
@@ -134,6 +151,7 @@ async def _serve(listeners: Listeners) -> None:
         await stopped.wait()
     finally:
         server.notifier.stopping()
+        watch.close()
         server.close()
         server.notifier.close()
         _logger.info("coordination server stopped")

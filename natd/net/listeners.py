@@ -9,7 +9,7 @@ a socket is asked at gets a row of numbers of its own, as if it had been bound t
     every address, 4 ports                        0-3 | asked at 192.0.2.1: 4-7 | ...
 
 A server that is bound to every address is told which of the machine's own are of use to a client
-beside one another (`own`).  Their rows come first, so that the core can name them.
+beside one another (`name`), whenever they change.  The core names the hosts of these rows.
 
 Rules that a change must not break:
 
@@ -67,8 +67,8 @@ class Listeners:
         self.undelivered: Counter[str] = Counter()
         self.ports = tuple(range(port, port + 1 + sample_ports))
         self.hosts: tuple[str, ...] = ()
-        """The bound addresses; `::` and `0.0.0.0` stand for all of their family, and are followed
-        by those of `own` that they hear at."""
+        """By row: the bound addresses, where `::` and `0.0.0.0` stand for all of their family, and
+        those that were named; "" is a row that is named to nobody."""
         self._exits: list[_Exit] = []
         self._numbers: list[dict[bytes, int]] = []
         """For each socket: what the system tells of a datagram -> its number."""
@@ -88,8 +88,9 @@ class Listeners:
         self.hosts = tuple(
             canonical_host(sock.getsockname()[0]) for sock in self.sockets[:: len(self.ports)]
         )
+        self._bound = self.hosts
         if not binds:
-            self._name_own(own)
+            self.name(own)
 
     def __enter__(self) -> Self:
         return self
@@ -132,11 +133,10 @@ class Listeners:
             except OSError as error:
                 self.undelivered[errno.errorcode.get(error.errno or 0, "unknown error")] += 1
 
-    # --- private
-
-    def _name_own(self, own: Iterable[str]) -> None:
-        """Give these addresses the rows after that of the one socket for all."""
+    def name(self, own: Iterable[str]) -> None:
+        """Name these addresses, and no others beside the bound ones; each keeps its row."""
         family = self.sockets[0].family
+        named: dict[int, str] = {}
         for host in own:
             ip = ipaddress.ip_address(host)
             if family == socket.AF_INET6:
@@ -146,8 +146,11 @@ class Listeners:
                 info = bytes(4) + ip.packed + bytes(4)
             else:
                 continue
-            self._number(0, info)
-            self.hosts += (host,)
+            named[self._number(0, info) // len(self.ports)] = host
+        unbound = range(len(self._bound), len(self._exits) // len(self.ports))
+        self.hosts = self._bound + tuple(named.get(row, "") for row in unbound)
+
+    # --- private
 
     def _number(self, index: int, info: bytes) -> int:
         """The number of port `index` in the row of the address that the system told of."""

@@ -113,7 +113,7 @@ class Coordinator:
     ) -> None:
         self._ports = ports
         self._random = random
-        self._stun_server = StunServer(hosts, ports)
+        self.stun_server = StunServer(hosts, ports)
         self._registry = Registry()
         self._tokens = AddressTokens(secret)
         self._sources = HashedTokenBuckets(secret, rate=SOURCE_RATE, burst=SOURCE_BURST)
@@ -259,7 +259,7 @@ class Coordinator:
             len(others),
             unmet_count,
             self._ports[1:],
-            self._stun_server.other_address(lease.socket),
+            self.stun_server.other_address(lease.socket),
         )
         # Those whom a newcomer has met were told of it before its address was proved.
         told_early = others[unmet_count:] if is_new else []
@@ -365,7 +365,7 @@ class Coordinator:
 
     def _receive_sample(self, sample: Sample, origin: _Origin) -> None:
         """All answers together are not longer than the question."""
-        answers = self._stun_server.sampled(sample, origin.address, origin.socket)
+        answers = self.stun_server.sampled(sample, origin.address, origin.socket)
         if sum(len(answer.data) for answer in answers) > origin.size_bytes:
             self.dropped["answer over budget"] += 1
         else:
@@ -381,7 +381,7 @@ class Coordinator:
         if request.method != stun.BINDING or not is_request:
             self.dropped["not a question"] += 1
             return
-        answer = self._stun_server.answer(request, len(data), origin.address, origin.socket)
+        answer = self.stun_server.answer(request, len(data), origin.address, origin.socket)
         units = 1.0 if len(answer.data) <= len(data) else LONGER_ANSWER_UNITS
         if self._admit(origin, units):
             self._outgoing.append(answer)

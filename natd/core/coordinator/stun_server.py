@@ -78,11 +78,15 @@ class StunServer:
     """Answers STUN requests from the server's addresses; keeps no state."""
 
     def __init__(self, hosts: tuple[str, ...], ports: tuple[int, ...]) -> None:
-        """`hosts` are the bound addresses, of which `::` and `0.0.0.0` have no other; sockets
-        are numbered as the coordinator's."""
-        self._hosts = hosts
+        """`hosts` are the bound addresses, of which `::` and `0.0.0.0` have no other, nor has "";
+        sockets are numbered as the coordinator's."""
         self._ports = ports
-        self._other_rows = _other_rows(hosts) if len(ports) > 1 else {}
+        self.use(hosts)
+
+    def use(self, hosts: tuple[str, ...]) -> None:
+        """The server has these addresses from now on; a row keeps its place."""
+        self._hosts = hosts
+        self._other_rows = _other_rows(hosts) if len(self._ports) > 1 else {}
 
     def other_address(self, socket: SocketId) -> Address | None:
         """Where the server's other host, if it has one, is asked for what `socket`'s can't show."""
@@ -161,6 +165,8 @@ def _other_rows(hosts: tuple[str, ...]) -> dict[int, int]:
 
 def _may_be_other(host: str, version: int) -> bool:
     """A link-local address means nothing without an interface, which STUN can't tell."""
+    if not host:
+        return False
     ip = ipaddress.ip_address(host)
     return ip.version == version and not (ip.is_unspecified or ip.is_link_local)
 
