@@ -261,6 +261,9 @@ class Membership:
                 case news.PeerAbsent(server, absent):
                     if (peer := self.peer(absent, now)) is not None:
                         peer.diagnosis.absent(str(server), now)
+                case news.ConnectUnanswered(asked_for):
+                    if (peer := self.peer(asked_for, now)) is not None:
+                        peer.reach.search.server_is_silent(now)
                 case events.ServerLost(server=server) if server == self.servers.silenced_by:
                     self._introductions.servers_lost(self.peers.values(), now)
                     ours, here = self._surroundings(now), bool(self.roster.here)

@@ -75,6 +75,8 @@ class Attempt:
     settled: bool = False
     unanswered: int = 0
     """Unanswered samples in a row."""
+    is_unheard: bool = False
+    """Whether no server has answered our last sample, or our last request for an introduction."""
 
     @property
     def is_alone(self) -> bool:

@@ -172,12 +172,17 @@ class Punch:
         if attempt is None or attempt.sample_by is None or socket != self._targets.socket:
             return
         attempt.sample_by = None
-        attempt.unanswered = 0
+        attempt.unanswered, attempt.is_unheard = 0, False
         if poisoned:
             self._targets.pause()
             self.events.append(FreshSocketWanted())
         else:
             self._introduce((observed,), now)
+
+    def server_is_silent(self) -> None:
+        """No server has answered our last request for an introduction in time."""
+        if self._attempt is not None:
+            self._attempt.is_unheard = True
 
     def use_socket(self, socket: SocketId, now: float) -> None:
         """The owner's answer to `FreshSocketWanted`."""
@@ -227,9 +232,9 @@ class Punch:
         return self._attempt is not None and self._attempt.is_alone
 
     @property
-    def unanswered(self) -> int:
-        """Samples of this attempt that no server has answered, in a row."""
-        return 0 if self._attempt is None else self._attempt.unanswered
+    def is_unheard(self) -> bool:
+        """Whether no server has answered what this attempt asked last."""
+        return self._attempt is not None and self._attempt.is_unheard
 
     @property
     def has_failed_before(self) -> bool:
@@ -265,7 +270,7 @@ class Punch:
                 )
         if attempt.sample_by is not None and attempt.sample_by <= now:
             attempt.sample_by = None
-            attempt.unanswered += 1
+            attempt.unanswered, attempt.is_unheard = attempt.unanswered + 1, True
             self._introduce((), now)
         judge_at = attempt.judge_at(is_hopeless=self._is_hopeless)
         if judge_at is not None and judge_at <= now:

@@ -162,6 +162,14 @@ class Search:
             self.punch.learn_rtt(surroundings.rtt_s)
             self.widen(now)
 
+    def server_is_silent(self, now: float) -> None:
+        """No server has answered our last request for an introduction in time: if the peer may
+        have moved, look for it at once."""
+        self.punch.server_is_silent()
+        if self.punch.active and self._is_alone:
+            self.is_idle = False
+            self._escalate(self.remote.situation(have_checks_failed=True, is_alone=True), now)
+
     def widen(self, now: float) -> None:
         """Add newly known addresses to the running round."""
         self.is_idle = False
@@ -332,7 +340,7 @@ class Search:
     @property
     def _is_alone(self) -> bool:
         """Whether no server will tell where the peer is, if that is no longer where it was."""
-        has_asked = self.punch.unanswered > 0 or not self.remote.surroundings.is_registered
+        has_asked = self.punch.is_unheard or not self.remote.surroundings.is_registered
         return self.punch.is_alone or (has_asked and self.remote.may_have_moved)
 
     def _ends(self, *, is_alone: bool) -> Endpoints:

@@ -58,6 +58,14 @@ class PeerAbsent:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectUnanswered:
+    """A server that we asked for this peer has been silent since, for longer than a round trip."""
+
+    peer: PeerId
+    asked_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class OurAddressMoved:
     """A server sees us at another address than before."""
 
@@ -82,6 +90,7 @@ RegistrationEvent = (
     | Introduced
     | OwnCardSeen
     | PeerAbsent
+    | ConnectUnanswered
     | SocketSampled
     | Probed
 )

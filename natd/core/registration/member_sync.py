@@ -14,6 +14,7 @@ from natd.core.base.timers import Ladder, earliest
 from natd.core.base.types import Datagram, PeerId
 from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec.rendezvous import HAVE_BYTES, Introduce
+from natd.core.registration.events import ConnectUnanswered
 from natd.core.registration.transactions import Transactions
 
 ASK_LADDER_S = (0.1, 0.2, 0.4, 0.8, 1.6)
@@ -23,6 +24,9 @@ LISTED_WITHIN_S = 1.0
 
 CONNECT_LADDER_S = (0.15, 0.3, 0.6)
 """Waits between requests for one peer: a lost one costs little, and the owner may ask again."""
+
+UNANSWERED_RTTS = 1.5
+"""An answer that takes longer is lost, or the server is dead."""
 
 REPEAT_WITHIN_S = 0.5
 """A repetition follows one round trip later; anything later than this begins an attempt."""
@@ -121,11 +125,12 @@ class ConnectRequests:
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
-        self._connects: dict[PeerId, tuple[Ladder, IntroductionWanted]] = {}
+        # By peer, with the instant of the first request.
+        self._connects: dict[PeerId, tuple[Ladder, IntroductionWanted, float]] = {}
 
     @property
     def due_at(self) -> float | None:
-        return earliest(*(ladder.due_at for ladder, _ in self._connects.values()))
+        return earliest(*(ladder.due_at for ladder, _, _ in self._connects.values()))
 
     def add(
         self, lease_id: bytes, peer: PeerId, wanted: IntroductionWanted, now: float
@@ -133,7 +138,7 @@ class ConnectRequests:
         """Ask for this peer, under the lease that lasts until `clear`."""
         ladder = Ladder(CONNECT_LADDER_S)
         ladder.start(now)
-        self._connects[peer] = (ladder, wanted)
+        self._connects[peer] = (ladder, wanted, now)
         return self._transactions.connect(lease_id, peer, wanted, now)
 
     def is_aside(self, peer: PeerId) -> bool:
@@ -146,10 +151,23 @@ class ConnectRequests:
     def clear(self) -> None:
         self._connects.clear()
 
+    def unanswered(
+        self, heard_at: float | None, rtt_s: float | None, now: float
+    ) -> list[ConnectUnanswered]:
+        """The requests that are due to be repeated, of a server that was last heard before them,
+        and whose answer should have come."""
+        return [
+            ConnectUnanswered(peer, asked_at)
+            for peer, (ladder, _, asked_at) in self._connects.items()
+            if ladder.is_due(now)
+            and (heard_at is None or heard_at < asked_at)
+            and now >= asked_at + UNANSWERED_RTTS * (rtt_s or 0.0)
+        ]
+
     def take_due(self, lease_id: bytes | None, now: float) -> list[Datagram]:
         """The requests to repeat; removes those whose ladder has ended."""
         due: list[Datagram] = []
-        for peer, (ladder, wanted) in list(self._connects.items()):
+        for peer, (ladder, wanted, _) in list(self._connects.items()):
             if not ladder.is_due(now):
                 continue
             if lease_id is not None and ladder.climb(now):

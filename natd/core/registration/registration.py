@@ -206,6 +206,7 @@ class Registration:
         self._tell_listed(now)
         if self.sampling.ladder.is_due(now):
             self._send_samples(self.sampling.again(now), now)
+        self._events += self._connects.unanswered(self.last_answer_at, self.rtt_s, now)
         self._outgoing += self._connects.take_due(self._lease.lease_id, now)
 
     def datagrams_to_send(self) -> list[Datagram]:

@@ -38,6 +38,7 @@ from natd.core.keys.membership_key import MembershipKey
 from natd.core.nat.allocation_survey import Survey, survey_places
 from natd.core.nat.model import NatModel
 from natd.core.registration.events import (
+    ConnectUnanswered,
     Introduced,
     OurAddressMoved,
     OwnCardSeen,
@@ -81,6 +82,7 @@ ServersEvent = (
     | Introduced
     | OwnCardSeen
     | PeerAbsent
+    | ConnectUnanswered
     | SocketSampled
     | OurAddressMoved
 )
@@ -341,11 +343,16 @@ class Servers:
                     if not self._listed:
                         self._listed = True
                         self._events.append(event)
-                case Introduced() | OwnCardSeen() | PeerAbsent():
+                case ConnectUnanswered(_, asked_at) if self._has_answered_since(asked_at):
+                    pass
+                case Introduced() | OwnCardSeen() | PeerAbsent() | ConnectUnanswered():
                     self._events.append(event)
             self._datagrams += registration.datagrams_to_send()
         self.timers.set(registration, registration.get_timer())
         self._count_registered()
+
+    def _has_answered_since(self, at: float) -> bool:
+        return any((r.last_answer_at or -1.0) >= at for r in self._registrations.values())
 
     def _answers_otherwise(self, silent: Registration) -> bool:
         """Whether a server that never answered by this family does so by the other."""

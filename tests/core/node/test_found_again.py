@@ -8,7 +8,8 @@ from statistics import median
 import pytest
 
 from natd.core.base.verdict import VerdictCode
-from tests.bench.reboot import ALICE, BOB, BOTH, MINUTES_S, NOBODY, Cell, run
+from tests.bench.reboot import ALICE, BOB, BOTH, MINUTES_S, NOBODY, RANDOM_PORTS, Cell, run
+from tests.core.world.chat import Chat
 
 SEEDS = 8
 
@@ -49,6 +50,26 @@ def test_a_daemon_that_is_restarted_together_with_its_router_is_found_again(spea
     assert all(outcome.wrong == 0 for outcome in outcomes)
     assert median(outcome.from_reboot_s for outcome in outcomes) <= 9.0
     assert max(outcome.from_reboot_s for outcome in outcomes) <= 30.0
+
+
+SUSPECTED_S = 2.5
+"""While both speak: a check of `BUSY_CHECK_S`, and three that are not answered."""
+
+
+@pytest.mark.parametrize("has_server", [False, True])
+def test_who_falls_silent_is_guessed_at_as_soon_as_no_server_answers_and_only_then(has_server):
+    """The server has just died, which nobody could know yet."""
+    for seed in range(SEEDS):
+        chat = Chat(seed, (RANDOM_PORTS, RANDOM_PORTS))
+        chat.begin()
+        chat.run(20.0)
+        if not has_server:
+            chat.kill_server()
+        chat.gateway("alice").connected = False
+        before = chat.gateway("bob").nat.entries_made
+        chat.run(SUSPECTED_S + 0.5)
+        made = chat.gateway("bob").nat.entries_made - before
+        assert made >= 20 if not has_server else made <= 10, f"seed {seed}: {made} guesses"
 
 
 def test_where_both_routers_have_moved_both_sides_are_told_so_within_30_s():

@@ -13,11 +13,13 @@ from natd.core.codec.rendezvous import (
     Introduce,
 )
 from natd.core.registration.events import (
+    ConnectUnanswered,
     Introduced,
     PeerAbsent,
     SocketSampled,
 )
 from natd.core.registration.lease import MOMENT_S
+from natd.core.registration.member_sync import CONNECT_LADDER_S, UNANSWERED_RTTS
 from tests.core.world.meeting import (
     CARD,
     ROUND_TRIP_S,
@@ -275,6 +277,25 @@ def test_connect_is_asked_again_when_it_is_lost() -> None:
     meeting.run(0.5)
 
     assert len(guest.of(Introduced)) == 1
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_server_that_does_not_answer_a_connect_is_told_of_after_a_round_trip(lost) -> None:
+    """`lost`: 0 nothing, 1 the first datagram, 2 all."""
+    meeting = Meeting()
+    guest, resident = meeting.register("guest"), meeting.register("resident")
+    guest.events.clear()
+    first = len(meeting.sent)
+    meeting.loses = lambda sent: lost == 2 or (lost == 1 and len(meeting.sent) == first + 1)
+    asked_at = meeting.now
+    guest.registration.connect(resident.identity.peer, IntroductionWanted(()), asked_at)
+    meeting.run(2.0, until=lambda: bool(guest.of(ConnectUnanswered)))
+    if lost:
+        assert UNANSWERED_RTTS * ROUND_TRIP_S <= meeting.now - asked_at <= 0.2
+    meeting.run(2.0)
+
+    told = [ConnectUnanswered(resident.identity.peer, asked_at)]
+    assert guest.of(ConnectUnanswered) == told * (0, 1, len(CONNECT_LADDER_S))[lost]
 
 
 def test_connect_to_a_peer_that_is_not_registered_is_absent() -> None:
