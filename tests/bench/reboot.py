@@ -1,8 +1,9 @@
 """How long two members are apart after a router reboots while every server is dead.
 
-    python -m tests.bench.reboot [--seeds 100] [CELL …]
+    python -m tests.bench.reboot [--seeds 100] [CELL …]                  in the virtual internet
+    python -m tests.bench.reboot --real 10 --kernel 10 [CELL …]          with real daemons, as root
 
-In the virtual internet.  Both know each other and were connected; then the server is killed, and
+Both know each other and were connected; then the server is killed, and
 later a router loses its table.  Two figures of each run, in seconds: from the end of the reboot
 until both have a path that answers, and the same from the moment when both had noticed (a side
 that is idle notices by its next keepalive).  A run in which they don't meet within `PATIENCE_S`
@@ -11,7 +12,7 @@ counts as that long.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -185,22 +186,40 @@ HEAD = (
 )
 
 
+def _played(given: argparse.Namespace) -> Iterator[tuple[str, Cell, Sequence[Outcome]]]:
+    """By laboratory and cell; real ones one after the other, as each has the whole machine."""
+
+    def wanted(cells: Sequence[Cell]) -> list[Cell]:
+        return [c for c in cells if not given.cells or any(part in c.name for part in given.cells)]
+
+    if given.real or given.kernel:
+        from tests.bench import real_reboot
+
+        for cell in wanted(real_reboot.REAL_CELLS if given.real else ()):
+            yield "real", cell, real_reboot.play("real", cell, given.real)
+        for cell in wanted(real_reboot.KERNEL_CELLS if given.kernel else ()):
+            yield "kernel", cell, real_reboot.play("kernel", cell, given.kernel)
+        return
+    with ProcessPoolExecutor(max_workers=2) as pool:
+        for cell in wanted(CELLS):
+            yield "", cell, list(pool.map(partial(run, cell), range(given.seeds), chunksize=5))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of each cell")
+    parser.add_argument("--real", type=int, metavar="N", help="N runs with real daemons")
+    parser.add_argument("--kernel", type=int, metavar="N", help="the same, the kernel's NATs")
     parser.add_argument("cells", nargs="*", help="only cells whose names contain one of these")
     add_record_option(parser)
     given = parser.parse_args()
     print(HEAD)
     figures: dict[str, Figure] = {}
-    with ProcessPoolExecutor(max_workers=2) as pool:
-        for cell in CELLS:
-            if given.cells and not any(part in cell.name for part in given.cells):
-                continue
-            outcomes = list(pool.map(partial(run, cell), range(given.seeds), chunksize=5))
-            print(line(cell.name, outcomes), flush=True)
-            middle = median(outcome.from_reboot_s for outcome in outcomes)
-            figures[f"reboot: {cell.name}"] = Figure(round(middle, 2), "s")
+    for laboratory, cell, outcomes in _played(given):
+        name = f"{laboratory}: {cell.name}" if laboratory else cell.name
+        print(line(name, outcomes), flush=True)
+        middle = median(outcome.from_reboot_s for outcome in outcomes)
+        figures[f"reboot: {name}"] = Figure(round(middle, 2), "s")
     if given.record:
         record(given.record, figures)
     return 0
