@@ -11,6 +11,7 @@ the peer's ports, in case the peer's has:
     wave 0      an opener from each helper and a probe, in turns, then the other probes    4.3 s
     wave 1 …    openers from one half of the helpers, then the other    6 s later, then every 3 s
     wave 3, 7 … the same, and a sixth of the probes
+    afterwards  openers from all helpers and a sixth of the probes    6 s later, then 12, 24 … 60 s
 
 Rules:
 - The two notice at different moments, up to a keepalive apart, and a router that is off forgets
@@ -25,6 +26,7 @@ Rules:
 
 from random import Random
 
+from natd.core.base.timers import backed_off
 from natd.core.base.types import Allocation, NatReport
 from natd.core.checks.limits import MOST_WAVE_PACKETS
 from natd.core.prediction.plan import Plan, PlannedPacket, Technique, Wave
@@ -45,6 +47,11 @@ PARTS, PARTS_EVERY = 6, 4
 FURTHER_WAVES = 48
 """Two and a half minutes, in which a router has started."""
 
+LONGEST_PAUSE_S = 60.0
+RARE_WAVES = 60
+"""For an hour the openings of one side are there when the other comes back, for 9 packets a second;
+then another plan begins, with other ports."""
+
 
 def find_again(theirs: NatReport, helpers: int, random: Random) -> Plan:
     """See the top of this file; `helpers` are how many sockets may be opened."""
@@ -59,6 +66,9 @@ def find_again(theirs: NatReport, helpers: int, random: Random) -> Plan:
         part, rest = divmod(number, PARTS_EVERY)
         repeated = probes[part % PARTS :: PARTS] if rest == PARTS_EVERY // 2 else ()
         waves.append(Wave(RENEWED_EVERY_S, openers[number % 2 :: 2] + repeated))
+    for number in range(RARE_WAVES):
+        pause_s = backed_off(number, FIRST_WAVE_S, LONGEST_PAUSE_S)
+        waves.append(Wave(pause_s, openers + probes[number % PARTS :: PARTS]))
     in_turns = tuple(packet for pair in zip(openers, probes, strict=False) for packet in pair)
     first = in_turns + openers[len(probes) :] + probes[len(openers) :]
     return Plan(Technique.BIRTHDAY, first, further=tuple(waves))

@@ -72,6 +72,37 @@ def test_who_falls_silent_is_guessed_at_as_soon_as_no_server_answers_and_only_th
         assert made >= 20 if not has_server else made <= 10, f"seed {seed}: {made} guesses"
 
 
+HOUR_S = 3600.0
+RARE_AFTER_S = 300.0
+"""From the loss of the path on: three minutes of guessing, and the first longer pauses."""
+
+MET_S = 120.0
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_an_hour_apart_they_guess_rarely_and_meet_within_two_minutes_of_the_return(restarts):
+    chat = Chat(1, (RANDOM_PORTS, RANDOM_PORTS))
+    chat.begin()
+    chat.run(20.0)
+    chat.kill_server()
+    router, alice, bob = chat.gateway("alice"), *chat.members.values()
+    router.connected = False
+    if restarts:
+        alice.kill()
+    chat.run(RARE_AFTER_S)
+    before = bob.host.sent
+    chat.run(HOUR_S - RARE_AFTER_S)
+    a_second = (bob.host.sent - before) / (HOUR_S - RARE_AFTER_S)
+    assert a_second <= 12.0
+    router.reboot()
+    router.connected = True
+    if restarts:
+        alice.start()
+    chat.say("alice")
+    line = chat.said["alice"][-1][1]
+    assert chat.internet.run_until(lambda: line in bob.texts(), MET_S)
+
+
 def test_where_both_routers_have_moved_both_sides_are_told_so_within_30_s():
     """No packet of either can be let in by the other, and nobody is left to tell the new ports."""
     for seed in range(3):
