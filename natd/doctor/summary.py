@@ -109,6 +109,8 @@ def peer_summary(
         )
         kind = "a mobile carrier, or a router like one" if carriers else "a difficult router"
         return f"You and {name} are both behind {kind}; two such can hardly be connected directly."
+    if found.code is VerdictCode.GUESSES_USED_UP:
+        return f"The way to {name} has to be guessed, and natd waits until it may guess again."
     if found.code is VerdictCode.GUESS_MISSED:
         return f"The way to {name} has to be guessed, and natd goes on guessing."
     return f"Nothing from {name} arrives here."

@@ -57,6 +57,8 @@ class VerdictCode(StrEnum):
     """Small packets reach the peer, and those of a session's size don't."""
     GUESS_MISSED = "guess-missed"
     """Ports were guessed, and none was the right one yet."""
+    GUESSES_USED_UP = "guesses-used-up"
+    """Ports must be guessed, and this hour's guesses went to other hosts."""
     SILENT = "silent"
     """Nothing of the peer's arrives, and neither NAT explains it."""
 

@@ -55,6 +55,12 @@ class StrangerHosts:
             return found.left
         return FIRST_WAVE_PACKETS if self._has_place(now, is_open=is_open) else 0
 
+    def lacks_place(self, host: str, now: float, *, is_open: bool) -> bool:
+        """Whether nothing may be guessed there because other hosts have used up this hour."""
+        found = self._hosts.get(host)
+        is_known = found is not None and now - found.since < STRANGER_FOR_S
+        return not is_known and not self._has_place(now, is_open=is_open)
+
     def take(self, host: str, now: float, *, is_open: bool) -> bool:
         """Whether one more guess may go there; takes it if so."""
         found = self._known(host, now, is_open=is_open)

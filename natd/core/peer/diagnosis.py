@@ -13,7 +13,7 @@ Rules:
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from natd.core.base.scope import is_private, is_public
 from natd.core.base.surroundings import Surroundings
@@ -249,9 +249,11 @@ class Diagnosis:
 
     # --- outputs
 
-    def next_verdict(self, card: Card, *, may_guess: bool, now: float) -> Verdict | None:
+    def next_verdict(
+        self, card: Card, *, may_guess: bool, now: float, lacks_place: bool = False
+    ) -> Verdict | None:
         """Drain: the verdict to report after an attempt has failed.  `may_guess`: whether guesses
-        are allowed towards this peer."""
+        are allowed towards this peer; `lacks_place`: whether others have used up this hour's."""
         if not (self.has_failed and self._is_news):
             return None
         if self._path is not None and self._narrow is None:
@@ -259,7 +261,7 @@ class Diagnosis:
         if self._told is not None and now < self._hope_until:
             return None
         self._is_news = False
-        self._told = verdict = self._judge(card, may_guess, now)
+        self._told = verdict = self._judge(card, may_guess, lacks_place, now)
         if verdict.code in self._codes:
             return None
         self._codes.add(verdict.code)
@@ -271,12 +273,14 @@ class Diagnosis:
         """The verdict of the attempt that has failed; None while there is hope."""
         return self._told
 
-    def report(self, card: Card, *, may_guess: bool, now: float) -> PeerDiagnosis:
+    def report(
+        self, card: Card, *, may_guess: bool, now: float, lacks_place: bool = False
+    ) -> PeerDiagnosis:
         is_well = self._path is not None and self._narrow is None
         return PeerDiagnosis(
             ours=self._surroundings.nat,
             theirs=card.nat,
-            verdict=None if is_well else self._judge(card, may_guess, now),
+            verdict=None if is_well else self._judge(card, may_guess, lacks_place, now),
             path=self._path,
             began=self._log.began,
             log=self._log.entries,
@@ -289,10 +293,11 @@ class Diagnosis:
         self.watches, self._heard, self.has_failed = True, False, False
         self._log.begin(now)
 
-    def _judge(self, card: Card, may_guess: bool, now: float) -> Verdict:
+    def _judge(self, card: Card, may_guess: bool, lacks_place: bool, now: float) -> Verdict:
         if self._narrow is not None:
             return judge_width(is_ipv6=self._narrow.is_ipv6)
-        return judge(self._findings(card, may_guess, now))
+        found = self._findings(card, may_guess, now)
+        return judge(replace(found, lacks_place=lacks_place))
 
     def _findings(self, card: Card, may_guess: bool, now: float) -> Findings:
         surroundings = self._surroundings

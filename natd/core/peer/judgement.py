@@ -45,6 +45,8 @@ class Findings:
     may_guess: bool = True
     """Whether the peer is surely where it is said to be, so that it may get more than plain
     checks."""
+    lacks_place: bool = False
+    """Whether other hosts have used up the guesses of this hour."""
     spares_blocks: bool = False
     """Whether our own block of ports may not be filled."""
     servers_are_silent: bool = False
@@ -216,6 +218,8 @@ def _judge_two_hard(found: Findings) -> Verdict:
             "only by using up your router's ports, which paths.fill_blocks: none forbids",
             (Help.FILL_BLOCKS, *_usual(found)),
         )
+    if found.lacks_place:
+        return _judge_guess(found)
     more = (Help.FILL_BLOCKS,) if Allocation.BLOCK in kinds else ()
     return Verdict(
         VerdictCode.GUESS_MISSED,
@@ -271,6 +275,13 @@ def _judge_guess(found: Findings) -> Verdict:
             f"{whose}, and guessing it takes more packets than natd sends where neither a server "
             "nor an answer of the last week shows that the peer is there",
             (Help.SERVER, *_usual(found)),
+        )
+    if found.lacks_place:
+        return Verdict(
+            VerdictCode.GUESSES_USED_UP,
+            f"{whose}, and natd guesses ports at only a few hosts an hour that have never "
+            "answered: other peers have used these up, and it goes on by itself within the hour",
+            _usual(found),
         )
     return Verdict(
         VerdictCode.GUESS_MISSED,

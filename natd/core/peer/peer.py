@@ -277,7 +277,10 @@ class Peer:
 
     def diagnose(self, now: float) -> PeerDiagnosis:
         """What was tried, and why there is no path if there is none."""
-        return self.diagnosis.report(self.card, may_guess=self.reach.search.may_guess, now=now)
+        search = self.reach.search
+        return self.diagnosis.report(
+            self.card, may_guess=search.may_guess, lacks_place=search.lacks_place, now=now
+        )
 
     @property
     def all_dropped(self) -> Counter[str]:
@@ -370,8 +373,10 @@ class Peer:
             self.reach.stop()
 
     def _tell_verdict(self, now: float) -> None:
-        may_guess = self.reach.search.may_guess
-        verdict = self.diagnosis.next_verdict(self.card, may_guess=may_guess, now=now)
+        search = self.reach.search
+        verdict = self.diagnosis.next_verdict(
+            self.card, may_guess=search.may_guess, lacks_place=search.lacks_place, now=now
+        )
         if verdict is not None:
             network, peer = self._network, self.card.peer
             self._events.append(events.VerdictReached(network, peer, verdict.text, verdict.code))

@@ -59,6 +59,8 @@ class Search:
         """Whether there is a path that answers."""
         self.may_guess = False
         """Whether, when last asked, more than plain checks could be spent on this peer."""
+        self.lacks_place = False
+        """Whether, when last asked, other hosts had used up the guesses of this hour."""
         self.proofs = HostProofs()
         """At which hosts the peer surely is."""
         self.is_idle = True
@@ -404,7 +406,10 @@ class Search:
             self._put_off = situation
             return
         self._wanted = situation, host
-        if self._budget.turns.left_for(host, now, is_open=self._claim.is_open) == 0:
+        turns, is_open = self._budget.turns, self._claim.is_open
+        has_none = turns.left_for(host, now, is_open=is_open) == 0
+        self.lacks_place = has_none and turns.strangers.lacks_place(host, now, is_open=is_open)
+        if has_none:
             return
         if self._escalation.begin(situation, ends, now) and situation.wants_samples:
             self._guesses.spent(ends, now)

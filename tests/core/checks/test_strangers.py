@@ -50,6 +50,18 @@ def test_in_an_open_network_four_hosts_an_hour_are_guessed_at() -> None:
     assert sum(hosts.take(host, START + HOUR_S, is_open=True) for host in later) == 4
 
 
+def test_a_host_lacks_a_place_only_while_others_have_taken_all_of_this_hours() -> None:
+    hosts = StrangerHosts()
+    assert not hosts.lacks_place(HOST, START, is_open=True)
+    named = [f"203.0.113.{number}" for number in range(4)]
+    for host in named:
+        hosts.take(host, START, is_open=True)
+    assert hosts.lacks_place(HOST, START, is_open=True)
+    assert not hosts.lacks_place(HOST, START, is_open=False)
+    assert not hosts.lacks_place(named[0], START, is_open=True)
+    assert not hosts.lacks_place(HOST, START + HOUR_S, is_open=True)
+
+
 def test_success_gives_the_place_back() -> None:
     hosts = StrangerHosts()
     for number in range(30):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from natd.core.base.verdict import VerdictCode
 from natd.core.codec.rendezvous_codec import RENDEZVOUS_MAGIC
 from natd.core.keys.secrets import network_key
 from tests.core.world.village import Village
@@ -61,6 +62,19 @@ def test_where_a_peer_answered_before_it_is_guessed_at_although_every_server_is_
     alice.start()
     proofs = alice.membership.peers[bob.peer].reach.search.proofs
     assert proofs.holds(bob.host.behind.addresses[0], village.internet.now)
+
+
+def test_who_has_guessed_at_four_others_this_hour_says_that_and_goes_on_after_it():
+    village, alice, bob = _two(3, PORT_RESTRICTED, SYMMETRIC_RANDOM)
+    bob.start()
+    for member in (alice, bob):
+        strangers = member.node.shared.budget.turns.strangers
+        for number in range(4):
+            strangers.take(f"198.51.100.{number}", village.internet.now, is_open=True)
+    village.internet.run(15.0)
+    assert alice.verdict_codes == {bob.peer: VerdictCode.GUESSES_USED_UP}
+    assert bob.verdict_codes == {alice.peer: VerdictCode.GUESSES_USED_UP}
+    assert village.internet.run_until(lambda: bob.is_online(alice), 3700.0)
 
 
 class Deaf:

@@ -112,6 +112,15 @@ def test_where_nothing_proves_that_the_peer_is_there_a_server_is_what_would_help
         assert verdict.helps[0] is Help.SERVER
 
 
+def test_who_waits_for_another_hours_guesses_is_not_told_of_bad_luck():
+    for ours, theirs in ((RANDOM, EASY), (COUNTING, BLOCK)):
+        told = judge(replace(APART, ours=ours, theirs=theirs, lacks_place=True))
+        assert told.code is VerdictCode.GUESSES_USED_UP
+        assert "luck" not in told.text
+    both = judge(replace(APART, ours=RANDOM, theirs=RANDOM, lacks_place=True))
+    assert both.code is VerdictCode.BOTH_RANDOM
+
+
 def test_no_server_helps_where_no_guess_can():
     for may_guess in (True, False):
         verdict = judge(replace(APART, ours=RANDOM, theirs=RANDOM, may_guess=may_guess))
