@@ -5,7 +5,8 @@
     budget        packets to an address that has not answered, to its network, to all
     turns ─┬─► pace     packets a second, guesses and checks together
            ├─► limits   what one wave of guesses may cost
-           └─► strangers   how many waves may go to a host that has never answered
+           ├─► strangers   how many waves may go to a host that has never answered
+           └─► answered_hosts   how long one that has answered is searched when it is silent
     host_proofs   at which hosts a peer surely is, so that guesses may go there
     budget ─► turns
 

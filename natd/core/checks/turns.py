@@ -15,8 +15,8 @@ forgotten them.
 
 A server names the host to guess at, and may name anybody's.  So a host that has never answered
 gets what `strangers` allows, and all hosts together get what one attempt a minute takes.  A host
-that has answered may be a peer whose router restarts, so it may be guessed at for longer.  Half of
-the total is reserved for peers that have shown a sign of life.
+that has answered may be a peer whose router restarts: it gets what `answered_hosts` allows.  Half
+of the total is reserved for peers that have shown a sign of life.
 """
 
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from natd.core.base.local_ports import GUESSES_ALIKE
 from natd.core.base.timers import TokenBucket
 from natd.core.base.types import SocketId
+from natd.core.checks.answered_hosts import AnsweredHosts
 from natd.core.checks.limits import MOST_WAVE_PACKETS
 from natd.core.checks.pace import Pace
 from natd.core.checks.strangers import StrangerHosts
@@ -125,6 +126,7 @@ class Turns:
         self._sockets: dict[Claim, int] = {}
         self._hosts: dict[str, TokenBucket] = {}
         self._all = TokenBucket(ALL_RATE, ALL_BURST)
+        self._answered_hosts = AnsweredHosts()
         self._answered: dict[str, float] = {}  # hosts that answered, and until when that counts
 
     def take(self, claim: Claim, now: float) -> bool:
@@ -208,10 +210,10 @@ class Turns:
             return self._all.left(now) >= 1.0 and (
                 self.strangers.take(host, now, is_open=is_open) and self._all.take(now)
             )
-        if is_signed:
-            bucket = self._bucket(host, now)
-            if not (bucket is not None and bucket.take(now)) and not has_spare:
-                return False
+        bucket = self._bucket(host, now) if is_signed else None
+        is_paid = bucket is not None and bucket.take(now)
+        if not is_paid and not (has_spare and self._answered_hosts.take(host, now)):
+            return False
         return self._all.take(now)
 
     def has_answered(self, host: str, now: float) -> bool:
@@ -237,6 +239,7 @@ class Turns:
         """A path to this host was found: a peer is there and wants our packets."""
         claim.found()
         self._hosts.pop(host, None)
+        self._answered_hosts.answered(host)
 
     def _bucket(self, host: str, now: float) -> TokenBucket | None:
         """None when too many hosts are being counted already."""
