@@ -23,7 +23,10 @@ from natctl.output import Line, Span
 from natctl.words.views import dropped_lines
 from natctl.words.wording import Json, duration, full_name, next_try_words, state_words, wrapped
 
-CHECK_INDENT = 14
+LABEL_CELLS = 8
+"""Width of a check's name and the space behind it: `network `."""
+
+CHECK_INDENT = 6 + LABEL_CELLS
 """Width of what stands before the text of a check: `FAIL  server  `."""
 
 ROUTER_INDENT = 13
@@ -69,7 +72,7 @@ def doctor_lines(reply: Json, *, verbose: bool = False) -> list[Line]:
         lines += [*dropped_lines(reply["dropped"]), []]
     helps = reply.get("helps") or []
     verdict = str(reply.get("verdict", ""))
-    if helps and reply.get("peer") and not reply.get("path"):
+    if helps and reply.get("peer") and reply.get("state") != "online":
         verdict = f"Not connected to {full_name(reply['peer'])}: {reply.get('why')}."
     lines += [[(line, "bold")] for line in wrapped(verdict, 0)]
     if helps:
@@ -85,7 +88,8 @@ def _check_lines(check: Json, *, is_noted: bool, verbose: bool) -> Iterable[Line
     sign: Span = ("ok    ", "good") if check.get("ok") else failed
     indent = " " * CHECK_INDENT
     first, *others = wrapped(str(check.get("text", "")), CHECK_INDENT)
-    yield [sign, (f"{check.get('label') or check.get('name')!s:<8}", "bold"), first]
+    label = str(check.get("label") or check.get("name"))
+    yield [sign, (f"{label:<{LABEL_CELLS - 1}} ", "bold"), first]
     for line in others:
         yield [indent, line]
     for line in (

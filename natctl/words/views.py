@@ -269,7 +269,9 @@ def _network_lines(network: Json) -> list[Line]:
         good = server.get("state") == "registered"
         state = str(server.get("state"))
         words = milliseconds(server.get("rtt_ms")) if good else SERVER_WORDS.get(state, state)
-        if not good and server.get("last_answer_s") is not None:
+        if server.get("refusal"):
+            words = "answers, but can't be used"
+        elif not good and server.get("last_answer_s") is not None:
             words += f", last answer {duration(server['last_answer_s'])} ago"
         sign: Span = ("●", "good") if good else ("✗", "bad")
         if server.get("state") in ("starting", "resolving"):
@@ -300,7 +302,7 @@ def _peer_row(peer: Json) -> list[Span]:
     if peer.get("queued"):
         words.append(f"{peer['queued']} queued")
     words.append(TRUST_WORDS.get(str(peer.get("trust")), ""))
-    row.append((" ".join(word for word in words if word), "dim"))
+    row.append((", ".join(word for word in words if word), "dim"))
     return row
 
 

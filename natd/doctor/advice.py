@@ -42,7 +42,7 @@ NARROW = (
     "needs"
 )
 
-LABELS = {"store": "disk", "nat": "router", "router": "upnp", "width": "packet size"}
+LABELS = {"store": "disk", "nat": "router", "router": "upnp", "width": "size", "identity": "copy"}
 """What people are shown in place of a check's name."""
 
 

@@ -40,9 +40,11 @@ from natd.doctor.rows import (
     check,
     connected_words,
     failed_checks,
+    is_narrow,
     labels,
     seconds_until,
     sentence,
+    told_state,
 )
 from natd.doctor.server_rows import REGISTERED, SERVER_LOST, STARTING, way_rows
 from natd.doctor.sightings import judge_sightings, own_router_words, second_router_words, seen_words
@@ -92,10 +94,8 @@ class Doctor:
         }
         if target is None:
             text, found = self._own_verdict(own)
-            is_nameless = self.is_nameless
-            summary = own_summary(
-                found, failed_checks(own), len(parts.book.networks), is_nameless=is_nameless
-            )
+            failed, networks = failed_checks(own), len(parts.book.networks)
+            summary = own_summary(found, failed, networks, is_nameless=self.is_nameless)
         else:
             reply["checks"] = [*own, self._path_check(target[1], told)]
             reply |= self._peer_rows(*target, told)
@@ -105,7 +105,7 @@ class Doctor:
             summary = peer_summary(full_name(target[1]), found, nats, online=online)
             if self.is_forbidden:
                 summary = FIREWALL_HERE
-            if reply["path"] is not None:
+            if reply["path"] is not None and not is_narrow(found):
                 reply["notes"] = failed_checks(own)
         return {
             **reply,
@@ -245,6 +245,8 @@ class Doctor:
         if answering:
             noun = "server answers" if answering == 1 else "servers answer"
             return check("udp", True, f"gets through: {answering} {noun}")
+        if any(server.refusal is not None for server in self._servers()):
+            return check("udp", True, "gets through: a server answers, but can't be used")
         if self._udp_works():
             return check("udp", True, "gets through, although no server answers")
         if not states:
@@ -316,6 +318,8 @@ class Doctor:
                 return sentence(blind.text), blind
         if "width" in failed:
             return sentence(NARROW), None
+        if failed == ["identity"]:
+            return "Another machine seems to use this one's identity.", None
         if failed == ["nat"]:
             return HARD_NAT, None
         return (f"Something failed: {labels(failed)}." if failed else "All is well."), None
@@ -344,7 +348,7 @@ class Doctor:
 
     def _path_check(self, known: KnownPeer, told: PeerDiagnosis | None) -> Row:
         name = full_name(known)
-        if told is None or told.path is None:
+        if told is None or told.path is None or is_narrow(told.verdict):
             hint = "see below"
             if known.may_hear_us:
                 hint += f"; natctl retry {shell_name(known)} tries again at once"
@@ -361,7 +365,7 @@ class Doctor:
         now = time.monotonic()
         views = self._parts.views(network.id)
         view = next((view for view in views if view.peer == known.peer), None)
-        state = PeerState.OFFLINE if view is None else view.state
+        state = told_state(view, None if view is None else self.fresh(view.verdict))
         path = None if told is None or told.path is None else path_row(told.path, now)
         return {
             "peer": {"nick": known.nick, "id": known.id_text, "tag": known.tag},

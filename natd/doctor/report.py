@@ -12,7 +12,7 @@ from natd.doctor.doctor import Doctor
 from natd.doctor.dropped import dropped_row
 from natd.doctor.lifetime_words import lifetime_row
 from natd.doctor.nat_words import nats_row
-from natd.doctor.rows import seconds_since, seconds_until
+from natd.doctor.rows import seconds_since, seconds_until, told_state
 from natd.doctor.sightings import judge_sightings, own_router_words
 from natd.host.errors import CommandError
 from natd.host.version import natd_version
@@ -206,11 +206,19 @@ class Report:
                 "state": server.state,
                 "rtt_ms": ms(server.rtt_s),
                 "last_answer_s": seconds_since(server.last_answer_at, now),
+                "refusal": None if server.refusal is None else server.refusal.why,
             }
             for server in self._parts.servers(network.id)
         ]
         servers += [
-            {"address": text, "name": text, "state": state, "rtt_ms": None, "last_answer_s": None}
+            {
+                "address": text,
+                "name": text,
+                "state": state,
+                "rtt_ms": None,
+                "last_answer_s": None,
+                "refusal": None,
+            }
             for text, state in self._parts.names.unresolved(network.servers)
         ]
         return {
@@ -229,9 +237,9 @@ class Report:
 
     def _peer_row(self, known: KnownPeer, view: PeerView | None) -> Row:
         now = time.monotonic()
-        state = PeerState.OFFLINE if view is None else view.state
         path = None if view is None or view.path is None else path_row(view.path, now)
         verdict = None if view is None else self._doctor.fresh(view.verdict)
+        state = told_state(view, verdict)
         seen_s = None if view is None else seconds_since(view.last_heard_at, now)
         if seen_s is None and known.last_heard_unix_s:
             seen_s = max(0.0, round(time.time() - known.last_heard_unix_s, 1))

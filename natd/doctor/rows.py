@@ -2,11 +2,40 @@
 
 from typing import Any
 
+from natd.core.base.types import PeerState
+from natd.core.base.verdict import Verdict, VerdictCode
 from natd.core.peer.attempt_log import HEAD
 from natd.core.peer.diagnosis import PeerDiagnosis
+from natd.core.peer.presence import PeerView
 from natd.doctor.advice import LABELS
 
 Row = dict[str, Any]
+
+AWAY = {
+    VerdictCode.LEFT,
+    VerdictCode.NOT_REGISTERED,
+    VerdictCode.MOVED,
+    VerdictCode.OFFLINE,
+    VerdictCode.UDP_BLOCKED,
+    VerdictCode.NO_SERVER,
+    VerdictCode.OTHER_VERSION,
+    VerdictCode.SERVER_REFUSES,
+}
+"""Verdicts by which nobody says that the peer is there.  With any other one it is not reached, and
+that is not being offline."""
+
+
+def told_state(view: PeerView | None, verdict: Verdict | None) -> PeerState:
+    """A peer that is there and not reached is told as being connected to, also between tries."""
+    if view is None:
+        return PeerState.OFFLINE
+    is_there = verdict is not None and verdict.code not in AWAY
+    return PeerState.PUNCHING if is_there and view.state is PeerState.OFFLINE else view.state
+
+
+def is_narrow(verdict: Verdict | None) -> bool:
+    """A path that carries no session is none."""
+    return verdict is not None and verdict.code is VerdictCode.PATH_TOO_NARROW
 
 
 def attempt_row(told: PeerDiagnosis, now: float) -> Row:

@@ -15,6 +15,8 @@ from natd.doctor.advice import HELP_TEXTS, NAME_HINT, NARROW, server_words
 from natd.members.parts import Parts
 from natd.members.recorder import ms
 
+WHERE_HINT = "check the address, and that natd --server runs there"
+
 CheckRow = tuple[str, bool, str, str | None, str | None]
 """Name, whether it is well, text, hint, and what `doctor -v` adds."""
 
@@ -44,12 +46,13 @@ def way_rows(
             found = "only peers on this LAN are found" if lan else "no new peers are found"
             hint = f"natctl join {network.name} --server HOST:PORT"
             yield "server", lan, f"{network.name} has no server: {found}", hint, None
-        hint = "check the address, and that natd --server runs there"
-        if is_forbidden:
-            hint = "see socket: nothing leaves this machine"
+        hint = "see socket: nothing leaves this machine" if is_forbidden else WHERE_HINT
         reports = parts.servers(network.id)
         for good, text, detail in server_rows(reports, network.name, now):
-            yield "server", good, text, hint, detail
+            is_refused = any(
+                report.refusal is not None and report.refusal.text in text for report in reports
+            )
+            yield "server", good, text, None if is_refused else hint, detail
         if any(report.state == REGISTERED and report.is_narrow for report in reports):
             yield "width", False, NARROW, HELP_TEXTS[Help.LARGER_MTU], None
 

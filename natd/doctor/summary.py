@@ -16,9 +16,15 @@ OWN = {
     VerdictCode.OTHER_VERSION: (
         "This computer and the server that natd needs have different versions of natd."
     ),
-    VerdictCode.SERVER_REFUSES: "The server that natd needs has turned this computer away.",
+    VerdictCode.SERVER_REFUSES: (
+        "The server that natd needs refuses this computer; see below what it says."
+    ),
 }
 """What is wrong on our own side, whomever we want to reach."""
+
+IDENTITY_TWICE = "Another computer seems to use this one's identity."
+
+NARROW_HERE = "The way out of this computer lets only small pieces through, too small for natd."
 
 FIREWALL_HERE = "This computer's own firewall stops natd."
 
@@ -63,14 +69,16 @@ def own_summary(
 ) -> str:
     """About this machine; `failed`: the checks that did; `is_nameless`: no server's name is
     found."""
+    if "identity" in failed and not (found is not None and found.code is VerdictCode.OFFLINE):
+        return IDENTITY_TWICE
     if found is not None and found.code in OWN:
         return OWN[found.code]
     if found is not None and found.code is VerdictCode.PATH_TOO_NARROW:
-        return "The way out of this computer lets only small pieces through, too small for natd."
+        return NARROW_HERE
     for check, words in (
         ("socket", FIREWALL_HERE),
+        ("width", NARROW_HERE),
         ("store", "This computer's disk takes nothing more from natd."),
-        ("identity", "Another computer seems to use this one's identity."),
     ):
         if check in failed:
             return words

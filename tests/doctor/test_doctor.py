@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from natctl.words.doctor_views import doctor_lines
+from natctl.words.doctor_views import LABEL_CELLS, doctor_lines
 from natctl.words.wording import WIDTH, cells
 from natd.core.base.types import (
     MAIN_SOCKET,
@@ -19,7 +19,7 @@ from natd.core.base.types import (
     PathReport,
     SocketId,
 )
-from natd.doctor.advice import HELP_TEXTS
+from natd.doctor.advice import HELP_TEXTS, LABELS
 from natd.doctor.nat_words import THEIRS, nat_words
 from natd.ipc import RequestError
 from natd.members.recorder import path_row
@@ -141,6 +141,10 @@ def test_of_a_path_programs_are_told_which_socket_it_is_from(socket: SocketId, t
 
 def test_what_would_help_fits_a_line_of_the_list() -> None:
     assert all(len(text) <= WIDTH - 4 for text in HELP_TEXTS.values())
+
+
+def test_the_name_of_a_check_never_runs_into_its_text() -> None:
+    assert all(len(label) < LABEL_CELLS for label in LABELS.values())
 
 
 def test_nothing_of_it_is_wider_than_eighty_columns() -> None:

@@ -1,6 +1,8 @@
 """What is said of a server that was asked at several addresses."""
 
 from natd.core.base.types import Address
+from natd.core.codec.rendezvous import Error, ErrorCode
+from natd.core.registration.reasons import refused
 from natd.core.registration.servers import ServerReport
 from natd.doctor.server_rows import server_rows
 
@@ -44,3 +46,7 @@ def test_a_name_that_does_not_answer_is_told_with_every_address_that_was_tried()
         f"{NAME} of demo: asked, no answer yet; "
         "asked at 192.0.2.1:8080, 192.0.2.2:8080, [2001:db8::1]:8080"
     )
+
+
+def test_where_a_server_is_helps_nobody_whom_it_refuses():
+    assert refused(ONE, Error(bytes(12), ErrorCode.FULL, "full")).helps == ()

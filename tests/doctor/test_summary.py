@@ -55,3 +55,13 @@ def test_silence_blames_neither_the_server_nor_the_router_alone() -> None:
 
 def test_a_server_whose_name_is_not_found_is_told_as_that() -> None:
     assert "not found by its name" in own_summary(None, ["server"], 1, is_nameless=True)
+
+
+def test_an_identity_used_twice_is_told_rather_than_the_refusal_that_follows_from_it() -> None:
+    refused = Verdict(VerdictCode.SERVER_REFUSES, "a newer card is registered")
+    assert own_summary(refused, ["identity", "server"], 1).startswith("Another computer")
+    assert "refuses" in own_summary(refused, ["server"], 1)
+
+
+def test_a_narrow_connection_has_a_plain_sentence() -> None:
+    assert "small pieces" in own_summary(None, ["width"], 1)

@@ -30,7 +30,7 @@ def refused(server: Address, error: Error) -> Verdict:
     if error.code is ErrorCode.VERSION:
         return other_version(server, None)
     said = "".join(char for char in error.text if char.isprintable())
-    return Verdict(VerdictCode.SERVER_REFUSES, f"{server} refused us: {said}", (Help.SERVER,))
+    return Verdict(VerdictCode.SERVER_REFUSES, f"{server} refused us: {said}")
 
 
 def other_version(server: Address, theirs: int | None) -> Verdict:
