@@ -5,7 +5,7 @@
          └─ wave, `waves_s` after the last packet of the one before, from the same sockets …
 
 Rules:
-- No wave has more than `MOST_WAVE_PACKETS`, repetitions included, and no second more than `RATE`.
+- No wave has more than `MOST_WAVE_PACKETS`, repetitions included.
 - A repeated wave goes from the same sockets to the same addresses: our NAT refreshes the entries
   that it still has and maps the others again.  So there are never more live entries than one wave
   makes, however long the NAT keeps them.
@@ -60,6 +60,8 @@ class Plan:
     """Between two rounds."""
     is_careful: bool = False
     """Whether it begins slowly, because its packets arrive unasked at the peer's NAT."""
+    opens_at_once: bool = False
+    """Whether its openers, few and first, leave as fast as a line takes them."""
     waves_s: float | None = None
     """Wait until another wave may succeed; None: no wave by itself."""
     further: tuple[Wave, ...] = ()

@@ -225,7 +225,7 @@ def make_plan(
     if situation.is_doubtful:
         opened = openings(min(RANDOM_HELPERS, turns.helper_sockets))
         probes = probe(theirs, MOST_WAVE_PACKETS - len(opened), random)
-        return Plan(Technique.BIRTHDAY, opened + probes, is_careful=True)
+        return Plan(Technique.BIRTHDAY, opened + probes, is_careful=True, opens_at_once=True)
     if situation.they_are_hard:
         if situation.predicts and their_ports:
             return reach_sequence(theirs, their_ports, drift)
@@ -250,13 +250,19 @@ def _relevant_part_of(report: NatReport, is_hearsay: bool) -> NatReport:
 def _open_to_easy(ours: NatReport, theirs: NatReport, turns: Turns) -> Plan | None:
     if ours.is_hard and ours.allocation is Allocation.SEQUENTIAL:
         return None  # the peer predicts the mapping that our checks make
-    wanted = RANDOM_HELPERS
-    if ours.allocation is Allocation.BLOCK:
+    wanted, is_block = RANDOM_HELPERS, ours.allocation is Allocation.BLOCK
+    if is_block:
         wanted = SCOUTS if theirs.mapping is Mapping.UNKNOWN else EASY_HELPERS
     opened = openings(min(wanted, turns.helper_sockets))
     if not opened:
         return None
-    return Plan(Technique.BIRTHDAY, opened, rounds=OPENERS_ROUNDS, pause_s=OPENERS_PAUSE_S)
+    return Plan(
+        Technique.BIRTHDAY,
+        opened,
+        rounds=OPENERS_ROUNDS,
+        pause_s=OPENERS_PAUSE_S,
+        opens_at_once=not is_block,  # the peer's next report may show a better use of its ports
+    )
 
 
 def _both_hard(

@@ -6,6 +6,8 @@ import pytest
 
 from natd.core.base.types import MAIN_SOCKET, Address, SocketId
 from natd.core.checks.limits import MOST_WAVE_PACKETS, RATE
+from natd.core.checks.pace import Pace
+from natd.core.prediction.birthday import openings
 from natd.core.prediction.paced_sender import AGAIN_S, SLOW_RATE, SLOW_S, TICK_S, PacedSender
 from natd.core.prediction.plan import Plan, PlannedPacket, Technique
 
@@ -53,6 +55,41 @@ def test_what_arrives_unasked_begins_carefully():
     sent = _run(PacedSender(_row(1000, is_careful=True), TARGET, MAIN_SOCKET, (), START))
     early = sum(at < START + SLOW_S for at, _ in sent)
     assert early == pytest.approx(SLOW_RATE * SLOW_S, abs=4)
+
+
+def test_after_the_careful_begin_it_sends_what_the_begin_has_left_of_the_first_second():
+    sent = _run(PacedSender(_row(1000, is_careful=True), TARGET, MAIN_SOCKET, (), START))
+    assert sum(at < START + 0.6 for at, _ in sent) == pytest.approx(40 + 200, abs=14)
+
+
+OPENERS_AND_PROBES = Plan(
+    Technique.BIRTHDAY,
+    openings(256) + tuple(PlannedPacket(0, 2000 + n) for n in range(700)),
+    is_careful=True,
+    opens_at_once=True,
+)
+
+
+def test_openers_that_are_to_leave_at_once_have_left_in_a_sixth_of_a_second():
+    """While they left one by one, half of what the peer probed came before its opener."""
+    helpers = [SocketId(0x100001 + n) for n in range(256)]
+    sent = _run(PacedSender(OPENERS_AND_PROBES, TARGET, MAIN_SOCKET, helpers, START))
+    early = [packet.is_opener for at, packet in sent if at < START + 1 / 6]
+    assert early.count(True) == 256
+    assert early.count(False) <= 4
+
+
+def test_openers_that_leave_at_once_leave_less_of_the_second_to_the_probes_that_follow():
+    helpers = [SocketId(0x100001 + n) for n in range(256)]
+    sender, pace = PacedSender(OPENERS_AND_PROBES, TARGET, MAIN_SOCKET, helpers, START), Pace()
+    instants: list[float] = []
+    while (due := sender.get_timer()) is not None:
+        sender.handle_timer(due, pace.room(due))
+        for _ in sender.to_send():
+            pace.guessed(due)
+            instants.append(due)
+    assert len(instants) == 256 + 700
+    assert max(sum(at <= o < at + 1.0 - 1e-6 for o in instants) for at in instants) < 500
 
 
 def test_a_repetition_sends_the_same_packets_from_the_same_sockets():

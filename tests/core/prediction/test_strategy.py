@@ -135,6 +135,15 @@ def test_the_hard_side_opens_from_helpers_with_packets_that_do_not_arrive(ours, 
     assert all(packet.is_opener and packet.port is None for packet in plan.packets)
 
 
+def test_the_hard_side_opens_at_once_unless_its_block_may_be_needed_for_something_better():
+    assert _plan(RANDOM, EASY).opens_at_once
+    assert _plan(RANDOM, UNKNOWN).opens_at_once
+    assert not _plan(BLOCK, EASY).opens_at_once
+    assert not _plan(BLOCK, UNKNOWN).opens_at_once
+    assert _plan(SEEMS_EASY, SEEMS_EASY, failed=True).opens_at_once
+    assert not _plan(BLOCK, BLOCK).opens_at_once
+
+
 def test_the_user_limits_helper_sockets():
     assert _plan(RANDOM, EASY, helper_sockets=64).helpers == 64
 
