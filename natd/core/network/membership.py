@@ -25,7 +25,7 @@ from natd.core.network.discovery import Discovery
 from natd.core.network.own_card import CardAnnouncement, OwnCard
 from natd.core.network.peer_introduction import PeerIntroductions
 from natd.core.network.roster import NetworkSettings, Roster
-from natd.core.network.routing import Route
+from natd.core.network.routing import Route, keep_route
 from natd.core.network.shared import Shared
 from natd.core.peer.events import PeerEvent
 from natd.core.peer.peer import Peer
@@ -277,10 +277,8 @@ class Membership:
                         peer.sampled(socket, observed, poisoned=poisoned, now=now)
                 case news.OurAddressMoved():
                     self.retry(None, now)
-                case RouteAdded(key):
-                    self._shared.routes[key] = Route(self.network, None)
-                case RouteDropped(key):
-                    self._shared.routes.pop(key, None)
+                case RouteAdded() | RouteDropped():
+                    keep_route(self._shared.routes, event, Route(self.network, None))
                 case _:
                     self._events.append(event)
 
@@ -375,10 +373,8 @@ class Membership:
 
     def _take_peer_event(self, peer: Peer, event: PeerEvent, now: float) -> None:
         match event:
-            case RouteAdded(key):
-                self._shared.routes[key] = Route(self.network, peer)
-            case RouteDropped(key):
-                self._shared.routes.pop(key, None)
+            case RouteAdded() | RouteDropped():
+                keep_route(self._shared.routes, event, Route(self.network, peer))
             case NewerCard(sealed):
                 card = self.roster.open(sealed)
                 if card is not None and card.peer == peer.card.peer:

@@ -6,6 +6,7 @@ by RouteAdded and RouteDropped; the membership knows the owner and keeps the tab
 
 from dataclasses import dataclass
 
+from natd.core.base.routes import RouteAdded, RouteDropped
 from natd.core.base.types import NetworkId
 from natd.core.peer.peer import Peer
 
@@ -21,6 +22,15 @@ class Route:
 
 Routes = dict[bytes, Route]
 """By key, with its letter.  A datagram whose key is not here is dropped unread."""
+
+
+def keep_route(routes: Routes, event: RouteAdded | RouteDropped, owner: Route) -> None:
+    """What a peer, or the servers of a network, report of one of their keys."""
+    match event:
+        case RouteAdded(key):
+            routes[key] = owner
+        case RouteDropped(key):
+            routes.pop(key, None)
 
 
 def drop_routes(routes: Routes, owner: Peer | NetworkId) -> None:
