@@ -48,11 +48,14 @@ def way_rows(
             yield "server", lan, f"{network.name} has no server: {found}", hint, None
         hint = "see socket: nothing leaves this machine" if is_forbidden else WHERE_HINT
         reports = parts.servers(network.id)
+        refusals = [report.refusal for report in reports if report.refusal is not None]
         for good, text, detail in server_rows(reports, network.name, now):
-            is_refused = any(
-                report.refusal is not None and report.refusal.text in text for report in reports
-            )
-            yield "server", good, text, None if is_refused else hint, detail
+            told = next((r for r in refusals if text.endswith(r.text.partition(" ")[2])), None)
+            if told is None:
+                yield "server", good, text, hint, detail
+            else:
+                helps = HELP_TEXTS[told.helps[0]] if told.helps else None
+                yield "server", good, text, helps, detail
         if any(report.state == REGISTERED and report.is_narrow for report in reports):
             yield "width", False, NARROW, HELP_TEXTS[Help.LARGER_MTU], None
 
@@ -84,7 +87,7 @@ def _row(group: list[ServerReport], network: str, now: float) -> tuple[bool, str
     state = STARTING if STARTING in states else states[0]
     refusal = next((report.refusal for report in group if report.refusal is not None), None)
     if refusal is not None:
-        return False, f"{name} of {network}: {refusal.text}", detail
+        return False, f"{name} of {network}: {refusal.text.removeprefix(f'{name} ')}", detail
     text = f"{name} of {network}: {server_words(state)}"
     if group[0].name is not None:
         text += f"; asked at {', '.join(str(a) for report in group for a in report.tried)}"

@@ -2,7 +2,7 @@
 
 from natd.core.base.types import Address
 from natd.core.codec.rendezvous import Error, ErrorCode
-from natd.core.registration.reasons import refused
+from natd.core.registration.reasons import other_version, refused
 from natd.core.registration.servers import ServerReport
 from natd.doctor.server_rows import server_rows
 
@@ -35,6 +35,18 @@ def test_a_name_answers_if_one_of_its_families_does_and_says_where():
             "state: lost, registered; no answer at [2001:db8::1]:8080",
         )
     ]
+
+
+def test_a_server_of_another_version_is_named_once():
+    refusal = other_version(ONE, 1)
+    [(is_well, text, _)] = server_rows(
+        [ServerReport(ONE, "lost", None, NOW, None, refusal=refusal)], "demo", NOW
+    )
+    assert not is_well
+    assert text == (
+        "192.0.2.1:8080 of demo: speaks an older version of natd (protocol 1, and here it is 2); "
+        "update the server"
+    )
 
 
 def test_a_name_that_does_not_answer_is_told_with_every_address_that_was_tried():

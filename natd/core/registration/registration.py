@@ -172,6 +172,7 @@ class Registration:
             message = rendezvous_codec.decode(data)
         except rendezvous_codec.ForeignVersionError as foreign:
             if self.transactions.close(foreign.transaction):
+                self.last_answer_at = now
                 self._lose(reasons.other_version(self.server, foreign.version), now)
             else:
                 self.dropped["server-of-another-version"] += 1
@@ -390,8 +391,8 @@ class Registration:
 
     def _lose_silent(self, now: float) -> None:
         had_lease, is_narrow = self._lease.lease_id is not None, self.transactions.hears_small(now)
-        has_answered = self.last_answer_at is not None
-        why = reasons.silence_reason(self.server, has_answered=has_answered, tried=self.places.all)
+        heard, tried = self.last_answer_at is not None, self.places.all
+        why = reasons.silence_reason(self.server, has_answered=heard, tried=tried)
         self._lose(reasons.too_narrow(self.server) if is_narrow else why, now)
         if had_lease and len(self.places.all) > 1:
             self._ask_at(self.places.next())
@@ -402,8 +403,7 @@ class Registration:
         self.places.unsettle()
         self._flow.forget()
         self.sampling.ladder.stop()
-        self._announces = True
-        was_lost = self.state == "lost"
+        self._announces, was_lost = True, self.state == "lost"
         self.state, self.refusal = "lost", None if isinstance(why, str) else why
         self._retries.retry_later(now, is_refused=self.refusal is not None)
         if not was_lost:
