@@ -336,12 +336,18 @@ class ChatView:
             goes_on = " (the chat goes on without it)" if self._roster.anyone_is_here() else ""
             is_told = event.get("code") == "offline" or (was_up is None and server in reason)
             what = safe(reason) if is_told else f"server{named} lost{_because(event)}"
-            if not (self._problem and self._problem in reason):
+            if not self._is_told(reason):
                 self.warn(f"{what}{goes_on}", at)
+                self._problem = reason
+
+    def _is_told(self, text: str) -> bool:
+        """Whether the last problem that was told says this, or more."""
+        told = self._problem
+        return bool(told and text) and (told in text or text in told)
 
     def _tell_problem(self, problem: Json, at: float) -> None:
         text = str(problem.get("text") or "").removeprefix(f"{self.network}: ")
-        if text != self._problem:
+        if not self._is_told(text):
             self._problem = text
             hint = problem.get("hint")
             self.warn(f"{text} ({hint})" if hint else text, at)

@@ -245,9 +245,8 @@ def test_a_server_that_has_never_answered_is_not_called_lost() -> None:
 def test_a_machine_that_is_offline_is_no_fault_of_the_server() -> None:
     view = opened()
     view.receive_servers([{"address": "s:1", "state": "registered"}])
-    reason = "this machine is offline; a cable or Wi-Fi would help"
-    view.receive_event(event("server_down", server="s:1", reason=reason, code="offline"), NOW)
-    assert shown(view) == [f"22:13 * {reason}"]
+    view.receive_event(event("server_down", server="s:1", reason="offline", code="offline"), NOW)
+    assert shown(view) == ["22:13 * offline"]
 
 
 def test_an_address_that_the_server_has_left_is_no_lost_server() -> None:
@@ -268,6 +267,17 @@ def test_what_is_wrong_is_told_at_the_beginning_and_not_again() -> None:
     view.receive_event(event("server_up", server="s:1"), NOW)
     view.receive_event(event("server_down", server="s:1", reason=reason, code="offline"), NOW)
     assert shown(view)[-1] == f"22:13 * {reason}"
+
+
+def test_a_firewall_of_this_machine_is_told_once() -> None:
+    reason = "this machine's own firewall forbids natd to send"
+    problem = {"code": "socket", "text": f"natd uses UDP port 1, but {reason}", "hint": "h"}
+    for early, late in ((problem, None), (None, problem)):
+        view = opened()
+        view.receive_problem(early, NOW)
+        view.receive_event(event("server_down", server="s:1", reason=reason), NOW)
+        view.receive_problem(late, NOW)
+        assert len(shown(view)) == 1
 
 
 def test_a_server_that_has_not_answered_yet_is_mentioned_at_the_beginning() -> None:
