@@ -118,6 +118,10 @@ class Mapping(StrEnum):
 MESSAGES_KEPT_DAYS = 7
 """How long an undelivered message waits for its peer."""
 
+CANDIDATES_OF_A_KIND_LIMIT = 4
+"""In a card, and of what is checked: one kind (a host's twenty bridges) does not crowd out the
+others."""
+
 LAST_GOOD_LIMIT = 4
 """Addresses at which a peer was reached, kept for a start without a server."""
 

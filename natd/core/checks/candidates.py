@@ -11,10 +11,16 @@ import ipaddress
 from collections.abc import Collection, Iterable
 
 from natd.core.base.scope import is_loopback, is_private, is_public
-from natd.core.base.types import LOWEST_PORT, Address, Candidate, CandidateKind, PathKind
+from natd.core.base.types import (
+    CANDIDATES_OF_A_KIND_LIMIT,
+    LOWEST_PORT,
+    Address,
+    Candidate,
+    CandidateKind,
+    PathKind,
+)
 
 MOST_TARGETS = 16
-MOST_OF_A_KIND = 4
 
 _ORDER = (
     CandidateKind.LAN,
@@ -45,8 +51,14 @@ def local_candidates(addresses: Iterable[str], port: int) -> tuple[Candidate, ..
         else:
             lan.append(host)
     return tuple(
-        [Candidate(CandidateKind.LAN, Address(host, port)) for host in lan[:MOST_OF_A_KIND]]
-        + [Candidate(CandidateKind.IPV6, Address(host, port)) for host in ipv6[:MOST_OF_A_KIND]]
+        [
+            Candidate(CandidateKind.LAN, Address(host, port))
+            for host in lan[:CANDIDATES_OF_A_KIND_LIMIT]
+        ]
+        + [
+            Candidate(CandidateKind.IPV6, Address(host, port))
+            for host in ipv6[:CANDIDATES_OF_A_KIND_LIMIT]
+        ]
     )
 
 
@@ -108,7 +120,10 @@ def targets(
         known = candidate.kind is CandidateKind.LAST_GOOD or address in on_link
         if is_private(address.host) and not (same_site or private_realm or known):
             continue
-        if of_kind.get(candidate.kind, 0) >= MOST_OF_A_KIND or len(chosen) >= MOST_TARGETS:
+        if (
+            of_kind.get(candidate.kind, 0) >= CANDIDATES_OF_A_KIND_LIMIT
+            or len(chosen) >= MOST_TARGETS
+        ):
             continue
         chosen[address] = candidate
         of_kind[candidate.kind] = of_kind.get(candidate.kind, 0) + 1

@@ -48,6 +48,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from natd.core.base.types import (
+    CANDIDATES_OF_A_KIND_LIMIT,
     PEER_ID_BYTES,
     Address,
     Candidate,
@@ -68,9 +69,6 @@ SEALED_CARD_LIMIT_BYTES = CARD_LIMIT_BYTES
 CANDIDATES_LIMIT = 16
 """A card names addresses that we then send to: enough for a host with many interfaces, too
 few to make a weapon of its readers."""
-
-CANDIDATES_OF_A_KIND_LIMIT = 4
-"""So that one kind (a host's twenty bridges) does not crowd out the others."""
 
 NICK_LIMIT_BYTES = 64
 FEATURES_LIMIT = 8

@@ -21,15 +21,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from natd.core.base.scope import is_public
-from natd.core.base.types import MAIN_SOCKET, Address, SocketId
+from natd.core.base.types import CANDIDATES_OF_A_KIND_LIMIT, MAIN_SOCKET, Address, SocketId
 from natd.core.nat.mapping_class import View
 
 MOVED_IN_S = 3.0
 """Servers answer within this time when we start: an address that was last seen so shortly before
 another one appeared need not be an older one."""
-
-ADDRESSES_TOLD = 4
-"""As many of a kind are taken from a card."""
 
 MOST_PEERS = 8
 """Peers whose report is kept."""
@@ -100,7 +97,7 @@ def worth_telling(
             told += public
         elif hosts and not public:
             told += [place for place in told_by_peers if place.is_ipv6 is is_ipv6]
-    return tuple(told[:ADDRESSES_TOLD])
+    return tuple(told[:CANDIDATES_OF_A_KIND_LIMIT])
 
 
 class PeerSightings:

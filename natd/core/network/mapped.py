@@ -9,10 +9,7 @@ reach us there.
 from collections.abc import Iterable
 
 from natd.core.base.scope import is_private, is_public
-from natd.core.base.types import ANY_HOST, Address
-
-PLACES_LIMIT = 4
-"""As many of a kind are taken from a card."""
+from natd.core.base.types import ANY_HOST, CANDIDATES_OF_A_KIND_LIMIT, Address
 
 
 def mapped_places(mapped: Iterable[Address], seen: Iterable[Address]) -> tuple[Address, ...]:
@@ -26,4 +23,4 @@ def mapped_places(mapped: Iterable[Address], seen: Iterable[Address]) -> tuple[A
         elsewhere = [external._replace(host=host) for host in hosts]
         places += [external, *elsewhere] if is_sound else [*elsewhere, external]
     named = (place for place in dict.fromkeys(places) if place.host != ANY_HOST)
-    return tuple(named)[:PLACES_LIMIT]
+    return tuple(named)[:CANDIDATES_OF_A_KIND_LIMIT]

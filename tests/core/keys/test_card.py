@@ -86,7 +86,7 @@ def test_a_card_at_every_limit_is_sealed_in_896_bytes_and_opens() -> None:
         candidates=tuple(
             Candidate(kind, Address(f"2001:db8:{kind_number + 1}::{port}", port))
             for kind_number, kind in enumerate(CandidateKind)
-            for port in range(2000, 2000 + cards.CANDIDATES_OF_A_KIND_LIMIT)
+            for port in range(2000, 2000 + 4)
         ),
     )
     sealed = seal_card(full, ALICE, NETWORK_KEY)
