@@ -9,7 +9,7 @@ So each opens helpers towards the peer's last address, in case its own port has 
 the peer's ports, in case the peer's has:
 
     wave 0      an opener from each helper and a probe, in turns, then the other probes    4.3 s
-    wave 1 …    openers from one half of the helpers, then the other    6 s later, then every 3 s
+    wave 1 …    openers from one half of the helpers, then the other    5.4 s later, then every 3 s
     wave 3, 7 … the same, and a sixth of the probes
     afterwards  openers from all helpers and a sixth of the probes    6 s later, then 12, 24 … 60 s
 
@@ -19,7 +19,8 @@ Rules:
   ports: with few packets all of them are known to both NATs at any moment.
 - Openers have full TTL: where the other side has already probed a helper's port, they are let in
   and end the search at once.  A NAT that takes early packets for flows of its own would spoil those
-  ports; such NATs keep ports.  So where the peer's may be one, half of the openers have a low TTL.
+  ports; such NATs keep ports.  So where the peer's may be one, half of the openers have a low TTL,
+  for as long as the peer may not have begun: later all its probes are out, and spoil nothing.
 - With 256 helpers and 1,664 probes over 64,512 ports at least one probe meets a helper in 99.9 % of
   the attempts.
 """
@@ -34,8 +35,9 @@ from natd.core.prediction.plan import Plan, PlannedPacket, Technique, Wave
 RANDOM_HELPERS = 256
 """With 1,000 probes over the full range: 98 %."""
 
-FIRST_WAVE_S = 6.0
-"""It takes 4.3 s, and its last answer may take one more."""
+FIRST_WAVE_S = 5.4
+"""It takes 4.3 s, and its last answer may take one more.  A router that comes back while the last
+probes leave waits for it: none of the openers got out."""
 
 RENEWED_EVERY_S = 3.0
 """A router may just be starting: a half of the helpers finds the other side in 96 %."""
@@ -44,10 +46,13 @@ PARTS, PARTS_EVERY = 6, 4
 """All probes are repeated in 72 s: a NAT should remember them for two minutes (RFC 4787, section
 4.3)."""
 
+SPARING_WAVES = 6
+"""After 20 s the peer has noticed, too, if its router is there."""
+
 FURTHER_WAVES = 48
 """Two and a half minutes, in which a router has started."""
 
-LONGEST_PAUSE_S = 60.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 6.0, 60.0
 RARE_WAVES = 60
 """For an hour the openings of one side are there when the other comes back, for 9 packets a second;
 then another plan begins, with other ports."""
@@ -56,19 +61,23 @@ then another plan begins, with other ports."""
 def find_again(theirs: NatReport, helpers: int, random: Random) -> Plan:
     """See the top of this file; `helpers` are how many sockets may be opened."""
     may_spoil = theirs.allocation is not Allocation.RANDOM
-    openers = tuple(
-        PlannedPacket(helper, None, is_opener=may_spoil and helper % 4 < 2)
-        for helper in range(1, helpers + 1)
+    openers, later_openers = (
+        tuple(
+            PlannedPacket(helper, None, is_opener=spares and helper % 4 < 2)
+            for helper in range(1, helpers + 1)
+        )
+        for spares in (may_spoil, False)
     )
     probes = probe(theirs, MOST_WAVE_PACKETS - helpers, random)
     waves = [Wave(FIRST_WAVE_S, openers[::2])]
     for number in range(1, FURTHER_WAVES):
         part, rest = divmod(number, PARTS_EVERY)
         repeated = probes[part % PARTS :: PARTS] if rest == PARTS_EVERY // 2 else ()
-        waves.append(Wave(RENEWED_EVERY_S, openers[number % 2 :: 2] + repeated))
+        renewed = openers if number < SPARING_WAVES else later_openers
+        waves.append(Wave(RENEWED_EVERY_S, renewed[number % 2 :: 2] + repeated))
     for number in range(RARE_WAVES):
-        pause_s = backed_off(number, FIRST_WAVE_S, LONGEST_PAUSE_S)
-        waves.append(Wave(pause_s, openers + probes[number % PARTS :: PARTS]))
+        pause_s = backed_off(number, FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        waves.append(Wave(pause_s, later_openers + probes[number % PARTS :: PARTS]))
     in_turns = tuple(packet for pair in zip(openers, probes, strict=False) for packet in pair)
     first = in_turns + openers[len(probes) :] + probes[len(openers) :]
     return Plan(Technique.BIRTHDAY, first, further=tuple(waves))
