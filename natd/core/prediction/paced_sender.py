@@ -19,6 +19,10 @@ from natd.core.checks.limits import MOST_WAVE_PACKETS, RATE
 from natd.core.prediction.plan import Plan, PlannedPacket
 
 TICK_S = 0.02
+SHORTEST_TICK_S = TICK_S / 2
+"""After a tick that came late, so that timers which are always late by a little, as real ones are,
+don't add up to a lower rate."""
+
 AGAIN_S = 3.0
 """How old a round must be to be repeated without its pause: more than two introductions of the same
 moment can be apart."""
@@ -127,7 +131,8 @@ class PacedSender:
 
     def _go_on(self, now: float) -> None:
         if self._waiting:
-            self._due_at = now + TICK_S
+            due_at = now if self._due_at is None else self._due_at
+            self._due_at = max(due_at + TICK_S, now + SHORTEST_TICK_S)
         elif self._round < self._rounds and self._has_room:
             self._due_at = now + max(TICK_S, self._plan.pause_s)
         else:

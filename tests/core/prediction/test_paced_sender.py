@@ -62,6 +62,11 @@ def test_after_the_careful_begin_it_sends_what_the_begin_has_left_of_the_first_s
     assert sum(at < START + 0.6 for at, _ in sent) == pytest.approx(40 + 200, abs=14)
 
 
+def test_timers_that_are_always_a_little_late_do_not_lower_the_rate():
+    sent = _run(PacedSender(_row(900), TARGET, MAIN_SOCKET, (), START), late_s=0.005)
+    assert sent[-1][0] - START < 900 / RATE + 0.03
+
+
 OPENERS_AND_PROBES = Plan(
     Technique.BIRTHDAY,
     openings(256) + tuple(PlannedPacket(0, 2000 + n) for n in range(700)),
