@@ -56,7 +56,8 @@ def way_rows(
             else:
                 helps = HELP_TEXTS[told.helps[0]] if told.helps else None
                 yield "server", good, text, helps, detail
-        if any(report.state == REGISTERED and report.is_narrow for report in reports):
+        is_wide = any(parts.online.values())  # a session needs what it carries
+        if not is_wide and any(r.state == REGISTERED and r.is_narrow for r in reports):
             yield "width", False, NARROW, HELP_TEXTS[Help.LARGER_MTU], None
 
 
