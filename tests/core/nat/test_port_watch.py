@@ -47,6 +47,22 @@ def test_each_socket_and_each_host_has_bursts_of_its_own():
     assert history.rule(is_ipv6=False).allocation is Allocation.SEQUENTIAL
 
 
+def test_what_a_socket_asks_after_others_have_asked_is_another_burst():
+    """After a router's restart one answer makes us survey, and then ask from the main socket again:
+    in one burst its ports looked like those of a block."""
+    history = PortHistory()
+    asked = [(0, 8080, 48893, 0.0)]
+    asked += [(1, 8081 + n, port, 0.1) for n, port in enumerate((48900, 48901, 48903))]
+    asked += [(2, 8081 + n, port, 0.1) for n, port in enumerate((48904, 48907, 48911))]
+    asked += [(0, 8081 + n, port, 0.1) for n, port in enumerate((48912, 48913, 48914))]
+    for socket, place, external, after_s in asked:
+        seen, destination = Address(OUTSIDE, external), Address(SERVER, place)
+        history.add(SocketId(socket), 40000 + socket, destination, seen, START + after_s)
+    rule = history.rule(is_ipv6=False)
+    assert rule.allocation is Allocation.SEQUENTIAL
+    assert rule.confidence >= 0.99
+
+
 def test_the_history_is_bounded_in_number_and_in_time():
     history = PortHistory()
     for number in range(3 * MOST_PORTS):
