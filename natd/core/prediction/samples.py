@@ -11,11 +11,15 @@ with both samples both sides begin:
 Rules:
 - A sample of either side is good for one guess.  A port at or just behind a known one is as old as
   that one; ports known when a path was found count as known.
-- A guess runs until it may have succeeded; no news begins another one meanwhile.
+- A guess runs until it may have succeeded; no news begins another one meanwhile.  What comes then
+  is spent, too: the introduction that names it makes the peer guess, and hundreds of its ports
+  pass.  Who kept it for the next round would be one sample behind the peer for ever.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import partial
 
 from natd.core.base.scope import is_public
 from natd.core.base.types import MAIN_SOCKET, Address, SocketId
@@ -25,12 +29,20 @@ from natd.core.prediction.sequences import newest
 PORTS = 0x10000
 BEHIND = 1_024
 """More ports than are taken in the minutes for which a server keeps a sample.  A port further away
-belongs to a sequence that has restarted."""
+belongs to a sequence that has restarted, or was known before."""
+
+MOST_KNOWN_PORTS = 64
+"""Ports that are remembered as known: those of a dozen rounds.  A server that was not asked for a
+while names what is older than the last thousand ports."""
 
 STRICT_S = 6.0
 """Longer than the first round of any wave, shorter than the pause after it."""
 
-GUESS_S = 0.9
+SAMPLE_FRESH_S = 1.5
+"""How long a sample is fresh: longer than both sides take to tell each other theirs, shorter than
+most rounds.  Only so do two that have missed each other agree again on which samples to use."""
+
+GUESS_S = 0.6
 """How long a guess takes: two hundred packets and a round trip."""
 
 
@@ -51,6 +63,10 @@ class Endpoints:
     unknown."""
     our_hosts: tuple[str, ...] = field(default=(), compare=False)
     """IPv4 addresses at which servers see us."""
+    seen_since: float | None = field(default=None, compare=False)
+    """When the peer was first seen so; None: nowhere yet."""
+    sampled_at: float | None = field(default=None, compare=False)
+    """When a server was asked how it sees `socket`; None: it was not asked yet."""
 
     def opener(self, age_s: float) -> Opener:
         """What keeps an opener from the peer's NAT, so long after the wave began.  Who is in our
@@ -92,32 +108,47 @@ class GuessHistory:
     """The samples that guesses have used."""
 
     _socket: SocketId = MAIN_SOCKET  # the last one that was used for a guess
-    _port: int | None = None  # the peer's port that was used; None: none yet
-    _at: float | None = None
+    _known: deque[int] = field(default_factory=partial(deque, maxlen=MOST_KNOWN_PORTS))
+    # ports of the peer that must not be used, the newest of its sequence last
+    runs_until: float = 0.0
+    """When the last guess is over."""
 
     def next_step(self, ends: Endpoints, now: float) -> NextStep:
         """What to do next: guess only if the samples of both sides are new."""
-        if not ends.places or (self._at is not None and now - self._at < GUESS_S):
+        if not ends.places or self._is_old(ends.newest):
             return NextStep.WAIT
-        if self._port is not None and _is_old(ends.newest, self._port):
+        if now < self.runs_until:
+            self.are_known(ends)
             return NextStep.WAIT
-        return NextStep.SAMPLE if ends.socket in (MAIN_SOCKET, self._socket) else NextStep.GUESS
+        if not _is_fresh(ends.seen_since, now):
+            return NextStep.WAIT
+        is_fresh = ends.socket not in (MAIN_SOCKET, self._socket) and _is_fresh(
+            ends.sampled_at, now
+        )
+        return NextStep.GUESS if is_fresh else NextStep.SAMPLE
 
     def spent(self, ends: Endpoints, now: float) -> None:
         """These samples were used for a guess."""
-        self._socket, self._at = ends.socket, now
+        self._socket, self.runs_until = ends.socket, now + GUESS_S
         self.are_known(ends)
 
     def are_known(self, ends: Endpoints) -> None:
         """The peer's samples so far must not be used any more."""
         if ends.places:
-            self._port = ends.newest
+            self._known += [place.port for place in ends.places if place.port != ends.newest]
+            self._known.append(ends.newest)
+
+    def _is_old(self, port: int) -> bool:
+        """Whether a sequence that has reached the known ports was at `port` before, or is there
+        now."""
+        if not self._known:
+            return False
+        return port in self._known or (self._known[-1] - port) % PORTS < BEHIND
+
+
+def _is_fresh(since: float | None, now: float) -> bool:
+    return since is not None and now - since < SAMPLE_FRESH_S
 
 
 def _part(host: str) -> str:
     return host.rpartition(".")[0].rpartition(".")[0]
-
-
-def _is_old(port: int, known: int) -> bool:
-    """Whether a sequence that has reached `known` was at `port` before, or is there now."""
-    return (known - port) % PORTS < BEHIND

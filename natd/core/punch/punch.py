@@ -66,6 +66,8 @@ class Punch:
         """The addresses that the attempt checks, best first."""
         self.events: deque[PunchEvent] = deque()
         """Events that `next_event` has not given yet."""
+        self.sampled_at: float | None = None
+        """When a server was asked how it sees the attempt's socket; None: it was not asked."""
         self._random = random
         self._targets = Targets(checks, budget)
         self._attempt: Attempt | None = None  # None: nothing is being tried
@@ -139,6 +141,12 @@ class Punch:
             self._attempt.escalate_at = now
             self.handle_timer(now)
 
+    def rest_until(self, at: float) -> None:
+        """Ports are guessed until then: sample no further socket before."""
+        attempt = self._attempt
+        if attempt is not None and attempt.escalate_at is not None:
+            attempt.escalate_at = max(attempt.escalate_at, at)
+
     def learn_rtt(self, rtt_s: float | None) -> None:
         """Take the round trip to our server, which a newcomer learns during its first checks."""
         attempt = self._attempt
@@ -189,6 +197,7 @@ class Punch:
         if self._attempt is not None and self.active:
             self._targets.socket = socket
             self._attempt.sample_by = now + SAMPLE_PATIENCE_S
+            self.sampled_at = now
             self.events.append(SampleWanted(socket))
 
     def is_checking(self, address: Address, socket: SocketId) -> bool:

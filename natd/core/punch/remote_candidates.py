@@ -198,6 +198,11 @@ class RemoteCandidates:
         """Where the peer was seen by the best report, freshest first."""
         return self._reported.seen
 
+    @property
+    def seen_since(self) -> float | None:
+        """When `seen` was first reported; None: no report."""
+        return self._reported.seen_since
+
     def is_far_off(self, now: float) -> bool:
         """Whether our NAT's sequence has run so far since servers sampled it that the peer can no
         longer predict our next port from that."""
@@ -210,7 +215,7 @@ class RemoteCandidates:
     def drift(self, now: float) -> float:
         """How many steps of the peer's sequence others have likely taken since it was sampled,
         including the time that the report travelled."""
-        seen_since = self._reported.seen_since
+        seen_since = self.seen_since
         if seen_since is None:
             return 0.0
         on_its_way_s = TRAVEL_RTTS * (self.surroundings.rtt_s or 0.0)

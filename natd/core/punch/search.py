@@ -361,6 +361,8 @@ class Search:
             known.drift(self._began),
             ours[0].port if ours else None,
             tuple(address.host for address in ours),
+            known.seen_since,
+            self.punch.sampled_at,
         )
 
     def _next_word(self, now: float) -> IntroductionWanted | None:
@@ -397,6 +399,7 @@ class Search:
         if situation.wants_samples:
             match self._guesses.next_step(ends, now):
                 case NextStep.WAIT:
+                    self.punch.rest_until(self._guesses.runs_until)
                     return
                 case NextStep.SAMPLE:
                     self.punch.sample_now(now)
@@ -413,3 +416,4 @@ class Search:
             return
         if self._escalation.begin(situation, ends, now) and situation.wants_samples:
             self._guesses.spent(ends, now)
+            self.punch.rest_until(self._guesses.runs_until)
