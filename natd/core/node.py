@@ -121,6 +121,8 @@ class Node:
 
     def set_local_addresses(self, addresses: tuple[str, ...], port: int, now: float) -> None:
         """At start and whenever the interfaces have changed."""
+        if (addresses, port) == self.shared.sockets.local:
+            return
         self.shared.sockets.local = (addresses, port)
         self.nat.set_local_addresses(addresses, port)
         for membership in self._feed_all():
