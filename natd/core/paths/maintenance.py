@@ -77,6 +77,8 @@ class Maintenance:
     def __init__(self, checks: Checks, random: Random) -> None:
         self.keepalive_s = KEEPALIVE_S
         """How long the path in use may be silent, as learned so far."""
+        self.is_alone = False
+        """Whether no server answers: what a lesson would teach is not used then."""
         self.due_at: float | None = None
         """When to call `handle_timer`; None: never."""
         self.begin_at: float | None = None
@@ -252,7 +254,7 @@ class Maintenance:
         renew_at = self._renew_at() if self._spare is None or self._is_lesson else None
         lesson_at = None if self._keepalive is None else self._keepalive.begin_at
         # A spare flow that ends because of its age proves nothing about silence.
-        can_learn = self._spare is None and self._age.age_s is None
+        can_learn = self._spare is None and self._age.age_s is None and not self.is_alone
         return renew_at, lesson_at if can_learn else None
 
     def _begin(self, now: float) -> None:

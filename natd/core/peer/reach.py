@@ -379,6 +379,7 @@ class Reach:
                     self._events.append(event)
         if self._maintenance is not None:
             is_alone = not self.remote.surroundings.is_registered
+            self._maintenance.is_alone = is_alone
             self.paths.keep(self._maintenance.keepalive_s, now, is_alone=is_alone)
 
     def _seek_successor(self, failures: int, now: float) -> None:

@@ -117,7 +117,7 @@ def test_the_chat_goes_on_after_the_server_is_killed():
 def test_an_idle_pair_sends_one_packet_each_way_in_15_seconds():
     village, alice, bob = _chatting()
     village.kill_server()
-    village.internet.run(30.0)
+    village.internet.run(60.0)  # its silence is noticed, and they tell each other
     village.internet.trace = []
     village.internet.run(600.0)
     between = [s for s in village.internet.trace if s.datagram.address.port == 40000]
