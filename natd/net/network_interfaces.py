@@ -95,7 +95,11 @@ def multicast_links() -> tuple[Link, ...]:
 
     links = []
     addresses = psutil.net_if_addrs()
-    for name, state in psutil.net_if_stats().items():
+    try:
+        states = psutil.net_if_stats()
+    except OSError:  # a sandbox may hide /proc/net
+        return ()
+    for name, state in states.items():
         flags = state.flags.split(",")
         if not state.isup or "multicast" not in flags or "loopback" in flags:
             continue
@@ -139,7 +143,9 @@ def _addresses(*, ipv6: bool) -> tuple[list[LocalAddress], set[int]]:
     not."""
     import psutil
 
-    stats, flags = psutil.net_if_stats(), _ipv6_flags()
+    stats, flags = {}, _ipv6_flags()
+    with contextlib.suppress(OSError):  # a sandbox may hide /proc/net
+        stats = psutil.net_if_stats()
     found, down = [], set()
     for name, entries in psutil.net_if_addrs().items():
         if name in stats and not stats[name].isup:

@@ -177,3 +177,15 @@ WAY = Route(2, "10.0.0.1", "10.0.0.7")
 
 def ways(route: Route | None) -> OwnNetwork:
     return OwnNetwork((), {"198.51.100.1": route})
+
+
+def test_a_sandbox_that_hides_proc_net_costs_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ProcSubset=pid of systemd.exec(5) does."""
+    known = local_addresses()
+
+    def hidden() -> None:
+        raise FileNotFoundError("/proc/net/dev")
+
+    monkeypatch.setattr("psutil.net_if_stats", hidden)
+    assert local_addresses() == known
+    assert network_interfaces.multicast_links() == ()
