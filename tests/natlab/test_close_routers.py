@@ -72,6 +72,7 @@ async def forget_and_chat_on(lab, directory):
         a, b = [await programs.start_peer(name) for name in "ab"]
         for peer in (a, b):
             await peer.join("demo", [programs.server])
+        await a.witness.wait_for("peer_online", HEAL_LIMIT_S)
         await a.client.send("demo", "first")
         await b.witness.wait_for("message", HEAL_LIMIT_S, text="first")
         for name in "ab":

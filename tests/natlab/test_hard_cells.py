@@ -24,7 +24,7 @@ LUCK = 2
     "name",
     [
         "birthday: random x port-restricted",
-        "birthday: port-restricted x address-dependent",
+        "birthday by address: port-restricted x address-dependent",
         "sequence: port-restricted x every second",
         "block: block x port-restricted",
         "two sequences: sequential x sequential",

@@ -99,6 +99,7 @@ class Transactions:
         self._registers: deque[bytes] = deque(maxlen=REGISTERS_LIMIT)
         self._unheard = 0  # padded requests of full size since the last answer to one
         self._turn = 0
+        self._is_small_heard = False
         self._sampled_at = self._small_heard_at = float("-inf")
         self.is_narrow = False
         """Whether only smaller requests are answered."""
@@ -209,8 +210,12 @@ class Transactions:
             self._small_heard_at = float("-inf")
         if question.padded_bytes == PADDED_BYTES:
             self.is_narrow, self._unheard = False, 0
+            self._is_small_heard = False
         elif question.padded_bytes and self._unheard >= FULL_SIZE_TRIES:
-            self.is_narrow = True
+            # A server that has just come back may have heard the smaller one first: another one
+            # of full size has to be lost, too.
+            self.is_narrow, self._is_small_heard = self._is_small_heard, True
+            self._unheard = FULL_SIZE_TRIES if self.is_narrow else FULL_SIZE_TRIES - 1
         return self._pending.pop(message.transaction)
 
     def hears_small(self, now: float) -> bool:
@@ -231,6 +236,7 @@ class Transactions:
     def network_changed(self) -> None:
         """Another network may carry more."""
         self.is_narrow, self._unheard, self._turn = False, 0, 0
+        self._is_small_heard = False
         self._small_heard_at = float("-inf")
 
     def _size_bytes(self) -> int:

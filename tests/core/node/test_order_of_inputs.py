@@ -6,6 +6,7 @@ import pytest
 
 from natd.core.base import events
 from natd.core.base.types import MAIN_SOCKET, Datagram
+from natd.core.base.verdict import VerdictCode
 from natd.core.chat.dialogue import Dialogue
 from natd.core.codec import rendezvous, rendezvous_codec
 from natd.core.codec.frames import Introduce, encode_frame
@@ -115,7 +116,7 @@ def test_a_server_that_refuses_after_it_was_silent_is_not_said_to_be_silent():
     lost = alice.attached.events_of(events.ServerLost)
     assert "refused us" in lost[-1].reason
     assert "nothing answers" not in lost[-1].reason
-    assert lost[-1].code is None
+    assert lost[-1].code is VerdictCode.SERVER_REFUSES
 
 
 class Refusing:
