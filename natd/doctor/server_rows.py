@@ -4,7 +4,7 @@ Rules:
 - A machine that is offline is told so, and nothing of servers: they have nothing to do with it.
 - A name is one server: it answers if any of its addresses does, and a family that does not answer
   is only a detail then.
-- Whoever does not answer is told with every address that was tried.
+- A server that does not answer is told with every address that was tried.
 """
 
 from collections.abc import Iterable, Iterator

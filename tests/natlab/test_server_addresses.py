@@ -19,7 +19,7 @@ sock.sendto(stun.encode_binding_request(bytes(12)), (sys.argv[1], int(sys.argv[2
 other = stun.decode(sock.recv(2048)).get(stun.OTHER_ADDRESS)
 print("none" if other is None else socket.inet_ntoa(other[4:8]))
 """
-"""Which other address the server names to whoever asks at this one (RFC 5780)."""
+"""Which other address the server names to those who ask at this one (RFC 5780)."""
 
 
 @requires_nat

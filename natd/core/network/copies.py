@@ -8,8 +8,8 @@ Rules:
 - Only a card that our own key has signed counts, so a server can at worst show one that we made
   and keep the true order back.
 - A restart and a change of address are neither: the numbers of a new run are above all others.
-- Two who run the same identity take turns, a turn each: whoever has the newest card is the one that
-  peers turn to, so what either has to say leaves in its turn.
+- Two who run the same identity take turns, a turn each: peers turn to the one with the newest card,
+  so what either has to say leaves in its turn.
 """
 
 from typing import Protocol

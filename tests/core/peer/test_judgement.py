@@ -74,13 +74,13 @@ def test_every_address_that_means_nothing_elsewhere_counts(host):
     [
         (Findings(our_hosts=DOCKER, their_hosts=DOCKER, is_translated=True), True),
         (Findings(our_hosts=DOCKER, their_hosts=LAN, is_translated=True), True),
-        # A LAN with a server of its own: whoever is missing is switched off.
+        # A LAN with a server of its own: a peer that is missing is switched off.
         (Findings(our_hosts=LAN, their_hosts=frozenset({"192.168.1.6"})), False),
         (
             Findings(our_hosts=DOCKER, their_hosts=DOCKER, is_translated=True, meets_inside=True),
             False,
         ),
-        # Whoever is outside is kept out by it all the same.
+        # A peer outside is kept out by it all the same.
         (Findings(our_hosts=LAN, their_hosts=PUBLIC, meets_inside=True), True),
         (Findings(our_hosts=LAN | PUBLIC, their_hosts=frozenset({"198.51.100.9"})), False),
         (Findings(our_hosts=LAN, their_hosts=PUBLIC, heard=True), False),
