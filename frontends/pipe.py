@@ -8,6 +8,7 @@
 Rules that a change must not break:
 
 - A line is sent once, in order, also when the daemon is restarted in between.
+- Following begins before the first line is sent, so the first answer to it is written, too.
 - With a named cursor an event is acknowledged once its line has been written, so a bot that is
   killed is given it again, and one that comes back later misses nothing.
 - Standard output carries JSON and nothing else, in ASCII, so that no terminal is told anything
@@ -52,6 +53,7 @@ class Pipe:
         self._types = None if types is None else sorted({*types, "sent"})
         self._shown = None if types is None else frozenset(types)
         self._cursor = cursor
+        self._since: int | None = None
         self._sending = Sending(natd, network)
         self._refused = 0
 
@@ -60,6 +62,7 @@ class Pipe:
 
         Raises IpcError when the daemon can't be reached, BrokenPipeError when nobody reads.
         """
+        await self._take_place()
         following = asyncio.create_task(self._follow())
         reporting = asyncio.create_task(self._report())
         typing = asyncio.create_task(self._type(descriptor))
@@ -71,6 +74,14 @@ class Pipe:
             self._complain(f"not sent, natd is away: {text}")
         return 1 if self._refused or self._sending.waiting else 0
 
+    async def _take_place(self) -> None:
+        """Where following begins; a cursor that is new is put there by the daemon."""
+        place = await self._natd.request(
+            "subscribe", types=[], since=None, cursor=self._cursor, credit=0
+        )
+        if self._cursor is None:
+            self._since = int(place["last"])
+
     async def _type(self, descriptor: int) -> None:
         async for line in lines_of(descriptor):
             if line:
@@ -81,7 +92,9 @@ class Pipe:
                 await self._sending.all_accepted()
 
     async def _follow(self) -> None:
-        events = self._natd.events(types=self._types, cursor=self._cursor, report_restarts=True)
+        events = self._natd.events(
+            types=self._types, since=self._since, cursor=self._cursor, report_restarts=True
+        )
         async for event in events:
             if event["type"] in ("daemon_lost", "daemon_back"):
                 self._sending.retry()

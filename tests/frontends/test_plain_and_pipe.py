@@ -1,5 +1,6 @@
 """The chat and the network as streams of lines, as processes against a daemon of straw."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -25,6 +26,24 @@ def natd(tmp_path: Path) -> Iterator[StrawChat]:
     with StrawChat(tmp_path / "s") as straw:
         straw.peer("bob")
         yield straw
+
+
+STARTED: list["subprocess.Popen[str]"] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_runs_on() -> Iterator[None]:
+    """A test that fails leaves no process to fail another."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
 
 
 def test_plain_lines_are_said_and_everything_is_written_once(natd: StrawChat) -> None:
@@ -88,6 +107,26 @@ def test_the_pipe_sends_lines_as_they_are_and_writes_json(natd: StrawChat) -> No
     assert natd.texts == ["/quit is text here", "last"]
 
 
+@pytest.mark.parametrize("program", [PIPE, BOT])
+def test_an_answer_to_the_first_line_is_written(natd: StrawChat, program: str) -> None:
+    """It came between the line and the subscription, and was lost."""
+    accept = natd.answers["send"]
+    assert callable(accept)
+
+    def answer(request: Any) -> Any:
+        accepted = accept(request)
+        natd.says("bob", "the answer")
+        return accepted
+
+    natd.answers["send"] = answer
+    process = start(program, natd)
+    say(process, "the question")
+    line_with(process, "the answer")
+    asked = [request["do"] for request in natd.requests]
+    assert asked.index("subscribe") < asked.index("send")
+    process.communicate(timeout=10)
+
+
 def test_a_file_of_lines_arrives_whole_and_in_order(natd: StrawChat) -> None:
     lines = [f"line {number}" for number in range(300)]
     process = start(PIPE, natd)
@@ -122,9 +161,6 @@ def test_a_reader_that_hangs_up_ends_the_pipe_without_a_word(natd: StrawChat) ->
     assert process.wait(10) == 0
     assert process.stderr is not None
     assert process.stderr.read() == ""
-    process.stderr.close()
-    assert process.stdin is not None
-    process.stdin.close()
 
 
 @pytest.mark.parametrize("program", [PLAIN, PIPE])
@@ -164,6 +200,7 @@ def start(program: str, natd: StrawChat) -> "subprocess.Popen[str]":
         cwd=Path(__file__).parents[2],
         env={**os.environ, "TZ": "UTC", "PYTHONUNBUFFERED": "1"},
     )
+    STARTED.append(process)
     watchdog = threading.Timer(30.0, process.kill)  # whatever hangs fails, and soon
     watchdog.daemon = True
     watchdog.start()

@@ -137,6 +137,8 @@ class FakeDaemon:
             after = self.cursors.get(cursor)
         last = len(self.log)
         after = last if after is None else after
+        if cursor is not None:
+            self.cursors.setdefault(cursor, after)
         self._subscribers[sender] = _Subscriber(after, request["types"], request["credit"], cursor)
         return {"after": after, "oldest": 1, "last": last}
 
