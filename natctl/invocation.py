@@ -13,7 +13,7 @@ from natctl.output import Output
 from natd.ipc.connection import Connection
 from natd.ipc.frames import REQUEST_TIMEOUT_S, Json
 
-NATCTL_NAME = "natctl/0.2"
+NATCTL_NAME = "natctl/0.3"
 
 
 @dataclass(slots=True)

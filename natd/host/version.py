@@ -2,7 +2,7 @@
 
 
 def natd_version() -> str:
-    """Like `0.2.0`; `unknown` where natd runs from a source tree that is not installed."""
+    """Like `0.3.0`; `unknown` where natd runs from a source tree that is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

@@ -1,7 +1,7 @@
 """The JSON frames of the control socket, and what every client makes of an answer.
 
--> {"v":1,"id":1,"do":"hello","client":"natctl/0.2"}
-<- {"v":1,"id":1,"ok":{"protocol":1,"version":"0.2.0","features":[...]}}
+-> {"v":1,"id":1,"do":"hello","client":"natctl/0.3"}
+<- {"v":1,"id":1,"ok":{"protocol":1,"version":"0.3.0","features":[...]}}
 -> {"v":1,"id":2,"do":"send","network":"demo","text":"hi"}
 <- {"v":1,"id":2,"ok":{...}}    or    {"v":1,"id":2,"error":{"code","text","hint"}}
 -> {"v":1,"id":3,"do":"subscribe","types":null,"since":4711,"cursor":"bot","credit":256}
@@ -17,7 +17,7 @@ from natd.ipc.places import START_HINT
 
 PROTOCOL = 1
 
-CLIENT_NAME = "natd.ipc/0.2"
+CLIENT_NAME = "natd.ipc/0.3"
 
 REQUEST_TIMEOUT_S = 10.0
 """No command takes the daemon this long, unless it was asked to wait for something."""

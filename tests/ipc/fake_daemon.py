@@ -45,7 +45,7 @@ class FakeDaemon:
     cursors: dict[str, int] = field(default_factory=dict)
     log: list[Json] = field(default_factory=list)
     hello: Answer = field(
-        default_factory=lambda: {"protocol": 1, "version": "0.2.0", "features": []}
+        default_factory=lambda: {"protocol": 1, "version": "0.3.0", "features": []}
     )
     silent: bool = False
     """Take requests and answer none."""

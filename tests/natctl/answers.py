@@ -13,7 +13,7 @@ PATH = {
 }
 
 STATUS: dict[str, Any] = {
-    "version": "0.2.0",
+    "version": "0.3.0",
     "mode": "peer",
     "pid": 4711,
     "uptime_s": 3.5,
