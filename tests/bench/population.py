@@ -8,20 +8,26 @@ networks both let UDP out, each with the product of its two weights.  The share 
 beside it.  Nothing is in the score that was not measured: a pair whose cell is not in the files
 counts as one that never meets, and is listed.
 
-Published:
+Published, each with what was read to confirm it:
 
-- hard mapping: under 2 % of home NATs, 11 % of fixed-line carriers' NATs, about 40 % of cellular
-  carriers' (Richter et al., "A Multi-perspective Analysis of Carrier-Grade NAT Deployment", IMC
-  2016, the measurements of mapping types by STUN): `HARD_SHARE`;
-- UDP blocked: 3 to 5 % of networks, of which `ACCESS` has the worse; of the clients of QUIC 4.4 %
-  could not use it (Langley et al., "The QUIC Transport Protocol", SIGCOMM 2017, section 7.2);
-- IPv6: 42 % of users are capable of it by APNIC's measurement, 50 % by Google's (APNIC blog,
-  "Google hits 50% IPv6", 28 April 2026).  The lower one counts, `IPV6_SHARE`.  It helps a pair
-  only where both have it, and both are taken to be behind firewalls, as in the measured cell;
+- hard mapping, `HARD_SHARE`: under 2 % of the tests with home routers, 11 % of the fixed-line
+  carriers that have a NAT, and about 40 % of the cellular ones (Richter et al., "A
+  Multi-perspective Analysis of Carrier-Grade NAT Deployment", IMC 2016, arXiv:1605.05606).  The
+  paper counts carriers, by autonomous system; that as many of their users are behind a hard NAT is
+  assumed.  Its own text was not at hand: the three figures are as others cite them, independently
+  of one another;
+- UDP blocked: 3 to 5 % of networks (RFC 9308, section 2), of which `ACCESS` has the worse.  Of the
+  video clients that tried QUIC 4.4 % could not use it, because it or UDP was blocked or the path
+  too narrow (Langley et al., "The QUIC Transport Protocol", SIGCOMM 2017, section 7.2).  Both as
+  others quote them;
+- IPv6: 42 % of users are capable of it by APNIC's measurement, 50 % of Google's users have it
+  (APNIC blog, "Google hits 50% IPv6", 28 April 2026; read).  The lower one counts, `IPV6_SHARE`.
+  It helps a pair only where both have it, and both are taken to be behind firewalls, as in the
+  measured cell;
 - routers that map ports: fewer than half of 120,000 homes (DiCioccio et al., "Probe and Pray: Using
-  UPnP for Home Network Measurements", PAM 2012: in the majority no UPnP answered at all).  What
-  share of the rest grants a port is not in it; a third of homes is assumed: `MAPPING_SHARE`.  No
-  carrier's NAT is asked.
+  UPnP for Home Network Measurements", PAM 2012; its abstract: in the majority of homes UPnP gave no
+  data at all).  What share of the rest grants a port is not in it; a third of homes is assumed:
+  `MAPPING_SHARE`.  No carrier's NAT is asked.
 
 Not published, and assumed here:
 
@@ -39,8 +45,8 @@ Not published, and assumed here:
 - nobody shares a LAN or a carrier's NAT.
 
 For comparison: libp2p's DCUtR, 70 % ± 7.1 over 4.4 million attempts (Trautwein et al.,
-arXiv:2510.27500, 2025), of pairs in which both are behind a NAT; so pairs with a public address are
-left out of a second score.
+arXiv:2510.27500, 2025; its abstract was read), of the stage in which two that are behind NATs punch
+holes; so pairs with a public address are left out of a second score.
 """
 
 import argparse
@@ -59,7 +65,7 @@ ACCESS = {"home": 0.50, "fixed carrier": 0.20, "cellular": 0.20, "public": 0.05,
 """Assumed; see the top of this file."""
 
 HARD_SHARE = {"home": 0.02, "fixed carrier": 0.11, "cellular": 0.40}
-"""Published."""
+"""Published; of carriers, not of their users."""
 
 IPV6_SHARE, IPV6_SHARE_OF_GOOGLE = 0.42, 0.50
 """Published."""
