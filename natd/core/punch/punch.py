@@ -110,6 +110,7 @@ class Punch:
         self._suppose(targets, nats, ours)
         self._rtt_s = rtt_s or UNKNOWN_RTT_S
         self._targets.full_ttl_at = attempt.full_ttl_at
+        self._targets.is_hopeless = self._is_hopeless and attempt.round > 0
         if before is None:
             self._targets.open_to_agreed_ports(self.targets, nats, now)
         opened_in_s = wait_s(0, self._rtt_s, self._random) + MEETING_LEAD_S

@@ -8,6 +8,8 @@ Rules:
 - Until `full_ttl_at` public addresses get low-TTL openers only.
 - We must be able to answer an absent peer when it returns: repeated checks, and checks from agreed
   ports, never touch the reserve of an address's budget.
+- Where nobody can guess the other's port, what servers see of it is checked densely once: the pace
+  of its host is needed for a port that its router may still map.
 - A target of an agreed port outlives its round, because an answer may be on its way.
 """
 
@@ -70,6 +72,8 @@ class Targets:
         self.socket: SocketId = MAIN_SOCKET
         """Our socket from which added targets are checked."""
         self.full_ttl_at = 0.0
+        self.is_hopeless = False
+        """Whether a whole round has failed and only a mapped or forwarded port would help."""
         self._checks = checks
         self._budget = budget
         self._targets: dict[tuple[Address, SocketId], Target] = {}
@@ -115,7 +119,9 @@ class Targets:
             ladder: tuple[float, ...] = CHECK_LADDER_S
             if candidate.kind is CandidateKind.FORWARDED:
                 ladder = FORWARDED_LADDER_S
-            elif key in self._tried:
+            elif key in self._tried or (
+                self.is_hopeless and candidate.kind is CandidateKind.SERVER_REFLEXIVE
+            ):
                 ladder = RETRY_LADDER_S
             elif theirs.may_be_hard and candidate.kind is CandidateKind.SERVER_REFLEXIVE:
                 ladder = DOUBTFUL_LADDER_S
