@@ -203,6 +203,8 @@ class ChatScreen:
         alarms = []
         if self.room.is_daemon_away:
             alarms.append("natd is away")
+        elif self.room.view.is_offline:
+            alarms.append("offline")
         elif self.room.view.lost_servers:
             alarms.append("server lost")
         waiting = len(self.room.sending.waiting)

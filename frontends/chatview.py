@@ -38,8 +38,8 @@ WARNINGS = ("server_suspected", "identity_used_twice", "state_restored", "messag
 SILENT_STATES = ("lost", "unresolvable")
 """States of a server that does not answer, or has no address to be asked at."""
 
-UNTOLD_PROBLEMS = ("unresolvable", "socket")
-"""Problems that no event tells."""
+UNTOLD_PROBLEMS = ("unresolvable", "socket", "offline")
+"""Problems that no event tells, or not in each network."""
 
 NICK_COLOURS = 12
 """As many as are told apart on both dark and light screens."""
@@ -91,6 +91,8 @@ class ChatView:
         self._roster = Roster()
         self._servers: dict[str, bool] = {}
         self._waits_for_servers = False
+        self.is_offline = False
+        """Whether this machine is, as far as was told: no server is to blame then."""
         self._problem = ""
         self._own: dict[str, _Own] = {}
         self._seen: dict[str, None] = {}
@@ -124,6 +126,10 @@ class ChatView:
 
     def receive_problem(self, problem: Json | None, now_unix_s: float) -> None:
         """The problem of `peers`, if no event will tell it; each is told once."""
+        was_offline, self.is_offline = self.is_offline, _is_offline(problem)
+        if was_offline and not self.is_offline:
+            self._problem = ""
+            self.note("this machine is online again", now_unix_s)
         if problem is not None and problem.get("code") in UNTOLD_PROBLEMS:
             self._tell_problem(problem, now_unix_s)
 
@@ -202,6 +208,7 @@ class ChatView:
 
     def show_what_is_wrong(self, problem: Json | None, now_unix_s: float) -> None:
         """For the beginning: the problem of `peers`, or that no server has answered yet."""
+        self.is_offline = _is_offline(problem)
         if problem is not None:
             self._tell_problem(problem, now_unix_s)
         elif self._waits_for_servers:
@@ -324,6 +331,7 @@ class ChatView:
 
     def _move_server(self, is_up: bool, event: Json, at: float) -> None:
         server = str(event.get("server"))
+        self.is_offline = not is_up and event.get("code") == "offline"
         was_up = self._servers.get(server)
         self._servers[server] = is_up
         if is_up and was_up is not True:
@@ -384,6 +392,10 @@ def _message_text(row: Json) -> str:
 def _because(event: Json) -> str:
     reason = event.get("reason")
     return f": {safe(str(reason))}" if reason else ""
+
+
+def _is_offline(problem: Json | None) -> bool:
+    return problem is not None and problem.get("code") == "offline"
 
 
 def _instant(text: object, otherwise: float) -> float:

@@ -106,8 +106,13 @@ def join(
                         "stopping natd again, because it was started for this command"
                     )
             raise
-        natctl.output.answer(reply, () if natctl.output.is_quiet else views.joined_lines(reply))
-        if wait_s is not None or not (natctl.output.as_json or natctl.output.is_quiet):
+        is_silent = natctl.output.as_json or natctl.output.is_quiet
+        offline = None if is_silent else _offline(connection)
+        lines = views.joined_lines(reply) if offline is None else views.joins_later_lines(reply)
+        natctl.output.answer(reply, () if natctl.output.is_quiet else lines)
+        if offline is not None:
+            natctl.output.warn(str(offline.get("text")), offline.get("hint"))
+        if wait_s is not None or not (is_silent or offline is not None):
             arrival = Arrival(natctl, connection, stream, reply)
             if not arrival.watch(wait_s, stop_at_server=interactive and wait_s is None):
                 return exit_codes.NOT_IN_TIME
@@ -292,10 +297,9 @@ class Arrival:
 
     def _complain(self, waited_s: float) -> None:
         status = self._connection.request("status")
-        for problem in status.get("problems", ()):
-            if problem.get("code") == "offline":
-                self._output.warn(f"{problem.get('text')}; natd keeps trying", problem.get("hint"))
-                return
+        if (offline := _offline_in(status)) is not None:
+            self._output.warn(f"{offline.get('text')}; natd keeps trying", offline.get("hint"))
+            return
         servers = [str(server.get("address")) for server in self._of(status).get("servers", ())]
         problems = [
             problem
@@ -360,6 +364,16 @@ def _connect(natctl: Invocation, *, may_start: bool) -> tuple[Connection, bool]:
             f"natd was not running: it was started for you (pid {started.pid}, log {started.log})"
         )
     return natctl.connect(), started is not None
+
+
+def _offline(connection: Connection) -> Json | None:
+    """The problem that this machine is offline, if it is."""
+    return _offline_in(connection.request("status"))
+
+
+def _offline_in(status: Json) -> Json | None:
+    problems = status.get("problems", ())
+    return next((problem for problem in problems if problem.get("code") == "offline"), None)
 
 
 def _host(server: str) -> str:

@@ -76,7 +76,8 @@ def doctor_lines(reply: Json, *, verbose: bool = False) -> list[Line]:
         verdict = f"Not connected to {full_name(reply['peer'])}: {reply.get('why')}."
     lines += [[(line, "bold")] for line in wrapped(verdict, 0)]
     if helps:
-        lines.append([("What would help, any one of:", "dim")])
+        head = "What would help:" if len(helps) == 1 else "What would help, any one of:"
+        lines.append([(head, "dim")])
     for each in helps:
         first, *others = wrapped(str(each.get("text", "")), 4)
         lines += [["  - ", first], *(["    ", line] for line in others)]

@@ -66,11 +66,12 @@ def status_lines(status: Json, *, verbose: bool = False) -> list[Line]:
         *(table(_nat_rows(me.get("nat") or {})) if verbose else ()),
     ]
     networks = status.get("networks", [])
+    problems = status.get("problems", [])
+    is_offline = any(problem.get("code") == "offline" for problem in problems)
     if not networks:
         lines.append([("no network joined", "dim"), ": natctl join NETWORK --server HOST:PORT"])
     for network in networks:
-        lines += [[], *_network_lines(network)]
-    problems = status.get("problems", [])
+        lines += [[], *_network_lines(network, is_offline=is_offline)]
     if problems:
         lines.append([])
     for problem in problems:
@@ -178,6 +179,12 @@ def joined_lines(reply: Json) -> list[Line]:
     return lines
 
 
+def joins_later_lines(reply: Json) -> list[Line]:
+    """What `join` tells while this machine is offline: nothing is joined yet."""
+    name, own = str(reply.get("network")), full_name(reply)
+    return [["natd joins ", (name, "bold"), " as ", (own, "bold"), " once this machine is online"]]
+
+
 def sent_lines(reply: Json) -> list[Line]:
     delivered, queued = len(reply.get("delivered", ())), len(reply.get("queued", ()))
     if queued:
@@ -260,7 +267,8 @@ def _nat_rows(nat: Json) -> list[list[Span]]:
     return rows
 
 
-def _network_lines(network: Json) -> list[Line]:
+def _network_lines(network: Json, *, is_offline: bool) -> list[Line]:
+    """While this machine is offline nothing is said of servers: they have nothing to do with it."""
     counts = [_connected(network.get("peers", {}))]
     counts += [f"{network[what]} {what}" for what in ("queued", "unread") if network.get(what)]
     lines: list[Line] = [[(str(network.get("name")), "bold"), "  " + ", ".join(counts)]]
@@ -276,6 +284,8 @@ def _network_lines(network: Json) -> list[Line]:
         sign: Span = ("●", "good") if good else ("✗", "bad")
         if server.get("state") in ("starting", "resolving"):
             sign = ("◌", "warn")
+        if is_offline and not good:
+            sign, words = ("○", "dim"), "not asked"
         rows.append([sign, f"server {server.get('address')}", words])
     if not rows:
         rows.append([("○", "dim"), NO_SERVER_WORDS])

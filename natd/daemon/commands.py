@@ -320,7 +320,7 @@ class Commands:
         except CommandError as error:
             if error.code != "unknown_peer":
                 raise
-            return self._report.doctor_of_unmet(network, error)
+            return self._report.doctor_of_unmet(network, str(peer), error)
         return self._report.doctor((network, known))
 
     async def _identity(self, _request: Json) -> Json:

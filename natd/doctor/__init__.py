@@ -6,6 +6,7 @@
              │            ├─► summary           the first sentence, in everyday words
              │            ├─► nat_words         a NAT report in words: for all, and for experts
              │            ├─► server_rows       each server, and where it was asked
+             │            ├─► unmet             what is said of a peer that was never met
              │            └─► lifetime_words    how long the NAT keeps a flow
              └─► dropped                        every counter of what was dropped
 

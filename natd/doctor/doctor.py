@@ -49,6 +49,7 @@ from natd.doctor.rows import (
 from natd.doctor.server_rows import REGISTERED, SERVER_LOST, STARTING, way_rows
 from natd.doctor.sightings import judge_sightings, own_router_words, second_router_words, seen_words
 from natd.doctor.summary import FIREWALL_HERE, OWN, own_summary, peer_summary
+from natd.doctor.unmet import HELPS, with_absent, with_unmet
 from natd.host.errors import CommandError
 from natd.members.parts import Parts
 from natd.members.recorder import COPY_TOLD_S, FORBIDDEN, nat_row, path_row
@@ -113,32 +114,27 @@ class Doctor:
             "verdict": text,
             "verdict_code": None if found is None else str(found.code),
             "why": None if found is None else found.why,
-            "helps": self._help_rows(found, target),
+            "helps": self._help_rows(() if found is None else found.helps, target),
         }
 
-    def examine_unmet(self, network: JoinedNetwork, refusal: CommandError) -> Row:
-        """Ourselves, when asked about a peer that this network's servers never introduced because
-        they are silent.  The refusal is raised while a server answers, or may still."""
-        found = self.judge_servers(network)
+    def examine_unmet(self, network: JoinedNetwork, name: str, refusal: CommandError) -> Row:
+        """Asked about a peer that nobody has introduced.  The refusal is raised while the servers
+        were asked and none has answered yet."""
+        found = self._judge_silence(()) if self.is_offline else self.judge_servers(network)
         states = {server.state for server in self._parts.servers(network.id)}
         if found is None and STARTING in states and REGISTERED not in states:
             hint = "no server has answered yet, so ask again in ten seconds"
             raise CommandError(refusal.code, refusal.text, hint)
+        own = self.examine(None)
         if found is None:
-            raise refusal
-        own, text = self.examine(None), refusal.text
-        hint = "see below: without a server, only peers on this LAN are found"
-        return {
-            **own,
-            "checks": [*own["checks"], check("peer", False, text, hint)],
-            "peer": None,
-            "path": None,
-            "summary": FIREWALL_HERE if self.is_forbidden else OWN.get(found.code, own["summary"]),
-            "verdict": sentence(f"{text}: {found.why}"),
-            "verdict_code": str(found.code),
-            "why": found.why,
-            "helps": self._help_rows(found, None),
-        }
+            known = ", ".join(
+                sorted(map(full_name, self._parts.book.peers(network.id)))[:NAMES_SHOWN]
+            )
+            answer = with_absent(own, name, network.name, known, has_server=bool(network.servers))
+            return answer | {"helps": self._help_rows(HELPS, None)}
+        summary = str(OWN.get(found.code, own["summary"]))
+        summary = FIREWALL_HERE if self.is_forbidden else summary
+        return with_unmet(own, name, found, summary) | {"helps": self._help_rows(found.helps, None)}
 
     # --- ourselves
 
@@ -401,13 +397,13 @@ class Doctor:
         return f"Not connected to {name}: {verdict.text}.", verdict
 
     def _help_rows(
-        self, found: Verdict | None, target: tuple[JoinedNetwork, KnownPeer] | None
+        self, helps: Iterable[Help], target: tuple[JoinedNetwork, KnownPeer] | None
     ) -> list[Row]:
         peer = "PEER" if target is None else shell_name(target[1])
         port = self._parts.sockets.port
         return [
             {"code": str(each), "text": HELP_TEXTS[each].format(port=port, peer=peer)}
-            for each in (() if found is None else found.helps)
+            for each in helps
         ]
 
 

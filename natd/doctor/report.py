@@ -93,7 +93,7 @@ class Report:
 
     def peers(self, network: JoinedNetwork) -> Row:
         rows = [self._peer_row(known, view) for known, view in self._views(network)]
-        problem = self._socket_problem() or self._server_problem(network)
+        problem = self._offline_problem() or self._socket_problem() or self._server_problem(network)
         return {
             "network": network.name,
             "peers": rows,
@@ -127,14 +127,13 @@ class Report:
         for name, text in self._networks.problems.items():
             hint = "correct the configuration, then: natctl reload"
             rows.append(_problem("network", f"{name} is not joined: {text}", hint))
-        is_offline = self._doctor.is_offline
-        if is_offline:
-            rows.append(_problem("offline", OFFLINE, HELP_TEXTS[Help.NETWORK]))
-        for text in () if is_offline else parts.names.problems.values():
+        offline = self._offline_problem()
+        rows += [] if offline is None else [offline]
+        for text in parts.names.problems.values() if offline is None else ():
             rows.append(_problem("unresolvable", text, NAME_HINT))
         for network in self._parts.book.joined():
             silent = self._server_problem(network)
-            if silent is not None and socket is None and not is_offline:
+            if silent is not None and socket is None and offline is None:
                 rows.append(silent)
             if (blind := judge_sightings(parts, network)) is not None:
                 hint = "natctl doctor says more"
@@ -154,10 +153,15 @@ class Report:
         """See `natd.doctor.doctor`; `target` is the peer in question."""
         return self._doctor.examine(target)
 
-    def doctor_of_unmet(self, network: JoinedNetwork, refusal: CommandError) -> Row:
-        """Why a peer was never heard of, if that is because our servers are silent; else the
-        refusal is raised."""
-        return self._doctor.examine_unmet(network, refusal)
+    def doctor_of_unmet(self, network: JoinedNetwork, name: str, refusal: CommandError) -> Row:
+        """Why a peer of this name was never met; see `Doctor.examine_unmet`."""
+        return self._doctor.examine_unmet(network, name, refusal)
+
+    def _offline_problem(self) -> Row | None:
+        """It has nothing to do with any network or server."""
+        if not self._doctor.is_offline:
+            return None
+        return _problem("offline", OFFLINE, HELP_TEXTS[Help.NETWORK])
 
     def _server_problem(self, network: JoinedNetwork) -> Row | None:
         if not (network.servers or self._parts.config.paths.lan_discovery):

@@ -50,12 +50,12 @@ def way_rows(
         reports = parts.servers(network.id)
         refusals = [report.refusal for report in reports if report.refusal is not None]
         for good, text, detail in server_rows(reports, network.name, now):
-            told = next((r for r in refusals if text.endswith(r.text.partition(" ")[2])), None)
+            told = next((r for r in refusals if text.endswith(r.why.partition(" ")[2])), None)
             if told is None:
                 yield "server", good, text, hint, detail
             else:
                 helps = HELP_TEXTS[told.helps[0]] if told.helps else None
-                yield "server", good, text, helps, detail
+                yield "server", good, text, told.advice or helps, detail
         is_wide = any(parts.online.values())  # a session needs what it carries
         if not is_wide and any(r.state == REGISTERED and r.is_narrow for r in reports):
             yield "width", False, NARROW, HELP_TEXTS[Help.LARGER_MTU], None
@@ -88,7 +88,7 @@ def _row(group: list[ServerReport], network: str, now: float) -> tuple[bool, str
     state = STARTING if STARTING in states else states[0]
     refusal = next((report.refusal for report in group if report.refusal is not None), None)
     if refusal is not None:
-        return False, f"{name} of {network}: {refusal.text.removeprefix(f'{name} ')}", detail
+        return False, f"{name} of {network}: {refusal.why.removeprefix(f'{name} ')}", detail
     text = f"{name} of {network}: {server_words(state)}"
     if group[0].name is not None:
         text += f"; asked at {', '.join(str(a) for report in group for a in report.tried)}"

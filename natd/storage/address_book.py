@@ -296,7 +296,7 @@ class AddressBook:
             who = ", ".join(sorted({full_name(known) for known in peers})[:MATCHES_SHOWN])
             raise CommandError(
                 "unknown_peer",
-                f"no peer {text!a} here (known: {who or 'nobody yet'})",
+                f"no peer called {text!a} has been met here; known: {who or 'nobody yet'}",
                 "natctl peers lists them",
             )
         return matches

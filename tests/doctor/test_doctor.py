@@ -204,6 +204,12 @@ def test_what_fails_beside_a_live_path_is_a_note() -> None:
     assert not [line for line in shown(reply) if line.startswith("FAIL")]
 
 
+def test_a_single_help_is_not_one_of_many() -> None:
+    (one, *_) = REPLY["helps"]
+    assert "What would help:" in shown({**REPLY, "helps": [one]})
+    assert "What would help, any one of:" in shown({**REPLY, "helps": [one, one]})
+
+
 def test_an_answer_of_an_older_daemon_is_shown_too() -> None:
     older = {"checks": [{"name": "path", "ok": True, "text": "fine"}], "verdict": "All is well."}
     assert shown(older) == ["ok    path    fine", "All is well."]
@@ -242,7 +248,8 @@ def test_without_an_answer_of_any_server_the_verdict_comes_within_ten_seconds(
         about_bob = alice.request("doctor", peer="bob")
         assert (about_bob["verdict_code"], about_bob["peer"]) == ("udp-blocked", None)
         assert about_bob["helps"] == report["helps"] != []
-        assert about_bob["verdict"] == f"No peer 'bob' here (known: nobody yet): {report['why']}."
+        where = "natd has never met bob, so only a server could tell where it is."
+        assert about_bob["verdict"] == f"{where} {report['verdict']}"
         failed = [check["name"] for check in about_bob["checks"] if not check["ok"]]
         assert failed == ["server", "udp", "peer"]
         assert alice.request("peers")["problem"] == problem

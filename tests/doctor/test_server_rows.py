@@ -1,9 +1,13 @@
 """What is said of a server that was asked at several addresses."""
 
+import pytest
+
 from natd.core.base.types import Address
 from natd.core.codec.rendezvous import Error, ErrorCode
+from natd.core.coordinator.registry import Refusal
 from natd.core.registration.reasons import other_version, refused
 from natd.core.registration.servers import ServerReport
+from natd.doctor.rows import sentence
 from natd.doctor.server_rows import server_rows
 
 NAME = "chat.example.net:8080"
@@ -44,9 +48,9 @@ def test_a_server_of_another_version_is_named_once():
     )
     assert not is_well
     assert text == (
-        "192.0.2.1:8080 of demo: speaks an older version of natd (protocol 1, and here it is 2); "
-        "update the server"
+        "192.0.2.1:8080 of demo: speaks an older version of natd (protocol 1, and here it is 2)"
     )
+    assert refusal.advice == "update the server", "what to do stands below, once"
 
 
 def test_a_name_that_does_not_answer_is_told_with_every_address_that_was_tried():
@@ -58,6 +62,14 @@ def test_a_name_that_does_not_answer_is_told_with_every_address_that_was_tried()
         f"{NAME} of demo: asked, no answer yet; "
         "asked at 192.0.2.1:8080, 192.0.2.2:8080, [2001:db8::1]:8080"
     )
+
+
+@pytest.mark.parametrize("said", [*(each.value for each in Refusal), "full.", "what? "])
+def test_what_a_server_says_ends_a_sentence_once(said: str):
+    """`… was an old state directory restored?.`"""
+    refusal = refused(ONE, Error(bytes(12), ErrorCode.STALE, said))
+    assert refusal.text[-1].isalpha()
+    assert sentence(refusal.text).endswith(f"{said.rstrip(' .?')}.")
 
 
 def test_where_a_server_is_helps_nobody_whom_it_refuses():

@@ -182,6 +182,23 @@ def test_a_server_that_does_not_answer_is_a_warning_since_the_network_is_joined(
     assert "natctl doctor" in hint
 
 
+OFFLINE = {"code": "offline", "text": "this machine is offline", "hint": "plug in the cable"}
+
+
+@pytest.mark.parametrize("where", [["--server", "192.0.2.1:8080"], ["--lan"]])
+def test_nothing_is_joined_while_this_machine_is_offline(
+    where: list[str], natd: FakeDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was told as joined first, and seconds later as offline."""
+    natd.answers["status"] = status("starting") | {"problems": [OFFLINE]}
+    began = time.monotonic()
+    assert run(["join", "demo", *where, "--name", "alice"]) == 0
+    assert time.monotonic() - began < 1.0
+    shown = capsys.readouterr()
+    assert shown.out == "natd joins demo as alice#aaaa once this machine is online\n"
+    assert shown.err == "natctl: warning: this machine is offline\n  plug in the cable\n"
+
+
 def test_a_server_name_that_means_nothing_is_told_as_that(
     natd: FakeDaemon, capsys: pytest.CaptureFixture[str]
 ) -> None:

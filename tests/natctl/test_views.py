@@ -95,6 +95,17 @@ def test_where_nobody_has_been_heard_of_it_is_told_that_no_server_answers() -> N
     assert len(shown(peers_lines({"network": "demo", "peers": [], "problem": None}))) == 1
 
 
+def test_while_this_machine_is_offline_no_server_is_said_to_be_silent() -> None:
+    servers = [{"address": "192.0.2.1:8080", "state": "lost", "last_answer_s": 70.0}]
+    status: dict[str, Any] = {"networks": [{"name": "demo", "servers": servers, "peers": {}}]}
+    assert "✗  server 192.0.2.1:8080  does not answer, last answer 1 min ago" in shown(
+        status_lines(status)
+    )
+    offline = [{"code": "offline", "text": "this machine is offline", "hint": "plug it in"}]
+    lines = shown(status_lines(status | {"problems": offline}))
+    assert "○  server 192.0.2.1:8080  not asked" in lines
+
+
 def test_status_tells_how_long_the_nat_keeps_a_flow_where_that_is_known() -> None:
     nat = {"mapping": "endpoint-independent", "filtering": "unknown", "allocation": "random"}
     me = {"nick": "alice", "id": "a" * 52, "udp": "[::]:1", "observed": [], "nat": nat}

@@ -37,7 +37,7 @@ class Refusal(Enum):
     FULL = "this server is full"
     NETWORK_FULL = "this network is full"
     SOURCE_FULL = "too many registrations from your address"
-    STALE = "a newer card of this peer is registered: was an old state directory restored?"
+    STALE = "a newer card of this peer is registered, as after restoring an old state directory"
 
 
 @dataclass(slots=True, eq=False)

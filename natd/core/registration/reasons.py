@@ -29,7 +29,7 @@ def refused(server: Address, error: Error) -> Verdict:
     """The server refused us; the text comes from it and may hold anything."""
     if error.code is ErrorCode.VERSION:
         return other_version(server, None)
-    said = "".join(char for char in error.text if char.isprintable())
+    said = "".join(char for char in error.text if char.isprintable()).rstrip(" .!?")
     return Verdict(VerdictCode.SERVER_REFUSES, f"{server} refused us: {said}")
 
 
