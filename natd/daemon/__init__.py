@@ -5,6 +5,7 @@
       ▼
     engine      the Node and the pump around it:
       │         datagrams, timers, commits -> node -> datagrams, events, timers
+      ├─► practice    a meeting in memory before the first real one
       ├─► commands    what each request over IPC does
       ├─► members     networks, event log, messages        (natd/members)
       └─► doctor      status, peers, doctor                (natd/doctor)

@@ -21,6 +21,7 @@ from natd.core.network.multicast import GROUP
 from natd.core.node import Node
 from natd.core.session.session import prepare_sessions
 from natd.daemon.commands import Command, Commands
+from natd.daemon.practice import practise
 from natd.doctor.report import Report
 from natd.host.directories import Directories
 from natd.host.errors import CommandError, ConfigError
@@ -107,6 +108,7 @@ class Engine:
     async def start(self) -> None:
         """Become a member again of every network."""
         prepare_sessions()
+        practise()
         self._watch.start()
         self._take_network(self._watch.network, has_moved=False)
         await self._parts.mailbox.expire()

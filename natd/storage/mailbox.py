@@ -193,11 +193,14 @@ class Mailbox:
         conversation = self._conversations.get((network, peer))
         if conversation is None:
             return []
-        outbox = conversation.unsigned_outbox
+        outbox, after = conversation.unsigned_outbox, max(after_seq, conversation.acknowledged_seq)
+        if conversation.next_seq - 1 <= after:
+            # Every session asks at its start, and whoever only listens need not look on the disk.
+            return []
         return [
             OutboundMessage(message, outbox, seq, sent_at, kind, body)
             for seq, message, sent_at, kind, body in self._store.query(
-                _WAITING, (conversation.id, max(after_seq, conversation.acknowledged_seq), limit)
+                _WAITING, (conversation.id, after, limit)
             )
         ]
 

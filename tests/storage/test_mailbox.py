@@ -230,6 +230,20 @@ def test_a_delivery_of_an_open_message_waits_for_the_peers_that_are_met(tmp_path
     asyncio.run(scenario())
 
 
+def test_who_has_nothing_to_say_does_not_look_on_the_disk(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        await box.accept("one", [ALICE])
+        box.give_all()
+        assert len(box.mailbox.waiting(NETWORK, ALICE, 0, 9)) == 1
+        await box.close()  # whoever looks now is told that it can't be read
+        assert box.mailbox.waiting(NETWORK, ALICE, 1, 9) == []
+        with pytest.raises(StoreError):
+            box.mailbox.waiting(NETWORK, ALICE, 0, 9)
+
+    asyncio.run(scenario())
+
+
 def test_what_waited_too_long_is_given_up(tmp_path: Path) -> None:
     async def scenario() -> None:
         box = Box(tmp_path)

@@ -5,9 +5,14 @@
 169.254.7.7, fe80::5                                    link-local: one link
 100.64.0.5                                              shared: inside a carrier's network
 all others                                              public: everywhere
+
+The same few addresses are asked about with every answer of a server, and reading one takes longer
+than all the rest of that: so what was found is kept.
 """
 
 import ipaddress
+from enum import Enum, auto
+from functools import lru_cache
 
 _PRIVATE = tuple(
     ipaddress.ip_network(text)
@@ -25,17 +30,39 @@ _PRIVATE = tuple(
 another realm.  (`ipaddress.is_private` would also count documentation ranges.)"""
 
 
+REACHES_KEPT = 1024
+"""More addresses than a network of a hundred peers has; strangers' push one another out."""
+
+
+class _Reach(Enum):
+    MACHINE = auto()
+    REALM = auto()
+    EVERYWHERE = auto()
+    NOBODY = auto()
+    """Multicast and unspecified: no address of a host."""
+
+
 def is_private(host: str) -> bool:
     """Whether an address has a meaning only inside one realm (see `_PRIVATE`)."""
-    ip = ipaddress.ip_address(host)
-    return any(ip.version == network.version and ip in network for network in _PRIVATE)
+    return _reach(host) is _Reach.REALM
 
 
 def is_loopback(host: str) -> bool:
-    return ipaddress.ip_address(host).is_loopback
+    return _reach(host) is _Reach.MACHINE
 
 
 def is_public(host: str) -> bool:
     """Whether an address means the same everywhere."""
+    return _reach(host) is _Reach.EVERYWHERE
+
+
+@lru_cache(REACHES_KEPT)
+def _reach(host: str) -> _Reach:
     ip = ipaddress.ip_address(host)
-    return not (ip.is_loopback or ip.is_unspecified or ip.is_multicast or is_private(host))
+    if ip.is_loopback:
+        return _Reach.MACHINE
+    if any(ip.version == network.version and ip in network for network in _PRIVATE):
+        return _Reach.REALM
+    if ip.is_unspecified or ip.is_multicast:
+        return _Reach.NOBODY
+    return _Reach.EVERYWHERE

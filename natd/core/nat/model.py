@@ -26,9 +26,7 @@ Rules:
   a fresh local socket helps.
 """
 
-import ipaddress
-
-from natd.core.base.scope import is_public
+from natd.core.base.scope import is_loopback, is_public
 from natd.core.base.types import (
     LOWEST_ANY_PORT_SOCKET,
     MAIN_SOCKET,
@@ -248,7 +246,7 @@ class NatModel:
 
     def is_ours(self, host: str) -> bool:
         """Whether no NAT is between us and a server that sees us at this address."""
-        return host in self._local_addresses or ipaddress.ip_address(host).is_loopback
+        return host in self._local_addresses or is_loopback(host)
 
     def is_poisoned(self, lease: Address, fresh: Address) -> bool:
         """Whether a new sample shows that an early inbound packet has poisoned the main socket.

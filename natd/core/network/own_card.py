@@ -71,7 +71,8 @@ class OwnCard:
         self.due_at = self._rotate_at
         """When to call `handle_timer`."""
         self.sequence = sequence
-        self.sealed = self._seal()
+        self._card = self._make()
+        self._sealed: bytes | None = None  # None: to be sealed when it is wanted
 
     # --- inputs
 
@@ -153,6 +154,13 @@ class OwnCard:
         return card.prekey_public in self._made
 
     @property
+    def sealed(self) -> bytes:
+        """Our newest card.  Several answers of a server may change it before it is sent once."""
+        if self._sealed is None:
+            self._sealed = seal_card(self._card, self._identity, self._network_key)
+        return self._sealed
+
+    @property
     def nat(self) -> NatReport:
         """What our newest card says of our NAT."""
         return self._nat
@@ -176,11 +184,11 @@ class OwnCard:
     def _renew(self) -> bool:
         self._nat = self._newest_nat
         self.sequence += 1
-        self.sealed = self._seal()
+        self._card, self._sealed = self._make(), None
         return True
 
-    def _seal(self) -> bytes:
-        card = Card(
+    def _make(self) -> Card:
+        return Card(
             peer=self._identity.peer,
             static_public=self._identity.static_public,
             prekey_public=self._prekey.public,
@@ -189,7 +197,6 @@ class OwnCard:
             candidates=self._candidates + self._mapped + self._reflexive,
             nat=self._nat,
         )
-        return seal_card(card, self._identity, self._network_key)
 
 
 class CardAnnouncement:

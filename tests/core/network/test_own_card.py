@@ -48,6 +48,16 @@ def test_each_change_makes_a_card_with_the_next_number_and_no_change_makes_none(
         assert _card(own_card).sequence == number
 
 
+def test_a_card_is_sealed_once_and_as_it_was_when_it_changed():
+    own_card = _profile()
+    own_card.set_nick("alicia")
+    own_card.leap(900, START)  # before anybody has asked for the card with that nick
+    sealed = own_card.sealed
+    card = open_card(sealed, KEY)
+    assert (card.nick, card.sequence) == ("alicia", 8)
+    assert own_card.sealed is sealed
+
+
 def test_what_changed_stands_in_the_card():
     own_card = _profile()
     own_card.set_nick("alicia")
