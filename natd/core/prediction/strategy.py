@@ -189,6 +189,11 @@ def relevant_part(situation: Situation) -> Situation:
         ours = replace(ours, low=nothing_known.low, high=nothing_known.high)
     theirs = _relevant_part_of(situation.theirs, is_hearsay)
     theirs = replace(theirs, stride=stride_of(situation.theirs))
+    if not situation.is_alone and situation.we_are_hard is not situation.they_are_hard:
+        if situation.we_are_hard:
+            ours, theirs = _as_planned_for(ours), _as_easy(theirs, beside=ours)
+        else:
+            ours, theirs = _as_easy(ours, beside=theirs), _as_planned_for(theirs)
     have_checks_failed = situation.have_checks_failed and doubt_matters
     return Situation(ours, theirs, have_checks_failed, is_alone=situation.is_alone)
 
@@ -244,6 +249,23 @@ def _relevant_part_of(report: NatReport, is_hearsay: bool) -> NatReport:
         stride=report.stride,
         low=report.low,
         high=report.high,
+    )
+
+
+def _as_planned_for(hard: NatReport) -> NatReport:
+    """Until its rule is known, a hard side is planned for as if it drew its ports at random."""
+    if hard.allocation is Allocation.UNKNOWN:
+        return replace(hard, allocation=Allocation.RANDOM)
+    return hard
+
+
+def _as_easy(report: NatReport, *, beside: NatReport) -> NatReport:
+    """An easy side beside a hard one: which ports it gives is no matter, and whether it is known
+    to be easy is one only to a block."""
+    is_unknown = report.mapping is Mapping.UNKNOWN and beside.allocation is Allocation.BLOCK
+    return NatReport(
+        Mapping.UNKNOWN if is_unknown else Mapping.INDEPENDENT,
+        confidence=0.0 if is_unknown else 1.0,
     )
 
 

@@ -395,3 +395,21 @@ def test_the_newest_port_of_a_sequence_is_found_past_a_wrap_around():
 def test_a_port_far_from_the_freshest_is_older_even_if_it_is_higher():
     assert newest((34_163, 38_573)) == 34_163
     assert newest((1202, 38_571, 38_570)) == 1202
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_what_is_irrelevant_to_a_plan_does_not_change_it(failed):
+    for ours in ALL:
+        for theirs in ALL:
+            part = relevant_part(Situation(ours, theirs, failed))
+            failed_in_part = part.have_checks_failed
+            planned = _plan(ours, theirs, failed=failed)
+            assert _plan(*_nats_of(part), failed=failed_in_part) == planned, (ours, theirs)
+
+
+@pytest.mark.parametrize("hard", [replace(RANDOM, allocation=Allocation.UNKNOWN), RANDOM])
+@pytest.mark.parametrize("easy", [UNKNOWN, EASY, replace(EASY, allocation=Allocation.RANDOM)])
+def test_news_that_change_no_plan_begin_no_other(hard, easy):
+    """Another plan opens other sockets, and what met the first ones is lost."""
+    assert relevant_part(Situation(hard, easy)) == relevant_part(Situation(RANDOM, EASY))
+    assert relevant_part(Situation(easy, hard)) == relevant_part(Situation(EASY, RANDOM))
