@@ -316,7 +316,10 @@ class ChatView:
                 self.note(f"{name} is now connected another way: {path_words(peer.path)}", at)
         elif peer.verdict != event.get("verdict"):
             peer.verdict = str(event.get("verdict"))
-            self.note(f"not connected to {name}: {safe(peer.verdict)}", at)
+            if event.get("code") == "offline":
+                self._tell_problem({"text": peer.verdict}, at)
+            elif not self._is_told(peer.verdict):
+                self.note(f"not connected to {name}: {safe(peer.verdict)}", at)
 
     def _warn_of_changed_peer(self, event: Json, at: float) -> None:
         peer = self._roster.know(event.get("peer") or {})
@@ -340,10 +343,12 @@ class ChatView:
             self.note(f"server {safe(server)} {how}", at)
         elif not is_up and was_up is not False:
             reason = str(event.get("reason") or "")
-            named = "" if server in reason else f" {safe(server)}"
             goes_on = " (the chat goes on without it)" if self._roster.anyone_is_here() else ""
             is_told = event.get("code") == "offline" or (was_up is None and server in reason)
+            named = "" if server in reason else f" {safe(server)}"
             what = safe(reason) if is_told else f"server{named} lost{_because(event)}"
+            if not is_told and reason.startswith(server):
+                what = f"server {safe(reason)}"
             if not self._is_told(reason):
                 self.warn(f"{what}{goes_on}", at)
                 self._problem = reason

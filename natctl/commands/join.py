@@ -279,7 +279,7 @@ class Arrival:
                 [
                     ("● ", "good"),
                     f"server {event.get('server')}  {rtt}",
-                    f"  others see you at {event['observed']}" if event.get("observed") else "",
+                    f"  sees you at {event['observed']}" if event.get("observed") else "",
                 ]
             ]
         )

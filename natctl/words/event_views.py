@@ -72,7 +72,7 @@ def words_of(event: Json) -> Sequence[Span]:
                 "  has a different key than before; nothing is sent to it",
             ]
         case "server_up":
-            seen = f"  others see you at {event.get('observed')}" if event.get("observed") else ""
+            seen = f"  sees you at {event.get('observed')}" if event.get("observed") else ""
             rtt = milliseconds(event.get("rtt_ms"))
             return [("● ", "good"), f"server {event.get('server')}  {rtt}{seen}"]
         case "server_down":
@@ -87,7 +87,7 @@ def words_of(event: Json) -> Sequence[Span]:
             return [f"you {what} the network"]
         case "nat_changed":
             seen = ", ".join(map(str, event.get("observed") or ()))
-            return [f"natd has learnt more about your router; others see you at {seen}"]
+            return [f"natd has learnt more about your router; you are seen at {seen}"]
         case "gap":
             first, last = event.get("from", 0), event.get("to", 0)
             missing = f"events {first} to {last} are missing: " if first <= last else ""

@@ -156,7 +156,7 @@ def identity_lines(reply: Json) -> list[Line]:
 
 
 def joined_lines(reply: Json) -> list[Line]:
-    again = " again, with other settings" if reply.get("replaced") else ""
+    again = " again, with other settings," if reply.get("replaced") else ""
     lines: list[Line] = [
         [
             ("joined ", "good"),
@@ -286,7 +286,9 @@ def _network_lines(network: Json, *, is_offline: bool) -> list[Line]:
             sign = ("◌", "warn")
         if is_offline and not good:
             sign, words = ("○", "dim"), "not asked"
-        rows.append([sign, f"server {server.get('address')}", words])
+        place, name = str(server.get("address")), str(server.get("name") or "")
+        where = place if name in ("", place) else f"{name} at {place}"
+        rows.append([sign, f"server {where}", words])
     if not rows:
         rows.append([("○", "dim"), NO_SERVER_WORDS])
     return [*lines, *table(rows)]

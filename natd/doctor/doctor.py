@@ -35,6 +35,7 @@ from natd.doctor.dropped import dropped_row
 from natd.doctor.lifetime_words import lifetime_row, lifetime_words
 from natd.doctor.nat_words import nat_words, nats_row
 from natd.doctor.rows import (
+    NAMES_SHOWN,
     Row,
     attempt_row,
     check,
@@ -57,9 +58,6 @@ from natd.net.network_interfaces import local_addresses
 from natd.storage.address_book import JoinedNetwork, KnownPeer, full_name, shell_name
 
 BLOCKED_BY_US = Verdict(VerdictCode.UDP_BLOCKED, FORBIDDEN, (Help.FIREWALL,))
-
-NAMES_SHOWN = 6
-"""At most this many members on our LAN are named: two lines of a terminal."""
 
 CLOCK_FLOOR_UNIX_S = 1_735_689_600
 """2025: a clock before this was never set.  It decides nothing but shows in every message."""
@@ -126,15 +124,18 @@ class Doctor:
             hint = "no server has answered yet, so ask again in ten seconds"
             raise CommandError(refusal.code, refusal.text, hint)
         own = self.examine(None)
-        if found is None:
-            known = ", ".join(
-                sorted(map(full_name, self._parts.book.peers(network.id)))[:NAMES_SHOWN]
+        if found is not None:
+            summary = (
+                FIREWALL_HERE if self.is_forbidden else str(OWN.get(found.code, own["summary"]))
             )
-            answer = with_absent(own, name, network.name, known, has_server=bool(network.servers))
-            return answer | {"helps": self._help_rows(HELPS, None)}
-        summary = str(OWN.get(found.code, own["summary"]))
-        summary = FIREWALL_HERE if self.is_forbidden else summary
-        return with_unmet(own, name, found, summary) | {"helps": self._help_rows(found.helps, None)}
+            answer = with_unmet(own, name, found.why, found.code, summary)
+            return answer | {"helps": self._help_rows(found.helps, None)}
+        if network.servers and not states:
+            why = next(iter(self._parts.names.problems.values()), "its server has no address yet")
+            return with_unmet(own, name, why, None, own["summary"])
+        known = map(full_name, self._parts.book.peers(network.id))
+        answer = with_absent(own, name, network.name, known, has_server=bool(network.servers))
+        return answer | {"helps": self._help_rows(HELPS, None)}
 
     # --- ourselves
 
@@ -250,7 +251,9 @@ class Doctor:
         if STARTING in states:
             return check("udp", True, "servers were asked, no answer yet")
         hint = "let UDP out in this machine's firewall and in the router, or try another network"
-        return check("udp", False, "nothing has answered: UDP seems to be blocked", hint)
+        return check(
+            "udp", False, "nothing has answered by UDP: it is blocked, or no server runs", hint
+        )
 
     def _nat_check(self) -> Row:
         parts = self._parts
@@ -266,6 +269,8 @@ class Doctor:
         return check("nat", way_around or not parts.node.nat.report().is_hard, text, hint, detail)
 
     def _port_words(self) -> str:
+        if self.is_offline:
+            return f"not asked: {OFFLINE}"
         summary = self._parts.port_map.summary()
         if self._router_answers():
             return "the router has opened a port for natd"
@@ -274,6 +279,8 @@ class Doctor:
     def _lan_words(self) -> str:
         if not self._parts.config.paths.lan_discovery:
             return "natd does not look for peers on this LAN: paths.lan_discovery is false"
+        if self.is_offline:
+            return f"nobody is looked for: {OFFLINE}"
         if not self._parts.node.shared.sockets.hears_link:
             return "natd does not look for peers on this LAN: this network carries no multicast"
         names = sorted({full_name(known) for known in self._heard_on_link()})
@@ -346,7 +353,7 @@ class Doctor:
         name = full_name(known)
         if told is None or told.path is None or is_narrow(told.verdict):
             hint = "see below"
-            if known.may_hear_us:
+            if known.may_hear_us and not self.is_offline:
                 hint += f"; natctl retry {shell_name(known)} tries again at once"
             return check("path", False, f"not connected to {name}", hint)
         path = path_row(told.path, time.monotonic())

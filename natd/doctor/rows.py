@@ -11,6 +11,9 @@ from natd.doctor.advice import LABELS
 
 Row = dict[str, Any]
 
+NAMES_SHOWN = 6
+"""At most this many members are named: two lines of a terminal."""
+
 AWAY = {
     VerdictCode.LEFT,
     VerdictCode.NOT_REGISTERED,
@@ -82,7 +85,9 @@ def connected_words(name: str, failed: list[str]) -> str:
 
 
 def sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
+    """An address or a server's name at the beginning stays as it is."""
+    is_name = "." in text.partition(" ")[0]
+    return f"{text if is_name else text[:1].upper() + text[1:]}."
 
 
 def labels(names: list[str]) -> str:

@@ -35,6 +35,8 @@ def seen_words(parts: Parts) -> str:
     places = [str(address) for address in nat.observed()]
     if not places:
         return ""
+    if not any(is_public(address.host) for address in nat.observed()):
+        return f"; the server sees you at {', '.join(places)}, a private address"
     if nat.is_seen_at_several:
         places = [str(address) for address in nat.observed() if not address.is_ipv6]
     if len(places) < 2 or not nat.is_seen_at_several:

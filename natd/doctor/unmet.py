@@ -5,26 +5,31 @@
 It is asked by who waits for a friend, so it says what the friend has to do, too.
 """
 
-from natd.core.base.verdict import Help, Verdict, VerdictCode
-from natd.doctor.rows import Row, check, sentence
+from collections.abc import Iterable
+
+from natd.core.base.verdict import Help, VerdictCode
+from natd.doctor.rows import NAMES_SHOWN, Row, check, sentence
 
 NOBODY = "nobody has been met yet"
 
 
-def with_unmet(own: Row, name: str, silence: Verdict, summary: str) -> Row:
-    """`silence`: why no server can be asked."""
+def with_unmet(own: Row, name: str, why: str, code: VerdictCode | None, summary: str) -> Row:
+    """`why` no server can be asked, and its code if it has one."""
     return _with_check(own, name, "see below") | {
         "summary": summary,
         "verdict": f"natd has never met {name}, so only a server could tell where it is. "
-        f"{sentence(silence.why)}",
-        "verdict_code": str(silence.code),
-        "why": silence.why,
+        f"{sentence(why)}",
+        "verdict_code": code and str(code),
+        "why": why,
     }
 
 
-def with_absent(own: Row, name: str, network: str, known: str, *, has_server: bool) -> Row:
+def with_absent(
+    own: Row, name: str, network: str, known: Iterable[str], *, has_server: bool
+) -> Row:
     """The server answers, or there is none to ask; `known`: the peers that were met."""
-    others = f"peers known here: {known}" if known else NOBODY
+    names = ", ".join(sorted(known)[:NAMES_SHOWN])
+    others = f"peers known here: {names}" if names else NOBODY
     where = "" if has_server else "it is not on this LAN, "
     needed = "name, server and secret" if has_server else "name and secret"
     why = (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from natd.core.base.verdict import OFFLINE, Help, Verdict, VerdictCode
+from natd.core.base.verdict import OFFLINE, VerdictCode
 from natd.doctor.unmet import with_absent, with_unmet
 from tests.processes import Daemon, Server, until
 
@@ -12,8 +12,8 @@ OWN = {"checks": [], "summary": "All works on this computer.", "verdict": "All i
 
 
 def test_a_peer_that_no_server_could_name_is_told_with_why_none_can() -> None:
-    offline = Verdict(VerdictCode.OFFLINE, OFFLINE, (Help.NETWORK,))
-    answer = with_unmet(OWN, "bob", offline, "This computer is offline.")
+    summary = "This computer is offline."
+    answer = with_unmet(OWN, "bob", OFFLINE, VerdictCode.OFFLINE, summary)
     assert answer["verdict"] == (
         "natd has never met bob, so only a server could tell where it is. This machine is offline."
     )
@@ -30,7 +30,7 @@ def test_a_peer_that_no_server_could_name_is_told_with_why_none_can() -> None:
 def test_a_peer_that_is_not_there_is_told_with_what_it_has_to_do(
     has_server: bool, code: str | None, words: str
 ) -> None:
-    answer = with_absent(OWN, "bob", "demo", "carol#cccc", has_server=has_server)
+    answer = with_absent(OWN, "bob", "demo", ["carol#cccc"], has_server=has_server)
     assert answer["verdict"].startswith("Nobody called bob has been met in demo: ")
     assert words in answer["verdict"]
     assert answer["verdict_code"] == code
@@ -38,6 +38,15 @@ def test_a_peer_that_is_not_there_is_told_with_what_it_has_to_do(
     assert (row["ok"], row["text"]) == (False, "natd has never met bob")
     assert row["hint"] == "peers known here: carol#cccc"
     assert ":" not in str(answer["why"]).partition(": ")[2]
+
+
+def test_where_the_server_is_not_found_nobody_is_said_to_be_away(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as alice:
+        alice.join("demo", "nowhere.invalid:8080", "alice")
+        until(lambda: alice.request("status")["problems"] != [], 30.0)
+        answer = alice.request("doctor", peer="bob")
+        assert "nowhere.invalid can't be resolved" in answer["verdict"], "not `Nowhere`"
+        assert (answer["verdict_code"], answer["helps"]) == (None, [])
 
 
 def test_of_a_peer_that_has_not_come_yet_all_of_doctor_is_told(tmp_path: Path) -> None:

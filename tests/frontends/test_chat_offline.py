@@ -29,6 +29,24 @@ def test_being_offline_and_online_again_is_told_once_each_without_any_server() -
         ]
 
 
+def test_what_is_wrong_here_is_not_told_again_of_each_peer() -> None:
+    bob, carol = ({"nick": nick, "id": nick[0] * 52, "tag": nick} for nick in ("bob", "carol"))
+    view = opened()
+    view.receive_servers([{"address": "s:1", "state": "registered"}])
+    silence = "nothing answers by UDP; a server that runs would help"
+    reason = f"s:1 has stopped answering: {silence}"
+    view.receive_event(event("server_down", server="s:1", reason=reason, code="udp-blocked"), NOW)
+    for peer in (bob, carol):
+        told = event("verdict", peer=peer, verdict=silence, code="udp-blocked")
+        view.receive_event(told, NOW)
+    assert shown(view) == [f"22:13 * server {reason}"]
+    text = "this machine is offline; a cable or Wi-Fi would help"
+    for peer in (bob, carol):
+        view.receive_event(event("verdict", peer=peer, verdict=text, code="offline"), NOW)
+    view.receive_problem({"code": "offline", "text": "this machine is offline", "hint": "h"}, NOW)
+    assert shown(view) == [f"22:13 * {text}"]
+
+
 def test_the_bar_of_a_machine_that_is_offline_blames_no_server() -> None:
     async def scenario(chat: Chat) -> None:
         chat.natd.publish("server_up", server="s:1")

@@ -232,7 +232,7 @@ def test_a_server_that_its_reason_names_is_not_named_twice() -> None:
     view = opened()
     view.receive_servers([{"address": "s:1", "state": "registered"}])
     view.receive_event(event("server_down", server="s:1", reason="s:1 has stopped answering"), NOW)
-    assert shown(view) == ["22:13 * server lost: s:1 has stopped answering"]
+    assert shown(view) == ["22:13 * server s:1 has stopped answering"]
 
 
 def test_a_server_that_has_never_answered_is_not_called_lost() -> None:

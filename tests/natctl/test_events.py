@@ -154,7 +154,7 @@ def test_events_shows_every_type_in_words(
         (
             "server_up",
             {"server": "192.0.2.1:8080", "rtt_ms": 24.0, "observed": "203.0.113.7:1"},
-            "● server 192.0.2.1:8080  24 ms  others see you at 203.0.113.7:1",
+            "● server 192.0.2.1:8080  24 ms  sees you at 203.0.113.7:1",
         ),
         (
             "server_down",
@@ -167,7 +167,7 @@ def test_events_shows_every_type_in_words(
         (
             "nat_changed",
             {"nat": {"mapping": "open", "allocation": "random"}, "observed": ["203.0.113.7:1"]},
-            "natd has learnt more about your router; others see you at 203.0.113.7:1",
+            "natd has learnt more about your router; you are seen at 203.0.113.7:1",
         ),
         ("something_new", {}, "something_new"),
     ]

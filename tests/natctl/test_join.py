@@ -66,7 +66,7 @@ def test_a_join_tells_how_you_appear_and_each_path_as_it_comes(
     assert shown.out.splitlines() == [
         "joined demo as alice#aaaa",
         "open network: anyone who knows its name and server can join",
-        "● server 192.0.2.1:8080  24 ms  others see you at 203.0.113.7:41234",
+        "● server 192.0.2.1:8080  24 ms  sees you at 203.0.113.7:41234",
         "● bob#bbbb  direct 198.51.100.4:50321  31 ms  after 93 ms",
     ]
     assert shown.err == ""
@@ -242,7 +242,7 @@ def test_a_join_to_what_is_joined_already_tells_how_things_are(
     natd.answers["peers"] = {"peers": [{**BOB, "state": "online", "path": PATH}]}
     assert run(JOIN) == 0
     assert capsys.readouterr().out.splitlines()[2:] == [
-        "● server 192.0.2.1:8080  24 ms  others see you at 203.0.113.7:41234",
+        "● server 192.0.2.1:8080  24 ms  sees you at 203.0.113.7:41234",
         "● bob#bbbb  direct 198.51.100.4:50321  31 ms",
     ]
 

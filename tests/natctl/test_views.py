@@ -95,6 +95,16 @@ def test_where_nobody_has_been_heard_of_it_is_told_that_no_server_answers() -> N
     assert len(shown(peers_lines({"network": "demo", "peers": [], "problem": None}))) == 1
 
 
+def test_a_server_is_shown_by_the_name_that_it_was_given_and_where_it_is() -> None:
+    server = {"address": "192.0.2.1:8080", "state": "registered", "rtt_ms": 2.0}
+    for name, words in (
+        ("chat.test:8080", "●  server chat.test:8080 at 192.0.2.1:8080  2.0 ms"),
+        ("192.0.2.1:8080", "●  server 192.0.2.1:8080  2.0 ms"),
+    ):
+        networks = [{"name": "demo", "servers": [server | {"name": name}], "peers": {}}]
+        assert words in shown(status_lines({"networks": networks}))
+
+
 def test_while_this_machine_is_offline_no_server_is_said_to_be_silent() -> None:
     servers = [{"address": "192.0.2.1:8080", "state": "lost", "last_answer_s": 70.0}]
     status: dict[str, Any] = {"networks": [{"name": "demo", "servers": servers, "peers": {}}]}
