@@ -14,7 +14,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-PYTEST_ARGS ?= --numprocesses 2
+PYTEST_ARGS ?= --numprocesses 3
 MATRIX_ARGS ?= --seeds 30 --runs 10
 
 BIN = $(VENV)/bin

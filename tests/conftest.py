@@ -1,10 +1,11 @@
 """What holds for every test: requirements of the machine, no skipping in CI, and who runs beside
 whom.
 
-With several workers (`--numprocesses 2`) all tests that wait for real processes, sockets and
+With several workers (`--numprocesses 3`) all tests that wait for real processes, sockets and
 timers are one unit of work: one worker runs them one after the other, as without workers, so that
 none of them disturbs another's ports, laboratories or timing.  The others, in virtual time, go to
-the worker that is free, at a lower priority than the one that waits.
+the workers that are free, at the lowest priority: the one that waits needs its core at once, and
+not for long.  So there is a worker more than cores.
 
 Where coverage is measured, what a test of the cores reaches is kept apart (`CORE_CONTEXT`):
 see tests/coverage_floors.py.
@@ -30,8 +31,15 @@ IS_CI = os.environ.get("CI") == "true"
 VIRTUAL_TIME = ("core", "internet", "bench")
 """Folders whose tests take no notice of a slow machine."""
 
-NICENESS = 10
+NICENESS = 19
 """Of a worker in virtual time, towards the one whose tests wait."""
+
+ONE_WORKER = (
+    "tests/core/nat/test_nat_kinds.py",
+    "tests/core/node/test_dropped.py",
+    "tests/core/session/test_old_version.py",
+)
+"""Files whose tests share what one of them has simulated: two workers would do it twice."""
 
 CORE_CONTEXT = "core"
 
@@ -50,7 +58,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist tells no types
         def _split_scope(self, nodeid: str) -> str:
-            return nodeid if folder_of(nodeid) in VIRTUAL_TIME else "real-time"
+            if folder_of(nodeid) not in VIRTUAL_TIME:
+                return "real-time"
+            file = nodeid.partition("::")[0]
+            return file if file in ONE_WORKER else nodeid
 
     return Scheduling(config, log)
 
@@ -59,8 +70,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ and folder_of(item.nodeid) in VIRTUAL_TIME:
         os.nice(max(0, NICENESS - os.nice(0)))
-    if (measuring := coverage.Coverage.current()) is not None:
-        measuring.switch_context(CORE_CONTEXT if folder_of(item.nodeid) == "core" else "others")
+    measure_for(CORE_CONTEXT if folder_of(item.nodeid) == "core" else "others")
     for mark in item.iter_markers("requires"):
         for name in mark.args:
             reason = missing(name)
@@ -79,6 +89,18 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI does not allow: {reason}"
     return report
+
+
+_measured_for = ""
+
+
+def measure_for(context: str) -> None:
+    """Where coverage is measured; each change of context writes down all that was reached."""
+    global _measured_for
+    measuring = coverage.Coverage.current()
+    if measuring is not None and context != _measured_for:
+        measuring.switch_context(context)
+        _measured_for = context
 
 
 def folder_of(nodeid: str) -> str:
