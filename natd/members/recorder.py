@@ -135,6 +135,8 @@ class Recorder:
         conversation = self._parts.mailbox.find(known.network, known.peer)
         if conversation is None:
             self._parts.mailbox.begin(known.network, known.peer)
+            if (peer := self._parts.peer(known.network, known.peer, now)) is not None:
+                peer.dialogue.allow_session(now)
         else:
             membership = self._parts.node.membership(known.network)
             peer = None if membership is None else membership.peer(known.peer, now)

@@ -116,8 +116,9 @@ class PeerMet:
     """A verified card of a peer, new or newer than the last: worth keeping on disk.
 
     `first_contact` says that the node did not know this peer.  The shell answers with
-    `Dialogue.open_conversation` once it knows the conversation's state.  Until then a path
-    is looked for, but nothing is said to the peer.
+    `Dialogue.open_conversation` once it knows the conversation's state, and before that, where the
+    disk has yet to take it, with `Dialogue.allow_session`.  Until then a path is looked for, but no
+    session begun; and until the conversation is open, nothing is said to the peer.
     """
 
     network: NetworkId

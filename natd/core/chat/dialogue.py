@@ -10,8 +10,8 @@ sends everything that the peer has not acknowledged.
 Rules:
 - The owner calls `settle` after each input, to the dialogue or straight to its sessions.
 - Nothing is said before `open_conversation`: the store knows what was said before.
-- A dial that is asked for before that waits for it, so that its first flight can carry the
-  messages that wait.
+- No session is begun before `allow_session`, or that: somebody may be shut out.  A handshake says
+  nothing of a conversation, so it does not wait for the disk, and what is said follows it as 0-RTT.
 - A peer that sends an invalid frame loses its session, not its messages.
 - After a bye nothing more that the peer sends in that session counts.
 """
@@ -78,7 +78,7 @@ class Dialogue:
         self._reader: FrameReader | None = None  # None: nothing was read in this session
         self._has_left = False  # whether this session has had its bye
         self._unread = b""  # said by the peer before open_conversation
-        self._waiting: PairSecrets | None = None  # of a dial that waits for the conversation
+        self._waiting: PairSecrets | None = None  # of a dial that waits until a session is allowed
 
     # --- inputs
 
@@ -92,6 +92,11 @@ class Dialogue:
             self._conversation.session_opened()
             unread, self._unread = self._unread, b""
             self._read(unread, now)
+        self.allow_session(now)
+
+    def allow_session(self, now: float) -> None:
+        """The conversation will be opened as soon as the disk has it.  A handshake says nothing of
+        it, so a dial need not wait for the disk; what is said follows as 0-RTT data."""
         if self._waiting is not None:
             self.sessions.dial(self._waiting, now)
             self._waiting = None

@@ -33,7 +33,7 @@ def test_the_first_flight_carries_what_waits_and_the_answer_carries_what_waits_t
     assert link.run(RTT_S / 2 + 0.001, lambda: one.heard == ["hello yourself"])
 
 
-def test_a_dial_waits_for_the_conversation_and_then_carries_its_messages():
+def test_a_dial_that_nobody_allowed_waits_for_the_conversation_and_carries_its_messages():
     link, one, other = _pair()
     other.open()
     one.dial(link.now)
@@ -41,6 +41,35 @@ def test_a_dial_waits_for_the_conversation_and_then_carries_its_messages():
     one.open()
     one.say("hello")
     assert link.run(RTT_S / 2 + 0.001, lambda: other.heard == ["hello"])
+
+
+def test_a_handshake_that_is_allowed_does_not_wait_for_the_disk_and_what_is_said_does():
+    link, one, other = _pair()
+    other.open()
+    one.dial(link.now)
+    assert one.datagrams_to_send() == []
+    one.dialogue.allow_session(link.now)
+    one.drain()
+    link.run(0.003)  # so long the disk takes
+    assert not one.dialogue.send_message(message_to_send(one.epoch, 1))
+    one.open()
+    one.say("hello")
+    assert link.run(RTT_S / 2 + 0.001, lambda: other.heard == ["hello"])
+    assert not one.dialogue.sessions.is_established  # it went as 0-RTT
+
+
+def test_a_disk_that_takes_nothing_keeps_what_is_said_and_not_the_session():
+    link, one, other = _pair()
+    other.open()
+    other.say("hello yourself")
+    one.dial(link.now)
+    one.dialogue.allow_session(link.now)
+    one.drain()
+    assert link.run(1.0, lambda: _are_in_session(one, other))
+    assert one.heard == []
+    one.open()
+    one.say("hello")
+    assert link.run(1.0, lambda: (one.heard, other.heard) == (["hello yourself"], ["hello"]))
 
 
 def test_nothing_is_said_or_lost_before_the_conversation_is_open():
@@ -306,3 +335,7 @@ def _chatting():
     assert link.run(1.0, lambda: all(each.is_established for each in sessions))
     link.run(1.0)
     return link, one, other
+
+
+def _are_in_session(*speakers):
+    return all(speaker.dialogue.sessions.is_established for speaker in speakers)
