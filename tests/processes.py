@@ -1,4 +1,4 @@
-"""Real `natd` processes on loopback, for tests of the whole.
+"""Processes that end with their test, and real `natd` processes on loopback.
 
 Each daemon lives in one directory of its own, for state and control socket, and has the
 environment of nobody: HOME and XDG variables of the machine's user play no part.
@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +24,31 @@ START_LIMIT_S = 20.0
 """Far more than a start takes: the tests' machine may be busy with others."""
 
 
+END_LIMIT_S = 30.0
+"""For a process that was killed to be gone, on such a machine."""
+
+
+@contextlib.contextmanager
+def started(argv: Sequence[str | Path], **options: Any) -> "Iterator[subprocess.Popen[Any]]":
+    """A program that does not outlive the block: a test that fails leaves nothing to the next."""
+    process = subprocess.Popen(argv, **options)
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def end(process: "subprocess.Popen[Any]") -> None:
+    """Killed unless it has ended, waited for, its pipes closed.  Again is harmless."""
+    if process.poll() is None:
+        process.kill()
+    process.wait(END_LIMIT_S)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):  # what it was sent and has not read
+                pipe.close()
+
+
 class Process:
     """One `natd` process and its log."""
 
@@ -34,7 +59,11 @@ class Process:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def __exit__(
@@ -93,9 +122,8 @@ class Process:
 
     def kill(self) -> None:
         """kill -9, and again is harmless."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(10)
+        if self.process is not None:
+            end(self.process)
 
     def memory_mib(self) -> float:
         """Resident set size."""

@@ -17,6 +17,7 @@ from natd.control.control import PATH_LIMIT_BYTES, Control
 from natd.host.errors import StartError
 from tests.ipc.memory_log import MemoryLog
 from tests.ipc.raw_client import Json, ask, dealer, encode, running, until
+from tests.processes import started
 
 
 def test_a_stop_lets_replies_leave_and_takes_the_socket_file_away(tmp_path: Path) -> None:
@@ -144,9 +145,7 @@ asyncio.run(main())
 
 
 def test_a_socket_left_by_a_killed_daemon_is_no_obstacle(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", DAEMON, str(tmp_path)], stdout=subprocess.PIPE
-    ) as killed:
+    with started([sys.executable, "-c", DAEMON, str(tmp_path)], stdout=subprocess.PIPE) as killed:
         assert killed.stdout is not None
         assert killed.stdout.readline() == b"up\n"
         killed.send_signal(signal.SIGKILL)

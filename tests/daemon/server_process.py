@@ -17,7 +17,7 @@ from natd.core.keys.card import Identity
 from natd.core.keys.membership_key import MembershipKey
 from natd.core.nat.lifetime import Lifetimes
 from natd.core.registration.registration import Registration
-from tests.processes import free_ports
+from tests.processes import free_ports, started
 
 LIMIT_S = 10.0
 
@@ -54,19 +54,15 @@ def running(
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, log.open("wb") as stderr:
         manager.bind(place)
         manager.settimeout(LIMIT_S)
-        process = subprocess.Popen(
+        with started(
             [sys.executable, "-m", "natd", "--server", str(number), *arguments],
             stderr=stderr,
             env=clean_environ() | {"NOTIFY_SOCKET": "@" + place[1:]} | environ,
-        )
-        try:
+        ) as process:
             server = Running(process, number, log, manager)
             while "READY=1" not in server.notifications():
                 assert process.poll() is None, log.read_text()
             yield server
-        finally:
-            process.kill()
-            process.wait(LIMIT_S)
 
 
 def run_to_end(*arguments: str) -> subprocess.CompletedProcess[str]:

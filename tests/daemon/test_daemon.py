@@ -14,7 +14,7 @@ import pytest
 
 from natd.ipc import RequestError
 from natd.storage.store import FILE_NAME
-from tests.processes import SOURCE, Daemon, Server, pair, until
+from tests.processes import SOURCE, Daemon, Server, pair, started, until
 
 JUNK_SEED = 20_261
 """Printed nowhere: the same junk each time."""
@@ -216,13 +216,12 @@ def test_the_service_manager_is_told_when_it_is_ready_reloads_and_stops(tmp_path
             "NOTIFY_SOCKET": str(tmp_path / "notify"),
             "WATCHDOG_USEC": "500000",
         }
-        natd = subprocess.Popen(
+        with started(
             [sys.executable, "-m", "natd", *places(tmp_path)],
             cwd=SOURCE,
             env=environ,
             stderr=subprocess.DEVNULL,
-        )
-        try:
+        ) as natd:
             assert manager.recv(999) == b"READY=1"
             beats = [manager.recv(999) for _ in range(4)]
             assert beats.count(b"WATCHDOG=1") >= 3
@@ -236,9 +235,6 @@ def test_the_service_manager_is_told_when_it_is_ready_reloads_and_stops(tmp_path
             while manager.recv(999) != b"STOPPING=1":
                 pass
             assert natd.wait(5) == 0
-        finally:
-            natd.kill()
-            natd.wait()
 
 
 def test_an_idle_daemon_fits_into_64_mib(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from natd.ipc import Connection, UnreachableError
+from tests import processes
 from tests.processes import free_ports
 
 START_LIMIT_S = 20.0
@@ -221,16 +222,13 @@ def started(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     with (
         (directory / "log").open("ab") as log,
-        subprocess.Popen(
+        processes.started(
             [sys.executable, "-m", "natd", *arguments],
             stderr=log,
             env=environment(directory) | environ,
         ) as daemon,
     ):
-        try:
-            yield daemon
-        finally:
-            daemon.kill()
+        yield daemon
 
 
 def natd(directory: Path, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":

@@ -36,7 +36,7 @@ def with_chat(scenario: Callable[["Chat"], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-async def until(condition: Callable[[], bool], wait_s: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], wait_s: float = 20.0) -> None:
     async with asyncio.timeout(wait_s):
         while not condition():
             await asyncio.sleep(0.01)
@@ -95,7 +95,7 @@ class Chat:
     def row(self, number: int) -> str:
         return self.screen.display[number].rstrip()
 
-    async def shows(self, text: str, wait_s: float = 5.0) -> None:
+    async def shows(self, text: str, wait_s: float = 20.0) -> None:
         try:
             await until(lambda: text in self.text, wait_s)
         except TimeoutError:

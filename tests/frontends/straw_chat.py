@@ -79,7 +79,7 @@ class StrawChat(FakeDaemon):
         for message in messages:
             self._deliver(message, self.rows[nick])
 
-    def until(self, condition: Callable[[], bool], wait_s: float = 5.0) -> bool:
+    def until(self, condition: Callable[[], bool], wait_s: float = 20.0) -> bool:
         """Whether it came true in time; the daemon runs in another thread."""
         limit = time.monotonic() + wait_s
         while not condition() and time.monotonic() < limit:

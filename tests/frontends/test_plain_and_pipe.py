@@ -1,6 +1,5 @@
 """The chat and the network as streams of lines, as processes against a daemon of straw."""
 
-import contextlib
 import json
 import os
 import subprocess
@@ -14,6 +13,7 @@ import pytest
 
 from tests.frontends.straw_chat import StrawChat
 from tests.ipc.fake_daemon import Refusal
+from tests.processes import end
 
 PLAIN = "from frontends.chat import run; sys.exit(run(None, sys.argv[1], True))"
 DRAWN = "from frontends.chat import run; sys.exit(run(None, sys.argv[1], False))"
@@ -36,14 +36,7 @@ def _nothing_runs_on() -> Iterator[None]:
     """A test that fails leaves no process to fail another."""
     yield
     while STARTED:
-        process = STARTED.pop()
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout, process.stderr):
-            if stream is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    stream.close()
+        end(STARTED.pop())
 
 
 def test_plain_lines_are_said_and_everything_is_written_once(natd: StrawChat) -> None:

@@ -11,6 +11,7 @@ import pytest
 from natd.host.directories import DirectoryLock, find_directories
 from natd.host.errors import StartError
 from natd.ipc.places import socket_candidates
+from tests.processes import started
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_a_lock_names_its_holder_and_goes_with_it(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from natd.host.directories import DirectoryLock; "
         "DirectoryLock(Path(sys.argv[1])).acquire(); print('up', flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen(
+    with started(
         [sys.executable, "-c", hold, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:
         assert holder.stdout is not None

@@ -60,7 +60,7 @@ class FakeDaemon:
         self._ready.clear()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        assert self._ready.wait(5.0)
+        assert self._ready.wait(30.0)
         return self
 
     def __exit__(
@@ -71,7 +71,7 @@ class FakeDaemon:
     ) -> None:
         self._stop.set()
         assert self._thread is not None
-        self._thread.join(5.0)
+        self._thread.join(30.0)
         self._subscribers.clear()
 
     def publish(self, type_: str, **fields: Any) -> Json:

@@ -1,6 +1,7 @@
 """The clients of the control socket, against a ROUTER that speaks the documented IPC."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -139,17 +140,23 @@ def test_a_stranger_on_the_socket_counts_as_a_daemon_that_went_away(tmp_path: Pa
         stranger.bind(os.fspath(path))
         stranger.listen()
 
+        stranger.settimeout(20.0)  # or a test that fails would leave a thread that waits
+
         def greet() -> None:
-            connection, _ = stranger.accept()
-            with connection:
-                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n".ljust(64))
-                connection.recv(1000)
+            with contextlib.suppress(TimeoutError):
+                connection, _ = stranger.accept()
+                with connection:
+                    connection.settimeout(20.0)
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n".ljust(64))
+                    connection.recv(1000)
 
         greeter = threading.Thread(target=greet)
         greeter.start()
-        with pytest.raises(UnreachableError, match="went away"):
-            Connection(path)
-        greeter.join()
+        try:
+            with pytest.raises(UnreachableError, match="went away"):
+                Connection(path)
+        finally:
+            greeter.join()
 
 
 def test_the_asyncio_client_makes_requests_concurrently(natd: FakeDaemon) -> None:

@@ -16,6 +16,7 @@ import pytest
 from natctl.__main__ import run
 from natctl.commands.events import EVENT_TYPES
 from tests.ipc.fake_daemon import FakeDaemon
+from tests.processes import started
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -98,7 +99,7 @@ def test_a_follower_sees_messages_as_they_come_and_acknowledges_what_it_showed(
 ) -> None:
     say(natd, "old")
     natd.cursors["bot"] = 1
-    with subprocess.Popen(
+    with started(
         [sys.executable, "-m", "natctl", "--json", "tail", "--follow", "--cursor", "bot"],
         stdout=subprocess.PIPE,
         text=True,
@@ -110,14 +111,14 @@ def test_a_follower_sees_messages_as_they_come_and_acknowledges_what_it_showed(
             assert json.loads(follower.stdout.readline()) == event
             wait_until(lambda event=event: natd.cursors["bot"] == event["id"])
         follower.send_signal(signal.SIGINT)
-        assert follower.wait(10) == 130
+        assert follower.wait(30) == 130
 
 
 def test_a_follower_without_a_start_shows_the_last_ten_first(
     natd: FakeDaemon,
 ) -> None:
     say(natd, *map(str, range(12)))
-    with subprocess.Popen(
+    with started(
         [sys.executable, "-m", "natctl", "--json", "tail", "-f"],
         stdout=subprocess.PIPE,
         text=True,
@@ -129,7 +130,7 @@ def test_a_follower_without_a_start_shows_the_last_ten_first(
         say(natd, "new")
         assert json.loads(follower.stdout.readline())["text"] == "new"
         natd.__exit__(None, None, None)
-        assert follower.wait(10) == 3
+        assert follower.wait(30) == 3
 
 
 def test_events_shows_every_type_in_words(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from natd.core.network.own_card import SETTLES_S
-from tests.processes import free_ports
+from tests.processes import end, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -78,10 +78,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         pair.natctl("bob", "wait", "--timeout", "30")
         yield pair
     finally:
+        end(pair.server)
         for who in ("alice", "bob"):
             pair.natctl(who, "shutdown")
-        pair.server.kill()
-        pair.server.wait(10)
 
 
 def test_status_and_peers_have_the_documented_shape(pair: Pair) -> None:

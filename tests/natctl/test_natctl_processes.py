@@ -17,6 +17,7 @@ import pytest
 from natctl.__main__ import run
 from tests.ipc.fake_daemon import FakeDaemon
 from tests.natctl.answers import BOB
+from tests.processes import started
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,27 +52,27 @@ def test_a_reader_that_goes_away_early_gets_no_complaint(natd: FakeDaemon) -> No
 
 
 def test_an_interruption_is_exit_code_130_and_no_traceback(natd: FakeDaemon) -> None:
-    process = subprocess.Popen(
+    with started(
         [*COMMAND, "events"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    wait_until(lambda: bool(natd.asked("subscribe")))
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    ) as process:
+        wait_until(lambda: bool(natd.asked("subscribe")))
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out, err) == (130, b"", b"")
 
 
 def test_status_watch_shows_it_again_until_interrupted(natd: FakeDaemon) -> None:
-    process = subprocess.Popen(
+    with started(
         [*COMMAND, "--json", "status", "--watch"],
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    wait_until(lambda: len(natd.asked("status")) >= 3)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=10)
+    ) as process:
+        wait_until(lambda: len(natd.asked("status")) >= 3)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert [json.loads(line)["pid"] for line in out.splitlines()[:2]] == [4711, 4711]
 
@@ -92,14 +93,13 @@ def test_shutdown_waits_until_the_process_has_ended(natd: FakeDaemon, tmp_path: 
     """It said that it had stopped while its process was still there, with the state locked."""
     path = tmp_path / "slow" / "control.sock"
     path.parent.mkdir()
-    process = subprocess.Popen(
+    with started(
         [sys.executable, "-c", SLOW_TO_END, str(path)], stdout=subprocess.PIPE, cwd=ROOT
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
-    assert run(["--socket", str(path), "shutdown"]) == 0
-    assert process.poll() == 0
-    process.stdout.close()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        assert run(["--socket", str(path), "shutdown"]) == 0
+        assert process.poll() == 0
 
 
 def test_status_loads_nothing_that_it_does_not_need(natd: FakeDaemon) -> None:
@@ -119,6 +119,9 @@ def test_status_loads_nothing_that_it_does_not_need(natd: FakeDaemon) -> None:
 
 
 COMMAND = (sys.executable, "-m", "natctl")
+
+PATIENCE_S = 30.0
+"""Nothing here is judged by its time."""
 
 SLOW_TO_END = """
 import sys, threading, time
@@ -151,7 +154,7 @@ def at_a_terminal(arguments: list[str], **env: str) -> bytes:
     if "NO_COLOR" not in env:
         environment.pop("NO_COLOR", None)
     ours, its = pty.openpty()
-    with subprocess.Popen([*COMMAND, *arguments], stdout=its, env=environment) as process:
+    with started([*COMMAND, *arguments], stdout=its, env=environment) as process:
         os.close(its)
         shown = b""
         while select.select([ours], [], [], 20.0)[0]:
@@ -159,12 +162,13 @@ def at_a_terminal(arguments: list[str], **env: str) -> bytes:
                 shown += os.read(ours, 4096)
             except OSError:  # the terminal has been left
                 break
+        process.wait(PATIENCE_S)
     os.close(ours)
     assert process.returncode == 0
     return shown
 
 
-def wait_until(condition: Any, limit_s: float = 10.0) -> None:
+def wait_until(condition: Any, limit_s: float = PATIENCE_S) -> None:
     limit = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < limit

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.natlab.interpreter import REPOSITORY
+from tests.processes import started
 from tests.requirements import requires_nat, requires_root
 
 LIMIT_S = 20.0
@@ -123,10 +124,16 @@ def run(workplace, argv, **changes):
     )
 
 
+@contextlib.contextmanager
 def start(workplace, argv, **options):
-    return subprocess.Popen(
-        argv, stdout=subprocess.PIPE, text=True, env=environment(workplace), **options
-    )
+    """It and its children end with the block."""
+    options |= {"stdout": subprocess.PIPE, "text": True, "env": environment(workplace)}
+    with started(argv, **options) as process:
+        try:
+            yield process
+        except BaseException:
+            end_all(process.pid)
+            raise
 
 
 def wait_for_line(process, wanted):

@@ -15,6 +15,7 @@ from tests.natlab import mirror
 from tests.natlab.interpreter import python
 from tests.natlab.kernel_internet import KernelInternet
 from tests.natlab.tun_internet import TunInternet
+from tests.processes import started
 from tests.requirements import requires, requires_namespaces, requires_nat, requires_tun
 
 requires_conntrack = requires("command:conntrack")
@@ -170,11 +171,12 @@ def test_a_laboratory_leaves_nothing_behind_even_when_its_test_is_killed():
         "t = Topology(); t.namespace('x'); n = Namespaces(); n.build(t)\n"
         "p = n.popen('x', ['sleep', '1000']); print(n._pid, p.pid, flush=True); time.sleep(1000)\n"
     )
-    with subprocess.Popen(python("-c", script), stdout=subprocess.PIPE, text=True) as victim:
+    with started(python("-c", script), stdout=subprocess.PIPE, text=True) as victim:
         assert victim.stdout is not None
         keeper, program = map(int, victim.stdout.readline().split())
         assert Path(f"/proc/{keeper}").exists()
         victim.send_signal(signal.SIGKILL)
+        victim.wait()
     deadline = time.monotonic() + 5.0
     while time.monotonic() < deadline and (alive(keeper) or alive(program)):
         time.sleep(0.02)
