@@ -166,6 +166,8 @@ class Arrival:
         self._has_server = bool(joined.get("servers"))
         self._server_is_up = False
         self._server_is_known_down = False
+        self._told: set[object] = set()
+        """Servers that answer: seen in the status, and told by an event perhaps."""
         self._settled: set[str] = set()
         """Peers that have a path or a verdict."""
         self._online: set[str] = set()
@@ -246,6 +248,7 @@ class Arrival:
                 self._tell_server(event)
             case "server_down":
                 self._server_is_known_down = True
+                self._told.discard(event.get("server"))
                 server, reason = str(event.get("server")), str(event.get("reason"))
                 text = reason if server in reason else f"server {server}: {reason}"
                 self._output.warn(text, "natd keeps trying; natctl doctor says more")
@@ -273,6 +276,9 @@ class Arrival:
         from natctl.words.wording import milliseconds
 
         self._server_is_up = True
+        if event.get("server") in self._told:
+            return
+        self._told.add(event.get("server"))
         rtt = milliseconds(event.get("rtt_ms"))
         self._output.lines(
             [

@@ -274,6 +274,7 @@ class Engine:
         """Carry out what the node wants.  Called after every input, and nowhere else."""
         self._is_pump_due = False
         node, now = self._parts.node, time.monotonic()
+        dropped: list[SocketId] = []
         while (event := node.next_event()) is not None:
             self._recorder.take(event, now)
             match event:
@@ -285,10 +286,14 @@ class Engine:
                     self._parts.names.lost(server)
                 case events.PeerDisconnected():
                     self._parts.port_map.look_again()
+                case events.SocketDropped(socket):
+                    dropped.append(socket)
         for datagram in (datagrams := node.datagrams_to_send()):
             if datagram.address == GROUP:
                 self._lan.call(datagram.data, self._parts.sockets)
         self._parts.sockets.send(d for d in datagrams if d.address != GROUP)
+        for socket in dropped:  # a goodbye may have left by it just now
+            self._parts.sockets.drop(socket)
         self._rearm(node.get_timer())
 
     def _rearm(self, at: float | None) -> None:

@@ -22,7 +22,7 @@ Rules:
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from natd.core.base.scope import is_private
 from natd.core.base.surroundings import family_missing
@@ -48,13 +48,18 @@ from natd.doctor.rows import (
     told_state,
 )
 from natd.doctor.server_rows import REGISTERED, SERVER_LOST, STARTING, way_rows
-from natd.doctor.sightings import judge_sightings, own_router_words, second_router_words, seen_words
+from natd.doctor.sightings import (
+    global_ipv6,
+    judge_sightings,
+    own_router_words,
+    second_router_words,
+    seen_words,
+)
 from natd.doctor.summary import FIREWALL_HERE, OWN, own_summary, peer_summary
 from natd.doctor.unmet import HELPS, with_absent, with_unmet
 from natd.host.errors import CommandError
 from natd.members.parts import Parts
 from natd.members.recorder import COPY_TOLD_S, FORBIDDEN, nat_row, path_row
-from natd.net.network_interfaces import local_addresses
 from natd.storage.address_book import JoinedNetwork, KnownPeer, full_name, shell_name
 
 BLOCKED_BY_US = Verdict(VerdictCode.UDP_BLOCKED, FORBIDDEN, (Help.FIREWALL,))
@@ -85,7 +90,7 @@ class Doctor:
             "observed": [str(address) for address in parts.node.nat.observed()],
             "port_mapping": parts.port_map.summary(),
             "dropped": dropped_row(parts),
-            "ipv6": _global_ipv6(),
+            "ipv6": global_ipv6(),
             "lan": {
                 "listening": parts.node.shared.sockets.hears_link,
                 "heard": [known.id_text for known in self._heard_on_link()],
@@ -99,12 +104,13 @@ class Doctor:
             reply["checks"] = [*own, self._path_check(target[1], told)]
             reply |= self._peer_rows(*target, told)
             text, found = self._peer_verdict(*target, told, own)
-            online = target[1].peer in parts.online.get(target[0].id, ())
+            online = self._is_online(target[1])
             nats = None if told is None else (told.ours, told.theirs)
-            summary = peer_summary(full_name(target[1]), found, nats, online=online)
+            name, has_path = full_name(target[1]), reply["path"] is not None
+            summary = peer_summary(name, found, nats, online=online, has_path=has_path)
             if self.is_forbidden:
                 summary = FIREWALL_HERE
-            if reply["path"] is not None and not is_narrow(found):
+            if has_path and not is_narrow(found):
                 reply["notes"] = failed_checks(own)
         return {
             **reply,
@@ -125,9 +131,8 @@ class Doctor:
             raise CommandError(refusal.code, refusal.text, hint)
         own = self.examine(None)
         if found is not None:
-            summary = (
-                FIREWALL_HERE if self.is_forbidden else str(OWN.get(found.code, own["summary"]))
-            )
+            own_words = OWN.get(found.code) or own["summary"]
+            summary = FIREWALL_HERE if self.is_forbidden else own_words
             answer = with_unmet(own, name, found.why, found.code, summary)
             return answer | {"helps": self._help_rows(found.helps, None)}
         if network.servers and not states:
@@ -227,19 +232,16 @@ class Doctor:
         checks += [self._udp_check(), self._nat_check()]
         summary = parts.port_map.summary()
         checks.append(check("router", True, self._port_words(), None, f"port mapping: {summary}"))
-        addresses = _global_ipv6()
+        addresses = global_ipv6()
         ipv6 = f"yes: {', '.join(addresses)}" if addresses else "this machine has none, only IPv4"
         checks += [check("ipv6", True, ipv6), check("lan", True, self._lan_words())]
         return checks
 
     def _udp_check(self) -> Row:
         states = self._server_states()
-        if self.is_offline:
-            return check("udp", True, f"not tried: {OFFLINE}")
-        if self.is_forbidden:
-            return check("udp", True, f"not tried: {FORBIDDEN}")
-        answering = states.count(REGISTERED)
-        if answering:
+        if self.is_offline or self.is_forbidden:
+            return check("udp", True, f"not tried: {OFFLINE if self.is_offline else FORBIDDEN}")
+        if answering := states.count(REGISTERED):
             noun = "server answers" if answering == 1 else "servers answer"
             return check("udp", True, f"gets through: {answering} {noun}")
         if any(server.refusal is not None for server in self._servers()):
@@ -264,7 +266,7 @@ class Doctor:
             lifetime_words(parts.node.nat.lifetimes.learnt),
         ]
         detail = f"NAT: {'; '.join(word for word in words if word)}"
-        way_around = bool(_global_ipv6()) or self._has_public_port()
+        way_around = bool(global_ipv6()) or self._has_public_port()
         hint = "UPnP in the router, a forwarded UDP port or IPv6 would help"
         return check("nat", way_around or not parts.node.nat.report().is_hard, text, hint, detail)
 
@@ -349,6 +351,9 @@ class Doctor:
 
     # --- the way to a peer
 
+    def _is_online(self, known: KnownPeer) -> bool:
+        return known.peer in self._parts.online.get(known.network, ())
+
     def _path_check(self, known: KnownPeer, told: PeerDiagnosis | None) -> Row:
         name = full_name(known)
         if told is None or told.path is None or is_narrow(told.verdict):
@@ -357,7 +362,8 @@ class Doctor:
                 hint += f"; natctl retry {shell_name(known)} tries again at once"
             return check("path", False, f"not connected to {name}", hint)
         path = path_row(told.path, time.monotonic())
-        text = f"connected to {name} at {path['address']}, {path['rtt_ms']} ms"
+        how = "connected to" if self._is_online(known) else "there is a way to"
+        text = f"{how} {name} at {path['address']}, {path['rtt_ms']} ms"
         helper = ", from a helper socket" if path["socket"] == "helper" else ""
         detail = f"{path['kind']} path, by {path['technique']}{helper}"
         return check("path", True, text, None, detail)
@@ -391,14 +397,14 @@ class Doctor:
         if told is None:
             return f"Nothing has been heard of {name} since natd was started.", None
         if told.verdict is None:
-            if known.peer in self._parts.online.get(network.id, ()):
+            if self._is_online(known):
                 return connected_words(name, failed_checks(checks)), None
             return f"There is a way to {name}; the two sides are agreeing on keys.", None
         views = self._parts.views(network.id)
         trying = any(v.peer == known.peer and v.state is PeerState.PUNCHING for v in views)
         if trying and not any(v.peer == known.peer and v.verdict for v in views):
             return f"natd is looking for a way to {name}; ask again in ten seconds.", None
-        if known.peer in self._parts.online.get(network.id, ()):
+        if self._is_online(known):
             return f"{name} is connected, but {told.verdict.text}.", told.verdict
         verdict = self.fresh(told.verdict) or told.verdict
         return f"Not connected to {name}: {verdict.text}.", verdict
@@ -412,7 +418,3 @@ class Doctor:
             {"code": str(each), "text": HELP_TEXTS[each].format(port=port, peer=peer)}
             for each in helps
         ]
-
-
-def _global_ipv6() -> Sequence[str]:
-    return [host for host in local_addresses() if ":" in host and not is_private(host)]

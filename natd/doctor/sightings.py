@@ -1,12 +1,13 @@
 """Where others see this machine, as `status` and `doctor` tell it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from natd.core.base.scope import is_public
 from natd.core.base.types import ANY_HOST, Address, Mapping
 from natd.core.base.verdict import Verdict, VerdictCode
 from natd.doctor.nat_words import router_words
 from natd.members.parts import Parts
+from natd.net.network_interfaces import local_addresses
 from natd.storage.address_book import JoinedNetwork
 
 
@@ -18,6 +19,11 @@ def judge_sightings(parts: Parts, network: JoinedNetwork) -> Verdict | None:
     verdicts = (view.verdict for view in parts.views(network.id))
     blind = (v for v in verdicts if v and v.code is VerdictCode.SERVER_SEES_PRIVATE)
     return next(blind, None)
+
+
+def global_ipv6() -> Sequence[str]:
+    """This machine's own IPv6 addresses that mean the same everywhere."""
+    return [host for host in local_addresses() if ":" in host and is_public(host)]
 
 
 def own_router_words(parts: Parts) -> str:

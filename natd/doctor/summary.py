@@ -34,11 +34,21 @@ TOWARDS_A_PEER = {
         "together."
     ),
     VerdictCode.BLOCKED_HERE: "You have blocked {peer}.",
-    VerdictCode.LEFT: "{peer} has left.",
+    VerdictCode.LEFT: "{peer} has left, or stopped natd.",
     VerdictCode.MOVED: (
         "{peer} no longer answers where it did, and the server that could tell why is silent."
     ),
-    VerdictCode.NOT_REGISTERED: "{peer} is not there: natd does not run on that computer now.",
+    VerdictCode.NOT_REGISTERED: (
+        "{peer} is not there: natd does not run on that computer, or something there stops it."
+    ),
+    VerdictCode.NOT_PROVED: (
+        "The way to {peer} has to be guessed, and natd guesses only where a server says that "
+        "somebody is there."
+    ),
+    VerdictCode.BLOCKS_SPARED: (
+        "You and {peer} can be connected only if natd may use up more of your router, which your "
+        "settings forbid."
+    ),
     VerdictCode.PEER_FIREWALL: (
         "You hear {peer}, but something on the other side stops what you send."
     ),
@@ -57,7 +67,6 @@ _CANT_MEET = {
     VerdictCode.SEQUENTIAL_RANDOM,
     VerdictCode.BLOCK_RANDOM,
     VerdictCode.PERHAPS_BOTH_RANDOM,
-    VerdictCode.BLOCKS_SPARED,
 }
 
 _CARRIER = (Allocation.BLOCK, Allocation.RANDOM)
@@ -100,11 +109,19 @@ def own_summary(
 
 
 def peer_summary(
-    name: str, found: Verdict | None, nats: tuple[NatReport, NatReport] | None, *, online: bool
+    name: str,
+    found: Verdict | None,
+    nats: tuple[NatReport, NatReport] | None,
+    *,
+    online: bool,
+    has_path: bool = False,
 ) -> str:
-    """About the way to a peer; `nats`: ours and the peer's, None where nothing is known."""
+    """About the way to a peer; `nats`: ours and the peer's, None where nothing is known.
+    `has_path`: checks get through, also while no session does."""
     if online:
         return f"You and {name} are connected directly."
+    if found is None and has_path:
+        return f"There is a way to {name}, and the two sides are agreeing on keys."
     if found is None:
         return f"natd has not found a way to {name} yet."
     if found.code in OWN:
@@ -116,7 +133,8 @@ def peer_summary(
             nat.is_hard and nat.allocation in _CARRIER for nat in nats
         )
         kind = "a mobile carrier, or a router like one" if carriers else "a difficult router"
-        return f"You and {name} are both behind {kind}; two such can hardly be connected directly."
+        are = "both seem to be" if found.code is VerdictCode.PERHAPS_BOTH_RANDOM else "are both"
+        return f"You and {name} {are} behind {kind}; two such can hardly be connected directly."
     if found.code is VerdictCode.GUESSES_USED_UP:
         return f"The way to {name} has to be guessed, and natd waits until it may guess again."
     if found.code is VerdictCode.GUESS_MISSED:

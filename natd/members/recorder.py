@@ -108,8 +108,6 @@ class Recorder:
                 waiting = self._pings.get(token)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(rtt_s)
-            case events.SocketDropped(socket=socket):
-                parts.sockets.drop(socket)
 
     def committed(self, now: float) -> None:
         """A group of writes is on disk: give the node what waited for it."""

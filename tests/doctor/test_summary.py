@@ -40,6 +40,23 @@ def test_two_carriers_and_two_difficult_routers_are_told_apart() -> None:
     assert peer_summary("bob", None, None, online=True) == "You and bob are connected directly."
 
 
+def test_no_more_is_claimed_than_the_verdict_says() -> None:
+    def told(code: VerdictCode) -> str:
+        return peer_summary("bob", Verdict(code, "why"), (HARD, HARD), online=False)
+
+    assert "both seem to be behind" in told(VerdictCode.PERHAPS_BOTH_RANDOM)
+    assert "are both behind" in told(VerdictCode.BOTH_RANDOM)
+    assert "or something there stops it" in told(VerdictCode.NOT_REGISTERED)
+    assert "your settings forbid" in told(VerdictCode.BLOCKS_SPARED)
+    assert "has to be guessed" in told(VerdictCode.NOT_PROVED)
+
+
+def test_a_path_without_a_session_is_neither_a_connection_nor_no_way() -> None:
+    text = peer_summary("bob", None, None, online=False, has_path=True)
+    assert text == "There is a way to bob, and the two sides are agreeing on keys."
+    assert "not found a way" in peer_summary("bob", None, None, online=False)
+
+
 def test_a_server_that_sees_too_little_is_not_said_to_be_well() -> None:
     blind = Verdict(VerdictCode.SERVER_SEES_PRIVATE, "why")
     for text in (own_summary(blind, [], 1), peer_summary("bob", blind, None, online=False)):

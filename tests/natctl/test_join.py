@@ -75,6 +75,16 @@ def test_a_join_tells_how_you_appear_and_each_path_as_it_comes(
     assert (asked["nick"], asked["secret"]) == ("alice", None)
 
 
+def test_a_server_that_answers_is_told_once(
+    natd: FakeDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stood in the status already, and its event came after."""
+    natd.answers["status"] = status("registered")
+    natd.answers["join"] = lambda _: natd.publish("server_up", **server_up()) and JOINED
+    assert run(JOIN) == 0
+    assert capsys.readouterr().out.count("● server 192.0.2.1:8080") == 1
+
+
 def test_a_join_where_nobody_is_says_so_and_ends(
     natd: FakeDaemon, capsys: pytest.CaptureFixture[str]
 ) -> None:

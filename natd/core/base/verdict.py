@@ -148,11 +148,12 @@ def judge_servers(
     if is_offline:
         return Verdict(VerdictCode.OFFLINE, OFFLINE, (Help.NETWORK,))
     if family_missing is not None:
-        helps = (Help.IPV6,) if family_missing == "IPv6" else (Help.SERVER,)
+        lacks_ipv6 = family_missing == "IPv6"
         return Verdict(
             VerdictCode.NO_COMMON_FAMILY,
             f"the server has only {family_missing} addresses, and this machine has none",
-            helps,
+            (Help.IPV6,) if lacks_ipv6 else (),
+            "" if lacks_ipv6 else "give the server an IPv6 address, or use another server",
         )
     if refusal is not None:
         return refusal

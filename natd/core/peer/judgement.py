@@ -75,20 +75,18 @@ def judge(found: Findings) -> Verdict:
     if found.servers_are_silent or found.is_offline:
         may_be_there = not (found.is_offline or found.has_left)
         if found.was_lost and may_be_there and not found.heard:
-            return Verdict(
-                VerdictCode.MOVED,
-                "no server answers, and the peer no longer answers where it did: it has gone "
-                "offline, or the routers of both sides have restarted and use other ports, which "
-                "only a server could tell",
-                (Help.SERVER, Help.START_PEER),
-            )
+            return _judge_moved(found)
         return judge_servers(
             udp_works=found.udp_works,
             is_offline=found.is_offline,
             family_missing=found.family_missing,
         )
     if found.has_left:
-        return Verdict(VerdictCode.LEFT, "the peer has left the network", (Help.START_PEER,))
+        return Verdict(
+            VerdictCode.LEFT,
+            "the peer has left the network, or its natd was stopped",
+            (Help.START_PEER,),
+        )
     if not found.is_listed:
         return Verdict(
             VerdictCode.NOT_REGISTERED,
@@ -115,6 +113,18 @@ def judge(found: Findings) -> Verdict:
                 (Help.IPV6,),
             )
     return _judge_nats(found)
+
+
+def _judge_moved(found: Findings) -> Verdict:
+    """Where nothing else answers either, this network may have begun to block UDP."""
+    blocks = "" if found.udp_works else "this network blocks UDP, "
+    return Verdict(
+        VerdictCode.MOVED,
+        f"no server answers, and the peer no longer answers where it did: {blocks}it has gone "
+        "offline, or the routers of both sides have restarted and use other ports, which only a "
+        "server could tell",
+        (Help.SERVER, Help.START_PEER, *(() if found.udp_works else (Help.FIREWALL,))),
+    )
 
 
 def _judge_server(found: Findings) -> Verdict | None:
@@ -215,7 +225,8 @@ def _judge_two_hard(found: Findings) -> Verdict:
         return Verdict(
             VerdictCode.BLOCKS_SPARED,
             "both routers use a different port for each destination, and the two can be connected "
-            "only by using up your router's ports, which paths.fill_blocks: none forbids",
+            "only by using up your router's ports, which your configuration forbids "
+            "(paths.fill_blocks: none)",
             (Help.FILL_BLOCKS, *_usual(found)),
         )
     if found.lacks_place:
@@ -245,7 +256,7 @@ def _judge_hopeless(found: Findings, kinds: set[Allocation]) -> Verdict:
     return Verdict(
         code,
         f"both routers use a different port for each destination: {counted} {other}, but {random} "
-        "picks at random from all, too many to guess",
+        "picks at random from all ports, too many to guess",
         _usual(found),
     )
 
@@ -260,6 +271,7 @@ def _perhaps_both_random(found: Findings) -> Verdict:
 
 
 def _judge_guess(found: Findings) -> Verdict:
+    what = "them" if found.ours.is_hard and found.theirs.is_hard else "it"
     if found.ours.is_hard and found.theirs.is_hard:
         whose = "both routers use a different port for each destination"
     elif found.ours.is_hard:
@@ -272,8 +284,8 @@ def _judge_guess(found: Findings) -> Verdict:
     if not found.may_guess:
         return Verdict(
             VerdictCode.NOT_PROVED,
-            f"{whose}, and guessing it takes more packets than natd sends where neither a server "
-            "nor an answer of the last week shows that the peer is there",
+            f"{whose}, and guessing {what} takes more packets than natd sends where neither a "
+            "server nor an answer of the last week shows that the peer is there",
             (Help.SERVER, *_usual(found)),
         )
     if found.lacks_place:
@@ -292,7 +304,7 @@ def _judge_guess(found: Findings) -> Verdict:
 
 
 def _or_offline(found: Findings) -> str:
-    return "" if found.is_alive else "; or the peer has just gone offline"
+    return "" if found.is_alive else " (or the peer has just gone offline)"
 
 
 def _kind(report: NatReport) -> Allocation:

@@ -151,6 +151,32 @@ def test_silent_servers_are_told_apart_from_a_network_without_udp():
     assert judge_servers(udp_works=False).code is VerdictCode.UDP_BLOCKED
 
 
+def test_a_server_of_another_family_is_not_said_to_be_down():
+    """`…; a server that runs would help`, of one that did."""
+    verdict = judge_servers(udp_works=True, family_missing="IPv4")
+    assert verdict.text.endswith("; give the server an IPv6 address, or use another server")
+    verdict = judge_servers(udp_works=True, family_missing="IPv6")
+    assert verdict.text.endswith("; IPv6 on both sides would help")
+
+
+def test_a_peer_that_falls_silent_with_everybody_else_may_be_well():
+    """The router had begun to stop UDP, and only the peer was said to have gone or moved."""
+    lost = replace(APART, servers_are_silent=True, was_lost=True)
+    assert judge(lost).code is VerdictCode.MOVED
+    assert "blocks UDP" not in judge(lost).why
+    silent = judge(replace(lost, udp_works=False))
+    assert silent.code is VerdictCode.MOVED
+    assert "this network blocks UDP, it has gone" in silent.why
+    assert silent.helps[-1] is Help.FIREWALL
+
+
+def test_what_may_be_besides_stands_in_brackets():
+    """Three semicolons in a row were a riddle."""
+    found = replace(APART, ours=RANDOM, theirs=EASY)
+    assert "time to time (or the peer has just gone offline); UPnP" in judge(found).text
+    assert "time to time; UPnP" in judge(replace(found, is_alive=True)).text
+
+
 def test_two_at_one_public_address_lack_a_hairpin():
     found = replace(APART, their_hosts=APART.our_hosts)
     verdict = judge(found)
