@@ -353,8 +353,9 @@ def _moved(report: NatReport) -> NatReport:
     use."""
     allocation = report.allocation
     if allocation not in (Allocation.RANDOM, Allocation.PRESERVING):
-        is_known = report.mapping is Mapping.INDEPENDENT and report.confidence >= SURE
-        allocation = Allocation.RANDOM if is_known else Allocation.UNKNOWN
+        # That it keeps ports would have shown in the first answer, however few there were.
+        is_seen = report.mapping is Mapping.INDEPENDENT
+        allocation = Allocation.RANDOM if is_seen else Allocation.UNKNOWN
     moved = NatReport(Mapping.INDEPENDENT, allocation=allocation)
     if report.allocation is Allocation.RANDOM:
         moved = replace(moved, low=report.low, high=report.high)

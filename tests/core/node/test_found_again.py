@@ -33,6 +33,13 @@ def test_they_meet_soon_after_both_have_noticed_and_each_line_arrives_once(cell)
     assert max(outcome.from_reboot_s for outcome in outcomes) <= 30.0
 
 
+def test_a_side_that_moved_and_notices_last_is_let_in_at_once():
+    """All probes of the other are out by then, and every opener may arrive."""
+    cell = Cell("her side idle", speakers=NOBODY, dead_for_s=MINUTES_S, wakes="bob")
+    outcomes = [run(cell, seed) for seed in (27, 58, 70, 75)]
+    assert max(outcome.from_noticed_s for outcome in outcomes) <= 3.0
+
+
 def test_a_side_that_is_idle_notices_within_its_first_keepalive_however_long_the_server_is_dead():
     """What it has learned of its NAT would let it be silent for two minutes."""
     cell = Cell("both idle", speakers=NOBODY, dead_for_s=1800.0)

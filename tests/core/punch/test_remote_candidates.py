@@ -1,5 +1,7 @@
 """What an attempt is told of the two NATs: how far a sequence has run, and several addresses."""
 
+import pytest
+
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.types import Address, Allocation, Mapping, NatReport
 from natd.core.network.local_sockets import LocalSockets
@@ -40,6 +42,23 @@ def test_where_no_load_was_measured_a_little_is_assumed():
     known.surroundings = Surroundings(nat=idle, sampled_at=START)
     assert not known.is_far_off(START + 20.0)
     assert known.is_far_off(START + 60.0)
+
+
+@pytest.mark.parametrize("confidence", [0.98, 0.6])
+def test_a_nat_that_did_not_keep_the_port_it_was_seen_at_keeps_none(confidence):
+    """So no packet that comes early spoils a port there: openers may arrive."""
+    known = RemoteCandidates()
+    for allocation, moved in (
+        (Allocation.UNKNOWN, Allocation.RANDOM),
+        (Allocation.PRESERVING, Allocation.PRESERVING),
+    ):
+        nat = NatReport(Mapping.INDEPENDENT, allocation=allocation, confidence=confidence)
+        known.describe_peer((), nat)
+        situation = known.situation(have_checks_failed=True, is_alone=True)
+        assert situation.theirs.allocation is moved
+    known.describe_peer((), NatReport())
+    situation = known.situation(have_checks_failed=True, is_alone=True)
+    assert situation.theirs.allocation is Allocation.UNKNOWN, "nothing is known of it"
 
 
 def test_either_side_that_is_seen_at_two_addresses_is_behind_a_pool():
