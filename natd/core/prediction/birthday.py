@@ -8,7 +8,7 @@ its side another port; the other side is where it was, but neither knows which o
 So each opens helpers towards the peer's last address, in case its own port has changed, and probes
 the peer's ports, in case the peer's has:
 
-    wave 0      an opener from each helper and a probe, in turns, then the other probes    4.3 s
+    wave 0      an opener from each helper at once, then the probes    4.2 s
     wave 1 …    openers from one half of the helpers, then the other    5.4 s later, then every 3 s
     wave 3, 7 … the same, and a sixth of the probes
     afterwards  openers from all helpers and a sixth of the probes    6 s later, then 12, 24 … 60 s
@@ -34,6 +34,10 @@ from natd.core.prediction.plan import Plan, PlannedPacket, Technique, Wave
 
 RANDOM_HELPERS = 256
 """With 1,000 probes over the full range: 98 %."""
+
+FIRST_HELPERS, FIRST_PROBES = 160, 295
+"""As many as one second takes.  Where both begin at once, half of each would meet soonest, but who
+notices later has probes to send more than openers: the other's helpers are open by then."""
 
 FIRST_WAVE_S = 5.4
 """It takes 4.3 s, and its last answer may take one more.  A router that comes back while the last
@@ -78,9 +82,9 @@ def find_again(theirs: NatReport, helpers: int, random: Random) -> Plan:
     for number in range(RARE_WAVES):
         pause_s = backed_off(number, FIRST_PAUSE_S, LONGEST_PAUSE_S)
         waves.append(Wave(pause_s, later_openers + probes[number % PARTS :: PARTS]))
-    in_turns = tuple(packet for pair in zip(openers, probes, strict=False) for packet in pair)
-    first = in_turns + openers[len(probes) :] + probes[len(openers) :]
-    return Plan(Technique.BIRTHDAY, first, further=tuple(waves))
+    first = openers[:FIRST_HELPERS] + probes[:FIRST_PROBES]
+    first += openers[FIRST_HELPERS:] + probes[FIRST_PROBES:]
+    return Plan(Technique.BIRTHDAY, first, opens_at_once=True, further=tuple(waves))
 
 
 def probe(theirs: NatReport, most: int, random: Random) -> tuple[PlannedPacket, ...]:

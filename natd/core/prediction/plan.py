@@ -61,7 +61,7 @@ class Plan:
     is_careful: bool = False
     """Whether it begins slowly, because its packets arrive unasked at the peer's NAT."""
     opens_at_once: bool = False
-    """Whether its openers, few and first, leave as fast as a line takes them."""
+    """Whether what its fresh sockets send, little and first, leaves as fast as a line takes it."""
     waves_s: float | None = None
     """Wait until another wave may succeed; None: no wave by itself."""
     further: tuple[Wave, ...] = ()
@@ -79,7 +79,12 @@ class Plan:
         if number == 0:
             return self
         packets = self.further[number - 1].packets if self.further else self.packets
-        return replace(self, packets=packets, rounds=1)
+        return replace(
+            self,
+            packets=packets,
+            rounds=1,
+            opens_at_once=self.opens_at_once and not self.further,
+        )
 
     @property
     def helpers(self) -> int:
