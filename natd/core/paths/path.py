@@ -13,12 +13,20 @@ Rules:
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from random import Random
 
 from natd.core.base.types import Address, PathKind, PathReport, SocketId
 
 KEEPALIVE_JITTER = 0.05
 """Both ends wait for so much longer than they must, and as much again at random: one of the two
 sends, the other answers."""
+
+ALONE_JITTER = 0.003
+"""Of a keepalive, while no server would tell of a router's restart."""
+
+ALONE_LEAD_S = 0.05
+"""Then always the same end checks first, and the other so much later if no check has come: both
+notice a restart at nearly the same moment, within a keepalive, and yet don't check both."""
 
 STANDBY_S = 25.0
 """Below the 30 s of strict NATs, jitter and a repetition included: a standby must stay open."""
@@ -45,6 +53,11 @@ PROBE_LADDER_S = (0.0, 0.2, 0.4, 0.6, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0)
 """Instants of the checks on a path in doubt, if its round trip is at most `LADDER_ROUND_TRIP_S`."""
 
 LADDER_ROUND_TRIP_S = 0.3
+HASTY_GAP_S = 0.06
+HASTY_WAIT_S, HASTY_ROUND_TRIPS = 0.15, 1.4
+"""Where no server tells of a restart, an answer is waited for so long, then two probes follow, and
+after the same wait the path is suspected: each of the three could have been answered."""
+
 SUSPECT_AFTER_PROBES = 3
 LOST_AFTER_S = 14.0
 
@@ -85,6 +98,8 @@ class Path:
     """Whether another path has replaced it before its mapping would end."""
     is_narrow: bool = False
     """Whether it carries checks, but no datagrams of the size that a session needs."""
+    is_hasty: bool = False
+    """Whether it is doubted sooner, because no server would tell that a router has restarted."""
     awaiting_since: float | None = None  # None: nothing sent awaits an answer
     probing_since: float | None = None  # None: quiet
     probes: int = 0
@@ -146,7 +161,12 @@ class Path:
         if self.probes >= len(ladder):
             return lost_at
         stretch = max(1.0, self.rtt_s / LADDER_ROUND_TRIP_S)
-        return min(self.probing_since + ladder[self.probes] * stretch, lost_at)
+        wait_s = ladder[self.probes] * stretch
+        if self.is_hasty and in_use and self.probes <= SUSPECT_AFTER_PROBES:
+            answer_s = max(HASTY_WAIT_S, HASTY_ROUND_TRIPS * self.rtt_s)
+            hasty_s = (0.0, answer_s, answer_s + HASTY_GAP_S, 2.0 * answer_s + HASTY_GAP_S)
+            wait_s = min(wait_s, hasty_s[self.probes])
+        return min(self.probing_since + wait_s, lost_at)
 
     def lost_at(self, *, in_use: bool) -> float:
         """When it is given up if probes stay unanswered."""
@@ -158,6 +178,15 @@ class Path:
         self.keepalive_at = now + wait_s
         if now < self.since + YOUNG_S:
             self.keepalive_at = min(self.keepalive_at, self.since + CONFIRM_AFTER_S)
+
+    def later_s(self, wait_s: float, random: Random, *, is_first: bool) -> float:
+        """How much longer than `wait_s` it may be silent while no server answers; `is_first`: at
+        the end that checks first."""
+        if is_first:
+            return wait_s * ALONE_JITTER * random.random()
+        # Our silence began half a round trip before the other's, and its check is as long under
+        # way.
+        return wait_s * ALONE_JITTER + self.rtt_s + ALONE_LEAD_S
 
     def timed(self, rtt_s: float) -> None:
         """A check on it was answered."""

@@ -59,11 +59,6 @@ MOVED_HOLD_OF_ONE_S = 3.0
 the old path.  Longer at one of the two ends (`Checks.we_open`)."""
 
 
-ALONE_SHARES, ALONE_JITTER = (0.99, 0.95), 0.01
-"""Of a keepalive, while no server would tell of a router's restart: the two ends notice it soon
-after each other, within a keepalive, and yet don't check at the same moment."""
-
-
 class Paths:
     """Every live path of one peer."""
 
@@ -126,10 +121,14 @@ class Paths:
         """The NATs let the path in use be silent for so long.  `is_alone`: no server would tell
         that a router has restarted; then each side learns that only by its own checks."""
         current, self._is_alone = self._in_use, is_alone
+        if current is not None:
+            current.is_hasty = is_alone
         if is_alone and current is not None and current.kind is not PathKind.LAN:
             keepalive_s = min(keepalive_s, KEEPALIVE_S)
         if keepalive_s < self.keepalive_s and current is not None:
-            current.keepalive_at = min(current.keepalive_at, now + self._jittered(keepalive_s))
+            current.keepalive_at = min(
+                current.keepalive_at, now + self._jittered(keepalive_s, current)
+            )
         self.keepalive_s = keepalive_s
 
     def judge_width(self, path: Path, now: float, *, is_narrow: bool) -> None:
@@ -339,12 +338,12 @@ class Paths:
             wait_s = max(STANDBY_S, wait_s)
         elif now < self._busy_until:
             wait_s = BUSY_CHECK_S
-        path.arm(self._jittered(wait_s), now)
+        path.arm(self._jittered(wait_s, path), now)
 
-    def _jittered(self, wait_s: float) -> float:
+    def _jittered(self, wait_s: float, path: Path) -> float:
         if not self._is_alone:
             return jittered(wait_s * (1.0 + KEEPALIVE_JITTER), KEEPALIVE_JITTER, self._random)
-        return jittered(wait_s * ALONE_SHARES[self._checks.we_open], ALONE_JITTER, self._random)
+        return wait_s + path.later_s(wait_s, self._random, is_first=self._checks.we_open)
 
     # --- private: which one
 

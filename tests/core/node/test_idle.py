@@ -67,6 +67,20 @@ def test_a_peer_behind_a_hard_nat_is_no_more_trouble(policy):
     assert learned <= MOST + IN_VAIN
 
 
+def test_while_every_server_is_dead_no_minute_costs_more():
+    """Both ends notice a router's restart within a keepalive, by one check and its answer."""
+    for seed in range(2):
+        chat = Chat(seed, (EASY, HASTY), speakers=())
+        chat.begin()
+        chat.run(FIRST_MINUTE_S)
+        chat.kill_server()
+        chat.run(LEARNED_AFTER_S)
+        for _ in range(10):
+            chat.internet.trace = []
+            chat.run(60.0)
+            assert 4 <= _between_peers(chat) <= MOST
+
+
 def test_what_was_learned_of_one_side_does_not_stretch_the_other():
     """The shorter of the two keeps the path."""
     chat = Chat(3, (EASY, HASTY))

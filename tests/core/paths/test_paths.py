@@ -18,6 +18,7 @@ from natd.core.paths.path import (
     CONFIRM_AFTER_S,
     LEAST_PATIENCE_S,
     LOST_AFTER_S,
+    Path,
 )
 from natd.core.paths.paths import (
     BUSY_FOR_S,
@@ -236,3 +237,31 @@ def test_a_dropped_peer_has_no_path_and_wants_nothing():
     assert lab.sent == []
     assert lab.paths.in_use is None
     assert lab.paths.sockets == frozenset()
+
+
+@pytest.mark.parametrize("rtt_s", [0.02, 0.1, 0.2])
+def test_where_no_server_tells_of_a_restart_a_path_is_suspected_sooner(rtt_s):
+    """Yet not before three probes could have been answered."""
+    suspected_s = {}
+    for is_alone in (False, True):
+        lab = Lab(answers=False)
+        lab.add(THEIRS, rtt_s=rtt_s)
+        lab.paths.keep(KEEPALIVE_S, lab.now, is_alone=is_alone)
+        lab.run(KEEPALIVE_S + 3.0)
+        began, *probes = [at for at, _ in lab.sent]
+        at = next(at for at, event in lab.events if isinstance(event, PathSuspected))
+        assert sum(sent + rtt_s <= at for sent in (began, *probes)) >= 3 or not is_alone
+        suspected_s[is_alone] = at - began
+    assert suspected_s[True] <= suspected_s[False] + 1e-6
+    assert rtt_s > 0.1 or suspected_s[True] < 0.7 * suspected_s[False]
+
+
+def test_while_no_server_answers_always_the_same_end_checks_first():
+    """It is silent for a keepalive at most, the other a little longer than its check needs."""
+    path = Path(THEIRS, MAIN_SOCKET, PathKind.DIRECT, "", 0.1, START, START, START)
+    first_s, other_s = (
+        [path.later_s(KEEPALIVE_S, Random(n), is_first=is_first) for n in range(100)]
+        for is_first in (True, False)
+    )
+    assert min(first_s) >= 0.0
+    assert max(first_s) + path.rtt_s < min(other_s) <= max(other_s) <= 0.3
