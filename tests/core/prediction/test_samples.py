@@ -118,3 +118,20 @@ def test_openers_to_a_neighbour_are_strict_at_first_and_others_reach_through_two
         ends = Endpoints(there, (), MAIN_SOCKET, our_hosts=("198.51.100.9", ours))
         assert ends.opener(0.5).value == expected
         assert ends.opener(12.0).value == (3, False)
+
+
+def test_the_main_socket_is_not_guessed_from_after_a_fresh_one_was() -> None:
+    """Its mapping is older than any sample."""
+    guesses = GuessHistory()
+    guesses.spent(_seen_at(FIRST, 30_000), START)
+    later = START + 5.0
+    assert guesses.next_step(_seen_at(MAIN_SOCKET, 30_010, at=later), later) is NextStep.SAMPLE
+
+
+def test_older_ports_that_were_named_with_a_newer_one_are_known_with_it() -> None:
+    """The newest is what others are held against, in whatever order a server names them."""
+    guesses = GuessHistory()
+    guesses.are_known(_seen_at(FIRST, 32_000, 30_000))
+    later = START + 5.0
+    for port, step in ((30_000, NextStep.WAIT), (31_990, NextStep.WAIT), (32_010, NextStep.GUESS)):
+        assert guesses.next_step(_seen_at(SECOND, port, at=later), later) is step, port

@@ -72,6 +72,17 @@ def test_a_server_of_another_version_is_lost_with_a_reason_that_says_so() -> Non
     assert guest.registration.state == "lost"
 
 
+def test_words_of_another_version_that_answer_nothing_lose_no_server() -> None:
+    """Anybody can write the server's address on them."""
+    meeting = Meeting()
+    guest = meeting.register("alice")
+    foreign = bytes((5, 9, 11)) + bytes(12) + b"whatever"
+    guest.registration.receive_datagram(foreign, SERVER, meeting.now)
+
+    assert guest.registration.next_event() is None
+    assert guest.registration.state == "registered"
+
+
 def test_what_the_server_refuses_is_lost_with_the_servers_words_and_tried_again() -> None:
     meeting = Meeting()
     guest = meeting.invite("alice")
