@@ -17,8 +17,7 @@ def with_unmet(own: Row, name: str, why: str, code: VerdictCode | None, summary:
     """`why` no server can be asked, and its code if it has one."""
     return _with_check(own, name, "see below") | {
         "summary": summary,
-        "verdict": f"natd has never met {name}, so only a server could tell where it is. "
-        f"{sentence(why)}",
+        "verdict": f"natd has never met {name}, so only a server could tell where it is; {why}.",
         "verdict_code": code and str(code),
         "why": why,
     }

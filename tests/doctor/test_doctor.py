@@ -248,8 +248,8 @@ def test_without_an_answer_of_any_server_the_verdict_comes_within_ten_seconds(
         about_bob = alice.request("doctor", peer="bob")
         assert (about_bob["verdict_code"], about_bob["peer"]) == ("udp-blocked", None)
         assert about_bob["helps"] == report["helps"] != []
-        where = "natd has never met bob, so only a server could tell where it is."
-        assert about_bob["verdict"] == f"{where} {report['verdict']}"
+        where = "natd has never met bob, so only a server could tell where it is"
+        assert about_bob["verdict"] == f"{where}; {report['why']}."
         failed = [check["name"] for check in about_bob["checks"] if not check["ok"]]
         assert failed == ["server", "udp", "peer"]
         assert alice.request("peers")["problem"] == problem

@@ -15,7 +15,7 @@ def test_a_peer_that_no_server_could_name_is_told_with_why_none_can() -> None:
     summary = "This computer is offline."
     answer = with_unmet(OWN, "bob", OFFLINE, VerdictCode.OFFLINE, summary)
     assert answer["verdict"] == (
-        "natd has never met bob, so only a server could tell where it is. This machine is offline."
+        "natd has never met bob, so only a server could tell where it is; this machine is offline."
     )
     assert (answer["verdict_code"], answer["why"]) == ("offline", OFFLINE)
 
