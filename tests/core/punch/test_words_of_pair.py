@@ -77,6 +77,15 @@ def test_a_word_that_was_changed_pays_for_none() -> None:
         assert alice.take(changed, NOW) is None
 
 
+def test_a_word_for_another_ask_can_not_be_relabelled() -> None:
+    alice, bob = words(ALICE, BOB), words(BOB, ALICE)
+    ask = asked(alice)
+    other_wave = answered(bob, replace(ask, wave=ask.wave + 1))
+    assert alice.take(replace(other_wave, wave=ask.wave), NOW) is None
+    other_nonce = answered(bob, replace(ask, nonce=bytes(len(ask.nonce))))
+    assert alice.take(replace(other_nonce, nonce=ask.nonce), NOW) is None
+
+
 def test_a_word_is_waited_for_so_long_and_no_longer() -> None:
     for late_s, host in ((WORD_LIFE_S, HOST), (WORD_LIFE_S + 0.1, None)):
         alice, bob = words(ALICE, BOB), words(BOB, ALICE)
