@@ -41,6 +41,8 @@ class Surroundings:
     """Whether our NAT shows our main socket at several IPv4 addresses."""
     sampled_at: float | None = None
     """When the samples that servers pass on to peers were taken; None: there are none."""
+    is_sampling: bool = False
+    """Whether servers have still to say how they see us."""
     inside: frozenset[str] = frozenset()
     """The private, shared, link-local and loopback hosts at which servers see us."""
     meets_inside: bool = False

@@ -139,6 +139,12 @@ class Situation:
         return is_sequence and self.theirs.is_hard and not self.are_both_hard
 
     @property
+    def is_early(self) -> bool:
+        """Whether our side would predict as an easy one, and it is not known yet if it is."""
+        is_unknown = self.ours.mapping is Mapping.UNKNOWN
+        return self.predicts and is_unknown and not self.have_checks_failed
+
+    @property
     def wants_anchors(self) -> bool:
         """Whether our half is to open anchors for the peer's block (see `anchors`)."""
         kinds = (self.ours.allocation, self.theirs.allocation)

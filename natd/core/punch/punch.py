@@ -157,6 +157,10 @@ class Punch:
         sooner = attempt.full_ttl_at + self._wait_s(attempt)
         attempt.escalate_at = min(attempt.escalate_at, sooner)
 
+    def learn_nat(self, ours: NatReport) -> None:
+        """Servers have shown what our NAT does, as a newcomer learns during its first checks."""
+        self._suppose(self.targets, (ours, self._nats[1]), self._ours)
+
     def check_received(self, address: Address, socket: SocketId, now: float) -> None:
         """An authentic check of the peer came from `address`: send one there at once."""
         if self._attempt is not None:

@@ -6,8 +6,8 @@
     succession    the same for another flow beside a path that stands
 
 Rules:
-- Nothing is guessed at a host where the peer has not proved to be (`checks/host_proofs.py`).  A
-  proof that comes later begins what waited for it.
+- Nothing is guessed at a host where the peer has not proved to be (`checks/host_proofs.py`), nor
+  as an easy side while our own samples are under way.  What is wanted begins when that has come.
 - While a path answers nothing is guessed, except its successor when the mapping at one end is about
   to end (`succeed`).
 - A path that is found names its technique; the owner keeps the path.
@@ -77,7 +77,7 @@ class Search:
         self._guesses = GuessHistory()
         self._reached_from = MAIN_SOCKET  # our socket of the last path
         self._began = 0.0  # when the round began in which the peer opens its NAT
-        # What guesses were wanted for that had to wait for a proof; None: none had.
+        # What guesses were wanted for that had to wait, for a proof or for our own samples.
         self._put_off: Situation | None = None
         self._wanted: tuple[Situation, str] | None = None  # what was begun last, and at which host
         self._answers: deque[Word] = deque()  # to the peer's asks
@@ -150,8 +150,7 @@ class Search:
             now=now,
         )
         known.has_news = False
-        has_failed = self.punch.has_failed_before
-        is_alone = self._is_alone
+        has_failed, is_alone = self.punch.has_failed_before, self._is_alone
         situation = known.situation(have_checks_failed=has_failed or is_alone, is_alone=is_alone)
         self._escalate(situation, now)
         if known.is_far_off(now) and not has_failed and not situation.are_both_hard:
@@ -163,6 +162,10 @@ class Search:
         if self.punch.active:
             self.punch.learn_rtt(surroundings.rtt_s)
             self.widen(now)
+            put_off = self._put_off
+            if put_off is not None and put_off.is_early and not surroundings.is_sampling:
+                self.punch.learn_nat(surroundings.nat)
+                self._escalate(self.remote.situation(have_checks_failed=False), now)
 
     def server_is_silent(self, now: float) -> None:
         """No server has answered our last request for an introduction in time: if the peer may
@@ -193,11 +196,8 @@ class Search:
     def check_answered(self, answer: CheckAnswer) -> PathFound | None:
         """The path that the answer has shown, if it belongs to a check of the search."""
         if self.punch.is_checking(answer.address, answer.socket):
-            found = self.punch.check_answered(answer)
-            technique = self.technique
-            return (
-                found if found is None or technique is None else replace(found, technique=technique)
-            )
+            found, technique = self.punch.check_answered(answer), self.technique
+            return replace(found, technique=technique) if found and technique else found
         for escalation in self._escalations:
             if (technique := escalation.technique) is not None:
                 kind = self.remote.kind_of(answer.address)
@@ -405,7 +405,8 @@ class Search:
                     self.punch.sample_now(now)
                     return
         host = ends.places[0].host if ends.places else None
-        if not self.may_guess or host is None:
+        is_early = situation.is_early and self.remote.surroundings.is_sampling
+        if not self.may_guess or host is None or is_early:
             self._put_off = situation
             return
         self._wanted = situation, host

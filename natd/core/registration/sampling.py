@@ -92,6 +92,11 @@ class Sampling:
         return []
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether answers are still to be expected."""
+        return bool(self._unanswered) and self.ladder.due_at is not None
+
+    @property
     def probed_place(self) -> Address | None:
         """The port that fresh sockets ask, always the same one, so that we never open our NAT for
         the others; None: the server has no sampling port."""

@@ -305,6 +305,7 @@ class Servers:
             udp_works=self._nat.answers.other_than(hosts, now) is not None,
             inside=self._nat.inside,
             has_address_pool=self._nat.has_address_pool,
+            is_sampling=any(r.sampling.is_awaited for r in everyone),
             sampled_at=max(sampled_at, default=None),
             doubtful=doubtful_hosts({key: r.places for key, r in self._registrations.items()}),
         )
