@@ -8,7 +8,7 @@ its side another port; the other side is where it was, but neither knows which o
 So each opens helpers towards the peer's last address, in case its own port has changed, and probes
 the peer's ports, in case the peer's has:
 
-    wave 0      openers and probes, a second of both first    4.3 s
+    wave 0      an opener from each helper at once, then the probes    4.2 s
     wave 1 …    openers from one half of the helpers, then the other    5.4 s later, then every 3 s
     wave 3, 7 … the same, and a sixth of the probes
     afterwards  openers from all helpers and a sixth of the probes    6 s later, then 12, 24 … 60 s
@@ -84,7 +84,7 @@ def find_again(theirs: NatReport, helpers: int, random: Random) -> Plan:
         waves.append(Wave(pause_s, later_openers + probes[number % PARTS :: PARTS]))
     first = openers[:FIRST_HELPERS] + probes[:FIRST_PROBES]
     first += openers[FIRST_HELPERS:] + probes[FIRST_PROBES:]
-    return Plan(Technique.BIRTHDAY, first, further=tuple(waves))
+    return Plan(Technique.BIRTHDAY, first, opens_at_once=True, further=tuple(waves))
 
 
 def probe(theirs: NatReport, most: int, random: Random) -> tuple[PlannedPacket, ...]:

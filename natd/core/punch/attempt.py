@@ -102,6 +102,7 @@ class Target:
     last_sent: float = 0.0
     proved: bool = False
     put_off: bool = False
+    was_heard: bool = False  # it is here only because a check of the peer came from there
 
     @property
     def key(self) -> tuple[Address, SocketId]:

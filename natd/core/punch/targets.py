@@ -60,7 +60,11 @@ MOST_TRIED = 256
 """Addresses remembered as checked before: an absent peer may be introduced at ever new addresses
 all day long."""
 
-MOST_PEER_REFLEXIVE = 8
+MOST_HEARD = 8
+"""Addresses that are checked only because a check of the peer came from there."""
+GIVES_WAY_AFTER_S = 3.0
+"""How long nothing was sent to one that then gives way to the next: any answer is back by then."""
+
 TRIGGER_SPACING_S = 0.015
 """A check of the peer triggers one of ours, but not one for each check of a burst."""
 
@@ -184,11 +188,10 @@ class Targets:
         """An authentic check of the peer came from `address`: send one there at once."""
         target = self._targets.get((address, socket))
         if target is None:
-            kinds = [t.candidate.kind for t in self._targets.values()]
-            if kinds.count(CandidateKind.PEER_REFLEXIVE) >= MOST_PEER_REFLEXIVE:
+            if not self._has_room_for_heard(now):
                 return
             candidate = Candidate(CandidateKind.PEER_REFLEXIVE, address)
-            target = Target(candidate, socket, CHECK_LADDER_S)
+            target = Target(candidate, socket, CHECK_LADDER_S, was_heard=True)
             self._targets[address, socket] = target
         if not target.proved and now - target.last_sent >= TRIGGER_SPACING_S:
             if target.opener is not None:
@@ -251,6 +254,16 @@ class Targets:
     def _of_socket(self) -> list[Target]:
         return [target for target in self._targets.values() if target.socket == self.socket]
 
+    def _has_room_for_heard(self, now: float) -> bool:
+        heard = [target for target in self._targets.values() if target.was_heard]
+        if len(heard) < MOST_HEARD:
+            return True
+        stalest = min(heard, key=_last_sent)
+        if stalest.proved or now - stalest.last_sent < GIVES_WAY_AFTER_S:
+            return False
+        del self._targets[stalest.key]
+        return True
+
     def _put_calls_off(self, call_at: float) -> None:
         for target in self._targets.values():
             is_meeting = target.candidate.kind is CandidateKind.PEER_REFLEXIVE
@@ -291,3 +304,7 @@ class Targets:
         datagram = self._checks.request(address, socket, now, ttl, is_strict=is_strict)
         if self._budget.allow(address, len(datagram.data), now):
             self._datagrams.append(datagram)
+
+
+def _last_sent(target: Target) -> float:
+    return target.last_sent

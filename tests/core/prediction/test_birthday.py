@@ -45,14 +45,16 @@ def test_each_helper_is_renewed_by_two_waves_and_each_probe_is_repeated():
     assert {(packet.helper, packet.port) for packet in repeated} == everything
 
 
-def test_the_first_second_has_more_probes_than_openers():
+def test_the_first_second_opens_at_once_and_has_more_probes_than_openers():
     """Who notices later meets helpers that are open by then."""
     plan = plan_towards(Allocation.RANDOM)
     first_second = plan.packets[:MOST_WITH_A_GUESS]
+    assert plan.opens_at_once
     assert sum(packet.helper > 0 for packet in first_second) == FIRST_HELPERS
     assert sum(packet.helper == 0 for packet in first_second) == FIRST_PROBES
     assert {packet.helper for packet in plan.packets if packet.helper} == set(range(1, HELPERS + 1))
     assert len(set(plan.packets)) == len(plan.packets)
+    assert not plan.of_wave(1).opens_at_once
 
 
 def test_after_minutes_the_pauses_grow_to_a_minute():

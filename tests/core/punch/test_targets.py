@@ -20,8 +20,9 @@ from natd.core.punch.attempt import CHECK_LADDER_S, FORWARDED_LADDER_S, RETRY_LA
 from natd.core.punch.derived_ports import OPENER_LEAD_S
 from natd.core.punch.targets import (
     AGREED_ROUNDS,
+    GIVES_WAY_AFTER_S,
+    MOST_HEARD,
     MOST_KEPT,
-    MOST_PEER_REFLEXIVE,
     MOST_TRIED,
     Targets,
 )
@@ -160,7 +161,34 @@ def test_checks_from_ever_new_places_make_few_targets():
     lab.targets.begin([], NatReport(), lab.now)
     for number in range(100):
         lab.targets.check_received(THEIRS._replace(port=2000 + number), MAIN_SOCKET, lab.now)
-    assert len(lab.targets.datagrams_to_send()) == MOST_PEER_REFLEXIVE
+    assert len(lab.targets.datagrams_to_send()) == MOST_HEARD
+
+
+def test_what_was_heard_and_checked_in_vain_gives_way_to_what_is_heard_now():
+    lab = Lab()
+    lab.targets.begin([], NatReport(), lab.now)
+    for number in range(MOST_HEARD):
+        lab.targets.check_received(THEIRS._replace(port=2000 + number), MAIN_SOCKET, lab.now)
+    lab.run(CHECK_LADDER_S[-1] + GIVES_WAY_AFTER_S)
+    newest = THEIRS._replace(port=3000)
+    lab.targets.check_received(newest, MAIN_SOCKET, lab.now)
+    assert [d.address for d in lab.targets.datagrams_to_send()] == [newest]
+    assert lab.targets.prove(newest, MAIN_SOCKET) is not None
+
+
+def test_ports_agreed_for_meeting_take_no_room_from_what_is_heard():
+    """Two that were apart for long checked so many that no check of the peer's was answered."""
+    lab = Lab()
+    lab.checks.use(pair_of_secrets()[1])
+    assert lab.checks.we_open
+    lab.targets.begin(PLACES, KEEPS, lab.now)
+    for turn in range(4):
+        lab.targets.use_agreed_ports(PLACES, (KEEPS, KEEPS), turn, lab.now)
+        lab.run(15.0)
+    heard = [THEIRS._replace(port=3000 + number) for number in range(MOST_HEARD)]
+    for place in heard:
+        lab.targets.check_received(place, MAIN_SOCKET, lab.now)
+    assert [d.address for d in lab.targets.datagrams_to_send()] == heard
 
 
 def test_a_fresh_socket_checks_what_the_old_one_has_without_forgetting_it():
