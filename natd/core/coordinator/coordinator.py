@@ -244,7 +244,7 @@ class Coordinator:
             self._answer(Error(register.transaction, code, lease.value), origin)
             return
         member, is_new = lease.member, lease.lease_id == lease_id
-        member.samples = useful_samples(register.samples, member.observed)
+        member.samples = useful_samples(register.samples, member.observed, member.moved_from)
         self.counts["registered" if is_new else "renewed"] += 1
         others, unmet_count = unmet_first(
             self._registry.others(member.network, member.peer), register.have
@@ -286,7 +286,8 @@ class Coordinator:
         if lease is None:
             return
         member = lease.member
-        member.samples = useful_samples(connect.samples, member.observed) or member.samples
+        samples = useful_samples(connect.samples, member.observed, member.moved_from)
+        member.samples = samples or member.samples
         other = self._registry.member(member.network, connect.peer)
         if other is None or other is member:
             absent = Error(connect.transaction, ErrorCode.ABSENT, "that peer is not registered")

@@ -93,7 +93,7 @@ def unproved_party(
         socket,
         register.transaction,
         (address, *other_family),
-        useful_samples(register.samples, (address,)),
+        useful_samples(register.samples, (address,), proved),
         None,
         address in proved,
     )
@@ -149,9 +149,12 @@ def unmet_first(others: Iterable[Member], have: Iterable[bytes]) -> tuple[list[M
 
 
 def useful_samples(
-    samples: tuple[Address, ...], observed: tuple[Address, ...]
+    samples: tuple[Address, ...],
+    observed: tuple[Address, ...],
+    moved_from: tuple[Address, ...],
 ) -> tuple[Address, ...]:
     """The samples that add to what we saw ourselves, and only at hosts where we saw the peer, so
-    that nobody else's address is passed on."""
+    that nobody else's address is passed on.  Where we saw it before it moved it is no more."""
     hosts = {address.host for address in observed}
-    return tuple(sample for sample in samples if sample.host in hosts and sample not in observed)
+    known = {*observed, *moved_from}
+    return tuple(sample for sample in samples if sample.host in hosts and sample not in known)

@@ -50,6 +50,8 @@ class Member:
     card: bytes
     samples: tuple[Address, ...] = ()
     """Where other ports see it: see `introduction.useful_samples`."""
+    moved_from: tuple[Address, ...] = ()
+    """Where it was seen before its latest move: what it knows of other ports may be as old."""
     ipv4: "Lease | None" = None
     """None: not registered over IPv4."""
     ipv6: "Lease | None" = None
@@ -147,7 +149,7 @@ class Registry:
         lease = _lease_of_family(member, address)
         if lease is not None and lease.address != address:
             self._forget(lease)
-            lease = None
+            member.moved_from, lease = (lease.address,), None
         if lease is None:
             lease = Lease(lease_id, member, address, socket, transaction, rtt_s, now + LEASE_S)
             self._remember(lease)

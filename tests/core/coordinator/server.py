@@ -89,13 +89,21 @@ def register_datagram(
     sequence: int = 1,
     transaction: bytes = T,
     have: tuple[bytes, ...] = (),
+    samples: tuple[Address, ...] = (),
     signer: Identity | None = None,
     as_member: MembershipKey | None = None,
     size: int = 1200,
 ) -> bytes:
     member = MembershipKey(network)
     register = Register(
-        transaction, NetworkId(member.public), identity.peer, sequence, card, token, have=have
+        transaction,
+        NetworkId(member.public),
+        identity.peer,
+        sequence,
+        card,
+        token,
+        have=have,
+        samples=samples,
     )
     by = signer or identity
     data = rendezvous_codec.encode_register(

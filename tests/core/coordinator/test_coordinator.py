@@ -268,6 +268,23 @@ def test_samples_at_hosts_where_we_did_not_see_the_peer_are_told_to_nobody() -> 
     assert to_bob.samples == (own,)
 
 
+def test_a_peer_whose_router_has_moved_it_is_not_told_to_be_where_it_was() -> None:
+    """It does not know yet itself; the port of before came first, and alone was checked."""
+    server = Server()
+    server.register(BOB, AWAY)
+    server.register(ALICE, HOME)
+    moved, sampled = Address(HOME.host, 4712), Address(HOME.host, 4713)
+    first = server.ask(register_datagram(ALICE, samples=(HOME,)), moved)
+    token = next(message.token for _, message in first if isinstance(message, Challenge))
+    then = server.ask(register_datagram(ALICE, samples=(HOME, sampled), token=token), moved)
+    lease_id = next(message.lease_id for _, message in then if isinstance(message, Registered))
+    connect = Connect(T, lease_id, BOB.peer, (HOME, sampled))
+    last = server.ask(rendezvous_codec.encode(connect), moved)
+    told = [m for answers in (first, then, last) for at, m in answers if at == AWAY]
+    assert [(m.observed, m.samples) for m in told[-2:]] == [((moved,), (sampled,))] * 2
+    assert all(HOME not in (*m.observed, *m.samples) for m in told)
+
+
 def test_connect_to_oneself_or_to_another_network_is_absent() -> None:
     server = Server()
     alice = server.register(ALICE, HOME)
