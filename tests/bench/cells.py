@@ -58,6 +58,9 @@ LAN_HOPS = 4
 OVER_LIMIT = 1.10
 """How many times the limit a median may take where the target is the limit."""
 
+LATER_S = 0.040
+"""How much later than the limit it may be in other rows that need no guess."""
+
 ATTEMPT_S = 15.0
 """Within which a first attempt has ended, one way or the other."""
 
@@ -113,7 +116,9 @@ class Target:
     share: float | None = None
     """Of the runs that become direct; None: it is a verdict that is wanted."""
     median_s: float | None = None
-    """None: `OVER_LIMIT` times the limit, or nothing where `is_timed` is false."""
+    """None: by the limit, or nothing where `is_timed` is false."""
+    later_s: float | None = None
+    """So much later than the limit; None: `OVER_LIMIT` times the limit."""
     p95_s: float | None = None
     is_timed: bool = True
     within_s: float = ATTEMPT_S
@@ -202,7 +207,9 @@ class Cell:
     def median_target_s(self) -> float | None:
         if self.wants_verdict or not self.target.is_timed:
             return None
-        return self.target.median_s or self.limit_s * OVER_LIMIT
+        later_s = self.target.later_s
+        by_limit_s = self.limit_s * OVER_LIMIT if later_s is None else self.limit_s + later_s
+        return self.target.median_s or by_limit_s
 
     @property
     def weather(self) -> Weather:

@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 from statistics import median
 
-from tests.bench.cells import EARLY, NO_HOP, OVER_LIMIT, SECRET, Row
+from tests.bench.cells import EARLY, NO_HOP, OVER_LIMIT, SECRET, Row, Target
 from tests.bench.figures import FEW, LABS, Figures, Line, fewest, line
 from tests.bench.rows import ROWS
 
@@ -136,6 +136,14 @@ def _are_unlike(openly: Line, secretly: Line) -> bool:
     return apart_s > NOTICED_S and apart_s > NOTICED * openly.median_s
 
 
+def _median_of(target: Target) -> str:
+    if target.median_s:
+        return f"{target.median_s:g} s"
+    if target.later_s is None:
+        return f"{OVER_LIMIT:.2f} × limit"
+    return f"limit + {_ms(target.later_s)}"
+
+
 def _target(row: Row) -> str:
     cell = row.cells[0]
     target = cell.target
@@ -144,7 +152,7 @@ def _target(row: Row) -> str:
     share = f"≥ {target.share * 100:g} of 100" if target.share < 1.0 else "100 of 100"
     if not target.is_timed:
         return share
-    share += f", ≤ {target.median_s:g} s" if target.median_s else f", ≤ {OVER_LIMIT:.2f} × limit"
+    share += f", ≤ {_median_of(target)}"
     return share + (f", p95 ≤ {target.p95_s:g} s" if target.p95_s else "")
 
 
