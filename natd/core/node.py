@@ -296,6 +296,9 @@ class Node:
 
     def _drain_peer(self, network: NetworkId, peer: Peer, now: float) -> None:
         membership = self._memberships[network]
+        path = peer.reach.paths.current
+        if path is not None and path.heard_at == now:
+            self.nat.answers.heard(path.address.host, now)
         membership.drain_peer(peer, now)
         self._fed[membership] = None
         self._share_nat(now)

@@ -1,6 +1,7 @@
 """Who has answered us by UDP in the last minute: what shows that UDP gets through.
 
-Every answer to a question of ours counts: of a server, of a STUN server, of a peer to a check.  An
+Every answer to a question of ours counts: of a server, of a STUN server, of a peer to a check; and
+whatever comes by a path in use, for of two idle ends one checks and the other only answers.  An
 older one shows nothing: a router may stop UDP at any time, and servers die.
 """
 

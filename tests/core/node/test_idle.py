@@ -82,6 +82,23 @@ def test_while_every_server_is_dead_no_minute_costs_more():
             assert 4 <= _between_peers(chat) <= MOST
 
 
+def test_both_ends_of_an_idle_path_know_that_udp_gets_through_although_one_asks_nothing():
+    """The end that only answers was told that its network blocks UDP."""
+    chat = Chat(1, (PORT_RESTRICTED, PORT_RESTRICTED), speakers=())
+    chat.begin()
+    chat.kill_server()
+    server = (chat.village.server_host.address,)
+    for _ in range(30):
+        chat.run(10.0)
+        for name in NAMES:
+            answers = chat.members[name].node.nat.answers
+            assert answers.other_than(server, chat.internet.now) is not None, name
+    chat.gateway("bob").connected = False
+    chat.run(90.0)
+    answers = chat.members["bob"].node.nat.answers
+    assert answers.other_than(server, chat.internet.now) is None
+
+
 def test_what_was_learned_of_one_side_does_not_stretch_the_other():
     """The shorter of the two keeps the path."""
     chat = Chat(3, (EASY, HASTY))
