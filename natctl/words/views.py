@@ -268,7 +268,7 @@ def _nat_rows(nat: Json) -> list[list[Span]]:
 
 
 def _network_lines(network: Json, *, is_offline: bool) -> list[Line]:
-    """While this machine is offline nothing is said of servers: they have nothing to do with it."""
+    """While this machine is offline a server that does not answer is shown as not asked."""
     counts = [_connected(network.get("peers", {}))]
     counts += [f"{network[what]} {what}" for what in ("queued", "unread") if network.get(what)]
     lines: list[Line] = [[(str(network.get("name")), "bold"), "  " + ", ".join(counts)]]

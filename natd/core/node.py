@@ -298,6 +298,7 @@ class Node:
         membership = self._memberships[network]
         path = peer.reach.paths.current
         if path is not None and path.heard_at == now:
+            # Of two idle ends one only answers: what it hears shows that UDP gets through, too.
             self.nat.answers.heard(path.address.host, now)
         membership.drain_peer(peer, now)
         self._fed[membership] = None

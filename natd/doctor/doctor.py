@@ -136,7 +136,7 @@ class Doctor:
             answer = with_unmet(own, name, found.why, found.code, summary)
             return answer | {"helps": self._help_rows(found.helps, None)}
         if network.servers and not states:
-            why = next(iter(self._parts.names.problems.values()), "its server has no address yet")
+            why = self._parts.names.why_without_address(network.servers)
             return with_unmet(own, name, why, None, own["summary"])
         known = map(full_name, self._parts.book.peers(network.id))
         answer = with_absent(own, name, network.name, known, has_server=bool(network.servers))

@@ -102,6 +102,12 @@ class ServerNames:
         """Server -> why it can't be looked up."""
         return {n.text: n.problem for n in self._names.values() if n.problem is not None}
 
+    def why_without_address(self, servers: tuple[str, ...]) -> str:
+        """Why none of a network's servers can be asked, in words."""
+        problems = self.problems
+        found = (problems[text] for text in servers if text in problems)
+        return next(found, "the network's server has no address yet")
+
     def unresolved(self, servers: tuple[str, ...]) -> list[tuple[str, str]]:
         """Names without an address: whether each is still being looked up, or was not found."""
         states = []

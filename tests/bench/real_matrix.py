@@ -127,7 +127,7 @@ async def _mapped(peer: Peer, protocol: str) -> None:
     deadline = time.monotonic() + STEP_LIMIT_S
     while True:
         checks = (await peer.client.request("doctor", peer=None))["checks"]
-        if any(c["name"] == "router" and f" {protocol}, " in c["text"] for c in checks):
+        if any(c["name"] == "router" and f" {protocol}, " in (c["detail"] or "") for c in checks):
             return
         assert time.monotonic() < deadline, f"{peer.name}'s port was never mapped: {checks}"
         await asyncio.sleep(MAPPED_POLL_S)

@@ -42,9 +42,10 @@ def test_a_peer_that_is_not_there_is_told_with_what_it_has_to_do(
 
 def test_where_the_server_is_not_found_nobody_is_said_to_be_away(tmp_path: Path) -> None:
     with Daemon(tmp_path) as alice:
+        alice.join("other", "elsewhere.invalid:8080", "alice")
         alice.join("demo", "nowhere.invalid:8080", "alice")
-        until(lambda: alice.request("status")["problems"] != [], 30.0)
-        answer = alice.request("doctor", peer="bob")
+        until(lambda: len(alice.request("status")["problems"]) == 2, 30.0)
+        answer = alice.request("doctor", peer="bob", network="demo")
         assert "nowhere.invalid can't be resolved" in answer["verdict"], "not `Nowhere`"
         assert (answer["verdict_code"], answer["helps"]) == (None, [])
 

@@ -10,8 +10,9 @@ sends everything that the peer has not acknowledged.
 Rules:
 - The owner calls `settle` after each input, to the dialogue or straight to its sessions.
 - Nothing is said before `open_conversation`: the store knows what was said before.
-- No session is begun before `allow_session`, or that: somebody may be shut out.  A handshake says
-  nothing of a conversation, so it does not wait for the disk, and what is said follows it as 0-RTT.
+- We dial nobody before `allow_session` or `open_conversation`: the owner may shut the peer out.
+  A handshake says nothing of a conversation, so it need not wait for the disk; what is said follows
+  as 0-RTT data.
 - A peer that sends an invalid frame loses its session, not its messages.
 - After a bye nothing more that the peer sends in that session counts.
 """
@@ -46,7 +47,8 @@ FRAMES_AT_ONCE_BYTES = 64 * 1024
 """How much is taken from the conversation at a time: a piece that the session can swallow."""
 
 UNREAD_BYTES = 256 * 1024
-"""A first flight has half of that; what is cut off is said again on the next session."""
+"""What is kept of a peer until the conversation is open; a first flight has half of that.  Whoever
+says more is heard in the next session."""
 
 DialogueEvent = (
     ConversationEvent
@@ -77,7 +79,9 @@ class Dialogue:
         self._conversation: Conversation | None = None  # None until open_conversation
         self._reader: FrameReader | None = None  # None: nothing was read in this session
         self._has_left = False  # whether this session has had its bye
+        self._is_broken = False  # whether nothing more of this session may be read
         self._unread = b""  # said by the peer before open_conversation
+        self._may_dial = False  # see `allow_session`
         self._waiting: PairSecrets | None = None  # of a dial that waits until a session is allowed
 
     # --- inputs
@@ -97,9 +101,15 @@ class Dialogue:
     def allow_session(self, now: float) -> None:
         """The conversation will be opened as soon as the disk has it.  A handshake says nothing of
         it, so a dial need not wait for the disk; what is said follows as 0-RTT data."""
+        self._may_dial = True
         if self._waiting is not None:
             self.sessions.dial(self._waiting, now)
             self._waiting = None
+
+    def shut_out(self, now: float) -> None:
+        """End the session, and forget a dial that waits."""
+        self._waiting = None
+        self.sessions.close(now)
 
     def name_peer(self, nick: str) -> None:
         """Take the nick in the peer's newest card."""
@@ -108,13 +118,13 @@ class Dialogue:
             self._conversation.peer_nick = nick
 
     def dial(self, secrets: PairSecrets, now: float) -> None:
-        if self._conversation is None:
-            self._waiting = secrets
-        else:
+        if self._may_dial:
             self.sessions.dial(secrets, now)
+        else:
+            self._waiting = secrets
 
     def redial(self, secrets: PairSecrets, now: float) -> None:
-        if self._conversation is not None:
+        if self._may_dial:
             self.sessions.redial(secrets, now)
 
     def send_message(self, message: OutboundMessage) -> bool:
@@ -167,7 +177,7 @@ class Dialogue:
         match event:
             case SessionOpened():
                 self._reader = None
-                self._has_left = False
+                self._has_left = self._is_broken = False
                 self._unread = b""
                 if self._conversation is not None:
                     self._conversation.session_closed()
@@ -182,8 +192,13 @@ class Dialogue:
                 self.events.append(event)
 
     def _read(self, data: bytes, now: float) -> None:
+        if self._is_broken:
+            return
         if self._conversation is None:
-            self._unread = (self._unread + data)[:UNREAD_BYTES]
+            if len(self._unread) + len(data) > UNREAD_BYTES:
+                self._break_off("too-much-before-it-is-open", now)
+            else:
+                self._unread += data
             return
         if self._has_left:
             self.dropped["after-the-bye"] += 1
@@ -193,8 +208,7 @@ class Dialogue:
         try:
             frames = self._reader.feed(data)
         except DecodeError:
-            self.dropped["no-frame"] += 1
-            self.sessions.close(now)
+            self._break_off("no-frame", now)
             return
         if self._reader.unknown:
             self.dropped["frame-of-unknown-type"] += self._reader.unknown
@@ -210,6 +224,12 @@ class Dialogue:
                 case _:
                     self._conversation.receive_frame(frame)
                     self._pass_on(self._conversation)
+
+    def _break_off(self, why: str, now: float) -> None:
+        """Behind a fault or a gap a part of one message could be taken for the end of another."""
+        self.dropped[why] += 1
+        self._is_broken, self._unread = True, b""
+        self.sessions.close(now)
 
     def _pass_on(self, conversation: Conversation) -> None:
         """At once, so that frames before a bye are reported before it."""

@@ -154,7 +154,8 @@ def useful_samples(
     moved_from: tuple[Address, ...],
 ) -> tuple[Address, ...]:
     """The samples that add to what we saw ourselves, and only at hosts where we saw the peer, so
-    that nobody else's address is passed on.  Where we saw it before it moved it is no more."""
+    that nobody else's address is passed on.  Not an
+    address that it has left, which it may not know yet."""
     hosts = {address.host for address in observed}
     known = {*observed, *moved_from}
     return tuple(sample for sample in samples if sample.host in hosts and sample not in known)

@@ -51,7 +51,7 @@ class Member:
     samples: tuple[Address, ...] = ()
     """Where other ports see it: see `introduction.useful_samples`."""
     moved_from: tuple[Address, ...] = ()
-    """Where it was seen before its latest move: what it knows of other ports may be as old."""
+    """Its address before its latest move; its own samples may still name that one."""
     ipv4: "Lease | None" = None
     """None: not registered over IPv4."""
     ipv6: "Lease | None" = None

@@ -22,7 +22,8 @@ KEEPALIVE_JITTER = 0.05
 sends, the other answers."""
 
 ALONE_JITTER = 0.003
-"""Of a keepalive, while no server would tell of a router's restart."""
+"""Share of a keepalive, while no server would tell of a router's restart: the paths of one daemon
+don't check at the same moment."""
 
 ALONE_LEAD_S = 0.05
 """Then always the same end checks first, and the other so much later if no check has come: both
@@ -53,13 +54,14 @@ PROBE_LADDER_S = (0.0, 0.2, 0.4, 0.6, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0)
 """Instants of the checks on a path in doubt, if its round trip is at most `LADDER_ROUND_TRIP_S`."""
 
 LADDER_ROUND_TRIP_S = 0.3
-HASTY_GAP_S = 0.06
-HASTY_WAIT_S, HASTY_ROUND_TRIPS = 0.15, 1.4
-"""Where no server tells of a restart, an answer is waited for so long, then two probes follow, and
-after the same wait the path is suspected: each of the three could have been answered."""
 
 SUSPECT_AFTER_PROBES = 3
 LOST_AFTER_S = 14.0
+
+HASTY_WAIT_S, HASTY_ROUND_TRIPS, HASTY_GAP_S = 0.15, 1.4, 0.06
+"""Where no server tells of a restart: after the first probe so long (seconds, or round trips if
+that is longer), then two more with the gap between, and after the same wait the path is suspected.
+Each of the three could have been answered."""
 
 STANDBY_LADDER_S = (0.0, 1.0, 2.5)
 STANDBY_LOST_AFTER_S = 4.0

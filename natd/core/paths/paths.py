@@ -122,9 +122,9 @@ class Paths:
         that a router has restarted; then each side learns that only by its own checks."""
         current, self._is_alone = self._in_use, is_alone
         if current is not None:
-            current.is_hasty = is_alone
-        if is_alone and current is not None and current.kind is not PathKind.LAN:
-            keepalive_s = min(keepalive_s, KEEPALIVE_S)
+            current.is_hasty = is_alone and current.kind is not PathKind.LAN
+            if current.is_hasty:
+                keepalive_s = min(keepalive_s, KEEPALIVE_S)
         if keepalive_s < self.keepalive_s and current is not None:
             current.keepalive_at = min(
                 current.keepalive_at, now + self._jittered(keepalive_s, current)

@@ -113,7 +113,7 @@ class Peer:
         """The user blocks this peer: say goodbye and send nothing more."""
         self._is_blocked = True
         self.diagnosis.blocked(True)
-        self.dialogue.sessions.close(now)
+        self.dialogue.shut_out(now)
         self.settle(now)
         self._keyring.clear()
         self._events += self._keyring.changes()

@@ -8,7 +8,7 @@ its side another port; the other side is where it was, but neither knows which o
 So each opens helpers towards the peer's last address, in case its own port has changed, and probes
 the peer's ports, in case the peer's has:
 
-    wave 0      an opener from each helper at once, then the probes    4.2 s
+    wave 0      160 openers and 295 probes in half a second, then the others    4.2 s
     wave 1 …    openers from one half of the helpers, then the other    5.4 s later, then every 3 s
     wave 3, 7 … the same, and a sixth of the probes
     afterwards  openers from all helpers and a sixth of the probes    6 s later, then 12, 24 … 60 s
@@ -40,7 +40,7 @@ FIRST_HELPERS, FIRST_PROBES = 160, 295
 notices later has probes to send more than openers: the other's helpers are open by then."""
 
 FIRST_WAVE_S = 5.4
-"""It takes 4.3 s, and its last answer may take one more.  A router that comes back while the last
+"""It takes 4.2 s, and its last answer may take one more.  A router that comes back while the last
 probes leave waits for it: none of the openers got out."""
 
 RENEWED_EVERY_S = 3.0

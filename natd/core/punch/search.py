@@ -6,8 +6,8 @@
     succession    the same for another flow beside a path that stands
 
 Rules:
-- Nothing is guessed at a host where the peer has not proved to be (`checks/host_proofs.py`), nor
-  as an easy side while our own samples are under way.  What is wanted begins when that has come.
+- Nothing is guessed at a host where the peer has not proved to be (`checks/host_proofs.py`), nor as
+  an easy side while our own samples are under way, at most until the first round has failed.
 - While a path answers nothing is guessed, except its successor when the mapping at one end is about
   to end (`succeed`).
 - A path that is found names its technique; the owner keeps the path.

@@ -255,11 +255,11 @@ class Targets:
         return [target for target in self._targets.values() if target.socket == self.socket]
 
     def _has_room_for_heard(self, now: float) -> bool:
-        heard = [target for target in self._targets.values() if target.was_heard]
+        heard = [t for t in self._targets.values() if t.was_heard and not t.proved]
         if len(heard) < MOST_HEARD:
             return True
         stalest = min(heard, key=_last_sent)
-        if stalest.proved or now - stalest.last_sent < GIVES_WAY_AFTER_S:
+        if now - stalest.last_sent < GIVES_WAY_AFTER_S:
             return False
         del self._targets[stalest.key]
         return True

@@ -72,6 +72,26 @@ def test_a_disk_that_takes_nothing_keeps_what_is_said_and_not_the_session():
     assert link.run(1.0, lambda: (one.heard, other.heard) == (["hello yourself"], ["hello"]))
 
 
+def test_who_says_more_than_is_kept_before_the_conversation_is_open_is_heard_whole_later():
+    """The middle was cut out, and a message could go on with a part of another."""
+    link, one, other = _pair()
+    one.open()
+    one.dial(link.now)
+    other.drain()
+    assert link.run(1.0, lambda: _are_in_session(one, other))
+    texts = [f"{number:05}" * 2000 for number in range(40)]
+    for text in texts:
+        one.say(text)
+        link.run(RTT_S)
+    assert other.dialogue.all_dropped["too-much-before-it-is-open"] == 1
+    other.open()
+    one.use(2)
+    other.use(2)
+    one.dial(link.now)
+    assert link.run(10.0, lambda: len(other.heard) >= len(texts))
+    assert other.heard == texts
+
+
 def test_nothing_is_said_or_lost_before_the_conversation_is_open():
     link, one, other = _pair()
     one.open()

@@ -256,6 +256,20 @@ def test_where_no_server_tells_of_a_restart_a_path_is_suspected_sooner(rtt_s):
     assert rtt_s > 0.1 or suspected_s[True] < 0.7 * suspected_s[False]
 
 
+def test_a_lan_path_is_not_doubted_sooner_where_there_is_no_server():
+    """No router's restart moves it, and Wi-Fi pauses."""
+    suspected_at = []
+    for is_alone in (False, True):
+        lab = Lab(answers=False)
+        lab.add(THEIRS, PathKind.LAN)
+        lab.paths.keep(KEEPALIVE_S, lab.now, is_alone=is_alone)
+        lab.run(KEEPALIVE_S + 3.0)
+        began = lab.sent[0][0]
+        at = next(at for at, event in lab.events if isinstance(event, PathSuspected))
+        suspected_at.append(at - began)
+    assert suspected_at[0] == pytest.approx(suspected_at[1])
+
+
 def test_while_no_server_answers_always_the_same_end_checks_first():
     """It is silent for a keepalive at most, the other a little longer than its check needs."""
     path = Path(THEIRS, MAIN_SOCKET, PathKind.DIRECT, "", 0.1, START, START, START)
