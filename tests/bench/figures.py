@@ -12,7 +12,7 @@ were measured are in it.
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from math import comb
+from math import exp, lgamma, log, log1p
 from pathlib import Path
 from statistics import median
 
@@ -163,9 +163,12 @@ def _grade(
 
 def fewest(share: float, runs: int) -> int:
     """The number of successes that `runs` attempts fall short of with probability `LUCK`."""
+    if share in (0.0, 1.0):
+        return round(share * runs)
     below, count = 0.0, 0
     while count < runs:
-        below += comb(runs, count) * share**count * (1.0 - share) ** (runs - count)
+        ways = lgamma(runs + 1) - lgamma(count + 1) - lgamma(runs - count + 1)
+        below += exp(ways + count * log(share) + (runs - count) * log1p(-share))
         if below > LUCK:
             break
         count += 1

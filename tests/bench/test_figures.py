@@ -10,6 +10,7 @@ from tests.bench.figures import (
     Line,
     Run,
     all_met,
+    fewest,
     line,
     load,
     load_all,
@@ -187,3 +188,9 @@ def row_of(cells: Sequence[Figures]) -> Line:
     found = line(cells)
     assert found is not None
     return found
+
+
+def test_luck_is_reckoned_for_thousands_of_runs_too():
+    assert 930 < fewest(0.95, 1000) < 940
+    assert 9_400 < fewest(0.95, 10_000) < 9_500
+    assert (fewest(0.0, 5000), fewest(1.0, 5000)) == (0, 5000)
