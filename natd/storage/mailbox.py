@@ -195,7 +195,7 @@ class Mailbox:
             return []
         outbox, after = conversation.unsigned_outbox, max(after_seq, conversation.acknowledged_seq)
         if conversation.next_seq - 1 <= after:
-            # Every session asks at its start, and whoever only listens need not look on the disk.
+            # Every session asks at its start: where nothing waits, the disk is not read.
             return []
         return [
             OutboundMessage(message, outbox, seq, sent_at, kind, body)

@@ -236,7 +236,7 @@ def test_who_has_nothing_to_say_does_not_look_on_the_disk(tmp_path: Path) -> Non
         await box.accept("one", [ALICE])
         box.give_all()
         assert len(box.mailbox.waiting(NETWORK, ALICE, 0, 9)) == 1
-        await box.close()  # whoever looks now is told that it can't be read
+        await box.close()  # a reader is told now that it can't be read
         assert box.mailbox.waiting(NETWORK, ALICE, 1, 9) == []
         with pytest.raises(StoreError):
             box.mailbox.waiting(NETWORK, ALICE, 0, 9)

@@ -47,8 +47,8 @@ FRAMES_AT_ONCE_BYTES = 64 * 1024
 """How much is taken from the conversation at a time: a piece that the session can swallow."""
 
 UNREAD_BYTES = 256 * 1024
-"""What is kept of a peer until the conversation is open; a first flight has half of that.  Whoever
-says more is heard in the next session."""
+"""What is kept of a peer until the conversation is open; a first flight has half of that.  A peer
+that says more is heard in the next session."""
 
 DialogueEvent = (
     ConversationEvent
