@@ -6,13 +6,21 @@ from each of its own ports, until it gets that port:
 
     P = share opened x share taken          against 1 - e^(-product) for random pairing
 
-The smaller block opens, and the spray begins when half of that is done: it takes a port of its own
-block at a random moment, and half the time the port that it would meet is open by then.  What was
-sent too early for that is sent again:
+The smaller block opens.  Where only half of a block may be used, all is sent once and in this
+order, and again with each wave:
 
     opener   ████████████
-    sprayer        ████████████ ██████ ██████…     all, the first half again, then (full blocks)
-                                                   all again from fresh sockets
+    sprayer               ████████████
+
+A host that has never answered gets a bounded number of packets, and a wave of fresh draws is worth
+more than a second copy of the last one.  Where blocks are filled, one wave has to do, and the spray
+begins when half of the other's openers have left: it takes a port of its own block at a random
+moment, and half the time the port that it would meet is open by then.  What was sent too early for
+that is sent again:
+
+    opener   ████████████
+    sprayer        ████████████ ██████ ██████…     all, the first half again, then all again from
+                                                   fresh sockets
 
 A NAT may lend a port to several flows that go to different places, as Linux does.  There the spray
 takes the one port that matters only with P = 1 - 1/e, and each fresh socket draws anew.
@@ -47,10 +55,10 @@ EASY_HELPERS = 32
 
 ROUNDS = 2
 ROUND_PAUSE_S = 0.3
-"""Everything is sent twice: a lost packet costs its share of the block."""
+"""Where the first wave mostly decides, it is sent twice: a lost packet costs its share of it."""
 
 OPENED_FIRST = 0.5
-"""Share of the openers that has left when the spray begins."""
+"""Share of the openers that has left when the spray begins, where blocks are filled."""
 
 CLEARLY = 1.5
 """How much smaller a block has to be to open for that reason: the limits of a block that is not
@@ -79,7 +87,7 @@ def open_blocks(
     return Plan(
         Technique.BLOCKS,
         tuple(packets[:entries]),
-        rounds=_rounds(entries),
+        rounds=_rounds(entries) if turns.fills_whole_blocks else 1,
         pause_s=ROUND_PAUSE_S,
         waves_s=_period_s(ours, theirs),
     )
@@ -99,19 +107,17 @@ def spray_block(
     opened = allowance(theirs, turns)
     # If our block is larger than theirs, go over theirs again from other sockets.
     packets, socket = _rows(span, entries, 0, turns, random)
-    rounds = _rounds(len(packets))
+    begins_after_s = opened / RATE + LEAD_S
     if turns.fills_whole_blocks:
+        begins_after_s = OPENED_FIRST * opened / RATE + LEAD_S
         most = min(FRESH_ROWS * len(packets), MOST_WAVE_PACKETS)
         too_early = round((1.0 - OPENED_FIRST) * opened)
         packets += packets[: min(too_early, most - len(packets))]
         packets += _rows(span, most - len(packets), socket, turns, random)[0]
-        rounds = 1
     return Plan(
         Technique.BLOCKS,
         tuple(packets),
-        begins_after_s=OPENED_FIRST * opened / RATE + LEAD_S,
-        rounds=rounds,
-        pause_s=ROUND_PAUSE_S,
+        begins_after_s=begins_after_s,
         waves_s=_period_s(ours, theirs),
     )
 

@@ -229,7 +229,8 @@ def test_between_two_blocks_all_openers_of_one_side_lead_to_one_port_of_the_othe
     assert len(set(_ports(sprays))) == 256
     assert sprays.helpers == 0
     assert not any(packet.is_opener for packet in sprays.packets)
-    assert sprays.begins_after_s == pytest.approx(128 / 450 + 0.3), "when half of them have left"
+    assert sprays.begins_after_s == pytest.approx(256 / 450 + 0.3), "when all of them have left"
+    assert opens.rounds == sprays.rounds == 1, "a host that never answered gets eight waves of it"
     assert sprays.waves_s == opens.waves_s
 
 
