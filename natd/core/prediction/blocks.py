@@ -50,6 +50,10 @@ from natd.core.prediction.plan import Plan, PlannedPacket, Technique
 SCOUTS = 16
 """Openers while it is unknown whether the peer is easy: a block has few ports."""
 
+SCOUTS_WAIT_S = 0.03
+"""The report that tells is mostly there a moment after the first: a scout's port can be spent only
+once, and would be missing where a block is to be filled."""
+
 EASY_HELPERS = 32
 """Towards an easy peer, which probes the whole block: one opening suffices, many are quicker."""
 

@@ -45,6 +45,7 @@ from natd.core.prediction.birthday import RANDOM_HELPERS, find_again, openings, 
 from natd.core.prediction.blocks import (
     EASY_HELPERS,
     SCOUTS,
+    SCOUTS_WAIT_S,
     allowance,
     open_blocks,
     opens_first,
@@ -278,15 +279,18 @@ def _as_easy(report: NatReport, *, beside: NatReport) -> NatReport:
 def _open_to_easy(ours: NatReport, theirs: NatReport, turns: Turns) -> Plan | None:
     if ours.is_hard and ours.allocation is Allocation.SEQUENTIAL:
         return None  # the peer predicts the mapping that our checks make
-    wanted, is_block = RANDOM_HELPERS, ours.allocation is Allocation.BLOCK
-    if is_block:
-        wanted = SCOUTS if theirs.mapping is Mapping.UNKNOWN else EASY_HELPERS
+    wanted, is_block, wait_s = RANDOM_HELPERS, ours.allocation is Allocation.BLOCK, 0.0
+    if is_block and theirs.mapping is Mapping.UNKNOWN:
+        wanted, wait_s = SCOUTS, SCOUTS_WAIT_S
+    elif is_block:
+        wanted = EASY_HELPERS
     opened = openings(min(wanted, turns.helper_sockets))
     if not opened:
         return None
     return Plan(
         Technique.BIRTHDAY,
         opened,
+        begins_after_s=wait_s,
         rounds=OPENERS_ROUNDS,
         pause_s=OPENERS_PAUSE_S,
         opens_at_once=not is_block,  # the peer's next report may show a better use of its ports
