@@ -58,7 +58,7 @@ LADDER_ROUND_TRIP_S = 0.3
 SUSPECT_AFTER_PROBES = 3
 LOST_AFTER_S = 14.0
 
-HASTY_WAIT_S, HASTY_ROUND_TRIPS, HASTY_GAP_S = 0.15, 1.4, 0.06
+HASTY_WAIT_S, HASTY_ROUND_TRIPS, HASTY_GAP_S = 0.15, 1.4, 0.03
 """Where no server tells of a restart: after the first probe so long (seconds, or round trips if
 that is longer), then two more with the gap between, and after the same wait the path is suspected.
 Each of the three could have been answered."""

@@ -1,5 +1,6 @@
 """Pairs of NATs that plain checks can't connect: found by an escalation, within its budget."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from tests.internet.nat import (
 )
 
 KEY = network_key("demo", b"0123456789abcdef")
+OPEN_KEY = network_key("demo", b"")
 SEEDS = 10
 ALLOWANCE_S = 15.0
 MOST_ENTRIES = 2_048
@@ -28,6 +30,8 @@ ORDINARY = 64
 """Packets of a second without an escalation: checks, sessions, server."""
 
 BLOCK_SIZE = SYMMETRIC_BLOCK.block_size
+WAVES_S = 34.5
+"""From wave to wave of an escalation between two blocks."""
 
 SEQUENTIAL = replace(SYMMETRIC_SEQUENTIAL, taken_share=0.3)
 EVEN = replace(SEQUENTIAL, stride=2)
@@ -69,6 +73,15 @@ class Pair:
                 flows.setdefault((sent.socket, address), sent.at)
         return sorted(flows.values())[4] - self.began
 
+    def sent(self, member):
+        """What left for the other's NAT: when, and from which socket to which address."""
+        host = self.gateways[member is self.alice].addresses[0]
+        return [
+            (sent.at, (sent.socket, sent.datagram.address))
+            for sent in self.trace
+            if sent.host is member.host and sent.datagram.address.host == host
+        ]
+
     def packets_in_a_second(self, member):
         """The most that left one host in any second."""
         instants = [sent.at for sent in self.trace if sent.host is member.host]
@@ -86,18 +99,12 @@ class Pair:
 
     def assert_half_a_block_at_most(self):
         """Of what a side sends to the other's host, in any half minute."""
-        for member, other in ((self.alice, self.bob), (self.bob, self.alice)):
-            ours, theirs = member.host.behind, other.host.behind
+        for member in (self.alice, self.bob):
+            ours = member.host.behind
             assert ours is not None
-            assert theirs is not None
             if ours.nat.policy.ports is not Ports.BLOCK:
                 continue
-            host = theirs.nat.addresses[0]
-            flows = [
-                (sent.at, (sent.socket, sent.datagram.address))
-                for sent in self.trace
-                if sent.host is member.host and sent.datagram.address.host == host
-            ]
+            flows = self.sent(member)
             timeout_s = ours.nat.policy.unanswered_s or 300.0
             for first, (began, _) in enumerate(flows[::50]):
                 alive = {flow for at, flow in flows[50 * first :] if at <= began + timeout_s}
@@ -233,6 +240,28 @@ def test_with_half_of_their_blocks_two_sides_meet_within_six_minutes():
     for pair in pairs:
         pair.assert_half_a_block_at_most()
         pair.assert_packets_within_budget()
+
+
+def test_a_resident_opens_all_of_its_half_though_nothing_was_known_of_the_newcomer():
+    for seed in range(4):
+        pair = Pair(SYMMETRIC_BLOCK, SYMMETRIC_BLOCK, seed)
+        pair.meet(2.0)
+        opened = [
+            Counter(address for _, address in {flow for _, flow in pair.sent(member)})
+            for member in (pair.alice, pair.bob)
+        ]
+        assert max(max(count.values()) for count in opened) == BLOCK_SIZE // 2
+
+
+def test_in_an_open_network_two_halves_are_tried_eight_times_in_six_minutes():
+    """A host that has never answered gets so many packets, and no second copy of the same."""
+    pairs = (Pair(SYMMETRIC_BLOCK, SYMMETRIC_BLOCK, seed, OPEN_KEY) for seed in range(40))
+    unmet = next(pair for pair in pairs if pair.meet(360.0) is None)
+    for member in (unmet.alice, unmet.bob):
+        packets = Counter(int((at - unmet.began) / WAVES_S) for at, _ in unmet.sent(member))
+        waves = [count for count in packets.values() if count > ORDINARY]
+        assert len(waves) == 8
+        assert min(waves[:-1]) >= BLOCK_SIZE // 2
 
 
 def test_a_block_whose_nat_remembers_for_long_is_not_filled_by_repetitions_either():

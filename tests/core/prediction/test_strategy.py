@@ -11,6 +11,7 @@ from natd.core.checks.limits import MOST_WAVE_PACKETS
 from natd.core.checks.turns import REMEMBERED_S, Turns
 from natd.core.prediction.birthday import RANDOM_HELPERS
 from natd.core.prediction.blocks import EASY_HELPERS, SCOUTS, meeting_ports
+from natd.core.prediction.paced_sender import TICK_S
 from natd.core.prediction.plan import Technique
 from natd.core.prediction.sequences import (
     GIANT_STEP,
@@ -142,6 +143,12 @@ def test_the_hard_side_opens_at_once_unless_its_block_may_be_needed_for_somethin
     assert not _plan(BLOCK, UNKNOWN).opens_at_once
     assert _plan(SEEMS_EASY, SEEMS_EASY, failed=True).opens_at_once
     assert not _plan(BLOCK, BLOCK).opens_at_once
+
+
+def test_scouts_wait_for_the_report_that_mostly_follows_at_once():
+    """While they did not, nine ports of the block were missing when it was to be filled."""
+    assert _plan(BLOCK, UNKNOWN).begins_after_s >= TICK_S
+    assert _plan(BLOCK, EASY).begins_after_s == _plan(RANDOM, UNKNOWN).begins_after_s == 0.0
 
 
 def test_the_user_limits_helper_sockets():
