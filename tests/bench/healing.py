@@ -4,8 +4,8 @@
 
 Two daemons behind routers with nothing between them have met; then a router forgets its flows, or
 both change what they do with packets to themselves.  At that instant each says a line, or one of
-them; the figure is the time until all lines have arrived, in seconds.  Every run has daemons that have never run
-before and routers that know nothing.
+them; the figure is the time until all lines have arrived, in seconds.  Every run has daemons that
+have never run before and routers that know nothing.
 """
 
 import argparse
