@@ -125,7 +125,7 @@ def _row(
         for cell in cells
         if cell.place is Place.APART and (cell.resident.is_linux or cell.newcomer.is_linux)
     )
-    return Row(name, title, cells, early, tuple(_on_one_segment(cells)))
+    return Row(name, title, cells, early, tuple(dict.fromkeys(_on_one_segment(cells))))
 
 
 def _on_one_segment(cells: Iterable[Cell]) -> Iterator[Cell]:
@@ -263,7 +263,7 @@ ROWS: tuple[Row, ...] = (
     _row(
         "block",
         "block × port-restricted or Linux",
-        _both_ways((BLOCK,), (PORT, LINUX_SIDE)),
+        _both_ways((BLOCK,), (PORT, LINUX_SIDE, LINUX_OPEN_INPUT)),
         SOON,
     ),
     _row(

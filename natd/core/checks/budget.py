@@ -262,6 +262,7 @@ class TargetBudget:
             self._forget_if_new(spent, host)
             return False
         self.turns.pace.checked(now)
+        self.turns.strangers.checked(host, now)
         spent.take(size_bytes, now, is_bulk=is_bulk)
         return True
 

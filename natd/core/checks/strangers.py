@@ -20,12 +20,17 @@ FIRST_WAVE_PACKETS = 960
 """With the plain checks of a minute below 1,024.  With 256 sockets on the other side, 98 of 100
 attempts over all ports, and practically all where a NAT draws from the upper half, as most do."""
 
+KEPT_FOR_CHECKS = 64
+"""The rest.  What the checks of the first minute leave of it goes to guesses, once there is a word:
+behind two blocks of which half may be used an eighth wave."""
+
 WAVE_PACKETS = 1_024
 
 WORDS_AN_HOUR_OPEN = 1
 WORDS_AN_HOUR_SECRET = 4
 HOSTS_AN_HOUR_OPEN = 4
 HOUR_S = 3600.0
+MINUTE_S = 60.0
 
 STRANGER_FOR_S = 86_400.0
 """After that the first wave is free again: addresses go to other people."""
@@ -40,6 +45,11 @@ class _Stranger:
     left: int = FIRST_WAVE_PACKETS
     words: list[float] = field(default_factory=list)  # when they came, in the last hour
     is_of_open: bool = False  # whether it takes one of an open network's places
+    checks: int = 0  # plain ones, in the first minute
+
+    def left_at(self, now: float) -> int:
+        has_rest = self.words and now - self.since >= MINUTE_S
+        return self.left + (max(0, KEPT_FOR_CHECKS - self.checks) if has_rest else 0)
 
 
 class StrangerHosts:
@@ -52,7 +62,7 @@ class StrangerHosts:
         """How many guesses may still go there."""
         found = self._hosts.get(host)
         if found is not None and now - found.since < STRANGER_FOR_S:
-            return found.left
+            return max(0, found.left_at(now))
         return FIRST_WAVE_PACKETS if self._has_place(now, is_open=is_open) else 0
 
     def lacks_place(self, host: str, now: float, *, is_open: bool) -> bool:
@@ -64,10 +74,16 @@ class StrangerHosts:
     def take(self, host: str, now: float, *, is_open: bool) -> bool:
         """Whether one more guess may go there; takes it if so."""
         found = self._known(host, now, is_open=is_open)
-        if found is None or found.left <= 0:
+        if found is None or found.left_at(now) <= 0:
             return False
         found.left -= 1
         return True
+
+    def checked(self, host: str, now: float) -> None:
+        """A plain check has left for this host."""
+        found = self._hosts.get(host)
+        if found is not None and now - found.since < MINUTE_S:
+            found.checks += 1
 
     def wants_word(self, host: str, now: float, *, is_open: bool) -> bool:
         """Whether the first wave is more than half spent and a word would pay for another."""

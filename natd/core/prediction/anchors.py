@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from natd.core.base.types import Address, Datagram, SocketId
 from natd.core.codec import stun
+from natd.core.prediction.plan import Plan, PlannedPacket, Technique
 
 OPENERS = 13
 """Where others hold 30 % of the ports, half of the openers are enclosed tightly: two or more of
@@ -38,6 +39,10 @@ PATIENCE_S = 0.6
 """How long to wait for answers: longer than a round trip to any useful server."""
 
 MOST_PLACES = 4
+
+KEPT_PAUSE_S = 12.0
+KEPT_ROUNDS = 32
+"""Keeps anchors open for as long as the peer's waves may come."""
 
 
 class Anchor(NamedTuple):
@@ -118,3 +123,9 @@ def sampling_places(servers: Iterable[Address]) -> tuple[Address, ...]:
 def sockets_wanted(places: Sequence[Address]) -> int:
     """One for each opener, and as few for the samples as `places` allow."""
     return OPENERS + -(-(OPENERS + 1) // len(places))
+
+
+def keep_open(sockets: int, port: int) -> Plan:
+    """Openers from so many sockets to one port of the peer, again and again."""
+    packets = tuple(PlannedPacket(number + 1, port, is_opener=True) for number in range(sockets))
+    return Plan(Technique.BLOCKS, packets, KEPT_PAUSE_S, rounds=KEPT_ROUNDS, pause_s=KEPT_PAUSE_S)

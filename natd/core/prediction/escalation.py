@@ -24,10 +24,16 @@ from natd.core.base.types import LOWEST_PORT, Address, Allocation, Datagram, Nat
 from natd.core.checks.checks import Checks
 from natd.core.checks.turns import Claim, Turns
 from natd.core.codec import stun
-from natd.core.prediction.anchors import Anchor, AnchorBurst, sampling_places, sockets_wanted
+from natd.core.prediction.anchors import (
+    Anchor,
+    AnchorBurst,
+    keep_open,
+    sampling_places,
+    sockets_wanted,
+)
 from natd.core.prediction.blocks import meeting_ports
 from natd.core.prediction.paced_sender import PacedSender
-from natd.core.prediction.plan import Plan, PlannedPacket, Technique
+from natd.core.prediction.plan import Plan, Technique
 from natd.core.prediction.samples import Endpoints
 from natd.core.prediction.strategy import Situation, make_plan, relevant_part
 
@@ -37,10 +43,6 @@ LINGER_S = 1.0
 TELL_LADDER_S = (0.2, 0.4, 0.8, 1.6)
 """Waits between introductions that tell our anchors: nothing confirms that one has arrived, and a
 server has to know a newcomer first."""
-
-ANCHORS_PAUSE_S = 12.0
-ANCHORS_ROUNDS = 32
-"""Keeps anchors open for as long as the peer's waves may come."""
 
 LOOK_S = 1.0
 """How often an attempt with open sockets checks if another attempt needs them."""
@@ -101,6 +103,8 @@ class Escalation:
     ) -> None:
         """`prefix` begins every transaction by which answers find their way to us; `claim` is
         the peer's rank and credit for turns, None for a fresh one."""
+        self.has_missed = False
+        """Whether a plan that should have met has not; the owner clears it."""
         self._checks = checks
         self._turns = turns
         self._claim = claim or Claim()
@@ -123,6 +127,7 @@ class Escalation:
         if task is not None and task.has_begun:
             if not _is_outdated(task, situation, ends, known):
                 return False
+            self.has_missed = _has_missed(task)
             self.stop()
         if not is_wanted:
             self.stop()
@@ -320,8 +325,10 @@ class Escalation:
         wait_s = task.plan.wave_after_s(task.wave)
         if wait_s is None:
             self.stop()
+            self.has_missed = _has_missed(task)
             # A plan that depends on the peer's address waits for a new report of it.
-            if task.was_signed and task.plan.technique is Technique.BIRTHDAY:
+            may_repeat = task.plan.technique is Technique.BIRTHDAY and not self.has_missed
+            if may_repeat and task.was_signed:
                 self.begin(task.situation, task.ends, now)
             return
         task.sender = task.linger_until = None
@@ -355,17 +362,7 @@ class Escalation:
             self.stop()
             return
         task.helpers = tuple(anchor.socket for anchor in task.anchors)
-        port = _anchored(task).port
-        packets = tuple(
-            PlannedPacket(number + 1, port, True) for number in range(len(task.helpers))
-        )
-        task.plan = Plan(
-            Technique.BLOCKS,
-            packets,
-            ANCHORS_PAUSE_S,
-            rounds=ANCHORS_ROUNDS,
-            pause_s=ANCHORS_PAUSE_S,
-        )
+        task.plan = keep_open(len(task.helpers), _anchored(task).port)
         task.wave = 1
         target = task.ends.places[0]
         task.sender = PacedSender(task.plan, target, task.ends.socket, task.helpers, now)
@@ -397,6 +394,12 @@ def _anchored(task: _Task) -> Address:
     return Address(task.host, meeting_ports(task.situation.theirs, task.known, 1)[0])
 
 
+def _has_missed(task: _Task) -> bool:
+    """Whether most of it is sent, and it should have met."""
+    sent = 0 if task.sender is None else task.sender.sent
+    return task.plan is not None and task.plan.is_sure and 2 * sent > len(task.plan.packets)
+
+
 def _is_outdated(task: _Task, situation: Situation, ends: Endpoints, known: Sequence[int]) -> bool:
     """Whether newer facts require another plan; `known` are ports that the peer's block uses for
     other destinations."""
@@ -409,6 +412,8 @@ def _is_outdated(task: _Task, situation: Situation, ends: Endpoints, known: Sequ
         is_taken = port in known and port not in meeting_ports(theirs, known, 1)
         return is_taken or not theirs.low <= port <= theirs.high
     if task.situation != situation or (ends.anchors and ends.anchors != task.ends.anchors):
+        return True
+    if situation.opens_to_easy and ends.places[0] not in task.ends.places:
         return True
     is_newer = situation.predicts and ends.newest != task.ends.newest
     return is_newer or (situation.wants_samples and task.ends != ends)

@@ -62,6 +62,9 @@ class Plan:
     """Whether it begins slowly, because its packets arrive unasked at the peer's NAT."""
     opens_at_once: bool = False
     """Whether what its fresh sockets send, little and first, leaves as fast as a line takes it."""
+    is_sure: bool = False
+    """Whether one of its packets should be answered: where none is, what leaves our socket probably
+    does not come from where the peer expects it."""
     waves_s: float | None = None
     """Wait until another wave may succeed; None: no wave by itself."""
     further: tuple[Wave, ...] = ()

@@ -60,7 +60,7 @@ def reach_sequence(theirs: NatReport, their_ports: Sequence[int], drift: float =
     steps = sorted(range(len(behind)), key=lambda step: abs(first + step - likeliest))
     ports = [behind[step] for step in steps[:MOST_PREDICTED]]
     packets = tuple(PlannedPacket(0, port) for port in ports if port >= LOWEST_PORT)
-    return Plan(Technique.PREDICTION, packets, is_careful=True)
+    return Plan(Technique.PREDICTION, packets, is_careful=True, is_sure=True)
 
 
 def step_towards(

@@ -140,6 +140,11 @@ class Situation:
         return is_sequence and self.theirs.is_hard and not self.are_both_hard
 
     @property
+    def opens_to_easy(self) -> bool:
+        """Whether our side is hard and opens its NAT to the one port of an easy peer."""
+        return self.we_are_hard and not self.they_are_hard
+
+    @property
     def is_early(self) -> bool:
         """Whether our side would predict as an easy one, and it is not known yet if it is."""
         is_unknown = self.ours.mapping is Mapping.UNKNOWN
@@ -241,7 +246,9 @@ def make_plan(
     if situation.they_are_hard:
         if situation.predicts and their_ports:
             return reach_sequence(theirs, their_ports, drift)
-        return Plan(Technique.BIRTHDAY, probe(theirs, MOST_WAVE_PACKETS, random), is_careful=True)
+        probes = probe(theirs, MOST_WAVE_PACKETS, random)
+        is_sure = len(probes) == theirs.high - theirs.low + 1  # all of a block
+        return Plan(Technique.BIRTHDAY, probes, is_careful=True, is_sure=is_sure)
     if situation.we_are_hard:
         return _open_to_easy(ours, theirs, turns)
     return None

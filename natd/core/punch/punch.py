@@ -102,7 +102,7 @@ class Punch:
         self._attempt = attempt = Attempt(began=now, full_ttl_at=now + start_in_s)
         if before is not None:
             attempt.began, attempt.judged = before.began, before.judged
-            attempt.heard = before.heard
+            attempt.heard, attempt.has_left = before.heard, before.has_left
         if before is not None and not fresh:
             attempt.round = before.round + before.asked
         else:
@@ -133,7 +133,8 @@ class Punch:
     def add(self, targets: Iterable[Candidate], now: float) -> None:
         """Check further addresses that have become known meanwhile."""
         self.targets = tuple(dict.fromkeys((*self.targets, *targets)))
-        self._targets.add(self.targets, self._nats[1], now)
+        if self._attempt is None or not self._attempt.is_held:
+            self._targets.add(self.targets, self._nats[1], now)
         self.handle_timer(now)
 
     def sample_now(self, now: float) -> None:
@@ -197,10 +198,21 @@ class Punch:
         if self._attempt is not None:
             self._attempt.is_unheard = True
 
+    def leave_socket(self) -> None:
+        """Nothing comes to our socket though the peer has opened its NAT to it: take another one,
+        as where a sample shows that it is poisoned."""
+        attempt = self._attempt
+        if attempt is not None and self.active and not attempt.has_left:
+            attempt.has_left = True
+            attempt.escalate_at = attempt.retry_at = None
+            self._targets.pause()
+            self.events.append(FreshSocketWanted())
+
     def use_socket(self, socket: SocketId, now: float) -> None:
         """The owner's answer to `FreshSocketWanted`."""
         if self._attempt is not None and self.active:
             self._targets.socket = socket
+            self._attempt.is_held = True
             self._attempt.sample_by = now + SAMPLE_PATIENCE_S
             self.sampled_at = now
             self.events.append(SampleWanted(socket))
@@ -349,7 +361,8 @@ class Punch:
         attempt = self._attempt
         assert attempt is not None
         attempt.round += 1
-        attempt.asked, attempt.retry_at = False, None
+        attempt.asked = attempt.is_held = False
+        attempt.retry_at = None
         attempt.escalate_at = now + self._wait_s(attempt)
         self._targets.add(self.targets, self._nats[1], now)
         self._targets.climb_again(now)

@@ -256,6 +256,9 @@ class Search:
         self.punch.handle_timer(now)
         for escalation in self._escalations:
             escalation.handle_timer(now)
+        if self._escalation is not None and self._escalation.has_missed:
+            self._escalation.has_missed = False
+            self.punch.leave_socket()
 
     # --- outputs
 
@@ -331,10 +334,7 @@ class Search:
 
     def _sign(self) -> None:
         """The peer has shown a sign of life."""
-        if self._escalation is None:
-            self._claim.sign()
-        else:
-            self._escalation.sign()
+        (self._escalation or self._claim).sign()
 
     def _worth_checking(self) -> tuple[Candidate, ...]:
         return worth_checking(self.remote.targets(), self.remote.their_nat)

@@ -24,14 +24,36 @@ def test_the_first_wave_and_the_checks_of_a_minute_are_no_more_than_1024(is_open
 def test_words_buy_so_many_waves_an_hour_and_no_more(is_open: bool, words: int) -> None:
     hosts = StrangerHosts()
     _spend(hosts, HOST, START, is_open=is_open)
+    for _ in range(64):
+        hosts.checked(HOST, START)
     for hour in range(3):
-        at = START + hour * HOUR_S
-        bought = 0
+        at, bought = START + hour * HOUR_S, 0
         for _ in range(10):
             if hosts.take_word(HOST, at, is_open=is_open):
                 bought += 1
                 assert _spend(hosts, HOST, at, is_open=is_open) == 1024
         assert bought == words
+
+
+@pytest.mark.parametrize("checks", [0, 20, 60, 80])
+def test_with_a_word_guesses_and_the_checks_of_the_first_minute_are_two_waves(checks: int) -> None:
+    hosts = StrangerHosts()
+    first = _spend(hosts, HOST, START, is_open=True)
+    for _ in range(checks):
+        hosts.checked(HOST, START + 1.0)
+    hosts.checked(HOST, START + 61.0)
+    assert hosts.take_word(HOST, START + 30.0, is_open=True)
+    bought = _spend(hosts, HOST, START + 59.0, is_open=True)
+    rest = hosts.left(HOST, START + 60.0, is_open=True)
+    assert _spend(hosts, HOST, START + 61.0, is_open=True) == rest
+    assert first + bought + checks + rest == max(2048, 960 + 1024 + checks)
+    assert hosts.left(HOST, START + 61.0, is_open=True) == 0
+
+
+def test_without_a_word_there_is_no_rest() -> None:
+    hosts = StrangerHosts()
+    _spend(hosts, HOST, START, is_open=True)
+    assert _spend(hosts, HOST, START + 61.0, is_open=True) == 0
 
 
 def test_a_word_that_comes_before_the_wave_is_half_spent_buys_nothing() -> None:

@@ -22,6 +22,7 @@ from natd.core.prediction.paced_sender import AGAIN_S
 from natd.core.prediction.samples import Endpoints
 from natd.core.prediction.strategy import Situation
 from tests.core.world.escalation_lab import (
+    BLOCK,
     EASY,
     RANDOM,
     SEEMS_EASY,
@@ -263,3 +264,34 @@ def test_news_that_make_no_difference_to_the_plan_do_not_begin_it_anew():
     surer = replace(EASY, confidence=0.99, filtering=Filtering.DEPENDENT)
     assert not begin(escalation, surer, RANDOM, START + 0.1, have_checks_failed=True)
     assert escalation.sockets == sockets
+
+
+def test_a_plan_that_should_have_met_says_when_it_has_missed():
+    all_of_a_block, range_of_ports = make_escalation(), make_escalation()
+    begin(all_of_a_block, EASY, BLOCK)
+    begin(range_of_ports, EASY, RANDOM)
+    assert not all_of_a_block.has_missed
+    for escalation in (all_of_a_block, range_of_ports):
+        run_out(escalation)
+    assert all_of_a_block.has_missed
+    assert not range_of_ports.has_missed
+
+
+def test_a_prediction_has_missed_when_a_newer_sample_comes_after_most_of_it():
+    older, newer = Address(SEEN[0].host, 30_000), Address(SEEN[0].host, 30_040)
+    for ran_s, has_missed in ((0.01, False), (0.3, True)):
+        escalation = make_escalation()
+        begin(escalation, EASY, SEQUENTIAL, seen=(older,))
+        run_out(escalation, START + ran_s)
+        begin(escalation, EASY, SEQUENTIAL, START + ran_s, seen=(newer, older))
+        assert escalation.has_missed is has_missed
+
+
+def test_openers_follow_an_easy_peer_to_its_fresh_port_and_stay_at_one_that_they_knew():
+    fresh = Address(SEEN[0].host, 50_000)
+    escalation = make_escalation()
+    begin(escalation, BLOCK, EASY)
+    assert {d.address for d in run_out(escalation, START + 0.5)} == set(SEEN)
+    assert begin(escalation, BLOCK, EASY, START + 0.5, seen=(fresh, *SEEN))
+    assert {d.address for d in run_out(escalation, START + 1.0)} == {fresh}
+    assert not begin(escalation, BLOCK, EASY, START + 1.0, seen=(*SEEN, fresh))

@@ -11,6 +11,7 @@ from tests.core.world.village import Village
 from tests.internet.nat import (
     ADDRESS_DEPENDENT,
     LINUX,
+    LINUX_ACCEPTING,
     PORT_RESTRICTED,
     SYMMETRIC_BLOCK,
     SYMMETRIC_RANDOM,
@@ -210,6 +211,26 @@ def test_a_block_and_a_sequence_meet_where_the_block_may_be_filled():
     assert sum(pair.meet() is not None for pair in pairs) >= SEEDS - 2
     for pair in pairs:
         pair.assert_within_budget()
+
+
+SPOILT = [
+    pytest.param(LINUX_ACCEPTING, SEQUENTIAL, (0, 1, 2), id="accepting-sequential"),
+    pytest.param(LINUX_ACCEPTING, EVEN, (0, 1, 2), id="accepting-every-second"),
+    pytest.param(SYMMETRIC_BLOCK, LINUX_ACCEPTING, (35, 95), id="block-accepting"),
+    pytest.param(LINUX_ACCEPTING, SYMMETRIC_BLOCK, (89,), id="accepting-block"),
+]
+"""A check of the hard side comes before the guess of the port that it comes from, and spoils the
+socket for all further guesses.  With a block that is one meeting of fifty."""
+
+
+@pytest.mark.parametrize(("resident", "newcomer", "seeds"), SPOILT)
+def test_a_guess_that_should_have_met_is_made_again_from_a_fresh_socket(resident, newcomer, seeds):
+    for seed in seeds:
+        pair = Pair(resident, newcomer, seed, OPEN_KEY)
+        time_s = pair.meet()
+        assert time_s is not None
+        assert time_s < 4.0
+        pair.assert_packets_within_budget()
 
 
 def test_two_blocks_mostly_meet_where_they_may_be_filled():

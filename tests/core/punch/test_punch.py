@@ -33,6 +33,7 @@ from tests.core.world.punch_lab import (
     START,
     THEIRS,
     Lab,
+    candidate,
 )
 
 RANDOM = NatReport(Mapping.DEPENDENT, allocation=Allocation.RANDOM, confidence=1.0)
@@ -166,6 +167,27 @@ def test_a_server_that_does_not_answer_the_sample_is_not_waited_for():
     lab.start()
     lab.run(SILENT_UNTIL - START + SAMPLE_PATIENCE_S + 0.001)
     assert lab.event(IntroductionWanted) == IntroductionWanted(())
+
+
+def test_a_socket_that_nothing_comes_to_is_left_once_and_the_fresh_one_waits_for_its_introduction():
+    lab, fresh = Lab(), SocketId(0x10001)
+    lab.start()
+    lab.run(0.3)
+    lab.punch.leave_socket()
+    lab.drain()
+    assert lab.take(FreshSocketWanted) == [FreshSocketWanted()]
+    lab.sent.clear()
+    lab.punch.use_socket(fresh, lab.now)
+    lab.punch.add([candidate(THEIRS), candidate(LAN)], lab.now)
+    lab.run(0.05)
+    assert lab.sent == [], "news of our own NAT make it known to nobody"
+    lab.punch.sampled(fresh, OURS._replace(port=51000), poisoned=False, now=lab.now)
+    lab.start(THEIRS, LAN)
+    lab.run(0.05)
+    assert {check.socket for _, check in lab.sent} == {fresh}
+    lab.punch.leave_socket()
+    lab.drain()
+    assert lab.take(FreshSocketWanted) == [], "the peer's router may be off"
 
 
 def test_a_poisoned_socket_is_replaced_and_the_fresh_one_is_shown_before_it_is_used():
