@@ -86,7 +86,7 @@ SOON_ON_ONE_SEGMENT_S = 0.090
 """The limit is 50 ms there, and what the daemons need does not shrink with it."""
 CROSSING = Target(share=0.95, median_s=3.0)
 """Of two Linux routers on one segment that accept what comes to themselves: no opener dies between
-them, and one packet too early spoils a port."""
+them, and one packet too early spoils a port.  A sequence sends it before its port can be known."""
 SOON = Target(share=NEARLY_ALL, median_s=0.6)
 WITHIN_A_SECOND = Target(share=NEARLY_ALL, median_s=1.0)
 VERDICT = Target()
@@ -201,6 +201,12 @@ ROWS: tuple[Row, ...] = (
         "sequential (stride 1 and 2, others take 30 % of ports) × port-restricted",
         _both_ways(SEQUENCES, (PORT,)),
         SOON,
+    ),
+    _row(
+        "sequence, accepting",
+        "the same × Linux with accepting INPUT",
+        _both_ways(SEQUENCES, (LINUX_OPEN_INPUT,)),
+        CROSSING,
     ),
     _row(
         "two sequences",

@@ -1,6 +1,7 @@
 """How many guesses may go to hosts from which nobody has ever answered us.
 
     first wave     free, once in a long while
+    the rest       of it after a minute, if the peer's word has come meanwhile
     each further   for the word of the peer that is said to be there (`natd.core.base.wishes`)
 
 A server can name anybody's host, and say that it has proved it.  So what a lying server can cause
@@ -20,9 +21,9 @@ FIRST_WAVE_PACKETS = 960
 """With the plain checks of a minute below 1,024.  With 256 sockets on the other side, 98 of 100
 attempts over all ports, and practically all where a NAT draws from the upper half, as most do."""
 
-KEPT_FOR_CHECKS = 64
-"""The rest.  What the checks of the first minute leave of it goes to guesses, once there is a word:
-behind two blocks of which half may be used an eighth wave."""
+FIRST_MINUTE_REST = 64
+"""The rest of 1,024.  What plain checks leave of it goes to guesses after the first minute, if a
+word has come in it: an eighth wave between two blocks of which half may be used."""
 
 WAVE_PACKETS = 1_024
 
@@ -35,6 +36,9 @@ MINUTE_S = 60.0
 STRANGER_FOR_S = 86_400.0
 """After that the first wave is free again: addresses go to other people."""
 
+MOST_BEGUN = 64
+"""Of others it is not known how often they were checked: they have no rest."""
+
 MOST_STRANGERS = 1_024
 """More are not guessed at, rather than one of these forgotten."""
 
@@ -45,11 +49,12 @@ class _Stranger:
     left: int = FIRST_WAVE_PACKETS
     words: list[float] = field(default_factory=list)  # when they came, in the last hour
     is_of_open: bool = False  # whether it takes one of an open network's places
-    checks: int = 0  # plain ones, in the first minute
+    checks: int = FIRST_MINUTE_REST  # plain ones, until a minute after the first guess
 
     def left_at(self, now: float) -> int:
-        has_rest = self.words and now - self.since >= MINUTE_S
-        return self.left + (max(0, KEPT_FOR_CHECKS - self.checks) if has_rest else 0)
+        """Negative once the rest is spent."""
+        is_told = self.words and self.words[0] < self.since + MINUTE_S <= now
+        return self.left + (max(0, FIRST_MINUTE_REST - self.checks) if is_told else 0)
 
 
 class StrangerHosts:
@@ -57,6 +62,8 @@ class StrangerHosts:
 
     def __init__(self) -> None:
         self._hosts: OrderedDict[str, _Stranger] = OrderedDict()
+        # Hosts that were checked before the first guess: since when, and how often.
+        self._begun: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def left(self, host: str, now: float, *, is_open: bool) -> int:
         """How many guesses may still go there."""
@@ -82,8 +89,15 @@ class StrangerHosts:
     def checked(self, host: str, now: float) -> None:
         """A plain check has left for this host."""
         found = self._hosts.get(host)
-        if found is not None and now - found.since < MINUTE_S:
-            found.checks += 1
+        if found is not None:
+            found.checks += now - found.since < MINUTE_S
+            return
+        since, checks = self._begun.pop(host, (now, 0))
+        if now - since >= MINUTE_S:
+            since, checks = now, 0
+        self._begun[host] = since, checks + 1
+        if len(self._begun) > MOST_BEGUN:
+            self._begun.popitem(last=False)
 
     def wants_word(self, host: str, now: float, *, is_open: bool) -> bool:
         """Whether the first wave is more than half spent and a word would pay for another."""
@@ -114,6 +128,9 @@ class StrangerHosts:
             return None
         self._hosts.pop(host, None)
         found = self._hosts[host] = _Stranger(now, is_of_open=is_open)
+        since, checks = self._begun.pop(host, (-MINUTE_S, 0))
+        if now - since < MINUTE_S:
+            found.checks = checks
         return found
 
     def _has_place(self, now: float, *, is_open: bool) -> bool:

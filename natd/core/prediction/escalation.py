@@ -126,9 +126,12 @@ class Escalation:
         task = self._task
         if task is not None and task.has_begun:
             if not _is_outdated(task, situation, ends, known):
+                if task.sender is not None:
+                    task.sender.follow(ends.places[0], now)
                 return False
-            self.has_missed = _has_missed(task)
+            is_same, sender = task.situation == situation, task.sender
             self.stop()
+            self.has_missed = is_same and sender is not None and sender.has_missed(now)
         if not is_wanted:
             self.stop()
             return False
@@ -170,7 +173,7 @@ class Escalation:
 
     def stop(self) -> None:
         """A path was found, or the peer is gone."""
-        self._task = None
+        self._task, self.has_missed = None, False
         self._news = ()
         self._turns.end(self._claim)
 
@@ -325,7 +328,7 @@ class Escalation:
         wait_s = task.plan.wave_after_s(task.wave)
         if wait_s is None:
             self.stop()
-            self.has_missed = _has_missed(task)
+            self.has_missed = task.sender is not None and task.sender.has_missed(now)
             # A plan that depends on the peer's address waits for a new report of it.
             may_repeat = task.plan.technique is Technique.BIRTHDAY and not self.has_missed
             if may_repeat and task.was_signed:
@@ -394,12 +397,6 @@ def _anchored(task: _Task) -> Address:
     return Address(task.host, meeting_ports(task.situation.theirs, task.known, 1)[0])
 
 
-def _has_missed(task: _Task) -> bool:
-    """Whether most of it is sent, and it should have met."""
-    sent = 0 if task.sender is None else task.sender.sent
-    return task.plan is not None and task.plan.is_sure and 2 * sent > len(task.plan.packets)
-
-
 def _is_outdated(task: _Task, situation: Situation, ends: Endpoints, known: Sequence[int]) -> bool:
     """Whether newer facts require another plan; `known` are ports that the peer's block uses for
     other destinations."""
@@ -413,7 +410,7 @@ def _is_outdated(task: _Task, situation: Situation, ends: Endpoints, known: Sequ
         return is_taken or not theirs.low <= port <= theirs.high
     if task.situation != situation or (ends.anchors and ends.anchors != task.ends.anchors):
         return True
-    if situation.opens_to_easy and ends.places[0] not in task.ends.places:
+    if task.plan is not None and task.plan.is_sure and ends.socket != task.ends.socket:
         return True
     is_newer = situation.predicts and ends.newest != task.ends.newest
     return is_newer or (situation.wants_samples and task.ends != ends)

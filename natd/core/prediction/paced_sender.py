@@ -16,12 +16,15 @@ from typing import NamedTuple
 
 from natd.core.base.types import Address, SocketId
 from natd.core.checks.limits import MOST_WAVE_PACKETS, RATE
-from natd.core.prediction.plan import Plan, PlannedPacket
+from natd.core.prediction.plan import Plan, PlannedPacket, Technique
 
 TICK_S = 0.02
 SHORTEST_TICK_S = TICK_S / 2
 """After a tick that came late, so that timers which are always late by a little, as real ones are,
 don't add up to a lower rate."""
+
+MISSED_AFTER_S = 0.3
+"""From the begin of a plan: half of a prediction is sent, and most round trips are over."""
 
 AGAIN_S = 3.0
 """How old a round must be to be repeated without its pause: more than two introductions of the same
@@ -75,6 +78,7 @@ class PacedSender:
         self._began = now + plan.begins_after_s
         self._waiting: deque[PlannedPacket] = deque(plan.packets)
         self._round, self._began_round = 1, self._began
+        self._has_followed = False
         self._due_at: float | None = self._began  # None: all is sent
         self._due: list[PacketDue] = []
 
@@ -92,6 +96,13 @@ class PacedSender:
                 break
             self._take_out(self._waiting.popleft())
         self._go_on(now)
+
+    def follow(self, target: Address, now: float) -> None:
+        """The peer is seen at this port."""
+        if self._plan.follows and target != self._target and not self._has_followed:
+            self._target, self._has_followed = target, True
+            self._waiting = deque(self._plan.packets)
+            self._round, self._began_round, self._due_at = 1, now, now
 
     def cut(self, now: float) -> None:
         """Leave out the rest of this round."""
@@ -111,6 +122,16 @@ class PacedSender:
 
     def get_timer(self) -> float | None:
         return self._due_at
+
+    def has_missed(self, now: float) -> bool:
+        """Whether a plan that is sure should have met by now; of a prediction the likelier half
+        leaves first."""
+        wanted, is_likely_first = (
+            len(self._plan.packets),
+            self._plan.technique is Technique.PREDICTION,
+        )
+        is_sent = self.sent == wanted or (is_likely_first and 2 * self.sent > wanted)
+        return self._plan.is_sure and is_sent and now - self._began >= MISSED_AFTER_S
 
     @property
     def is_over(self) -> bool:

@@ -65,6 +65,9 @@ class Plan:
     is_sure: bool = False
     """Whether one of its packets should be answered: where none is, what leaves our socket probably
     does not come from where the peer expects it."""
+    follows: bool = False
+    """Whether its openers go to the peer's fresh port, too, if it takes one; once, for anybody may
+    name a port."""
     waves_s: float | None = None
     """Wait until another wave may succeed; None: no wave by itself."""
     further: tuple[Wave, ...] = ()

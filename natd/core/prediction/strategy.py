@@ -60,6 +60,10 @@ OPENERS_PAUSE_S = 12.0
 """Less than the shortest time for which NATs keep an unanswered flow (15 s)."""
 
 
+SURE_SIZES = range(64, MOST_WAVE_PACKETS // 2 + 1)
+"""Of blocks that are probed again from a fresh socket: it takes as many entries once more, and who
+claims to have a smaller one could make us open sockets for few packets."""
+
 FOUND = NatReport(Mapping.INDEPENDENT, confidence=1.0)
 """The NAT at the end of an established path: its address is known."""
 
@@ -138,11 +142,6 @@ class Situation:
         """Whether our side is easy and guesses the next port of a sequence."""
         is_sequence = self.theirs.allocation is Allocation.SEQUENTIAL
         return is_sequence and self.theirs.is_hard and not self.are_both_hard
-
-    @property
-    def opens_to_easy(self) -> bool:
-        """Whether our side is hard and opens its NAT to the one port of an easy peer."""
-        return self.we_are_hard and not self.they_are_hard
 
     @property
     def is_early(self) -> bool:
@@ -247,7 +246,8 @@ def make_plan(
         if situation.predicts and their_ports:
             return reach_sequence(theirs, their_ports, drift)
         probes = probe(theirs, MOST_WAVE_PACKETS, random)
-        is_sure = len(probes) == theirs.high - theirs.low + 1  # all of a block
+        is_all = len(probes) == theirs.high - theirs.low + 1
+        is_sure = is_all and theirs.allocation is Allocation.BLOCK and len(probes) in SURE_SIZES
         return Plan(Technique.BIRTHDAY, probes, is_careful=True, is_sure=is_sure)
     if situation.we_are_hard:
         return _open_to_easy(ours, theirs, turns)
@@ -298,6 +298,7 @@ def _open_to_easy(ours: NatReport, theirs: NatReport, turns: Turns) -> Plan | No
         Technique.BIRTHDAY,
         opened,
         begins_after_s=wait_s,
+        follows=is_block and 2 * len(opened) <= allowance(ours, turns),
         rounds=OPENERS_ROUNDS,
         pause_s=OPENERS_PAUSE_S,
         opens_at_once=not is_block,  # the peer's next report may show a better use of its ports

@@ -72,8 +72,8 @@ class Attempt:
     """Whether we asked for an introduction that has not come yet."""
     is_held: bool = False
     """Whether its socket is fresh and waits for the introduction that tells the peer of it."""
-    has_left: bool = False
-    """Whether it has left a socket by which nothing came."""
+    has_left_socket: bool = False
+    """Whether it has left one by which nothing came."""
     judged: bool = False
     heard: bool = False
     settled: bool = False

@@ -8,7 +8,7 @@ An attempt is a row of rounds:
 
     start ─► ladder ─► wait ─► sample ─► introduce again ─► ladder ─► wait ─► …
                                  │
-                                 └─ poisoned: fresh socket, sample it
+                                 └─ poisoned, or guesses missed: fresh socket, sample it
 
 Rules:
 - While `start_in` runs, the nearer side sends low-TTL openers only: they open its own NAT and
@@ -20,6 +20,9 @@ Rules:
   sends low-TTL openers alone towards the other's agreed ports: a check that came before them would
   poison those, too.  Behind other NATs the fresh socket sends nothing to the peer until a server
   has seen it and has introduced both sides again.
+- Where guesses that should have met have not, the socket counts as poisoned, too, once an attempt:
+  Linux gives all later flows of a socket the port of the spoilt one, and no sample shows that while
+  its flows to all ports of the servers are older.
 - Behind a hard NAT that counts its ports up, the peer can guess the next port only from a fresh
   sample.  So each round has a fresh socket, which is sampled before it sends anything else, and at
   once if the peer has just been sampled (`prediction.samples`).
@@ -102,7 +105,8 @@ class Punch:
         self._attempt = attempt = Attempt(began=now, full_ttl_at=now + start_in_s)
         if before is not None:
             attempt.began, attempt.judged = before.began, before.judged
-            attempt.heard, attempt.has_left = before.heard, before.has_left
+            attempt.heard = before.heard
+            attempt.has_left_socket = before.has_left_socket and not fresh
         if before is not None and not fresh:
             attempt.round = before.round + before.asked
         else:
@@ -199,11 +203,11 @@ class Punch:
             self._attempt.is_unheard = True
 
     def leave_socket(self) -> None:
-        """Nothing comes to our socket though the peer has opened its NAT to it: take another one,
-        as where a sample shows that it is poisoned."""
+        """Nothing comes to our socket, though the peer should have opened its NAT to it: take
+        another one, as where a sample shows that it is poisoned."""
         attempt = self._attempt
-        if attempt is not None and self.active and not attempt.has_left:
-            attempt.has_left = True
+        if attempt is not None and self.active and not attempt.has_left_socket:
+            attempt.has_left_socket = True
             attempt.escalate_at = attempt.retry_at = None
             self._targets.pause()
             self.events.append(FreshSocketWanted())
@@ -225,7 +229,7 @@ class Punch:
         """A path was found: the running ladder may still find a better one, but no further round
         begins."""
         if self._attempt is not None:
-            self._attempt.settled = True
+            self._attempt.settled, self._attempt.is_held = True, False
             self._attempt.escalate_at = self._attempt.sample_by = self._attempt.retry_at = None
 
     def reached(self, address: Address, socket: SocketId) -> None:
@@ -251,6 +255,11 @@ class Punch:
         if attempt is None or attempt.settled:
             return None
         return earliest(attempt.escalate_at, attempt.sample_by, attempt.retry_at)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the attempt's socket waits for the introduction that tells the peer of it."""
+        return self._attempt is not None and self._attempt.is_held
 
     @property
     def is_alone(self) -> bool:
@@ -348,7 +357,8 @@ class Punch:
     def _awaits_fresh_socket(self, attempt: Attempt) -> bool:
         """Whether a fresh socket waits for its sample and must send nothing before: the
         introduction that follows begins the round."""
-        return attempt.sample_by is not None and self._needs_fresh_sockets
+        is_fresh = self._needs_fresh_sockets or attempt.is_held
+        return attempt.sample_by is not None and is_fresh
 
     def _introduce(self, samples: tuple[Address, ...], now: float) -> None:
         """Ask for another introduction; without one the next ladder begins by itself."""

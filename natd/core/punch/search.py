@@ -383,9 +383,9 @@ class Search:
 
     def _escalate(self, situation: Situation, now: float) -> None:
         """Plain checks have failed, or are bound to fail."""
-        self._put_off = None
-        if self.has_path:
+        if self.has_path or (self.punch.is_held and not situation.are_both_hard):
             return
+        self._put_off = None
         if self._succession is not None:
             self._succession.stop()
         if self._escalation is None:

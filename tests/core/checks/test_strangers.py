@@ -2,6 +2,8 @@
 
 import pytest
 
+from natd.core.base.types import Address
+from natd.core.checks.budget import TargetBudget
 from natd.core.checks.strangers import StrangerHosts
 
 START = 1000.0
@@ -24,8 +26,6 @@ def test_the_first_wave_and_the_checks_of_a_minute_are_no_more_than_1024(is_open
 def test_words_buy_so_many_waves_an_hour_and_no_more(is_open: bool, words: int) -> None:
     hosts = StrangerHosts()
     _spend(hosts, HOST, START, is_open=is_open)
-    for _ in range(64):
-        hosts.checked(HOST, START)
     for hour in range(3):
         at, bought = START + hour * HOUR_S, 0
         for _ in range(10):
@@ -35,19 +35,51 @@ def test_words_buy_so_many_waves_an_hour_and_no_more(is_open: bool, words: int) 
         assert bought == words
 
 
-@pytest.mark.parametrize("checks", [0, 20, 60, 80])
-def test_with_a_word_guesses_and_the_checks_of_the_first_minute_are_two_waves(checks: int) -> None:
+@pytest.mark.parametrize(("before", "after"), [(1, 0), (20, 10), (40, 20), (1, 80)])
+def test_guesses_and_checks_of_the_first_minute_and_a_words_wave_are_2048(
+    before: int, after: int
+) -> None:
     hosts = StrangerHosts()
-    first = _spend(hosts, HOST, START, is_open=True)
-    for _ in range(checks):
-        hosts.checked(HOST, START + 1.0)
-    hosts.checked(HOST, START + 61.0)
+    for _ in range(before):
+        hosts.checked(HOST, START)
+    first = _spend(hosts, HOST, START + 1.0, is_open=True)
+    for _ in range(after):
+        hosts.checked(HOST, START + 2.0)
+    hosts.checked(HOST, START + 62.0)
     assert hosts.take_word(HOST, START + 30.0, is_open=True)
-    bought = _spend(hosts, HOST, START + 59.0, is_open=True)
-    rest = hosts.left(HOST, START + 60.0, is_open=True)
-    assert _spend(hosts, HOST, START + 61.0, is_open=True) == rest
-    assert first + bought + checks + rest == max(2048, 960 + 1024 + checks)
-    assert hosts.left(HOST, START + 61.0, is_open=True) == 0
+    bought = _spend(hosts, HOST, START + 60.0, is_open=True)
+    rest = _spend(hosts, HOST, START + 61.0, is_open=True)
+    assert (first, bought) == (960, 1024)
+    assert rest == max(0, 64 - before - after)
+    assert hosts.left(HOST, START + 62.0, is_open=True) == 0
+
+
+def test_a_word_after_the_first_minute_buys_one_wave_and_no_rest() -> None:
+    hosts = StrangerHosts()
+    hosts.checked(HOST, START)
+    _spend(hosts, HOST, START, is_open=True)
+    assert hosts.take_word(HOST, START + 60.0, is_open=True)
+    assert _spend(hosts, HOST, START + 61.0, is_open=True) == 1024
+
+
+def test_where_it_is_unknown_how_often_a_host_was_checked_there_is_no_rest() -> None:
+    hosts = StrangerHosts()
+    hosts.checked(HOST, START)
+    for number in range(64):
+        hosts.checked(f"203.0.113.{number}", START)
+    _spend(hosts, HOST, START, is_open=True)
+    assert hosts.take_word(HOST, START, is_open=True)
+    assert _spend(hosts, HOST, START + 61.0, is_open=True) == 1024
+
+
+def test_the_budget_counts_its_checks_against_the_first_wave() -> None:
+    budget = TargetBudget()
+    address = Address(HOST, 40000)
+    assert sum(budget.allow(address, 100, START) for _ in range(8)) == 8
+    strangers = budget.turns.strangers
+    _spend(strangers, HOST, START, is_open=True)
+    assert strangers.take_word(HOST, START, is_open=True)
+    assert _spend(strangers, HOST, START + 61.0, is_open=True) == 1024 + 64 - 8
 
 
 def test_without_a_word_there_is_no_rest() -> None:

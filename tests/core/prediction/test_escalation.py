@@ -267,31 +267,57 @@ def test_news_that_make_no_difference_to_the_plan_do_not_begin_it_anew():
 
 
 def test_a_plan_that_should_have_met_says_when_it_has_missed():
-    all_of_a_block, range_of_ports = make_escalation(), make_escalation()
-    begin(all_of_a_block, EASY, BLOCK)
-    begin(range_of_ports, EASY, RANDOM)
-    assert not all_of_a_block.has_missed
-    for escalation in (all_of_a_block, range_of_ports):
+    tiny, larger = replace(BLOCK, high=BLOCK.low + 9), replace(BLOCK, high=BLOCK.low + 1_535)
+    a_range = replace(RANDOM, low=BLOCK.low, high=BLOCK.high)
+    for theirs, has_missed in [(BLOCK, True)] + [
+        (n, False) for n in (RANDOM, a_range, tiny, larger)
+    ]:
+        escalation = make_escalation()
+        begin(escalation, EASY, theirs)
+        assert not escalation.has_missed
         run_out(escalation)
-    assert all_of_a_block.has_missed
-    assert not range_of_ports.has_missed
+        assert escalation.has_missed is has_missed
 
 
 def test_a_prediction_has_missed_when_a_newer_sample_comes_after_most_of_it():
     older, newer = Address(SEEN[0].host, 30_000), Address(SEEN[0].host, 30_040)
-    for ran_s, has_missed in ((0.01, False), (0.3, True)):
+    for ran_s, has_missed in ((0.01, False), (0.2, False), (0.35, True)):
         escalation = make_escalation()
         begin(escalation, EASY, SEQUENTIAL, seen=(older,))
         run_out(escalation, START + ran_s)
         begin(escalation, EASY, SEQUENTIAL, START + ran_s, seen=(newer, older))
         assert escalation.has_missed is has_missed
+        escalation.stop()
+        assert not escalation.has_missed, "the next attempt has another socket"
 
 
-def test_openers_follow_an_easy_peer_to_its_fresh_port_and_stay_at_one_that_they_knew():
-    fresh = Address(SEEN[0].host, 50_000)
+def test_who_has_proved_to_be_hard_meanwhile_has_not_missed():
     escalation = make_escalation()
-    begin(escalation, BLOCK, EASY)
-    assert {d.address for d in run_out(escalation, START + 0.5)} == set(SEEN)
-    assert begin(escalation, BLOCK, EASY, START + 0.5, seen=(fresh, *SEEN))
-    assert {d.address for d in run_out(escalation, START + 1.0)} == {fresh}
-    assert not begin(escalation, BLOCK, EASY, START + 1.0, seen=(*SEEN, fresh))
+    begin(escalation, EASY, SEQUENTIAL, seen=(Address(SEEN[0].host, 30_000),))
+    run_out(escalation, START + 0.35)
+    begin(escalation, RANDOM, SEQUENTIAL, START + 0.35)
+    assert not escalation.has_missed
+
+
+def test_a_sure_guess_goes_on_from_the_socket_that_the_peer_is_told_of():
+    escalation = make_escalation()
+    begin(escalation, EASY, BLOCK)
+    run_out(escalation, START + 0.2)
+    assert begin(escalation, EASY, BLOCK, START + 0.2, socket=SocketId(0x10001))
+    sent = run_out(escalation, START + 0.4)
+    assert {d.socket for d in sent} == {SocketId(0x10001)}
+
+
+@pytest.mark.parametrize(("ours", "ports"), [(RANDOM, 256), (BLOCK, 64)])
+def test_a_block_follows_a_peer_to_one_fresh_port_and_nobody_a_server_that_names_many(ours, ports):
+    """A lying one could make us open hundreds of ports a second."""
+    escalation, sent = make_escalation(), []
+    begin(escalation, ours, EASY)
+    for number in range(20):
+        sent += run_out(escalation, START + 1.0 + number)
+        seen = (Address(SEEN[0].host, 50_000 + number), *SEEN)
+        assert not begin(escalation, ours, EASY, START + 1.0 + number, seen=seen)
+    targets = {d.address for d in sent}
+    assert targets == ({*SEEN, Address(SEEN[0].host, 50_000)} if ports == 64 else {*SEEN})
+    assert len({(d.socket, d.address) for d in sent}) == ports
+    assert len({d.socket for d in sent}) == {256: 256, 64: 32}[ports], "from the same sockets"

@@ -229,8 +229,8 @@ def test_a_guess_that_should_have_met_is_made_again_from_a_fresh_socket(resident
         pair = Pair(resident, newcomer, seed, OPEN_KEY)
         time_s = pair.meet()
         assert time_s is not None
-        assert time_s < 4.0
-        pair.assert_packets_within_budget()
+        assert time_s < 3.0
+        pair.assert_within_budget()
 
 
 def test_two_blocks_mostly_meet_where_they_may_be_filled():
@@ -283,6 +283,7 @@ def test_in_an_open_network_two_halves_are_tried_eight_times_in_six_minutes():
         waves = [count for count in packets.values() if count > ORDINARY]
         assert len(waves) == 8
         assert min(waves[:-1]) >= BLOCK_SIZE // 2
+        assert sum(waves) > 960 + 1024, "what the checks have left of the first minute, too"
 
 
 def test_a_block_whose_nat_remembers_for_long_is_not_filled_by_repetitions_either():
