@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from natd.core.base.timers import TokenBucket
 from natd.core.base.types import Address
 from natd.core.checks.host_proofs import ANSWERED_FOR_S
+from natd.core.checks.limits import MINUTE_S
 from natd.core.checks.turns import Turns
 
 BURST_PACKETS = 10
@@ -31,7 +32,6 @@ BURST_S = 0.1
 PACKETS_A_SECOND = 10
 PACKETS_A_MINUTE = 60
 BYTES_A_MINUTE = 6_000
-MINUTE_S = 60.0
 RESERVED_PACKETS = 10
 RESERVED_BYTES = 1_000
 """Packets that can wait leave so much of a minute's budget to a peer that is introduced or sends a

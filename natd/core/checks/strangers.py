@@ -17,6 +17,8 @@ Rules:
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from natd.core.checks.limits import MINUTE_S
+
 FIRST_WAVE_PACKETS = 960
 """With the plain checks of a minute below 1,024.  With 256 sockets on the other side, 98 of 100
 attempts over all ports, and practically all where a NAT draws from the upper half, as most do."""
@@ -31,7 +33,6 @@ WORDS_AN_HOUR_OPEN = 1
 WORDS_AN_HOUR_SECRET = 4
 HOSTS_AN_HOUR_OPEN = 4
 HOUR_S = 3600.0
-MINUTE_S = 60.0
 
 STRANGER_FOR_S = 86_400.0
 """After that the first wave is free again: addresses go to other people."""

@@ -6,10 +6,12 @@
 Rules:
 - It begins when plain checks have failed or both NATs are known to defeat them; the owner sees
   to it that the peer has proved to be at the host.
-- A new report of either NAT ends it: its plan follows from the reports alone.
+- A new report of either NAT ends it, for its plan follows from the reports; so does another socket
+  of ours where one of its packets should be answered (`Plan.is_sure`).
 - It sends only to addresses that plain checks may go to, and no more than `turns` allows.
 - It ends by itself when its packets are spent; a path ends it at once.  If the peer has meanwhile
-  shown a sign of life, it begins again: the first guesses may have been too early.
+  shown a sign of life, it begins again: the first guesses may have been too early.  A plan that
+  should have met says so instead (`has_missed`): its socket may be spoilt.
 - A repeated wave leaves from the same sockets, which therefore stay open between waves.
 - An answer to one of its checks is a path like any other, and names the technique.
 """

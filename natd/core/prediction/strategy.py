@@ -16,6 +16,9 @@ section 4.1).  Each side makes its own half of the plan without signalling:
   and then map the peer's own probes to other ports.
 - *predict*, *steps*: see `sequences`; *open*, *spray*, *all to anchors*: see `blocks`.
 
+Where all of a block or the likely ports of a sequence were tried in vain, the easy side's socket is
+probably spoilt, and the same is done from a fresh one (`punch`); the openers of a block follow it.
+
 A side may only seem easy: a single server has seen it, or no server answers that could confirm it.
 It counts as easy until the first round of checks has failed, and as random after that, unless the
 other side is hard.  If both only seem easy, each opens helpers and probes, because one of the two
