@@ -202,11 +202,13 @@ class Punch:
         if self._attempt is not None:
             self._attempt.is_unheard = True
 
-    def leave_socket(self) -> None:
+    def leave_socket(self, *, has_server: bool) -> None:
         """Nothing comes to our socket, though the peer should have opened its NAT to it: take
-        another one, as where a sample shows that it is poisoned."""
+        another one, if a server can tell the peer of it."""
         attempt = self._attempt
-        if attempt is not None and self.active and not attempt.has_left_socket:
+        if attempt is None or not self.active or not has_server or attempt.is_unheard:
+            return
+        if not attempt.has_left_socket:
             attempt.has_left_socket = True
             attempt.escalate_at = attempt.retry_at = None
             self._targets.pause()
@@ -216,7 +218,7 @@ class Punch:
         """The owner's answer to `FreshSocketWanted`."""
         if self._attempt is not None and self.active:
             self._targets.socket = socket
-            self._attempt.is_held = True
+            self._attempt.is_held = not self._attempt.is_unheard
             self._attempt.sample_by = now + SAMPLE_PATIENCE_S
             self.sampled_at = now
             self.events.append(SampleWanted(socket))
@@ -306,6 +308,9 @@ class Punch:
         if attempt.sample_by is not None and attempt.sample_by <= now:
             attempt.sample_by = None
             attempt.unanswered, attempt.is_unheard = attempt.unanswered + 1, True
+            if attempt.is_held and attempt.has_left_socket:
+                self._targets.socket = MAIN_SOCKET  # nobody can tell the peer of another one
+            attempt.is_held = False
             self._introduce((), now)
         judge_at = attempt.judge_at(is_hopeless=self._is_hopeless)
         if judge_at is not None and judge_at <= now:

@@ -256,9 +256,9 @@ class Search:
         self.punch.handle_timer(now)
         for escalation in self._escalations:
             escalation.handle_timer(now)
-        if self._escalation is not None and self._escalation.has_missed:
-            self._escalation.has_missed = False
-            self.punch.leave_socket()
+        if (guesses := self._escalation) is not None and guesses.has_missed:
+            guesses.has_missed = False
+            self.punch.leave_socket(has_server=self.remote.surroundings.is_registered)
 
     # --- outputs
 

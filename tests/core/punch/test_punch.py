@@ -173,7 +173,7 @@ def test_a_socket_that_nothing_comes_to_is_left_once_and_the_fresh_one_waits_for
     lab, fresh = Lab(), SocketId(0x10001)
     lab.start()
     lab.run(0.3)
-    lab.punch.leave_socket()
+    lab.punch.leave_socket(has_server=True)
     lab.drain()
     assert lab.take(FreshSocketWanted) == [FreshSocketWanted()]
     lab.sent.clear()
@@ -185,9 +185,26 @@ def test_a_socket_that_nothing_comes_to_is_left_once_and_the_fresh_one_waits_for
     lab.start(THEIRS, LAN)
     lab.run(0.05)
     assert {check.socket for _, check in lab.sent} == {fresh}
-    lab.punch.leave_socket()
+    lab.punch.leave_socket(has_server=True)
     lab.drain()
     assert lab.take(FreshSocketWanted) == [], "the peer's router may be off"
+
+
+def test_without_a_server_that_could_tell_the_peer_no_socket_is_left_for_another():
+    lab = Lab()
+    lab.start()
+    lab.punch.leave_socket(has_server=False)
+    lab.drain()
+    assert lab.take(FreshSocketWanted) == []
+    lab.punch.leave_socket(has_server=True)
+    lab.punch.use_socket(SocketId(0x10001), lab.now)
+    lab.run(SAMPLE_PATIENCE_S + 0.01)
+    assert lab.punch.socket == MAIN_SOCKET, "the peer knows that one"
+    assert not lab.punch.is_held
+    lab.run(3.0)
+    lab.punch.leave_socket(has_server=True)
+    lab.drain()
+    assert len(lab.take(FreshSocketWanted)) == 1, "the first"
 
 
 def test_a_poisoned_socket_is_replaced_and_the_fresh_one_is_shown_before_it_is_used():
