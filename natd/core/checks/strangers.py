@@ -1,7 +1,7 @@
 """How many guesses may go to hosts from which nobody has ever answered us.
 
     first wave     free, once in a long while
-    the rest       of it after a minute, if the peer's word has come meanwhile
+    the rest       what plain checks leave of theirs, if the peer's word has come in time
     each further   for the word of the peer that is said to be there (`natd.core.base.wishes`)
 
 A server can name anybody's host, and say that it has proved it.  So what a lying server can cause
@@ -24,8 +24,11 @@ FIRST_WAVE_PACKETS = 960
 attempts over all ports, and practically all where a NAT draws from the upper half, as most do."""
 
 FIRST_MINUTE_REST = 64
-"""The rest of 1,024.  What plain checks leave of it goes to guesses after the first minute, if a
-word has come in it: an eighth wave between two blocks of which half may be used."""
+MINUTES_REST = 60
+MOST_MINUTES = 5
+"""What plain checks may take beside guesses: the rest of 1,024 in the first minute, and so many in
+each further one.  If a word has come in the first minute, guesses take what checks have left of
+it: an eighth wave between two blocks of which half may be used, and part of a ninth."""
 
 WAVE_PACKETS = 1_024
 
@@ -50,12 +53,15 @@ class _Stranger:
     left: int = FIRST_WAVE_PACKETS
     words: list[float] = field(default_factory=list)  # when they came, in the last hour
     is_of_open: bool = False  # whether it takes one of an open network's places
-    checks: int = FIRST_MINUTE_REST  # plain ones, until a minute after the first guess
+    checks: int = FIRST_MINUTE_REST  # plain ones, as long as they count
 
     def left_at(self, now: float) -> int:
-        """Negative once the rest is spent."""
-        is_told = self.words and self.words[0] < self.since + MINUTE_S <= now
-        return self.left + (max(0, FIRST_MINUTE_REST - self.checks) if is_told else 0)
+        """Negative in `left` is what the rest has paid for."""
+        minutes = min(MOST_MINUTES, int((now - self.since) / MINUTE_S))
+        if not minutes or not self.words or self.words[0] >= self.since + MINUTE_S:
+            return self.left
+        rest = FIRST_MINUTE_REST + (minutes - 1) * MINUTES_REST - self.checks
+        return self.left + max(0, rest)
 
 
 class StrangerHosts:
@@ -91,7 +97,7 @@ class StrangerHosts:
         """A plain check has left for this host."""
         found = self._hosts.get(host)
         if found is not None:
-            found.checks += now - found.since < MINUTE_S
+            found.checks += now - found.since < MOST_MINUTES * MINUTE_S
             return
         since, checks = self._begun.pop(host, (now, 0))
         if now - since >= MINUTE_S:

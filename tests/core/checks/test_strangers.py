@@ -45,13 +45,27 @@ def test_guesses_and_checks_of_the_first_minute_and_a_words_wave_are_2048(
     first = _spend(hosts, HOST, START + 1.0, is_open=True)
     for _ in range(after):
         hosts.checked(HOST, START + 2.0)
-    hosts.checked(HOST, START + 62.0)
     assert hosts.take_word(HOST, START + 30.0, is_open=True)
     bought = _spend(hosts, HOST, START + 60.0, is_open=True)
     rest = _spend(hosts, HOST, START + 61.0, is_open=True)
     assert (first, bought) == (960, 1024)
     assert rest == max(0, 64 - before - after)
     assert hosts.left(HOST, START + 62.0, is_open=True) == 0
+
+
+@pytest.mark.parametrize("checks", [0, 10, 60])
+def test_with_a_word_checks_and_guesses_are_together_60_a_minute_after_it(checks: int) -> None:
+    hosts, guesses = StrangerHosts(), 0
+    hosts.checked(HOST, START)
+    for minute in range(60):
+        for _ in range(checks if minute else 0):
+            hosts.checked(HOST, START + 60.0 * minute)
+        guesses += _spend(hosts, HOST, START + 60.0 * minute, is_open=True)
+        if minute == 0:
+            assert hosts.take_word(HOST, START + 30.0, is_open=True)
+        sent = guesses + 1 + checks * minute
+        assert sent <= 1024 + 1024 + 60 * minute
+        assert guesses <= 1024 + 1024 + 240, "and not for ever"
 
 
 def test_a_word_after_the_first_minute_buys_one_wave_and_no_rest() -> None:

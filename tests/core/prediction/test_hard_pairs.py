@@ -274,16 +274,16 @@ def test_a_resident_opens_all_of_its_half_though_nothing_was_known_of_the_newcom
         assert max(max(count.values()) for count in opened) == BLOCK_SIZE // 2
 
 
-def test_in_an_open_network_two_halves_are_tried_eight_times_in_six_minutes():
+def test_in_an_open_network_two_halves_are_tried_more_than_eight_times_in_six_minutes():
     """A host that has never answered gets so many packets, and no second copy of the same."""
     pairs = (Pair(SYMMETRIC_BLOCK, SYMMETRIC_BLOCK, seed, OPEN_KEY) for seed in range(40))
     unmet = next(pair for pair in pairs if pair.meet(360.0) is None)
     for member in (unmet.alice, unmet.bob):
         packets = Counter(int((at - unmet.began) / WAVES_S) for at, _ in unmet.sent(member))
         waves = [count for count in packets.values() if count > ORDINARY]
-        assert len(waves) == 8
-        assert min(waves[:-1]) >= BLOCK_SIZE // 2
-        assert sum(waves) > 960 + 1024, "what the checks have left of the first minute, too"
+        assert len(waves) > 8
+        assert min(waves[:8]) >= BLOCK_SIZE // 2, "with what checks have left of their share"
+        assert sum(packets.values()) <= 1024 + 1024 + 4 * 60
 
 
 def test_a_block_whose_nat_remembers_for_long_is_not_filled_by_repetitions_either():
