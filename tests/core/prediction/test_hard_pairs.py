@@ -83,6 +83,18 @@ class Pair:
             if sent.host is member.host and sent.datagram.address.host == host
         ]
 
+    def shown_first_s(self, member):
+        """How long a server had known the last socket from which it sent to the other's NAT."""
+        theirs = self.gateways[member is self.alice].addresses[0]
+        first: dict[tuple[SocketId, bool], float] = {}
+        for sent in self.trace:
+            if sent.host is member.host:
+                first.setdefault((sent.socket, sent.datagram.address.host == theirs), sent.at)
+        both = [socket for socket, is_theirs in first if is_theirs and (socket, False) in first]
+        last = max(both, key=lambda socket: first[socket, True])
+        assert last != MAIN_SOCKET
+        return first[last, True] - first[last, False]
+
     def packets_in_a_second(self, member):
         """The most that left one host in any second."""
         instants = [sent.at for sent in self.trace if sent.host is member.host]
@@ -231,6 +243,8 @@ def test_a_guess_that_should_have_met_is_made_again_from_a_fresh_socket(resident
         assert time_s is not None
         assert time_s < 3.0
         pair.assert_within_budget()
+        easy = pair.alice if resident is LINUX_ACCEPTING else pair.bob
+        assert pair.shown_first_s(easy) >= 0.15, "a sample, and the introduction that tells of it"
 
 
 def test_two_blocks_mostly_meet_where_they_may_be_filled():

@@ -22,7 +22,7 @@ from natd.core.punch.attempt import (
     SILENCE_S,
 )
 from natd.core.punch.events import PathFound
-from natd.core.punch.punch import SAMPLE_PATIENCE_S
+from natd.core.punch.punch import INTRODUCTION_PATIENCE_S, SAMPLE_PATIENCE_S
 from natd.core.punch.targets import TRIGGER_SPACING_S
 from tests.core.world.punch_lab import (
     KEEPS,
@@ -36,6 +36,7 @@ from tests.core.world.punch_lab import (
     candidate,
 )
 
+FRESH = SocketId(0x10001)
 RANDOM = NatReport(Mapping.DEPENDENT, allocation=Allocation.RANDOM, confidence=1.0)
 BY_ADDRESS = replace(RANDOM, mapping=Mapping.ADDRESS_DEPENDENT, confidence=SURE / 2)
 """As far as peers say."""
@@ -190,6 +191,50 @@ def test_a_socket_that_nothing_comes_to_is_left_once_and_the_fresh_one_waits_for
     assert lab.take(FreshSocketWanted) == [], "the peer's router may be off"
 
 
+def _left():
+    """A socket was left, and the fresh one is about to be sampled."""
+    lab = Lab()
+    lab.start()
+    lab.run(0.3)
+    lab.punch.leave_socket(has_server=True)
+    lab.drain()
+    lab.punch.use_socket(FRESH, lab.now)
+    lab.drain()
+    lab.events.clear()
+    lab.sent.clear()
+    return lab
+
+
+def test_an_introduction_that_comes_meanwhile_neither_frees_a_fresh_socket_nor_costs_its_sample():
+    lab = _left()
+    lab.run(0.02)
+    lab.start()
+    lab.run(0.02)
+    assert lab.sent == []
+    lab.punch.sampled(FRESH, OURS._replace(port=51000), poisoned=False, now=lab.now)
+    lab.drain()
+    assert lab.event(IntroductionWanted) == IntroductionWanted((OURS._replace(port=51000),))
+
+
+def test_a_fresh_socket_that_nobody_is_told_of_is_used_in_the_next_round_and_for_news():
+    lab = _left()
+    lab.punch.sampled(FRESH, OURS._replace(port=51000), poisoned=False, now=lab.now)
+    lab.run(INTRODUCTION_PATIENCE_S + 0.1)
+    assert {check.socket for _, check in lab.sent} == {FRESH}
+    lab.punch.add([candidate(LAN)], lab.now)
+    lab.drain()
+    assert (LAN, FRESH) in {(check.address, check.socket) for _, check in lab.sent}
+
+
+def test_what_begins_afresh_may_leave_its_socket_again():
+    lab = _left()
+    lab.start(fresh=True)
+    assert lab.punch.socket == MAIN_SOCKET
+    lab.punch.leave_socket(has_server=True)
+    lab.drain()
+    assert lab.take(FreshSocketWanted) == [FreshSocketWanted()]
+
+
 def test_without_a_server_that_could_tell_the_peer_no_socket_is_left_for_another():
     lab = Lab()
     lab.start()
@@ -197,7 +242,7 @@ def test_without_a_server_that_could_tell_the_peer_no_socket_is_left_for_another
     lab.drain()
     assert lab.take(FreshSocketWanted) == []
     lab.punch.leave_socket(has_server=True)
-    lab.punch.use_socket(SocketId(0x10001), lab.now)
+    lab.punch.use_socket(FRESH, lab.now)
     lab.run(SAMPLE_PATIENCE_S + 0.01)
     assert lab.punch.socket == MAIN_SOCKET, "the peer knows that one"
     assert not lab.punch.is_held
