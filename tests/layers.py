@@ -87,7 +87,12 @@ DOORS = {
     "psutil": ("natd/net/network_interfaces.py",),
     "qh3": ("natd/core/session/quic.py",),
     "sdnotify": ("natd/host/notify.py",),
-    "sqlite3": ("natd/storage/store.py",),
+    "sqlite3": (
+        "natd/storage/store.py",
+        "natd/storage/database.py",
+        "natd/storage/reader.py",
+        "natd/storage/transaction.py",
+    ),
     "yaml": ("natd/settings/yaml_tree.py", "natd/settings/config.py"),
     "zmq": ("natd/control/control_link.py", "natd/ipc/client.py"),
 }

@@ -25,6 +25,18 @@ NAME_LIMIT_CHARACTERS = 64
 Json = dict[str, Any]
 
 
+class Page(Protocol):
+    """Some events, and how far they go."""
+
+    @property
+    def events(self) -> list[Json]:
+        """In order."""
+
+    @property
+    def end(self) -> int:
+        """The last event that was looked at; those of other types are left out."""
+
+
 class EventLog(Protocol):
     """What the control socket wants of the store.  Ids grow by one and survive restarts."""
 
@@ -34,8 +46,11 @@ class EventLog(Protocol):
     def oldest_event_id(self) -> int:
         """The oldest that is still there; one past the last when none is."""
 
-    def read_events(self, after: int, limit: int, types: frozenset[str] | None) -> list[Json]:
-        """Up to `limit` events with ids above `after`, in order; None: of every type."""
+    def next_page(self, after: int, limit: int, types: frozenset[str] | None) -> Page | None:
+        """Up to `limit` events with ids above `after`, in order; types None: of every type.
+
+        None: they are being read, and whoever wakes the control socket will tell.
+        """
 
     async def save_cursor(self, name: str, event_id: int) -> None:
         """Returns once it is on disk."""
@@ -55,11 +70,13 @@ class Subscription:
     """None: the client's position is forgotten when it disconnects."""
     credit: int
     _page_end: int = 0
+    _is_waiting: bool = False
 
     @property
     def is_behind(self) -> bool:
         """There is something to send and room for it."""
-        return self.credit > 0 and self.after != self.log.last_event_id()
+        has_more = self.after != self.log.last_event_id()
+        return self.credit > 0 and has_more and not self._is_waiting
 
     def next_events(self, limit: int) -> list[Json]:
         """Up to `limit` events, no more than there is credit for."""
@@ -73,9 +90,12 @@ class Subscription:
             return [_gap(oldest - 1, last + 1, "this is a new event log; ids start again")]
         if self.after < oldest - 1:
             return [_gap(oldest - 1, self.after + 1, "older events are no longer kept")]
-        events = self.log.read_events(self.after, limit, self.types)
-        self._page_end = events[-1]["id"] if len(events) == limit else last
-        return events
+        page = self.log.next_page(self.after, limit, self.types)
+        self._is_waiting = page is None
+        if page is None:
+            return []
+        self._page_end = page.end
+        return page.events
 
     def sent(self, event: Json) -> None:
         self.credit -= 1

@@ -18,8 +18,9 @@ from natd.members.recorder import Recorder, path_row
 from natd.settings.config import config_as_dict
 from natd.storage.address_book import JoinedNetwork, KnownPeer, full_name, shell_name
 from natd.storage.history import PAGE_LIMIT, read_history
-from natd.storage.mailbox import DAY_MS, Delivery
+from natd.storage.mailbox import Delivery
 from natd.storage.mailbox_writes import PRIVATE, TEXT
+from natd.storage.own_time import DAY_S
 from natd.storage.store import StoreError
 
 Json = dict[str, Any]
@@ -141,14 +142,7 @@ class Commands:
                 raise CommandError("blocked", f"{full_name(known)} is blocked here")
             peers, is_open = [known], False
         else:
-            # A peer not heard for longer could not get the message any more.
-            oldest = time.time() - MESSAGES_KEPT_DAYS * DAY_MS / 1000
-            peers = [
-                known
-                for known in book.peers(network.id)
-                if known.may_hear_us
-                and (not known.last_heard_unix_s or known.last_heard_unix_s >= oldest)
-            ]
+            peers = [known for known in book.peers(network.id) if self._is_member(known)]
             is_open = network.id not in self._parts.listed
             if not peers and not is_open:
                 raise CommandError(
@@ -165,6 +159,14 @@ class Commands:
                     "wait until it is back, or raise limits.outbox_messages",
                 )
         return peers, is_open
+
+    def _is_member(self, known: KnownPeer) -> bool:
+        """Whether a message to all is for this peer, too: who is not here and was not for as long
+        as messages are kept is not counted any more."""
+        if not known.may_hear_us or known.peer in self._parts.online.get(known.network, ()):
+            return known.may_hear_us
+        ago_s = known.heard_s_ago(self._parts.store.own_time.now_s)
+        return ago_s is None or ago_s <= MESSAGES_KEPT_DAYS * DAY_S
 
     async def _wait_delivered(
         self, network: JoinedNetwork, message: str, peers: Iterable[KnownPeer], wait_s: float
@@ -358,7 +360,9 @@ class Commands:
         membership = parts.node.membership(known.network)
         if membership is not None:
             membership.block(known.peer, False, now)
-            membership.remember_peer(known.card, known.answered_s_ago, now)
+            membership.remember_peer(
+                known.card, known.answered_s_ago(parts.store.own_time.now_s), now
+            )
             self._recorder.open_conversation(known, now)
             membership.retry(known.peer, now)
         parts.pump()
@@ -369,9 +373,7 @@ def _telling_of_the_disk(command: Command) -> Command:
         try:
             return await command(request)
         except StoreError as error:
-            raise CommandError(
-                "storage", str(error), "free some space on the disk, or repair it"
-            ) from None
+            raise CommandError("storage", str(error), error.hint) from None
 
     return told
 

@@ -11,16 +11,16 @@ Rules that a change must not break:
 """
 
 import asyncio
-import contextlib
 import errno
 import logging
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING
 
 from natd.control.command_table import Command
 from natd.control.control import Control
-from natd.core.base.types import Address, SocketId
+from natd.core.base.types import Address, SocketId, peer_id_text
 from natd.host.directories import Directories
 from natd.host.errors import EXIT_OK, CommandError, StartError
 from natd.host.notify import Notifier
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from natd.daemon.engine import Engine
 
 logger = logging.getLogger(__name__)
-
-PRUNE_S = 3600.0
-"""Between prunings of history and event log."""
 
 STATUS_S = 15.0
 """Between updates of the line that the service manager shows."""
@@ -68,10 +65,11 @@ class Daemon:
         self._config = config
         self._directories = directories
         self._identity = load_identity(directories.state)
-        self._store = Store(directories.state)
+        self._store = Store(directories.state, peer_id_text(self._identity.peer))
         self._log = EventLog(self._store)
         self._notifier = Notifier()
         self._stopping = asyncio.Event()
+        self._is_disk_silent = False
         self._sockets = UdpSockets(self._receive, self._drained)
         self._commands: dict[str, Command] = {}
         self._control = Control(
@@ -81,6 +79,7 @@ class Daemon:
             mode=config.control_mode,
             version=natd_version(),
         )
+        self._log.on_page(self._control.wake)
         self._engine: Engine | None = None  # None until READY
 
     async def run(self) -> None:
@@ -99,6 +98,11 @@ class Daemon:
             await self._serve(self._load_engine())
         finally:
             await self._stop()
+        if self._is_disk_silent:
+            # The interpreter would wait for the thread that waits for the disk.
+            logger.warning("the disk does not answer; stopped without waiting for it")
+            logging.shutdown()
+            os._exit(EXIT_OK)
 
     def _load_engine(self) -> "Engine":
         from natd.daemon.engine import Engine
@@ -122,7 +126,7 @@ class Daemon:
                     tasks.create_task(work)
                     for work in (
                         engine.start(),
-                        self._prune(engine),
+                        engine.keep_up(),
                         self._tell_status(engine),
                     )
                 ]
@@ -146,9 +150,11 @@ class Daemon:
         self._notifier.close()
 
     async def _close_store(self) -> None:
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(STORE_CLOSE_S):
                 await self._store.close()
+        except TimeoutError:
+            self._is_disk_silent = True
 
     def _open_socket(self) -> None:
         """On the configured port; else on that of the last run, if it is free, else on any."""
@@ -198,11 +204,6 @@ class Daemon:
         while True:
             self._notifier.status(engine.summary())
             await asyncio.sleep(STATUS_S)
-
-    async def _prune(self, engine: "Engine") -> None:
-        while True:
-            await asyncio.sleep(PRUNE_S)
-            await engine.prune()
 
     def _reload_soon(self) -> None:
         self._reloading = asyncio.get_running_loop().create_task(self._reload())

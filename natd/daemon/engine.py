@@ -28,6 +28,7 @@ from natd.host.errors import CommandError, ConfigError
 from natd.members.networks import Networks
 from natd.members.parts import Parts
 from natd.members.recorder import Recorder
+from natd.members.upkeep import Upkeep
 from natd.net.lan import Lan
 from natd.net.network_interfaces import NetworkWatch, OwnNetwork, look_around
 from natd.net.portmap import PortMap
@@ -36,8 +37,8 @@ from natd.net.udp import UdpSockets
 from natd.settings.config import Config, changed_keys, reload_config
 from natd.storage.address_book import AddressBook
 from natd.storage.event_log import EventLog
-from natd.storage.mailbox import DAY_MS, Mailbox
-from natd.storage.store import Store, StoreError
+from natd.storage.mailbox import Mailbox
+from natd.storage.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Engine:
         self._lan = Lan(self.receive, self.pump_soon)
         self._watch = NetworkWatch(self._take_network, self._look_around)
         self._recorder = Recorder(self._parts)
+        self._upkeep = Upkeep(self._parts, self._recorder)
         self._networks = Networks(self._parts, self._recorder)
         self._report = Report(self._parts, self._networks)
         self._started = asyncio.Event()
@@ -111,7 +113,7 @@ class Engine:
         practise()
         self._watch.start()
         self._take_network(self._watch.network, has_moved=False)
-        await self._parts.mailbox.expire()
+        await self._upkeep.start()
         # The number that our cards count from is on disk before any of them is told.
         await self._parts.store.flush()
         self._follow_stun_servers()
@@ -152,17 +154,13 @@ class Engine:
         self._follow_router()
         self._follow_link()
         self._limit_escalations()
+        self._upkeep.follow_limits()
         await self._networks.configure(after)
         return changed
 
-    async def prune(self) -> None:
-        """Delete what is older than the configuration wants to keep."""
-        before = time.time_ns() // 1_000_000 - self._parts.config.limits.history_days * DAY_MS
-        try:
-            await self._parts.mailbox.prune(before)
-            await self._parts.log.prune(before)
-        except StoreError as error:
-            logger.warning("old history was not deleted: %s", error)
+    async def keep_up(self) -> None:
+        """What is done from time to time, until it is cancelled."""
+        await self._upkeep.run()
 
     # --- inputs
 

@@ -216,7 +216,7 @@ class Doctor:
         problem = parts.store.problem
         checks = [
             self.socket_check(),
-            check("store", problem is None, problem or "messages are saved"),
+            check("store", problem is None, str(problem or "messages are saved")),
             check("clock", time.time() > CLOCK_FLOOR_UNIX_S, f"it is {time.strftime('%F %T %Z')}"),
         ]
         for network in parts.book.joined():

@@ -8,6 +8,7 @@ from natd.core.base.types import PeerState, peer_id_text, peer_tag
 from natd.core.base.verdict import OFFLINE, Help
 from natd.core.peer.presence import PeerView
 from natd.doctor.advice import COPY_HINT, HELP_TEXTS, NAME_HINT
+from natd.doctor.disk_problems import disk_problems
 from natd.doctor.doctor import Doctor
 from natd.doctor.dropped import dropped_row
 from natd.doctor.lifetime_words import lifetime_row
@@ -112,8 +113,7 @@ class Report:
     def problems(self) -> list[Row]:
         """What an operator should look at; each with what to do."""
         parts, rows = self._parts, []
-        if parts.store.problem is not None:
-            rows.append(_problem("storage", parts.store.problem, "free some space on the disk"))
+        rows += [_problem(*told) for told in disk_problems(parts)]
         socket = self._socket_problem()
         if socket is not None:
             rows.append(socket)

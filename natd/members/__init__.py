@@ -7,6 +7,7 @@
                           └──────── committed ◄──────┘
 
     copy_words   sentences about a restored disk, and an identity that is used twice
+    upkeep       from time to time: history, the clock, the disk
     parts        one of each part of a daemon, for modules that need several of them
 
 `daemon/engine` calls `recorder` with every event of the node, and after every commit; requests
@@ -16,5 +17,5 @@ Rules:
 - What has to be on disk first waits for `committed`: nothing is acknowledged before.
 - Leaving a network tells of every peer in it before its name is forgotten.
 
-Others import: copy_words, networks, parts, recorder.
+Others import: copy_words, networks, parts, recorder, upkeep.
 """

@@ -181,17 +181,18 @@ class Networks:
         parts.look_around()
         membership = parts.node.membership(network.id)
         assert membership is not None
+        own_now_s = parts.store.own_time.now_s
         # There may be more peers than places, and a peer with a waiting message needs one.
         known_peers = sorted(
             parts.book.peers(network.id),
             key=lambda known: (
                 not parts.mailbox.queued(network.id, known.peer),
-                -known.last_heard_unix_s,
+                -(known.heard_at_s or 0),
             ),
         )
         for known in known_peers:
             if known.may_hear_us:
-                membership.remember_peer(known.card, known.answered_s_ago, now)
+                membership.remember_peer(known.card, known.answered_s_ago(own_now_s), now)
                 self._recorder.open_conversation(known, now)
             else:
                 membership.block(known.peer, True, now)

@@ -53,6 +53,10 @@ class Parts:
     """When a server was found to know a newer card of ours than our disk, and that in words."""
     restored: dict[tuple[NetworkId, PeerId], float] = field(default_factory=dict)
     """Peers who know more of us than our own disk, and the instant when that was noticed."""
+    clock_jump: tuple[float, str] | None = None
+    """When this machine's clock was found to have been set by much, and that in words."""
+    damage: str | None = None
+    """What is wrong with the database, found while it is in use."""
 
     def servers(self, network: NetworkId) -> tuple[ServerReport, ...]:
         """Empty while the node is no member yet, as in the methods below."""

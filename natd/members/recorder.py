@@ -12,7 +12,7 @@ What must be on disk first comes back through `committed`.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from natd.core.base import events
@@ -29,14 +29,20 @@ from natd.core.base.verdict import VerdictCode
 from natd.members.copy_words import copy_words, older_words, restored_words
 from natd.members.parts import Parts
 from natd.storage.address_book import NEW, KnownPeer
+from natd.storage.store import StoreError
 
 OUTBOX_PAGE = 128
 """Messages read from disk at once: the node may refuse the rest, and each may have 16 KiB."""
+
+READ_AGAIN_S = 5.0
+"""After a disk could not be read."""
 
 COPY_TOLD_S = 300.0
 """A copy that was not noticed for so long has stopped; while it runs, each turn is noticed."""
 
 LEAVING = "this daemon has left the network"
+
+EXPIRED = "not delivered within 7 days"
 
 FORBIDDEN = "this machine's own firewall forbids natd to send"
 
@@ -51,6 +57,7 @@ class Recorder:
         self._pings: dict[int, asyncio.Future[float]] = {}
         self._last_ping = 0
         self._presence = asyncio.Event()
+        self._readings: set[asyncio.Task[None]] = set()
 
     # --- what the daemon calls
 
@@ -59,7 +66,7 @@ class Recorder:
         parts = self._parts
         match event:
             case events.MessageArrived():
-                self._arrive(event)
+                self._arrive(event, now)
             case events.MessagesAcknowledged(network=network, peer=peer, seq=seq):
                 fields = {"network": self._name(network), "peer": self._ref(network, peer)}
                 parts.mailbox.acknowledge(network, peer, seq, fields)
@@ -67,8 +74,10 @@ class Recorder:
                 self._went_back(network, peer, messages)
             case events.MessagesMissing():
                 self._missing(event)
+            case events.NothingToRepeat(network=network, peer=peer):
+                parts.mailbox.nothing_to_repeat(network, peer)
             case events.OutboxWanted(network=network, peer=peer, after_seq=after, count=count):
-                self._give(network, peer, after, count, now)
+                self._start(self._give(network, peer, after, count))
             case events.PeerMet():
                 self._meet(event, now)
             case events.PeerForgotten(network=network, peer=peer):
@@ -125,6 +134,36 @@ class Recorder:
             if peer is not None:
                 peer.dialogue.message_committed(*conversation.arrived)
         mailbox.tell_delivered()
+        self.release(now)
+
+    def release(self, now: float) -> None:
+        """Take again what peers say for whom there was no room on the disk."""
+        for conversation in self._parts.mailbox.take_released():
+            peer = self._parts.peer(conversation.network, conversation.peer, now)
+            if peer is not None:
+                peer.dialogue.release_messages(now)
+
+    def still_here(self) -> None:
+        """Keep on disk that the peers that are here are here: a crash may come at any time."""
+        for network, online in self._parts.online.items():
+            for peer in online:
+                if (known := self._parts.book.peer(network, peer)) is not None:
+                    self._parts.book.heard(known)
+
+    async def give_up(self) -> None:
+        """Give up messages that nobody came for, and tell of them; StoreError."""
+        parts = self._parts
+
+        def is_absent(network: NetworkId, peer: PeerId) -> bool:
+            return peer not in parts.online.get(network, ())
+
+        for conversation, seq, messages in await parts.mailbox.give_up(is_absent):
+            network, peer = conversation.network, conversation.peer
+            now = time.monotonic()
+            if (found := parts.peer(network, peer, now)) is not None:
+                found.dialogue.give_up(seq, now)
+            row = {"messages": messages, "reason": EXPIRED}
+            self._log("expired", network, peer, row)
 
     # --- what networks and commands call
 
@@ -183,7 +222,13 @@ class Recorder:
 
     # --- inside
 
-    def _arrive(self, event: events.MessageArrived) -> None:
+    def _start(self, reading: Coroutine[Any, Any, None]) -> None:
+        """Nobody waits for it."""
+        task = asyncio.get_running_loop().create_task(reading)
+        self._readings.add(task)
+        task.add_done_callback(self._readings.discard)
+
+    def _arrive(self, event: events.MessageArrived, now: float) -> None:
         known = self._parts.book.peer(event.network, event.peer)
         trust = "new" if known is None else known.trust
         id_text = peer_id_text(event.peer) if known is None else known.id_text
@@ -196,7 +241,11 @@ class Recorder:
             "text": event.body,
             "sent_at_unix_ms": event.sent_at_unix_ms,
         }
-        self._parts.mailbox.arrive(event, trust, fields)
+        if self._parts.mailbox.arrive(event, trust, fields):
+            return
+        peer = self._parts.peer(event.network, event.peer, now)
+        if peer is not None:
+            peer.dialogue.hold_messages()
 
     def _went_back(self, network: NetworkId, peer: PeerId, messages: int) -> None:
         """Our disk is older than what the peer has of us."""
@@ -233,16 +282,22 @@ class Recorder:
         row = {"messages": event.messages, "reason": reason}
         self._log("messages_missing", event.network, event.peer, row)
 
-    def _give(self, network: NetworkId, peer: PeerId, after: int, count: int, now: float) -> None:
+    async def _give(self, network: NetworkId, peer: PeerId, after: int, count: int) -> None:
         """Give all that the node wants, or all there is: it asks again only for later messages."""
-        mailbox, found = self._parts.mailbox, self._parts.peer(network, peer, now)
-        end = after + count
-        while found is not None and after < end:
-            page = mailbox.waiting(network, peer, after, min(OUTBOX_PAGE, end - after))
+        mailbox, end = self._parts.mailbox, after + count
+        while after < end and self._parts.peer(network, peer, time.monotonic()) is not None:
+            try:
+                page = await mailbox.waiting(network, peer, after, min(OUTBOX_PAGE, end - after))
+            except StoreError as error:
+                logger.warning("messages wait for the disk: %s", error)
+                await asyncio.sleep(READ_AGAIN_S)
+                continue
+            found = self._parts.peer(network, peer, time.monotonic())
             for message in page:
-                if not found.dialogue.send_message(message):
+                if found is None or not found.dialogue.send_message(message):
                     return
                 mailbox.given(network, peer, message)
+            self._parts.pump()
             if len(page) < OUTBOX_PAGE:
                 return
             after = page[-1].seq
@@ -268,7 +323,7 @@ class Recorder:
 
     def _forget(self, network: NetworkId, peer: PeerId) -> None:
         known = self._parts.book.peer(network, peer)
-        if known is None or known.is_blocked or known.trust != NEW or known.last_heard_unix_s:
+        if known is None or known.is_blocked or known.trust != NEW or known.heard_at_s:
             return
         if self._parts.mailbox.forget(network, peer):
             self._parts.book.forget_peer(known)

@@ -53,6 +53,8 @@ class Limits:
     message_bytes: int = 16384
     outbox_messages: int = 10000
     history_days: int = 30
+    disk_mib: int = 1024
+    disk_mib_per_peer: int = 128
     peers_per_network: int = 256
 
 

@@ -203,6 +203,8 @@ PEER_RULES: Mapping[str, Rule] = {
     "limits.message_bytes": Whole(1, 16384),
     "limits.outbox_messages": Whole(1, 1_000_000),
     "limits.history_days": Whole(1, 3650),
+    "limits.disk_mib": Whole(1, 1 << 20),
+    "limits.disk_mib_per_peer": Whole(1, 1 << 20),
     "limits.peers_per_network": Whole(1, 4096),
     "paths.ipv6": Switch(),
     "paths.lan_discovery": Switch(),

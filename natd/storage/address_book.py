@@ -10,12 +10,15 @@ one nick that were never both in doubt are only told apart by their tags.
 import json
 import shlex
 import time
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from natd.core.base.events import PeerMet
 from natd.core.base.types import (
     LAST_GOOD_LIMIT,
+    NETWORK_ID_BYTES,
+    PEER_ID_BYTES,
     TAG_CHARACTERS,
     Address,
     NetworkId,
@@ -23,8 +26,9 @@ from natd.core.base.types import (
     peer_id_text,
     peer_tag,
 )
+from natd.core.keys.secrets import network_id
 from natd.host.errors import CommandError
-from natd.settings.names import nick_problem
+from natd.settings.names import nick_problem, server_problem
 from natd.storage.store import Store
 
 ID_PREFIX_CHARACTERS = 4
@@ -43,7 +47,7 @@ _SAVE_NETWORK = (
     "network = excluded.network, key = excluded.key, nick = excluded.nick, "
     "servers = excluded.servers, is_open = excluded.is_open"
 )
-_SAVE_PEER = "INSERT OR REPLACE INTO peers VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_SAVE_PEER = "INSERT OR REPLACE INTO peers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +80,11 @@ class KnownPeer:
     card: bytes
     """Sealed."""
     last_good: dict[Address, int] = field(default_factory=dict)
-    """Where it answered, freshest first, and when last: Unix time in seconds."""
+    """Where it answered, freshest first, and when last, in the daemon's own time."""
+    heard_at_s: int | None = None
+    """When we were connected last, in the daemon's own time; None: never."""
     last_heard_unix_s: int = 0
-    """0: never connected."""
+    """The same by the clock, for people; 0: never."""
 
     id_text: str = field(init=False)
     tag: str = field(init=False)
@@ -87,11 +93,13 @@ class KnownPeer:
         self.id_text = peer_id_text(self.peer)
         self.tag = peer_tag(self.peer)
 
-    @property
-    def answered_s_ago(self) -> dict[Address, float]:
-        """The same as `last_good`, in seconds before now."""
-        now_s = time.time()
+    def answered_s_ago(self, now_s: int) -> dict[Address, float]:
+        """The same as `last_good`, in seconds before `now_s` of own time."""
         return {place: max(0.0, now_s - at) for place, at in self.last_good.items()}
+
+    def heard_s_ago(self, now_s: int) -> float | None:
+        """How long ago we were connected; None: never."""
+        return None if self.heard_at_s is None else max(0.0, now_s - self.heard_at_s)
 
     @property
     def may_hear_us(self) -> bool:
@@ -105,21 +113,25 @@ class AddressBook:
         self._store = store
         self.networks: dict[str, JoinedNetwork] = {}
         self._peers: dict[NetworkId, dict[PeerId, KnownPeer]] = {}
-        rows = store.query("SELECT network, name, key, nick, servers, is_open FROM networks")
-        for network, name, key, nick, servers, is_open in rows:
-            self.networks[name] = JoinedNetwork(
-                NetworkId(network), name, key, nick, tuple(json.loads(servers)), bool(is_open)
-            )
-        rows = store.query(
-            "SELECT network, peer, nick, trust, is_blocked, card, last_good, last_heard_unix_s "
-            "FROM peers"
-        )
-        for network, peer, nick, trust, is_blocked, card, last_good, heard in rows:
-            rows_of_peer = json.loads(last_good)
-            # Without an instant in the file of an earlier version: when it was last heard at all.
-            places = {Address(host, port): (*at, heard)[0] for host, port, *at in rows_of_peer}
-            known = KnownPeer(network, peer, nick, trust, bool(is_blocked), card, places, heard)
-            self._peers.setdefault(known.network, {})[known.peer] = known
+        self.damaged: Counter[str] = Counter()
+        """Rows by table that can't be read.  They stay as they are."""
+        for row in store.query("SELECT network, name, key, nick, servers, is_open FROM networks"):
+            try:
+                joined = _network_of(*row)
+            except (ValueError, TypeError):
+                self.damaged["networks"] += 1
+            else:
+                self.networks[joined.name] = joined
+        for row in store.query(
+            "SELECT network, peer, nick, trust, is_blocked, card, last_good, heard_at_s, "
+            "last_heard_unix_s FROM peers"
+        ):
+            try:
+                known = _peer_of(*row)
+            except (ValueError, TypeError):
+                self.damaged["peers"] += 1
+            else:
+                self._peers.setdefault(known.network, {})[known.peer] = known
 
     # --- networks
 
@@ -192,7 +204,7 @@ class AddressBook:
                     for other in peers.values()
                     if other.nick == met.nick
                     and other.peer != met.peer
-                    and other.last_heard_unix_s
+                    and other.heard_at_s is not None
                     and other.trust != CHANGED
                     and other.peer not in connected
                 ),
@@ -232,6 +244,7 @@ class AddressBook:
                 known.card,
                 json.dumps([(*place, at) for place, at in known.last_good.items()]),
                 known.last_heard_unix_s,
+                known.heard_at_s,
             ),
         )
 
@@ -243,7 +256,8 @@ class AddressBook:
 
     def heard(self, known: KnownPeer, address: Address | None = None) -> None:
         """We are or were connected with this peer just now, at this address; None: at the last."""
-        known.last_heard_unix_s = now_s = int(time.time())
+        known.last_heard_unix_s = int(time.time())
+        known.heard_at_s = now_s = self._store.own_time.now_s
         address = address or next(iter(known.last_good), None)
         if address is not None:
             places = {address: now_s} | known.last_good | {address: now_s}
@@ -300,6 +314,44 @@ class AddressBook:
                 "natctl peers lists them",
             )
         return matches
+
+
+def _network_of(
+    network: bytes, name: str, key: bytes, nick: str, servers: str, is_open: int
+) -> JoinedNetwork:
+    """ValueError, TypeError for a row that we have not written."""
+    if network_id(key) != network or not isinstance(name, str):
+        raise ValueError("no network")
+    texts = json.loads(servers)
+    if not isinstance(nick, str) or any(server_problem(text) is not None for text in texts):
+        raise ValueError("no network")
+    return JoinedNetwork(NetworkId(network), name, key, nick, tuple(texts), bool(is_open))
+
+
+def _peer_of(
+    network: bytes,
+    peer: bytes,
+    nick: str,
+    trust: str,
+    is_blocked: int,
+    card: bytes,
+    last_good: str,
+    heard_at_s: int | None,
+    heard_unix_s: int,
+) -> KnownPeer:
+    """ValueError, TypeError for a row that we have not written."""
+    sizes = len(network), len(peer)
+    if sizes != (NETWORK_ID_BYTES, PEER_ID_BYTES) or not isinstance(nick, str) or not card:
+        raise ValueError("no peer")
+    heard = int(heard_at_s or 0)
+    # Without an instant in the file of an early version: when it was last heard at all.
+    places = {
+        Address(host, port): int((*at, heard)[0]) for host, port, *at in json.loads(last_good)
+    }
+    known = KnownPeer(NetworkId(network), PeerId(peer), nick, trust, bool(is_blocked), card, places)
+    known.last_heard_unix_s = int(heard_unix_s)
+    known.heard_at_s = heard or None
+    return known
 
 
 def full_name(known: KnownPeer) -> str:

@@ -8,6 +8,7 @@ Rules that a change must not break:
   written, synced and then linked to its name, which fails when the name is taken.
 - A file that is there but can't be trusted (mode, owner, size, kind) is refused and left as
   it is.  A new identity would make us a stranger to every peer that knows us.
+- It is never without its database, which is made before it: one of the two alone is refused.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from natd.core.keys.card import SEED_BYTES, Identity
 from natd.host.errors import StartError
+from natd.storage.store import FILE_NAME
 
 IDENTITY_FILE = "identity.key"
 
@@ -29,10 +31,12 @@ def load_identity(state_dir: Path) -> Identity:
     StartError, whose text names the file and whose hint says what to do, when it can't be
     read, made or trusted.
     """
-    path = state_dir / IDENTITY_FILE
+    path, database = state_dir / IDENTITY_FILE, state_dir / FILE_NAME
     try:
         seed = _read_seed(path)
+        _require_both(path, database, has_seed=seed is not None)
         if seed is None:
+            _make_room(database)
             _create_seed(path)
             seed = _read_seed(path)
     except OSError as error:
@@ -43,6 +47,33 @@ def load_identity(state_dir: Path) -> Identity:
     if seed is None:
         raise StartError(f"{path}: vanished while it was being made", "start natd again")
     return Identity(seed)
+
+
+def _require_both(path: Path, database: Path, *, has_seed: bool) -> None:
+    """Neither may be missing where the other has been used."""
+    size = database.stat().st_size if database.exists() else None
+    if not has_seed and size:
+        raise StartError(
+            f"{path} is missing, and {database} belongs to it",
+            f"put it back from a backup; moving {database.name} away, too, makes a new identity, "
+            "which your peers will not know",
+        )
+    if has_seed and size is None:
+        raise StartError(
+            f"{database} is missing: the networks, peers and messages of this identity",
+            f"put it back from a backup; or, to begin without them: touch {database}",
+        )
+
+
+def _make_room(database: Path) -> None:
+    """An empty file in the place of the database; an empty one is no lost one."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(database, flags, 0o600)
+    try:
+        if os.fstat(descriptor).st_size == 0:
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
 
 
 def _read_seed(path: Path) -> bytes | None:

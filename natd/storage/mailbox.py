@@ -16,15 +16,16 @@ Rules that a change must not break:
 import asyncio
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any
 
 from natd.core.base.events import MessageArrived, OutboundMessage
-from natd.core.base.types import MESSAGES_KEPT_DAYS, NetworkId, PeerId
-from natd.storage.event_log import EventLog
+from natd.core.base.types import NetworkId, PeerId
+from natd.storage import housekeeping
+from natd.storage.event_log import EventEntry, EventLog
+from natd.storage.housekeeping import Expired
 from natd.storage.mailbox_writes import (
-    SET_FIRST_UNACKNOWLEDGED,
     SET_HEARD,
     Acceptance,
     Acknowledgement,
@@ -35,38 +36,24 @@ from natd.storage.mailbox_writes import (
     Released,
     signed,
 )
-from natd.storage.schema import EMPTIED
-from natd.storage.store import PRUNED_A_COMMIT, Store
+from natd.storage.quota import Quota, row_bytes
+from natd.storage.store import Store, StoreError
 
-DAY_MS = 86_400_000
+QUOTA_HINT = (
+    "raise limits.disk_mib, or keep less: lower limits.history_days, natctl leave NETWORK --purge"
+)
 
 _ID_TIME_MASK = (1 << 48) - 1
 _chance = Random()
 
 _LOAD = (
     "SELECT id, network, peer, outbound_epoch, next_seq, first_unacknowledged, inbound_epoch, "
-    "inbound_seq FROM conversations"
+    "inbound_seq, stored_bytes, done_id FROM conversations"
 )
 _WAITING = (
     "SELECT seq, messages.message, sent_at_unix_ms, kind, body FROM outbox JOIN messages "
     "ON messages.id = outbox.message WHERE outbox.conversation = ? AND seq > ? "
     "ORDER BY seq LIMIT ?"
-)
-_IDS = (
-    "SELECT messages.message FROM outbox JOIN messages ON messages.id = outbox.message "
-    "WHERE outbox.conversation = ? AND seq > ? AND seq <= ? ORDER BY seq"
-)
-_EXPIRED = (
-    "SELECT max(seq) FROM outbox JOIN messages ON messages.id = outbox.message "
-    "WHERE outbox.conversation = ? AND stored_at_unix_ms < ?"
-)
-_EMPTY = (
-    "UPDATE messages SET body = '', nick = '', trust = ? "
-    "WHERE is_outbound = 0 AND stored_at_unix_ms BETWEEN ? AND ? AND trust != ?"
-)
-_UNDELIVERED = (
-    "SELECT outbox.message FROM outbox JOIN conversations "
-    "ON conversations.id = outbox.conversation WHERE seq >= first_unacknowledged"
 )
 
 
@@ -94,9 +81,16 @@ class Mailbox:
         self._store = store
         self._log = log
         self._released = Released()
-        self._conversations: dict[tuple[NetworkId, PeerId], Conversation] = {
-            (row[1], row[2]): Conversation(*row) for row in store.query(_LOAD)
-        }
+        self._conversations: dict[tuple[NetworkId, PeerId], Conversation] = {}
+        self.quota = Quota()
+        """The owner sets its limits."""
+        self._held: set[Conversation] = set()
+        last_id = store.query("SELECT coalesce(max(id), 0) FROM messages")[0][0]
+        for *row, stored_bytes, done_id in store.query(_LOAD):
+            self._conversations[row[1], row[2]] = conversation = Conversation(*row)
+            conversation.stored_bytes = stored_bytes
+            conversation.done_id = conversation.stored_done_id = done_id
+            conversation.last_id = last_id
         self._last_id = max((c.id for c in self._conversations.values()), default=0)
         self._with_open: set[NetworkId] = {
             NetworkId(network)
@@ -142,6 +136,7 @@ class Mailbox:
     ) -> "asyncio.Future[str]":
         """Take a message for these peers; the future gives its id once it is on disk, or
         StoreError.  `fields` are those of the event `sent`, which gains `message`."""
+        self._require_room()
         now_ms = time.time_ns() // 1_000_000
         message = new_message_id(now_ms)
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -152,14 +147,46 @@ class Mailbox:
             self._with_open.add(network)
             if not recipients:
                 self._unheard.add(network)
-        self._store.submit(Acceptance(self._released, row, recipients, entry, future))
+        kept_at_s = self._store.own_time.now_s
+        write = Acceptance(self._released, row, recipients, entry, kept_at_s, future)
+        self._store.submit(write)
         return future
 
-    def arrive(self, arrived: MessageArrived, trust: str, fields: Mapping[str, Any]) -> None:
-        """Keep a message that came; `take_arrived` tells when it is on disk."""
+    def arrive(self, arrived: MessageArrived, trust: str, fields: Mapping[str, Any]) -> bool:
+        """Keep a message that came; `take_arrived` tells when it is on disk.
+
+        False: there is no room for what this peer says, now and until `take_released` gives its
+        conversation.
+        """
         conversation = self._conversation(arrived.network, arrived.peer)
+        self.quota.used_bytes = self._store.used_bytes
+        if conversation.is_held or not self.quota.takes(
+            conversation.stored_bytes, row_bytes(arrived.body)
+        ):
+            conversation.is_held = True
+            self._held.add(conversation)
+            return False
         entry = self._log.entry("message", fields)
-        self._store.submit(Arrival(self._released, conversation, arrived, trust, entry))
+        kept_at_s = self._store.own_time.now_s
+        self._store.submit(
+            Arrival(self._released, conversation, arrived, trust, entry, kept_at_s, self.quota)
+        )
+        return True
+
+    def held(self, network: NetworkId) -> list[Conversation]:
+        """Those of which nothing more is taken."""
+        return [conversation for conversation in self._held if conversation.network == network]
+
+    def take_released(self) -> list[Conversation]:
+        """Drain the conversations for which there is room again."""
+        if not self._held:
+            return []
+        self.quota.used_bytes = self._store.used_bytes
+        released = [each for each in self._held if self.quota.releases(each.stored_bytes)]
+        for conversation in released:
+            conversation.is_held = False
+            self._held.discard(conversation)
+        return released
 
     def acknowledge(
         self, network: NetworkId, peer: PeerId, seq: int, fields: Mapping[str, Any]
@@ -177,19 +204,20 @@ class Mailbox:
         count = next((n for n, (number, _) in enumerate(flight) if number > seq), len(flight))
         messages = [message for number, message in flight[:count] if number > before]
         del flight[:count]
-        if len(messages) < seq - before:
-            # Acknowledged although not given since the start: it went before a crash.
-            messages = [row[0] for row in self._store.query(_IDS, (conversation.id, before, seq))]
-        delivered = [
-            (message, self._log.entry("delivered", {**fields, "message": message}))
-            for message in messages
-        ]
-        self._store.submit(Acknowledgement(self._released, conversation, seq, delivered))
 
-    def waiting(
+        def entry_of(message: str) -> EventEntry:
+            return self._log.entry("delivered", {**fields, "message": message})
+
+        # Acknowledged although not given since the start: it went before a crash.
+        known = messages if len(messages) == seq - before else None
+        self._store.submit(
+            Acknowledgement(self._released, conversation, (before, seq), known, entry_of)
+        )
+
+    async def waiting(
         self, network: NetworkId, peer: PeerId, after_seq: int, limit: int
     ) -> list[OutboundMessage]:
-        """Messages in the outbox with numbers above `after_seq`, in order."""
+        """Messages in the outbox with numbers above `after_seq`, in order; StoreError."""
         conversation = self._conversations.get((network, peer))
         if conversation is None:
             return []
@@ -197,11 +225,10 @@ class Mailbox:
         if conversation.next_seq - 1 <= after:
             # Every session asks at its start: where nothing waits, the disk is not read.
             return []
+        rows = await self._store.read(_WAITING, (conversation.id, after, limit))
         return [
             OutboundMessage(message, outbox, seq, sent_at, kind, body)
-            for seq, message, sent_at, kind, body in self._store.query(
-                _WAITING, (conversation.id, after, limit)
-            )
+            for seq, message, sent_at, kind, body in rows
         ]
 
     def given(self, network: NetworkId, peer: PeerId, message: OutboundMessage) -> None:
@@ -280,15 +307,11 @@ class Mailbox:
             await self._store.execute("DELETE FROM conversations WHERE id = ?", (id_,))
         await self._store.execute("DELETE FROM messages WHERE network = ?", (network,))
 
-    async def expire(self) -> None:
-        """Give up what has waited longer than `MESSAGES_KEPT_DAYS`, before anything is opened."""
-        before = time.time_ns() // 1_000_000 - MESSAGES_KEPT_DAYS * DAY_MS
-        for conversation in self._conversations.values():
-            if conversation.queued:
-                last = self._store.query(_EXPIRED, (conversation.id, before))[0][0]
-                if last is not None and last > conversation.acknowledged_seq:
-                    conversation.acknowledged_seq = conversation.given_seq = last
-                    await self._store.execute(SET_FIRST_UNACKNOWLEDGED, (last + 1, conversation.id))
+    async def give_up(self, absent: Callable[[NetworkId, PeerId], bool]) -> list[Expired]:
+        """Give up what has waited longer than `MESSAGES_KEPT_DAYS` for peers who are absent;
+        StoreError."""
+        chosen = [c for c in self._conversations.values() if absent(c.network, c.peer)]
+        return await housekeeping.give_up(self._store, chosen)
 
     def heard_of(self, network: NetworkId, peer: PeerId, outbox: int, seq: int) -> None:
         """The peer is done with its messages up to `seq`, whether we have them or not."""
@@ -297,23 +320,26 @@ class Mailbox:
             conversation.heard_outbox, conversation.heard_seq = signed(outbox), seq
             self._store.post(SET_HEARD, (signed(outbox), seq, conversation.id))
 
-    async def prune(self, before_unix_ms: int) -> None:
-        """Delete older history, except what still waits for a peer.  What its sender may still
-        say again is emptied first, and deleted when that time is over."""
-        said_again = time.time_ns() // 1_000_000 - MESSAGES_KEPT_DAYS * DAY_MS
-        choose = (
-            "SELECT id FROM messages WHERE stored_at_unix_ms < ? AND is_open = 0 "
-            f"AND id NOT IN ({_UNDELIVERED}) AND (is_outbound = 1 OR stored_at_unix_ms < ?) "
-            f"ORDER BY id LIMIT {PRUNED_A_COMMIT}"
-        )
-        if said_again < before_unix_ms:
-            emptied = (EMPTIED, said_again, before_unix_ms, EMPTIED)
-            await self._store.execute(_EMPTY, emptied)
-        while rows := await self._store.query_apart(choose, (before_unix_ms, said_again)):
-            places = ",".join("?" * len(rows))
-            ids = [row[0] for row in rows]
-            await self._store.execute(f"DELETE FROM outbox WHERE message IN ({places})", ids)
-            await self._store.execute(f"DELETE FROM messages WHERE id IN ({places})", ids)
+    def nothing_to_repeat(self, network: NetworkId, peer: PeerId) -> None:
+        """The peer knows that we have all that is on disk of it: it says none of that again."""
+        conversation = self._conversations.get((network, peer))
+        if conversation is not None:
+            conversation.done_id = conversation.last_id
+
+    async def prune(self, before_s: int) -> None:
+        """Delete history that was kept before this instant of own time; see `housekeeping`."""
+        await housekeeping.prune(self._store, self._conversations.values(), before_s)
+
+    def _require_room(self) -> None:
+        """StoreError where nothing can be accepted now."""
+        if self._store.is_hanging and (problem := self._store.problem) is not None:
+            raise problem
+        self.quota.used_bytes = self._store.used_bytes
+        if self.quota.is_full:
+            mib = self.quota.disk_mib
+            full = StoreError(f"natd has used up its {mib} MiB of the disk (limits.disk_mib)")
+            full.hint = QUOTA_HINT
+            raise full
 
     def _conversation(self, network: NetworkId, peer: PeerId) -> Conversation:
         conversation = self._conversations.get((network, peer))

@@ -11,25 +11,34 @@ What a commit releases is gathered in `Released`, in order, for the daemon to dr
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from natd.core.base.events import ConversationState, MessageArrived, OutboundMessage
 from natd.core.base.types import NetworkId, PeerId
 from natd.storage.event_log import EventEntry
-from natd.storage.store import StoreError, Transaction
+from natd.storage.quota import Quota, row_bytes
+from natd.storage.store import StoreError
+from natd.storage.transaction import Transaction
 
 SET_FIRST_UNACKNOWLEDGED = "UPDATE conversations SET first_unacknowledged = ? WHERE id = ?"
 
 _CONVERSATIONS = "conversations (id, network, peer, outbound_epoch)"
 SET_HEARD = "UPDATE conversations SET inbound_epoch = ?, inbound_seq = ? WHERE id = ?"
+_SET_ARRIVED = (
+    "UPDATE conversations SET inbound_epoch = ?, inbound_seq = ?, stored_bytes = ? WHERE id = ?"
+)
 _SET_NEXT_SEQ = "UPDATE conversations SET next_seq = ? WHERE id = ?"
 NEWEST_ARRIVED = "SELECT max(message) FROM messages WHERE conversation = ?"
 HAS_ARRIVED = "SELECT count(*) FROM messages WHERE conversation = ? AND message = ?"
 _LAST_SEQ = "SELECT next_seq - 1 FROM conversations WHERE id = ?"
 _MESSAGES = (
     "messages (id, network, is_outbound, conversation, nick, trust, message, sent_at_unix_ms, "
-    "stored_at_unix_ms, kind, body, is_open)"
+    "stored_at_unix_ms, kind, body, is_open, kept_at_s)"
+)
+_IDS = (
+    "SELECT messages.message FROM outbox JOIN messages ON messages.id = outbox.message "
+    "WHERE outbox.conversation = ? AND seq > ? AND seq <= ? ORDER BY seq"
 )
 _LAST_MESSAGE = "SELECT max(id) FROM messages"
 _OUTBOX = "outbox (conversation, seq, message)"
@@ -69,6 +78,15 @@ class Conversation:
     """(seq, message id) of what the node has and the peer has not acknowledged."""
     pending: int = 0
     """Writes about it that are on their way to the disk."""
+    stored_bytes: int = 0
+    """What the peer has stored here, or is about to."""
+    done_id: int = 0
+    """Of its messages here, those up to this row will not be said again."""
+    stored_done_id: int = 0
+    last_id: int = 0
+    """No row of its messages here is above this one."""
+    is_held: bool = False
+    """Nothing more of the peer's is taken: see `natd.storage.quota`."""
 
     def __post_init__(self) -> None:
         self.acknowledged_seq = self.given_seq = self.first_unacknowledged - 1
@@ -130,6 +148,8 @@ class Beginning:
         self._outbound: list[Outbound] = []
         conversation.pending += 1
 
+    is_news = False
+
     def apply(self, transaction: Transaction) -> None:
         conversation = self._conversation
         _store_conversation(transaction, conversation)
@@ -156,15 +176,19 @@ class Beginning:
 class Acceptance:
     """A message to some peers is accepted: the future gives its id."""
 
+    is_news = False
+
     def __init__(
         self,
         released: Released,
         message: tuple[NetworkId, str, int, str, str, str, bool],
         recipients: Sequence[Conversation],
         entry: EventEntry,
+        kept_at_s: int,
         future: "asyncio.Future[str]",
     ) -> None:
         """`message`: network, message id, sent_at_unix_ms, our nick, kind, text, open or not."""
+        self._kept_at_s = kept_at_s
         self._released = released
         self._message = message
         self._recipients = recipients
@@ -177,16 +201,15 @@ class Acceptance:
     def apply(self, transaction: Transaction) -> None:
         network, message, at, nick, kind, text, is_open = self._message
         id_ = transaction.take_number("messages", _LAST_MESSAGE)
-        transaction.insert(
-            _MESSAGES, (id_, network, 1, None, nick, "", message, at, at, kind, text, is_open)
-        )
+        row = (id_, network, 1, None, nick, "", message, at, at, kind, text, is_open)
+        transaction.insert(_MESSAGES, (*row, self._kept_at_s))
         self._outbound = []
         for conversation in self._recipients:
             _store_conversation(transaction, conversation)
             seq = _address(transaction, conversation, id_)
             posted = OutboundMessage(message, conversation.unsigned_outbox, seq, at, kind, text)
             self._outbound.append((conversation, posted))
-        self._entry.apply(transaction)
+        self._entry.apply(transaction, id_)
 
     def committed(self) -> None:
         self._settle()
@@ -209,6 +232,8 @@ class Acceptance:
 class Arrival:
     """A peer's message, to be acknowledged once it is here."""
 
+    is_news = False
+
     def __init__(
         self,
         released: Released,
@@ -216,30 +241,37 @@ class Arrival:
         arrived: MessageArrived,
         trust: str,
         entry: EventEntry,
+        kept_at_s: int,
+        quota: Quota,
     ) -> None:
         self._released = released
         self._conversation = conversation
         self._arrived = arrived
         self._trust = trust
         self._entry = entry
+        self._kept_at_s = kept_at_s
+        self._quota = quota
+        self._bytes = row_bytes(arrived.body)
         self._is_new = True
+        self._id = 0
         conversation.pending += 1
+        conversation.stored_bytes += self._bytes
+        self._stored_bytes = conversation.stored_bytes
+        quota.uncommitted_bytes += self._bytes
 
     def apply(self, transaction: Transaction) -> None:
         conversation, arrived = self._conversation, self._arrived
         _store_conversation(transaction, conversation)
-        transaction.update(
-            (SET_HEARD, conversation.id),
-            SET_HEARD,
-            (signed(arrived.outbox), arrived.seq, conversation.id),
-        )
+        heard = (signed(arrived.outbox), arrived.seq, self._stored_bytes, conversation.id)
+        transaction.update((_SET_ARRIVED, conversation.id), _SET_ARRIVED, heard)
         self._is_new = _is_new(transaction, conversation, arrived.message_id)
         if not self._is_new:
             return
+        self._id = transaction.take_number("messages", _LAST_MESSAGE)
         transaction.insert(
             _MESSAGES,
             (
-                transaction.take_number("messages", _LAST_MESSAGE),
+                self._id,
                 arrived.network,
                 0,
                 conversation.id,
@@ -251,9 +283,10 @@ class Arrival:
                 arrived.kind,
                 arrived.body,
                 0,
+                self._kept_at_s,
             ),
         )
-        self._entry.apply(transaction)
+        self._entry.apply(transaction, self._id)
 
     def committed(self) -> None:
         conversation, arrived = self._conversation, self._arrived
@@ -262,8 +295,12 @@ class Arrival:
         conversation.heard_outbox = signed(arrived.outbox)
         conversation.heard_seq = arrived.seq
         conversation.arrived = (arrived.epoch, arrived.seq)
+        self._quota.uncommitted_bytes -= self._bytes
         if self._is_new:
+            conversation.last_id = self._id
             self._entry.committed()
+        else:
+            conversation.stored_bytes -= self._bytes
         self._released.arrived[conversation] = None
 
     def failed(self, _error: StoreError) -> bool:
@@ -273,24 +310,35 @@ class Arrival:
 class Acknowledgement:
     """The peer has everything up to a number."""
 
+    is_news = False
+
     def __init__(
         self,
         released: Released,
         conversation: Conversation,
-        seq: int,
-        delivered: Sequence[tuple[str, EventEntry]],
+        span: tuple[int, int],
+        messages: Sequence[str] | None,
+        entry_of: Callable[[str], EventEntry],
     ) -> None:
+        """`span`: numbers above the first, up to the second; `messages`: their ids, None where
+        only the disk has them; `entry_of` makes the event `delivered` of one."""
         self._released = released
         self._conversation = conversation
-        self._seq = seq
-        self._delivered = delivered
+        self._after, self._seq = span
+        self._messages = messages
+        self._entry_of = entry_of
+        self._delivered: list[tuple[str, EventEntry]] = []
 
     def apply(self, transaction: Transaction) -> None:
+        id_, messages = self._conversation.id, self._messages
         transaction.update(
-            (SET_FIRST_UNACKNOWLEDGED, self._conversation.id),
-            SET_FIRST_UNACKNOWLEDGED,
-            (self._seq + 1, self._conversation.id),
+            (SET_FIRST_UNACKNOWLEDGED, id_), SET_FIRST_UNACKNOWLEDGED, (self._seq + 1, id_)
         )
+        if messages is None:
+            transaction.flush()
+            rows = transaction.execute(_IDS, (id_, self._after, self._seq))
+            messages = [message for (message,) in rows]
+        self._delivered = [(message, self._entry_of(message)) for message in messages]
         for _, entry in self._delivered:
             entry.apply(transaction)
 

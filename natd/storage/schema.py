@@ -10,12 +10,21 @@
 
 `outbound_epoch` names our outbox, `inbound_epoch` the peer's: 64 bits, kept as signed integers,
 SQLite's own.
+
+Columns that end in `_unix_ms` or `_unix_s` are for people: the clock may have been wrong.  What
+decides how long something stays are those in the daemon's own time (`natd.storage.own_time`):
+`kept_at_s` of a message and of an event, `heard_at_s` of a peer, and the instants in `last_good`.
+
+A text stands once, in `messages`: the event of a message has its number there.
+
+    version 1   until 0.3
+    version 2   own time; texts once; what each peer has stored here
 """
 
 APPLICATION_ID = 0x6E617464
 """`natd` in ASCII, in the file's header: tells our file from anybody else's."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -25,17 +34,20 @@ CREATE TABLE networks (
 CREATE TABLE peers (
     network BLOB, peer BLOB, nick TEXT NOT NULL, trust TEXT NOT NULL,
     is_blocked INTEGER NOT NULL, card BLOB NOT NULL, last_good TEXT NOT NULL,
-    last_heard_unix_s INTEGER NOT NULL, PRIMARY KEY (network, peer)) WITHOUT ROWID;
+    last_heard_unix_s INTEGER NOT NULL, heard_at_s INTEGER, PRIMARY KEY (network, peer))
+    WITHOUT ROWID;
 CREATE TABLE conversations (
     id INTEGER PRIMARY KEY, network BLOB NOT NULL, peer BLOB NOT NULL,
     outbound_epoch INTEGER NOT NULL, next_seq INTEGER NOT NULL DEFAULT 1,
     first_unacknowledged INTEGER NOT NULL DEFAULT 1,
-    inbound_epoch INTEGER, inbound_seq INTEGER NOT NULL DEFAULT 0, UNIQUE (network, peer));
+    inbound_epoch INTEGER, inbound_seq INTEGER NOT NULL DEFAULT 0,
+    stored_bytes INTEGER NOT NULL DEFAULT 0, done_id INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (network, peer));
 CREATE TABLE messages (
     id INTEGER PRIMARY KEY, network BLOB NOT NULL, is_outbound INTEGER NOT NULL,
     conversation INTEGER, nick TEXT NOT NULL, trust TEXT NOT NULL, message TEXT NOT NULL,
     sent_at_unix_ms INTEGER NOT NULL, stored_at_unix_ms INTEGER NOT NULL, kind TEXT NOT NULL,
-    body TEXT NOT NULL, is_open INTEGER NOT NULL);
+    body TEXT NOT NULL, is_open INTEGER NOT NULL, kept_at_s INTEGER NOT NULL);
 CREATE INDEX messages_of_network ON messages (network, id);
 CREATE INDEX open_messages ON messages (id) WHERE is_open = 1;
 CREATE TABLE outbox (
@@ -44,16 +56,38 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_of_message ON outbox (message);
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, at_unix_ms INTEGER NOT NULL, type TEXT NOT NULL, network TEXT,
-    body TEXT NOT NULL);
+    body TEXT NOT NULL, kept_at_s INTEGER NOT NULL, message INTEGER);
 CREATE INDEX message_events ON events (network, id) WHERE type = 'message';
 CREATE TABLE cursors (name TEXT PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX arrived_messages ON messages (conversation, message)
+    WHERE conversation IS NOT NULL;
 """
 
-INDEXES = """
+ROW_BYTES = 700
+"""What a message takes on the disk besides its text: its rows, its event and their indexes
+(measured: 620 bytes for a line of one byte)."""
+
+EMPTIED_BYTES = 200
+"""What is left of one whose id alone is kept."""
+
+FROM_VERSION_1 = f"""
+ALTER TABLE peers ADD COLUMN heard_at_s INTEGER;
+UPDATE peers SET heard_at_s = last_heard_unix_s;
+ALTER TABLE conversations ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE conversations ADD COLUMN done_id INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE messages ADD COLUMN kept_at_s INTEGER NOT NULL DEFAULT 0;
+UPDATE messages SET kept_at_s = stored_at_unix_ms / 1000;
+ALTER TABLE events ADD COLUMN kept_at_s INTEGER NOT NULL DEFAULT 0;
+UPDATE events SET kept_at_s = at_unix_ms / 1000;
+ALTER TABLE events ADD COLUMN message INTEGER;
+UPDATE conversations SET stored_bytes = (
+    SELECT coalesce(sum(length(CAST(body AS BLOB)) + {ROW_BYTES}), 0) FROM messages
+    WHERE messages.conversation = conversations.id);
+UPDATE conversations SET done_id = (SELECT coalesce(max(id), 0) FROM messages);
 CREATE INDEX IF NOT EXISTS arrived_messages ON messages (conversation, message)
-    WHERE conversation IS NOT NULL
+    WHERE conversation IS NOT NULL;
 """
-"""Made in files of earlier versions, too, which can be read by them as before."""
+"""Own time begins at the clock's, so instants by the clock are good for it as they are."""
 
 EMPTIED = "emptied"
 """In the column `trust`: only the id of a message is kept, so that it is known again."""

@@ -15,27 +15,35 @@ Rules that a change must not break:
   acknowledged, tried again until the disk takes it).
 - `apply` runs on the writer's thread and touches nothing but the transaction and its own
   write; it may run again after a failure.
-- The file is never deleted or replaced: what can't be read is refused with the reason, and so
-  is what others can read.
-
-Each statement lets the interpreter's lock go, and a busy loop takes milliseconds to give it
-back.  So a transaction gathers rows and inserts many with one statement.
+- Once it runs, nothing is read on the loop: a disk that hangs stops neither `status` nor a stop.
+- A disk that has not answered for long accepts nothing more, and `problem` says so.
 """
 
 import asyncio
 import contextlib
 import logging
-import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from natd.host.directories import require_private
 from natd.host.errors import EXIT_CANNOT_RUN, NatdError, StartError
-from natd.storage.schema import APPLICATION_ID, INDEXES, SCHEMA, SCHEMA_VERSION
+from natd.storage.database import (
+    MovedError,
+    Place,
+    connect,
+    connect_again,
+    damage_of,
+    prepare,
+    used_bytes,
+)
+from natd.storage.own_time import OwnTime
+from natd.storage.reader import Reader
+from natd.storage.transaction import Transaction
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +52,6 @@ PRUNED_A_COMMIT = 500
 
 FILE_NAME = "natd.db"
 
-ROWS_A_STATEMENT = 50
-"""Rows inserted with one statement: 13 columns stay under SQLite's old limit of 999."""
-
 GROUP_LIMIT = 2000
 """Writes in one commit: more would keep the first ones waiting."""
 
@@ -54,14 +59,11 @@ RETRY_S = 1.0
 """Between attempts at a disk that took nothing; a send is an attempt of its own."""
 
 KEPT_LIMIT = 20_000
-"""Writes that wait for a disk that takes nothing; arrivals are bounded by their windows, so
-what goes first is old news of presence."""
+"""Writes that wait for a disk that takes nothing: beyond it old news of presence goes."""
 
-QUICK_CHECK_BYTES = 4 * 1024 * 1024
-"""Files up to this size are checked whole at every start (about 5 ms)."""
-
-CACHE_KIB = 1024
-"""SQLite's page cache for each connection: the working set is a few pages."""
+HANGS_AFTER_S = 6.0
+"""A disk that has not answered for so long is told of, and nothing more is accepted until it does:
+SQLite itself waits five seconds for another program."""
 
 _DATA_ERRORS = (
     sqlite3.IntegrityError,
@@ -74,8 +76,14 @@ _DATA_ERRORS = (
 """Errors caused by one write; the rest of its group is written without it."""
 
 
+FREE_SPACE = "free some space on the disk, or repair it"
+
+
 class StoreError(NatdError):
     """The disk did not take it (or can't be read); the text says why, in one line."""
+
+    hint = FREE_SPACE
+    """What to do."""
 
 
 class RowRefusedError(StoreError):
@@ -85,7 +93,10 @@ class RowRefusedError(StoreError):
 class Write(Protocol):
     """One change, whole or not at all."""
 
-    def apply(self, transaction: "Transaction") -> None:
+    is_news: bool
+    """Whether it can be done without, where the disk takes nothing for long."""
+
+    def apply(self, transaction: Transaction) -> None:
         """Put it into the transaction; on the writer's thread."""
 
     def committed(self) -> None:
@@ -95,91 +106,34 @@ class Write(Protocol):
         """Called in the loop when the write failed; the answer tells whether to keep trying."""
 
 
-class Transaction:
-    """The results of the writes of one group."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.memory: dict[Any, Any] = {}
-        """Numbers given out, kept from group to group and forgotten when one fails."""
-        self._connection = connection
-        self._rows: dict[str, list[tuple[Any, ...]]] = {}
-        self._updates: dict[Any, tuple[str, tuple[Any, ...]]] = {}
-
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement now, before all inserts and updates of the group."""
-        return self._connection.execute(sql, parameters).fetchall()
-
-    def insert(self, into: str, row: tuple[Any, ...]) -> None:
-        """Insert a row, `into` being `table (columns)`; many go with one statement."""
-        rows = self._rows.get(into)
-        if rows is None:
-            self._rows[into] = [row]
-        else:
-            rows.append(row)
-
-    def update(self, key: Any, sql: str, parameters: tuple[Any, ...]) -> None:
-        """Run a statement after the inserts; the last one of a `key` stands for all."""
-        self._updates[key] = (sql, parameters)
-
-    def take_number(self, key: Any, sql: str, parameters: Sequence[Any] = ()) -> int:
-        """1, 2, 3, ... for a key, going on from what the query gives."""
-        number: int = self.memory.get(key) or self.execute(sql, parameters)[0][0] or 0
-        self.memory[key] = number + 1
-        return number + 1
-
-    def begin(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def flush(self) -> None:
-        """Put the gathered rows into their tables, for `execute` to see them."""
-        for into, rows in self._rows.items():
-            for start in range(0, len(rows), ROWS_A_STATEMENT):
-                portion = rows[start : start + ROWS_A_STATEMENT]
-                places = "(" + ",".join("?" * len(portion[0])) + ")"
-                self._connection.execute(
-                    f"INSERT INTO {into} VALUES " + ",".join([places] * len(portion)),
-                    [value for row in portion for value in row],
-                )
-        self._rows.clear()
-
-    def commit(self) -> None:
-        self.flush()
-        for sql, parameters in self._updates.values():
-            self._connection.execute(sql, parameters)
-        self._updates.clear()
-        self._connection.execute("COMMIT")
-
-    def roll_back(self) -> None:
-        self.memory.clear()
-        self._rows.clear()
-        self._updates.clear()
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-
-
 class Store:
     """The daemon's SQLite file: reads on the loop, writes through the writer thread."""
 
-    def __init__(self, directory: Path) -> None:
-        """Open the file in `directory`, making it when there is none; StartError says why not."""
+    def __init__(self, directory: Path, owner: str | None = None) -> None:
+        """Open the file in `directory`, making it when there is none; StartError says why not.
+
+        `owner`: see `database.prepare`.
+        """
         self.path = directory / FILE_NAME
-        self.problem: str | None = None
-        """Why the disk takes nothing; None while it does."""
         with contextlib.ExitStack() as refused:
             try:
-                self._writer = _connect(self.path)
+                self._writer = connect(self.path)
                 refused.callback(self._writer.close)
-                _prepare(self._writer, self.path)
+                self._is_checked = prepare(self._writer, self.path, owner)
                 require_private(self.path, "our networks' keys")
-                self._reader = _connect(self.path)
-                refused.callback(self._reader.close)
-                self._reader.execute("PRAGMA query_only = 1")
+                self._place = Place(self.path)
+                self.used_bytes = used_bytes(self._writer)
+                """What it takes on disk, as of the last commit."""
+                meta = dict(self._writer.execute("SELECT name, value FROM meta"))
             except (sqlite3.Error, OSError) as error:
                 raise StartError(
                     f"{self.path} can't be used: {error}",
-                    "check the disk and who owns the file; natd never deletes it by itself",
+                    "check the disk and who owns the file, or put a backup of the whole directory "
+                    "in its place; natd never deletes it by itself",
                 ) from error
             refused.pop_all()
+        self.own_time = OwnTime(_whole(meta.get("own_time")))
+        self._reader = Reader(self.path)
         self._transaction = Transaction(self._writer)
         self._groups: queue.SimpleQueue[list[Write] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -187,9 +141,24 @@ class Store:
         self._on_commit: Callable[[], None] = lambda: None
         self._gathering: list[Write] = []
         self._kept: list[Write] = []
-        self._is_writing = False
+        self._handed_at: float | None = None  # when the group went that is being written
         self._is_due = False
         self._idle = asyncio.Event()
+        self._failure: StoreError | None = None
+
+    @property
+    def problem(self) -> StoreError | None:
+        """Why the disk takes nothing; None while it does."""
+        if self.is_hanging:
+            assert self._handed_at is not None
+            silent_s = time.monotonic() - self._handed_at
+            return StoreError(f"{self.path}: the disk has not answered for {silent_s:.0f} s")
+        return self._failure
+
+    @property
+    def is_hanging(self) -> bool:
+        at = self._handed_at
+        return at is not None and time.monotonic() - at > HANGS_AFTER_S
 
     def start(self, on_commit: Callable[[], None]) -> None:
         """Begin writing, from the running loop; `on_commit` follows each group."""
@@ -202,44 +171,63 @@ class Store:
     def submit(self, write: Write) -> None:
         """Write it with the next group."""
         self._gathering.append(write)
-        if not self._is_due and not self._is_writing:
+        if not self._is_due and self._handed_at is None:
             self._hand_over_soon()
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> "asyncio.Future[None]":
         """Write one statement with the next group; the future ends with the commit."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.submit(_Statement(sql, parameters, future))
+        self.submit(_Statements([(sql, parameters)], future))
+        return future
+
+    def execute_all(
+        self, statements: Sequence[tuple[str, Sequence[Any]]]
+    ) -> "asyncio.Future[None]":
+        """Several statements, all or none of them."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.submit(_Statements(statements, future))
         return future
 
     def post(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         """Write one statement with the next group that the disk takes."""
-        self.submit(_Statement(sql, parameters, None))
+        self.submit(_Statements([(sql, parameters)], None))
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Read what is committed, on the loop: for queries by index, of few rows."""
+        """Read before `start`, by the one connection that there is."""
         try:
-            return self._reader.execute(sql, parameters).fetchall()
+            return self._writer.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
+            raise StoreError(f"{self.path} can't be read: {error}") from error
+
+    async def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Read what is committed: for questions by index, of few rows."""
+        try:
+            return await self._reader.read(sql, parameters)
+        except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{self.path} can't be read: {error}") from error
 
     async def query_apart(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Read on another thread, through a connection of its own: for searches."""
         return await asyncio.to_thread(self._query_apart, sql, parameters)
 
+    async def look_for_damage(self) -> str | None:
+        """What is wrong with the file, if it was too large to be looked at before the start."""
+        return None if self._is_checked else await asyncio.to_thread(damage_of, self.path)
+
     async def flush(self) -> None:
         """Wait until what was submitted is on disk, or the disk has refused it."""
-        if self._gathering or self._is_writing:
+        if self._gathering or self._handed_at is not None:
             self._idle.clear()
             await self._idle.wait()
 
     async def close(self) -> None:
         """Write what is left, once, and close the file."""
+        self._reader.close()
         if self._thread is not None:
             await self.flush()
             self._groups.put(None)
             await asyncio.to_thread(self._thread.join)
             self._thread = None
-        self._reader.close()
         self._writer.close()
 
     def _hand_over_soon(self) -> None:
@@ -249,17 +237,17 @@ class Store:
 
     def _hand_over(self) -> None:
         self._is_due = False
-        if self._is_writing or not (self._gathering or self._kept):
+        if self._handed_at is not None or not (self._gathering or self._kept):
             return
         waiting = self._kept + self._gathering
         group, self._gathering = waiting[:GROUP_LIMIT], waiting[GROUP_LIMIT:]
         self._kept = []
-        self._is_writing = True
+        self._handed_at = time.monotonic()
         self._groups.put(group)
 
     def _finished(self, group: list[Write], errors: list[StoreError | None]) -> None:
         """Back on the loop: first the next group on its way, then what this one releases."""
-        self._is_writing = False
+        self._handed_at = None
         disk_error = None
         for write, error in zip(group, errors, strict=True):
             if error is None:
@@ -273,25 +261,32 @@ class Store:
         if disk_error is not None and self._loop is not None:
             # What gathered meanwhile would fare no better: it is not kept waiting for that.
             self._kept += [write for write in self._gathering if write.failed(disk_error)]
-            self._kept = self._kept[-KEPT_LIMIT:]
+            self._let_news_go()
             self._gathering = []
             self._loop.call_later(RETRY_S, self._hand_over)
         elif self._gathering or self._kept:
             self._hand_over()
-        if not self._is_writing:
+        if self._handed_at is None:
             self._idle.set()
         for write, error in zip(group, errors, strict=True):
             if error is None:
                 write.committed()
         self._on_commit()
 
+    def _let_news_go(self) -> None:
+        """What is no news is bounded by its makers, and nothing behind it may come before it."""
+        surplus = len(self._kept) - KEPT_LIMIT
+        if surplus > 0:
+            news = [write for write in self._kept if write.is_news][:surplus]
+            gone = set(map(id, news))
+            self._kept = [write for write in self._kept if id(write) not in gone]
+
     def _note_problem(self, error: StoreError | None) -> None:
-        text = None if error is None else str(error)
-        if text is not None and self.problem is None:
-            logger.warning("%s; trying again until it can be written", text)
-        elif text is None and self.problem is not None:
+        if error is not None and self._failure is None:
+            logger.warning("%s; trying again until it can be written", error)
+        elif error is None and self._failure is not None:
             logger.warning("%s can be written again", self.path)
-        self.problem = text
+        self._failure = error
 
     def _write_groups(self) -> None:
         """The writer's thread."""
@@ -308,16 +303,23 @@ class Store:
     def _write(self, group: list[Write]) -> list[StoreError | None]:
         transaction = self._transaction
         try:
+            self._place.require()
             transaction.begin()
             for write in group:
                 write.apply(transaction)
+            transaction.update("own_time", *self.own_time.statement())
             transaction.commit()
+            self.used_bytes = used_bytes(self._writer)
         except _DATA_ERRORS as error:
             self._roll_back()
             if len(group) > 1:
                 return [self._write([write])[0] for write in group]
             logger.exception("a row that SQLite does not take")
             return [RowRefusedError(f"{self.path} can't hold this: {error}")]
+        except MovedError as error:
+            moved = StoreError(str(error))
+            moved.hint = "put it back where it was; or stop natd, and start it anew"
+            return [moved] * len(group)
         except (sqlite3.Error, OSError) as error:
             self._roll_back()
             return [StoreError(f"{self.path} can't be written: {error}")] * len(group)
@@ -331,28 +333,32 @@ class Store:
 
     def _query_apart(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         try:
-            connection = _connect(self.path)
+            connection = connect_again(self.path)
             try:
                 return connection.execute(sql, parameters).fetchall()
             finally:
                 connection.close()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{self.path} can't be read: {error}") from error
 
 
-class _Statement:
+class _Statements:
     """`future` is None when nobody waits: then it is tried until it is written."""
 
+    is_news = False
+
     def __init__(
-        self, sql: str, parameters: Sequence[Any], future: "asyncio.Future[None] | None"
+        self,
+        statements: Sequence[tuple[str, Sequence[Any]]],
+        future: "asyncio.Future[None] | None",
     ) -> None:
-        self._sql = sql
-        self._parameters = parameters
+        self._statements = statements
         self._future = future
 
     def apply(self, transaction: Transaction) -> None:
         transaction.flush()
-        transaction.execute(self._sql, self._parameters)
+        for sql, parameters in self._statements:
+            transaction.execute(sql, parameters)
 
     def committed(self) -> None:
         if self._future is not None and not self._future.done():
@@ -364,49 +370,9 @@ class _Statement:
         return self._future is None
 
 
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
 def _end_process() -> None:
     raise SystemExit(EXIT_CANNOT_RUN)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(
-        path, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=256
-    )
-    try:
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables in a new file, refuse a foreign or damaged one; write once, to know."""
-    mark, version = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0]
-        for name in ("application_id", "user_version")
-    )
-    if version > SCHEMA_VERSION:
-        raise sqlite3.DatabaseError("it was written by a newer natd")
-    if mark != APPLICATION_ID and (mark or version or path.stat().st_size):
-        raise sqlite3.DatabaseError("it was not made by natd")
-    if path.stat().st_size <= QUICK_CHECK_BYTES:
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(f"it is damaged: {verdict}")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA journal_size_limit = 4194304")
-    connection.execute("BEGIN IMMEDIATE")
-    if version == 0:
-        for statement in SCHEMA.split(";"):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    connection.execute(INDEXES)
-    connection.execute(
-        "INSERT INTO meta VALUES ('opened_by', ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-        (os.getpid(),),
-    )
-    connection.execute("COMMIT")

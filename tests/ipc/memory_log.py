@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from natd.storage.event_pages import Page
+
 Json = dict[str, Any]
 
 
@@ -34,11 +36,10 @@ class MemoryLog:
     def oldest_event_id(self) -> int:
         return self.first_id
 
-    def read_events(self, after: int, limit: int, types: frozenset[str] | None) -> list[Json]:
-        start = max(0, after + 1 - self.first_id)
-        if types is None:
-            return self.events[start : start + limit]
-        return [event for event in self.events[start:] if event["type"] in types][:limit]
+    def next_page(self, after: int, limit: int, types: frozenset[str] | None) -> Page:
+        events = self.events[max(0, after + 1 - self.first_id) :]
+        chosen = [event for event in events if types is None or event["type"] in types][:limit]
+        return Page(chosen, chosen[-1]["id"] if len(chosen) == limit else self.last_event_id())
 
     async def save_cursor(self, name: str, event_id: int) -> None:
         self.cursors[name] = event_id

@@ -39,7 +39,8 @@ networks:
     nick: al
   open:
     servers: ["192.0.2.1:8080"]
-limits: {message_bytes: 100, outbox_messages: 7, history_days: 1, peers_per_network: 2}
+limits: {message_bytes: 100, outbox_messages: 7, history_days: 1, disk_mib: 9,
+         disk_mib_per_peer: 3, peers_per_network: 2}
 paths: {ipv6: false, lan_discovery: no, port_mapping: off, helper_sockets: 64, fill_blocks: none}
 """
 
@@ -74,7 +75,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             ),
             "open": NetworkConfig("open", ("192.0.2.1:8080",)),
         },
-        limits=Limits(100, 7, 1, 2),
+        limits=Limits(100, 7, 1, 9, 3, 2),
         paths=Paths(False, False, False, 64, "none"),
     )
     assert config.origin.sources["port"].endswith("natd.yaml:2")
@@ -105,8 +106,8 @@ def test_all_problems_are_told_at_once_each_with_its_line(tmp_path: Path) -> Non
         "or #: put it in quotes",
         f"{file}:2: prot: unknown key (did you mean port?)",
         f"{file}:3: port: expected a whole number from 0 to 65535, got 70000",
-        f"{file}:4: limits.x: unknown key (expected one of history_days, message_bytes, "
-        "outbox_messages, peers_per_network)",
+        f"{file}:4: limits.x: unknown key (expected one of disk_mib, disk_mib_per_peer, "
+        "history_days, message_bytes, outbox_messages, peers_per_network)",
         f"{file}:6: networks.demo.servers: expected a list of 0 to 16 entries, each a server as "
         "HOST:PORT, like chat.example.net:8080 or [2001:db8::1]:8080, got 7",
         f"{file}:7: nick: duplicate key, first set in line 1",

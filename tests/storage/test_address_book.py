@@ -8,11 +8,13 @@ import pytest
 
 from natd.core.base.events import PeerMet
 from natd.core.base.types import Address, NetworkId, PeerId
+from natd.core.keys.secrets import network_id
 from natd.host.errors import CommandError
 from natd.storage.address_book import AddressBook, JoinedNetwork, KnownPeer, full_name, shell_name
 from natd.storage.store import Store
 
-NETWORK = NetworkId(b"n" * 16)
+KEY = b"k" * 32
+NETWORK = network_id(KEY)
 ANNA = PeerId(bytes([1]) * 32)
 BERT = PeerId(bytes([2]) * 32)
 CARL = PeerId(bytes([3]) * 32)
@@ -135,7 +137,7 @@ def test_accepting_the_new_key_forgets_the_old_one(tmp_path: Path) -> None:
 
 
 def test_peers_and_networks_survive_a_restart(tmp_path: Path) -> None:
-    network = JoinedNetwork(NETWORK, "demo", b"k" * 32, "me", ("h:1", "[::1]:2"), is_open=True)
+    network = JoinedNetwork(NETWORK, "demo", KEY, "me", ("h:1", "[::1]:2"), is_open=True)
 
     async def write() -> None:
         store = Store(tmp_path)

@@ -10,6 +10,7 @@ import pytest
 from natd.core.keys.card import Identity
 from natd.host.errors import StartError
 from natd.storage.identity import IDENTITY_FILE, load_identity
+from natd.storage.store import Store
 
 
 def test_the_first_start_makes_an_identity_and_later_ones_keep_it(tmp_path: Path) -> None:
@@ -32,7 +33,7 @@ def test_the_file_holds_the_seed_alone_and_is_private(tmp_path: Path) -> None:
     assert Identity(path.read_bytes()).peer == identity.peer
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.stat().st_nlink == 1
-    assert os.listdir(tmp_path) == [IDENTITY_FILE]
+    assert sorted(os.listdir(tmp_path)) == [IDENTITY_FILE, "natd.db"]
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o777])
@@ -51,7 +52,34 @@ def test_of_many_starts_at_once_all_get_the_same_identity(tmp_path: Path) -> Non
         peers = {identity.peer for identity in threads.map(load_identity, [tmp_path] * 32)}
 
     assert len(peers) == 1
-    assert os.listdir(tmp_path) == [IDENTITY_FILE]
+    assert sorted(os.listdir(tmp_path)) == [IDENTITY_FILE, "natd.db"]
+
+
+def test_an_identity_whose_database_is_gone_is_refused_until_the_user_says_so(
+    tmp_path: Path,
+) -> None:
+    first = load_identity(tmp_path)
+    (tmp_path / "natd.db").unlink()
+    text = refusal(tmp_path)
+    assert f"{tmp_path / 'natd.db'} is missing" in text
+    assert text.endswith(f"touch {tmp_path / 'natd.db'}")
+    (tmp_path / "natd.db").touch()
+    assert load_identity(tmp_path).peer == first.peer
+
+
+def test_a_database_whose_identity_is_gone_gets_no_other(tmp_path: Path) -> None:
+    load_identity(tmp_path)
+    Store(tmp_path)
+    (tmp_path / IDENTITY_FILE).unlink()
+    assert f"{tmp_path / IDENTITY_FILE} is missing" in refusal(tmp_path)
+    assert not (tmp_path / IDENTITY_FILE).exists()
+
+
+def test_a_database_is_used_with_one_identity_only(tmp_path: Path) -> None:
+    Store(tmp_path, "aaaa")
+    Store(tmp_path, "aaaa")
+    with pytest.raises(StartError, match="belongs to the identity aaaa, not to bbbb"):
+        Store(tmp_path, "bbbb")
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o601])
@@ -129,6 +157,7 @@ def refusal(state_dir: Path) -> str:
 
 
 def write_seed(state_dir: Path, seed: bytes, name: str = IDENTITY_FILE) -> Path:
+    (state_dir / "natd.db").touch()
     path = state_dir / name
     path.write_bytes(seed)
     path.chmod(0o600)

@@ -1,7 +1,6 @@
 """Messages on disk: numbers without gaps, open messages, deliveries."""
 
 import asyncio
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,7 @@ def test_numbers_and_epoch_go_on_after_a_restart(tmp_path: Path) -> None:
         state = box.conversation(ALICE).state()
         assert state.outbox == epoch
         assert state.first_unacknowledged == 1
-        assert [m.body for m in box.mailbox.waiting(NETWORK, ALICE, 0, 9)] == ["one", "two"]
+        assert [m.body for m in await box.mailbox.waiting(NETWORK, ALICE, 0, 9)] == ["one", "two"]
         await box.close()
 
     asyncio.run(scenario())
@@ -59,7 +58,7 @@ def test_a_refused_message_leaves_no_gap_in_the_numbers(tmp_path: Path) -> None:
         box.store._writer.execute("PRAGMA query_only = 0")
         await box.accept("two", [ALICE])
         assert box.outbound() == [(ALICE, 1, "one"), (ALICE, 2, "two")]
-        assert box.texts("sent") == ["one", "two"]
+        assert await box.texts("sent") == ["one", "two"]
         await box.close()
 
     asyncio.run(scenario())
@@ -150,7 +149,7 @@ def test_an_arrival_is_released_for_acknowledgement_once_it_is_on_disk(tmp_path:
         (conversation,) = box.mailbox.take_arrived()
         assert conversation.state().heard_outbox == 2**64 - 5
         assert conversation.state().heard_seq == 3
-        assert box.texts("message") == ["1", "2", "3"]
+        assert await box.texts("message") == ["1", "2", "3"]
         await box.close()
         box = Box(tmp_path)
         assert box.conversation(ALICE).state().heard_outbox == 2**64 - 5
@@ -169,7 +168,7 @@ def test_each_message_is_delivered_once_and_named(tmp_path: Path) -> None:
         box.mailbox.acknowledge(NETWORK, ALICE, 2, {})
         box.mailbox.acknowledge(NETWORK, ALICE, 99, {})
         await box.store.flush()
-        assert [e["message"] for e in box.events("delivered")] == ids
+        assert [e["message"] for e in await box.events("delivered")] == ids
         assert box.mailbox.queued(NETWORK) == 0
         await box.close()
 
@@ -184,7 +183,7 @@ def test_an_acknowledgement_that_a_crash_forgot_is_told_after_the_restart(tmp_pa
         box = Box(tmp_path)
         box.mailbox.acknowledge(NETWORK, ALICE, 2, {})
         await box.store.flush()
-        assert [e["message"] for e in box.events("delivered")] == ids
+        assert [e["message"] for e in await box.events("delivered")] == ids
         await box.close()
 
     asyncio.run(scenario())
@@ -235,11 +234,11 @@ def test_who_has_nothing_to_say_does_not_look_on_the_disk(tmp_path: Path) -> Non
         box = Box(tmp_path)
         await box.accept("one", [ALICE])
         box.give_all()
-        assert len(box.mailbox.waiting(NETWORK, ALICE, 0, 9)) == 1
+        assert len(await box.mailbox.waiting(NETWORK, ALICE, 0, 9)) == 1
         await box.close()  # a reader is told now that it can't be read
-        assert box.mailbox.waiting(NETWORK, ALICE, 1, 9) == []
+        assert await box.mailbox.waiting(NETWORK, ALICE, 1, 9) == []
         with pytest.raises(StoreError):
-            box.mailbox.waiting(NETWORK, ALICE, 0, 9)
+            await box.mailbox.waiting(NETWORK, ALICE, 0, 9)
 
     asyncio.run(scenario())
 
@@ -248,13 +247,14 @@ def test_what_waited_too_long_is_given_up(tmp_path: Path) -> None:
     async def scenario() -> None:
         box = Box(tmp_path)
         await box.accept("old", [ALICE])
-        await box.store.execute("UPDATE messages SET stored_at_unix_ms = 0")
+        await box.store.execute("UPDATE messages SET kept_at_s = 0")
         await box.accept("new", [ALICE])
         await box.close()
         box = Box(tmp_path)
-        await box.mailbox.expire()
+        ((conversation, seq, messages),) = await box.mailbox.give_up(lambda *_: True)
+        assert (conversation.peer, seq, messages) == (ALICE, 1, 1)
         assert box.conversation(ALICE).state().first_unacknowledged == 2
-        assert [m.body for m in box.mailbox.waiting(NETWORK, ALICE, 0, 9)] == ["new"]
+        assert [m.body for m in await box.mailbox.waiting(NETWORK, ALICE, 0, 9)] == ["new"]
         await box.close()
 
     asyncio.run(scenario())
@@ -306,7 +306,7 @@ def test_a_peer_is_forgotten_only_where_nothing_was_ever_said(tmp_path: Path) ->
         assert not box.mailbox.forget(NETWORK, BOB)
         await box.store.flush()
         assert box.store.query("SELECT peer FROM conversations") == [(BOB,)]
-        assert [m.body for m in box.mailbox.waiting(NETWORK, BOB, 0, 9)] == ["waits"]
+        assert [m.body for m in await box.mailbox.waiting(NETWORK, BOB, 0, 9)] == ["waits"]
         await box.close()
 
     asyncio.run(scenario())
@@ -324,7 +324,7 @@ def test_a_message_that_comes_again_under_another_number_is_known_by_its_id(tmp_
             box.arrive(ALICE, seq, id_=id_)
         box.arrive(BOB, 1, id_="a")
         await box.store.flush()
-        assert box.texts("message") == ["1", "2", "2", "4", "1"], "a, c, b, d and BOB's a"
+        assert await box.texts("message") == ["1", "2", "2", "4", "1"], "a, c, b, d and BOB's a"
         (alice, bob) = box.mailbox.take_arrived()
         assert (alice.arrived, bob.arrived) == ((9, 5), (9, 1)), "each is acknowledged all the same"
         (count,) = box.store.query("SELECT count(*) FROM messages")
@@ -337,21 +337,158 @@ def test_a_message_that_comes_again_under_another_number_is_known_by_its_id(tmp_
 def test_an_old_message_leaves_its_id_while_its_sender_may_say_it_again(tmp_path: Path) -> None:
     async def scenario() -> None:
         box = Box(tmp_path)
-        now_ms = time.time_ns() // 1_000_000
+        now_s = box.store.own_time.now_s
         for seq, days in ((1, 8), (2, 6), (3, 0)):
             box.arrive(ALICE, seq)
             await box.store.flush()
-            await box.store.execute(
-                "UPDATE messages SET stored_at_unix_ms = ? WHERE message = ?",
-                (now_ms - days * 86_400_000, f"m{seq:03}"),
-            )
-        await box.mailbox.prune(now_ms - 86_400_000)
+            await box.grow_old(f"m{seq:03}", days)
+        await box.mailbox.prune(now_s - 86_400)
         rows = box.store.query("SELECT message, body FROM messages ORDER BY message")
-        assert rows == [("m002", ""), ("m003", "3")], "seven days after it came it goes"
-        box.arrive(ALICE, 2)
+        assert rows == [("m001", ""), ("m002", ""), ("m003", "3")]
+        box.mailbox.nothing_to_repeat(NETWORK, ALICE)
+        box.arrive(ALICE, 4)
         await box.store.flush()
-        assert box.store.query("SELECT count(*) FROM messages") == [(2,)]
+        await box.grow_old("m004", 8)
+        await box.mailbox.prune(now_s - 86_400)
+        rows = box.store.query("SELECT message, body FROM messages ORDER BY message")
+        assert rows == [("m002", ""), ("m003", "3"), ("m004", "")], (
+            "one goes when seven days are over and its sender is done with it"
+        )
+        box.arrive(ALICE, 2)
+        box.arrive(ALICE, 4)
+        await box.store.flush()
+        assert box.store.query("SELECT count(*) FROM messages") == [(3,)]
         await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_its_sender_is_done_with_is_known_after_a_restart(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        box.arrive(ALICE, 1)
+        await box.store.flush()
+        box.mailbox.nothing_to_repeat(NETWORK, ALICE)
+        await box.mailbox.prune(0)
+        await box.close()
+        box = Box(tmp_path)
+        await box.grow_old("m001", 8)
+        await box.mailbox.prune(box.store.own_time.now_s - 86_400)
+        assert box.store.query("SELECT count(*) FROM messages") == [(0,)]
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_peer_that_has_filled_its_part_of_the_disk_waits_and_others_do_not(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        box.mailbox.quota.peer_bytes = 50_000
+        taken = [box.arrive(ALICE, seq, text="x" * 9_300) for seq in range(1, 9)]
+        assert taken == [True] * 5 + [False] * 3, "10,000 bytes each, with their rows"
+        assert box.arrive(BOB, 1)
+        await box.store.flush()
+        assert box.mailbox.take_released() == []
+        assert [held.peer for held in box.mailbox.held(NETWORK)] == [ALICE]
+        box.mailbox.quota.peer_bytes = 60_000
+        assert [released.peer for released in box.mailbox.take_released()] == [ALICE]
+        assert box.mailbox.held(NETWORK) == []
+        assert box.arrive(ALICE, 6, text="x" * 9_300)
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_a_peer_has_stored_is_known_after_a_restart_and_given_back_with_its_age(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        for seq in range(1, 6):
+            assert box.arrive(ALICE, seq, text="x" * 9_300)
+        await box.close()
+        box = Box(tmp_path)
+        box.mailbox.quota.peer_bytes = 50_000
+        assert not box.arrive(ALICE, 6)
+        for seq in range(1, 4):
+            await box.grow_old(f"m{seq:03}", 31)
+        await box.mailbox.prune(box.store.own_time.now_s - 30 * 86_400)
+        assert [released.peer for released in box.mailbox.take_released()] == [ALICE]
+        assert box.arrive(ALICE, 6)
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_however_many_want_to_fill_the_disk_one_more_finds_room(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        quota = box.mailbox.quota
+        quota.disk_bytes, quota.peer_bytes = 4_000_000, 4_000_000
+        for number in range(64):
+            greedy = PeerId(bytes([100 + number]) * 32)
+            seq = 1
+            while box.arrive(greedy, seq, text="x" * 9_300):
+                seq += 1
+                if seq % 8 == 0:
+                    await box.store.flush()
+        await box.store.flush()
+        assert box.store.used_bytes <= 4_000_000
+        assert box.arrive(ALICE, 1, text="hello")
+        assert await box.accept("and back", [ALICE])
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_when_natd_has_used_up_its_part_of_the_disk_nothing_is_accepted(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        box.mailbox.quota.disk_bytes = 1
+        with pytest.raises(StoreError, match=r"limits\.disk_mib"):
+            await box.accept("one", [ALICE])
+        assert not box.arrive(ALICE, 1)
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_while_the_disk_takes_nothing_what_arrives_in_memory_is_bounded(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        box.store._writer.execute("PRAGMA query_only = 1")
+        count = 0
+        for number in range(256):
+            peer, seq = PeerId(bytes([number]) * 32), 1
+            while seq < 512 and box.arrive(peer, seq, text="x" * 16_000):
+                seq += 1
+                count += 1
+        assert count * 16_000 <= 32 * 1024 * 1024
+        box.store._writer.execute("PRAGMA query_only = 0")
+        while box.mailbox.held(NETWORK):
+            await box.store.flush()
+            await asyncio.sleep(0.1)
+            box.mailbox.take_released()
+        assert len(await box.texts("message")) == min(999, count)
+        await box.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_text_stands_once_on_the_disk(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        box = Box(tmp_path)
+        await box.accept("said-here " + "x" * 500, [ALICE, BOB])
+        box.arrive(ALICE, 1, text="said-there " + "x" * 500)
+        await box.store.flush()
+        box.log._recent.clear()
+        assert [text[:10] for text in await box.texts("sent")] == ["said-here "]
+        assert [text[:11] for text in await box.texts("message")] == ["said-there "]
+        await box.close()
+        content = (tmp_path / "natd.db").read_bytes()
+        assert content.count(b"said-here") == content.count(b"said-there") == 1
 
     asyncio.run(scenario())
 
@@ -386,10 +523,17 @@ class Box:
             NETWORK, peers, text=text, nick="me", is_open=is_open, kind="text", fields=fields
         )
 
-    def arrive(self, peer: PeerId, seq: int, outbox: int = 1, id_: str = "") -> None:
-        text, id_ = str(seq), id_ or f"m{seq:03}"
+    def arrive(
+        self, peer: PeerId, seq: int, outbox: int = 1, id_: str = "", text: str = ""
+    ) -> bool:
+        text, id_ = text or str(seq), id_ or f"m{seq:03}"
         arrived = MessageArrived(NETWORK, peer, "alice", id_, 9, seq, 0, "text", text, outbox)
-        self.mailbox.arrive(arrived, "new", {"network": "demo", "text": str(seq)})
+        return self.mailbox.arrive(arrived, "new", {"network": "demo", "text": text})
+
+    async def grow_old(self, message: str, days: int) -> None:
+        """As if it had been kept for so many days of own time."""
+        sql = "UPDATE messages SET kept_at_s = kept_at_s - ? WHERE message = ?"
+        await self.store.execute(sql, (days * 86_400, message))
 
     def conversation(self, peer: PeerId) -> Conversation:
         conversation = self.mailbox.find(NETWORK, peer)
@@ -403,11 +547,11 @@ class Box:
         for conversation, message in self.mailbox.take_outbound():
             self.mailbox.given(NETWORK, conversation.peer, message)
 
-    def events(self, type_: str) -> list[dict[str, Any]]:
-        return self.log.read_events(0, 999, frozenset({type_}))
+    async def events(self, type_: str) -> list[dict[str, Any]]:
+        return await self.log.read_events(0, 999, frozenset({type_}))
 
-    def texts(self, type_: str) -> list[str]:
-        return [event["text"] for event in self.events(type_)]
+    async def texts(self, type_: str) -> list[str]:
+        return [event["text"] for event in await self.events(type_)]
 
     async def close(self) -> None:
         await self.store.close()

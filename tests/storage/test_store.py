@@ -11,7 +11,8 @@ import pytest
 
 from natd.host.errors import StartError
 from natd.storage import store as store_module
-from natd.storage.store import FILE_NAME, Store, StoreError, Transaction
+from natd.storage.store import FILE_NAME, Store, StoreError
+from natd.storage.transaction import Transaction
 
 
 def test_what_is_committed_is_there_after_a_restart(tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_while_one_group_is_written_the_next_gathers(tmp_path: Path) -> None:
         store = open_store(tmp_path, lambda: groups.append(len(done)))
         done: list[int] = []
         store.submit(Row(store, 0, done))
-        while not store._is_writing:
+        while store._handed_at is None:
             await asyncio.sleep(0)
         store.submit(Row(store, 1, done))
         store.submit(Row(store, 2, done))
@@ -225,6 +226,8 @@ async def open_and_close(directory: Path) -> None:
 class Row:
     """A write that puts one row into the events."""
 
+    is_news = False
+
     def __init__(
         self, store: Store, number: int, done: list[int], *, stays: bool = True, body: str = ""
     ) -> None:
@@ -236,7 +239,8 @@ class Row:
 
     def apply(self, transaction: Transaction) -> None:
         id_ = transaction.take_number("events", "SELECT max(id) FROM events")
-        transaction.insert("events (id, at_unix_ms, type, body)", (id_, 0, "test", self._body))
+        into = "events (id, at_unix_ms, type, body, kept_at_s)"
+        transaction.insert(into, (id_, 0, "test", self._body, 0))
 
     def committed(self) -> None:
         self._done.append(self._number)

@@ -245,6 +245,15 @@ class MessagesMissing:
 
 
 @dataclass(frozen=True, slots=True)
+class NothingToRepeat:
+    """The peer knows that we have all that has come of its outbox: it says none of it again, so the
+    shell need not know those messages by their ids any longer."""
+
+    network: NetworkId
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
 class OutboxWanted:
     """The conversation has room: give it up to `count` messages after `after_seq` by
     `Dialogue.send_message`."""
@@ -283,6 +292,7 @@ Event = (
     | MessagesAcknowledged
     | OutboxWentBack
     | MessagesMissing
+    | NothingToRepeat
     | OutboxWanted
     | SocketDropped
 )

@@ -23,6 +23,8 @@ Rules that a change must not break:
 - An acknowledgement counts only for what was sent in its session.
 - A session has one hello: with others, of another epoch or of higher numbers, a sender could have
   us hold any number of windows, and warn people of missing messages as often.
+- Where our disk has no room nothing is taken, so it waits at its sender; when there is room, a
+  new session begins with all of it.
 - Memory is bounded both ways.  The sender has at most a window of messages that are not
   acknowledged, the rest stays on its disk; the receiver takes twice that and no more, so a
   sender that keeps the rule never loses anything by it.
@@ -36,6 +38,7 @@ from natd.core.base.events import (
     MessageArrived,
     MessagesAcknowledged,
     MessagesMissing,
+    NothingToRepeat,
     OutboundMessage,
     OutboxWanted,
     OutboxWentBack,
@@ -48,7 +51,12 @@ from natd.core.codec.frames import Ack, Hello, Message, encode_frame
 EPOCH_BITS = 64
 
 ConversationEvent = (
-    MessageArrived | MessagesAcknowledged | MessagesMissing | OutboxWanted | OutboxWentBack
+    MessageArrived
+    | MessagesAcknowledged
+    | MessagesMissing
+    | NothingToRepeat
+    | OutboxWanted
+    | OutboxWentBack
 )
 
 
@@ -78,6 +86,7 @@ class Conversation:
         self._is_hello_due = False
         self._is_greeted = False  # whether this session's first hello has come
         self._known_before = 0  # the highest seq of ours that existed when the session began
+        self._given_up = 0  # up to which number our disk keeps nothing, whoever has it
         self._has_gone_back = False  # whether `OutboxWentBack` was told
 
     # --- inputs: the store
@@ -95,6 +104,24 @@ class Conversation:
     def message_committed(self, epoch: int, seq: int) -> None:
         """Everything up to this message, which has arrived, is on our disk."""
         self._inbox.commit(epoch, seq)
+
+    def hold(self) -> None:
+        """Our disk has no room for a message that has arrived: it and what follows is not taken,
+        and not acknowledged, before `release`."""
+        self._inbox.hold()
+
+    def release(self) -> bool:
+        """There is room again.  True: what came meanwhile is lost to this session, and comes only
+        in another one."""
+        self._inbox.is_held = False
+        return self._inbox.has_turned_away
+
+    def give_up(self, seq: int) -> None:
+        """Our disk keeps nothing up to this number any more.  A session that is open has been
+        promised it, and must be closed."""
+        self._given_up = max(self._given_up, seq)
+        if not self._is_open:
+            self._outbox.acknowledge(seq)
 
     # --- inputs: the session
 
@@ -115,6 +142,7 @@ class Conversation:
         self._is_open = False
         self._outbox.rewind()
         self._outbox.shrink()
+        self._outbox.acknowledge(self._given_up)
 
     def receive_frame(self, frame: Hello | Message | Ack) -> None:
         match frame:
@@ -176,6 +204,8 @@ class Conversation:
             self.dropped["hello-again"] += 1
             return
         self._is_greeted = True
+        if self._inbox.knows_all(hello.first_seq, hello.outbox):
+            self.events.append(NothingToRepeat(self._network, self._peer))
         missing = self._inbox.begin(hello.epoch, hello.first_seq, hello.outbox)
         if missing:
             outbox, seq = self._inbox.outbox, self._inbox.heard_seq

@@ -135,6 +135,22 @@ class Dialogue:
         if self._conversation is not None:
             self._conversation.message_committed(epoch, seq)
 
+    def hold_messages(self) -> None:
+        """Our disk has no room for a message that has arrived, nor for what follows it."""
+        if self._conversation is not None:
+            self._conversation.hold()
+
+    def release_messages(self, now: float) -> None:
+        """There is room again: what was not taken comes again, in another session."""
+        if self._conversation is not None and self._conversation.release():
+            self.sessions.close(now)
+
+    def give_up(self, seq: int, now: float) -> None:
+        """Our disk keeps no message up to this number any more."""
+        if self._conversation is not None:
+            self._conversation.give_up(seq)
+            self.sessions.close(now)
+
     def send_frame(self, frame: Frame, now: float) -> None:
         """Send a frame that is no message, if there is a session; a lost one is not repeated."""
         encoded = encode_frame(frame)

@@ -29,6 +29,10 @@ class Inbox:
         """The highest number of that outbox on disk, in whatever session it came."""
         self.committed = 0
         self.is_ack_due = False
+        self.is_held = False
+        """Whether the owner has no room: nothing is taken or delivered until it has again."""
+        self.has_turned_away = False
+        """Whether something has come meanwhile in this session: it does not come again in it."""
         self._delivered = 0
         self._has_left_an_epoch = False
         self._uncommitted: deque[tuple[int, int]] = deque()
@@ -36,6 +40,15 @@ class Inbox:
         self._held: dict[int, Message] = {}
         # Of both.
         self._bytes = 0
+
+    def knows_all(self, first_seq: int, outbox: int) -> bool:
+        """Whether the sender of this hello is done with all that we have of its outbox."""
+        return outbox == self.outbox and first_seq > self.heard_seq
+
+    def hold(self) -> None:
+        """There is no room for what has been delivered last, or for what follows."""
+        self.is_held = self.has_turned_away = True
+        self._forget_held()
 
     def begin(self, epoch: int, first_seq: int, outbox: int) -> int:
         """Take the sender's hello; how many messages it is done with and we have not got."""
@@ -56,9 +69,9 @@ class Inbox:
             self._has_left_an_epoch = self.epoch is not None
             self.epoch = epoch
             self.committed = self._delivered = first_seq - 1
-            self.is_ack_due = False
-            self._held.clear()
+            self.is_ack_due = self.has_turned_away = False
             self._uncommitted.clear()
+            self._held.clear()
             self._bytes = 0
             return
         if self._delivered < first_seq - 1:
@@ -76,6 +89,9 @@ class Inbox:
             if seq <= self.committed:
                 self.is_ack_due = True
             return "message-again"
+        if self.is_held:
+            self.has_turned_away = True
+            return "message-without-room"
         if (
             seq > self.committed + UNCOMMITTED_MESSAGES
             or self._bytes + len(message.body) > UNCOMMITTED_BYTES
@@ -84,6 +100,10 @@ class Inbox:
         self._held[seq] = message
         self._bytes += len(message.body)
         return None
+
+    def _forget_held(self) -> None:
+        self._bytes -= sum(len(held.body) for held in self._held.values())
+        self._held.clear()
 
     def next_message(self) -> Message | None:
         message = self._held.pop(self._delivered + 1, None) if self._held else None

@@ -5,6 +5,7 @@ from random import Random
 from natd.core.base.events import (
     ConversationState,
     MessagesMissing,
+    NothingToRepeat,
     OutboxWentBack,
 )
 from natd.core.chat.conversation import Conversation
@@ -77,7 +78,10 @@ def test_messages_that_a_peer_is_done_with_and_we_have_not_got_are_told_once() -
     conversation.session_opened()
     drained(conversation)
     conversation.receive_frame(hello(first_seq=7, epoch=77, outbox=THEIRS))
-    assert drained(conversation) == [MessagesMissing(NETWORK, PEER, THEIRS, 6, 3)]
+    assert drained(conversation) == [
+        NothingToRepeat(NETWORK, PEER),
+        MessagesMissing(NETWORK, PEER, THEIRS, 6, 3),
+    ]
     conversation.session_opened()
     conversation.receive_frame(hello(first_seq=7, epoch=78, outbox=THEIRS))
     assert arrived(conversation) == []
