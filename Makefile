@@ -20,7 +20,8 @@ MATRIX_ARGS ?= --seeds 30 --runs 10
 BIN = $(VENV)/bin
 RUN_NEEDS = ip:iproute2 nft:nftables unshare:util-linux sysctl:procps
 TEST_NEEDS = $(RUN_NEEDS) conntrack:conntrack systemd-nspawn:systemd-container tmux:tmux \
-	miniupnpd:miniupnpd-nftables turnutils_natdiscovery:coturn
+	miniupnpd:miniupnpd-nftables turnutils_natdiscovery:coturn faketime:faketime \
+	mkfs.ext4:e2fsprogs
 
 BENCHES = first_message local server session startup journeys
 

@@ -56,6 +56,8 @@ class Process:
         self.directory = directory
         self.arguments = arguments
         self.process: subprocess.Popen[bytes] | None = None
+        self.environ: dict[str, str] = {}
+        """Beside what every daemon of the tests has."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def __enter__(self) -> Self:
@@ -90,6 +92,7 @@ class Process:
             "HOME": str(self.directory),
             "NATD_PATHS_PORT_MAPPING": "false",
             "NATD_PATHS_LAN_DISCOVERY": "false",
+            **self.environ,
         }
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -123,6 +123,7 @@ class Engine:
 
     def stop(self) -> None:
         """Say goodbye to servers and peers."""
+        self._upkeep.save_clock()
         self._watch.close()
         self._parts.names.close()
         self._lan.close()

@@ -188,6 +188,9 @@ def _prepare(directory: Path, flag: str) -> None:
     if found.st_mode & stat.S_IWOTH:
         raise StartError(f"{directory} is writable by everybody", f"chmod 700 {directory}")
     if not os.access(directory, os.W_OK | os.X_OK):
+        if os.statvfs(directory).f_flag & os.ST_RDONLY:
+            text = f"the directory {directory} is on a read-only file system"
+            raise StartError(text, f"make that writable, or give another with {flag} DIR")
         raise StartError(f"the directory {directory} is not writable", hint)
 
 

@@ -48,7 +48,12 @@ class Upkeep:
     async def start(self) -> None:
         """Before anything is opened; StoreError."""
         self.look_at_clock()
+        self.save_clock()
         await self._recorder.give_up()
+
+    def save_clock(self) -> None:
+        """Remember how the clock stands."""
+        self._parts.store.post(_SAVE_CLOCK, (self._clock.saved_text,))
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -62,7 +67,7 @@ class Upkeep:
         self.look_at_clock()
         if now >= self._saved_at + SAVE_EVERY_S:
             self._saved_at = now
-            self._parts.store.post(_SAVE_CLOCK, (self._clock.saved_text,))
+            self.save_clock()
         if now >= self._pruned_at + PRUNE_S:
             self._pruned_at = now
             await self.prune()
@@ -75,7 +80,7 @@ class Upkeep:
             self._parts.log.append("clock_jumped", {"seconds": jump.seconds, "reason": text})
             if abs(jump.seconds) >= TOLD_OF_JUMP_S:
                 self._parts.clock_jump = time.monotonic(), text
-            self._parts.store.post(_SAVE_CLOCK, (self._clock.saved_text,))
+            self.save_clock()
 
     async def prune(self) -> None:
         """Delete what is older than the configuration wants to keep."""

@@ -124,7 +124,8 @@ class Store:
                 self._place = Place(self.path)
                 self.used_bytes = used_bytes(self._writer)
                 """What it takes on disk, as of the last commit."""
-                meta = dict(self._writer.execute("SELECT name, value FROM meta"))
+                sql = "SELECT value FROM meta WHERE name = 'own_time'"
+                own_time = self._writer.execute(sql).fetchone()
             except (sqlite3.Error, OSError) as error:
                 raise StartError(
                     f"{self.path} can't be used: {error}",
@@ -132,7 +133,7 @@ class Store:
                     "in its place; natd never deletes it by itself",
                 ) from error
             refused.pop_all()
-        self.own_time = OwnTime(_whole(meta.get("own_time")))
+        self.own_time = OwnTime(None if own_time is None else _whole(own_time[0]))
         self._reader = Reader(self.path)
         self._transaction = Transaction(self._writer)
         self._groups: queue.SimpleQueue[list[Write] | None] = queue.SimpleQueue()
