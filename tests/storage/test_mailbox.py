@@ -427,6 +427,7 @@ def test_however_many_want_to_fill_the_disk_one_more_finds_room(tmp_path: Path) 
         box = Box(tmp_path)
         quota = box.mailbox.quota
         quota.disk_bytes, quota.peer_bytes = 4_000_000, 4_000_000
+        stored = []
         for number in range(64):
             greedy = PeerId(bytes([100 + number]) * 32)
             seq = 1
@@ -434,7 +435,10 @@ def test_however_many_want_to_fill_the_disk_one_more_finds_room(tmp_path: Path) 
                 seq += 1
                 if seq % 8 == 0:
                     await box.store.flush()
+            stored.append((seq - 1) * 10_000)
         await box.store.flush()
+        assert stored[0] < 900_000, "not more than a quarter of what was free"
+        assert stored[1] > 500_000
         assert box.store.used_bytes <= 4_000_000
         assert box.arrive(ALICE, 1, text="hello")
         assert await box.accept("and back", [ALICE])
