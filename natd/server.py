@@ -13,6 +13,7 @@ knows them by number (`listeners`).  Rules that a change must not break:
 import asyncio
 import logging
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterable
 from random import SystemRandom
@@ -51,6 +52,7 @@ class Server:
         self.notifier = Notifier()
         self._listeners = listeners
         self._loop = asyncio.get_running_loop()
+        self.coordinator.set_clock(time.time(), self._loop.time())
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
         self._logged = 0
@@ -90,6 +92,7 @@ class Server:
 
     def _drain(self, index: int) -> None:
         now = self._loop.time()
+        self.coordinator.set_clock(time.time(), now)
         for data, source, number in self._listeners.receive(index):
             self.coordinator.receive_datagram(data, source, now, number)
         self._pump()

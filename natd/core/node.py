@@ -145,6 +145,11 @@ class Node:
         for membership in self._feed_all():
             membership.tell_surroundings(now)
 
+    def set_clock(self, unix_s: float, now: float) -> None:
+        """What the wall clock shows at `now`: at start, and before inputs that may follow a jump of
+        it or a suspension."""
+        self.shared.clock.set(unix_s, now)
+
     def use_link(self, wanted: bool, now: float) -> None:
         """Whether the group of our link is heard: then members are looked for there, too."""
         self.shared.sockets.hears_link = wanted

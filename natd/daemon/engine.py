@@ -167,12 +167,18 @@ class Engine:
 
     def receive(self, data: bytes, address: Address, socket: SocketId) -> None:
         """A datagram; `pump_soon` follows after the last one of a burst."""
-        self._parts.node.receive_datagram(data, address, time.monotonic(), socket)
+        self._parts.node.receive_datagram(data, address, self._now(), socket)
 
     def committed(self) -> None:
         """A group of the store's is on disk."""
         self._recorder.committed(time.monotonic())
         self._pump()
+
+    def _now(self) -> float:
+        """The instant of an input; the node is told with it what the wall clock shows."""
+        now = time.monotonic()
+        self._parts.node.set_clock(time.time(), now)
+        return now
 
     def _look_around(self) -> OwnNetwork:
         """This machine's network, as far as it matters to our servers and peers."""
@@ -189,7 +195,7 @@ class Engine:
     def _take_network(self, network: OwnNetwork, has_moved: bool) -> None:
         """At start, and when the machine's addresses or its routes have changed; `has_moved`: our
         packets leave by another way than before."""
-        parts, now = self._parts, time.monotonic()
+        parts, now = self._parts, self._now()
         place = (network.addresses, parts.sockets.port)
         if has_moved or place != parts.node.shared.sockets.local:
             self._follow_router()
@@ -250,7 +256,7 @@ class Engine:
 
     def _handle_timer(self) -> None:
         self._timer = None
-        self._parts.node.handle_timer(time.monotonic())
+        self._parts.node.handle_timer(self._now())
         self._pump()
 
     def _when_started(self, command: Command) -> Command:

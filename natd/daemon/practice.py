@@ -30,6 +30,8 @@ _PORT = 8080
 _SERVER = "192.0.2.1"
 """TEST-NET-1 (RFC 5737), as are the two who meet; they have no NAT."""
 _PLACES = Address("192.0.2.2", 40000), Address("192.0.2.3", 40000)
+_UNIX_S = 1_800_000_000.0
+"""Any instant will do."""
 _STATE = events.ConversationState(outbox=1, first_unacknowledged=1, last_seq=1)
 _WORD = events.OutboundMessage("practice", 1, 1, 0, "text", "a word")
 
@@ -46,6 +48,7 @@ class _Meeting:
         self._now = 1000.0
         self._random = SystemRandom()
         self._server = Coordinator(self._random.randbytes(32), self._random)
+        self._server.set_clock(_UNIX_S, self._now)
         self._key = network_key(self._random.randbytes(8).hex(), b"")
         self._nodes: dict[Address, Node] = {}
         self._flying: deque[tuple[Address, Datagram]] = deque()
@@ -55,6 +58,7 @@ class _Meeting:
         """One comes.  Go on until a server has answered it, or the word is heard."""
         node = Node(Identity(self._random.randbytes(32)), self._random, card_sequence=1)
         self._nodes[place] = node
+        node.set_clock(_UNIX_S, self._now)
         node.set_local_addresses((place.host,), place.port, self._now)
         settings = NetworkSettings("practice", self._key, "nobody")
         network = node.join(settings, (Address(_SERVER, _PORT),), self._now)

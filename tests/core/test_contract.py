@@ -11,6 +11,7 @@ import pytest
 
 from natd.core.base import events
 from natd.core.base.types import Address
+from natd.core.base.wall_clock import WallClock
 from natd.core.checks.budget import TargetBudget
 from natd.core.checks.checks import Checks
 from natd.core.coordinator.coordinator import Coordinator
@@ -142,6 +143,7 @@ def _registration():
         prefix=b"abcd",
         lifetimes=Lifetimes(),
         random=Random(1),
+        clock=WallClock(),
     )
     registration.start(b"card", 1, START)
     return registration

@@ -13,6 +13,7 @@ from random import Random
 from typing import TypeVar
 
 from natd.core.base.types import Address, NetworkId
+from natd.core.base.wall_clock import WallClock
 from natd.core.keys.card import Identity
 from natd.core.keys.membership_key import MembershipKey
 from natd.core.nat.lifetime import Lifetimes
@@ -100,6 +101,8 @@ class Client:
     """A registration behind a real socket, for as long as the block lasts."""
 
     def __init__(self, host: str, port: int, network: NetworkId, number: int) -> None:
+        clock = WallClock()
+        clock.set(time.time(), time.monotonic())
         self.registration = Registration(
             network=network,
             membership=MembershipKey(network),
@@ -108,6 +111,7 @@ class Client:
             prefix=number.to_bytes(4, "big"),
             lifetimes=Lifetimes(),
             random=Random(number),
+            clock=clock,
         )
         self.events: list[object] = []
         self.ahead_s = 0.0

@@ -25,6 +25,9 @@ from tests.internet.fabric import DEFAULT_TTL, MOST_OVERFLOWS, Fabric, Host, Pac
 
 START = 1000.0
 
+UNIX_START_S = 1_800_000_000.0
+"""What wall clocks show then."""
+
 EPHEMERAL_PORTS = (32768, 60999)
 """Linux's default range for ports that a program did not choose."""
 
@@ -81,6 +84,17 @@ class Attached:
         return next((at for at, event in self.events if isinstance(event, kind)), None)
 
 
+def unix_s(now: float) -> float:
+    """What a wall clock that is right shows."""
+    return UNIX_START_S + now - START
+
+
+def tell_clock(core: object, now: float) -> None:
+    """Tell that to a core, if it is one that wants to know."""
+    if (set_clock := getattr(core, "set_clock", None)) is not None:
+        set_clock(unix_s(now), now)
+
+
 class Internet(Fabric):
     """A fabric with a clock of its own and cores at its ends."""
 
@@ -109,6 +123,7 @@ class Internet(Fabric):
         """
         attached = Attached(host, core, on_event, {}, {})
         self._attached[host] = attached
+        tell_clock(core, self.now)
         for index, port in enumerate(ports or (self._free_port(attached),)):
             self._open(attached, SocketId(index), port)
         return attached

@@ -11,8 +11,10 @@ Nothing here knows the protocol.  A class belongs here if two wings share it and
     surroundings   what an attempt must know of our own side: our NAT, our sockets
     local_ports    which of our local ports stands for what; ranges never overlap
     timers         the earliest of several timers, jitter, growing waits, allowances
+    wall_clock     Unix time, as the shell tells it
 
     events ─► verdict ─► types ◄─ surroundings, wishes          the rest stand alone
 
-Others import: events, local_ports, routes, scope, surroundings, timers, types, verdict, wishes.
+Others import: events, local_ports, routes, scope, surroundings, timers, types, verdict,
+wall_clock, wishes.
 """

@@ -84,10 +84,14 @@ NOWHERE_ELSE = Elsewhere(0)
 class ErrorCode(IntEnum):
     VERSION = 1
     FULL = 2
+    """The server is; and, told by servers of 0.3, whatever else is."""
     STALE = 3
     """A newer card of this peer is registered."""
     ABSENT = 4
     """The peer that CONNECT asks for is not registered."""
+    NETWORK_FULL = 5
+    SOURCE_FULL = 6
+    """Too many are registered from the peer's own address, or from its part of the internet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ class Register:
     samples: tuple[Address, ...] = ()
     have: tuple[bytes, ...] = ()
     sent_at_unix_ms: int = 0
-    """By the sender's clock; 0: it does not tell."""
+    """By the sender's clock; 0: it does not tell, as in 0.3."""
     signature: bytes = b""
     member_signature: bytes = b""
     signed: bytes = b""

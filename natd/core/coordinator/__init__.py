@@ -1,11 +1,13 @@
 """The coordination server: it introduces peers, and relays nothing.
 
-    datagram ─► coordinator ──┬─► admission      a token that proves an address; allowances
+    datagram ─► coordinator ──┬─► admission      a token that proves an address, two signatures
+                              ├─► freshness      is it of this moment, or a replay?
+                              ├─► allowances     what each may ask in a second
                               ├─► registry       who is registered where: its only lasting state
                               ├─► introduction   who dials, when both begin; the byte budget
-                              └─► stun_server    answers any STUN client (RFC 8489, RFC 5780)
+                              └─► stateless ─► stun_server    any STUN client (RFC 8489, RFC 5780)
 
-    introduction ─► registry
+    introduction, freshness, allowances ─► registry ─► shares     who may have how much of it
 
 Run by `natd --server`, through `natd/server.py`.  No peer imports it: the two sides share the
 messages in `natd.core.codec` and nothing else.

@@ -1,18 +1,15 @@
-"""What a coordination server requires before it works for a sender, without state for each sender.
+"""What a REGISTER must show: that its sender receives at its address, and that it is a member.
 
     token: kind u8 | issued, ms u32 | keyed hash of (kind, issued, host, port) 12 bytes
 
 Rules that a change must not break:
 
-- Nothing here grows: a million spoofed senders take no more memory.
+- No state for a sender: a token carries all that is known.
 - A token proves that its holder receives at the address, nothing else, and not for long.
-- Two senders may share a bucket (they are hashed into a fixed table under a secret key): a
-  sender can't choose whose bucket it empties.
 """
 
 import hashlib
 import hmac
-from array import array
 from enum import IntEnum
 
 from natd.core.base.types import Address
@@ -27,8 +24,6 @@ _MAC_BYTES = 12
 """Guessing one takes 2^95 datagrams within its life."""
 
 _WRAP_MS = 1 << 32
-BUCKETS = 1 << 14
-"""Enough that honest senders seldom share; 256 KiB."""
 
 
 class TokenKind(IntEnum):
@@ -70,25 +65,3 @@ def signature_problem(register: Register) -> str | None:
     if not verify_signature(network, MEMBERSHIP_LABEL, signed, register.member_signature):
         return "not a member"
     return None
-
-
-class HashedTokenBuckets:
-    """Token buckets in a table of fixed size: `rate` units a second, at most `burst` saved."""
-
-    def __init__(self, secret: bytes, *, rate: float, burst: float, size: int = BUCKETS) -> None:
-        self._key = hashlib.blake2s(secret, person=b"buckets ").digest()
-        self._rate = rate
-        self._burst = burst
-        self._left = array("d", [burst]) * size
-        self._counted_at = array("d", [0.0]) * size
-
-    def take(self, sender: bytes, units: float, now: float) -> bool:
-        """Whether `sender` may have that many units; takes them if so."""
-        digest = hashlib.blake2s(sender, key=self._key, digest_size=4).digest()
-        at = int.from_bytes(digest, "big") % len(self._left)
-        saved = self._left[at] + (now - self._counted_at[at]) * self._rate
-        self._counted_at[at] = now
-        left = min(self._burst, saved)
-        enough = left >= units
-        self._left[at] = left - units if enough else left
-        return enough

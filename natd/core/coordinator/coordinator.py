@@ -1,7 +1,8 @@
 """The coordination server's core: leases for those who proved their address, introductions
 to both sides at the same instant, and nothing else.  It opens no card and relays nothing.
 
-    REGISTER, no token   verify, INTRODUCE to the newcomer and to residents, CHALLENGE
+    REGISTER, no token   CHALLENGE; if it is fresh, verify, and INTRODUCE to the newcomer and to
+                         residents before
     REGISTER, token      verify, lease, INTRODUCE to and of the rest, and once more to those
                          who were told before the address was proved; REGISTERED
     REFRESH              REFRESHED, and more introductions when it asks for them;
@@ -19,7 +20,8 @@ Rules that a change must not break:
   Binding request, which any client may send with no attributes, so that any answer is longer:
   `stun_server` bounds it, and each sender gets few of them.
 - Answers about networks that don't exist look like answers about empty ones.
-- Cheap checks come first: length, bucket, token, and the signature last.
+- Cheap checks come first: length, token, time, allowance, and the signatures last.
+- A CHALLENGE costs a hash and is given to everyone, so no flood keeps anybody from registering.
 - An introduction leaves to both sides in the same drain: neither NAT then sees the other's
   packet before its own peer has sent one (see traversal, early-inbound poisoning).
 - Introductions leave before the answer that tells how many there should have been.
@@ -50,7 +52,9 @@ from natd.core.codec.rendezvous import (
     Sample,
 )
 from natd.core.coordinator import admission
-from natd.core.coordinator.admission import AddressTokens, HashedTokenBuckets, TokenKind
+from natd.core.coordinator.admission import AddressTokens, TokenKind
+from natd.core.coordinator.allowances import Allowances
+from natd.core.coordinator.freshness import Freshness
 from natd.core.coordinator.introduction import (
     Budget,
     Party,
@@ -61,25 +65,9 @@ from natd.core.coordinator.introduction import (
     unproved_party,
     useful_samples,
 )
-from natd.core.coordinator.registry import LEASE_S, Lease, Member, Refusal, Registry, source_of
+from natd.core.coordinator.registry import LEASE_S, Lease, Member, Refusal, Registry
+from natd.core.coordinator.stateless import Stateless
 from natd.core.coordinator.stun_server import StunServer
-
-SOURCE_RATE, SOURCE_BURST = 128.0, 512.0
-"""Questions a second of one IPv4 address or IPv6 /64 that cost us more than a look-up: a
-carrier's NAT may stand before a thousand peers that all come back after our restart."""
-
-VERIFY_RATE, VERIFY_BURST = 1_000.0, 4_000.0
-"""Registrations of unproved senders, from everyone together: two signatures each, so a fifth of a
-core.  Beyond it they are challenged first, and introduced only when their token comes back."""
-
-UNPROVED_RATE, UNPROVED_BURST = 16.0, 64.0
-"""Introductions to one lease that unproved senders may cause."""
-
-INTRODUCED_RATE, INTRODUCED_BURST = 64.0, 512.0
-"""Introductions to one lease that proved senders may cause: a full network, twice."""
-
-LONGER_ANSWER_UNITS = 8.0
-"""What a STUN answer costs that is longer than its question: 16 a second for one source."""
 
 RTT_LIMIT_S = 3.0
 """A challenge answered later than this was answered to a retransmission."""
@@ -116,16 +104,13 @@ class Coordinator:
         self.stun_server = StunServer(hosts, ports)
         self._registry = Registry()
         self._tokens = AddressTokens(secret)
-        self._sources = HashedTokenBuckets(secret, rate=SOURCE_RATE, burst=SOURCE_BURST)
-        self._verifications = HashedTokenBuckets(
-            secret, rate=VERIFY_RATE, burst=VERIFY_BURST, size=1
-        )
-        self._unproved = HashedTokenBuckets(secret, rate=UNPROVED_RATE, burst=UNPROVED_BURST)
-        self._introduced = HashedTokenBuckets(secret, rate=INTRODUCED_RATE, burst=INTRODUCED_BURST)
+        self._freshness = Freshness(secret)
+        self._allowances = Allowances(secret)
         self._outgoing: list[Datagram] = []
         self.counts: Counter[str] = Counter()
         """`registered`, `renewed`, `introduced`, `expired`, `left`, `refused` since the start."""
         self.dropped: Counter[str] = Counter()
+        self._stateless = Stateless(self.stun_server, self._allowances, self.dropped)
 
     @property
     def lease_count(self) -> int:
@@ -135,18 +120,24 @@ class Coordinator:
     def network_count(self) -> int:
         return self._registry.network_count
 
+    def set_clock(self, unix_s: float, now: float) -> None:
+        """What our wall clock shows at `now`: at the start, and before inputs that may follow a
+        jump of it.  Until it is told, nobody is introduced before a token has come back."""
+        self._freshness.set_clock(unix_s, now)
+
     def receive_datagram(
         self, data: bytes, address: Address, now: float, port_index: int = 0
     ) -> None:
         """Take one datagram that came in on socket number `port_index`."""
         origin = _Origin(address, SocketId(port_index), len(data), now)
         if stun.is_stun(data):
-            self._receive_stun(data, origin)
+            self._outgoing += self._stateless.stun(data, address, origin.socket, now)
             return
         try:
             message = rendezvous_codec.decode(data)
         except rendezvous_codec.ForeignVersionError as foreign:
-            self._refuse_version(foreign, origin)
+            if (error := self._stateless.version_error(foreign)) is not None:
+                self._answer(error, origin)
         except DecodeError:
             self.dropped["malformed"] += 1
         else:
@@ -176,8 +167,8 @@ class Coordinator:
             case Refresh():
                 self._receive_refresh(message, origin)
             case Sample():
-                if self._admit(origin):
-                    self._receive_sample(message, origin)
+                address, socket, size_bytes, now = origin
+                self._outgoing += self._stateless.sampled(message, size_bytes, address, socket, now)
             case Connect():
                 self._receive_connect(message, origin)
             case Bye(_, lease_id):
@@ -190,18 +181,20 @@ class Coordinator:
     def _receive_register(self, register: Register, origin: _Origin) -> None:
         if origin.size_bytes < REGISTER_MINIMUM_BYTES:
             self.dropped["not padded"] += 1
-        elif self._admit(origin):
-            proof = self._tokens.check(register.token, origin.address, origin.now)
-            if proof is None:
-                self._challenge_newcomer(register, origin)
-            elif self._is_signed(register):
-                kind, age_s = proof
-                timed = kind is TokenKind.CHALLENGE and age_s <= RTT_LIMIT_S
-                self._grant(register, origin, age_s if timed else None)
+            return
+        proof = self._tokens.check(register.token, origin.address, origin.now)
+        if proof is None:
+            self._challenge_newcomer(register, origin)
+        elif not self._allowances.registrations.take(origin.address, origin.now):
+            self.dropped["too many from one source"] += 1
+        elif self._is_signed(register):
+            kind, age_s = proof
+            timed = kind is TokenKind.CHALLENGE and age_s <= RTT_LIMIT_S
+            self._grant(register, origin, age_s if timed else None)
 
     def _challenge_newcomer(self, register: Register, origin: _Origin) -> None:
         """Introduce at once as far as the padding pays for; the rest waits for the token."""
-        introduces = self._verifications.take(b"", 1.0, origin.now)
+        introduces = self._may_introduce(register, origin)
         if introduces and not self._is_signed(register):
             return
         token = self._tokens.issue(TokenKind.CHALLENGE, origin.address, origin.now)
@@ -211,14 +204,22 @@ class Coordinator:
         budget = Budget(origin.size_bytes, proved=False)
         budget.spend(len(answer))
         known = self._registry.member(register.network, register.peer)
-        if not introduces:
-            self.dropped["introductions put off until proved"] += 1
-        elif known is None or register.sequence >= known.sequence:
+        if introduces and self._freshness.is_first(register, known, origin.address, origin.now):
             caller = unproved_party(register, known, origin.address, origin.socket)
             others = self._registry.others(register.network, register.peer)
             unmet, count = unmet_first(others, register.have)
-            self._introduce(caller, unmet[:count], budget, self._unproved, origin.now)
+            self._introduce(caller, unmet[:count], budget, origin.now, is_proved=False)
         self._send(answer, origin.address, origin.socket)
+
+    def _may_introduce(self, register: Register, origin: _Origin) -> bool:
+        """Whether to verify a REGISTER without a token."""
+        if not self._freshness.may_be_new(register, origin.now):
+            self.dropped["introductions put off: not of this moment, or seen before"] += 1
+            return False
+        if not self._allowances.newcomer(origin.address, origin.now):
+            self.dropped["introductions put off: too many newcomers"] += 1
+            return False
+        return True
 
     def _grant(self, register: Register, origin: _Origin, rtt_s: float | None) -> None:
         lease_id = self._random.randbytes(LEASE_ID_BYTES)
@@ -231,17 +232,18 @@ class Coordinator:
             sequence=register.sequence,
             card=register.card,
             transaction=register.transaction,
+            sent_at_unix_ms=register.sent_at_unix_ms,
             rtt_s=rtt_s,
             now=origin.now,
         )
+        self._freshness.accepted(register, origin.now)
         if isinstance(lease, Refusal):
             self.counts["refused"] += 1
-            code = ErrorCode.STALE if lease is Refusal.STALE else ErrorCode.FULL
             known = self._registry.member(register.network, register.peer)
             if lease is Refusal.STALE and known is not None:
                 shown = introduction_to_itself(register, known, origin.address, origin.socket)
                 self._send(shown, origin.address, origin.socket)
-            self._answer(Error(register.transaction, code, lease.value), origin)
+            self._answer(Error(register.transaction, lease.code, lease.value), origin)
             return
         member, is_new = lease.member, lease.lease_id == lease_id
         member.samples = useful_samples(register.samples, member.observed, member.moved_from)
@@ -269,21 +271,20 @@ class Coordinator:
 
     def _receive_refresh(self, refresh: Refresh, origin: _Origin) -> None:
         lease = self._lease_at(refresh.lease_id, refresh.transaction, origin)
-        if lease is None or (refresh.asks and not self._admit(origin)):
+        if lease is None:
             return
         self._registry.renew(lease, origin.now)
         others, unmet_count = unmet_first(
             self._registry.others(lease.member.network, lease.member.peer), refresh.have
         )
         answer = Refreshed(refresh.transaction, origin.address, len(others), unmet_count)
-        wanted = others[:unmet_count] if refresh.asks else []
+        asks = refresh.asks and self._may_wish(origin)
+        wanted = others[:unmet_count] if asks else []
         self._introduce_and_answer(lease, wanted, answer, origin)
 
     def _receive_connect(self, connect: Connect, origin: _Origin) -> None:
-        if not self._admit(origin):
-            return
         lease = self._lease_at(connect.lease_id, connect.transaction, origin)
-        if lease is None:
+        if lease is None or not self._may_wish(origin):
             return
         member = lease.member
         samples = useful_samples(connect.samples, member.observed, member.moved_from)
@@ -295,7 +296,7 @@ class Coordinator:
             return
         budget = Budget(origin.size_bytes, proved=True)
         caller = replace(party_of(lease), ask=connect.ask, word=connect.word)
-        self._introduce(caller, [other], budget, self._introduced, origin.now)
+        self._introduce(caller, [other], budget, origin.now)
 
     def _receive_bye(self, lease_id: bytes, origin: _Origin) -> None:
         lease = self._registry.lease(lease_id)
@@ -310,10 +311,9 @@ class Coordinator:
         lease = self._registry.lease(lease_id)
         if lease is not None and lease.address == origin.address:
             return lease
-        if self._admit(origin):
-            reason = ChallengeReason.UNKNOWN if lease is None else ChallengeReason.MOVED
-            token = self._tokens.issue(TokenKind.CHALLENGE, origin.address, origin.now)
-            self._answer(Challenge(transaction, reason, token), origin)
+        reason = ChallengeReason.UNKNOWN if lease is None else ChallengeReason.MOVED
+        token = self._tokens.issue(TokenKind.CHALLENGE, origin.address, origin.now)
+        self._answer(Challenge(transaction, reason, token), origin)
         return None
 
     # --- introducing ---
@@ -333,8 +333,8 @@ class Coordinator:
             self.dropped["answer over budget"] += 1
             return
         caller = party_of(lease)
-        self._introduce(caller, told_early, budget, self._introduced, origin.now, is_repeated=True)
-        self._introduce(caller, others, budget, self._introduced, origin.now)
+        self._introduce(caller, told_early, budget, origin.now, is_repeated=True)
+        self._introduce(caller, others, budget, origin.now)
         self._send(answer, lease.address, lease.socket)
 
     def _introduce(
@@ -342,19 +342,20 @@ class Coordinator:
         caller: Party,
         others: Sequence[Member],
         budget: Budget,
-        buckets: HashedTokenBuckets,
         now: float,
         *,
+        is_proved: bool = True,
         is_repeated: bool = False,
     ) -> None:
-        """Introduce `caller`, which dials, as the budget allows; repeated, only to the others."""
+        """Introduce `caller`, which dials, as the budget allows; repeated, only to the others.
+        `is_proved`: its address."""
         for member in others:
             lease = member.lease_towards(caller.address)
             other = party_of(lease)
             to_caller, to_other = introduction(caller, other)
             if not budget.spend(0 if is_repeated else len(to_caller), len(to_other)):
                 break
-            if not buckets.take(lease.lease_id, 1.0, now):
+            if not self._allowances.introduction(caller.peer, lease, now, is_proved=is_proved):
                 self.dropped["introductions to one peer"] += 1
                 continue
             self._send(to_other, other.address, other.socket)
@@ -362,45 +363,14 @@ class Coordinator:
                 self._send(to_caller, caller.address, caller.socket)
                 self.counts["introduced"] += 1
 
-    # --- answering without state ---
+    # --- helpers ---
 
-    def _receive_sample(self, sample: Sample, origin: _Origin) -> None:
-        """All answers together are not longer than the question."""
-        answers = self.stun_server.sampled(sample, origin.address, origin.socket)
-        if sum(len(answer.data) for answer in answers) > origin.size_bytes:
-            self.dropped["answer over budget"] += 1
-        else:
-            self._outgoing += answers
-
-    def _receive_stun(self, data: bytes, origin: _Origin) -> None:
-        try:
-            request = stun.decode(data)
-        except DecodeError:
-            self.dropped["malformed"] += 1
-            return
-        is_request = request.message_class is stun.MessageClass.REQUEST
-        if request.method != stun.BINDING or not is_request:
-            self.dropped["not a question"] += 1
-            return
-        answer = self.stun_server.answer(request, len(data), origin.address, origin.socket)
-        units = 1.0 if len(answer.data) <= len(data) else LONGER_ANSWER_UNITS
-        if self._admit(origin, units):
-            self._outgoing.append(answer)
-
-    def _refuse_version(
-        self, foreign: rendezvous_codec.ForeignVersionError, origin: _Origin
-    ) -> None:
-        """Never answer an ERROR with an ERROR: two servers would go on for ever."""
-        self.dropped["foreign version"] += 1
-        if foreign.kind != rendezvous_codec.ERROR_TYPE and self._admit(origin):
-            text = f"this server speaks version {rendezvous_codec.VERSION}"
-            self._answer(Error(foreign.transaction, ErrorCode.VERSION, text), origin)
-
-    def _admit(self, origin: _Origin, units: float = 1.0) -> bool:
-        admitted = self._sources.take(source_of(origin.address).encode(), units, origin.now)
-        if not admitted:
+    def _may_wish(self, origin: _Origin) -> bool:
+        """Whether who has a lease here may ask for introductions."""
+        may = self._allowances.wishes.take(origin.address, origin.now)
+        if not may:
             self.dropped["too many from one source"] += 1
-        return admitted
+        return may
 
     def _is_signed(self, register: Register) -> bool:
         if (problem := admission.signature_problem(register)) is not None:

@@ -4,31 +4,24 @@
 
 Rules that a change must not break:
 
-- Only a proved address gets here, and what the caps refuse leaves no trace.
-- A full table refuses new entries; no live one is ever evicted to make room.
+- Only a proved address gets here, and what is refused leaves no trace.
+- A full table refuses new entries; no live one is ever evicted to make room.  Who has had a share
+  of it is refused sooner (`shares`).
 - Every lease lasts equally long, so the order of renewal is the order of expiry, and expiry
   costs nothing per lease that stays.
 """
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
 from natd.core.base.types import Address, NetworkId, PeerId, SocketId
+from natd.core.codec.rendezvous import ErrorCode
+from natd.core.coordinator.shares import LEASES_LIMIT, Shares, has_place, source_of, units_of
 
 LEASE_S = 75.0
 """Three refreshes of 20 s + 25 %: two may be lost."""
-
-LEASES_LIMIT = 200_000
-"""Some 200 MiB (`tests/bench/server.py`): more than one process answers for in time."""
-
-MEMBERS_LIMIT = 256
-"""Members of one network: as many peers as a daemon keeps."""
-
-LEASES_PER_SOURCE_LIMIT = 2_048
-"""From one IPv4 address or IPv6 /64: a carrier's NAT may stand before many, but no one
-source shall fill the registry."""
 
 
 class Refusal(Enum):
@@ -38,6 +31,10 @@ class Refusal(Enum):
     NETWORK_FULL = "this network is full"
     SOURCE_FULL = "too many registrations from your address"
     STALE = "a newer card of this peer is registered, as after restoring an old state directory"
+
+    @property
+    def code(self) -> ErrorCode:
+        return ErrorCode[self.name]
 
 
 @dataclass(slots=True, eq=False)
@@ -61,8 +58,15 @@ class Member:
         return tuple(lease for lease in (self.ipv4, self.ipv6) if lease is not None)
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(lease.source for lease in self.leases)
+
+    @property
     def observed(self) -> tuple[Address, ...]:
         return tuple(lease.address for lease in self.leases)
+
+    def lease_of_family(self, address: Address) -> "Lease | None":
+        return self.ipv6 if address.is_ipv6 else self.ipv4
 
     def lease_towards(self, address: Address) -> "Lease":
         """Its lease for news of a peer at `address`: of the same family if possible."""
@@ -86,6 +90,12 @@ class Lease:
     rtt_s: float | None
     """The least time between a challenge and its answer; None until one was timed."""
     expires_at: float
+    sent_at_unix_ms: int
+    """By the peer's clock, when it sent its latest REGISTER."""
+    source: str
+    """See `shares.source_of`."""
+    units: int
+    """What it takes of the share of its source."""
 
 
 class Registry:
@@ -94,7 +104,7 @@ class Registry:
     def __init__(self) -> None:
         self._networks: dict[NetworkId, dict[PeerId, Member]] = {}
         self._leases: OrderedDict[bytes, Lease] = OrderedDict()
-        self._per_source: Counter[str] = Counter()
+        self._shares = Shares()
 
     def __len__(self) -> int:
         return len(self._leases)
@@ -102,22 +112,6 @@ class Registry:
     @property
     def network_count(self) -> int:
         return len(self._networks)
-
-    def refusal(self, network: NetworkId, peer: PeerId, address: Address) -> Refusal | None:
-        """Why `register` would be refused; None: it would not."""
-        members = self._networks.get(network, {})
-        member = members.get(peer)
-        if member is None and len(members) >= MEMBERS_LIMIT:
-            return Refusal.NETWORK_FULL
-        old = None if member is None else _lease_of_family(member, address)
-        if old is None and len(self._leases) >= LEASES_LIMIT:
-            return Refusal.FULL
-        source = source_of(address)
-        if old is not None and source_of(old.address) == source:
-            return None
-        if self._per_source[source] >= LEASES_PER_SOURCE_LIMIT:
-            return Refusal.SOURCE_FULL
-        return None
 
     def register(
         self,
@@ -130,6 +124,7 @@ class Registry:
         sequence: int,
         card: bytes,
         transaction: bytes,
+        sent_at_unix_ms: int,
         rtt_s: float | None,
         now: float,
     ) -> Lease | Refusal:
@@ -140,20 +135,37 @@ class Registry:
         member = self.member(network, peer)
         if member is not None and sequence < member.sequence:
             return Refusal.STALE
-        refusal = self.refusal(network, peer, address)
+        source, units = source_of(address), units_of(card)
+        lease = None if member is None else member.lease_of_family(address)
+        refusal = self._refusal(network, member, lease, source, units)
         if refusal is not None:
             return refusal
         if member is None:
             member = Member(network, peer, sequence, card)
         member.sequence, member.card = sequence, card
-        lease = _lease_of_family(member, address)
         if lease is not None and lease.address != address:
             self._forget(lease)
             member.moved_from, lease = (lease.address,), None
         if lease is None:
-            lease = Lease(lease_id, member, address, socket, transaction, rtt_s, now + LEASE_S)
+            lease = Lease(
+                lease_id,
+                member,
+                address,
+                socket,
+                transaction,
+                rtt_s,
+                now + LEASE_S,
+                sent_at_unix_ms,
+                source,
+                units,
+            )
             self._remember(lease)
+        elif lease.units != units:
+            self._shares.take_back(source, lease.units)
+            self._shares.give(source, units)
+            lease.units = units
         lease.transaction, lease.socket = transaction, socket
+        lease.sent_at_unix_ms = sent_at_unix_ms
         lease.rtt_s = min((rtt for rtt in (lease.rtt_s, rtt_s) if rtt is not None), default=None)
         self.renew(lease, now)
         return lease
@@ -201,6 +213,20 @@ class Registry:
         members = self._networks.get(network, {})
         return (member for member in reversed(members.values()) if member.peer != peer)
 
+    def _refusal(
+        self, network: NetworkId, member: Member | None, old: Lease | None, source: str, units: int
+    ) -> Refusal | None:
+        if member is None:
+            members = self._networks.get(network, {})
+            if not has_place(len(members), (m.sources for m in members.values()), source):
+                return Refusal.NETWORK_FULL
+        has = None if old is None else (old.source, old.units)
+        if has == (source, units):
+            return None
+        if self._shares.total + units - (0 if has is None else has[1]) > LEASES_LIMIT:
+            return Refusal.FULL
+        return None if self._shares.has_room(source, units, has) else Refusal.SOURCE_FULL
+
     def _remember(self, lease: Lease) -> None:
         member = lease.member
         members = self._networks.setdefault(member.network, {})
@@ -211,7 +237,7 @@ class Registry:
         else:
             member.ipv4 = lease
         self._leases[lease.lease_id] = lease
-        self._per_source[source_of(lease.address)] += 1
+        self._shares.give(lease.source, lease.units)
 
     def _forget(self, lease: Lease) -> None:
         if lease.address.is_ipv6:
@@ -219,18 +245,4 @@ class Registry:
         else:
             lease.member.ipv4 = None
         del self._leases[lease.lease_id]
-        source = source_of(lease.address)
-        self._per_source[source] -= 1
-        if not self._per_source[source]:
-            del self._per_source[source]
-
-
-def source_of(address: Address) -> str:
-    """The unit that limits count as one sender: an IPv4 address or an IPv6 /64."""
-    if not address.is_ipv6:
-        return address.host
-    return address.ip.exploded[:19]
-
-
-def _lease_of_family(member: Member, address: Address) -> Lease | None:
-    return member.ipv6 if address.is_ipv6 else member.ipv4
+        self._shares.take_back(lease.source, lease.units)

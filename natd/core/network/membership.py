@@ -50,7 +50,7 @@ class Membership:
         )
         self.own_card.learn(self._nat)  # known if another network was joined before
         self._announcement = CardAnnouncement()
-        self.servers = Servers(self.network, member, identity, self._nat, random, now)
+        self.servers = Servers(self.network, member, identity, self._nat, random, shared.clock, now)
         self.roster = Roster(settings, shared)
         self.peers = self.roster.peers
         self.dropped = self.roster.dropped

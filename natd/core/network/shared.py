@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from random import Random
 
+from natd.core.base.wall_clock import WallClock
 from natd.core.checks.budget import TargetBudget
 from natd.core.keys.card import Identity
 from natd.core.nat.model import NatModel
@@ -33,3 +34,4 @@ class Shared:
     sockets: LocalSockets = field(default_factory=LocalSockets)
     routes: Routes = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    clock: WallClock = field(default_factory=WallClock)

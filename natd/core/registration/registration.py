@@ -32,6 +32,7 @@ from natd.core.base.types import (
     SocketId,
 )
 from natd.core.base.verdict import Verdict
+from natd.core.base.wall_clock import WallClock
 from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec import rendezvous, rendezvous_codec
 from natd.core.codec.rendezvous import ChallengeReason, ErrorCode
@@ -61,6 +62,7 @@ class Registration:
         prefix: bytes,
         lifetimes: Lifetimes,
         random: Random,
+        clock: WallClock,
         others: tuple[Address, ...] = (),
     ) -> None:
         """`lifetimes` learns from the flow to the server, which may have `others` as addresses."""
@@ -76,11 +78,9 @@ class Registration:
         self.rtt_s: float | None = None
         self.last_answer_at: float | None = None
         self.dropped: Counter[str] = Counter()
-        self._network, self._peer = network, identity.peer
-        self.prefix = prefix
+        self._network, self._peer, self.prefix = network, identity.peer, prefix
         self._random = random
-        self._card, self._sequence = b"", 0
-        self._token = b""
+        self._card, self._sequence, self._token = b"", 0, b""
         self._lease = Lease(random)
         self._announces = True
         """Whether to report the next REGISTERED even if our address is the same."""
@@ -90,7 +90,7 @@ class Registration:
         self.sampling = Sampling(server)
         """Samples from the server's other ports, and how old they are."""
         self._flow = FlowWatch(lifetimes)
-        self.transactions = Transactions(membership, identity, server, prefix, random)
+        self.transactions = Transactions(membership, identity, server, prefix, random, clock)
         self._connects = ConnectRequests(self.transactions)
         self._probes = Probes(prefix, random)
         self._outgoing: list[Datagram] = []

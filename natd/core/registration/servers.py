@@ -31,6 +31,7 @@ from natd.core.base.types import (
     SocketId,
 )
 from natd.core.base.verdict import Verdict
+from natd.core.base.wall_clock import WallClock
 from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec.rendezvous import PREFIX_BYTES, TRANSACTION_AT
 from natd.core.keys.card import Identity
@@ -98,6 +99,7 @@ class Servers:
         identity: Identity,
         nat: NatModel,
         random: Random,
+        clock: WallClock,
         now: float,
     ) -> None:
         self.is_registered = False
@@ -107,9 +109,8 @@ class Servers:
         self.silenced_by: Address | None = None
         """The server that was the last to fall silent; None while one answers."""
         self._network, self._membership = network, membership
-        self._identity = identity
-        self._nat = nat
-        self._random = random
+        self._identity, self._nat = identity, nat
+        self._random, self._clock = random, clock
         self.dropped: Counter[str] = Counter()
         """Dropped by registrations that have ended."""
         self._registrations: dict[ServerKey, Registration] = {}
@@ -149,6 +150,7 @@ class Servers:
                 prefix=prefix,
                 lifetimes=self._nat.lifetimes,
                 random=self._random,
+                clock=self._clock,
             )
             self._registrations[server] = registration
             self._events.append(RouteAdded(RENDEZVOUS + prefix))

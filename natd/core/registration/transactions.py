@@ -1,8 +1,9 @@
 """Our requests to one coordination server, until it answers or we give up waiting.
 
-Every transmission has its own transaction, `prefix 4 | random 8`.  A message is an answer only if
-it repeats that transaction, has a type that answers such a request, and comes from the port that
-was asked.  An INTRODUCE repeats the transaction of one of our latest REGISTERs.
+Every transmission has its own transaction, `prefix 4 | random 8`; a REGISTER is signed anew each
+time, with the time by our clock, so that a server can tell it from a replay.  A message is an
+answer only if it repeats that transaction, has a type that answers such a request, and comes from
+the port that was asked.  An INTRODUCE repeats the transaction of one of our latest REGISTERs.
 
 Padded requests have 1,200 bytes, of which QUIC needs a path for as many (RFC 9000, section 14).
 After three of them without an answer every second one has 1,000; a path that answers these alone
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from random import Random
 
 from natd.core.base.types import MAIN_SOCKET, Address, Datagram, NetworkId, PeerId, SocketId
+from natd.core.base.wall_clock import WallClock
 from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import (
@@ -86,6 +88,7 @@ class Transactions:
         server: Address,
         prefix: bytes,
         random: Random,
+        clock: WallClock,
     ) -> None:
         if len(prefix) != PREFIX_BYTES:
             raise ValueError(f"a prefix has {PREFIX_BYTES} bytes")
@@ -95,6 +98,7 @@ class Transactions:
         """The address that is asked."""
         self._prefix = prefix
         self._random = random
+        self._clock = clock
         self._pending: dict[bytes, Transaction] = {}
         self._registers: deque[bytes] = deque(maxlen=REGISTERS_LIMIT)
         self._unheard = 0  # padded requests of full size since the last answer to one
@@ -127,6 +131,7 @@ class Transactions:
                 token,
                 samples,
                 have,
+                self._clock.unix_ms(now),
             ),
             size_bytes,
         )

@@ -17,6 +17,7 @@ from natd.core.coordinator.coordinator import Coordinator
 from natd.core.keys.card import Identity
 from natd.core.keys.membership_key import MembershipKey
 from tests.core.world.meeting import CARD, NETWORK
+from tests.internet.net import tell_clock, unix_s
 
 T = bytes(range(12))
 ALICE, BOB, CAROL = (Identity(name * 32) for name in (b"a", b"b", b"c"))
@@ -30,6 +31,14 @@ class Server:
         self.now = 1000.0
         random = Random(id(self))
         self.coordinator = Coordinator(random.randbytes(16), random, hosts=hosts)
+        tell_clock(self.coordinator, self.now)
+        self._moments = 0
+
+    def datagram(self, identity: Identity, card: bytes = CARD, **how: Any) -> bytes:
+        """A REGISTER of this moment, which is never the same."""
+        self._moments += 1
+        sent_at_unix_ms = int(unix_s(self.now) * 1000) + self._moments
+        return register_datagram(identity, card, **{"sent_at_unix_ms": sent_at_unix_ms, **how})
 
     def tell(self, data: bytes, address: Address, port_index: int = 0) -> list[Datagram]:
         self.coordinator.receive_datagram(data, address, self.now, port_index)
@@ -55,7 +64,7 @@ class Server:
             self.coordinator.datagrams_to_send()
 
     def challenge(self, identity: Identity, address: Address, **how: Any) -> Challenge:
-        message = self.ask(register_datagram(identity, **how), address)[-1][1]
+        message = self.ask(self.datagram(identity, **how), address)[-1][1]
         assert isinstance(message, Challenge)
         return message
 
@@ -68,15 +77,15 @@ class Server:
         port_index: int = 0,
         **how: Any,
     ) -> Registered:
-        first = self.ask(register_datagram(identity, card, **how), address, port_index)
+        first = self.ask(self.datagram(identity, card, **how), address, port_index)
         token = first[-1][1].token
-        data = register_datagram(identity, card, token=token, **how)
+        data = self.datagram(identity, card, token=token, **how)
         registered = self.ask(data, address, port_index)[-1][1]
         assert isinstance(registered, Registered)
         return registered
 
     def is_registered_by(self, token: bytes, address: Address) -> bool:
-        answers = self.ask(register_datagram(ALICE, token=token), address)
+        answers = self.ask(self.datagram(ALICE, token=token), address)
         return isinstance(answers[-1][1], Registered)
 
 
@@ -92,6 +101,7 @@ def register_datagram(
     samples: tuple[Address, ...] = (),
     signer: Identity | None = None,
     as_member: MembershipKey | None = None,
+    sent_at_unix_ms: int = 0,
     size: int = 1200,
 ) -> bytes:
     member = MembershipKey(network)
@@ -104,6 +114,7 @@ def register_datagram(
         token,
         have=have,
         samples=samples,
+        sent_at_unix_ms=sent_at_unix_ms,
     )
     by = signer or identity
     data = rendezvous_codec.encode_register(

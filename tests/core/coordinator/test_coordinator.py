@@ -29,7 +29,6 @@ from tests.core.coordinator.server import (
     OTHER,
     Server,
     T,
-    register_datagram,
     stun_request,
     wire_sizes,
 )
@@ -40,7 +39,7 @@ from tests.internet.net import AnyCore
 def test_an_unproved_newcomer_and_its_resident_are_introduced_in_one_drain() -> None:
     server = Server()
     server.register(ALICE, HOME)
-    answers = server.ask(register_datagram(BOB), AWAY)
+    answers = server.ask(server.datagram(BOB), AWAY)
 
     assert [type(message) for _, message in answers] == [Introduce, Introduce, Challenge]
     assert [address for address, _ in answers] == [HOME, AWAY, AWAY]
@@ -52,7 +51,7 @@ def test_an_introduction_repeats_the_transaction_of_the_residents_latest_registe
     server = Server()
     server.register(ALICE, HOME, transaction=b"first regist")
     server.register(ALICE, HOME, transaction=b"then another")
-    (address, introduce), *_ = server.ask(register_datagram(BOB), AWAY)
+    (address, introduce), *_ = server.ask(server.datagram(BOB), AWAY)
     assert (address, introduce.transaction) == (HOME, b"then another")
 
 
@@ -73,10 +72,10 @@ def test_nobody_registers_for_someone_else() -> None:
     server = Server()
     lease = server.register(ALICE, HOME)
     token = server.challenge(BOB, AWAY).token
-    forged = register_datagram(ALICE, token=token, signer=BOB)
+    forged = server.datagram(ALICE, token=token, signer=BOB)
     assert server.ask(forged, AWAY) == []
 
-    tampered = bytearray(register_datagram(ALICE, token=token))
+    tampered = bytearray(server.datagram(ALICE, token=token))
     tampered[100] ^= 1
     assert server.ask(bytes(tampered), AWAY) == []
     assert server.ask(rendezvous_codec.encode(Bye(T, lease.lease_id)), AWAY) == []
@@ -89,12 +88,11 @@ def test_an_older_card_is_neither_introduced_nor_registered() -> None:
     server = Server()
     server.register(ALICE, HOME, sequence=9)
     server.register(BOB, AWAY)
-    answers = server.ask(register_datagram(ALICE, sequence=8), OTHER)
+    answers = server.ask(server.datagram(ALICE, sequence=8), OTHER)
     assert [type(message) for _, message in answers] == [Challenge]
     token = answers[0][1].token
     told, error = (
-        message
-        for _, message in server.ask(register_datagram(ALICE, sequence=8, token=token), OTHER)
+        message for _, message in server.ask(server.datagram(ALICE, sequence=8, token=token), OTHER)
     )
     assert isinstance(told, Introduce)
     assert (told.peer, told.observed) == (ALICE.peer, (HOME,)), "its own newer card is shown to it"
@@ -106,12 +104,12 @@ def test_unknown_and_empty_networks_are_answered_alike() -> None:
     server = Server()
     server.register(ALICE, HOME)
     server.ask(rendezvous_codec.encode(Bye(T, server.register(ALICE, HOME).lease_id)), HOME)
-    emptied = server.ask(register_datagram(BOB), AWAY)
-    unknown = server.ask(register_datagram(BOB, network=NetworkId(b"?" * 16)), AWAY)
+    emptied = server.ask(server.datagram(BOB), AWAY)
+    unknown = server.ask(server.datagram(BOB, network=NetworkId(b"?" * 16)), AWAY)
     assert emptied == unknown
     tokens = (message.token for _, message in (*emptied, *unknown))
     first, second = (
-        server.ask(register_datagram(BOB, network=network, token=token), AWAY)
+        server.ask(server.datagram(BOB, network=network, token=token), AWAY)
         for network, token in zip((NETWORK, NetworkId(b"?" * 16)), tokens, strict=True)
     )
     assert [wire_sizes(answers) for answers in (first, second)] == [wire_sizes(first)] * 2
@@ -148,7 +146,7 @@ def test_a_goodbye_ends_the_lease_at_once() -> None:
     lease_id = server.register(ALICE, HOME).lease_id
     assert server.ask(rendezvous_codec.encode(Bye(T, lease_id)), HOME) == []
     assert server.coordinator.lease_count == 0
-    assert [type(m) for _, m in server.ask(register_datagram(BOB), AWAY)] == [Challenge]
+    assert [type(m) for _, m in server.ask(server.datagram(BOB), AWAY)] == [Challenge]
 
 
 def test_every_port_tells_where_a_sample_and_a_binding_request_came_from() -> None:
@@ -191,14 +189,14 @@ def test_a_sample_is_answered_to_another_port_of_the_asker_but_of_no_service() -
 
 def test_a_sampling_port_registers_nobody() -> None:
     server = Server()
-    assert server.ask(register_datagram(ALICE), HOME, 2) == []
+    assert server.ask(server.datagram(ALICE), HOME, 2) == []
     assert server.coordinator.dropped["not for a sampling port"] == 1
 
 
 def test_several_bound_addresses_answer_each_from_the_socket_that_was_asked() -> None:
     server = Server()
     server.register(ALICE, HOME, port_index=4)
-    resident, newcomer, challenge = server.tell(register_datagram(BOB), AWAY, 0)
+    resident, newcomer, challenge = server.tell(server.datagram(BOB), AWAY, 0)
     assert [d.socket for d in (resident, newcomer, challenge)] == [4, 0, 0]
 
 
@@ -224,10 +222,10 @@ def test_who_does_not_know_the_network_can_neither_register_there_nor_list_it() 
     server = Server()
     server.register(BOB, AWAY)
     stranger = MembershipKey(b"of another network")
-    first = register_datagram(ALICE, as_member=stranger)
+    first = server.datagram(ALICE, as_member=stranger)
     assert server.tell(first, HOME) == []
     token = server.challenge(ALICE, HOME).token
-    assert server.tell(register_datagram(ALICE, token=token, as_member=stranger), HOME) == []
+    assert server.tell(server.datagram(ALICE, token=token, as_member=stranger), HOME) == []
     assert server.coordinator.dropped["not a member"] == 2
     assert server.coordinator.lease_count == 1
 
@@ -248,7 +246,7 @@ def test_a_lease_tells_how_many_members_the_question_did_not_name() -> None:
         server.register(Identity(bytes([number + 1]) * 32), Address(f"192.0.2.{number}", 1))
     known = tuple(Identity(bytes([number + 1]) * 32).peer[:4] for number in range(4))
     token = server.challenge(ALICE, HOME).token
-    answers = server.ask(register_datagram(ALICE, token=token, have=known), HOME)
+    answers = server.ask(server.datagram(ALICE, token=token, have=known), HOME)
     registered = answers[-1][1]
     assert isinstance(registered, Registered)
     assert (registered.members, registered.missing) == (9, 5)
@@ -274,9 +272,9 @@ def test_a_peer_whose_router_has_moved_it_is_not_told_to_be_where_it_was() -> No
     server.register(BOB, AWAY)
     server.register(ALICE, HOME)
     moved, sampled = Address(HOME.host, 4712), Address(HOME.host, 4713)
-    first = server.ask(register_datagram(ALICE, samples=(HOME,)), moved)
+    first = server.ask(server.datagram(ALICE, samples=(HOME,)), moved)
     token = next(message.token for _, message in first if isinstance(message, Challenge))
-    then = server.ask(register_datagram(ALICE, samples=(HOME, sampled), token=token), moved)
+    then = server.ask(server.datagram(ALICE, samples=(HOME, sampled), token=token), moved)
     lease_id = next(message.lease_id for _, message in then if isinstance(message, Registered))
     connect = Connect(T, lease_id, BOB.peer, (HOME, sampled))
     last = server.ask(rendezvous_codec.encode(connect), moved)

@@ -6,6 +6,7 @@ A server that has just come back answers what reaches it first, and that may be 
 from random import Random
 
 from natd.core.base.types import Address, NetworkId
+from natd.core.base.wall_clock import WallClock
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import (
     PADDED_BYTES,
@@ -27,7 +28,7 @@ class Asker:
     def __init__(self) -> None:
         network = NetworkId(b"network-of-tests")
         membership, identity = MembershipKey(network), Identity(bytes(32))
-        self.requests = Transactions(membership, identity, SERVER, b"ours", Random(1))
+        self.requests = Transactions(membership, identity, SERVER, b"ours", Random(1), WallClock())
         self._now = 1000.0
 
     def ask(self, *answered: int) -> int:

@@ -7,6 +7,7 @@ import pytest
 
 from natd.core.base.events import ServerAnswered
 from natd.core.base.types import LOWEST_ANY_PORT_SOCKET, Address, Datagram, Mapping, SocketId
+from natd.core.base.wall_clock import WallClock
 from natd.core.checks.turns import FIRST_HELPER
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import Error, ErrorCode, Register, Registered, Sample
@@ -139,6 +140,7 @@ class FickleServer:
             prefix=b"abcd",
             lifetimes=NatModel().lifetimes,
             random=Random(2),
+            clock=WallClock(),
         )
 
     def run(self, for_s: float) -> None:

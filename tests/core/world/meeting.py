@@ -10,12 +10,14 @@ import pytest
 
 from natd.core.base.events import ServerAnswered
 from natd.core.base.types import Address, NetworkId
+from natd.core.base.wall_clock import WallClock
 from natd.core.coordinator.coordinator import Coordinator
 from natd.core.keys.card import Identity
 from natd.core.keys.membership_key import MembershipKey
 from natd.core.nat.lifetime import Lifetimes
 from natd.core.registration.events import Introduced
 from natd.core.registration.registration import Registration
+from tests.internet.net import tell_clock, unix_s
 
 SERVER = Address("198.51.100.1", 8080)
 OTHER = Address("198.51.100.2", 8080)
@@ -77,7 +79,9 @@ class Meeting:
         self._count = 0
 
     def new_coordinator(self) -> Coordinator:
-        return Coordinator(self.random.randbytes(16), self.random, hosts=self.hosts)
+        coordinator = Coordinator(self.random.randbytes(16), self.random, hosts=self.hosts)
+        tell_clock(coordinator, self.now)
+        return coordinator
 
     def restart_server(self) -> None:
         self.coordinator = self.new_coordinator()
@@ -103,6 +107,7 @@ class Meeting:
             prefix=number.to_bytes(4, "big"),
             lifetimes=Lifetimes(),
             random=Random(number),
+            clock=clock_at(self.now),
         )
         address = address or Address(f"203.0.{number // 200}.{number % 200 + 1}", 40000 + number)
         guest = Guest(identity, registration, address, one_way_s)
@@ -190,6 +195,13 @@ class Meeting:
         if not self.loses(sent):
             self._count += 1
             heapq.heappush(self._flying, (self.now + one_way_s, self._count, sent))
+
+
+def clock_at(now: float) -> WallClock:
+    """One that is right."""
+    clock = WallClock()
+    clock.set(unix_s(now), now)
+    return clock
 
 
 def answered(guest: Guest) -> ServerAnswered:

@@ -11,7 +11,7 @@ from natd.core.base.types import Address, Datagram, SocketId
 from natd.core.coordinator.coordinator import Coordinator
 from tests.core.world.village import SERVER_PORT, Village
 from tests.internet.fabric import Host
-from tests.internet.net import Internet
+from tests.internet.net import Internet, tell_clock
 
 PORTS = 4
 
@@ -30,6 +30,7 @@ class TwoAddresses(Village):
 
 def open_doors(internet: Internet, coordinator: Coordinator, hosts: Sequence[Host]) -> None:
     """Let the hosts be the addresses of the coordinator, in this order."""
+    tell_clock(coordinator, internet.now)
     doors = [Door(internet, coordinator, row) for row in range(len(hosts))]
     for door, host in zip(doors, hosts, strict=True):
         door.hosts = hosts
