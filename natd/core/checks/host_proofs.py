@@ -8,6 +8,8 @@ network as in a secret one; and a peer whose router restarts is found although e
 
 Rules:
 - Neither a card, nor a mutual peer, nor the source of a datagram proves anything.
+- Where a server says that the peer is, and that this is not proved yet, plain checks get a first
+  wave only (`first_waves`).
 - Proofs are of a host, not of a port: a NAT may give every destination another port.
 """
 
@@ -28,6 +30,21 @@ class HostProofs:
 
     def __init__(self) -> None:
         self._until: dict[str, float] = {}
+        self._said: dict[str, None] = {}  # by servers without a proof, the latest last
+
+    def told(self, proved: Iterable[str], unproved: Iterable[str], now: float) -> None:
+        """A server says that the peer is at these hosts, and of some that it has proved it."""
+        for host in unproved:
+            if not self.holds(host, now):
+                self._said.pop(host, None)
+                self._said[host] = None
+        for host in list(self._said)[:-MOST_PROOFS]:
+            del self._said[host]
+        self.proved(proved, now)
+
+    def are_wanting(self, host: str, now: float) -> bool:
+        """Whether only a server says that the peer is there, and not that it receives there."""
+        return host in self._said and not self.holds(host, now)
 
     def proved(self, hosts: Iterable[str], now: float) -> None:
         """A server says so."""
@@ -45,6 +62,7 @@ class HostProofs:
         return now < self._until.get(host, now)
 
     def _believe(self, host: str, until: float) -> None:
+        self._said.pop(host, None)
         self._until[host] = max(until, self._until.pop(host, until))
         if len(self._until) > MOST_PROOFS:
             del self._until[min(self._until, key=self._until.__getitem__)]

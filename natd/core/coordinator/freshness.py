@@ -25,7 +25,7 @@ from natd.core.coordinator.registry import Member
 FRESH_MS = 30_000
 """How far a peer's clock may be from ours."""
 
-REMEMBERED_S = 65.0
+SEEN_FOR_S = 65.0
 """Longer than any time is fresh: from 30 s ahead of our clock to 30 s behind it, and a little for
 a clock that is being slowed down."""
 
@@ -90,7 +90,7 @@ class Freshness:
     def _remember(self, register: Register, now: float) -> None:
         if (place := self._place_of(register, now)) is not None:
             slot, mark = place
-            self._seen[slot], self._until[slot] = mark, now + REMEMBERED_S
+            self._seen[slot], self._until[slot] = mark, now + SEEN_FOR_S
 
     def _place_of(self, register: Register, now: float) -> tuple[int, int] | None:
         """The slot for it and its mark; None where it was seen before, or all its slots are

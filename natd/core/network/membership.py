@@ -316,7 +316,7 @@ class Membership:
             return
         peer.set_surroundings(self._surroundings(now), now)
         peer.settle(now)  # what our own side forbids is told before the introduction gives hope
-        peer.reach.search.prove(introduced.proved, now)
+        peer.reach.search.prove(introduced.proved, now, unproved=introduced.unproved)
         peer.reach.search.hear_words(introduced.ask, introduced.word, now)
         if introduced.is_news:
             peer.introduced(

@@ -49,6 +49,7 @@ from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleW
 from natd.core.checks.budget import TargetBudget
 from natd.core.checks.candidates import path_kind
 from natd.core.checks.checks import CheckAnswer, Checks
+from natd.core.checks.host_proofs import HostProofs
 from natd.core.prediction.strategy import Situation
 from natd.core.punch.attempt import Attempt, wait_s
 from natd.core.punch.derived_ports import MEETING_LEAD_S
@@ -64,7 +65,14 @@ INTRODUCTION_PATIENCE_S = 0.5
 class Punch:
     """One peer's attempts, one after the other."""
 
-    def __init__(self, checks: Checks, budget: TargetBudget, random: Random) -> None:
+    def __init__(
+        self,
+        checks: Checks,
+        budget: TargetBudget,
+        random: Random,
+        proofs: HostProofs | None = None,
+    ) -> None:
+        """`proofs`: at which hosts the peer surely is."""
         self.targets: tuple[Candidate, ...] = ()
         """The addresses that the attempt checks, best first."""
         self.events: deque[PunchEvent] = deque()
@@ -72,7 +80,7 @@ class Punch:
         self.sampled_at: float | None = None
         """When a server was asked how it sees the attempt's socket; None: it was not asked."""
         self._random = random
-        self._targets = Targets(checks, budget)
+        self._targets = Targets(checks, budget, proofs)
         self._attempt: Attempt | None = None  # None: nothing is being tried
         self._nats = (NatReport(), NatReport())
         self._needs_fresh_sockets = False  # whether the peer has to guess our next port

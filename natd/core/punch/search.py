@@ -54,19 +54,18 @@ class Search:
     ) -> None:
         """`words`: for further waves at a stranger's host, None where there are none."""
         self.remote = RemoteCandidates()
-        self.punch = Punch(checks, budget, random)
+        self.proofs = HostProofs()
+        """At which hosts the peer surely is."""
+        self.punch = Punch(checks, budget, random, self.proofs)
         self.has_path = False
         """Whether there is a path that answers."""
         self.may_guess = False
         """Whether, when last asked, more than plain checks could be spent on this peer."""
         self.lacks_place = False
         """Whether, when last asked, other hosts had used up the guesses of this hour."""
-        self.proofs = HostProofs()
-        """At which hosts the peer surely is."""
         self.is_idle = True
         """Whether there is nothing to drain."""
-        self._checks = checks
-        self._budget = budget
+        self._checks, self._budget = checks, budget
         self._prefix = transaction_prefix
         self._random = random
         self._words = words
@@ -97,9 +96,10 @@ class Search:
             self._escalation.introduced(now)
         return seen[count:]
 
-    def prove(self, hosts: Iterable[str], now: float) -> None:
-        """A server has proved that the peer is at these hosts: what waited for that begins."""
-        self.proofs.proved(hosts, now)
+    def prove(self, hosts: Iterable[str], now: float, *, unproved: Iterable[str] = ()) -> None:
+        """A server has proved that the peer is at these hosts, what waited for that begins; and not
+        at the others that it tells."""
+        self.proofs.told(hosts, unproved, now)
         if (put_off := self._put_off) is not None:
             self.is_idle = False
             self._escalate(put_off, now)

@@ -28,6 +28,7 @@ from natd.core.base.types import (
 )
 from natd.core.checks.budget import TargetBudget
 from natd.core.checks.checks import Checks, Opener
+from natd.core.checks.host_proofs import HostProofs
 from natd.core.punch.attempt import (
     CHECK_LADDER_S,
     DOUBTFUL_LADDER_S,
@@ -72,7 +73,9 @@ TRIGGER_SPACING_S = 0.015
 class Targets:
     """See the top of this file."""
 
-    def __init__(self, checks: Checks, budget: TargetBudget) -> None:
+    def __init__(
+        self, checks: Checks, budget: TargetBudget, proofs: HostProofs | None = None
+    ) -> None:
         self.socket: SocketId = MAIN_SOCKET
         """Our socket from which added targets are checked."""
         self.full_ttl_at = 0.0
@@ -80,6 +83,7 @@ class Targets:
         """Whether a whole round has failed and only a mapped or forwarded port would help."""
         self._checks = checks
         self._budget = budget
+        self._proofs = proofs or HostProofs()
         self._targets: dict[tuple[Address, SocketId], Target] = {}
         self._tried: set[tuple[Address, SocketId]] = set()
         self._first_turn = 0  # of the agreed ports
@@ -302,7 +306,8 @@ class Targets:
             return
         ttl, is_strict = (None, False) if opener is None else opener.value
         datagram = self._checks.request(address, socket, now, ttl, is_strict=is_strict)
-        if self._budget.allow(address, len(datagram.data), now):
+        is_said = self._proofs.are_wanting(address.host, now)
+        if self._budget.allow(address, len(datagram.data), now, is_unproved=is_said):
             self._datagrams.append(datagram)
 
 

@@ -29,7 +29,8 @@ class Introduced:
     """The side nearer to the server waits so long before it sends more than openers."""
     proved: frozenset[str] = frozenset()
     """Hosts from which a token of the peer's came back to the server: it receives there."""
-
+    unproved: frozenset[str] = frozenset()
+    """Hosts where it only says to be, as far as this server knows."""
     is_news: bool = True
     """False: only a proof, an ask or a word is new, and no attempt begins."""
     ask: Ask | None = None
@@ -97,6 +98,7 @@ RegistrationEvent = (
 
 
 def introduced_by(server: Address, message: Introduce, *, is_news: bool) -> Introduced:
+    hosts = frozenset(address.host for address in message.observed)
     return Introduced(
         server,
         message.peer,
@@ -104,7 +106,8 @@ def introduced_by(server: Address, message: Introduce, *, is_news: bool) -> Intr
         tuple(dict.fromkeys((*message.samples, *message.observed))),
         message.you_dial,
         message.start_in_ms / 1000,
-        frozenset(address.host for address in message.observed if message.is_proved),
+        hosts if message.is_proved else frozenset(),
+        frozenset() if message.is_proved else hosts,
         is_news,
         message.ask,
         message.word,
