@@ -13,7 +13,7 @@ Nothing here knows the protocol.  A class belongs here if two wings share it and
     timers         the earliest of several timers, jitter, growing waits, allowances
     wall_clock     Unix time, as the shell tells it
 
-    events ─► verdict ─► types ◄─ surroundings, wishes          the rest stand alone
+    events, surroundings ─► verdict ─► types ◄─ wishes          the rest stand alone
 
 Others import: events, local_ports, routes, scope, surroundings, timers, types, verdict,
 wall_clock, wishes.

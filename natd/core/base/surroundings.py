@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from natd.core.base.scope import is_loopback
 from natd.core.base.types import Address, NatReport
+from natd.core.base.verdict import Verdict
 
 
 def family_missing(held: Collection[str], servers: Collection[str]) -> str | None:
@@ -31,6 +32,8 @@ class Surroundings:
     """Whether a server has us on its list."""
     servers_are_silent: bool = False
     """Whether there are servers and none has answered for long enough."""
+    refusal: Verdict | None = None
+    """Why a server that answers does not have us on its list; None: one has us, or none answers."""
     udp_works: bool = True
     """Whether another host than our servers has answered in the last minute, or a peer is here."""
     is_offline: bool = False

@@ -107,7 +107,7 @@ class Diagnosis:
         self._alive_at = float("-inf")  # when the peer itself was surely at a server
         self._absent_at: float | None = None  # None: no server has said so
         self._server_back_at = float("-inf")  # when one answered again after all were silent
-        self._needs_server = False  # no introduction since all fell silent
+        self._needs_server = False  # no introduction since all fell silent, or refuse us
         self._heard = False
         self._has_left = False
         self._is_blocked = False
@@ -123,7 +123,8 @@ class Diagnosis:
     def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
         before, self._surroundings = self._surroundings, surroundings
         self._is_news = self._is_news or surroundings != before
-        if surroundings.servers_are_silent and not before.servers_are_silent:
+        is_alone = surroundings.servers_are_silent or surroundings.refusal is not None
+        if is_alone and not (before.servers_are_silent or before.refusal is not None):
             self._needs_server = True
         elif before.servers_are_silent and not surroundings.servers_are_silent:
             self._server_back_at = now
@@ -323,6 +324,7 @@ class Diagnosis:
             may_guess=may_guess,
             spares_blocks=self._turns.spares_blocks,
             servers_are_silent=surroundings.servers_are_silent and self._needs_server,
+            refusal=surroundings.refusal if self._needs_server else None,
             is_offline=surroundings.is_offline,
             family_missing=surroundings.family_missing,
             was_lost=self._was_lost,

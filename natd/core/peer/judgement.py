@@ -4,9 +4,9 @@
 
 Rules:
 - The first that explains the failure is told: that we block the peer, then what is true of our own
-  side (no way out, no server answers), then what is true of the peer (gone, not registered), then
-  what was heard, then where the servers see both, then what the two NATs do.  So nobody
-  reconfigures a router for a peer that is switched off.
+  side (no way out, no server answers or lets us in), then what is true of the peer (gone, not
+  registered), then what was heard, then where the servers see both, then what the two NATs do.  So
+  nobody reconfigures a router for a peer that is switched off.
 - Only what was seen is claimed; what follows from the word of one server is told as *seems*.
 - Help is named only where it would help: no port mapping where there is one, no IPv6 where both
   sides have it and fail all the same.
@@ -52,6 +52,8 @@ class Findings:
     servers_are_silent: bool = False
     """Whether all servers have been asked for long enough, none answers, and no other peer has
     introduced this one since."""
+    refusal: Verdict | None = None
+    """Why servers that answer don't have us on their list, where that keeps us from the peer."""
     is_offline: bool = False
     """Whether no packet can leave this machine."""
     family_missing: str | None = None
@@ -81,6 +83,8 @@ def judge(found: Findings) -> Verdict:
             is_offline=found.is_offline,
             family_missing=found.family_missing,
         )
+    if found.refusal is not None and not (found.heard or found.has_left):
+        return found.refusal
     if found.has_left:
         return Verdict(
             VerdictCode.LEFT,

@@ -9,6 +9,13 @@ from natd.core.base.verdict import Help, Verdict, VerdictCode, judge_servers
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import REGISTER_MINIMUM_BYTES, Error, ErrorCode
 
+_ADVICE: dict[int, str] = {
+    ErrorCode.FULL: "try again later, or use another server",
+    ErrorCode.NETWORK_FULL: "a member has to leave it first, or use another server",
+    ErrorCode.SOURCE_FULL: "others behind your address use this server; use another one",
+}
+"""What to do where there is no place."""
+
 
 def silence_reason(server: Address, *, has_answered: bool, tried: tuple[Address, ...]) -> str:
     """No answer comes; `has_answered`: one did before, from `server`.  `tried` are all addresses
@@ -27,10 +34,11 @@ def lost(network: NetworkId, server: Address, why: Verdict | str) -> events.Serv
 
 def refused(server: Address, error: Error) -> Verdict:
     """The server refused us; the text comes from it and may hold anything."""
-    if error.code is ErrorCode.VERSION:
+    if error.code == ErrorCode.VERSION:
         return other_version(server, None)
     said = "".join(char for char in error.text if char.isprintable()).rstrip(" .!?")
-    return Verdict(VerdictCode.SERVER_REFUSES, f"{server} refused us: {said}")
+    advice = _ADVICE.get(error.code, "")
+    return Verdict(VerdictCode.SERVER_REFUSES, f"{server} refused us: {said}", (), advice)
 
 
 def other_version(server: Address, theirs: int | None) -> Verdict:

@@ -296,6 +296,7 @@ class Servers:
         everyone = self._registrations.values()
         hosts = {server.host for server in servers}
         rtts_s = [r.rtt_s for r in everyone if r.rtt_s is not None]
+        refusals = [r.refusal for r in everyone if r.refusal and not self.is_registered]
         sampled_at = [at for r in everyone if (at := r.sampling.began_at) is not None]
         return Surroundings(
             self._nat.observed(),
@@ -304,6 +305,7 @@ class Servers:
             min(rtts_s, default=None),
             is_registered=self.is_registered,
             servers_are_silent=self.are_silent,
+            refusal=refusals[0] if refusals else None,
             udp_works=self._nat.answers.other_than(hosts, now) is not None,
             inside=self._nat.inside,
             has_address_pool=self._nat.has_address_pool,
@@ -375,10 +377,8 @@ class Servers:
 
     def _take_sample(self, registration: Registration, sampled: SocketSampled, now: float) -> None:
         socket, observed, place = sampled.socket, sampled.observed, sampled.server_address
-        lease = registration.observed
-        poisoned = (
-            socket == MAIN_SOCKET and lease is not None and self._nat.is_poisoned(lease, observed)
-        )
+        lease = registration.observed if socket == MAIN_SOCKET else None
+        poisoned = lease is not None and self._nat.is_poisoned(lease, observed)
         self._observe(registration, socket, place, observed, now)
         # Behind a NAT that maps by address another host's sample tells nothing of the lease.
         if place.host == registration.server.host:

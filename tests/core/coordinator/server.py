@@ -27,12 +27,18 @@ HOME, AWAY, OTHER = (Address(f"203.0.113.{number}", 4000) for number in (1, 2, 3
 class Server:
     """A coordinator whose answers come decoded."""
 
-    def __init__(self, hosts: tuple[str, ...] = ()) -> None:
+    def __init__(self, hosts: tuple[str, ...] = (), *, knows_time: bool = True) -> None:
         self.now = 1000.0
-        random = Random(id(self))
-        self.coordinator = Coordinator(random.randbytes(16), random, hosts=hosts)
-        tell_clock(self.coordinator, self.now)
+        self._hosts, self._knows_time = hosts, knows_time
         self._moments = 0
+        self.start()
+
+    def start(self) -> None:
+        """A new one, that remembers nothing."""
+        random = Random(f"{id(self)} {self.now}")
+        self.coordinator = Coordinator(random.randbytes(16), random, hosts=self._hosts)
+        if self._knows_time:
+            tell_clock(self.coordinator, self.now)
 
     def datagram(self, identity: Identity, card: bytes = CARD, **how: Any) -> bytes:
         """A REGISTER of this moment, which is never the same."""
