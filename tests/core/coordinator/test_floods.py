@@ -26,7 +26,7 @@ from natd.core.codec.rendezvous import (
 from natd.core.keys.card import Identity
 from natd.core.keys.membership_key import MembershipKey
 from natd.core.registration.events import Introduced, SocketSampled
-from tests.core.coordinator.server import ALICE, AWAY, BOB, HOME, Server, T
+from tests.core.coordinator.server import ALICE, AWAY, BOB, CAROL, HOME, Server, T
 from tests.core.world.meeting import CARD, NETWORK, Guest, Meeting
 from tests.internet.net import unix_s
 
@@ -144,9 +144,9 @@ def test_100_connects_a_second_to_one_member_keep_nobody_else_from_being_introdu
     for _ in range(4):
         answers = server.ask(mine, AWAY)
         assert [(type(m), a) for a, m in answers] == [(Introduce, HOME), (Introduce, AWAY)]
-    carol = Identity(b"newcomer".ljust(32))
-    token, have = server.challenge(carol, NEWCOMER).token, tuple(m.peer[:4] for m in (*crowd, BOB))
-    answers = server.ask(server.datagram(carol, token=token, have=have), NEWCOMER)
+    lease_id = server.register(CAROL, NEWCOMER).lease_id
+    have = tuple(member.peer[:4] for member in (*crowd, BOB))
+    answers = server.ask(rendezvous_codec.encode(Refresh(T, lease_id, True, have)), NEWCOMER)
     assert HOME in [a for a, m in answers if isinstance(m, Introduce)]
 
 
