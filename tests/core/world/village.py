@@ -22,7 +22,7 @@ from natd.core.node import Node
 from natd.core.peer.presence import PeerView
 from tests.internet.fabric import Gateway, Host, Weather
 from tests.internet.nat import ForwardingNat
-from tests.internet.net import Attached, Internet
+from tests.internet.net import Attached, Internet, unix_s
 
 COMMIT_S = 0.003
 SERVER_PORT = 8080
@@ -78,6 +78,8 @@ class Member:
         self.runs = 0
         self.hears_link = False
         """Set to True to have members on the same LAN found there."""
+        self.clock_ahead_s = 0.0
+        """Set to have its wall clock wrong."""
         self.network: NetworkId = network_id(key)
 
     @property
@@ -115,6 +117,7 @@ class Member:
         self.node = Node(self.identity, random, card_sequence=self.disk.card_sequence)
         self.internet.attach(self.host, self.node, ports=[self.port], on_event=self._on_event)
         now = self.internet.now
+        self.node.set_clock(unix_s(now) + self.clock_ahead_s, now)
         self.node.set_local_addresses(self.host.addresses, self.port, now)
         if self.hears_link:
             self.internet._open(self.attached, LINK_SOCKET, LINK_PORT)
