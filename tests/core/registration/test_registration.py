@@ -15,6 +15,7 @@ from natd.core.codec.rendezvous import (
     Register,
     Sample,
 )
+from natd.core.codec.rendezvous_codec import decode
 from natd.core.registration.events import (
     Introduced,
     OurAddressMoved,
@@ -24,10 +25,12 @@ from natd.core.registration.lease import MOMENT_S
 from tests.core.world.meeting import (
     ROUND_TRIP_S,
     SERVER,
+    SERVER_IPV6,
     Meeting,
     Sent,
     answered,
 )
+from tests.internet.net import unix_s
 
 
 def test_the_first_breath_is_one_register_and_one_sample_to_each_of_the_next_three_ports() -> None:
@@ -40,6 +43,23 @@ def test_the_first_breath_is_one_register_and_one_sample_to_each_of_the_next_thr
         [(Register, 8080), (Sample, 8081), (Sample, 8082), (Sample, 8083)], key=str
     )
     assert {sent.at for sent in meeting.sent} == {1000.0}
+
+
+def test_every_copy_of_a_register_is_signed_anew_with_its_own_transaction_and_the_time() -> None:
+    """Each server, family and retransmission: so none can be taken for another's, or for a later
+    one's."""
+    meeting = Meeting()
+    meeting.server_is_up = False
+    for server in (SERVER, SERVER_IPV6):
+        meeting.start(meeting.invite("alice", server=server))
+    meeting.run(5.0)
+    copies = [(s, m) for s in meeting.sent if isinstance(m := decode(s.data), Register)]
+    assert len(copies) >= 10
+    assert len({message.transaction for _, message in copies}) == len(copies)
+    assert len({message.signature for _, message in copies}) == len(copies)
+    assert len({message.member_signature for _, message in copies}) == len(copies)
+    for sent, message in copies:
+        assert message.sent_at_unix_ms == pytest.approx(unix_s(sent.at) * 1000, abs=1)
 
 
 def test_a_lease_takes_two_round_trips_and_tells_our_address_and_the_round_trip_time() -> None:
