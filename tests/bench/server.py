@@ -69,9 +69,10 @@ def recorded(figures: dict[str, float]) -> dict[str, Figure]:
 
 
 def measure_core(peers: int) -> dict[str, float]:
-    first = [_register(number, b"") for number in range(peers)]
+    first = [_register(number, b"", 1000.0 + number / 1500) for number in range(peers)]
     random = Random(1)
     coordinator = Coordinator(random.randbytes(16), random)
+    coordinator.set_clock(0.0, 0.0)
     tokens: list[bytes] = []
     began = time.perf_counter()
     for number, data in enumerate(first):
@@ -81,8 +82,8 @@ def measure_core(peers: int) -> dict[str, float]:
         tokens.append(answer.token)
     spent_s = time.perf_counter() - began
     # Signing is the peers' work, so it is not timed.
-    second = [_register(number, token) for number, token in enumerate(tokens)]
     now = 1000.0 + peers / 1500
+    second = [_register(number, token, now) for number, token in enumerate(tokens)]
     began = time.perf_counter()
     for number, data in enumerate(second):
         coordinator.receive_datagram(data, _address(number), now)
@@ -123,9 +124,9 @@ def measure_process() -> dict[str, float]:
         sock = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         sock.connect(place)
         sock.settimeout(10.0)
-        sock.send(_register(0, b""))
+        sock.send(_register(0, b"", time.time()))
         token = _answer(sock, Challenge).token
-        sock.send(_register(0, token))
+        sock.send(_register(0, token, time.time()))
         lease_id = _answer(sock, Registered).lease_id
         refresh = rendezvous_codec.encode(Refresh(bytes(12), lease_id))
         count, began = 0, time.perf_counter()
@@ -146,7 +147,7 @@ def _answer(sock: socket.socket, kind: type) -> Any:
     return message
 
 
-def _register(number: int, token: bytes) -> bytes:
+def _register(number: int, token: bytes, unix_s: float) -> bytes:
     identity = Identity(number.to_bytes(32, "big"))
     member = MembershipKey((number // NETWORK_SIZE).to_bytes(16, "big"))
     register = Register(
@@ -156,6 +157,7 @@ def _register(number: int, token: bytes) -> bytes:
         1,
         CARD,
         token,
+        sent_at_unix_ms=int(unix_s * 1000),
     )
     return rendezvous_codec.encode_register(
         register, lambda part: identity.sign(REGISTER_LABEL, part), member.sign

@@ -4,7 +4,7 @@
     of 200,000 leases          2,048         8,192   32,768
     of a network's 256            64           128            where fewer than 64 are free
 
-A lease counts once, or twice where its card is longer than usual: so the shares are of memory, too.
+A lease counts once for each 320 bytes of its card: so the shares are of memory, too.
 While a quarter of a network's places is free, a source takes what it likes of the others.
 
 Rules that a change must not break:
@@ -19,7 +19,8 @@ from collections.abc import Iterable
 from natd.core.base.types import Address
 
 LEASES_LIMIT = 200_000
-"""Some 250 MiB (`tests/bench/server.py`): more than one process answers for in time."""
+"""At most 220 MB (`tests/bench/server.py`), whatever their cards: the unit of the service allows
+256 MiB."""
 
 SHARES = (2_048, 8_192, 32_768)
 """Of all leases: an IPv4 address or IPv6 /64, a /56, a /48.  A carrier's NAT may stand before a
@@ -34,8 +35,8 @@ FREE_PLACES = 64
 SHARES_OF_PLACES = (64, 128)
 """Of a network's places: an IPv4 address or /64, a /56."""
 
-USUAL_CARD_BYTES = 448
-"""Half of the longest.  Usual ones have some 300 bytes."""
+UNIT_BYTES = 320
+"""Of a card: usual ones have 240 to 300 bytes."""
 
 _PREFIXES = (19, 17, 14)
 """Characters of an IPv6 address in full that tell its /64, /56 and /48."""
@@ -53,7 +54,7 @@ def wider(source: str) -> tuple[str, ...]:
 
 def units_of(card: bytes) -> int:
     """What a lease with this card takes of a share."""
-    return 1 if len(card) <= USUAL_CARD_BYTES else 2
+    return max(1, -(-len(card) // UNIT_BYTES))
 
 
 def has_place(count: int, members: Iterable[tuple[str, ...]], newcomer: str) -> bool:

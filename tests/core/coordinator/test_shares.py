@@ -40,9 +40,9 @@ def test_a_source_has_its_share_of_the_leases_and_no_more(
     assert refusal(registry, Address("2001:db8:ffff::7", 9)) is None
 
 
-def test_the_longest_cards_take_twice_the_share() -> None:
+def test_the_longest_cards_take_three_times_the_share() -> None:
     registry = Registry()
-    assert take_all(registry, ("192.0.2.1",), most=3_000, card=LARGEST) == 1_024
+    assert take_all(registry, ("192.0.2.1",), most=3_000, card=LARGEST) == 682
     grown, elsewhere = Registry(), NetworkId(b"o" * 32)
     add(grown, 0, Address("192.0.2.1", 1), network=elsewhere)
     assert take_all(grown, ("192.0.2.1",), most=3_000) == 2_047
