@@ -15,9 +15,12 @@ from natd.core.codec.rendezvous import (
     ASK_LIMIT,
     CARD_LIMIT_BYTES,
     CONNECT_BYTES,
+    OBSERVED_LIMIT,
     PADDED_BYTES,
     PROBING_SAMPLE_BYTES,
+    SAMPLES_LIMIT,
     SMALL_BYTES,
+    TOKEN_LIMIT_BYTES,
     Bye,
     Challenge,
     ChallengeReason,
@@ -201,18 +204,19 @@ def test_a_register_with_the_largest_card_fits_and_leaves_out_what_does_not() ->
 def test_with_every_field_at_its_limit_each_message_fits_what_pays_for_it() -> None:
     """The figures of the protocol: 1,200 bytes pass every path, and pay for one introduction and a
     CHALLENGE; a CONNECT pays for two introductions at three times its size."""
-    register = rendezvous_codec.fit_register(
-        Register(T, NETWORK, PEER, 2**64 - 1, bytes(896), bytes(17), (SIX,) * 3, (), 2**64 - 1)
-    )
+    card, token, most = bytes(CARD_LIMIT_BYTES), bytes(TOKEN_LIMIT_BYTES), 2**64 - 1
+    samples, observed = (SIX,) * SAMPLES_LIMIT, (SIX,) * OBSERVED_LIMIT
+    whole = Register(T, NETWORK, PEER, most, card, token, samples, (), most)
+    register = rendezvous_codec.fit_register(whole)
     assert len(rendezvous_codec.encode_register(register, SIGN, SIGN)) <= 1_200
-    assert register.samples == (SIX,) * 3, "nothing but `have` had to be left out"
-    introduce = Introduce(T, True, True, 2**16 - 1, PEER, (SIX,) * 2, (SIX,) * 3, bytes(896))
-    challenge = Challenge(T, ChallengeReason.UNKNOWN, bytes(17))
+    assert register == whole, "nothing but `have` has to be left out"
+    introduce = Introduce(T, True, True, 2**16 - 1, PEER, observed, samples, card)
+    challenge = Challenge(T, ChallengeReason.UNKNOWN, token)
     first = len(rendezvous_codec.encode(introduce)) + len(rendezvous_codec.encode(challenge))
     assert first <= 1_200, "before a token has come back there is neither an ask nor a word"
     ask, word = Ask(255, bytes(8)), Word(255, bytes(8), bytes(64))
     wordy = len(rendezvous_codec.encode(replace(introduce, ask=ask, word=word)))
-    connect = Connect(T, LEASE, PEER, (SIX,) * 3, ask, word)
+    connect = Connect(T, LEASE, PEER, samples, ask, word)
     assert 2 * wordy <= 3 * len(rendezvous_codec.encode(connect))
 
 
