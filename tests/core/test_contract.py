@@ -10,8 +10,8 @@ from random import Random
 import pytest
 
 from natd.core.base import events
+from natd.core.base.timers import WallClock
 from natd.core.base.types import Address
-from natd.core.base.wall_clock import WallClock
 from natd.core.checks.budget import TargetBudget
 from natd.core.checks.checks import Checks
 from natd.core.coordinator.coordinator import Coordinator

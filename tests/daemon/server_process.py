@@ -12,8 +12,8 @@ from pathlib import Path
 from random import Random
 from typing import TypeVar
 
+from natd.core.base.timers import WallClock
 from natd.core.base.types import Address, NetworkId
-from natd.core.base.wall_clock import WallClock
 from natd.core.keys.card import Identity
 from natd.core.keys.membership_key import MembershipKey
 from natd.core.nat.lifetime import Lifetimes

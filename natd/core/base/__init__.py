@@ -10,11 +10,9 @@ Nothing here knows the protocol.  A class belongs here if two wings share it and
     wishes         what an attempt asks of others: a sample, an introduction, a socket
     surroundings   what an attempt must know of our own side: our NAT, our sockets
     local_ports    which of our local ports stands for what; ranges never overlap
-    timers         the earliest of several timers, jitter, growing waits, allowances
-    wall_clock     Unix time, as the shell tells it
+    timers         the earliest of several timers, jitter, growing waits, allowances, Unix time
 
     events, surroundings ─► verdict ─► types ◄─ wishes          the rest stand alone
 
-Others import: events, local_ports, routes, scope, surroundings, timers, types, verdict,
-wall_clock, wishes.
+Others import: events, local_ports, routes, scope, surroundings, timers, types, verdict, wishes.
 """

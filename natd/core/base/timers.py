@@ -1,4 +1,4 @@
-"""When to do things next: the earliest of several timers, jitter, growing waits, and how often."""
+"""When to do things next: the earliest of several timers, jitter, growing waits, how often, Unix time."""
 
 import heapq
 from random import Random
@@ -142,3 +142,21 @@ class TimerQueue(Generic[_Key]):
     def _push(self, key: _Key, at: float) -> None:
         self._entries += 1
         heapq.heappush(self._heap, (at, self._entries, key))
+
+
+class WallClock:
+    """Unix time, as the shell tells it: a core reads no clock.
+
+    It decides one thing, whether a REGISTER may be of this moment (`coordinator/freshness.py`), and
+    there a wrong clock costs one round trip.
+    """
+
+    def __init__(self) -> None:
+        self._offset_s: float | None = None  # None: the shell has not told it
+
+    def set(self, unix_s: float, now: float) -> None:
+        self._offset_s = unix_s - now
+
+    def unix_ms(self, now: float) -> int:
+        """0 while it was not told."""
+        return 0 if self._offset_s is None else max(0, round((now + self._offset_s) * 1000))

@@ -17,8 +17,8 @@ Rules that a change must not break:
 import hashlib
 from array import array
 
+from natd.core.base.timers import WallClock
 from natd.core.base.types import Address
-from natd.core.base.wall_clock import WallClock
 from natd.core.codec.rendezvous import Register
 from natd.core.coordinator.registry import Member
 

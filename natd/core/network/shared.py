@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from random import Random
 
-from natd.core.base.wall_clock import WallClock
+from natd.core.base.timers import WallClock
 from natd.core.checks.budget import TargetBudget
 from natd.core.keys.card import Identity
 from natd.core.nat.model import NatModel

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from random import Random
 
 from natd.core.base import events
-from natd.core.base.timers import earliest
+from natd.core.base.timers import WallClock, earliest
 from natd.core.base.types import (
     MAIN_SOCKET,
     Address,
@@ -32,7 +32,6 @@ from natd.core.base.types import (
     SocketId,
 )
 from natd.core.base.verdict import Verdict
-from natd.core.base.wall_clock import WallClock
 from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec import rendezvous, rendezvous_codec
 from natd.core.codec.rendezvous import ChallengeReason, ErrorCode

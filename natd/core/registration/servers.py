@@ -20,7 +20,7 @@ from random import Random
 from natd.core.base import events
 from natd.core.base.routes import RENDEZVOUS, RouteAdded, RouteDropped
 from natd.core.base.surroundings import Surroundings
-from natd.core.base.timers import TimerQueue
+from natd.core.base.timers import TimerQueue, WallClock
 from natd.core.base.types import (
     MAIN_SOCKET,
     Address,
@@ -31,7 +31,6 @@ from natd.core.base.types import (
     SocketId,
 )
 from natd.core.base.verdict import Verdict
-from natd.core.base.wall_clock import WallClock
 from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec.rendezvous import PREFIX_BYTES, TRANSACTION_AT
 from natd.core.keys.card import Identity

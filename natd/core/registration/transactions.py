@@ -16,8 +16,8 @@ from collections import deque
 from dataclasses import dataclass
 from random import Random
 
+from natd.core.base.timers import WallClock
 from natd.core.base.types import MAIN_SOCKET, Address, Datagram, NetworkId, PeerId, SocketId
-from natd.core.base.wall_clock import WallClock
 from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import (

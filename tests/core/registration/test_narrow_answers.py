@@ -5,8 +5,8 @@ A server that has just come back answers what reaches it first, and that may be 
 
 from random import Random
 
+from natd.core.base.timers import WallClock
 from natd.core.base.types import Address, NetworkId
-from natd.core.base.wall_clock import WallClock
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import (
     PADDED_BYTES,

@@ -5,8 +5,8 @@ from random import Random
 import pytest
 
 from natd.core.base.events import ServerAnswered, ServerLost
+from natd.core.base.timers import WallClock
 from natd.core.base.types import MAIN_SOCKET, Address, NamedServer
-from natd.core.base.wall_clock import WallClock
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import Bye, Register, Sample
 from natd.core.keys.card import Identity

@@ -6,8 +6,8 @@ from random import Random
 import pytest
 
 from natd.core.base.events import ServerAnswered
+from natd.core.base.timers import WallClock
 from natd.core.base.types import LOWEST_ANY_PORT_SOCKET, Address, Datagram, Mapping, SocketId
-from natd.core.base.wall_clock import WallClock
 from natd.core.checks.turns import FIRST_HELPER
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import Error, ErrorCode, Register, Registered, Sample

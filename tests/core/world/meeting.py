@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from natd.core.base.events import ServerAnswered
+from natd.core.base.timers import WallClock
 from natd.core.base.types import Address, NetworkId
-from natd.core.base.wall_clock import WallClock
 from natd.core.coordinator.coordinator import Coordinator
 from natd.core.keys.card import Identity
 from natd.core.keys.membership_key import MembershipKey
