@@ -1,4 +1,4 @@
-"""When to do things next: the earliest of several timers, jitter, growing waits, how often, Unix time."""
+"""When to do things: the earliest of several timers, jitter, waits that grow, rates, Unix time."""
 
 import heapq
 from random import Random

@@ -134,7 +134,10 @@ def stun_request() -> bytes:
 
 
 def spoofed(first: int, last: int) -> list[Address]:
-    return [Address(f"198.18.{n // 250}.{n % 250}", 1 + n) for n in range(first, last)]
+    return [
+        Address(f"198.{18 + n // 62_500}.{n // 250 % 250}.{n % 250}", 1 + n % 60_000)
+        for n in range(first, last)
+    ]
 
 
 def wire_sizes(answers: list[tuple[Address, Message]]) -> list[int]:

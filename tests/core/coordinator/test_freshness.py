@@ -183,10 +183,12 @@ def test_100_000_spoofed_sources_with_good_registers_leave_the_memory_unchanged(
 
 
 def flood(server: Server, strangers: list[Identity], first: int, last: int) -> None:
-    """Some are made anew, the rest is sent from many addresses: signing takes the longest."""
+    """Every fiftieth is new, the rest is sent again from elsewhere: signing takes the longest."""
     made = [server.datagram(each) for each in strangers]
     for number, source in enumerate(spoofed(first, last)):
         server.now += 0.0005
+        if number % 50 == 0:
+            made[number // 50 % len(made)] = server.datagram(strangers[number // 50 % len(made)])
         server.tell(made[number % len(made)], source)
 
 

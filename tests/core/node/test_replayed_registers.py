@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from natd.core.base.types import Address, DecodeError, NetworkId
+from natd.core.base.types import Address, DecodeError
 from natd.core.base.verdict import VerdictCode
 from natd.core.codec import rendezvous_codec
-from natd.core.codec.rendezvous import Introduce, Register
+from natd.core.codec.rendezvous import Challenge, Introduce, Register, Sampled
 from natd.core.keys.card import Identity
+from natd.core.keys.membership_key import MembershipKey
 from natd.core.keys.secrets import network_key
 from tests.core.coordinator.server import register_datagram
 from tests.core.world.village import Village
@@ -77,23 +78,21 @@ def test_who_has_sniffed_the_network_registers_lists_and_takes_nothing(key):
     place = Place(key)
     place.newcomer.start()
     place.internet.run(10.0)
-    leases = place.village.coordinator.lease_count
-    registered = _decoded(place.tap.caught[0])
+    server = place.village.coordinator
+    leases = server.lease_count
     place.trace.clear()
     for data in place.tap.caught + place.tap.others:
         place.tap.inject(data, place.victim)
         place.internet.run(0.05)
-    sent_at = int(unix_s(place.internet.now) * 1000)
-    forged = register_datagram(
-        Identity(bytes(32)), network=NetworkId(b"another"), sent_at_unix_ms=sent_at
-    )
-    forged = forged.replace(_decoded(forged).network, registered.network)
-    for _ in range(300):
-        place.tap.inject(forged, place.victim)
+    place.forge(sent_at_unix_ms=1)
+    token = _decoded(place.at_victim()[-1].datagram.data).token
+    for how in ({}, {"token": token}):
+        for number in range(300):
+            place.forge(number, **how)
     place.internet.run(10.0)
     to_victim = [_decoded(e.datagram.data) for e in place.at_victim()]
-    assert not [m for m in to_victim if isinstance(m, Introduce)]
-    assert place.village.coordinator.lease_count == leases
+    assert {type(message) for message in to_victim} == {Challenge, Sampled}
+    assert server.lease_count == leases
     assert place.packets_at_victim() == Counter()
 
 
@@ -160,6 +159,17 @@ class Place:
         seat = internet._attached[village.server_host]
         self.tap = seat.core = Tap(seat.core, home.addresses[0], internet)
         self.trace = internet.trace = []
+
+    def forge(self, number=0, **how):
+        """A stranger's REGISTER for the network, from the victim's address: it has all but the key
+        of the network."""
+        how = {"sent_at_unix_ms": int(unix_s(self.internet.now) * 1000) + number, **how}
+        wrong = MembershipKey(b"another network")
+        data = register_datagram(
+            Identity(bytes(32)), network=NetworkId(self.newcomer.key), as_member=wrong, **how
+        )
+        self.tap.inject(data, self.victim)
+        self.internet.run(0.0)
 
     def at_victim(self):
         return [e for e in self.trace if e.datagram.address.host == self.victim.host]
