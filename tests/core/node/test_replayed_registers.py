@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from natd.core.base.types import Address, DecodeError
+from natd.core.base.types import Address, DecodeError, NetworkId
 from natd.core.base.verdict import VerdictCode
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import Challenge, Introduce, Register, Sampled
