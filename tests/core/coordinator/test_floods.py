@@ -108,13 +108,26 @@ def test_nor_do_500_kb_of_good_questions_from_a_neighbour_who_is_registered(ques
 
 
 @pytest.mark.parametrize("source", [NEIGHBOUR, NEWCOMER], ids=["neighbour", "forged source"])
-def test_nor_do_2_000_registers_at_once_from_ones_own_source(source: Address) -> None:
-    place = Flooded()
-    place.flood_now(registers(), [source], 2_000)
-    newcomer = place.newcomer()
-    place.run(0.2)
-    assert newcomer.registration.state == "registered"
-    assert newcomer.of(Introduced)
+def test_nor_do_2_000_registers_in_the_very_same_instant(source: Address) -> None:
+    server = Server()
+    server.register(ALICE, HOME)
+    for _ in range(2_000):
+        server.tell(server.datagram(BOB), source)
+    assert isinstance(server.register(CAROL, NEWCOMER), Registered)
+
+
+def test_nor_do_2_000_good_questions_of_one_socket_in_the_very_same_instant() -> None:
+    server = Server()
+    server.register(ALICE, HOME)
+    registered = server.register(BOB, NEIGHBOUR)
+    register = server.datagram(BOB, token=registered.token)
+    connect = rendezvous_codec.encode(Connect(T, registered.lease_id, ALICE.peer))
+    for _ in range(2_000):
+        server.tell(register, NEIGHBOUR)
+        server.tell(connect, NEIGHBOUR)
+    lease_id = server.register(CAROL, NEWCOMER).lease_id
+    answers = server.ask(rendezvous_codec.encode(Connect(T, lease_id, ALICE.peer)), NEWCOMER)
+    assert [address for address, _ in answers] == [HOME, NEWCOMER]
 
 
 def test_nor_do_all_of_these_at_once_from_many_sockets_of_a_neighbour() -> None:
