@@ -81,7 +81,6 @@ DOORS = {
         "natd/core/keys/secrets.py",
         "natd/core/session/quic.py",
     ),
-    "miniupnpc": ("natd/net/upnp.py",),
     "msgspec": ("natd/core/codec/frames.py", "natd/control/command_table.py"),
     "prompt_toolkit": ("frontends/chat.py",),
     "psutil": ("natd/net/network_interfaces.py",),

@@ -7,6 +7,7 @@
     routes               by which interface and gateway a packet would leave
     server_names         HOST:PORT -> addresses, looked up again while they fail
     portmap ──► upnp     a port at the router: the shell around natd/core/portmap
+      gateway_http       one bounded HTTP request to the gateway
     listeners            the coordination server's sockets
 
 Each is a shell: it reads sockets and clocks and hands bytes to the core that `daemon/engine` or

@@ -159,7 +159,7 @@ class _Asked:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None  # None: the core wants none
         self._done = asyncio.Event()
-        self._upnp = Upnp(self._upnp_answered, self._upnp_released)
+        self._upnp = Upnp(*place, self._upnp_answered, self._upnp_released)
         self._sockets = {MAIN_SOCKET: _open_socket(place[0])}
         with contextlib.suppress(OSError):  # somebody else listens alone there
             self._sockets[ANNOUNCEMENTS_SOCKET] = _open_announcements()

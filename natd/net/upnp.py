@@ -1,34 +1,35 @@
-"""Talking to a UPnP router by miniupnpc, which blocks: in a thread of its own.
+"""Talking to a UPnP router: one order after the other, in a task of its own.
+
+    description  ─► its services that map ports     (`natd/core/portmap/igd.py`)
+    orders       ─► the first of them that has an external address
 
 Rules that a change must not break:
 
-- The thread starts with the first order and is a daemon thread: a router that does not answer
-  does not delay the stop.
-- Orders are carried out one after the other; each is answered once, in the loop's thread.
-- What miniupnpc raises as plain `Exception` is the router's word, not a failure of ours.
+- Everything goes to the gateway, by `natd/net/gateway_http.py`: no URL of a description leads
+  elsewhere.  (miniupnpc follows `URLBase` and absolute control URLs to any host and holds a body
+  of any length in memory, so it has no place here.)
+- An order takes at most `ORDER_S` and is answered once.
+- A router that does not answer does not delay the stop.
 """
 
 import asyncio
-import contextlib
 import ipaddress
 import logging
-import queue
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
 
-from natd.core.base.types import ANY_HOST, Address
+from natd.core.base.types import ANY_HOST, Address, DecodeError
+from natd.core.portmap import igd
+from natd.core.portmap.gateway_url import parse_gateway_url
+from natd.net import gateway_http
+from natd.net.gateway_http import GatewayError, HttpAnswer
 
 logger = logging.getLogger(__name__)
 
-DESCRIPTION = "natd"
-"""What the router's user sees in its list of mappings."""
+ORDER_S = 20.0
+"""A dozen exchanges with a web server that takes its time."""
 
-CONFLICT = "ConflictInMappingEntry"
-PERMANENT_ONLY = "OnlyPermanentLeasesSupported"
-"""As miniupnpc names the errors 718 and 725 (UPnP WANIPConnection:1, section 2.4.16)."""
+_OK = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,115 +55,108 @@ class _End:
 
 
 class Upnp:
-    """The thread, and the way to it and back."""
+    """The task, and the way to it and back."""
 
     def __init__(
-        self, on_answer: Callable[[UpnpAnswer], None], on_release: Callable[[], None]
+        self,
+        client: str,
+        gateway: str,
+        on_answer: Callable[[UpnpAnswer], None],
+        on_release: Callable[[], None],
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        """`client` is our own address towards `gateway`, the only host that is spoken to."""
+        self._client = client
+        self._gateway = gateway
         self._on_answer = on_answer
         self._on_release = on_release
-        self._orders: queue.SimpleQueue[_Order | _End] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None  # None: nothing was ever ordered
-        self._mapped: tuple[Any, int] | None = None  # the thread's: router and external port
+        self._orders: asyncio.Queue[_Order | _End] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None  # None: nothing was ever ordered
+        self._mapped: tuple[igd.Service, int] | None = None  # service and external port
 
     def map(
         self, location: str, internal_port: int, external_ports: tuple[int, ...], lifetime_s: int
     ) -> None:
         """Map our port to the first external one that nobody has; `on_answer` follows."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="upnp", daemon=True)
-            self._thread.start()
-        self._orders.put(_Order(location, internal_port, external_ports, lifetime_s))
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+        self._orders.put_nowait(_Order(location, internal_port, external_ports, lifetime_s))
 
     def release(self) -> None:
         """Take away what is mapped and end; `on_release` follows if anything was ordered."""
-        self._orders.put(_End(take_back=True))
+        self._orders.put_nowait(_End(take_back=True))
 
     def end(self) -> None:
         """End when the last order is carried out."""
-        self._orders.put(_End(take_back=False))
+        self._orders.put_nowait(_End(take_back=False))
 
-    # --- in the thread
+    # --- in the task
 
-    def _run(self) -> None:
-        while isinstance(order := self._orders.get(), _Order):
-            self._tell(self._on_answer, self._carry_out(order))
+    async def _run(self) -> None:
+        while isinstance(order := await self._orders.get(), _Order):
+            self._on_answer(await self._carry_out(order))
         if order.take_back and self._mapped is not None:
-            router, port = self._mapped
-            with _RouterSays() as said:
-                router.deleteportmapping(port, "UDP")
-            if said.text is not None:
-                logger.debug("UPnP: port %d stays mapped: %s", port, said.text)
-        self._tell(self._on_release)
+            service, port = self._mapped
+            try:
+                await _order(service, "DeletePortMapping", igd.encode_unmap_order(service, port))
+            except GatewayError as error:
+                logger.debug("UPnP: port %d stays mapped: %s", port, error)
+        self._on_release()
 
-    def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-            self._loop.call_soon_threadsafe(callback, *arguments)
+    async def _carry_out(self, order: _Order) -> UpnpAnswer:
+        try:
+            async with asyncio.timeout(ORDER_S):
+                service, host = await _find_service(order.location, self._gateway)
+                return await self._add(service, host, order)
+        except TimeoutError:
+            return UpnpAnswer(None, refusal="no answer in time")
+        except (GatewayError, DecodeError) as error:
+            return UpnpAnswer(None, refusal=str(error))
 
-    def _carry_out(self, order: _Order) -> UpnpAnswer:
-        import miniupnpc
-
-        router = miniupnpc.UPnP()
-        with _RouterSays() as said:
-            router.selectigd(order.location)
-            return self._add(router, _external_host(router), order)
-        return UpnpAnswer(None, refusal=said.text or "no answer")
-
-    def _add(self, router: Any, host: str, order: _Order) -> UpnpAnswer:
+    async def _add(self, service: igd.Service, host: str, order: _Order) -> UpnpAnswer:
         ports, lifetime_s = list(order.external_ports), order.lifetime_s
-        refusal = CONFLICT
+        code = igd.PORT_IS_TAKEN
         while ports:
-            with _RouterSays() as said:
-                router.addportmapping(
-                    ports[0],
-                    "UDP",
-                    router.lanaddr,
-                    order.internal_port,
-                    DESCRIPTION,
-                    "",
-                    lifetime_s,
-                )
-                self._mapped = (router, ports[0])
+            body = igd.encode_map_order(
+                service, ports[0], self._client, order.internal_port, lifetime_s
+            )
+            before, self._mapped = self._mapped, (service, ports[0])  # as long as nobody says no
+            answer = await _order(service, "AddPortMapping", body)
+            if answer.status == _OK:
                 return UpnpAnswer(Address(host, ports[0]), order.lifetime_s)
-            refusal = said.text or "no answer"
-            if refusal == PERMANENT_ONLY and lifetime_s:
+            self._mapped = before
+            code = igd.decode_fault(answer.body)
+            if code == igd.PERMANENT_ONLY and lifetime_s:
                 lifetime_s = 0
-            elif refusal == CONFLICT:
+            elif code == igd.PORT_IS_TAKEN:
                 ports.pop(0)
             else:
                 break
-        return UpnpAnswer(None, refusal=refusal)
+        return UpnpAnswer(None, refusal=igd.fault_words(code))
 
 
-def _external_host(router: Any) -> str:
-    """The router's external address; `ANY_HOST` where it has or tells none: it may map ports all
-    the same."""
-    told = None
-    with _RouterSays():
-        told = router.externalipaddress()
+async def _find_service(location: str, gateway: str) -> tuple[igd.Service, str]:
+    """The service to order from, and its external address; `ANY_HOST` where none has or tells
+    one: it may map ports all the same."""
+    url = parse_gateway_url(location, gateway)
+    answer = await gateway_http.get(url.address, url.path)
+    if answer.status != _OK:
+        raise GatewayError(f"no description: HTTP {answer.status}")
+    services = igd.decode_description(answer.body, url)
+    for service in services:
+        host = await _external_host(service)
+        if host != ANY_HOST:
+            return service, host
+    return services[0], ANY_HOST
+
+
+async def _external_host(service: igd.Service) -> str:
     try:
-        return str(ipaddress.IPv4Address(told))
-    except ValueError:
+        answer = await _order(service, "GetExternalIPAddress", igd.encode_external_order(service))
+        return str(ipaddress.IPv4Address(igd.decode_external(answer.body)))
+    except (GatewayError, ValueError):
         return ANY_HOST
 
 
-class _RouterSays:
-    """Takes plain `Exception`s and nothing else: their subclasses are mistakes of ours."""
-
-    def __init__(self) -> None:
-        self.text: str | None = None  # None: the router has not complained
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        if kind is not Exception:
-            return False
-        self.text = str(error)
-        return True
+async def _order(service: igd.Service, action: str, body: bytes) -> HttpAnswer:
+    url = service.control
+    return await gateway_http.post(url.address, url.path, f"{service.kind}#{action}", body)

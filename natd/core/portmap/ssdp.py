@@ -8,9 +8,8 @@ Anybody in the LAN can answer, and we fetch what LOCATION names: so it counts on
 datagram and the URL are of the gateway that our packets go to anyway.
 """
 
-import re
-
 from natd.core.base.types import Address, DecodeError
+from natd.core.portmap.gateway_url import parse_gateway_url
 
 PORT = 1900
 SSDP_GROUP = Address("239.255.255.250", PORT)
@@ -20,8 +19,6 @@ VERSIONS = (1, 2)
 """Of gateways.  A device of version 2 has to answer to 1 as well; not all do."""
 
 ANSWER_LIMIT_BYTES = 2048
-
-_URL = re.compile(r"http://(?P<host>[0-9.]+)(:[1-9][0-9]{0,4})?(/[!-~]*)?")
 
 
 def encode_search(version: int, to: Address = SSDP_GROUP) -> bytes:
@@ -51,7 +48,5 @@ def decode_location(data: bytes, gateway: str) -> str:
     if not fields.get("ST", "").startswith(GATEWAY_TYPE):
         raise DecodeError("a search's answer that is not a gateway's")
     location = fields.get("LOCATION", "")
-    url = _URL.fullmatch(location)
-    if url is None or url["host"] != gateway:
-        raise DecodeError("a description that is not at the gateway")
+    parse_gateway_url(location, gateway)
     return location
