@@ -6,7 +6,8 @@ Rules that a change must not break:
   loss of one leaves the others.
 - All ask for the same external port, our own, so that a router which speaks several makes only one
   mapping.
-- Only the gateway's own datagrams count.
+- Only the gateway's own datagrams count.  What is multicast to everybody, which anybody on the LAN
+  can forge, makes us ask again, rarely, and is believed in nothing else.
 - A router that grants the port and names no external address, or one that can't be ours, has
   granted it all the same: the address is then `ANY_HOST`, and the port is tried where we are seen.
 - A router whose epoch departs from our clock has restarted and lost its mappings: it is asked again
@@ -20,6 +21,7 @@ the owner to do it, `upnp_answered` is the answer.
 from collections import Counter, deque
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_network
 from random import Random
 
 from natd.core.base.timers import Ladder, earliest
@@ -46,6 +48,9 @@ HINT_PAUSE_S = 60.0
 """The same for hints of our owner, which are vaguer: UPnP costs the router some requests."""
 
 RELEASE_LADDER_S = (0.15, 0.3)
+
+_THIS_NETWORK = ip_network("0.0.0.0/8")
+"""Nobody's addresses (RFC 1122, section 3.2.1.3)."""
 
 NO_PORT = "the router grants no port"
 
@@ -136,14 +141,16 @@ class PortMapping:
         if address.host != self._gateway:
             self.dropped["not-the-gateway"] += 1
             return
-        announced = socket == ANNOUNCEMENTS_SOCKET
+        is_pcp = data[:1] == bytes((pcp.PCP_VERSION,))
         try:
-            if address.port != GATEWAY_PORT:
+            if socket == ANNOUNCEMENTS_SOCKET:
+                self._announced(pcp.decode(data) if is_pcp else natpmp.decode(data), now)
+            elif address.port != GATEWAY_PORT:
                 self._found(ssdp.decode_location(data, self._gateway))
-            elif data[:1] == bytes((pcp.PCP_VERSION,)):
-                self._receive_pcp(pcp.decode(data), announced, now)
+            elif is_pcp:
+                self._receive_pcp(pcp.decode(data), now)
             else:
-                self._receive_natpmp(natpmp.decode(data), announced, now)
+                self._receive_natpmp(natpmp.decode(data), now)
         except DecodeError:
             self.dropped["malformed"] += 1
         self._settle(now)
@@ -297,9 +304,24 @@ class PortMapping:
             self._just_found = True
             self._order(location)
 
-    def _receive_natpmp(self, answer: natpmp.Answer, announced: bool, now: float) -> None:
+    def _announced(self, answer: pcp.Answer | natpmp.Answer, now: float) -> None:
+        """Ask again if the router says that it has restarted or has another address, or while we
+        have no mapping."""
+        match answer:
+            case pcp.Announcement(epoch_s):
+                protocol, has_moved = Protocol.PCP, False
+            case natpmp.AddressAnswer(epoch_s, host):
+                protocol, has_moved = Protocol.NAT_PMP, host != self._external_host
+            case _:
+                self.dropped["not-an-announcement"] += 1
+                return
+        restarted = self._epochs[protocol].departs(epoch_s, now)
+        if restarted or has_moved or self._grants[protocol].external is None:
+            self._ask_again(now)
+
+    def _receive_natpmp(self, answer: natpmp.Answer, now: float) -> None:
         grant = self._grants[Protocol.NAT_PMP]
-        self._look_at_epoch(Protocol.NAT_PMP, answer.epoch_s, announced, now)
+        self._look_at_epoch(Protocol.NAT_PMP, answer.epoch_s, now)
         match answer:
             case natpmp.AddressAnswer(_, host):
                 self._know_host(grant, host)
@@ -319,9 +341,9 @@ class PortMapping:
             case natpmp.OtherVersion() if self._grants[Protocol.PCP].is_asking:
                 self._grants[Protocol.PCP].refused(None, now)
 
-    def _receive_pcp(self, answer: pcp.Answer, announced: bool, now: float) -> None:
+    def _receive_pcp(self, answer: pcp.Answer, now: float) -> None:
         grant = self._grants[Protocol.PCP]
-        self._look_at_epoch(Protocol.PCP, answer.epoch_s, announced, now)
+        self._look_at_epoch(Protocol.PCP, answer.epoch_s, now)
         match answer:
             case pcp.MapAnswer(_, nonce, port, external, lifetime_s):
                 if nonce != self._nonce or port != self._port:
@@ -348,14 +370,17 @@ class PortMapping:
     def _told(self, external: Address) -> Address:
         """What a router names, with `ANY_HOST` for what can't be its external address."""
         ip, is_inside = external.ip, external.host in (self._gateway, self._client)
-        is_none = ip.is_unspecified or ip.is_loopback or ip.is_multicast or ip.is_link_local
-        return external._replace(host=ANY_HOST) if is_none or is_inside else external
+        is_none = ip.version != 4 or ip in _THIS_NETWORK or ip.is_loopback or ip.is_link_local
+        is_nobody = is_none or ip.is_multicast or ip.is_reserved
+        return external._replace(host=ANY_HOST) if is_nobody or is_inside else external
 
-    def _look_at_epoch(self, protocol: Protocol, epoch_s: int, announced: bool, now: float) -> None:
-        """Ask again if the router has restarted, or announces itself while we have no mapping."""
-        restarted = self._epochs[protocol].jumps(epoch_s, now)
-        wanted = announced and self._grants[protocol].external is None
-        if (restarted or wanted) and now >= self._hasty_until:
+    def _look_at_epoch(self, protocol: Protocol, epoch_s: int, now: float) -> None:
+        """Ask again if the router has restarted."""
+        if self._epochs[protocol].jumps(epoch_s, now):
+            self._ask_again(now)
+
+    def _ask_again(self, now: float) -> None:
+        if now >= self._hasty_until:
             self._hasty_until = now + HASTE_PAUSE_S
             self._hasten(now)
 

@@ -115,9 +115,14 @@ class Epoch:
 
     def jumps(self, epoch_s: int, now: float) -> bool:
         """Whether this is not the clock of before: the router has restarted, or we slept."""
-        last, self._last = self._last, (epoch_s, now)
-        if last is None:
+        departs = self.departs(epoch_s, now)
+        self._last = (epoch_s, now)
+        return departs
+
+    def departs(self, epoch_s: int, now: float) -> bool:
+        """The same of a clock that is not to be kept."""
+        if self._last is None:
             return False
-        passed_s = now - last[1]
-        drift_s = epoch_s - last[0] - passed_s
+        passed_s = now - self._last[1]
+        drift_s = epoch_s - self._last[0] - passed_s
         return abs(drift_s) > passed_s * EPOCH_SHARE + EPOCH_SLACK_S

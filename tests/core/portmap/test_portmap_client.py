@@ -82,7 +82,11 @@ def test_another_port_than_ours_is_taken_as_it_is_granted():
 
 
 @pytest.mark.parametrize(
-    "host", ["0.0.0.0", "127.0.0.1", "224.0.0.1", "169.254.3.4", GATEWAY, CLIENT]
+    "host",
+    [
+        *("0.0.0.0", "127.0.0.1", "224.0.0.1", "169.254.3.4", GATEWAY, CLIENT),
+        *("0.1.2.3", "240.0.0.1", "255.255.255.255"),
+    ],
 )
 @pytest.mark.parametrize("protocol", Protocol)
 def test_a_port_is_granted_even_where_the_router_names_no_address_for_it(protocol, host):
