@@ -78,12 +78,12 @@ class Engine:
             book=AddressBook(store),
             node=Node(identity, random.SystemRandom(), card_sequence=first_card_sequence(store)),
             sockets=sockets,
+            lan=Lan(self.receive, self.pump_soon),
             port_map=PortMap(identity.derive_nonce(PORT_MAP_LABEL), self._take_mapped),
             names=ServerNames(self._take_servers, ipv6=config.paths.ipv6),
             pump=self.pump_soon,
             look_around=self._look_around_soon,
         )
-        self._lan = Lan(self.receive, self.pump_soon)
         self._watch = NetworkWatch(self._take_network, self._look_around)
         self._recorder = Recorder(self._parts)
         self._upkeep = Upkeep(self._parts, self._recorder)
@@ -126,7 +126,7 @@ class Engine:
         self._upkeep.save_clock()
         self._watch.close()
         self._parts.names.close()
-        self._lan.close()
+        self._parts.lan.close()
         self._parts.node.stop(time.monotonic())
         self._pump()
         if self._timer is not None:
@@ -233,7 +233,7 @@ class Engine:
 
     def _follow_link(self) -> None:
         parts, paths = self._parts, self._parts.config.paths
-        heard = self._lan.follow(wanted=paths.lan_discovery, ipv6=self._uses_ipv6)
+        heard = parts.lan.follow(wanted=paths.lan_discovery, ipv6=self._uses_ipv6)
         parts.node.use_link(heard, time.monotonic())
         self.pump_soon()
 
@@ -295,7 +295,7 @@ class Engine:
                     dropped.append(socket)
         for datagram in (datagrams := node.datagrams_to_send()):
             if datagram.address == GROUP:
-                self._lan.call(datagram.data, self._parts.sockets)
+                self._parts.lan.call(datagram.data, self._parts.sockets)
         self._parts.sockets.send(d for d in datagrams if d.address != GROUP)
         for socket in dropped:  # a goodbye may have left by it just now
             self._parts.sockets.drop(socket)

@@ -1,9 +1,11 @@
 """What was dropped since the start, and why: every counter of the daemon's, by part and reason.
 
-    {"node": {reason: count}, "sockets": {...}, "router": {...}, "networks": {NETWORK: {...}}}
+    {"node": {reason: count}, "sockets": {...}, "link": {...}, "router": {...},
+     "networks": {NETWORK: {...}}}
 
 `node`      datagrams that belong to no network
 `sockets`   datagrams that this system would not send, by errno
+`link`      calls to our link's group that no neighbour can have sent
 `router`    answers of the router about port mapping
 `networks`  what was dropped of servers, peers and strangers in each network
 
@@ -27,6 +29,7 @@ def dropped_row(parts: Parts) -> dict[str, Any]:
     return {
         "node": _by_frequency(found[None]),
         "sockets": _by_frequency(parts.sockets.errors),
+        "link": _by_frequency(parts.lan.dropped),
         "router": _by_frequency(parts.port_map.dropped),
         "networks": networks,
     }

@@ -12,6 +12,7 @@ from natd.core.peer.peer import Peer
 from natd.core.peer.presence import PeerView
 from natd.core.registration.servers import ServerReport
 from natd.host.directories import Directories
+from natd.net.lan import Lan
 from natd.net.portmap import PortMap
 from natd.net.server_names import ServerNames
 from natd.net.udp import UdpSockets
@@ -35,6 +36,7 @@ class Parts:
     book: AddressBook
     node: Node
     sockets: UdpSockets
+    lan: Lan
     names: ServerNames
     port_map: PortMap
     pump: Callable[[], None]

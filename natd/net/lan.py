@@ -7,8 +7,9 @@ Rules that a change must not break:
 
 - The group's sockets only hear.  What is sent leaves from the main socket, one link after the
   other, since a multicast without a link named goes to that of the default route alone.
-- The IPv4 socket is bound to the group itself, and of what the IPv6 socket hears only that of a
-  link-local source counts: nothing that came through a router gets in here.
+- The IPv4 socket is bound to the group itself, and only a source on one of our links counts, an
+  IPv6 one only if it is link-local: nothing that came through a router gets in here, and no forged
+  source makes us answer past one.
 - The port is shared with the daemons of other users of this machine; each hears every call.
 - Where there is no multicast this is said once, and everything else goes on.
 """
@@ -19,6 +20,7 @@ import ipaddress
 import logging
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable
 
 from natd.core.base.types import Address, SocketId
@@ -59,7 +61,10 @@ class Lan:
         self._ears: dict[int, socket.socket] = {}  # by family
         self._links: tuple[Link, ...] = ()
         self._joined: set[tuple[int, int]] = set()  # family and interface
+        self._on_link: tuple[tuple[int, int], ...] = ()  # network and mask of each link
         self._has_complained = False
+        self.dropped: Counter[str] = Counter()
+        """Calls that no neighbour can have sent."""
 
     def follow(self, *, wanted: bool, ipv6: bool) -> bool:
         """At start, when the machine's addresses have changed and when the configuration has.
@@ -68,6 +73,8 @@ class Lan:
             self.close()
             return False
         self._links = self._look()[:MOST_LINKS]
+        networks = {network for link in self._links for network in link.networks}
+        self._on_link = tuple((int(n.network_address), int(n.netmask)) for n in networks)
         families = (socket.AF_INET, socket.AF_INET6) if ipv6 else (socket.AF_INET,)
         problems: dict[str, None] = {}
         for family in families:
@@ -141,9 +148,17 @@ class Lan:
             except OSError:
                 # EAGAIN: all read.  Whatever else it is, the next call comes in a minute.
                 break
-            if ear.family == socket.AF_INET or ipaddress.ip_address(source[0]).is_link_local:
+            if self._is_neighbour(ear.family, source[0]):
                 self._on_datagram(data, Address(source[0], source[1]), LINK_SOCKET)
+            else:
+                self.dropped["call-from-off-the-link"] += 1
         self._on_drained()
+
+    def _is_neighbour(self, family: int, host: str) -> bool:
+        if family == socket.AF_INET6:
+            return ipaddress.ip_address(host).is_link_local
+        number = int.from_bytes(socket.inet_aton(host))
+        return any(number & mask == network for network, mask in self._on_link)
 
 
 def _join(ear: socket.socket, family: int, interface: int) -> None:

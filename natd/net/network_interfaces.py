@@ -83,6 +83,8 @@ class Link:
     index: int
     has_ipv4: bool
     has_ipv6: bool
+    networks: tuple[ipaddress.IPv4Network, ...] = ()
+    """Where its IPv4 neighbours are."""
 
     def has(self, family: int) -> bool:
         return self.has_ipv6 if family == socket.AF_INET6 else self.has_ipv4
@@ -103,12 +105,19 @@ def multicast_links() -> tuple[Link, ...]:
         flags = state.flags.split(",")
         if not state.isup or "multicast" not in flags or "loopback" in flags:
             continue
-        families = {entry.family for entry in addresses.get(name, ())}
+        own = addresses.get(name, ())
+        families = {entry.family for entry in own}
         try:
             index = socket.if_nametoindex(name)
         except OSError:
             continue
-        links.append(Link(name, index, socket.AF_INET in families, socket.AF_INET6 in families))
+        networks = tuple(
+            ipaddress.IPv4Network(f"{each.address}/{each.netmask}", strict=False)
+            for each in own
+            if each.family == socket.AF_INET and each.netmask
+        )
+        has_ipv4, has_ipv6 = socket.AF_INET in families, socket.AF_INET6 in families
+        links.append(Link(name, index, has_ipv4, has_ipv6, networks))
     ways_out = _ways_out(routes_to(INTERNET))
     return tuple(sorted(links, key=lambda link: interface_rank(link.name, ways_out)))
 

@@ -10,7 +10,8 @@ from tests.processes import Daemon, free_ports, until
 def test_a_datagram_that_nobody_can_read_is_told_by_status_and_doctor(tmp_path: Path) -> None:
     with Daemon(tmp_path) as alice:
         before = alice.request("status")["dropped"]
-        assert before == {"node": {}, "sockets": {}, "router": {}, "networks": {}}
+        parts = ("node", "sockets", "link", "router", "networks")
+        assert before == {part: {} for part in parts}
         alice.join("demo", f"127.0.0.1:{free_ports(1)}", "alice")
         port = int(alice.request("status")["self"]["udp"].rpartition(":")[2])
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:

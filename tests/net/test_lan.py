@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Coroutine
+from ipaddress import IPv4Network
 
 import pytest
 
@@ -13,7 +14,10 @@ from natd.net.lan import MOST_LINKS, Lan
 from natd.net.network_interfaces import Link, multicast_links
 from natd.net.udp import UdpSockets
 
-LOOPBACK = Link("lo", socket.if_nametoindex("lo"), has_ipv4=True, has_ipv6=False)
+ANYWHERE = (IPv4Network("0.0.0.0/0"),)
+"""A call out of the loopback interface has the address of another one."""
+
+LOOPBACK = Link("lo", socket.if_nametoindex("lo"), True, False, ANYWHERE)
 ABSENT = Link("gone", 9999, has_ipv4=True, has_ipv6=True)
 
 
@@ -51,9 +55,31 @@ def test_what_is_sent_to_the_port_and_not_to_the_group_is_not_heard() -> None:
     run(scenario())
 
 
+def test_a_call_whose_source_is_on_none_of_our_links_is_counted_and_not_heard() -> None:
+    """It could be a recording that is to make us answer somebody far away."""
+
+    async def scenario() -> None:
+        ear = Ear(Link("lo", LOOPBACK.index, True, False, (IPv4Network("127.0.1.0/24"),)))
+        try:
+            assert ear.follow()
+            for host in ("127.0.0.1", "127.0.1.255", "127.0.2.1", "127.0.1.7"):
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+                    stranger.bind((host, 0))
+                    at_lo = socket.inet_aton("127.0.0.1")
+                    stranger.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, at_lo)
+                    stranger.sendto(host.encode(), GROUP)
+            await ear.hears(2)
+            assert [data for data, _, _ in ear.heard] == [b"127.0.1.255", b"127.0.1.7"]
+            assert ear.lan.dropped == {"call-from-off-the-link": 2}
+        finally:
+            ear.close()
+
+    run(scenario())
+
+
 def test_to_an_ipv6_group_only_a_link_local_source_counts() -> None:
     async def scenario() -> None:
-        ear = Ear(Link("lo", LOOPBACK.index, has_ipv4=True, has_ipv6=True))
+        ear = Ear(Link("lo", LOOPBACK.index, True, True, ANYWHERE))
         try:
             assert ear.follow()
             with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as stranger:

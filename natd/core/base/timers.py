@@ -90,9 +90,9 @@ class KeyedTokenBuckets:
         """`most` keys are remembered; while so many have taken tokens lately, other keys get
         none."""
         self._rate, self._burst, self._most = rate, burst, most
-        self._of: dict[str, TokenBucket] = {}
+        self._of: dict[str | bytes, TokenBucket] = {}
 
-    def take(self, key: str, now: float) -> bool:
+    def take(self, key: str | bytes, now: float) -> bool:
         """Take one token of `key`; False if there is none."""
         bucket = self._of.get(key)
         if bucket is None:

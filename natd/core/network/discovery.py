@@ -53,7 +53,8 @@ class GreetingReceived:
 
     card: Card
     sealed: bytes
-    wants_answer: bool
+    is_answered: bool
+    """Whether it is to be answered: it asks for that, and its turn has come."""
     is_on_link: bool
     """Whether it came over a link of ours, where private addresses mean the same to both."""
     is_there: bool
@@ -126,7 +127,8 @@ class Discovery:
         if greeting.sealed_card == our_card:
             roster.dropped["greeting-of-our-own"] += 1
             return None
-        card = self._open_card(greeting.sealed_card, address, roster, now)
+        is_call = socket == LINK_SOCKET
+        card = self._open_card(greeting.sealed_card, address, roster, now, is_call=is_call)
         if card is None or card.peer in roster.blocked:
             return None
         known = roster.peers.get(card.peer)
@@ -136,6 +138,11 @@ class Discovery:
         if known is None and not self._absent.may_meet(address.host, now):
             roster.dropped["greetings-of-strangers"] += 1
             return None
+        is_answered = greeting.wants_answer and self._may_answer(card.peer, address, now)
+        is_news = known is None or card.sequence > known.card.sequence
+        if greeting.wants_answer and not is_answered and not is_news:
+            roster.dropped["greetings-again"] += 1
+            return None
         # An answer from the internet counts only if we sent a greeting there.
         may_answer_call = not greeting.wants_answer and is_private(address.host)
         answers_call = may_answer_call and self._calls.expects_answers(now)
@@ -143,8 +150,8 @@ class Discovery:
         return GreetingReceived(
             card,
             greeting.sealed_card,
-            greeting.wants_answer,
-            is_on_link=self._has_link and (socket == LINK_SOCKET or answers_call),
+            is_answered,
+            is_on_link=self._has_link and (is_call or answers_call),
             is_there=address.ip.is_link_local
             or address.host in {c.address.host for c in card.candidates}
             or address.host in {place.host for place in places}
@@ -153,9 +160,8 @@ class Discovery:
 
     def answer(self, our_card: bytes, address: Address, socket: SocketId, now: float) -> None:
         """Send our card to a peer that has sent its own to this socket."""
-        if self._calls.may_answer(address, now):
-            socket = MAIN_SOCKET if socket == LINK_SOCKET else socket
-            self._greet(our_card, address, socket, wants_answer=False, now=now)
+        socket = MAIN_SOCKET if socket == LINK_SOCKET else socket
+        self._greet(our_card, address, socket, wants_answer=False, now=now)
 
     def greet_back(
         self, our_card: bytes, address: Address, socket: SocketId, roster: Roster, now: float
@@ -195,6 +201,11 @@ class Discovery:
 
     # --- private
 
+    def _may_answer(self, peer: PeerId, address: Address, now: float) -> bool:
+        may = self._calls.may_answer(peer, address, now)
+        self._rearm()
+        return may
+
     def _rearm(self) -> None:
         self.due_at = earliest(self._absent.get_timer(), self._calls.due_at)
 
@@ -224,11 +235,14 @@ class Discovery:
         return at is not None and now - at <= GREETED_WITHIN_S
 
     def _open_card(
-        self, sealed: bytes, address: Address, roster: Roster, now: float
+        self, sealed: bytes, address: Address, roster: Roster, now: float, *, is_call: bool
     ) -> Card | None:
         if (card := self._opened.get(sealed)) is not None:
             return card
-        if not self._absent.may_look(now):
+        if not self._absent.may_look(now, is_call=is_call):
+            if is_call:
+                self._calls.flooded(now)
+                self._rearm()
             roster.dropped["greetings-too-many"] += 1
             return None
         if not is_sealed_for(sealed, self._network_key):

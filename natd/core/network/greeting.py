@@ -53,7 +53,8 @@ STRANGERS_RATE, STRANGERS_BURST = 4.0, 16.0
 """Most peers that greet were met before, and a stranger costs a handshake."""
 
 LOOKED_AT_RATE, LOOKED_AT_BURST = 1_024.0, 1_024.0
-"""Tests whether a card is sealed with our key at all: 23 us each, so 2 % of a core."""
+"""Tests whether a card is sealed with our key at all: 23 us each, so 2 % of a core.  As many again
+for calls on our link, so that a neighbour's flood leaves alone what comes to our own socket."""
 
 OPENED_OF_HOST_RATE, OPENED_OF_HOST_BURST = 8.0, 32.0
 STRANGERS_OF_HOST_RATE, STRANGERS_OF_HOST_BURST = 1.0, 8.0
@@ -132,6 +133,7 @@ class GreetingSchedule:
         self._openings = TokenBucket(OPENED_RATE, OPENED_BURST)
         self._strangers = TokenBucket(STRANGERS_RATE, STRANGERS_BURST)
         self._looks = TokenBucket(LOOKED_AT_RATE, LOOKED_AT_BURST)
+        self._looks_at_calls = TokenBucket(LOOKED_AT_RATE, LOOKED_AT_BURST)
         self._openings_of = KeyedTokenBuckets(
             OPENED_OF_HOST_RATE, OPENED_OF_HOST_BURST, MOST_GREETING_HOSTS
         )
@@ -139,9 +141,9 @@ class GreetingSchedule:
             STRANGERS_OF_HOST_RATE, STRANGERS_OF_HOST_BURST, MOST_GREETING_HOSTS
         )
 
-    def may_look(self, now: float) -> bool:
+    def may_look(self, now: float, *, is_call: bool) -> bool:
         """Whether one more card may be tested for our seal; takes it if so."""
-        return self._looks.take(now)
+        return (self._looks_at_calls if is_call else self._looks).take(now)
 
     def may_open(self, host: str, now: float) -> bool:
         """Whether one more card from this host may be opened; takes it if so."""

@@ -159,7 +159,7 @@ class Membership:
         peer = None if greeted is None else self._take_card(greeted.card, greeted.sealed, now)
         if greeted is None or peer is None:
             return
-        if greeted.wants_answer:
+        if greeted.is_answered:
             self.discovery.answer(ours, address, socket, now)
             self._datagrams += self.discovery.datagrams_to_send()
         peer.set_surroundings(self._surroundings(now), now)

@@ -13,7 +13,11 @@ knows the network's name can open it.
 Rules:
 - A call leaves from the main socket, so that the answer already comes on the wanted path.
 - On the group's socket only greetings are accepted: checks and sessions get no answer there.
-- One source is answered once a second, however often it calls.
+- What an answer costs is bounded for each source, for each member whose call it seems to be, and
+  in all: a call can be recorded and sent again under any address, and datagrams to hosts that
+  aren't there wait in our socket for seconds and crowd out all others.
+- While more calls come than we can look at, we call every second: any one of them may be missed
+  then, on both sides.
 - A private address counts as on our link if the call was heard there, or while answers to a call
   of ours are expected; never because somebody says so.
 """
@@ -21,8 +25,8 @@ Rules:
 from random import Random
 
 from natd.core.base.local_ports import LINK_PORT
-from natd.core.base.timers import jittered
-from natd.core.base.types import Address, SocketId
+from natd.core.base.timers import KeyedTokenBuckets, TokenBucket, jittered
+from natd.core.base.types import Address, PeerId, SocketId
 
 LINK_SOCKET = SocketId(LINK_PORT)
 """The socket of ours that hears the group; nothing is ever sent from it."""
@@ -52,9 +56,20 @@ ANSWERS_WITHIN_S = 2.0
 ANSWER_AGAIN_S = 0.25
 """Several sockets may hear one call at once; a member that missed our answer greets again after
 0.4 s at the earliest."""
-MOST_CALLERS = 256
-"""Sources that are remembered as answered.  That is more than any link has in one second; beyond it
-no other source is answered."""
+
+ANSWERS_OF_PEER_RATE, ANSWERS_OF_PEER_BURST = 2.0, 4.0
+"""A member with several addresses calls from each."""
+
+ANSWERS_RATE, ANSWERS_BURST = 32.0, 64.0
+"""In all.  The kernel keeps a datagram to an absent neighbour for 3 s, so at most 160 of ours wait
+for such: half of what a socket may hold."""
+
+CALL_AGAIN_S = 1.0
+"""In a flood.  One that hides all but one call in twenty is got through in twenty seconds."""
+FLOOD_TOLD_S = 5.0
+
+_MOST_PEERS = 256
+"""Members answered in the last seconds; more than `ANSWERS_RATE` allows."""
 
 
 class MulticastCalls:
@@ -64,7 +79,12 @@ class MulticastCalls:
         self._random = random
         self._step = 0
         self._called_at: float | None = None  # None: not yet
+        self._flooded_at: float | None = None  # None: never
         self._answered: dict[str, float] = {}  # host -> when, oldest first
+        self._answers = TokenBucket(ANSWERS_RATE, ANSWERS_BURST)
+        self._answers_of = KeyedTokenBuckets(
+            ANSWERS_OF_PEER_RATE, ANSWERS_OF_PEER_BURST, _MOST_PEERS
+        )
         self.due_at: float | None = None
         """None: there is no link to call out on."""
 
@@ -88,19 +108,33 @@ class MulticastCalls:
             wait_s = FIRST_CALLS_S[self._step]
         else:
             wait_s = QUIET_EVERY_S if is_complete else CALL_EVERY_S
+            if self._flooded_at is not None and now - self._flooded_at <= FLOOD_TOLD_S:
+                wait_s = CALL_AGAIN_S
         self.due_at = now + jittered(wait_s, CALL_JITTER, self._random)
 
     def expects_answers(self, now: float) -> bool:
         return self._called_at is not None and now - self._called_at <= ANSWERS_WITHIN_S
 
-    def may_answer(self, source: Address, now: float) -> bool:
-        """Whether to answer a call from this address; notes the answer if so."""
+    def flooded(self, now: float) -> None:
+        """Calls come that we can't look at or can't answer: call soon, and often."""
+        if self._flooded_at is None or now - self._flooded_at >= CALL_AGAIN_S:
+            self._flooded_at = now
+            if self.due_at is not None:
+                self.due_at = min(
+                    self.due_at, now + jittered(CALL_AGAIN_S, CALL_JITTER, self._random)
+                )
+
+    def may_answer(self, peer: PeerId, source: Address, now: float) -> bool:
+        """Whether to answer a call of this member's from this address; notes the answer if so."""
         while self._answered:
             host, at = next(iter(self._answered.items()))
             if now - at < ANSWER_AGAIN_S:
                 break
             del self._answered[host]
-        if source.host in self._answered or len(self._answered) >= MOST_CALLERS:
+        if source.host in self._answered or not self._answers_of.take(peer, now):
+            return False
+        if not self._answers.take(now):
+            self.flooded(now)
             return False
         self._answered[source.host] = now
         return True

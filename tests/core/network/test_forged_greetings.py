@@ -89,6 +89,62 @@ def test_junk_on_the_link_does_not_keep_a_newcomer_waiting(key):
     assert village.internet.run_until(lambda: alice.is_online(bob), 0.5)
 
 
+def test_a_recorded_call_from_everywhere_costs_two_answers_a_second_and_nobody_waits():
+    """A thousand times a second, under every address of the link."""
+    village, alice, bob = link_of_two()
+    bob.start()
+    village.internet.run(1.0)
+    carol = village.member("carol", bob.host.behind, port=40002)
+    carol.hears_link = True
+    carol.start()
+    village.internet.run(1.0)
+    recorded = calls_of(village, carol)[-1].data
+    carol.kill()
+    bob.kill()
+    alice.start()
+    village.internet.run(10.0)
+    chance, began = Random(1), village.internet.now
+
+    def again():
+        source = Address(f"192.168.1.{chance.randrange(50, 250)}", 40000)
+        alice.node.receive_datagram(recorded, source, village.internet.now, LINK_SOCKET)
+        if village.internet.now < began + 10.0:
+            village.internet.at(village.internet.now + 0.001, again)
+
+    again()
+    village.internet.run(5.0)
+    sent = [e.datagram for e in village.internet.trace[-100_000:] if e.at >= began]
+    answers = [each for each in sent if each.address.host.startswith("192.168.1.")]
+    assert 1 <= len(answers) <= 4 + 2 * 5
+    assert alice.membership.dropped["greetings-again"] >= 4_000
+    bob.start()
+    assert village.internet.run_until(lambda: alice.is_online(bob), 0.5)
+
+
+def test_two_who_hear_twenty_times_more_junk_than_they_can_look_at_meet_within_a_minute():
+    """Twenty thousand unreadable cards a second: each looks at one in twenty."""
+    for seed in range(5):
+        village, alice, bob = link_of_two(seed)
+        alice.start()
+        bob.start()
+        chance = Random(seed)
+        for member in (alice, bob):
+            absent = member.membership.discovery._absent
+            absent._looks_at_calls = _OneIn(20, chance)
+        met = village.internet.run_until(lambda: alice.is_online(bob) and bob.is_online(alice), 60)  # noqa: B023
+        assert met, f"seed {seed}"
+
+
+def test_a_flood_of_calls_leaves_alone_what_comes_to_our_own_socket():
+    village, alice, _ = link_of_two()
+    alice.start()
+    village.internet.run(3.0)
+    absent = alice.membership.discovery._absent
+    now = village.internet.now
+    assert sum(absent.may_look(now, is_call=True) for _ in range(20_000)) == 1_024
+    assert absent.may_look(now, is_call=False)
+
+
 def test_one_host_that_sends_ever_new_cards_leaves_room_for_those_of_others():
     village, alice, bob = link_of_two()
     alice.start()
@@ -116,3 +172,14 @@ def test_the_same_greeting_again_is_not_opened_again():
         alice.node.receive_datagram(recorded, source, village.internet.now, LINK_SOCKET)
     assert membership.dropped["greetings-too-many"] == 0
     assert membership.discovery._absent.may_open("192.168.1.1", village.internet.now)
+
+
+class _OneIn:
+    """In place of a bucket that a flood has emptied."""
+
+    def __init__(self, share, chance):
+        self._share = share
+        self._chance = chance
+
+    def take(self, now):
+        return self._chance.randrange(self._share) == 0

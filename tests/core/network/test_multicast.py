@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from natd.core.base import events
-from natd.core.base.types import MAIN_SOCKET, Address, PathKind
+from natd.core.base.types import MAIN_SOCKET, Address, PathKind, PeerId
 from natd.core.keys.secrets import network_key
 from natd.core.network.greeting import GREETING_MAGIC, PADDED_GREETING_BYTES
 from natd.core.network.multicast import (
@@ -15,7 +15,6 @@ from natd.core.network.multicast import (
     GROUP,
     GROUP_TTL,
     LINK_SOCKET,
-    MOST_CALLERS,
     QUIET_EVERY_S,
     MulticastCalls,
 )
@@ -24,6 +23,7 @@ from tests.internet.nat import PORT_RESTRICTED, SYMMETRIC_RANDOM
 
 START = 1000.0
 SOURCE = Address("192.168.1.5", 40000)
+PEER = PeerId(b"a member")
 
 
 def test_two_on_one_link_meet_and_chat_while_no_server_answers():
@@ -223,16 +223,54 @@ def test_three_calls_in_two_seconds_then_one_a_minute_and_fewer_while_all_are_he
     assert len(complete) == pytest.approx(3 + 3600 / QUIET_EVERY_S, abs=3)
 
 
-def test_a_source_is_answered_four_times_a_second_and_no_number_of_sources_fills_the_memory():
+def test_a_source_is_answered_four_times_a_second():
     calls = MulticastCalls(Random(1))
-    assert calls.may_answer(SOURCE, START)
-    assert not calls.may_answer(SOURCE._replace(port=1024), START + 0.9 * ANSWER_AGAIN_S)
-    assert calls.may_answer(SOURCE, START + ANSWER_AGAIN_S)
-    now = START + 10.0
-    sources = [Address(f"192.168.{n // 250}.{n % 250}", 40000) for n in range(4 * MOST_CALLERS)]
-    assert sum(calls.may_answer(source, now) for source in sources) == MOST_CALLERS
-    assert len(calls._answered) == MOST_CALLERS
-    assert calls.may_answer(sources[-1], now + ANSWER_AGAIN_S)
+    assert calls.may_answer(PEER, SOURCE, START)
+    assert not calls.may_answer(PEER, SOURCE._replace(port=1024), START + 0.9 * ANSWER_AGAIN_S)
+    assert calls.may_answer(PEER, SOURCE, START + ANSWER_AGAIN_S)
+
+
+def test_one_member_is_answered_at_four_addresses_at_once_and_at_two_a_second():
+    calls = MulticastCalls(Random(1))
+    answered = 0
+    for number in range(10_000):
+        source = Address(f"192.168.{number // 250}.{number % 250}", 40000)
+        answered += calls.may_answer(PEER, source, START + number / 1000)
+    assert answered <= 4 + 2 * 10
+
+
+def test_all_together_are_answered_32_times_a_second_and_no_number_of_them_fills_the_memory():
+    calls = MulticastCalls(Random(1))
+    answered = 0
+    for number in range(10_000):
+        source = Address(f"192.168.{number // 250}.{number % 250}", 40000)
+        answered += calls.may_answer(PeerId(b"%d" % number), source, START + number / 1000)
+    assert 300 <= answered <= 64 + 32 * 10
+    assert len(calls._answered) <= 72
+    assert len(calls._answers_of._of) <= 256
+
+
+def test_in_a_flood_we_call_every_second_and_after_it_as_before():
+    calls = MulticastCalls(Random(1))
+    calls.start(START)
+    called = []
+    for hundredth in range(60_000):
+        now = START + hundredth / 100
+        if 20_000 <= hundredth < 26_000:
+            calls.flooded(now)
+        if calls.is_due(now):
+            calls.call(now, is_complete=True)
+            called.append(now - START)
+    assert len([at for at in called if at < 200]) == 3
+    assert 45 <= len([at for at in called if 200 <= at < 260]) <= 80
+    assert len([at for at in called if 260 <= at < 270]) <= 8
+    assert len([at for at in called if at >= 270]) <= 2
+
+
+def test_without_a_link_no_flood_makes_us_call():
+    calls = MulticastCalls(Random(1))
+    calls.flooded(START)
+    assert calls.due_at is None
 
 
 # --- helpers -----------------------------------------------------------------------------------
