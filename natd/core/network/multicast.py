@@ -65,7 +65,7 @@ ANSWERS_RATE, ANSWERS_BURST = 32.0, 64.0
 for such: half of what a socket may hold."""
 
 CALL_AGAIN_S = 1.0
-"""In a flood.  One that hides all but one call in twenty is got through in twenty seconds."""
+"""In a flood: one that hides all but one call in five is got through in some seconds."""
 FLOOD_TOLD_S = 5.0
 
 _MOST_PEERS = 256
