@@ -148,7 +148,7 @@ class Roster:
 
 def one_word(nick: str) -> str:
     """A nick as one word: blanks of any kind would let it pass for more than a name."""
-    shown = "_".join(safe(nick).replace("\u2800", " ").split())
+    shown = "_".join(safe(nick).split())
     return shown if len(shown) <= NICK_CHARACTERS else shown[: NICK_CHARACTERS - 1] + "…"
 
 

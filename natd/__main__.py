@@ -32,6 +32,7 @@ from natd.host.errors import (
 )
 from natd.host.journal import start_logging
 from natd.host.version import natd_version
+from natd.ipc.terminal_text import printable
 from natd.settings.config import Config, ServerConfig, load_config, load_server_config
 from natd.settings.names import PORT_LIMIT
 from natd.settings.setting import PEER_RULES, SERVER_RULES, Whole
@@ -178,13 +179,13 @@ def _checked(rule: Any, name: str, value: Any) -> Any:
 
 def _report_good(file: Path) -> int:
     text = f"{file}: good" if file.exists() else f"{file}: no such file; the defaults are used"
-    click.echo(text)
+    click.echo(printable(text))
     return EXIT_OK
 
 
 def _end(text: str, code: int) -> int:
-    for line in text.splitlines():
-        sys.stderr.write(f"natd: {line}\n")
+    for line in text.split("\n"):
+        sys.stderr.write(f"natd: {printable(line)}\n")
     return code
 
 

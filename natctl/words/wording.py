@@ -100,6 +100,10 @@ def wrapped(text: str, indent: int) -> list[str]:
     return textwrap.wrap(text, WIDTH - indent, break_on_hyphens=False) or [""]
 
 
+MARKS_A_CELL = 10
+"""More characters than `safe` leaves in one cell."""
+
+
 def cells(text: str) -> int:
     """How wide a terminal shows it."""
     if text.isascii():
@@ -113,6 +117,7 @@ def shortened(text: str, limit: int) -> str:
     text = safe(text)
     if cells(text) <= limit:
         return text
+    text = text[: MARKS_A_CELL * limit]  # only so that what is long is no work
     while text and cells(text) > limit - 1:
         text = text[:-1]
     return text + "…"

@@ -7,8 +7,8 @@
     notify        READY, STATUS, WATCHDOG to the service manager (sd_notify(3))
     version       which release this is
 
-The lowest wing of the daemon's shell: it imports nothing of natd but `natd.ipc.places`, which
-says where the control socket is.
+The lowest wing of the daemon's shell: it imports nothing of natd but what `natd.ipc` shares with
+programs of others, `places` and `terminal_text`.
 
 Rules:
 - A directory that somebody else could write to is refused, with what to do about it.

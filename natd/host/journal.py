@@ -2,11 +2,17 @@
 
 Under systemd the journal stamps each line itself and reads `<4>` at its start as the priority
 (sd-daemon(3)); $JOURNAL_STREAM says that stderr is the journal (systemd.exec(5)).
+
+A message is one line, whatever a peer, a server or a router wrote that is quoted in it: it is made
+harmless here, and only the lines of a traceback follow it.
 """
 
 import logging
 import os
 import sys
+from typing import Any
+
+from natd.ipc.terminal_text import printable, printable_lines
 
 JOURNAL_PRIORITIES = {
     logging.DEBUG: 7,
@@ -20,12 +26,23 @@ JOURNAL_PRIORITIES = {
 DEFAULT_PRIORITY = 6
 
 
-class JournalFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """Quotes nothing raw."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return "\n".join(printable_lines(super().formatException(ei)))
+
+
+class JournalFormatter(_Formatter):
     """Every line of a record gets the prefix, a traceback's too."""
 
     def format(self, record: logging.LogRecord) -> str:
         prefix = f"<{JOURNAL_PRIORITIES.get(record.levelno, DEFAULT_PRIORITY)}>"
-        return "\n".join(prefix + line for line in super().format(record).splitlines())
+        return "\n".join(prefix + line for line in super().format(record).split("\n"))
 
 
 def start_logging(level: str) -> None:
@@ -44,7 +61,7 @@ def start_logging(level: str) -> None:
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
-class PlainFormatter(logging.Formatter):
+class PlainFormatter(_Formatter):
     """For a terminal or a file."""
 
 

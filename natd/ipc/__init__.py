@@ -1,16 +1,16 @@
 """The daemon's public face: its client, and the errors that a client meets.
 
-    from natd.ipc import Client
+    from natd.ipc import Client, printable
 
     async with Client() as natd:
         await natd.send("demo", "hi")
         async for event in natd.events(cursor="bot"):
-            ...
+            print(printable(event.get("text", "")))
 
 Programs that are not asynchronous use `Connection`.  Nothing here imports anything else of
 ours, and names are loaded when first used, so that a one-shot command never pays for asyncio.
 
-Others import: connection, errors, frames, places.
+Others import: connection, errors, frames, places, terminal_text.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from natd.ipc.errors import IpcError as IpcError
     from natd.ipc.errors import RequestError as RequestError
     from natd.ipc.errors import UnreachableError as UnreachableError
+    from natd.ipc.terminal_text import printable as printable
+    from natd.ipc.terminal_text import printable_lines as printable_lines
 
 _HOMES = {
     "Client": "natd.ipc.client",
@@ -30,6 +32,8 @@ _HOMES = {
     "UnreachableError": "natd.ipc.errors",
     "IpcError": "natd.ipc.errors",
     "RequestError": "natd.ipc.errors",
+    "printable": "natd.ipc.terminal_text",
+    "printable_lines": "natd.ipc.terminal_text",
 }
 
 

@@ -9,6 +9,8 @@ import ipaddress
 import re
 import unicodedata
 
+from natd.ipc.terminal_text import printable
+
 NAME_LIMIT_BYTES = 64
 """Longest nick that a card carries; a network's name keeps the same limit."""
 
@@ -81,6 +83,8 @@ def address_problem(text: str) -> str | None:
 
 
 def _is_plain(text: str) -> bool:
-    return 0 < len(text.encode("utf-8", "surrogatepass")) <= NAME_LIMIT_BYTES and not any(
-        unicodedata.category(character)[0] in _HIDDEN_CATEGORIES for character in text
-    )
+    """Whether it has a name's length, and every character of it is seen as what it is."""
+    if not 0 < len(text.encode("utf-8", "surrogatepass")) <= NAME_LIMIT_BYTES:
+        return False
+    hidden = any(unicodedata.category(each)[0] in _HIDDEN_CATEGORIES for each in text)
+    return not hidden and printable(text) == text

@@ -134,8 +134,9 @@ def test_nobody_can_pass_for_a_note_or_for_the_beginning_of_a_line() -> None:
 
 def test_a_nick_of_nothing_is_shown_by_its_tag() -> None:
     view = opened()
-    view.receive_event(message({"nick": " \u2800", "id": "dddd9"}, "hi"), NOW)
-    assert shown(view) == ["22:13 #dddd: hi"]
+    view.receive_event(message({"nick": " \u3000", "id": "dddd9"}, "hi"), NOW)
+    view.receive_event(message({"nick": "\u2800", "id": "dddd9"}, "hi"), NOW)
+    assert shown(view) == ["22:13 #dddd: hi", "22:13 <U+2800>: hi"]
 
 
 def test_whatever_a_peer_or_a_server_says_comes_out_safe() -> None:

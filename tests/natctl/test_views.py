@@ -1,12 +1,13 @@
 """What `status` and `peers` show of a daemon's answer."""
 
+import time
 from typing import Any
 
 import pytest
 
 from natctl.words.doctor_views import doctor_lines
 from natctl.words.views import dropped_lines, peers_lines, status_lines
-from natctl.words.wording import cells, next_try_words
+from natctl.words.wording import cells, next_try_words, shortened
 
 PEER: dict[str, Any] = {
     "nick": "bob",
@@ -36,6 +37,13 @@ def test_a_peer_that_is_not_there_is_told_with_when_it_is_tried_next(
     fields: dict[str, Any], words: str
 ) -> None:
     assert next_try_words({**PEER, **fields}) == words
+
+
+def test_a_text_of_any_length_is_shortened_in_a_blink() -> None:
+    began = time.process_time()
+    assert shortened("Ü" * 100_000, 20) == "Ü" * 19 + "…"
+    assert cells(shortened("e\u0301" * 100_000, 20)) == 20
+    assert time.process_time() - began < 1.0
 
 
 def test_peers_shows_when_each_was_heard_and_is_tried_next() -> None:
