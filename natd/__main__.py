@@ -30,6 +30,7 @@ from natd.host.errors import (
     ConfigError,
     NatdError,
 )
+from natd.host.hardening import harden
 from natd.host.journal import start_logging
 from natd.host.version import natd_version
 from natd.ipc.terminal_text import printable
@@ -131,6 +132,7 @@ def main() -> NoReturn:
 
 def _run_daemon(config: Config, directories: Directories) -> int:
     start_logging(config.log_level)
+    harden()
     directories.prepare()
     lock = DirectoryLock(directories.state / STATE_LOCK_NAME)
     lock.acquire()
@@ -146,6 +148,7 @@ def _run_daemon(config: Config, directories: Directories) -> int:
 
 def _run_server(port: int, config: ServerConfig) -> int:
     start_logging(config.log_level)
+    harden()
     from natd.server import run_server
 
     return run_server(port=port, binds=config.bind, sample_ports=config.sample_ports)

@@ -2,7 +2,6 @@
 
 import os
 import pty
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from tests.ipc.fake_daemon import FakeDaemon, Refusal
 from tests.ipc.sequences import EVERY_SEQUENCE, assert_no_leak
 from tests.natctl.answers import ANSWERS, BOB, ONE_ANSWER_COMMANDS, PATH
+from tests.processes import started
 
 ROOT = Path(__file__).resolve().parents[2]
 POISON = "".join(f"<{number}:{sequence}>" for number, sequence in enumerate(EVERY_SEQUENCE))
@@ -92,22 +92,15 @@ def at_a_terminal(*arguments: str) -> str:
     """What natctl writes, stdout and stderr, to a terminal."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "PYTHONUTF8": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "natctl", *(os.fsencode(each) for each in arguments)],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        cwd=ROOT,
-        env=environment,
-    )
-    os.close(theirs)
+    command = [sys.executable, "-m", "natctl", *arguments]
+    terminal = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
     written = b""
     try:
-        while data := _read(ours):
-            written += data
+        with started(command, **terminal, cwd=ROOT, env=environment):
+            os.close(theirs)
+            while data := _read(ours):
+                written += data
     finally:
-        process.kill()
-        process.wait()
         os.close(ours)
     return written.decode()
 
