@@ -135,7 +135,7 @@ def test_nobody_can_pass_for_a_note_or_for_the_beginning_of_a_line() -> None:
 def test_a_nick_of_nothing_is_shown_by_its_tag() -> None:
     view = opened()
     view.receive_event(message({"nick": " \u3000", "id": "dddd9"}, "hi"), NOW)
-    view.receive_event(message({"nick": "\u2800", "id": "dddd9"}, "hi"), NOW)
+    view.receive_event(message({"nick": "\u2800", "id": "dddd9"}, "hi", number=2), NOW)
     assert shown(view) == ["22:13 #dddd: hi", "22:13 <U+2800>: hi"]
 
 
