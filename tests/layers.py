@@ -93,7 +93,7 @@ DOORS = {
         "natd/storage/transaction.py",
     ),
     "yaml": ("natd/settings/yaml_tree.py", "natd/settings/config.py"),
-    "zmq": ("natd/control/control_link.py", "natd/ipc/client.py"),
+    "zmq": ("natd/ipc/client.py",),
 }
 """One library, one door: what changes with the library's next version stands in one place."""
 

@@ -1,6 +1,8 @@
 """The control socket: requests of natctl, chats and bots in, answers and events out.
 
-    ControlLink (control_link)      the ZeroMQ ROUTER, and who has hung up
+    ControlLink (control_link)      the listening socket; Admission (admission): who gives way
+         │ accepts
+    Connection (connection) ──► ZmtpPeer (zmtp_peer)      the wire of ZeroMQ, without ZeroMQ
          │ frames
          ▼
     Control (control) ──► CommandTable (command_table)    `do` -> the daemon's function
@@ -14,6 +16,8 @@ command does or what an event says.
 Rules:
 - A request is answered once; a command that raises is answered with an error.
 - An event is sent only against credit, so a slow client costs nothing.
+- Connections are bounded, and the owner is never locked out: see `natd.control.admission`.
+- Nothing of libzmq is in this process.
 
 Others import: command_table, control.
 """

@@ -1,6 +1,6 @@
 """The control socket: a table of commands, and the event log for subscribers.
 
-One ZeroMQ ROUTER on a Unix socket; one UTF-8 JSON object a frame.
+A ZeroMQ ROUTER on a Unix socket; one UTF-8 JSON object a frame.
 
     -> {"v":1,"id":7,"do":"send","network":"demo","text":"hi"}
     <- {"v":1,"id":7,"ok":{...}}   or   {"v":1,"id":7,"error":{"code","text","hint"}}
@@ -20,12 +20,12 @@ Rules:
 import asyncio
 import logging
 import os
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from natd.control.admission import CONNECTIONS_LIMIT, Admission
 from natd.control.command_table import (
     Command,
     CommandTable,
@@ -35,19 +35,15 @@ from natd.control.command_table import (
     event_frame,
     refusal,
 )
+from natd.control.connection import Connection
 from natd.control.control_link import ControlLink
 from natd.control.subscription import EventLog, Subscription, credit_of, subscription_of
-from natd.host.directories import RUNTIME_LOCK_NAME, DirectoryLock
+from natd.host.directories import RUNTIME_LOCK_NAME, DirectoryLock, prepare_directory
 from natd.host.errors import CommandError, StartError
 from natd.ipc.frames import PROTOCOL
 
 PATH_LIMIT_BYTES = 107
 """sizeof(sun_path) less the closing zero, unix(7)."""
-
-CLIENTS_LIMIT = 64
-
-RECEIVE_BURST = 64
-"""Requests taken at one wake-up, before the network has its turn."""
 
 EVENT_BURST = 64
 """Events read for one subscriber before the next has its turn."""
@@ -56,15 +52,11 @@ CLIENT_REQUESTS_LIMIT = 4096
 REQUESTS_LIMIT = 16384
 """Requests that were taken and not yet answered: of one client, and of all, gone ones too."""
 
-BACKLOG_LIMIT_BYTES = 4 << 20
-"""Replies kept for a client that does not read; with more than this it is given up."""
-
-QUEUE_RETRY_FIRST_S = 0.002
-QUEUE_RETRY_LIMIT_S = 0.1
-"""A full queue gives no sign when it has room again, so it is tried again, ever more slowly."""
+REPLIES_LIMIT_BYTES = 64 << 20
+"""Replies kept for a client that reads more slowly than it asks; with more it is given up."""
 
 STOP_WAIT_S = 0.5
-"""A stop gives running commands this long, and their replies LINGER_MS: the daemon has 2 s."""
+"""A stop gives running commands this long, and their replies LINGER_S: the daemon has 2 s."""
 
 GOODBYE_S = 0.05
 """A client that does not reconnect loses what it has not read the moment that we hang up
@@ -75,14 +67,9 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Client:
-    routing_id: bytes
-    descriptor: int
-    """Of its connection in this process: how the monitor names it when it hangs up."""
+    connection: Connection
     requests: int = 0
     """Taken and not yet answered."""
-    backlog: deque[bytes] = field(default_factory=deque)
-    """Replies that ZeroMQ's queue had no room for; events never wait here."""
-    backlog_bytes: int = 0
     subscription: Subscription | None = None
 
 
@@ -101,23 +88,23 @@ class Control:
         *,
         mode: int = 0o600,
         version: str = "0",
+        connections: int = CONNECTIONS_LIMIT,
     ) -> None:
+        """`connections`: how many there may be at a time, idle ones too."""
         self._path = path
         self._table = CommandTable(commands)
         self._log = log
         self._mode = mode
         self._version = version
         self._lock = DirectoryLock(path.parent / RUNTIME_LOCK_NAME)
-        self._clients: dict[bytes, _Client] = {}
+        self._admission = Admission[Connection](connections)
+        # Those that have asked for something.
+        self._clients: dict[Connection, _Client] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         # None until `start` and after `stop`.
         self._link: ControlLink | None = None
         self._is_stopping = False
-        self._is_receive_due = False
         self._is_publish_due = False
-        # None while no client's queue is full.
-        self._retry: asyncio.TimerHandle | None = None
-        self._retry_s = QUEUE_RETRY_FIRST_S
 
     async def start(self) -> None:
         """Lock, bind, listen; StartError says who holds it or why it can't be."""
@@ -130,16 +117,25 @@ class Control:
             )
         self._lock.acquire()
         try:
-            self._link = ControlLink(self._path, self._mode)
+            self._link = ControlLink(
+                self._path,
+                self._mode,
+                self._admission,
+                keep_place=self._keep_place,
+                on_request=self._receive,
+                on_gone=self._forget,
+                on_room=lambda _: self.wake(),
+            )
         except OSError as error:
             self._lock.release()
             raise StartError(
                 f"the control socket {self._path} can't be made: {error.strerror}",
                 "use another --runtime-dir",
             ) from None
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._link.descriptor, self._receive)
-        loop.add_reader(self._link.monitor_descriptor, self._forget_hung_up)
+
+    def problem(self) -> Json | None:
+        """`code`, `text` and `hint` where somebody finds no place; None where all is well."""
+        return None if self._link is None else self._link.problem()
 
     def wake(self) -> None:
         """There are new events in the log."""
@@ -153,9 +149,6 @@ class Control:
         if link is None or self._is_stopping:
             return
         self._is_stopping = True
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(link.descriptor)
-        loop.remove_reader(link.monitor_descriptor)
         running = {task for task in self._tasks if task is not asyncio.current_task()}
         if running:
             await asyncio.wait(running, timeout=STOP_WAIT_S)
@@ -164,67 +157,29 @@ class Control:
         if self._clients:
             await asyncio.sleep(GOODBYE_S)
         self._link = None
-        if self._retry is not None:
-            self._retry.cancel()
-        await asyncio.to_thread(link.close)
-        # libzmq leaves the file there; the lock is still ours.
-        self._path.unlink(missing_ok=True)
+        await link.close()
         self._clients.clear()
         self._lock.release()
 
     # Requests in.
 
-    def _receive(self) -> None:
-        """Take a burst of requests.
-
-        ZeroMQ's descriptor signals edges, and any send may swallow one: so this is also called
-        after each send, and again while there is more.
-        """
-        self._is_receive_due = False
-        link = self._link
-        if link is None or self._is_stopping:
+    def _receive(self, connection: Connection, body: bytes | None) -> None:
+        if self._is_stopping:
             return
-        for _ in range(RECEIVE_BURST):
-            received = link.receive(self._clients)
-            if received is None:
-                return
-            routing_id, body, descriptor = received
-            client = self._clients.get(routing_id)
-            if client is None:
-                client = self._welcome(routing_id, descriptor)
-            if client is not None:
-                self._take(client, body)
-        self._receive_again()
+        client = self._clients.get(connection)
+        if client is None:
+            client = self._clients[connection] = _Client(connection)
+        self._take(client, body)
 
-    def _receive_again(self) -> None:
-        if not self._is_receive_due:
-            self._is_receive_due = True
-            asyncio.get_running_loop().call_soon(self._receive)
+    def _forget(self, connection: Connection) -> None:
+        client = self._clients.pop(connection, None)
+        if client is not None:
+            client.subscription = None
 
-    def _welcome(self, routing_id: bytes, descriptor: int) -> _Client | None:
-        """A client's first request; None when there are too many of them, or where it speaks a
-        ZeroMQ older than 3.0, whose hang-up we are not told of."""
-        if descriptor < 0:
-            return None
-        self._forget_hung_up()
-        client = _Client(routing_id, descriptor)
-        if len(self._clients) >= CLIENTS_LIMIT:
-            text = f"natd serves at most {CLIENTS_LIMIT} clients at a time"
-            refused = CommandError("too_many_clients", text, "close one of them")
-            self._reply(client, refusal({}, refused))
-            return None
-        assert self._link is not None
-        if self._link.is_connected(descriptor):
-            self._clients[routing_id] = client
-        return client
-
-    def _forget_hung_up(self) -> None:
-        if self._link is None:
-            return
-        gone = self._link.hang_ups()
-        if gone:
-            for client in [each for each in self._clients.values() if each.descriptor in gone]:
-                del self._clients[client.routing_id]
+    def _keep_place(self) -> None:
+        if not self._lock.is_in_place:
+            prepare_directory(self._path.parent, "--runtime-dir")
+            self._lock.renew()
 
     def _take(self, client: _Client, body: bytes | None) -> None:
         """Start what one request asks for, or refuse it."""
@@ -245,6 +200,8 @@ class Control:
         task.add_done_callback(self._tasks.discard)
 
     def _command_for(self, client: _Client, request: Json) -> Command:
+        now = asyncio.get_running_loop().time()
+        self._admission.admit(client.connection, request.get("do"), self._clients, now)
         match request.get("do"):
             case "hello":
                 return self._hello
@@ -291,60 +248,26 @@ class Control:
     # Replies and events out.
 
     def _reply(self, client: _Client, frame: bytes) -> None:
-        if not client.backlog and self._send(client, frame):
-            return
-        if client.backlog_bytes + len(frame) > BACKLOG_LIMIT_BYTES:
-            _logger.warning("disconnected a program that does not read its answers")
-            self._clients.pop(client.routing_id, None)
-            client.backlog.clear()
-            client.backlog_bytes = 0
-            return
-        client.backlog.append(frame)
-        client.backlog_bytes += len(frame)
-        self._try_later()
+        connection = client.connection
+        connection.send(frame)
+        if not client.requests:
+            self._admission.answered(connection, asyncio.get_running_loop().time())
+        if connection.waiting_bytes > REPLIES_LIMIT_BYTES:
+            connection.give_up()
 
     def _publish(self) -> None:
         """Send each subscriber what it has credit for, a burst each."""
         self._is_publish_due = False
         for client in list(self._clients.values()):
-            if client.subscription is not None and not client.backlog:
+            if client.subscription is not None and client.connection.has_room:
                 self._publish_to(client, client.subscription)
 
     def _publish_to(self, client: _Client, subscription: Subscription) -> None:
         for event in subscription.next_events(EVENT_BURST):
-            if not self._send(client, event_frame(event)):
-                self._try_later()
+            if not client.connection.has_room:
                 return
+            client.connection.send(event_frame(event))
             subscription.sent(event)
         subscription.page_sent()
         if subscription.is_behind:
             self.wake()
-
-    def _send(self, client: _Client, frame: bytes) -> bool:
-        """False: its queue is full.  A frame for a client that has gone counts as sent."""
-        if self._link is None:
-            return True
-        self._receive_again()
-        try:
-            return self._link.send(client.routing_id, frame)
-        except ConnectionError:
-            self._clients.pop(client.routing_id, None)
-            client.subscription = None
-            return True
-
-    def _try_later(self) -> None:
-        if self._retry is None and self._link is not None:
-            loop = asyncio.get_running_loop()
-            self._retry = loop.call_later(self._retry_s, self._try_again)
-            self._retry_s = min(QUEUE_RETRY_LIMIT_S, 2 * self._retry_s)
-
-    def _try_again(self) -> None:
-        self._retry = None
-        for client in list(self._clients.values()):
-            while client.backlog and self._send(client, client.backlog[0]):
-                client.backlog_bytes -= len(client.backlog.popleft())
-            if client.backlog:
-                self._try_later()
-        self._publish()
-        if self._retry is None:
-            self._retry_s = QUEUE_RETRY_FIRST_S

@@ -1,115 +1,241 @@
-"""The ZeroMQ side of the control socket: a ROUTER, and the monitor of its connections.
+"""The control socket as a ROUTER of our own: a Unix socket, its connections, and its file.
 
-    client's frame  ─► receive ─► routing id, body, descriptor
-    accept, hang up ─► monitor ─► is_connected, hang_ups
+    accept ─► Connection (connection) ─► `on_request`, `on_room`, `on_gone`
+       └────► too many: somebody gives way (admission)
 
-Rules:
-- ROUTER_MANDATORY: a frame for a client that has gone is an error here, and the client is
-  forgotten.  A monitor tells of those that just hang up.
-- The socket file's mode is right from the moment of bind.
-- The library stands here alone: `natd.control.control` sees bytes and ConnectionError.
+Rules that a change must not break:
+
+- Connections are bounded where they are accepted, and one more can always come in.  A descriptor is
+  kept in reserve, so that this holds as well where the process can open no other.
+- Where nobody can be accepted, the loop rests: a listening socket stays readable.
+- The socket file's mode is right from the moment of bind.  A file that was removed is made again.
+- No library listens for us: one that can't open a descriptor ends the process (libzmq 4.3.5).
 """
 
+import asyncio
 import contextlib
+import errno
+import logging
 import os
-from collections.abc import Mapping
+import socket
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
-import zmq
-from zmq.utils.monitor import parse_monitor_message
+from natd.control.admission import Admission
+from natd.control.connection import Connection
+from natd.host.errors import StartError
 
-REQUEST_LIMIT_BYTES = 1 << 20
-"""The largest request; ZeroMQ hangs up on a client that sends more."""
+ACCEPT_BURST = 16
+"""Connections at one wake-up."""
 
-QUEUE_FRAMES = 256
-"""ZeroMQ's own queues of one client: at the largest event of some 20 KiB these are 5 MiB."""
+ACCEPT_PAUSE_S = 0.2
+"""How long nobody is accepted where there is no descriptor and nobody gives way."""
 
-LINGER_MS = 300
+BACKLOG = 128
+"""Connections that wait to be accepted; beyond them connect() waits."""
+
+LOOK_S = 2.0
+"""Between looks at the socket's file, and for those who don't end what they have begun."""
+
+LINGER_S = 0.3
 """A stop gives the last replies this long."""
+
+_SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+_logger = logging.getLogger(__name__)
 
 
 class ControlLink:
-    """The ROUTER and the monitor that tells which of its connections are there."""
+    """The listening socket and its connections, in the order in which they came."""
 
-    def __init__(self, path: Path, mode: int) -> None:
-        """Raises OSError where `path` can't be bound."""
-        self._context = zmq.Context()
-        self._router = self._context.socket(zmq.ROUTER)
-        self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self._router.setsockopt(zmq.MAXMSGSIZE, REQUEST_LIMIT_BYTES)
-        self._router.setsockopt(zmq.SNDHWM, QUEUE_FRAMES)
-        self._router.setsockopt(zmq.RCVHWM, QUEUE_FRAMES)
-        self._router.setsockopt(zmq.LINGER, LINGER_MS)
-        # Not the events of failed handshakes: their value is an errno, which is easily taken for
-        # the descriptor of some living client, and a disconnection is told of each as well.
-        self._monitor = self._router.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
-        self._connected: set[int] = set()
-        # libzmq gives the file the mode that the umask leaves; it removes a stale one itself.
-        umask = os.umask(0o777 & ~mode)
-        try:
-            self._router.bind(f"ipc://{path}")
-        except zmq.ZMQError as error:
-            self.close()
-            raise OSError(error.errno, os.strerror(error.errno or 0)) from None
-        finally:
-            os.umask(umask)
-        self.descriptor = int(self._router.getsockopt(zmq.FD))
-        self.monitor_descriptor = int(self._monitor.getsockopt(zmq.FD))
+    def __init__(
+        self,
+        path: Path,
+        mode: int,
+        admission: Admission[Connection],
+        *,
+        keep_place: Callable[[], None],
+        on_request: Callable[[Connection, bytes | None], None],
+        on_gone: Callable[[Connection], None],
+        on_room: Callable[[Connection], None],
+    ) -> None:
+        """Listen from the running loop; OSError where `path` can't be bound.
 
-    def receive(self, known: Mapping[bytes, object]) -> tuple[bytes, bytes | None, int] | None:
-        """Routing id, body, and for one that is not `known` its connection's descriptor, below 0
-        where that can't be had.
-
-        The body is None when the message had more than one frame; None for no message.
+        A request's body is None when the message had more than one frame.  `keep_place` is called
+        from time to time, to have the directory and hold its lock; StartError where that can't be.
         """
-        try:
-            routing_id = self._router.recv(zmq.NOBLOCK)
-        except zmq.Again:
-            return None
-        descriptor = -1
-        if routing_id in known:
-            body: bytes | None = self._router.recv()
-        else:
-            frame = self._router.recv(copy=False)
-            with contextlib.suppress(zmq.ZMQError):
-                descriptor = int(frame.get(zmq.SRCFD))
-            body = frame.bytes
-        while self._router.rcvmore:
-            self._router.recv()
-            body = None
-        return routing_id, body, descriptor
+        self.admission = admission
+        self.on_request = on_request
+        self.on_room = on_room
+        self._on_gone = on_gone
+        self._path = path
+        self._mode = mode
+        self._loop = asyncio.get_running_loop()
+        self._connections: dict[Connection, None] = {}
+        self._has_complained = False
+        self._keep_place = keep_place
+        self._is_file_lost = False
+        # None while it is lent to a connection.
+        self._reserve: int | None = None
+        self._listener = self._listen()
+        self._keep_reserve()
+        self._timer = self._loop.call_later(LOOK_S, self._look)
+        # None while connections are accepted.
+        self._pause: asyncio.TimerHandle | None = None
 
-    def send(self, routing_id: bytes, frame: bytes) -> bool:
-        """False: the queue is full.  ConnectionError: it has gone."""
-        try:
-            self._router.send(routing_id, zmq.SNDMORE | zmq.NOBLOCK)
-            self._router.send(frame, zmq.NOBLOCK)
-        except zmq.Again:
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        return tuple(self._connections)
+
+    def has_gone(self, connection: Connection) -> None:
+        """Called by the connection when it has closed."""
+        if connection in self._connections:
+            del self._connections[connection]
+            self.admission.left(connection)
+            self._keep_reserve()
+            self._on_gone(connection)
+
+    def problem(self) -> dict[str, str] | None:
+        return self.admission.problem(self._connections, self._loop.time())
+
+    async def close(self) -> None:
+        """Give the last replies LINGER_S to leave, then hang up on everybody."""
+        self._timer.cancel()
+        if self._pause is not None:
+            self._pause.cancel()
+        self._stop_listening()
+        end = self._loop.time() + LINGER_S
+        for connection in self.connections:
+            connection.flush()
+        while any(each.waiting_bytes for each in self._connections) and self._loop.time() < end:
+            await asyncio.sleep(LINGER_S / 30)
+        for connection in self.connections:
+            connection.hang_up()
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
+        if self._is_our_file():
+            self._path.unlink(missing_ok=True)
+
+    # --- accepting
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPT_BURST):
+            try:
+                stream, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionError):
+                return
+            except OSError as error:
+                if error.errno in _SHORTAGE and self._find_descriptor():
+                    continue
+                self._pause_accepting()
+                return
+            stream.setblocking(False)
+            if self.admission.is_full:
+                self._make_room()
+            connection = Connection(self, stream, self._loop.time())
+            self._connections[connection] = None
+            self.admission.entered(connection)
+            connection.start()
+
+    def _make_room(self) -> bool:
+        """Hang up on somebody without a place; False where there is nobody."""
+        found = self.admission.first_to_go(self._connections, self._loop.time())
+        self._complain()
+        if found is not None:
+            found.hang_up()
+        return found is not None
+
+    def _find_descriptor(self) -> bool:
+        """The process may open no more: take that of somebody without a place, else the one in
+        reserve."""
+        if self._make_room():
+            return True
+        if self._reserve is None:
             return False
-        except zmq.ZMQError as error:
-            raise ConnectionError(error.strerror) from None
+        os.close(self._reserve)
+        self._reserve = None
         return True
 
-    def is_connected(self, descriptor: int) -> bool:
-        return descriptor in self._connected
+    def _keep_reserve(self) -> None:
+        if self._reserve is None:
+            with contextlib.suppress(OSError):
+                self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
-    def hang_ups(self) -> set[int]:
-        """The descriptors of connections that have ended since the last call."""
-        gone: set[int] = set()
-        while True:
-            try:
-                told = parse_monitor_message(self._monitor.recv_multipart(zmq.NOBLOCK))
-            except zmq.Again:
-                return gone
-            if told["event"] == zmq.EVENT_ACCEPTED:
-                self._connected.add(told["value"])
-            else:
-                self._connected.discard(told["value"])
-                gone.add(told["value"])
+    def _pause_accepting(self) -> None:
+        """The listening socket stays readable: without a pause the loop would do nothing else."""
+        self._loop.remove_reader(self._listener)
+        self._pause = self._loop.call_later(ACCEPT_PAUSE_S, self._accept_again)
 
-    def close(self) -> None:
-        """Blocks for up to LINGER_MS while replies leave."""
-        self._router.disable_monitor()
-        self._monitor.close(linger=0)
-        self._router.close()
-        self._context.term()
+    def _accept_again(self) -> None:
+        self._pause = None
+        if self._listener.fileno() >= 0:
+            self._loop.add_reader(self._listener, self._accept)
+
+    def _complain(self) -> None:
+        """Once, until there has been room for a while."""
+        if not self._has_complained and (problem := self.problem()) is not None:
+            self._has_complained = True
+            _logger.warning("%s; %s", problem["text"], problem["hint"])
+
+    # --- the file
+
+    def _listen(self) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        umask = os.umask(0o777 & ~self._mode)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                if stat.S_ISSOCK(self._path.lstat().st_mode):
+                    self._path.unlink()
+            listener.setblocking(False)
+            listener.bind(os.fspath(self._path))
+            listener.listen(BACKLOG)
+            found = self._path.lstat()
+        except OSError:
+            listener.close()
+            raise
+        finally:
+            os.umask(umask)
+        self._file = (found.st_dev, found.st_ino)
+        self._loop.add_reader(listener, self._accept)
+        return listener
+
+    def _stop_listening(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+
+    def _look(self) -> None:
+        self._timer = self._loop.call_later(LOOK_S, self._look)
+        now = self._loop.time()
+        for connection in self.admission.overdue(self._connections, now):
+            connection.hang_up()
+        for connection in [each for each in self._connections if each.is_stalled(now)]:
+            connection.give_up()
+        if self._has_complained and self.problem() is None:
+            self._has_complained = False
+            _logger.info("there is room for all connections to natd again")
+        self._follow_file()
+
+    def _follow_file(self) -> None:
+        """Listen anew where the file was removed, or is another's."""
+        try:
+            self._keep_place()
+            if not self._is_our_file():
+                self._stop_listening()
+                self._listener = self._listen()
+                _logger.warning("%s had been removed; it was made again", self._path)
+        except (OSError, StartError) as error:
+            if not self._is_file_lost:
+                _logger.warning("%s is gone, and can't be made again yet: %s", self._path, error)
+            self._is_file_lost = True
+        else:
+            self._is_file_lost = False
+
+    def _is_our_file(self) -> bool:
+        try:
+            found = self._path.lstat()
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._file

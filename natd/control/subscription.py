@@ -4,8 +4,8 @@
     credit = 0  ->  nothing: the log keeps it
 
 Rules:
-- The place moves only over what was handed to ZeroMQ, so an event is never skipped because a
-  queue was full.
+- The place moves only over what was handed to the connection, so an event is never skipped
+  because there was no room.
 - What the log no longer holds is one event of type `gap` with the ids `from` and `to`; its own
   id is the last of those, so that it can be acknowledged like any other.
 - A cursor moves forward only: a second client on the same name never sets the first one back.

@@ -49,7 +49,7 @@ class Directories:
     def prepare(self) -> None:
         """Make state and runtime directory, private; StartError where that can't be."""
         for directory, flag in ((self.state, "--state-dir"), (self.runtime, "--runtime-dir")):
-            _prepare(directory, flag)
+            prepare_directory(directory, flag)
 
 
 class DirectoryLock:
@@ -87,6 +87,21 @@ class DirectoryLock:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         self._descriptor = descriptor
+
+    @property
+    def is_in_place(self) -> bool:
+        """False where the file that we hold was removed: another daemon may lock a new one."""
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._descriptor or -1))
+        except OSError:
+            return False
+
+    def renew(self) -> None:
+        """Hold a new file instead of one that was removed; StartError where another daemon does."""
+        held = self._descriptor
+        self.acquire()
+        if held is not None:
+            os.close(held)
 
     def release(self) -> None:
         if self._descriptor is not None:
@@ -131,6 +146,30 @@ def require_private(path: Path, content: str) -> None:
         )
 
 
+def prepare_directory(directory: Path, flag: str) -> None:
+    """Make it, private, where it is not there; StartError where it can't be or is not ours.  `flag`
+    names another."""
+    hint = f"make it yours, or give another with {flag} DIR"
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = directory.lstat() if _is_in_temp(directory) else directory.stat()
+    except OSError as error:
+        raise StartError(
+            f"the directory {directory} can't be made: {error.strerror}", hint
+        ) from None
+    if not stat.S_ISDIR(found.st_mode):
+        raise StartError(f"{directory} is not a directory", hint)
+    if _is_in_temp(directory) and (found.st_uid != os.geteuid() or found.st_mode & 0o022):
+        raise StartError(f"{directory} belongs to, or is writable by, another user", hint)
+    if found.st_mode & stat.S_IWOTH:
+        raise StartError(f"{directory} is writable by everybody", f"chmod 700 {directory}")
+    if not os.access(directory, os.W_OK | os.X_OK):
+        if os.statvfs(directory).f_flag & os.ST_RDONLY:
+            text = f"the directory {directory} is on a read-only file system"
+            raise StartError(text, f"make that writable, or give another with {flag} DIR")
+        raise StartError(f"the directory {directory} is not writable", hint)
+
+
 def _first(flag: str | None, systemd: str | None, ours: Path) -> Path:
     if flag:
         return Path(flag).expanduser().absolute()
@@ -170,28 +209,6 @@ def _is_ours(directory: Path) -> bool:
 
 def _nearest_existing(directory: Path) -> Path:
     return next(parent for parent in directory.parents if parent.exists())
-
-
-def _prepare(directory: Path, flag: str) -> None:
-    hint = f"make it yours, or give another with {flag} DIR"
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = directory.lstat() if _is_in_temp(directory) else directory.stat()
-    except OSError as error:
-        raise StartError(
-            f"the directory {directory} can't be made: {error.strerror}", hint
-        ) from None
-    if not stat.S_ISDIR(found.st_mode):
-        raise StartError(f"{directory} is not a directory", hint)
-    if _is_in_temp(directory) and (found.st_uid != os.geteuid() or found.st_mode & 0o022):
-        raise StartError(f"{directory} belongs to, or is writable by, another user", hint)
-    if found.st_mode & stat.S_IWOTH:
-        raise StartError(f"{directory} is writable by everybody", f"chmod 700 {directory}")
-    if not os.access(directory, os.W_OK | os.X_OK):
-        if os.statvfs(directory).f_flag & os.ST_RDONLY:
-            text = f"the directory {directory} is on a read-only file system"
-            raise StartError(text, f"make that writable, or give another with {flag} DIR")
-        raise StartError(f"the directory {directory} is not writable", hint)
 
 
 def _is_in_temp(directory: Path) -> bool:

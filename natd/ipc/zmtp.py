@@ -1,8 +1,9 @@
 """The wire of ZeroMQ as far as a one-shot command needs it: a blocking DEALER on one socket.
 
 Loading libzmq costs more than everything else that such a command does (30 of 75 ms), and
-its socket neither tells that the daemon has gone nor stops queueing for the next one.  What
-ZMTP 3.0 (rfc.zeromq.org/spec/23) asks of a client with the NULL mechanism is this much:
+its socket neither tells that the daemon has gone nor stops queueing for the next one.  The
+daemon's end is `natd.control.zmtp_peer`.  What ZMTP 3.0 (rfc.zeromq.org/spec/23) asks of a peer
+with the NULL mechanism is this much:
 
     greeting    FF 00*8 7F  03 00  "NULL" 00*16  00  00*31             64 bytes, both ways
     command     04 size8 body | 06 size64 body    READY: "\\x05READY" "\\x0bSocket-Type" size32 ...
@@ -15,7 +16,8 @@ import socket
 import time
 
 ZMTP_GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
-READY = b"\x05READY" + b"\x0bSocket-Type" + b"\0\0\0\x06DEALER"
+READY = b"\x05READY"
+SOCKET_TYPE = b"Socket-Type"
 
 MORE = 0x01
 LONG = 0x02
@@ -40,7 +42,7 @@ class Dealer:
     def __init__(self, stream: socket.socket, limit: float | None) -> None:
         self._stream = stream
         self._buffer = bytearray()
-        self._write(ZMTP_GREETING + _frame(COMMAND, READY))
+        self._write(ZMTP_GREETING + ready_frame(b"DEALER"))
         greeting = self._read(len(ZMTP_GREETING), limit)
         if greeting[0] != 0xFF or greeting[10] < 3:
             raise Hangup
@@ -48,7 +50,7 @@ class Dealer:
             pass
 
     def send(self, message: bytes) -> None:
-        self._write(_frame(0, message))
+        self._write(frame_header(0, len(message)) + message)
 
     def receive(self, limit: float | None) -> bytes:
         """The next message; commands are passed over."""
@@ -108,7 +110,15 @@ class Dealer:
             raise Hangup from None
 
 
-def _frame(flags: int, body: bytes) -> bytes:
-    if len(body) > SHORT_LIMIT_BYTES:
-        return bytes((flags | LONG,)) + len(body).to_bytes(8, "big") + body
-    return bytes((flags, len(body))) + body
+def frame_header(flags: int, size: int) -> bytes:
+    """What stands before a body of `size` bytes."""
+    if size > SHORT_LIMIT_BYTES:
+        return bytes((flags | LONG,)) + size.to_bytes(8, "big")
+    return bytes((flags, size))
+
+
+def ready_frame(socket_type: bytes) -> bytes:
+    """The command that ends our half of the handshake."""
+    property_ = bytes((len(SOCKET_TYPE),)) + SOCKET_TYPE
+    body = READY + property_ + len(socket_type).to_bytes(4, "big") + socket_type
+    return frame_header(COMMAND, len(body)) + body

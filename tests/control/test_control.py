@@ -10,8 +10,7 @@ import pytest
 import zmq
 import zmq.asyncio
 
-from natd.control.control import CLIENTS_LIMIT
-from natd.control.control_link import REQUEST_LIMIT_BYTES
+from natd.control.zmtp_peer import REQUEST_LIMIT_BYTES
 from natd.host.errors import CommandError
 from tests.ipc.raw_client import Json, ask, encode, receive, running, until
 
@@ -211,22 +210,6 @@ def test_a_client_that_speaks_the_oldest_zeromq_is_in_nobodys_way(
     assert not [record for record in caplog.records if record.exc_info]
 
 
-def test_the_65th_client_is_told_so_and_let_in_once_another_has_left(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with running(tmp_path) as (control, dial):
-            clients = [dial() for _ in range(CLIENTS_LIMIT)]
-            for client in clients:
-                await ask(client, {"id": 1, "do": "echo"})
-            late = dial()
-            refused = await ask(late, {"id": 1, "do": "echo"})
-            assert refused["error"]["code"] == "too_many_clients"
-            clients[0].close(linger=0)
-            await until(lambda: len(control._clients) == CLIENTS_LIMIT - 1)
-            assert "ok" in await ask(late, {"id": 2, "do": "echo"})
-
-    asyncio.run(scenario())
-
-
 def test_a_thousand_short_lived_clients_leave_nothing_behind(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with running(tmp_path) as (control, dial):
@@ -262,21 +245,52 @@ def test_a_reply_for_a_client_that_has_gone_is_dropped(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_client_that_reads_no_replies_is_given_up_and_others_are_served(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_client_that_reads_no_replies_is_not_read_from_and_others_are_served(
+    tmp_path: Path,
 ) -> None:
+    answered = 0
+
+    async def count(request: Json) -> Json:
+        nonlocal answered
+        answered += 1
+        return {"text": "x" * 100_000}
+
     async def scenario() -> None:
-        async with running(tmp_path) as (_, dial):
+        async with running(tmp_path, count=count) as (control, dial):
             deaf, lively = dial(receive_limit=1), dial()
-            text = "x" * 100_000
             for number in range(1000):
-                await deaf.send(encode({"id": number, "do": "echo", "text": text}))
+                await deaf.send(encode({"id": number, "do": "count", "text": "x" * 10_000}))
                 if number % 100 == 0:
                     assert "ok" in await ask(lively, {"id": 1, "do": "echo"})
-                if "does not read its answers" in caplog.text:
-                    break
+            assert "ok" in await ask(lively, {"id": 1, "do": "echo"})
+            assert answered < 100
+            assert max(each.waiting_bytes for each in control._clients) < 10 << 20
+            for number in range(1000):
+                assert json.loads(await receive(deaf))["id"] == number
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_leaves_many_large_replies_unread_is_given_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    go_on = asyncio.Event()
+
+    async def wait(request: Json) -> Json:
+        await go_on.wait()
+        return {"text": "x" * 100_000}
+
+    async def scenario() -> None:
+        async with running(tmp_path, wait=wait) as (control, dial):
+            deaf, lively = dial(receive_limit=1), dial()
+            for number in range(100):
+                await deaf.send(encode({"id": number, "do": "wait"}))
+            await ask(lively, {"id": 1, "do": "echo"})
+            await until(lambda: len(control._tasks) == 100)
+            go_on.set()
             await until(lambda: "does not read its answers" in caplog.text)
             assert "ok" in await ask(lively, {"id": 1, "do": "echo"})
+            assert len(control._clients) == 1
 
     asyncio.run(scenario())
 
