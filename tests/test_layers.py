@@ -140,7 +140,7 @@ def test_the_root_of_the_cores_only_routes() -> None:
         ("natd/net/udp.py", "import natd.storage.schema", "not named by its door"),
         ("natd/server.py", "from natd.storage import schema", "not named by its door"),
         ("natd/core/node.py", "import natd.core.checks.pace", "not named by its door"),
-        ("frontends/safe.py", "from natd.ipc.zmtp import Dealer", "not named by its door"),
+        ("frontends/safe.py", "from natd.ipc.client import Client", "not named by its door"),
         ("natd/net/udp.py", "try:\n    f()\nexcept Exception:\n    pass", "catches everything"),
         ("natd/net/udp.py", "try:\n    f()\nexcept (OSError, Exception):\n    pass", "everything"),
         ("natd/net/udp.py", "try:\n    f()\nexcept:\n    pass", "catches everything"),

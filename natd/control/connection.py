@@ -22,7 +22,7 @@ from natd.control.admission import Admission, Standing
 from natd.control.zmtp_peer import ZmtpPeer
 from natd.core.base.types import DecodeError
 
-READ_BYTES = 1 << 16
+RECEIVE_BYTES = 1 << 16
 RECEIVE_BURST = 64
 """Requests, and reads, of one client at one wake-up, before the others have their turn."""
 
@@ -124,7 +124,7 @@ class Connection:
         self._output.clear()
         with contextlib.suppress(OSError):
             # What was not read would make the client lose what it has not read.
-            self._stream.recv(READ_BYTES)
+            self._stream.recv(RECEIVE_BYTES)
         self._stream.close()
         self._owner.has_gone(self)
 
@@ -210,7 +210,7 @@ class Connection:
     def _read(self) -> bool:
         """False when there is nothing more to be read now."""
         try:
-            data = self._stream.recv(READ_BYTES)
+            data = self._stream.recv(RECEIVE_BYTES)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError:

@@ -35,10 +35,10 @@ ACCEPT_PAUSE_S = 0.2
 BACKLOG = 128
 """Connections that wait to be accepted; beyond them connect() waits."""
 
-LOOK_S = 2.0
+INSPECT_EVERY_S = 2.0
 """Between looks at the socket's file, and for those who don't end what they have begun."""
 
-LINGER_S = 0.3
+REPLIES_LINGER_S = 0.3
 """A stop gives the last replies this long."""
 
 _SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -80,7 +80,7 @@ class ControlLink:
         self._reserve: int | None = None
         self._listener = self._listen()
         self._keep_reserve()
-        self._timer = self._loop.call_later(LOOK_S, self._look)
+        self._timer = self._loop.call_later(INSPECT_EVERY_S, self._inspect)
         # None while connections are accepted.
         self._pause: asyncio.TimerHandle | None = None
 
@@ -100,16 +100,16 @@ class ControlLink:
         return self.admission.problem(self._connections, self._loop.time())
 
     async def close(self) -> None:
-        """Give the last replies LINGER_S to leave, then hang up on everybody."""
+        """Give the last replies REPLIES_LINGER_S to leave, then hang up on everybody."""
         self._timer.cancel()
         if self._pause is not None:
             self._pause.cancel()
         self._stop_listening()
-        end = self._loop.time() + LINGER_S
+        end = self._loop.time() + REPLIES_LINGER_S
         for connection in self.connections:
             connection.flush()
         while any(each.waiting_bytes for each in self._connections) and self._loop.time() < end:
-            await asyncio.sleep(LINGER_S / 30)
+            await asyncio.sleep(REPLIES_LINGER_S / 30)
         for connection in self.connections:
             connection.hang_up()
         if self._reserve is not None:
@@ -206,8 +206,8 @@ class ControlLink:
             self._loop.remove_reader(self._listener)
             self._listener.close()
 
-    def _look(self) -> None:
-        self._timer = self._loop.call_later(LOOK_S, self._look)
+    def _inspect(self) -> None:
+        self._timer = self._loop.call_later(INSPECT_EVERY_S, self._inspect)
         now = self._loop.time()
         for connection in self.admission.overdue(self._connections, now):
             connection.hang_up()
