@@ -131,17 +131,18 @@ def main() -> NoReturn:
 
 
 def _run_daemon(config: Config, directories: Directories) -> int:
+    from natd.host.descriptors import raise_descriptor_limit
+
     start_logging(config.log_level)
     harden()
+    limit = raise_descriptor_limit()
     directories.prepare()
     lock = DirectoryLock(directories.state / STATE_LOCK_NAME)
     lock.acquire()
     try:
         from natd.daemon.daemon import run_daemon
-        from natd.host.descriptors import raise_descriptor_limit
 
-        raise_descriptor_limit()
-        return run_daemon(config, directories)
+        return run_daemon(config, directories, limit)
     finally:
         lock.release()
 
@@ -149,8 +150,10 @@ def _run_daemon(config: Config, directories: Directories) -> int:
 def _run_server(port: int, config: ServerConfig) -> int:
     start_logging(config.log_level)
     harden()
+    from natd.host.descriptors import raise_descriptor_limit
     from natd.server import run_server
 
+    raise_descriptor_limit()
     return run_server(port=port, binds=config.bind, sample_ports=config.sample_ports)
 
 

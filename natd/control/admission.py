@@ -160,7 +160,7 @@ class Admission(Generic[Who]):
             return f"natd serves {self.most_clients} programs at a time: all places are taken{held}"
         if self._most_opened is not None:
             return f"natd has {self._most_opened} connections and may open no more files{held}"
-        return f"more than {self.most_connections} programs connect to natd at a time{held}"
+        return f"more than {self.most_connections} connections to natd at a time{held}"
 
 
 def _holders(among: Iterable[Connected]) -> str:

@@ -56,7 +56,7 @@ REPLIES_LIMIT_BYTES = 64 << 20
 """Replies kept for a client that reads more slowly than it asks; with more it is given up."""
 
 STOP_WAIT_S = 0.5
-"""A stop gives running commands this long, and their replies REPLIES_LINGER_S: the daemon has 2 s."""
+"""A stop gives running commands this long, and their replies REPLIES_LINGER_S; all has 2 s."""
 
 GOODBYE_S = 0.05
 """A client that does not reconnect loses what it has not read the moment that we hang up

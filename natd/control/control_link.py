@@ -32,8 +32,9 @@ ACCEPT_BURST = 16
 ACCEPT_PAUSE_S = 0.2
 """How long nobody is accepted where there is no descriptor and nobody gives way."""
 
-BACKLOG = 128
-"""Connections that wait to be accepted; beyond them connect() waits."""
+BACKLOG = 4096
+"""Connections that wait to be accepted, if the system allows so many.  Beyond them a connect() that
+would not wait fails, as if nobody were there."""
 
 INSPECT_EVERY_S = 2.0
 """Between looks at the socket's file, and for those who don't end what they have begun."""

@@ -109,13 +109,20 @@ class Node:
             self.stun.sleep()
 
     def set_limits(
-        self, *, helper_sockets: int, fill_blocks: str, peers_per_network: int = PEERS_LIMIT
+        self,
+        *,
+        helper_sockets: int,
+        fill_blocks: str,
+        peers_per_network: int = PEERS_LIMIT,
+        most_sockets: int | None = None,
     ) -> None:
-        """What an escalation may cost: sockets of ours, and a carrier NAT's ports; and how many
-        peers each network may have.  Peers that are there already stay."""
+        """What an escalation may cost: sockets of ours, of one and of all, and a carrier NAT's
+        ports; and how many peers each network may have.  Peers that are there already stay.
+        `most_sockets` None: as many as are of use."""
         self.shared.limits.peers_per_network = peers_per_network
         turns = self.shared.budget.turns
         turns.helper_sockets = helper_sockets
+        turns.allow_sockets(most_sockets)
         turns.spares_blocks = fill_blocks == "none"
         turns.fills_whole_blocks = fill_blocks == "full"
 

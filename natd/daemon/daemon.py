@@ -18,9 +18,11 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from natd.control.admission import CONNECTIONS_LIMIT
 from natd.control.command_table import Command
 from natd.control.control import Control
 from natd.core.base.types import Address, SocketId, peer_id_text
+from natd.host.descriptors import Shares, share_descriptors
 from natd.host.directories import Directories
 from natd.host.errors import EXIT_OK, CommandError, StartError
 from natd.host.notify import Notifier
@@ -39,6 +41,9 @@ logger = logging.getLogger(__name__)
 STATUS_S = 15.0
 """Between updates of the line that the service manager shows."""
 
+SPARE_SOCKETS = 8
+"""Single fresh sockets beside those of the attempts that open many."""
+
 STORE_CLOSE_S = 0.8
 """For the last group at a stop; a disk that hangs must not hang us."""
 
@@ -47,13 +52,14 @@ SWITCH_INTERVAL_S = 0.001
 each disk operation wanting it; Python's 5 ms would be added to each commit."""
 
 
-def run_daemon(config: Config, directories: Directories) -> int:
+def run_daemon(config: Config, directories: Directories, descriptors: int) -> int:
     """Run until SIGTERM, SIGINT or the command `shutdown`; the exit code.
 
-    StartError when the daemon can't run here.  The directories are there and locked.
+    StartError when the daemon can't run here.  The directories are there and locked, and so many
+    `descriptors` may be open.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    daemon = Daemon(config, directories)
+    daemon = Daemon(config, directories, share_descriptors(descriptors, CONNECTIONS_LIMIT))
     asyncio.run(daemon.run())
     return EXIT_OK
 
@@ -61,7 +67,8 @@ def run_daemon(config: Config, directories: Directories) -> int:
 class Daemon:
     """One running daemon."""
 
-    def __init__(self, config: Config, directories: Directories) -> None:
+    def __init__(self, config: Config, directories: Directories, shares: Shares) -> None:
+        self._shares = shares
         self._config = config
         self._directories = directories
         self._identity = load_identity(directories.state)
@@ -70,7 +77,9 @@ class Daemon:
         self._notifier = Notifier()
         self._stopping = asyncio.Event()
         self._is_disk_silent = False
-        self._sockets = UdpSockets(self._receive, self._drained)
+        self._sockets = UdpSockets(
+            self._receive, self._drained, most_helpers=shares.helper_sockets + SPARE_SOCKETS
+        )
         self._commands: dict[str, Command] = {}
         self._control = Control(
             directories.control_socket,
@@ -78,6 +87,7 @@ class Daemon:
             self._log,
             mode=config.control_mode,
             version=natd_version(),
+            connections=shares.connections,
         )
         self._log.on_page(self._control.wake)
         self._engine: Engine | None = None  # None until READY
@@ -115,6 +125,8 @@ class Daemon:
             self._store,
             self._sockets,
             self._stopping.set,
+            self._shares,
+            self._control.problem,
         )
         self._commands.update(self._engine.commands())
         return self._engine

@@ -23,6 +23,7 @@ from natd.core.session.session import prepare_sessions
 from natd.daemon.commands import Command, Commands
 from natd.daemon.practice import practise
 from natd.doctor.report import Report
+from natd.host.descriptors import Shares
 from natd.host.directories import Directories
 from natd.host.errors import CommandError, ConfigError
 from natd.members.networks import Networks
@@ -65,6 +66,8 @@ class Engine:
         store: Store,
         sockets: UdpSockets,
         shut_down: Callable[[], None],
+        shares: Shares,
+        crowd: Callable[[], dict[str, str] | None],
     ) -> None:
         self._timer: asyncio.TimerHandle | None = None  # None: the node wants none
         self._is_pump_due = False
@@ -83,6 +86,8 @@ class Engine:
             names=ServerNames(self._take_servers, ipv6=config.paths.ipv6),
             pump=self.pump_soon,
             look_around=self._look_around_soon,
+            shares=shares,
+            crowd=crowd,
         )
         self._watch = NetworkWatch(self._take_network, self._look_around)
         self._recorder = Recorder(self._parts)
@@ -220,9 +225,10 @@ class Engine:
         return self._parts.sockets.has_ipv6 and self._parts.config.paths.ipv6
 
     def _limit_escalations(self) -> None:
-        config = self._parts.config
+        config, most = self._parts.config, self._parts.shares.helper_sockets
         self._parts.node.set_limits(
-            helper_sockets=config.paths.helper_sockets,
+            helper_sockets=min(config.paths.helper_sockets, most // 2),
+            most_sockets=most,
             fill_blocks=config.paths.fill_blocks,
             peers_per_network=config.limits.peers_per_network,
         )

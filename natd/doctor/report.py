@@ -15,6 +15,7 @@ from natd.doctor.lifetime_words import lifetime_row
 from natd.doctor.nat_words import nats_row
 from natd.doctor.rows import seconds_since, seconds_until, told_state
 from natd.doctor.sightings import judge_sightings, own_router_words
+from natd.host.descriptors import descriptors_left
 from natd.host.errors import CommandError
 from natd.host.version import natd_version
 from natd.members.copy_words import restored_words
@@ -27,6 +28,13 @@ Row = dict[str, Any]
 
 RESTORED_TOLD_S = 86_400.0
 """A restored state directory is told for a day: nothing is lost by it, and it can't be undone."""
+
+FEW_DESCRIPTORS = 8
+"""With fewer left, searches and look-ups begin to fail."""
+
+DESCRIPTORS_HINT = (
+    "start natd with a higher limit: `ulimit -n 1024`, or LimitNOFILE= of its service"
+)
 
 RESTORED_HINT = (
     "what is sent from here arrives all the same; if a copy of the state directory runs on another "
@@ -115,8 +123,8 @@ class Report:
         parts, rows = self._parts, []
         rows += [_problem(*told) for told in disk_problems(parts)]
         socket = self._socket_problem()
-        if socket is not None:
-            rows.append(socket)
+        found = (socket, parts.crowd(), descriptor_problem(parts))
+        rows += [row for row in found if row is not None]
         for network in parts.book.joined():
             copy = self._doctor.copy_of(network)
             if copy is not None:
@@ -261,6 +269,23 @@ class Report:
             "last_seen_s": seen_s,
             "next_try_s": None if view is None else seconds_until(view.next_try_at, now),
         }
+
+
+def descriptor_problem(parts: Parts) -> Row | None:
+    """Too few files may be open for all that the configuration allows, or nearly all are."""
+    shares, wanted = parts.shares, parts.config.paths.helper_sockets
+    left = descriptors_left(shares.limit)
+    if left < FEW_DESCRIPTORS:
+        text = f"all but {left} of the {shares.limit} files that natd may open are open"
+    elif shares.lacks_connections or shares.helper_sockets // 2 < wanted:
+        text = (
+            f"natd may open only {shares.limit} files here: {shares.connections} connections of "
+            f"programs, and {shares.helper_sockets // 2} sockets of {wanted} to get through a hard "
+            "NAT"
+        )
+    else:
+        return None
+    return _problem("descriptors", text, DESCRIPTORS_HINT)
 
 
 def _problem(code: str, text: str, hint: str) -> Row:

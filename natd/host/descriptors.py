@@ -1,13 +1,43 @@
-"""How many files this process may have open.
+"""How many files this process may have open, and who gets how many of them.
+
+    the limit ─► 40 for ourselves ─► half of the rest, up to what is wanted ─► connections
+                                 └─► what is left ─► helper sockets for hard NATs
 
 The usual soft limit of 1,024 is for programs that use select(2); a daemon whose clients leak
 connections reaches it.  The hard limit is the administrator's, and stays.
 """
 
+import errno
+import os
 import resource
+from dataclasses import dataclass
+
+from natd.host.errors import StartError
 
 ENOUGH_DESCRIPTORS = 65536
 """More than sockets of peers and clients ever take; a table of millions costs memory."""
+
+LEAST_DESCRIPTORS = 64
+"""With fewer there is no room for a program and a helper socket at a time."""
+
+OWN_DESCRIPTORS = 40
+"""A daemon has some twenty open; the others are opened for a moment, to look up a name, ask the
+router, or search the history."""
+
+SHORTAGE_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""What the system says when there is nothing left, of ours or of its own: it may be otherwise in a
+moment, so nothing follows from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Who may have how many descriptors open."""
+
+    limit: int
+    connections: int
+    helper_sockets: int
+    lacks_connections: bool
+    """Whether there are fewer than were asked for."""
 
 
 def raise_descriptor_limit() -> int:
@@ -15,6 +45,33 @@ def raise_descriptor_limit() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = ENOUGH_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, ENOUGH_DESCRIPTORS)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return soft
+        return ENOUGH_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return wanted
+
+
+def share_descriptors(limit: int, connections: int) -> Shares:
+    """The shares of a daemon to which so many `connections` may be made, if there is room.
+
+    StartError where there is no room for anybody.
+    """
+    if limit < LEAST_DESCRIPTORS:
+        raise StartError(
+            f"natd may open only {limit} files here, and needs {LEAST_DESCRIPTORS}",
+            f"raise the limit first: `ulimit -n {LEAST_DESCRIPTORS}`, or LimitNOFILE= of a service",
+        )
+    free = limit - OWN_DESCRIPTORS
+    granted = min(connections, free // 2)
+    return Shares(limit, granted, free - granted, granted < connections)
+
+
+def is_shortage(error: OSError) -> bool:
+    return error.errno in SHORTAGE_ERRNOS
+
+
+def descriptors_left(limit: int) -> int:
+    """How many more could be opened now; 0 as well where that can't be told for lack of one."""
+    try:
+        return limit - len(os.listdir("/proc/self/fd")) + 1
+    except OSError as error:
+        return 0 if is_shortage(error) else limit

@@ -13,7 +13,7 @@ import json
 from typing import Any
 
 from natd.ipc.errors import RequestError, UnreachableError
-from natd.ipc.places import START_HINT
+from natd.ipc.places import SILENT_HINT, START_HINT
 
 PROTOCOL = 1
 
@@ -70,6 +70,4 @@ def gone() -> UnreachableError:
 
 
 def silent() -> UnreachableError:
-    return UnreachableError(
-        "natd does not answer", "look at its log, or stop it and start it again"
-    )
+    return UnreachableError("natd does not answer", SILENT_HINT)

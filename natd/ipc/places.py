@@ -4,12 +4,17 @@
 
 A runtime directory counts only if it belongs to the caller: after `su` or `sudo -u` the
 environment still names another user's, and the temp folder is open to everyone, so a user who
-made a directory of the right name first could otherwise pose as our daemon.
+made a directory of the right name first could otherwise pose as our daemon.  For the same reason
+who listens at a socket that was found, or that the environment names, must be this user, root, or
+the system's daemon, whose socket belongs to the group natd; one named explicitly is the caller's
+own choice.
 """
 
 import os
 import socket
 import stat
+import sys
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -28,6 +33,14 @@ SOCKET_PATH_LIMIT_BYTES = 107
 
 CONNECT_TIMEOUT_S = 2.0
 """A daemon that is alive accepts at once; only a full backlog makes connect() wait."""
+
+CONNECT_AGAIN_S = 0.01
+"""Between attempts while too many others wait to be accepted."""
+
+SYSTEM_GROUP = "natd"
+"""Who is in it may use the system's daemon."""
+
+SILENT_HINT = "look at its log, or stop it and start it again"
 
 START_HINT = "start one with `natd`, or with `natctl join NETWORK --server HOST:PORT`"
 
@@ -60,17 +73,26 @@ def socket_candidates(
 def connect(explicit: str | os.PathLike[str] | None = None) -> socket.socket:
     """A connection to the first candidate that a daemon listens on, timeouts in effect.
 
+    One that the caller has not named must be ours, root's or the system's.
+
     Raises UnreachableError or DeniedError.
     """
     paths = socket_candidates(explicit, os.environ, os.geteuid())
     denied: str | None = None
     for path in paths:
         try:
-            return _connect(path)
+            connection = _connect(path)
         except PermissionError:
             denied = denied or path
+            continue
+        except BlockingIOError:
+            raise UnreachableError(f"natd at {path} does not answer", SILENT_HINT) from None
         except OSError:
             continue
+        if explicit or _is_trusted(connection, path, os.geteuid()):
+            return connection
+        with connection:
+            raise _strange(path, _peer_uid(connection))
     if denied is not None:
         raise DeniedError(
             f"permission denied on {denied}",
@@ -92,14 +114,72 @@ def live_socket(explicit: str | os.PathLike[str] | None = None) -> str:
 
 
 def _connect(path: str) -> socket.socket:
+    """BlockingIOError when there is still no room after CONNECT_TIMEOUT_S."""
     connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    limit = time.monotonic() + CONNECT_TIMEOUT_S
     try:
         connecting.settimeout(CONNECT_TIMEOUT_S)
-        connecting.connect(path)
+        while True:
+            try:
+                connecting.connect(path)
+            except BlockingIOError:  # unlike TCP, a Unix socket with a timeout does not wait
+                if time.monotonic() > limit:
+                    raise
+                time.sleep(CONNECT_AGAIN_S)
+            else:
+                return connecting
     except BaseException:
         connecting.close()
         raise
-    return connecting
+
+
+def _is_trusted(connection: socket.socket, path: str, uid: int) -> bool:
+    """Whether who listens there is this user, root, or the system's daemon."""
+    try:
+        found = os.stat(path)
+        listener = _peer_uid(connection)
+    except OSError:
+        return False
+    if listener is None:
+        listener = found.st_uid
+    if listener in (uid, 0):
+        return True
+    return found.st_uid == listener and _is_our_group(found.st_gid, uid)
+
+
+def _peer_uid(connection: socket.socket) -> int | None:
+    """The user whose process listens; None where the system does not tell (unix(7), ucred)."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int.from_bytes(told[4:8], sys.byteorder)
+
+
+def _is_our_group(gid: int, uid: int) -> bool:
+    """Whether it is the group of those who may use the system's daemon, and we are one of them."""
+    import grp
+
+    try:
+        is_natd = grp.getgrnam(SYSTEM_GROUP).gr_gid == gid
+    except KeyError:
+        return False
+    return is_natd and (uid == 0 or gid in (os.getegid(), *os.getgroups()))
+
+
+def _strange(path: str, owner: int | None) -> DeniedError:
+    import pwd
+
+    who = "another user"
+    if owner is not None:
+        try:
+            who = f"the user {pwd.getpwuid(owner).pw_name}"
+        except KeyError:
+            who = f"user number {owner}"
+    return DeniedError(
+        f"the natd at {path} runs as {who}, not as you, root or the group {SYSTEM_GROUP}",
+        "unset NATD_SOCKET; if you trust that user with what you type and read, name the socket "
+        "with --socket",
+    )
 
 
 def _nobody(named: str | None) -> UnreachableError:

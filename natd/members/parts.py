@@ -11,6 +11,7 @@ from natd.core.peer.diagnosis import PeerDiagnosis
 from natd.core.peer.peer import Peer
 from natd.core.peer.presence import PeerView
 from natd.core.registration.servers import ServerReport
+from natd.host.descriptors import Shares
 from natd.host.directories import Directories
 from natd.net.lan import Lan
 from natd.net.portmap import PortMap
@@ -43,6 +44,9 @@ class Parts:
     """Carry out what the node wants; call it after every input."""
     look_around: Callable[[], None]
     """See if there is a way to our servers; call it when these are others."""
+    shares: Shares
+    crowd: Callable[[], dict[str, str] | None]
+    """The problem of the control socket, if there is one."""
     online: dict[NetworkId, set[PeerId]] = field(default_factory=dict)
     """Peers with a session on a direct path."""
     listed: set[NetworkId] = field(default_factory=set)

@@ -16,6 +16,7 @@ Rules that a change must not break:
 
 import asyncio
 import errno
+import os
 import socket
 import struct
 import sys
@@ -90,10 +91,14 @@ class UdpSockets:
         self,
         on_datagram: Callable[[bytes, Address, SocketId], None],
         on_drained: Callable[[], None],
+        *,
+        most_helpers: int = sys.maxsize,
     ) -> None:
+        """`most_helpers` sockets may be open beside the main one: the process needs others."""
         self.errors: Counter[str] = Counter()
         """Datagrams that could not be sent, by errno name."""
         self._forbidden_at: float | None = None
+        self._most_helpers = most_helpers
         self._on_datagram = on_datagram
         self._on_drained = on_drained
         self._sockets: dict[SocketId, socket.socket] = {}
@@ -199,6 +204,8 @@ class UdpSockets:
 
     def _add_helper(self, socket_id: SocketId) -> socket.socket:
         """On the port that the id asks for, or on any when that one is taken."""
+        if len(self._sockets) > self._most_helpers:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         if socket_id < LOWEST_ANY_PORT_SOCKET:
             try:
                 return self._add(socket_id, int(socket_id))

@@ -42,7 +42,7 @@ MANY = 8
 
 HELPER_SOCKETS = 256
 MOST_SOCKETS = 768
-"""Of all attempts together, waiting ones included: a process may have 1,024 files open."""
+"""Of all attempts together, if the system lets us: a process may have 1,024 files open."""
 
 FIRST_HELPER = 0x100000
 """Above every socket id that asks for a port, and above those of single fresh sockets."""
@@ -109,6 +109,8 @@ class Turns:
     def __init__(self) -> None:
         self.helper_sockets = HELPER_SOCKETS
         """How many fresh sockets an attempt may open; twice as many to fill a block."""
+        self.most_sockets = MOST_SOCKETS
+        """How many all attempts together may have open, waiting ones included."""
         self.fills_whole_blocks = False
         """Whether an attempt may use all ports of our block, which starves its other users."""
         self.spares_blocks = False
@@ -128,6 +130,10 @@ class Turns:
         self._all = TokenBucket(ALL_RATE, ALL_BURST)
         self._answered_hosts = AnsweredHosts()
         self._answered: dict[str, float] = {}  # hosts that answered, and until when that counts
+
+    def allow_sockets(self, most: int | None) -> None:
+        """So many, and no more than the usual number, may be open at a time; None: that many."""
+        self.most_sockets = MOST_SOCKETS if most is None else min(MOST_SOCKETS, most)
 
     def take(self, claim: Claim, now: float) -> bool:
         """Whether it is this claim's turn now; if not, it is queued."""
@@ -257,7 +263,7 @@ class Turns:
         self._sockets[claim] = count
         others = [other for other in self._sockets if other is not claim]
         others.sort(key=lambda other: other.rank)
-        while others and sum(self._sockets.values()) > MOST_SOCKETS:
+        while others and sum(self._sockets.values()) > self.most_sockets:
             others[-1].must_end = True
             del self._sockets[others.pop()]
         if like is not None and count <= MOST_ALIKE:
