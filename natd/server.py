@@ -20,6 +20,7 @@ from random import SystemRandom
 
 from natd.core.base.types import Address
 from natd.core.coordinator.coordinator import Coordinator
+from natd.host.errors import StartError
 from natd.host.notify import Notifier
 from natd.net.listeners import Listeners
 from natd.net.network_interfaces import NetworkWatch, second_addresses
@@ -33,7 +34,10 @@ _logger = logging.getLogger("natd.server")
 
 def run_server(*, port: int, binds: tuple[str, ...] = (), sample_ports: int = 3) -> int:
     """Serve until SIGTERM or SIGINT; the exit code.  StartError when it cannot listen."""
-    own = () if binds else second_addresses()
+    try:
+        own = () if binds else second_addresses()
+    except OSError as error:
+        raise StartError(f"this machine's addresses can't be read: {error.strerror}") from None
     with Listeners(port, binds, sample_ports, own) as listeners:
         asyncio.run(_serve(listeners, follows=not binds))
     return 0
@@ -70,7 +74,10 @@ class Server:
     def follow(self) -> None:
         """Use the addresses that this machine has now."""
         before = _listed(self._listeners.hosts)
-        self._listeners.name(second_addresses())
+        try:
+            self._listeners.name(second_addresses())
+        except OSError:  # nothing can be opened: those from before are used on
+            return
         if (used := _listed(self._listeners.hosts)) != before:
             self.coordinator.stun_server.use(self._listeners.hosts)
             _logger.info("addresses of this machine have changed; used: %s", used)

@@ -7,9 +7,11 @@ The usual soft limit of 1,024 is for programs that use select(2); a daemon whose
 connections reaches it.  The hard limit is the administrator's, and stays.
 """
 
+import contextlib
 import errno
 import os
 import resource
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from natd.host.errors import StartError
@@ -67,6 +69,17 @@ def share_descriptors(limit: int, connections: int) -> Shares:
 
 def is_shortage(error: OSError) -> bool:
     return error.errno in SHORTAGE_ERRNOS
+
+
+@contextlib.contextmanager
+def passing_over_refusals() -> Iterator[None]:
+    """OSError ends the block and no more; one that tells of a shortage goes on, since what can't be
+    looked at for lack of a descriptor may be there all the same."""
+    try:
+        yield
+    except OSError as error:
+        if is_shortage(error):
+            raise
 
 
 def descriptors_left(limit: int) -> int:

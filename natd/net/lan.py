@@ -15,6 +15,7 @@ Rules that a change must not break:
 """
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import logging
@@ -72,7 +73,8 @@ class Lan:
         if not wanted:
             self.close()
             return False
-        self._links = self._look()[:MOST_LINKS]
+        with contextlib.suppress(OSError):  # nothing can be opened: those from before remain
+            self._links = self._look()[:MOST_LINKS]
         networks = {network for link in self._links for network in link.networks}
         self._on_link = tuple((int(n.network_address), int(n.netmask)) for n in networks)
         families = (socket.AF_INET, socket.AF_INET6) if ipv6 else (socket.AF_INET,)

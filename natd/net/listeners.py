@@ -232,7 +232,10 @@ def _open_socket(host: str, port: int, offset: int, *, dual_stack: bool) -> sock
         )
     except (socket.gaierror, UnicodeError, OverflowError) as error:
         raise StartError(f"can't bind to {host!r}: expected an IP address") from error
-    sock = socket.socket(family, kind)
+    try:
+        sock = socket.socket(family, kind)
+    except OSError as error:
+        raise _bind_error(error, host, number, port, offset) from error
     try:
         sock.setblocking(False)
         let_routers_split(sock)

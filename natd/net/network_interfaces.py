@@ -3,10 +3,12 @@
 The kernel's route socket (rtnetlink(7)) is only a signal: what it says is thrown away and
 addresses and routes are looked at anew, once a burst of changes is over.  Where that socket is
 refused, they are looked at from time to time instead.
+
+Where the system lets us open nothing, every look raises OSError; `NetworkWatch` keeps what it knew
+and looks again soon.
 """
 
 import asyncio
-import contextlib
 import ipaddress
 import socket
 import time
@@ -14,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from natd.host.descriptors import is_shortage, passing_over_refusals
 from natd.net.local_addresses import LocalAddress, in_order, interface_rank, lasting_public
 from natd.net.routes import INTERNET, Route, gateway_interfaces, routes_to
 
@@ -33,6 +36,9 @@ ASLEEP_S = 5.0
 
 POLL_S = 15.0
 """How often to look where the kernel gives no signal."""
+
+SHORTAGE_LOOK_S = 1.0
+"""How soon to look again where nothing could be opened."""
 
 _IF_INET6 = Path("/proc/self/net/if_inet6")
 _TEMPORARY, _OPTIMISTIC, _DAD_FAILED, _DEPRECATED, _TENTATIVE = 0x01, 0x04, 0x08, 0x20, 0x40
@@ -96,28 +102,24 @@ def multicast_links() -> tuple[Link, ...]:
     import psutil
 
     links = []
-    addresses = psutil.net_if_addrs()
-    try:
+    addresses, states = psutil.net_if_addrs(), {}
+    with passing_over_refusals():  # a sandbox may hide /proc/net
         states = psutil.net_if_stats()
-    except OSError:  # a sandbox may hide /proc/net
-        return ()
     for name, state in states.items():
         flags = state.flags.split(",")
         if not state.isup or "multicast" not in flags or "loopback" in flags:
             continue
         own = addresses.get(name, ())
         families = {entry.family for entry in own}
-        try:
-            index = socket.if_nametoindex(name)
-        except OSError:
-            continue
         networks = tuple(
             ipaddress.IPv4Network(f"{each.address}/{each.netmask}", strict=False)
             for each in own
             if each.family == socket.AF_INET and each.netmask
         )
         has_ipv4, has_ipv6 = socket.AF_INET in families, socket.AF_INET6 in families
-        links.append(Link(name, index, has_ipv4, has_ipv6, networks))
+        with passing_over_refusals():
+            index = socket.if_nametoindex(name)
+            links.append(Link(name, index, has_ipv4, has_ipv6, networks))
     ways_out = _ways_out(routes_to(INTERNET))
     return tuple(sorted(links, key=lambda link: interface_rank(link.name, ways_out)))
 
@@ -153,12 +155,12 @@ def _addresses(*, ipv6: bool) -> tuple[list[LocalAddress], set[int]]:
     import psutil
 
     stats, flags = {}, _ipv6_flags()
-    with contextlib.suppress(OSError):  # a sandbox may hide /proc/net
+    with passing_over_refusals():  # a sandbox may hide /proc/net
         stats = psutil.net_if_stats()
     found, down = [], set()
     for name, entries in psutil.net_if_addrs().items():
         if name in stats and not stats[name].isup:
-            with contextlib.suppress(OSError):
+            with passing_over_refusals():
                 down.add(socket.if_nametoindex(name))
             continue
         for entry in entries:
@@ -192,17 +194,16 @@ def _ways_out(routes: Mapping[str, Route | None]) -> list[str]:
     names = []
     for route in routes.values():
         if route is not None and route.interface:
-            with contextlib.suppress(OSError):
+            with passing_over_refusals():
                 names.append(socket.if_indextoname(route.interface))
     return list(dict.fromkeys((*names, *gateway_interfaces())))
 
 
 def _ipv6_flags(listed: Path = _IF_INET6) -> dict[str, int]:
     """Address -> its flags, as the kernel lists them (if_addr.h); empty where it does not."""
-    try:
+    lines: list[str] = []
+    with passing_over_refusals():
         lines = listed.read_text("ascii").splitlines()
-    except OSError:
-        return {}
     rows = [line.split() for line in lines]
     return {str(ipaddress.IPv6Address(int(row[0], 16))): int(row[4], 16) for row in rows}
 
@@ -231,13 +232,13 @@ class NetworkWatch:
     def start(self) -> None:
         """Look now, and watch from the running loop."""
         self._socket = _open_route_socket()
-        self.network = self._look()
+        self._look_anew()
         self._was_asleep_s = self._asleep_s()
         loop = asyncio.get_running_loop()
         self._resume_timer = loop.call_later(RESUME_LOOK_S, self._notice_resume)
         if self._socket is not None:
             loop.add_reader(self._socket, self._drain)
-        else:
+        elif self._timer is None:
             self._timer = loop.call_later(POLL_S, self._look_again)
 
     def close(self) -> None:
@@ -253,8 +254,7 @@ class NetworkWatch:
         loop, slept_s = asyncio.get_running_loop(), self._asleep_s()
         self._resume_timer = loop.call_later(RESUME_LOOK_S, self._notice_resume)
         before_s, self._was_asleep_s = self._was_asleep_s, slept_s
-        if slept_s - before_s >= ASLEEP_S:
-            self.network = self._look()
+        if slept_s - before_s >= ASLEEP_S and self._look_anew():
             self._on_change(self.network, not self.network.is_offline)
 
     def _drain(self) -> None:
@@ -281,9 +281,22 @@ class NetworkWatch:
 
     def look_now(self) -> None:
         """Also when hosts that matter were added: their routes are compared from here on."""
-        before, self.network = self.network, self._look()
-        if self.network != before:
+        before = self.network
+        if self._look_anew() and self.network != before:
             self._on_change(self.network, self.network.has_moved(before))
+
+    def _look_anew(self) -> bool:
+        """False where nothing can be opened: another look follows soon."""
+        try:
+            self.network = self._look()
+        except OSError as error:
+            if not is_shortage(error):
+                raise
+            if self._timer is None:
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(SHORTAGE_LOOK_S, self._look_again)
+            return False
+        return True
 
 
 def asleep_s() -> float:

@@ -30,6 +30,7 @@ from natd.core.portmap.client import (
     UpnpUnwanted,
     UpnpWanted,
 )
+from natd.host.descriptors import passing_over_refusals
 from natd.net.routes import ROUTES
 from natd.net.udp import DATAGRAM_BYTES
 from natd.net.upnp import Upnp, UpnpAnswer
@@ -46,6 +47,7 @@ _GATEWAY_FLAG = 0x2
 
 OFF = "none: paths.port_mapping is false in the configuration"
 NO_ROUTER = "none: there is no IPv4 router"
+NOT_NOW = "none so far: natd can open no more files"
 PUBLIC = "none: this machine's address is public"
 ASKING = "none so far: the router is being asked"
 NONE_OFFERED = "none: the router offers no UPnP, NAT-PMP or PCP"
@@ -67,7 +69,12 @@ class PortMap:
     def follow(self, port: int, *, wanted: bool) -> None:
         """At start, when the machine's addresses have changed and when the configuration has."""
         self._port = port
-        place = _find_router() if wanted else None
+        try:
+            place = _find_router() if wanted else None
+        except OSError:  # nothing can be opened: no reason to leave a router
+            if self._asked is None:
+                self._reason = NOT_NOW
+            return
         if self._asked is not None:
             if self._asked.place == (place, port):
                 return
@@ -90,7 +97,7 @@ class PortMap:
 
     def look_again(self) -> None:
         """Something suggests that the router is another, or has started anew."""
-        if self._asked is not None or self._reason == NO_ROUTER:
+        if self._asked is not None or self._reason in (NO_ROUTER, NOT_NOW):
             self.follow(self._port, wanted=True)
         if self._asked is not None:
             self._asked.look_again()
@@ -270,26 +277,23 @@ def _place(external: Address) -> str:
 
 
 def _find_router() -> tuple[str, str] | None:
-    """Our address towards the IPv4 default gateway, and the gateway's; None when there is none."""
+    """Our address towards the IPv4 default gateway, and the gateway's; None when there is none.
+    OSError where nothing can be opened."""
     gateway = default_gateway()
     if gateway is None:
         return None
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((gateway, ANNOUNCEMENTS.port))
-        except OSError:
-            return None
-        client: str = probe.getsockname()[0]
-        return client, gateway
+    with passing_over_refusals(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((gateway, ANNOUNCEMENTS.port))
+        return probe.getsockname()[0], gateway
+    return None
 
 
 def default_gateway(routes: Path = ROUTES) -> str | None:
     """The gateway of the best IPv4 default route, as the kernel lists them (proc(5))."""
     best: tuple[int, str] | None = None
-    try:
+    lines: list[str] = []
+    with passing_over_refusals():
         lines = routes.read_text("ascii").splitlines()[1:]
-    except OSError:
-        return None
     for line in lines:
         _, destination, gateway, flags, _, _, metric, mask, *_ = line.split()
         if destination == mask == "00000000" and int(flags, 16) & _GATEWAY_FLAG:

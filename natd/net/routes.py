@@ -8,6 +8,7 @@ Rules:
   a million entries; so metrics, several tables and rules are its business, not ours.
 - Where that question is refused, a socket is connected instead, which sends nothing and shows our
   own address towards the destination.
+- Where the system lets us open nothing, that is raised: it says nothing about routes.
 - `INTERNET` is only asked about.  Nothing is ever sent there.
 """
 
@@ -18,6 +19,8 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from natd.host.descriptors import is_shortage, passing_over_refusals
 
 INTERNET = ("198.41.0.4", "2001:503:ba3e::2:30")
 """The first of the root name servers: a route that leads to the internet leads there, and no
@@ -65,7 +68,7 @@ class Route:
 
 
 def routes_to(hosts: Iterable[str]) -> dict[str, Route | None]:
-    """The way to each host; None where there is none."""
+    """The way to each host; None where there is none.  OSError where nobody can be asked."""
     found: dict[str, Route | None] = {}
     with contextlib.ExitStack() as stack:
         asked = _open()
@@ -130,11 +133,9 @@ def _ipv6_gateways(listed: Path) -> Iterator[tuple[tuple[bool, int], str]]:
 
 def _rows(listed: Path) -> list[list[str]]:
     """The complete rows at the beginning of a table."""
-    try:
-        with listed.open("rb") as table:
-            text = table.read(TABLE_BYTES).decode("ascii")
-    except OSError:
-        return []
+    text = ""
+    with passing_over_refusals(), listed.open("rb") as table:
+        text = table.read(TABLE_BYTES).decode("ascii")
     return [line.split() for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
@@ -158,7 +159,11 @@ def _text(packed: bytes) -> str:
 def _open() -> socket.socket | None:
     try:
         opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-    except (AttributeError, OSError):
+    except AttributeError:
+        return None
+    except OSError as error:
+        if is_shortage(error):
+            raise
         return None
     opened.settimeout(_ANSWER_S)
     return opened
@@ -174,9 +179,7 @@ def _ask(asked: socket.socket, host: str) -> Route | None:
 
 def _connected(host: str) -> Route | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((host, 9))
-            return Route(0, "", str(probe.getsockname()[0]))
-    except OSError:
-        return None
+    with passing_over_refusals(), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((host, 9))
+        return Route(0, "", str(probe.getsockname()[0]))
+    return None
