@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 import click
 
+from natd.host.descriptors import is_shortage, raise_descriptor_limit, require_descriptors
 from natd.host.directories import STATE_LOCK_NAME, Directories, DirectoryLock, find_directories
 from natd.host.errors import (
     EXIT_CANNOT_RUN,
@@ -41,6 +42,9 @@ from natd.settings.setting import PEER_RULES, SERVER_RULES, Whole
 _logger = logging.getLogger("natd")
 
 _SERVER_PORT = Whole(1, PORT_LIMIT)
+
+SERVER_DESCRIPTORS = 12
+"""What a server opens besides its sockets, some of them for a moment."""
 
 PEER_FLAGS = ("state_dir", "runtime_dir", "port")
 SERVER_FLAGS = ("bind", "sample_ports")
@@ -121,6 +125,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return EXIT_OK
     except Exception as error:
+        if isinstance(error, OSError) and is_shortage(error):
+            text = f"natd can open no more files: {error.strerror}; raise the limit (`ulimit -n`)"
+            return _end(text, EXIT_CANNOT_RUN)
         _logger.exception("natd stopped because of a bug in it")
         return _end(f"stopped because of a bug in natd: {type(error).__name__}", EXIT_CANNOT_RUN)
 
@@ -131,8 +138,6 @@ def main() -> NoReturn:
 
 
 def _run_daemon(config: Config, directories: Directories) -> int:
-    from natd.host.descriptors import raise_descriptor_limit
-
     start_logging(config.log_level)
     harden()
     limit = raise_descriptor_limit()
@@ -150,10 +155,10 @@ def _run_daemon(config: Config, directories: Directories) -> int:
 def _run_server(port: int, config: ServerConfig) -> int:
     start_logging(config.log_level)
     harden()
-    from natd.host.descriptors import raise_descriptor_limit
     from natd.server import run_server
 
-    raise_descriptor_limit()
+    sockets = max(1, len(config.bind)) * (1 + config.sample_ports)
+    require_descriptors(raise_descriptor_limit(), sockets + SERVER_DESCRIPTORS)
     return run_server(port=port, binds=config.bind, sample_ports=config.sample_ports)
 
 

@@ -55,6 +55,8 @@ class Process:
     def __init__(self, directory: Path, *arguments: str) -> None:
         self.directory = directory
         self.arguments = arguments
+        self.descriptors: int | None = None
+        """Of `ulimit -n`; None: what we have ourselves."""
         self.process: subprocess.Popen[bytes] | None = None
         self.environ: dict[str, str] = {}
         """Beside what every daemon of the tests has."""
@@ -94,9 +96,13 @@ class Process:
             "NATD_PATHS_LAN_DISCOVERY": "false",
             **self.environ,
         }
+        limited = ["sh", "-c", f'ulimit -n {self.descriptors} && exec "$@"', "sh"]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "natd", *self.arguments],
+                [
+                    *(limited if self.descriptors is not None else ()),
+                    *(sys.executable, "-m", "natd", *self.arguments),
+                ],
                 cwd=SOURCE,
                 env=environ,
                 stdin=subprocess.DEVNULL,

@@ -14,7 +14,6 @@ Rules that a change must not break:
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import socket
@@ -24,6 +23,7 @@ from pathlib import Path
 
 from natd.control.admission import Admission
 from natd.control.connection import Connection
+from natd.host.descriptors import is_shortage
 from natd.host.errors import StartError
 
 ACCEPT_BURST = 16
@@ -41,8 +41,6 @@ INSPECT_EVERY_S = 2.0
 
 REPLIES_LINGER_S = 0.3
 """A stop gives the last replies this long."""
-
-_SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 _logger = logging.getLogger(__name__)
 
@@ -113,23 +111,20 @@ class ControlLink:
             await asyncio.sleep(REPLIES_LINGER_S / 30)
         for connection in self.connections:
             connection.hang_up()
-        if self._reserve is not None:
-            os.close(self._reserve)
-            self._reserve = None
+        self._lend_reserve()
         if self._is_our_file():
             self._path.unlink(missing_ok=True)
 
     # --- accepting
 
     def _accept(self) -> None:
-        for _ in range(ACCEPT_BURST):
+        """Somebody waits to be accepted, and perhaps others."""
+        for number in range(ACCEPT_BURST):
             try:
-                stream, _ = self._listener.accept()
+                stream = self._accept_one(is_there=number == 0)
             except (BlockingIOError, InterruptedError, ConnectionError):
                 return
-            except OSError as error:
-                if error.errno in _SHORTAGE and self._find_descriptor():
-                    continue
+            except OSError:
                 self._pause_accepting()
                 return
             stream.setblocking(False)
@@ -140,24 +135,31 @@ class ControlLink:
             self.admission.entered(connection)
             connection.start()
 
-    def _make_room(self) -> bool:
-        """Hang up on somebody without a place; False where there is nobody."""
+    def _accept_one(self, *, is_there: bool) -> socket.socket:
+        """`is_there`: somebody surely waits.  A system without a descriptor says so before it looks
+        whether anybody does."""
+        for find_descriptor in (self._make_room, self._lend_reserve):
+            try:
+                return self._listener.accept()[0]
+            except OSError as error:
+                if not is_shortage(error):
+                    raise
+                if not is_there:
+                    raise BlockingIOError from None
+            find_descriptor()
+        return self._listener.accept()[0]
+
+    def _make_room(self) -> None:
+        """Hang up on somebody without a place, if there is anybody."""
         found = self.admission.first_to_go(self._connections, self._loop.time())
         self._complain()
         if found is not None:
             found.hang_up()
-        return found is not None
 
-    def _find_descriptor(self) -> bool:
-        """The process may open no more: take that of somebody without a place, else the one in
-        reserve."""
-        if self._make_room():
-            return True
-        if self._reserve is None:
-            return False
-        os.close(self._reserve)
-        self._reserve = None
-        return True
+    def _lend_reserve(self) -> None:
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
 
     def _keep_reserve(self) -> None:
         if self._reserve is None:

@@ -22,7 +22,12 @@ from natd.control.admission import CONNECTIONS_LIMIT
 from natd.control.command_table import Command
 from natd.control.control import Control
 from natd.core.base.types import Address, SocketId, peer_id_text
-from natd.host.descriptors import Shares, share_descriptors
+from natd.host.descriptors import (
+    LEAST_DESCRIPTORS,
+    Shares,
+    require_descriptors,
+    share_descriptors,
+)
 from natd.host.directories import Directories
 from natd.host.errors import EXIT_OK, CommandError, StartError
 from natd.host.notify import Notifier
@@ -59,7 +64,9 @@ def run_daemon(config: Config, directories: Directories, descriptors: int) -> in
     `descriptors` may be open.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    daemon = Daemon(config, directories, share_descriptors(descriptors, CONNECTIONS_LIMIT))
+    left = require_descriptors(descriptors, LEAST_DESCRIPTORS)
+    shares = share_descriptors(descriptors, left, CONNECTIONS_LIMIT)
+    daemon = Daemon(config, directories, shares)
     asyncio.run(daemon.run())
     return EXIT_OK
 

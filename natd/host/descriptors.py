@@ -1,7 +1,7 @@
 """How many files this process may have open, and who gets how many of them.
 
-    the limit ─► 40 for ourselves ─► half of the rest, up to what is wanted ─► connections
-                                 └─► what is left ─► helper sockets for hard NATs
+    left at the start ─► 36 for ourselves ─► half of the rest, if so many are wanted: connections
+                                        └──► the others: helper sockets for hard NATs
 
 The usual soft limit of 1,024 is for programs that use select(2); a daemon whose clients leak
 connections reaches it.  The hard limit is the administrator's, and stays.
@@ -19,12 +19,12 @@ from natd.host.errors import StartError
 ENOUGH_DESCRIPTORS = 65536
 """More than sockets of peers and clients ever take; a table of millions costs memory."""
 
-LEAST_DESCRIPTORS = 64
-"""With fewer there is no room for a program and a helper socket at a time."""
+OWN_DESCRIPTORS = 36
+"""A daemon has some fifteen open, and six more where it looks for members on its link and asks the
+router; the others are opened for a moment, to look up a name or search the history."""
 
-OWN_DESCRIPTORS = 40
-"""A daemon has some twenty open; the others are opened for a moment, to look up a name, ask the
-router, or search the history."""
+LEAST_DESCRIPTORS = OWN_DESCRIPTORS + 12
+"""With fewer there is hardly room for programs and helper sockets."""
 
 SHORTAGE_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 """What the system says when there is nothing left, of ours or of its own: it may be otherwise in a
@@ -52,17 +52,21 @@ def raise_descriptor_limit() -> int:
     return wanted
 
 
-def share_descriptors(limit: int, connections: int) -> Shares:
-    """The shares of a daemon to which so many `connections` may be made, if there is room.
-
-    StartError where there is no room for anybody.
-    """
-    if limit < LEAST_DESCRIPTORS:
+def require_descriptors(limit: int, count: int) -> int:
+    """How many are left of the limit; StartError where there are fewer than `count`."""
+    left = descriptors_left(limit)
+    if left < count:
         raise StartError(
-            f"natd may open only {limit} files here, and needs {LEAST_DESCRIPTORS}",
-            f"raise the limit first: `ulimit -n {LEAST_DESCRIPTORS}`, or LimitNOFILE= of a service",
+            f"natd may open only {max(left, 0)} files here, and needs {count}",
+            "start it with a higher limit: `ulimit -n 1024`, or LimitNOFILE= of its service",
         )
-    free = limit - OWN_DESCRIPTORS
+    return left
+
+
+def share_descriptors(limit: int, left: int, connections: int) -> Shares:
+    """The shares of a daemon that may open `left` more files, LEAST_DESCRIPTORS or more, and to
+    which so many `connections` may be made, if there is room."""
+    free = left - OWN_DESCRIPTORS
     granted = min(connections, free // 2)
     return Shares(limit, granted, free - granted, granted < connections)
 

@@ -50,9 +50,10 @@ async def running(
 
 
 def dealer(
-    context: zmq.asyncio.Context, directory: Path, receive_limit: int = 1000
+    context: zmq.asyncio.Context, directory: Path, receive_limit: int = 1000, heartbeat_ms: int = 0
 ) -> zmq.asyncio.Socket:
     client = context.socket(zmq.DEALER)
+    client.setsockopt(zmq.HEARTBEAT_IVL, heartbeat_ms)
     client.setsockopt(zmq.LINGER, 0)
     client.setsockopt(zmq.RCVHWM, receive_limit)
     client.setsockopt(zmq.RECONNECT_IVL, -1)
