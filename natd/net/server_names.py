@@ -16,6 +16,7 @@ Rules:
 
 import asyncio
 import contextlib
+import encodings.idna  # noqa: F401 - the resolver wants it, perhaps when no file can be opened
 import ipaddress
 import socket
 import threading

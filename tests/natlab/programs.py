@@ -128,9 +128,10 @@ class Programs:
         *,
         port: int | None = None,
         hosts: Path | None = None,
+        descriptors: int | None = None,
     ) -> Peer:
         """A daemon on the host `name`.  The same `state` is the same identity; `hosts` is its
-        /etc/hosts."""
+        /etc/hosts, `descriptors` its `ulimit -n`."""
         state = state or name
         # A socket's path may have 107 bytes, and pytest's directories use most of them.
         socket = Path(self._runtime.name) / state / "control.sock"
@@ -139,7 +140,7 @@ class Programs:
         arguments += ["--runtime-dir", str(socket.parent)]
         if port is not None:
             arguments += ["--port", str(port)]
-        process = await self._ready(name, arguments, log, hosts)
+        process = await self._ready(name, arguments, log, hosts, descriptors)
         peer = Peer(name, process, socket)
         self._peers[name] = peer
         await peer.open()
@@ -156,7 +157,12 @@ class Programs:
         await self.stop_peer(name)
 
     async def _ready(
-        self, name: str, arguments: list[str], log: Path, hosts: Path | None = None
+        self,
+        name: str,
+        arguments: list[str],
+        log: Path,
+        hosts: Path | None = None,
+        descriptors: int | None = None,
     ) -> "subprocess.Popen[Any]":
         """Start `natd` there and wait until it says that it is ready."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith("NATD_")}
@@ -170,6 +176,9 @@ class Programs:
             if hosts is not None:
                 mounted = f'mount --bind {hosts} /etc/hosts && exec "$@"'
                 command = ["unshare", "-m", "sh", "-c", mounted, "sh", *command]
+            if descriptors is not None:
+                limited = f'ulimit -n {descriptors} && exec "$@"'
+                command = ["sh", "-c", limited, "sh", *command]
             process: subprocess.Popen[Any] = self._lab.popen(
                 name,
                 command,

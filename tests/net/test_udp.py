@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from natd.core.base.types import MAIN_SOCKET, Address, Datagram, SocketId
+from natd.core.base.types import LOWEST_ANY_PORT_SOCKET, MAIN_SOCKET, Address, Datagram, SocketId
 from natd.net.udp import DRAIN_LIMIT, UdpSockets
 from tests.processes import free_ports
 
@@ -145,6 +145,22 @@ def test_a_helper_socket_opens_on_first_use_and_answers_come_back_under_its_id()
     run(scenario())
 
 
+def test_no_more_helpers_are_opened_than_the_process_has_descriptors_for() -> None:
+    async def scenario() -> None:
+        with Door(most_helpers=2) as door, plain_socket(socket.AF_INET) as peer:
+            place = Address(*peer.getsockname())
+            for number in range(4):
+                helper = SocketId(LOWEST_ANY_PORT_SOCKET + number)
+                door.sockets.send([Datagram(b"q", place, None, helper)])
+            assert door.sockets.count == 3
+            assert door.sockets.errors == {"EMFILE": 2}
+            door.sockets.drop(SocketId(LOWEST_ANY_PORT_SOCKET))
+            door.sockets.send([Datagram(b"q", place, None, SocketId(LOWEST_ANY_PORT_SOCKET + 9))])
+            assert door.sockets.count == 3
+
+    run(scenario())
+
+
 def test_the_port_of_a_closed_helper_is_not_drawn_again_soon() -> None:
     """A NAT may still have its mapping: an old one, or one that an early packet has spoilt."""
 
@@ -258,8 +274,8 @@ def test_a_port_that_is_taken_is_an_error_for_the_caller() -> None:
 class Door:
     """UdpSockets on any port, and what came in."""
 
-    def __init__(self) -> None:
-        self.sockets = UdpSockets(self.take, self.drained)
+    def __init__(self, most_helpers: int = 1024) -> None:
+        self.sockets = UdpSockets(self.take, self.drained, most_helpers=most_helpers)
         self.datagrams: list[tuple[bytes, Address, SocketId]] = []
         self.portions: list[int] = []
         self._wanted: tuple[int, asyncio.Event] | None = None

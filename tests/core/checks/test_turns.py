@@ -161,6 +161,22 @@ def test_fresh_sockets_are_never_given_out_twice_and_ask_for_no_port():
     assert min(sockets) > FIRST_HELPER > 0xFFFF
 
 
+def test_a_process_with_few_descriptors_has_fewer_sockets_open_at_a_time():
+    turns = Turns()
+    first, second, third = _claims(3)
+    second.slices = 1
+    turns.allow_sockets(24)
+    turns.fresh_sockets(first, 12)
+    turns.fresh_sockets(second, 12)
+    assert not second.must_end
+    turns.fresh_sockets(third, 12)
+    assert second.must_end
+    turns.allow_sockets(100_000)
+    assert turns.most_sockets == 768
+    turns.allow_sockets(None)
+    assert turns.most_sockets == 768
+
+
 def test_where_too_many_sockets_are_open_the_one_that_comes_last_has_to_end():
     turns = Turns()
     silent, alive, older, newcomer = _claims(4)
