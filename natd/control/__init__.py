@@ -19,5 +19,5 @@ Rules:
 - Connections are bounded, and the owner is never locked out: see `natd.control.admission`.
 - Nothing of libzmq is in this process.
 
-Others import: command_table, control.
+Others import: admission, command_table, control.
 """

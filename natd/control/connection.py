@@ -32,8 +32,8 @@ EVENTS_ROOM_BYTES = 1 << 18
 READ_ROOM_BYTES = 1 << 20
 """With more than this on its way to a client, it is not read from."""
 
-STALLED_LIMIT_BYTES = 4 << 20
-STALLED_S = 1.0
+STALLED_LIMIT_BYTES = 8 << 20
+STALLED_S = 5.0
 """A client that has so much to read, and has read nothing for so long, is given up."""
 
 _CREDENTIALS = struct.Struct("3i")
