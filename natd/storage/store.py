@@ -66,9 +66,6 @@ HANGS_AFTER_S = 6.0
 """A disk that has not answered for so long is told of, and nothing more is accepted until it does:
 SQLite itself waits five seconds for another program."""
 
-SEARCH_THREADS = 4
-"""Searches at a time: each opens the file anew."""
-
 _DATA_ERRORS = (
     sqlite3.IntegrityError,
     sqlite3.DataError,
@@ -169,7 +166,7 @@ class Store:
         """Begin writing, from the running loop; `on_commit` follows each group."""
         self._loop = asyncio.get_running_loop()
         # Loaded here: later it may be that no file can be opened.
-        self._loop.set_default_executor(ThreadPoolExecutor(SEARCH_THREADS))
+        self._loop.set_default_executor(ThreadPoolExecutor())
         self._on_commit = on_commit
         self._thread = threading.Thread(target=self._write_groups, name="store", daemon=True)
         self._thread.start()
