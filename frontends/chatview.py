@@ -227,7 +227,7 @@ class ChatView:
 
     def names(self) -> list[str]:
         """What the peers may be called in a command."""
-        return [presence.name for presence in self._roster.presence()]
+        return [self._roster.typed_name(peer.peer_id) for peer in self._roster.in_order()]
 
     @property
     def own_name(self) -> str:
@@ -325,10 +325,11 @@ class ChatView:
         peer = self._roster.know(event.get("peer") or {})
         peer.trust = "changed"
         name, tagged = one_word(peer.nick), self._roster.tagged(peer.peer_id)
+        typed = self._roster.certain_name(peer.peer_id)
         before = safe(str(event.get("previous_id") or "")[:TAG_CHARACTERS])
         self.warn(
             f"{tagged} is not the {name} known before, {name}#{before}: nothing is sent to it.  "
-            f"If {name} confirms the new key: natctl trust {tagged} --accept-new-key",
+            f"If {name} confirms the new key: natctl trust {typed} --accept-new-key",
             at,
         )
 

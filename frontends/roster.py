@@ -1,7 +1,7 @@
 """Who is in the chat: names, presence and paths, as the daemon tells them.
 
 Pure.  A name that comes out of here is safe and is one word; of two equal nicks each carries
-its tag, and so does a nick that is like our own.
+its tag, and so does a nick that is like our own or like the beginning of somebody's id.
 """
 
 from collections.abc import Iterable
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from frontends.safe import safe
+from natd.ipc.peer_names import certain_name, may_mean
 
 Json = dict[str, Any]
 
@@ -103,13 +104,26 @@ class Roster:
         return any(peer.state == "online" for peer in self._peers.values())
 
     def name_of(self, peer_id: str) -> str:
-        """The nick, with `#tag` behind it when someone else here has the same one."""
+        """The nick, with `#tag` behind it when someone else here has the same one, or could be
+        meant by it."""
         nick = self.nick if peer_id == self.own_id else self._nick_of(peer_id)
         if not one_word(nick):
             return f"#{safe(peer_id[:TAG_CHARACTERS])}"
         everyone = [self.nick, *(peer.nick for peer in self._peers.values())]
         same = [other for other in everyone if _alike(other, nick)]
-        return self.tagged(peer_id) if len(same) > 1 else one_word(nick)
+        is_unclear = len(same) > 1 or self._means_another(nick, peer_id)
+        return self.tagged(peer_id) if is_unclear else one_word(nick)
+
+    def typed_name(self, peer_id: str) -> str:
+        """What the daemon takes for this peer and for no other: for commands."""
+        nick = self._nick_of(peer_id)
+        is_clear = nick == self.name_of(peer_id) and may_mean(nick, nick, peer_id)
+        return nick if is_clear else self.certain_name(peer_id)
+
+    def certain_name(self, peer_id: str) -> str:
+        """The same, also when another of that nick comes, and harmless in a shell."""
+        others = ((other.nick, other.peer_id) for other in self._peers.values())
+        return safe(certain_name(self._nick_of(peer_id), peer_id, others))
 
     def tagged(self, peer_id: str) -> str:
         """The nick with its tag, which names this peer even when another of that nick comes."""
@@ -140,6 +154,13 @@ class Roster:
         if peer.verdict:
             parts.append(safe(peer.verdict))
         return f"{self.tagged(peer.peer_id)}: {', '.join(part for part in parts if part)}"
+
+    def _means_another(self, text: str, peer_id: str) -> bool:
+        return any(
+            may_mean(text, other.nick, other.peer_id)
+            for other in self._peers.values()
+            if other.peer_id != peer_id
+        )
 
     def _nick_of(self, peer_id: str) -> str:
         peer = self._peers.get(peer_id)

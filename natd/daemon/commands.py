@@ -16,7 +16,7 @@ from natd.members.networks import Networks
 from natd.members.parts import Parts
 from natd.members.recorder import Recorder, path_row
 from natd.settings.config import config_as_dict
-from natd.storage.address_book import JoinedNetwork, KnownPeer, full_name, shell_name
+from natd.storage.address_book import JoinedNetwork, KnownPeer, full_name
 from natd.storage.history import PAGE_LIMIT, read_history
 from natd.storage.mailbox import Delivery
 from natd.storage.mailbox_writes import PRIVATE, TEXT
@@ -232,7 +232,7 @@ class Commands:
             raise CommandError(
                 "no_path",
                 f"no direct answer from {full_name(known)} within {timeout_s:g} s",
-                f"natctl doctor {shell_name(known)} says more",
+                f"natctl doctor {self._parts.book.shell_name(known)} says more",
             ) from None
         now = time.monotonic()
         views = self._parts.views(network.id)
@@ -266,7 +266,7 @@ class Commands:
         peer = request.get("peer")
         known = None if peer is None else self._parts.book.peer_to_write_to(network.id, peer)
         if known is not None and known.is_blocked:
-            hint = f"natctl block --undo {shell_name(known)}"
+            hint = f"natctl block --undo {self._parts.book.shell_name(known)}"
             raise CommandError("blocked", f"{full_name(known)} is blocked here", hint)
         target = None if known is None else known.peer
         if (membership := self._parts.node.membership(network.id)) is not None:

@@ -60,7 +60,7 @@ from natd.doctor.unmet import HELPS, with_absent, with_unmet
 from natd.host.errors import CommandError
 from natd.members.parts import Parts
 from natd.members.recorder import COPY_TOLD_S, FORBIDDEN, nat_row, path_row
-from natd.storage.address_book import JoinedNetwork, KnownPeer, full_name, shell_name
+from natd.storage.address_book import JoinedNetwork, KnownPeer, full_name
 
 BLOCKED_BY_US = Verdict(VerdictCode.UDP_BLOCKED, FORBIDDEN, (Help.FIREWALL,))
 
@@ -359,7 +359,7 @@ class Doctor:
         if told is None or told.path is None or is_narrow(told.verdict):
             hint = "see below"
             if known.may_hear_us and not self.is_offline:
-                hint += f"; natctl retry {shell_name(known)} tries again at once"
+                hint += f"; natctl retry {self._parts.book.shell_name(known)} tries again at once"
             return check("path", False, f"not connected to {name}", hint)
         path = path_row(told.path, time.monotonic())
         how = "connected to" if self._is_online(known) else "there is a way to"
@@ -412,7 +412,7 @@ class Doctor:
     def _help_rows(
         self, helps: Iterable[Help], target: tuple[JoinedNetwork, KnownPeer] | None
     ) -> list[Row]:
-        peer = "PEER" if target is None else shell_name(target[1])
+        peer = "PEER" if target is None else self._parts.book.shell_name(target[1])
         port = self._parts.sockets.port
         return [
             {"code": str(each), "text": HELP_TEXTS[each].format(port=port, peer=peer)}

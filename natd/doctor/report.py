@@ -22,7 +22,7 @@ from natd.members.copy_words import restored_words
 from natd.members.networks import Networks
 from natd.members.parts import Parts
 from natd.members.recorder import ms, nat_row, path_row
-from natd.storage.address_book import CHANGED, JoinedNetwork, KnownPeer, full_name, shell_name
+from natd.storage.address_book import CHANGED, JoinedNetwork, KnownPeer, full_name
 
 Row = dict[str, Any]
 
@@ -153,7 +153,7 @@ class Report:
                     rows.append(_problem("state-restored", text, RESTORED_HINT))
                 if known.trust == CHANGED:
                     text = f"{full_name(known)} in {network.name} has a different key than before"
-                    hint = f"natctl trust {shell_name(known)} --accept-new-key"
+                    hint = f"natctl trust {self._parts.book.shell_name(known)} --accept-new-key"
                     rows.append(_problem("identity_changed", text, hint))
         return rows
 

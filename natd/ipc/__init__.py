@@ -10,7 +10,7 @@
 Programs that are not asynchronous use `Connection`.  Nothing here imports anything else of
 ours, and names are loaded when first used, so that a one-shot command never pays for asyncio.
 
-Others import: connection, errors, frames, places, terminal_text, zmtp.
+Others import: connection, errors, frames, peer_names, places, terminal_text, zmtp.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -19,7 +19,6 @@ from natd.core.base.types import (
     LAST_GOOD_LIMIT,
     NETWORK_ID_BYTES,
     PEER_ID_BYTES,
-    TAG_CHARACTERS,
     Address,
     NetworkId,
     PeerId,
@@ -28,14 +27,9 @@ from natd.core.base.types import (
 )
 from natd.core.keys.secrets import network_id
 from natd.host.errors import CommandError
+from natd.ipc.peer_names import certain_name, may_mean
 from natd.settings.names import nick_problem, server_problem
 from natd.storage.store import Store
-
-ID_PREFIX_CHARACTERS = 4
-"""Fewer of a peer id could be typed by mistake."""
-
-SHELL_ID_CHARACTERS = 12
-"""Length of the part of an id that names a peer whose nick can't be typed: 60 bits."""
 
 MATCHES_SHOWN = 8
 """At most this many peers are listed for an ambiguous name."""
@@ -269,12 +263,19 @@ class AddressBook:
         matches = self._matches(network, text)
         if len(matches) > 1:
             names = ", ".join(full_name(known) for known in matches[:MATCHES_SHOWN])
+            ways = " or ".join(self.shell_name(known) for known in matches[:MATCHES_SHOWN])
             raise CommandError(
                 "ambiguous",
                 f"{text} could be any of {names}",
-                "add #TAG to the nick, or use the id",
+                f"say which: {ways}; a whole id, as `natctl peers --json` shows it, always does",
             )
         return matches[0]
+
+    def shell_name(self, known: KnownPeer) -> str:
+        """A peer as part of a command line that a user may copy: it means this peer and none else
+        who is known here, and nobody's nick becomes code."""
+        others = ((each.nick, each.id_text) for each in self.peers(known.network))
+        return shlex.quote(certain_name(known.nick, known.id_text, others))
 
     def peer_to_write_to(self, network: NetworkId, text: object) -> KnownPeer:
         """Like `peer_named`; CommandError also when any peer meant has a key in doubt."""
@@ -285,27 +286,24 @@ class AddressBook:
                     f"{full_name(known)} has a different key than the {_shown_nick(known)} you "
                     "know; nothing was sent",
                     "ask them some other way, such as by phone, then: "
-                    f"natctl trust {shell_name(known)} --accept-new-key",
+                    f"natctl trust {self.shell_name(known)} --accept-new-key",
                 )
         return self.peer_named(network, text)
 
     def peer_in_doubt(self, network: NetworkId, text: object) -> KnownPeer:
-        """Like `peer_named`, where a peer whose key is in doubt comes first."""
+        """Like `peer_named`; of several with one nick, the one whose key is in doubt."""
         matches = self._matches(network, text)
         doubtful = [known for known in matches if known.trust == CHANGED]
-        return doubtful[0] if len(doubtful) == 1 else self.peer_named(network, text)
+        has_one_nick = len({known.nick for known in matches}) == 1
+        is_clear = has_one_nick and len(doubtful) == 1
+        return doubtful[0] if is_clear else self.peer_named(network, text)
 
     def _matches(self, network: NetworkId, text: object) -> list[KnownPeer]:
         """At least one; CommandError."""
         if not isinstance(text, str) or not text:
             raise CommandError("usage", "expected a peer: a nick, nick#TAG or the start of an id")
         peers = self.peers(network)
-        nick, mark, tag = text.rpartition("#")
-        matches = [known for known in peers if known.nick == text]
-        if mark and len(tag) >= TAG_CHARACTERS:
-            matches = [p for p in peers if p.nick == nick and _starts_with(p, tag)]
-        elif not matches and len(text) >= ID_PREFIX_CHARACTERS:
-            matches = [known for known in peers if _starts_with(known, text)]
+        matches = [known for known in peers if may_mean(text, known.nick, known.id_text)]
         if not matches:
             who = ", ".join(sorted({full_name(known) for known in peers})[:MATCHES_SHOWN])
             raise CommandError(
@@ -361,13 +359,3 @@ def full_name(known: KnownPeer) -> str:
 
 def _shown_nick(known: KnownPeer) -> str:
     return known.nick if nick_problem(known.nick) is None else ascii(known.nick)
-
-
-def shell_name(known: KnownPeer) -> str:
-    """A peer as part of a command line that a user may copy: nobody's nick becomes code."""
-    plain = nick_problem(known.nick) is None
-    return shlex.quote(full_name(known)) if plain else known.id_text[:SHELL_ID_CHARACTERS]
-
-
-def _starts_with(known: KnownPeer, text: str) -> bool:
-    return known.id_text.startswith(text.lower())

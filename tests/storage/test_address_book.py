@@ -1,17 +1,22 @@
 """Who is meant by a name, and who is not the one it was."""
 
 import asyncio
+import base64
+import shlex
 from collections.abc import Callable, Collection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
 
 from natd.core.base.events import PeerMet
-from natd.core.base.types import Address, NetworkId, PeerId
+from natd.core.base.types import Address, NetworkId, PeerId, peer_id_text
 from natd.core.keys.secrets import network_id
 from natd.host.errors import CommandError
-from natd.storage.address_book import AddressBook, JoinedNetwork, KnownPeer, full_name, shell_name
+from natd.storage.address_book import AddressBook, JoinedNetwork, KnownPeer, full_name
 from natd.storage.store import Store
+from tests.ipc.test_peer_names import adversarial_peers
 
 KEY = b"k" * 32
 NETWORK = network_id(KEY)
@@ -30,13 +35,78 @@ def test_a_peer_is_found_by_nick_tag_and_prefix_of_its_id(tmp_path: Path) -> Non
     with_book(tmp_path, scenario)
 
 
-def test_a_nick_goes_before_an_id_that_begins_like_it(tmp_path: Path) -> None:
+def test_text_that_fits_a_nick_and_the_id_of_another_is_ambiguous(tmp_path: Path) -> None:
     def scenario(book: AddressBook) -> None:
         anna, _ = meet(book, ANNA, "anna")
         bert, _ = meet(book, BERT, anna.id_text[:6])
-        assert book.peer_named(NETWORK, anna.id_text[:6]) is bert
+        with pytest.raises(CommandError) as caught:
+            book.peer_to_write_to(NETWORK, anna.id_text[:6])
+        assert caught.value.code == "ambiguous"
+        assert full_name(anna) in caught.value.text
+        assert full_name(bert) in caught.value.text
+        for known in (anna, bert):
+            name = shlex.split(book.shell_name(known))[0]
+            assert name in str(caught.value.hint)
+            assert book.peer_to_write_to(NETWORK, name) is known
 
     with_book(tmp_path, scenario)
+
+
+def test_a_whole_id_means_its_owner_although_it_is_the_nick_of_another(tmp_path: Path) -> None:
+    def scenario(book: AddressBook) -> None:
+        anna, _ = meet(book, ANNA, "anna")
+        meet(book, BERT, anna.id_text)
+        meet(book, CARL, anna.id_text.upper())
+        for text in (anna.id_text, anna.id_text.upper()):
+            assert book.peer_named(NETWORK, text) is anna
+            assert book.peer_to_write_to(NETWORK, text) is anna
+            assert book.peer_in_doubt(NETWORK, text) is anna
+
+    with_book(tmp_path, scenario)
+
+
+def test_the_id_of_a_peer_who_is_not_known_is_nobodys_nick(tmp_path: Path) -> None:
+    def scenario(book: AddressBook) -> None:
+        absent = peer_id_text(CARL)
+        meet(book, BERT, absent)
+        with pytest.raises(CommandError) as caught:
+            book.peer_named(NETWORK, absent)
+        assert caught.value.code == "unknown_peer"
+
+    with_book(tmp_path, scenario)
+
+
+def test_a_peer_in_doubt_is_not_meant_by_what_begins_like_anothers_id(tmp_path: Path) -> None:
+    def scenario(book: AddressBook) -> None:
+        anna, _ = meet(book, ANNA, "anna")
+        begins = anna.id_text[:6]
+        carl, _ = meet(book, CARL, begins)
+        book.heard(carl)
+        impostor, _ = meet(book, BERT, begins)
+        assert impostor.trust == "changed"
+        book.forget_peer(carl)
+        with pytest.raises(CommandError) as caught:
+            book.peer_in_doubt(NETWORK, begins)
+        assert caught.value.code == "ambiguous"
+
+    with_book(tmp_path, scenario)
+
+
+@settings(max_examples=100, deadline=None)
+@given(adversarial_peers())
+def test_a_name_in_a_hint_means_its_peer_whatever_nicks_the_others_have(
+    peers: list[tuple[str, str]],
+) -> None:
+    def scenario(book: AddressBook) -> None:
+        for nick, id_text in peers:
+            meet(book, peer_of(id_text), nick)
+        for known in book.peers(NETWORK):
+            (typed,) = shlex.split(book.shell_name(known))
+            assert book.peer_named(NETWORK, typed) is known
+            assert book.peer_named(NETWORK, known.id_text) is known
+
+    with TemporaryDirectory() as directory:
+        with_book(Path(directory), scenario)
 
 
 def test_a_nick_of_two_peers_is_ambiguous_and_the_error_lists_them(tmp_path: Path) -> None:
@@ -183,10 +253,15 @@ def test_the_only_network_needs_no_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("nick", ["a'; rm -rf ~; '", "\x1b[31mred", "two words", "\u202eevil"])
-def test_a_nick_never_becomes_part_of_a_command_line_or_an_escape(nick: str) -> None:
-    known = KnownPeer(NETWORK, ANNA, nick, "new", False, b"")
-    assert shell_name(known).isalnum()
-    assert full_name(known).isprintable()
+def test_a_nick_never_becomes_part_of_a_command_line_or_an_escape(
+    tmp_path: Path, nick: str
+) -> None:
+    def scenario(book: AddressBook) -> None:
+        known, _ = meet(book, ANNA, nick)
+        assert book.shell_name(known).isalnum()
+        assert full_name(known).isprintable()
+
+    with_book(tmp_path, scenario)
 
 
 def meet(
@@ -194,6 +269,11 @@ def meet(
 ) -> tuple[KnownPeer, PeerId | None]:
     card = f"card of {nick}".encode()
     return book.meet(PeerMet(NETWORK, peer, nick, card, first_contact=True), connected)
+
+
+def peer_of(id_text: str) -> PeerId:
+    """The peer whose id reads so, or the next one: the last letter has four bits to spare."""
+    return PeerId(base64.b32decode(id_text.upper() + "===="))
 
 
 def with_book(directory: Path, scenario: Callable[[AddressBook], None]) -> None:
