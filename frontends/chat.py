@@ -323,7 +323,9 @@ class ChatScreen:
             self.app.exit()
 
 
-def run(network: str | None, socket_path: str | None, plain: bool) -> int:
+def run(
+    network: str | None, socket_path: str | None, plain: bool, *, timeout_s: float | None = None
+) -> int:
     """Open the chat and stay in it; the exit code of `natctl chat`."""
 
     async def front_end(natd: Client, chosen: str) -> int:
@@ -333,7 +335,7 @@ def run(network: str | None, socket_path: str | None, plain: bool) -> int:
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    return run_frontend(front_end, network, socket_path)
+    return run_frontend(front_end, network, socket_path, timeout_s)
 
 
 def can_draw() -> bool:

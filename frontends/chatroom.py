@@ -50,6 +50,8 @@ class Natd(Messenger, Protocol):
 
     async def request(self, do: str, *, waiting_s: float = 0.0, **fields: Any) -> Json: ...
 
+    async def history(self, network: str | None = None, *, limit: int = 100) -> Json: ...
+
     def events(
         self, *, since: int | None = None, report_restarts: bool = False
     ) -> AsyncIterator[Json]: ...
@@ -130,8 +132,8 @@ class ChatRoom:
 
     def warn_of_unsent(self) -> None:
         """On leaving: what no daemon has accepted, so that it can be said another time."""
-        for text in self.sending.waiting:
-            self.view.warn(f"not sent: {text}", self._clock())
+        for text in self.sending.unsent():
+            self.view.warn(text, self._clock())
 
     async def _follow_events(self) -> None:
         while True:
@@ -163,8 +165,6 @@ class ChatRoom:
         if kind in ("daemon_lost", "daemon_back"):
             self.is_daemon_away = kind == "daemon_lost"
             self.sending.retry()
-        elif kind == "sent":
-            self.sending.message_sent(str(event.get("message")))
         self.view.receive_event(event, self._clock())
         self._changed()
         if kind == "daemon_back":

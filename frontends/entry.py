@@ -11,17 +11,21 @@ from frontends.chatroom import chosen_network
 from frontends.leaving import drop_output
 from frontends.safe import safe
 from natd.ipc import Client, DeniedError, IpcError, UnreachableError
+from natd.ipc.frames import REQUEST_TIMEOUT_S
 
 
 def run_frontend(
     front_end: Callable[[Client, str], Awaitable[int]],
     network: str | None,
     socket_path: str | None,
+    timeout_s: float | None = None,
 ) -> int:
-    """Run it against the daemon at `socket_path`, in `network` or the only one joined."""
+    """Run it against the daemon at `socket_path`, in `network` or the only one joined.
+
+    `timeout_s`: how long an answer may take; None is what the client has."""
 
     async def opened() -> int:
-        async with Client(socket_path) as natd:
+        async with Client(socket_path, timeout_s=timeout_s or REQUEST_TIMEOUT_S) as natd:
             return await front_end(natd, await chosen_network(natd, network))
 
     try:

@@ -50,8 +50,7 @@ class Pipe:
         self._network = network
         self._output = output
         self._errors = errors
-        self._types = None if types is None else sorted({*types, "sent"})
-        self._shown = None if types is None else frozenset(types)
+        self._types = None if types is None else frozenset(types)
         self._cursor = cursor
         self._since: int | None = None
         self._sending = Sending(natd, network)
@@ -70,8 +69,8 @@ class Pipe:
         with leaving_on_signals(typing.cancel):
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         await ended(tasks)
-        for text in self._sending.waiting:
-            self._complain(f"not sent, natd is away: {text}")
+        for text in self._sending.unsent():
+            self._complain(text)
         return 1 if self._refused or self._sending.waiting else 0
 
     async def _take_place(self) -> None:
@@ -99,9 +98,7 @@ class Pipe:
             if event["type"] in ("daemon_lost", "daemon_back"):
                 self._sending.retry()
                 continue
-            if event["type"] == "sent":
-                self._sending.message_sent(str(event.get("message")))
-            if self._shown is not None and event["type"] not in self._shown:
+            if self._types is not None and event["type"] not in self._types:
                 continue
             if (event.get("network") or self._network) == self._network:
                 self._output.write(json.dumps(event, separators=(",", ":")) + "\n")
@@ -124,6 +121,7 @@ def run(
     *,
     types: Iterable[str] | None = PIPED_TYPES,
     cursor: str | None = None,
+    timeout_s: float | None = None,
 ) -> int:
     """Standard input to the network and its events to standard output; the exit code."""
 
@@ -131,7 +129,7 @@ def run(
         pipe = Pipe(natd, chosen, sys.stdout, sys.stderr, types=types, cursor=cursor)
         return await pipe.run(sys.stdin.fileno())
 
-    return run_frontend(front_end, network, socket_path)
+    return run_frontend(front_end, network, socket_path, timeout_s)
 
 
 if __name__ == "__main__":

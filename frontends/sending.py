@@ -1,13 +1,13 @@
 """From a line typed to a message accepted: once each, in order, across restarts of the daemon.
 
-    put -> waiting -> asked -> Accepted | Refused
-                        '-> no answer -> was it accepted? -> Accepted, or asked again
+    put, named -> waiting -> asked -> Accepted | Refused
+                               '-> no answer -> asked again, by name
 
 Rules that a change must not break:
 
 - One request at a time, so that messages are accepted in the order in which they were put.
-- A request that got no answer may have been accepted all the same.  The daemon's history says
-  so: a message of ours with that text that was not there before we asked.
+- A request that got no answer may have been accepted all the same, now or when the daemon goes
+  on.  So each text has a name, under which the daemon accepts one message, however often asked.
 - A text leaves the queue only with its outcome; who leaves early still holds what is waiting.
 """
 
@@ -15,21 +15,18 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain, repeat
 from typing import Any, Protocol
 
 from natd.ipc import RequestError, UnreachableError
+from natd.ipc.frames import new_name
 
 Json = dict[str, Any]
 
 RESEND_FIRST_S = 0.1
 RESEND_LIMIT_S = 2.0
 """Waits between looks for a daemon that went away; `retry` ends one at once."""
-
-HISTORY_ROWS = 200
-"""How far back an unanswered request is looked for: what other programs of this user may have
-sent while the daemon restarted."""
-
 
 WAITING_LIMIT = 100
 """Texts waiting at which `has_room` holds back; `put` itself refuses nobody."""
@@ -57,15 +54,16 @@ class Refused:
 class Messenger(Protocol):
     """What of `natd.ipc.Client` it takes to send."""
 
-    async def send(self, network: str | None, text: str, *, to: str | None = None) -> Json: ...
-
-    async def history(self, network: str | None = None, *, limit: int = 100) -> Json: ...
+    async def send(
+        self, network: str | None, text: str, *, to: str | None = None, id: str | None = None
+    ) -> Json: ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     text: str
     to: str | None
+    name: str = field(default_factory=new_name)
 
 
 class Sending:
@@ -81,11 +79,18 @@ class Sending:
         self._room.set()
         self._done = asyncio.Event()
         self._done.set()
-        self._accepted: set[str] = set()
+        self.is_in_doubt = False
+        """The first that waits was asked for without an answer: it may be accepted yet."""
 
     @property
     def waiting(self) -> list[str]:
         return [item.text for item in self._waiting]
+
+    def unsent(self) -> list[str]:
+        """On leaving: what to say of each text that waits."""
+        doubt = ["perhaps not sent, natd did not answer"] * self.is_in_doubt
+        whys = chain(doubt, repeat("not sent"))
+        return [f"{why}: {text}" for why, text in zip(whys, self.waiting, strict=False)]
 
     def put(self, text: str, to: str | None = None) -> None:
         """`to`: a peer as natctl takes it; None is the network."""
@@ -94,10 +99,6 @@ class Sending:
         self._wanted.set()
         if len(self._waiting) >= WAITING_LIMIT:
             self._room.clear()
-
-    def message_sent(self, message: str) -> None:
-        """A `sent` event: that one was accepted before whatever is asked from here on."""
-        self._accepted.add(message)
 
     def retry(self) -> None:
         """The daemon is back."""
@@ -118,6 +119,7 @@ class Sending:
             item = self._waiting[0]
             outcome = await self._outcome(item)
             self._waiting.popleft()
+            self.is_in_doubt = False
             self._room.set()
             if not self._waiting:
                 self._wanted.clear()
@@ -127,31 +129,16 @@ class Sending:
 
     async def _outcome(self, item: _Waiting) -> Accepted | Refused:
         wait_s = RESEND_FIRST_S
-        before: frozenset[str] | None = None
         while True:
             try:
-                reply = None if before is None else await self._found(item, before)
-                if reply is None:
-                    before = frozenset(self._accepted) if before is None else before
-                    reply = await self._client.send(self._network, item.text, to=item.to)
-                self._accepted.add(str(reply.get("message")))
-                return Accepted(item.text, item.to, reply)
+                sent = self._client.send(self._network, item.text, to=item.to, id=item.name)
+                return Accepted(item.text, item.to, await sent)
             except RequestError as error:
                 return Refused(item.text, item.to, error)
-            except UnreachableError:
+            except UnreachableError as error:
+                self.is_in_doubt |= error.is_in_doubt
                 self._retry.clear()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await self._retry.wait()
                 wait_s = min(RESEND_LIMIT_S, wait_s * 2)
-
-    async def _found(self, item: _Waiting, before: frozenset[str]) -> Json | None:
-        """The answer to a request that got none; None: it never arrived."""
-        rows = (await self._client.history(self._network, limit=HISTORY_ROWS))["messages"]
-        for row in rows:
-            is_ours = row.get("direction") == "out" and row.get("text") == item.text
-            if is_ours and str(row.get("message")) not in before:
-                delivered = list(row.get("delivered") or ())
-                queued = [peer for peer in row.get("to") or () if peer not in delivered]
-                return {"message": row["message"], "delivered": delivered, "queued": queued}
-        return None

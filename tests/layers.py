@@ -63,6 +63,7 @@ NATCTL_WINGS = (
     "invocation",
     "lazy_group",
     "network_choice",
+    "sending",
     "launching",
     "words",
     "demo",

@@ -6,6 +6,7 @@ import click
 
 from natctl.invocation import Invocation, pass_invocation
 from natctl.network_choice import network_argument
+from natctl.sending import send_once
 from natctl.since import SinceType
 from natctl.words import views
 from natd.ipc.errors import RequestError
@@ -27,6 +28,7 @@ HISTORY_LIMIT = 50
     metavar="SECONDS",
     help="Exit 5 if it is not delivered by then.",
 )
+@click.option("--id", "name", metavar="NAME", help="Send once, however often you ask by NAME.")
 @pass_invocation
 def send(
     natctl: Invocation,
@@ -34,11 +36,12 @@ def send(
     network: str | None,
     to: str | None,
     wait_s: float | None,
+    name: str | None,
 ) -> None:
     """Send a message.
 
     It is saved on disk and delivered as soon as each peer is reached.  With - as TEXT,
-    standard input is sent.
+    standard input is sent.  For a day, the same NAME and text send nothing more.
     """
     expected, most = ("[NETWORK] TEXT", 2) if network is None else ("TEXT", 1)
     if len(words) > most:
@@ -46,9 +49,7 @@ def send(
     if len(words) == 2:
         network = words[0]
     text = _standard_input() if words[-1] == "-" else _argument(words[-1])
-    reply = natctl.request(
-        "send", network=network, text=text, to=to, wait_s=wait_s, waiting_s=wait_s or 0.0
-    )
+    reply = send_once(natctl, network, text, to=to, wait_s=wait_s, name=name)
     natctl.output.answer(reply, () if natctl.output.is_quiet else views.sent_lines(reply))
 
 
@@ -96,7 +97,7 @@ def chat(natctl: Invocation, network: str | None, plain: bool) -> int:
     """Open the chat."""
     from frontends.chat import run
 
-    return run(network, natctl.socket_path, plain)
+    return run(network, natctl.socket_path, plain, timeout_s=natctl.timeout_s)
 
 
 def _argument(text: str) -> str:

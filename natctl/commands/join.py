@@ -120,7 +120,7 @@ def join(
         return exit_codes.OK
     from frontends.chat import run
 
-    code = run(network, natctl.socket_path, False)
+    code = run(network, natctl.socket_path, False, timeout_s=natctl.timeout_s)
     if code == exit_codes.OK and _is_joined(natctl, network):
         natctl.output.note(
             f"you are still in {network}: `natctl chat` opens the chat again, `natctl leave` leaves"

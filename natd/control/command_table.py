@@ -10,6 +10,7 @@ the client that asked and written to the log, and harms nobody else.
 import difflib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -18,7 +19,17 @@ from natd.host.errors import CommandError
 from natd.ipc.frames import PROTOCOL
 
 Json = dict[str, Any]
-Command = Callable[[Json], Awaitable[Json]]
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """What a command gives once it has taken effect and only waits for something to happen, such
+    as a peer's answer: requests behind it go on meanwhile."""
+
+    answer: Awaitable[Json]
+
+
+Command = Callable[[Json], Awaitable[Json | Later]]
 
 _logger = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
@@ -45,10 +56,16 @@ class CommandTable:
             raise CommandError("unknown_command", f"there is no command {str(do)[:40]!a}", hint)
         return command
 
-    async def run(self, request: Json, command: Command) -> bytes:
-        """Run the command and encode its reply or its refusal."""
+    async def run(
+        self, request: Json, command: Command, only_waits: Callable[[], None] = lambda: None
+    ) -> bytes:
+        """Run the command and encode its reply or its refusal; `only_waits` is called when it has
+        taken effect and waits."""
         try:
             ok = await command(request)
+            if isinstance(ok, Later):
+                only_waits()
+                ok = await ok.answer
             return _encode({"v": PROTOCOL, "id": request.get("id"), "ok": {"v": PROTOCOL, **ok}})
         except CommandError as error:
             return refusal(request, error)

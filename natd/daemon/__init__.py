@@ -7,6 +7,7 @@
       │         datagrams, timers, commits -> node -> datagrams, events, timers
       ├─► practice    a meeting in memory before the first real one
       ├─► commands    what each request over IPC does
+      │     └─► outgoing    `send`: once for each name
       ├─► members     networks, event log, messages        (natd/members)
       └─► doctor      status, peers, doctor                (natd/doctor)
 

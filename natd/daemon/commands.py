@@ -6,10 +6,11 @@ refuse.  natd/ipc/README.md lists the requests.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-from natd.core.base.types import MESSAGES_KEPT_DAYS, PeerId, peer_id_text
+from natd.control.command_table import Command, Json, Later
+from natd.core.base.types import MESSAGES_KEPT_DAYS, peer_id_text
+from natd.daemon.outgoing import Outgoing, nobody_here
 from natd.doctor.report import Report
 from natd.host.errors import CommandError
 from natd.members.networks import Networks
@@ -18,13 +19,8 @@ from natd.members.recorder import Recorder, path_row
 from natd.settings.config import config_as_dict
 from natd.storage.address_book import JoinedNetwork, KnownPeer, full_name
 from natd.storage.history import PAGE_LIMIT, read_history
-from natd.storage.mailbox import Delivery
-from natd.storage.mailbox_writes import PRIVATE, TEXT
 from natd.storage.own_time import DAY_S
 from natd.storage.store import StoreError
-
-Json = dict[str, Any]
-Command = Callable[[Json], Awaitable[Json]]
 
 PING_EVERY_S = 0.5
 PING_TIMEOUT_S = 5.0
@@ -54,12 +50,14 @@ class Commands:
         self._recorder = recorder
         self._networks = networks
         self._report = report
+        self._outgoing = Outgoing(parts)
         self._own_id = peer_id_text(parts.identity.peer)
         self._reload = reload
         self._shut_down = shut_down
 
     def table(self) -> dict[str, Command]:
         """Commands by name; a disk failure becomes an error for the user."""
+        commands: dict[str, Command]
         commands = {
             "join": self._networks.join,
             "leave": self._leave,
@@ -83,37 +81,10 @@ class Commands:
 
     # --- messages
 
-    async def _send(self, request: Json) -> Json:
-        parts = self._parts
-        network = self._network(request)
-        text = self._text(request)
+    async def _send(self, request: Json) -> Json | Later:
+        network, text = self._network(request), self._text(request)
         wait_s = _seconds(request, "wait_s", None)
-        peers, is_open = self._recipients(network, request.get("to"))
-        ids = [known.id_text for known in peers]
-        own = {"nick": network.nick, "id": self._own_id}
-        kind = TEXT if request.get("to") is None else PRIVATE
-        if (membership := parts.node.membership(network.id)) is not None:
-            for known in peers:
-                membership.roster.keep(known.peer)
-        message = await parts.mailbox.accept(
-            network.id,
-            [known.peer for known in peers],
-            text=text,
-            nick=network.nick,
-            is_open=is_open,
-            kind=kind,
-            fields={"network": network.name, "kind": kind, "text": text, "to": ids, "from": own},
-        )
-        delivered: list[str] = []
-        if wait_s is not None:
-            delivered = await self._wait_delivered(network, message, peers, wait_s)
-        return {
-            "message": message,
-            "network": network.name,
-            "accepted": True,
-            "delivered": delivered,
-            "queued": [] if delivered else ids,
-        }
+        return await self._outgoing.send(network, text, request, wait_s, self._recipients)
 
     def _text(self, request: Json) -> str:
         text, limit = request.get("text"), self._parts.config.limits.message_bytes
@@ -145,11 +116,7 @@ class Commands:
             peers = [known for known in book.peers(network.id) if self._is_member(known)]
             is_open = network.id not in self._parts.listed
             if not peers and not is_open:
-                raise CommandError(
-                    "nobody_here",
-                    f"nobody else is in {network.name} yet",
-                    "the message was not saved; `natctl wait` waits until a peer is connected",
-                )
+                raise nobody_here(network, book.peers(network.id))
         limit = self._parts.config.limits.outbox_messages
         for known in peers:
             if self._parts.mailbox.queued(network.id, known.peer) >= limit:
@@ -167,22 +134,6 @@ class Commands:
             return known.may_hear_us
         ago_s = known.heard_s_ago(self._parts.store.own_time.now_s)
         return ago_s is None or ago_s <= MESSAGES_KEPT_DAYS * DAY_S
-
-    async def _wait_delivered(
-        self, network: JoinedNetwork, message: str, peers: Iterable[KnownPeer], wait_s: float
-    ) -> list[str]:
-        delivery = Delivery(known.peer for known in peers)
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._parts.mailbox.follow_delivery(message, delivery)
-        except TimeoutError:
-            missing = sorted(self._name(network, peer) for peer in delivery.missing)
-            raise CommandError(
-                "not_delivered",
-                f"not delivered to {', '.join(missing) or 'anybody'} within {wait_s:g} s",
-                "it is saved and will be sent once the peer is reached; natctl peers says more",
-            ) from None
-        return [peer_id_text(peer) for peer in delivery.delivered]
 
     async def _history(self, request: Json) -> Json:
         network = self._network(request)
@@ -210,9 +161,8 @@ class Commands:
     # --- networks and peers
 
     async def _leave(self, request: Json) -> Json:
-        network = self._network(request)
         purge = request.get("purge") is True
-        await self._networks.leave(network, purge=purge)
+        network = await self._networks.leave(self._network(request).name, purge=purge)
         return {"network": network.name, "left": True, "purged": purge}
 
     async def _list_networks(self, _request: Json) -> Json:
@@ -221,10 +171,13 @@ class Commands:
     async def _peers(self, request: Json) -> Json:
         return self._report.peers(self._network(request))
 
-    async def _ping(self, request: Json) -> Json:
+    async def _ping(self, request: Json) -> Later:
         network = self._network(request)
         known = self._parts.book.peer_named(network.id, request.get("peer"))
         timeout_s = _seconds(request, "timeout_s", PING_TIMEOUT_S) or PING_TIMEOUT_S
+        return Later(self._answer_of(network, known, timeout_s))
+
+    async def _answer_of(self, network: JoinedNetwork, known: KnownPeer, timeout_s: float) -> Json:
         try:
             async with asyncio.timeout(timeout_s):
                 rtt_s = await self._recorder.ping(network.id, known.peer, PING_EVERY_S)
@@ -243,12 +196,15 @@ class Commands:
             "path": None if path is None else path_row(path, now),
         }
 
-    async def _wait(self, request: Json) -> Json:
+    async def _wait(self, request: Json) -> Later:
         network = self._network(request)
         wanted = request.get("peers", 1)
         timeout_s = _seconds(request, "timeout_s", WAIT_TIMEOUT_S) or WAIT_TIMEOUT_S
         if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
             raise CommandError("usage", "expected a number of peers, 1 or more")
+        return Later(self._company(network, wanted, timeout_s))
+
+    async def _company(self, network: JoinedNetwork, wanted: int, timeout_s: float) -> Json:
         try:
             async with asyncio.timeout(timeout_s):
                 while self._connected(network) < wanted:
@@ -350,10 +306,6 @@ class Commands:
     def _connected(self, network: JoinedNetwork) -> int:
         return len(self._parts.online.get(network.id, ()))
 
-    def _name(self, network: JoinedNetwork, peer: PeerId) -> str:
-        known = self._parts.book.peer(network.id, peer)
-        return peer_id_text(peer) if known is None else full_name(known)
-
     def _speak_with(self, known: KnownPeer) -> None:
         """This peer was not spoken with until now."""
         parts, now = self._parts, time.monotonic()
@@ -369,7 +321,7 @@ class Commands:
 
 
 def _telling_of_the_disk(command: Command) -> Command:
-    async def told(request: Json) -> Json:
+    async def told(request: Json) -> Json | Later:
         try:
             return await command(request)
         except StoreError as error:

@@ -12,15 +12,15 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import Any
 
+from natd.control.command_table import Command, Json, Later
 from natd.core.base import events
 from natd.core.base.types import Address, SocketId
 from natd.core.keys.card import Identity
 from natd.core.network.multicast import GROUP
 from natd.core.node import Node
 from natd.core.session.session import prepare_sessions
-from natd.daemon.commands import Command, Commands
+from natd.daemon.commands import Commands
 from natd.daemon.practice import practise
 from natd.doctor.report import Report
 from natd.host.descriptors import Shares
@@ -266,7 +266,7 @@ class Engine:
         self._pump()
 
     def _when_started(self, command: Command) -> Command:
-        async def run(request: dict[str, Any]) -> dict[str, Any]:
+        async def run(request: Json) -> Json | Later:
             if not self._started.is_set():
                 await self._started.wait()
             return await command(request)

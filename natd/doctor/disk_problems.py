@@ -4,7 +4,7 @@ import time
 
 from natd.core.base.types import peer_id_text
 from natd.members.parts import Parts
-from natd.storage.address_book import full_name, shell_name
+from natd.storage.address_book import full_name
 from natd.storage.mailbox import QUOTA_HINT
 
 DAMAGED_HINT = (
@@ -58,7 +58,7 @@ def _held(parts: Parts) -> list[Told]:
             )
             hint = (
                 "raise limits.disk_mib_per_peer or limits.disk_mib, or: "
-                f"natctl block {id_text if known is None else shell_name(known)}"
+                f"natctl block {id_text if known is None else parts.book.shell_name(known)}"
             )
             told.append(("disk-quota", text, hint))
     return told

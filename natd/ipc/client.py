@@ -13,12 +13,14 @@ Rules:
   with it the whole program, from ever ending.
 - An event is acknowledged when the next one is asked for, never before: a program that dies while
   handling it is given it again.  With a named cursor that holds across restarts.
+- A message is sent once: its request is named, and what got no answer is asked for again by name.
 - Importing this module loads neither asyncio nor zmq.asyncio; `Client` does when it opens.
 """
 
 import contextlib
 import os
 from collections.abc import AsyncGenerator, Iterable
+from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,14 +29,17 @@ import zmq
 from natd.ipc.errors import UnreachableError
 from natd.ipc.frames import (
     ACKNOWLEDGE_EVERY,
+    ASK_AGAIN_TIMES,
     CLIENT_NAME,
     CREDIT,
     REQUEST_TIMEOUT_S,
+    WAIT_AT_LEAST_S,
     Json,
     check_hello,
     decode_reply,
     encode_request,
     gone,
+    new_name,
     outcome,
     silent,
 )
@@ -113,13 +118,50 @@ class Client:
         return await link.request(do, fields, self._timeout_s + waiting_s)
 
     async def send(
-        self, network: str | None, text: str, *, to: str | None = None, wait_s: float | None = None
+        self,
+        network: str | None,
+        text: str,
+        *,
+        to: str | None = None,
+        wait_s: float | None = None,
+        id: str | None = None,
     ) -> Json:
         """`{"message","network","accepted":true,"delivered":[ids],"queued":[ids]}`, once the
-        message is on disk, and with `wait_s` once it is delivered."""
-        return await self.request(
-            "send", network=network, text=text, to=to, wait_s=wait_s, waiting_s=wait_s or 0.0
-        )
+        message is on disk, and with `wait_s` once it is delivered.
+
+        `id` names the message, in at most 64 characters: asked again within a day under the same
+        name, also after a restart of either side, the daemon sends nothing and gives the same
+        answer.  Without it the message is named here, and asked for again where no answer came,
+        for up to `ASK_AGAIN_TIMES` the time that one may take; then UnreachableError.
+        """
+        fields: Json = {"network": network, "text": text, "to": to, "wait_s": wait_s}
+        if id is not None:
+            return await self.request("send", id=id, waiting_s=wait_s or 0.0, **fields)
+        return await self._ask_until_answered(fields | {"id": new_name()}, wait_s)
+
+    async def _ask_until_answered(self, fields: Json, wait_s: float | None) -> Json:
+        import asyncio
+
+        began = asyncio.get_running_loop().time()
+        give_up_at = began + ASK_AGAIN_TIMES * self._timeout_s + (wait_s or 0.0)
+        is_asked, retry_s = False, RECONNECT_FIRST_S
+        while True:
+            try:
+                link = await self._main_link()
+                is_asked = True
+                left_s = 0.0
+                if wait_s is not None:
+                    left_s = max(
+                        WAIT_AT_LEAST_S, began + wait_s - asyncio.get_running_loop().time()
+                    )
+                    fields["wait_s"] = left_s
+                return await link.request("send", fields, self._timeout_s + left_s)
+            except UnreachableError:
+                now = asyncio.get_running_loop().time()
+                if not is_asked or self._is_closed or now >= give_up_at:
+                    raise
+            await asyncio.sleep(retry_s)
+            retry_s = min(RECONNECT_LIMIT_S, retry_s * 2)
 
     async def status(self) -> Json:
         return await self.request("status")
@@ -253,7 +295,8 @@ class _Link:
 
         self.is_lost = False
         self._ids = 0
-        self._replies: dict[int, asyncio.Future[Json]] = {}
+        self._replies: dict[int | str, list[asyncio.Future[Json]]] = {}
+        """Who waits for an answer, oldest first: one name may be asked about twice."""
         self._events: asyncio.Queue[Json | None] = asyncio.Queue()
         self._socket = context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -271,23 +314,31 @@ class _Link:
 
         if self.is_lost:
             raise gone()
-        number = self._ids + 1
+        self._ids += 1
+        number = fields.get("id") or self._ids
         answer: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
-        self._replies[number] = answer
+        waiting = self._replies.setdefault(number, [])
+        waiting.append(answer)
         try:
-            await self.send(do, fields)
+            await self._send(number, do, fields)
             # Not wait_for(): Python 3.11's swallows a cancellation that comes with the answer.
             async with asyncio.timeout(timeout_s):
                 return outcome(await answer)
         except TimeoutError:
             raise silent() from None
         finally:
-            self._replies.pop(number, None)
+            if answer in waiting:
+                waiting.remove(answer)
+            if not waiting and self._replies.get(number) is waiting:
+                del self._replies[number]
 
     async def send(self, do: str, fields: Json) -> None:
         self._ids += 1
+        await self._send(self._ids, do, fields)
+
+    async def _send(self, number: int | str, do: str, fields: Json) -> None:
         try:
-            frame = encode_request(self._ids, do, fields)
+            frame = encode_request(number, do, fields)
             await self._socket.send(frame, zmq.NOBLOCK)
         except zmq.Again:  # nobody is connected any more
             raise gone() from None
@@ -325,13 +376,14 @@ class _Link:
         if "event" in frame:
             self._events.put_nowait(frame["event"])
             return
-        answer = self._replies.get(frame.get("id", 0))
-        if answer is not None and not answer.done():
-            answer.set_result(frame)
+        for answer in self._replies.get(frame.get("id", 0), ()):
+            if not answer.done():
+                answer.set_result(frame)
+                break
 
     def _lose(self) -> None:
         self.is_lost = True
-        for answer in self._replies.values():
+        for answer in chain.from_iterable(self._replies.values()):
             if not answer.done():
                 answer.set_exception(gone())
         self._events.put_nowait(None)

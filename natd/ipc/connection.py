@@ -73,7 +73,8 @@ class Connection:
 
     def request(self, do: str, *, waiting_s: float = 0.0, **fields: Any) -> Json:
         """One request; what stands under `ok`.  `waiting_s`: how long the daemon was asked to
-        wait, on top of the time that an answer takes."""
+        wait, on top of the time that an answer takes.  A `send` may have an `id`, which names its
+        message: see `natd.ipc.client.Client.send`."""
         number = self._send(do, fields)
         limit = time.monotonic() + self._timeout_s + waiting_s
         while True:
@@ -119,13 +120,14 @@ class Connection:
         """Allow `count` more events; everything up to id `handled` has been handled."""
         self._send("credit", {"n": count, "ack": handled})
 
-    def _send(self, do: str, fields: Json) -> int:
+    def _send(self, do: str, fields: Json) -> int | str:
         self._number += 1
+        number: int | str = fields.get("id") or self._number
         try:
-            self._dealer.send(encode_request(self._number, do, fields))
+            self._dealer.send(encode_request(number, do, fields))
         except Hangup:
             raise gone() from None
-        return self._number
+        return number
 
     def _receive(self, limit: float | None) -> Json:
         try:

@@ -14,7 +14,12 @@ class IpcError(Exception):
 
 
 class UnreachableError(IpcError):
-    """No daemon listens there, it does not answer in time, or it went away."""
+    """No daemon listens there, it does not answer in time, or it went away.
+
+    `is_in_doubt`: what was asked may have been carried out, or be carried out yet.
+    """
+
+    is_in_doubt = False
 
 
 class DeniedError(IpcError):

@@ -10,6 +10,7 @@
 """
 
 import json
+import os
 from typing import Any
 
 from natd.ipc.errors import RequestError, UnreachableError
@@ -22,6 +23,16 @@ CLIENT_NAME = "natd.ipc/0.3"
 REQUEST_TIMEOUT_S = 10.0
 """No command takes the daemon this long, unless it was asked to wait for something."""
 
+ASK_AGAIN_TIMES = 12
+"""A message whose request got no answer is asked for again under its name, for as many times as an
+answer may take: two minutes, longer than a daemon is stopped for."""
+
+WAIT_AT_LEAST_S = 0.1
+"""Asked again about a message whose `wait_s` is over: it may have been delivered meanwhile."""
+
+NAME_BYTES = 16
+"""Of chance, in a name that we give a message."""
+
 CREDIT = 256
 """Events that may be under way to us; the daemon keeps the rest on disk."""
 
@@ -31,8 +42,13 @@ ACKNOWLEDGE_EVERY = 32
 Json = dict[str, Any]
 
 
-def encode_request(number: int, do: str, fields: Json) -> bytes:
-    request = {"v": 1, "id": number, "do": do, **fields}
+def new_name() -> str:
+    """A name for a message that no other will have: 32 hex digits."""
+    return os.urandom(NAME_BYTES).hex()
+
+
+def encode_request(number: int | str, do: str, fields: Json) -> bytes:
+    request = {"v": 1, "id": number, "do": do, **fields} | {"id": number}
     return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
 
@@ -66,8 +82,13 @@ def check_hello(answer: Json) -> None:
 
 
 def gone() -> UnreachableError:
-    return UnreachableError("natd went away", START_HINT)
+    return _in_doubt(UnreachableError("natd went away", START_HINT))
 
 
 def silent() -> UnreachableError:
-    return UnreachableError("natd does not answer", SILENT_HINT)
+    return _in_doubt(UnreachableError("natd does not answer", SILENT_HINT))
+
+
+def _in_doubt(error: UnreachableError) -> UnreachableError:
+    error.is_in_doubt = True
+    return error

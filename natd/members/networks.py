@@ -1,5 +1,7 @@
 """Joining networks, staying in them across restarts, and leaving.
 
+Whoever joins, leaves or reloads changes the list alone; the others wait for their turn.
+
 A network comes from a request (`natctl join`: kept in the store) or from the configuration
 file (kept there).  If both name it, the file decides, at start and at each reload.  A network
 without servers is for peers on our LAN, or met before.
@@ -39,6 +41,7 @@ class Networks:
     def __init__(self, parts: Parts, recorder: Recorder) -> None:
         self._parts = parts
         self._recorder = recorder
+        self._changing = asyncio.Lock()
         self.problems: dict[str, str] = {}
         """Configured network -> why it could not be joined."""
 
@@ -52,42 +55,48 @@ class Networks:
     async def configure(self, config: Config) -> None:
         """Make the configured networks those of `config`."""
         book = self._parts.book
-        for network in tuple(book.networks.values()):
-            if network.is_configured and network.name not in config.networks:
-                await self.leave(network, purge=False)
-        self.problems.clear()
+        found: dict[str, JoinedNetwork] = {}
+        problems: dict[str, NatdError] = {}
         for wanted in config.networks.values():
             try:
-                network = await self._from_configuration(wanted)
-                before = book.networks.get(wanted.name)
-                if before is not None and replace(before, is_configured=True) == network:
-                    book.networks[wanted.name] = network
-                else:
-                    await self._replace(before, network)
+                found[wanted.name] = await self._from_configuration(wanted)
             except NatdError as error:
-                self.problems[wanted.name] = str(error)
-                logger.error("network %s is not joined: %s", wanted.name, error)
+                problems[wanted.name] = error
+        async with self._changing:
+            for network in tuple(book.networks.values()):
+                if network.is_configured and network.name not in config.networks:
+                    await self._leave(network, purge=False)
+            for name, network in found.items():
+                try:
+                    await self._replace_configured(network)
+                except NatdError as error:
+                    problems[name] = error
+        self.problems = {name: str(error) for name, error in problems.items()}
+        for name, text in self.problems.items():
+            logger.error("network %s is not joined: %s", name, text)
 
     async def join(self, request: dict[str, Any]) -> dict[str, Any]:
         """The request `join`."""
         name, servers, nick, secret = _checked_join(request)
-        before = self._parts.book.networks.get(name)
-        if not servers:
-            servers = self._servers_of(name, before, is_for_lan=request.get("lan") is True)
-        if before is None and len(self._parts.book.networks) >= NETWORKS_LIMIT:
-            raise CommandError(
-                "too_many_networks", f"at most {NETWORKS_LIMIT} networks", "natctl leave NETWORK"
-            )
-        if secret is None and before is not None:
-            key, is_open = before.key, before.is_open
-        else:
-            key = await derive_key(name, secret or "")
-            is_open = not secret
-        nick = nick or (before.nick if before is not None else self.default_nick())
-        network = JoinedNetwork(network_id(key), name, key, nick, servers, is_open)
-        replaced = before is not None and network != replace(before, is_configured=False)
-        if before is None or replaced:
-            await self._replace(before, network)
+        is_for_lan = request.get("lan") is True
+        # Here, because it may take 0.2 s and others want to join and leave meanwhile.
+        key = None if secret is None else await derive_key(name, secret)
+        async with self._changing:
+            before = self._parts.book.networks.get(name)
+            if not servers:
+                servers = self._servers_of(name, before, is_for_lan=is_for_lan)
+            if before is None and len(self._parts.book.networks) >= NETWORKS_LIMIT:
+                text = f"at most {NETWORKS_LIMIT} networks"
+                raise CommandError("too_many_networks", text, "natctl leave NETWORK")
+            if key is None and before is not None:
+                key, is_open = before.key, before.is_open
+            else:
+                key, is_open = key or network_key(name, b""), not secret
+            nick = nick or (before.nick if before is not None else self.default_nick())
+            network = JoinedNetwork(network_id(key), name, key, nick, servers, is_open)
+            replaced = before is not None and network != replace(before, is_configured=False)
+            if before is None or replaced:
+                await self._replace(before, network)
         peer = self._parts.identity.peer
         return {
             "network": name,
@@ -99,20 +108,13 @@ class Networks:
             "replaced": replaced,
         }
 
-    async def leave(self, network: JoinedNetwork, *, purge: bool) -> None:
-        """Stop being a member; with `purge` forget its peers and messages, too."""
-        parts = self._parts
-        departures = self._recorder.departures(network.id)
-        await parts.book.forget_network(network, purge=purge)
-        parts.names.forget(network.name)
-        parts.node.leave(network.id, time.monotonic())
-        self._recorder.forget_presence(network.id)
-        for row in departures:
-            parts.log.append("peer_offline", row)
-        parts.log.append("left", {"network": network.name})
-        parts.pump()
-        if purge:
-            await parts.mailbox.purge(network.id)
+    async def leave(self, name: str | None, *, purge: bool) -> JoinedNetwork:
+        """The request `leave`: stop being a member of the network of this name, or of the only
+        one; with `purge` forget its peers and messages, too."""
+        async with self._changing:
+            network = self._parts.book.network_named(name)
+            await self._leave(network, purge=purge)
+        return network
 
     def take_servers(self, name: str, servers: tuple[Server, ...]) -> None:
         """The names of a network's servers were resolved."""
@@ -133,6 +135,13 @@ class Networks:
             login = ""
         return login if nick_problem(login) is None else "peer"
 
+    async def _replace_configured(self, network: JoinedNetwork) -> None:
+        before = self._parts.book.networks.get(network.name)
+        if before is not None and replace(before, is_configured=True) == network:
+            self._parts.book.networks[network.name] = network
+        else:
+            await self._replace(before, network)
+
     async def _from_configuration(self, wanted: NetworkConfig) -> JoinedNetwork:
         secret = "" if wanted.secret_file is None else read_secret_file(wanted.secret_file)
         key = await derive_key(wanted.name, secret)
@@ -149,7 +158,7 @@ class Networks:
     async def _replace(self, before: JoinedNetwork | None, network: JoinedNetwork) -> None:
         """Join; on disk first.  Another key makes another network, even under the same name."""
         if before is not None and before.id != network.id:
-            await self.leave(before, purge=False)
+            await self._leave(before, purge=False)
         await self._parts.book.keep_network(network)
         if before is not None and network.servers and not before.servers:
             self._parts.listed.discard(network.id)  # peers met on the LAN may not be all members
@@ -157,6 +166,20 @@ class Networks:
         if before is None or before.id != network.id:
             self._parts.log.append("joined", {"network": network.name})
         self._parts.pump()
+
+    async def _leave(self, network: JoinedNetwork, *, purge: bool) -> None:
+        parts = self._parts
+        departures = self._recorder.departures(network.id)
+        await parts.book.forget_network(network, purge=purge)
+        parts.names.forget(network.name)
+        parts.node.leave(network.id, time.monotonic())
+        self._recorder.forget_presence(network.id)
+        for row in departures:
+            parts.log.append("peer_offline", row)
+        parts.log.append("left", {"network": network.name})
+        parts.pump()
+        if purge:
+            await parts.mailbox.purge(network.id)
 
     def _servers_of(
         self, name: str, before: JoinedNetwork | None, *, is_for_lan: bool

@@ -91,6 +91,7 @@ class Upkeep:
             await self._recorder.give_up()
             await parts.log.prune(before_s)
             await parts.mailbox.prune(before_s)
+            await parts.mailbox.asked.prune()
         except StoreError as error:
             logger.warning("old history was not deleted: %s", error)
         self._recorder.release(time.monotonic())

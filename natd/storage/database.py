@@ -11,7 +11,13 @@ import os
 import sqlite3
 from pathlib import Path
 
-from natd.storage.schema import APPLICATION_ID, FROM_VERSION_1, SCHEMA, SCHEMA_VERSION
+from natd.storage.schema import (
+    APPLICATION_ID,
+    ASKED_TABLE,
+    FROM_VERSION_1,
+    SCHEMA,
+    SCHEMA_VERSION,
+)
 
 CHECKED_AT_START_BYTES = 64 * 1024 * 1024
 """Files up to this size are checked whole before anything is read (about 0.1 s); larger ones while
@@ -91,6 +97,7 @@ def prepare(connection: sqlite3.Connection, path: Path, owner: str | None) -> bo
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute(ASKED_TABLE)
     connection.execute(
         "INSERT INTO meta VALUES ('opened_by', ?) ON CONFLICT DO UPDATE SET value = excluded.value",
         (os.getpid(),),

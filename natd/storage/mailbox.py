@@ -14,15 +14,17 @@ Rules that a change must not break:
 """
 
 import asyncio
+import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from random import Random
 from typing import Any
 
 from natd.core.base.events import MessageArrived, OutboundMessage
 from natd.core.base.types import NetworkId, PeerId
 from natd.storage import housekeeping
+from natd.storage.asked import AskedNames, Asking
 from natd.storage.event_log import EventEntry, EventLog
 from natd.storage.housekeeping import Expired
 from natd.storage.mailbox_writes import (
@@ -55,6 +57,10 @@ _WAITING = (
     "ON messages.id = outbox.message WHERE outbox.conversation = ? AND seq > ? "
     "ORDER BY seq LIMIT ?"
 )
+_UNHEARD = (
+    "SELECT network, count(*) FROM messages WHERE is_open = 1 "
+    "AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.message = messages.id) GROUP BY network"
+)
 
 
 def new_message_id(now_ms: int) -> str:
@@ -68,10 +74,31 @@ def new_message_id(now_ms: int) -> str:
 class Delivery:
     """How far one message has come; made in a running loop."""
 
-    def __init__(self, peers: Iterable[PeerId]) -> None:
-        self.missing = set(peers)
+    def __init__(self, peers: Iterable[PeerId] | None) -> None:
+        """Whom it waits for; None where `know` will tell."""
+        self.missing = set(peers or ())
         self.delivered: list[PeerId] = []
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._is_known = peers is not None
+
+    def know(self, delivered: Iterable[PeerId], missing: Iterable[PeerId]) -> None:
+        """How far it had come by the disk; what came meanwhile is known already."""
+        self.delivered += [peer for peer in delivered if peer not in self.delivered]
+        self.missing |= set(missing) - set(self.delivered)
+        self._is_known = True
+        self._look()
+
+    def take(self, peer: PeerId) -> None:
+        """It is on this peer's disk."""
+        self.missing.discard(peer)
+        if peer not in self.delivered:
+            self.delivered.append(peer)
+        self._look()
+
+    def _look(self) -> None:
+        is_done = self._is_known and self.delivered and not self.missing
+        if is_done and not self.done.done():
+            self.done.set_result(None)
 
 
 class Mailbox:
@@ -80,6 +107,7 @@ class Mailbox:
     def __init__(self, store: Store, log: EventLog) -> None:
         self._store = store
         self._log = log
+        self.asked = AskedNames(store)
         self._released = Released()
         self._conversations: dict[tuple[NetworkId, PeerId], Conversation] = {}
         self.quota = Quota()
@@ -96,9 +124,9 @@ class Mailbox:
             NetworkId(network)
             for (network,) in store.query("SELECT DISTINCT network FROM messages WHERE is_open = 1")
         }
-        self._unheard = set(self._with_open)
-        """Those with a message that is addressed to nobody yet; it stays open until it is."""
-        self._deliveries: dict[str, Delivery] = {}
+        self._unheard: dict[NetworkId, int] = dict(store.query(_UNHEARD))
+        """How many messages are addressed to nobody yet; they stay open until they are."""
+        self._deliveries: dict[str, list[Delivery]] = {}
 
     def find(self, network: NetworkId, peer: PeerId) -> Conversation | None:
         """The conversation, if it can be opened as it is: on disk, no open message missing."""
@@ -110,7 +138,7 @@ class Mailbox:
     def begin(self, network: NetworkId, peer: PeerId) -> None:
         """Make it so that the conversation can be opened; `take_begun` tells when it can."""
         self._store.submit(Beginning(self._released, self._conversation(network, peer)))
-        self._unheard.discard(network)
+        self._unheard.pop(network, None)
 
     def forget(self, network: NetworkId, peer: PeerId) -> bool:
         """A peer is forgotten, and its conversation with it; False where anything was said."""
@@ -133,9 +161,15 @@ class Mailbox:
         is_open: bool,
         kind: str,
         fields: Mapping[str, Any],
+        asking: Asking | None = None,
     ) -> "asyncio.Future[str]":
         """Take a message for these peers; the future gives its id once it is on disk, or
-        StoreError.  `fields` are those of the event `sent`, which gains `message`."""
+        StoreError.  `fields` are those of the event `sent`, which gains `message`.
+
+        `asking`: of a message that its client has named.  If one was accepted under that name
+        before, this is not; the future gives the id of that one, or CommandError where it is
+        another.
+        """
         self._require_room()
         now_ms = time.time_ns() // 1_000_000
         message = new_message_id(now_ms)
@@ -146,9 +180,12 @@ class Mailbox:
         if is_open:
             self._with_open.add(network)
             if not recipients:
-                self._unheard.add(network)
+                self._unheard[network] = self._unheard.get(network, 0) + 1
+                future.add_done_callback(lambda _: self._count_unheard(network, message, future))
+        if asking is not None:
+            self.asked.expect(asking, future)
         kept_at_s = self._store.own_time.now_s
-        write = Acceptance(self._released, row, recipients, entry, kept_at_s, future)
+        write = Acceptance(self._released, row, recipients, entry, kept_at_s, future, asking)
         self._store.submit(write)
         return future
 
@@ -248,8 +285,8 @@ class Mailbox:
         outbound, self._released.outbound = self._released.outbound, []
         if self._deliveries:
             for conversation, message in outbound:
-                if message.message_id in self._deliveries:
-                    self._deliveries[message.message_id].missing.add(conversation.peer)
+                for delivery in self._deliveries.get(message.message_id, ()):
+                    delivery.missing.add(conversation.peer)
         return outbound
 
     def take_arrived(self) -> list[Conversation]:
@@ -261,32 +298,34 @@ class Mailbox:
     def tell_delivered(self) -> None:
         """Wake all that wait for deliveries that are on disk."""
         for message, peer in self._released.delivered:
-            delivery = self._deliveries.get(message)
-            if delivery is not None:
-                delivery.missing.discard(peer)
-                delivery.delivered.append(peer)
-                if not delivery.missing and not delivery.done.done():
-                    delivery.done.set_result(None)
+            for delivery in self._deliveries.get(message, ()):
+                delivery.take(peer)
         self._released.delivered.clear()
 
-    async def follow_delivery(self, message: str, delivery: Delivery) -> None:
-        """Return when everybody that the message is addressed to has it, one peer at least.
+    @contextlib.contextmanager
+    def following(self, message: str, delivery: Delivery) -> Iterator[None]:
+        """Keep `delivery` up to date; its `done` comes when everybody that the message is addressed
+        to has it, one peer at least.
 
-        To be awaited as soon as `accept` has given the message's id; `delivery` is kept up to
-        date meanwhile.
+        To be entered as soon as `accept` has given the message's id.
         """
-        self._deliveries[message] = delivery
+        followed = self._deliveries.setdefault(message, [])
+        followed.append(delivery)
         try:
-            await delivery.done
+            yield
         finally:
-            del self._deliveries[message]
+            followed.remove(delivery)
+            if not followed:
+                del self._deliveries[message]
 
     def queued(self, network: NetworkId, peer: PeerId | None = None) -> int:
-        """Undelivered messages; of a network: counted once for each recipient."""
+        """Undelivered messages; of a network: counted once for each recipient, and once where
+        they wait for the first who comes."""
         if peer is not None:
             conversation = self._conversations.get((network, peer))
             return 0 if conversation is None else conversation.queued
-        return sum(c.queued for c in self._conversations.values() if c.network == network)
+        queued = sum(c.queued for c in self._conversations.values() if c.network == network)
+        return queued + self._unheard.get(network, 0)
 
     def close_open(self, network: NetworkId) -> None:
         """Everybody here has been met: open messages of the network get no more recipients,
@@ -301,11 +340,13 @@ class Mailbox:
         """Forget the network's conversations, outbox and history."""
         await self._store.flush()
         self._with_open.discard(network)
+        self._unheard.pop(network, None)
         for key in [key for key in self._conversations if key[0] == network]:
             id_ = self._conversations.pop(key).id
             await self._store.execute("DELETE FROM outbox WHERE conversation = ?", (id_,))
             await self._store.execute("DELETE FROM conversations WHERE id = ?", (id_,))
         await self._store.execute("DELETE FROM messages WHERE network = ?", (network,))
+        await self.asked.purge(network)
 
     async def give_up(self, absent: Callable[[NetworkId, PeerId], bool]) -> list[Expired]:
         """Give up what has waited longer than `MESSAGES_KEPT_DAYS` for peers who are absent;
@@ -340,6 +381,16 @@ class Mailbox:
             full = StoreError(f"natd has used up its {mib} MiB of the disk (limits.disk_mib)")
             full.hint = QUOTA_HINT
             raise full
+
+    def _count_unheard(
+        self, network: NetworkId, message: str, accepted: "asyncio.Future[str]"
+    ) -> None:
+        """A message for the first who comes was accepted, or it was not and waits for nobody."""
+        is_given = not accepted.cancelled() and accepted.exception() is None
+        if is_given and accepted.result() == message:
+            return
+        if (count := self._unheard.pop(network, 0)) > 1:
+            self._unheard[network] = count - 1
 
     def _conversation(self, network: NetworkId, peer: PeerId) -> Conversation:
         conversation = self._conversations.get((network, peer))

@@ -1,7 +1,8 @@
 """The changes that the mailbox makes on disk, each whole or not at all.
 
     Beginning        the conversation's row; the network's open messages, addressed to the peer
-    Acceptance       a row of history, one of the outbox for each recipient, event `sent`
+    Acceptance       a row of history, one of the outbox for each recipient, event `sent`, and the
+                     name that the client gave it; nothing where that name is on disk already
     Arrival          a row of history, the high-water mark, event `message`; of a message that is
                      on disk already only the mark
     Acknowledgement  the first unacknowledged number, events `delivered`
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 
 from natd.core.base.events import ConversationState, MessageArrived, OutboundMessage
 from natd.core.base.types import NetworkId, PeerId
+from natd.storage.asked import Asking
 from natd.storage.event_log import EventEntry
 from natd.storage.quota import Quota, row_bytes
 from natd.storage.store import StoreError
@@ -186,23 +188,30 @@ class Acceptance:
         entry: EventEntry,
         kept_at_s: int,
         future: "asyncio.Future[str]",
+        asking: Asking | None = None,
     ) -> None:
-        """`message`: network, message id, sent_at_unix_ms, our nick, kind, text, open or not."""
+        """`message`: network, message id, sent_at_unix_ms, our nick, kind, text, open or not;
+        `asking`: of a message that its client has named."""
         self._kept_at_s = kept_at_s
         self._released = released
         self._message = message
         self._recipients = recipients
         self._entry = entry
         self._future = future
+        self._asking = asking
         self._outbound: list[Outbound] = []
         for conversation in recipients:
             conversation.pending += 1
 
     def apply(self, transaction: Transaction) -> None:
         network, message, at, nick, kind, text, is_open = self._message
+        if self._asking is not None and self._asking.is_repeated(transaction):
+            return
         id_ = transaction.take_number("messages", _LAST_MESSAGE)
         row = (id_, network, 1, None, nick, "", message, at, at, kind, text, is_open)
         transaction.insert(_MESSAGES, (*row, self._kept_at_s))
+        if self._asking is not None:
+            self._asking.keep(transaction, self._kept_at_s, id_, message)
         self._outbound = []
         for conversation in self._recipients:
             _store_conversation(transaction, conversation)
@@ -213,6 +222,9 @@ class Acceptance:
 
     def committed(self) -> None:
         self._settle()
+        if self._asking is not None and self._asking.before is not None:
+            self._asking.answer(self._future)
+            return
         self._entry.committed()
         _release(self._released, self._outbound)
         if not self._future.done():

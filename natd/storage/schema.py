@@ -7,6 +7,7 @@
     outbox          (conversation, seq) -> message; acknowledged below `first_unacknowledged`
     events          the event log
     cursors         how far named readers of the log have come
+    asked           names that clients gave their messages, for a day
 
 `outbound_epoch` names our outbox, `inbound_epoch` the peer's: 64 bits, kept as signed integers,
 SQLite's own.
@@ -88,6 +89,13 @@ CREATE INDEX IF NOT EXISTS arrived_messages ON messages (conversation, message)
     WHERE conversation IS NOT NULL;
 """
 """Own time begins at the clock's, so instants by the clock are good for it as they are."""
+
+ASKED_TABLE = """
+CREATE TABLE IF NOT EXISTS asked (
+    network BLOB, program TEXT, name TEXT, digest BLOB NOT NULL, at_s INTEGER NOT NULL,
+    id INTEGER NOT NULL, message TEXT NOT NULL, PRIMARY KEY (network, program, name)) WITHOUT ROWID
+"""
+"""`id` is the row in `messages`, `at_s` an instant of own time.  Made in older files, too."""
 
 EMPTIED = "emptied"
 """In the column `trust`: only the id of a message is kept, so that it is known again."""

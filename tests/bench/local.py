@@ -100,7 +100,7 @@ def throughput(alice: Daemon, bob: Daemon, count: int) -> dict[str, float]:
 
 def send_many(sender: Connection, count: int) -> None:
     """Requests one after the other, `OUTSTANDING` of them without waiting for the reply."""
-    waiting: deque[int] = deque()
+    waiting: deque[int | str] = deque()
     for number in range(count):
         fields = {"network": "demo", "text": f"burst {number}", "to": None, "wait_s": None}
         waiting.append(sender._send("send", fields))
@@ -110,7 +110,7 @@ def send_many(sender: Connection, count: int) -> None:
         receive(sender, waiting)
 
 
-def receive(sender: Connection, waiting: deque[int]) -> None:
+def receive(sender: Connection, waiting: deque[int | str]) -> None:
     reply = sender._receive(time.monotonic() + 30)
     assert "ok" in reply, reply
     waiting.remove(reply["id"])

@@ -37,20 +37,20 @@ def test_requests_of_one_client_are_started_in_order_and_wait_together(tmp_path:
     committed = asyncio.Event()
 
     async def send(request: Json) -> Json:
-        started.append(request["n"])
+        started.append(request["text"])
         await committed.wait()
-        return {"n": request["n"]}
+        return {"text": request["text"]}
 
     async def scenario() -> None:
         async with running(tmp_path, send=send) as (_, dial):
             client = dial()
             for number in range(500):
-                await client.send(encode({"id": number, "do": "send", "n": number}))
+                await client.send(encode({"id": number, "do": "send", "text": number}))
             await until(lambda: len(started) == 500)
             assert started == list(range(500))
             committed.set()
             answers = [json.loads(await receive(client)) for _ in range(500)]
-            assert [answer["ok"]["n"] for answer in answers] == list(range(500))
+            assert [answer["ok"]["text"] for answer in answers] == list(range(500))
 
     asyncio.run(scenario())
 

@@ -156,7 +156,9 @@ class Daemon:
             raise UnreachableError("natd went away")
         return {"messages": [{**self._past, "direction": "in"}, *self.rows]}
 
-    async def send(self, network: str | None, text: str, *, to: str | None = None) -> Json:
+    async def send(
+        self, network: str | None, text: str, *, to: str | None = None, id: str | None = None
+    ) -> Json:
         if self.is_away:
             raise UnreachableError("natd went away")
         if self.refuses is not None:

@@ -9,6 +9,7 @@ import pytest
 from frontends import sending
 from frontends.sending import Accepted, Refused, Sending
 from natd.ipc import RequestError, UnreachableError
+from natd.ipc.frames import gone, silent
 
 Json = dict[str, Any]
 
@@ -63,18 +64,51 @@ def test_a_request_that_was_accepted_without_an_answer_is_not_sent_again() -> No
     run(scenario)
 
 
-def test_a_like_text_that_was_said_before_is_not_taken_for_the_answer() -> None:
+def test_a_text_is_asked_for_by_one_name_and_the_next_one_by_another() -> None:
     async def scenario() -> None:
         natd = Daemon()
+        natd.fails = ["after", "after", "before"]
         queue = Sending(natd, "demo")
         queue.put("yes")
-        assert [outcome.text async for outcome in taken(queue, 1)] == ["yes"]
-        await natd.send("demo", "yes")  # by another program
-        queue.message_sent("m1")  # and its event
-        natd.fails = ["before"]
         queue.put("yes")
-        assert [outcome.text async for outcome in taken(queue, 1)] == ["yes"]
-        assert natd.texts == ["yes", "yes", "yes"]
+        assert [outcome.text async for outcome in taken(queue, 2)] == ["yes", "yes"]
+        assert len(natd.names) == 5
+        assert len(set(natd.names)) == 2
+        assert natd.names == sorted(natd.names, key=natd.names.index)
+
+    run(scenario)
+
+
+def test_a_daemon_that_answers_late_has_each_text_once() -> None:
+    """Stopped, it has our requests in its socket, and takes them all when it goes on."""
+
+    async def scenario() -> None:
+        natd = Daemon()
+        natd.fails = ["late"] * 5
+        queue = Sending(natd, "demo")
+        queue.put("one")
+        queue.put("two")
+        assert [outcome.text async for outcome in taken(queue, 2)] == ["one", "two"]
+        await asyncio.sleep(0.05)
+        assert natd.texts == ["one", "two"]
+
+    run(scenario)
+
+
+def test_on_leaving_a_text_that_was_asked_for_is_not_said_to_be_unsent() -> None:
+    async def scenario() -> None:
+        natd = Daemon()
+        natd.fails = ["late"] * 1_000_000
+        queue = Sending(natd, "demo")
+        queue.put("one")
+        queue.put("two")
+        assert queue.unsent() == ["not sent: one", "not sent: two"]
+        task = asyncio.ensure_future(anext(taken(queue, 1)))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        doubt, certain = queue.unsent()
+        assert doubt == "perhaps not sent, natd did not answer: one"
+        assert certain == "not sent: two"
 
     run(scenario)
 
@@ -148,32 +182,38 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
 
 
 class Daemon:
-    """A daemon that dies before or after it has accepted, as `fails` says, once each."""
+    """A daemon that dies before or after it has accepted, as `fails` says, once each, or accepts
+    only when its caller has given up."""
 
     def __init__(self) -> None:
-        self.rows: list[Json] = []
+        self.accepted: dict[str, Json] = {}
+        self.names: list[str] = []
         self.fails: list[str] = []
 
     @property
     def texts(self) -> list[str]:
-        return [row["text"] for row in self.rows]
+        return [row["text"] for row in self.accepted.values()]
 
-    async def send(self, network: str | None, text: str, *, to: str | None = None) -> Json:
+    async def send(
+        self, network: str | None, text: str, *, to: str | None = None, id: str | None = None
+    ) -> Json:
+        assert id is not None
+        self.names.append(id)
         fails = self.fails.pop(0) if self.fails else ""
+        if fails == "late":
+            asyncio.get_running_loop().call_later(0.02, self._accept, id, text)
+        if fails == "late":
+            raise silent()
         if fails == "before":
-            raise UnreachableError("natd went away")
+            raise UnreachableError("no natd is running")
         if fails == "refused":
             raise RequestError("too_long", "the text is too long")
-        message = f"m{len(self.rows)}"
-        self.rows.append(
-            {"direction": "out", "text": text, "message": message, "to": [], "delivered": []}
-        )
+        message = self._accept(id, text)
         if fails == "after":
-            raise UnreachableError("natd went away")
+            raise gone()
         return {"message": message, "delivered": [], "queued": []}
 
-    async def history(self, network: str | None = None, *, limit: int = 100) -> Json:
-        if self.fails and self.fails[0] == "before":
-            self.fails.pop(0)
-            raise UnreachableError("natd went away")
-        return {"messages": self.rows[-limit:]}
+    def _accept(self, name: str, text: str) -> str:
+        row = {"text": text, "message": f"m{len(self.accepted)}"}
+        message: str = self.accepted.setdefault(name, row)["message"]
+        return message

@@ -10,6 +10,7 @@ from typing import Any
 import zmq
 import zmq.asyncio
 
+from natd.control.command_table import Later
 from natd.control.control import Control
 from tests.ipc.memory_log import MemoryLog
 
@@ -23,7 +24,7 @@ WAIT_S = 10.0
 async def running(
     directory: Path,
     log: MemoryLog | None = None,
-    **commands: Callable[[Json], Coroutine[Any, Any, Json]],
+    **commands: Callable[[Json], Coroutine[Any, Any, Json | Later]],
 ) -> AsyncIterator[tuple[Control, Callable[..., zmq.asyncio.Socket]]]:
     """A control socket, and a function that gives a new raw client."""
 

@@ -328,7 +328,7 @@ def test_a_cancellation_that_comes_together_with_the_answer_is_heeded(natd: Fake
                 asking = asyncio.create_task(link.request("status", {}, 5.0))
                 while not link._replies:
                     await asyncio.sleep(0)
-                (answer,) = link._replies.values()
+                ((answer,),) = link._replies.values()
                 answer.set_result({"v": 1, "ok": {}})
                 asking.cancel()
                 with pytest.raises(asyncio.CancelledError):

@@ -281,8 +281,10 @@ def with_book(directory: Path, scenario: Callable[[AddressBook], None]) -> None:
         store = Store(directory)
         book = AddressBook(store)
         store.start(lambda: None)
-        scenario(book)
-        await store.close()
+        try:
+            scenario(book)
+        finally:
+            await store.close()
 
     asyncio.run(run())
 

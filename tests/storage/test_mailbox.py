@@ -194,7 +194,7 @@ def test_who_waits_for_a_delivery_is_woken_by_the_last_recipient(tmp_path: Path)
         box = Box(tmp_path)
         message = await box.accept("one", [ALICE, BOB])
         delivery = Delivery([ALICE, BOB])
-        waiting = asyncio.ensure_future(box.mailbox.follow_delivery(message, delivery))
+        waiting = asyncio.ensure_future(followed(box, message, delivery))
         await asyncio.sleep(0)
         box.give_all()
         for peer, left in ((ALICE, {BOB}), (BOB, set())):
@@ -213,7 +213,7 @@ def test_a_delivery_of_an_open_message_waits_for_the_peers_that_are_met(tmp_path
         box = Box(tmp_path)
         message = await box.accept("one", [], is_open=True)
         delivery = Delivery([])
-        waiting = asyncio.ensure_future(box.mailbox.follow_delivery(message, delivery))
+        waiting = asyncio.ensure_future(followed(box, message, delivery))
         await asyncio.sleep(0)
         box.mailbox.begin(NETWORK, ALICE)
         await box.store.flush()
@@ -508,6 +508,11 @@ def test_message_ids_sort_by_time() -> None:
     ids = [new_message_id(ms) for ms in (1, 2, 1_700_000_000_000, 2**48 - 1)]
     assert ids == sorted(ids)
     assert {len(text) for text in ids} == {26}
+
+
+async def followed(box: "Box", message: str, delivery: Delivery) -> None:
+    with box.mailbox.following(message, delivery):
+        await delivery.done
 
 
 class Box:
