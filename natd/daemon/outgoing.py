@@ -18,8 +18,10 @@ from natd.members.parts import Parts
 from natd.storage.address_book import JoinedNetwork, KnownPeer, full_name
 from natd.storage.asked import Asking, Name, asking, name_of
 from natd.storage.mailbox import Delivery
-from natd.storage.mailbox_writes import PRIVATE, TEXT
 from natd.storage.store import StoreError
+
+TEXT, PRIVATE = "text", "private"
+"""The kinds of a chat line: for the network, and for its one recipient alone."""
 
 NOT_SAVED = "the message was not saved"
 

@@ -50,9 +50,6 @@ _OPEN_MESSAGES = (
     "(SELECT 1 FROM outbox WHERE outbox.message = messages.id AND conversation = ?) ORDER BY id"
 )
 
-TEXT, PRIVATE = "text", "private"
-"""The kinds of a chat line: for the network, and for its one recipient alone."""
-
 
 @dataclass(slots=True, eq=False)
 class Conversation:
