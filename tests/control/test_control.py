@@ -286,7 +286,7 @@ def test_a_client_that_leaves_many_large_replies_unread_is_given_up(
             for number in range(100):
                 await deaf.send(encode({"id": number, "do": "wait"}))
             await ask(lively, {"id": 1, "do": "echo"})
-            await until(lambda: len(control._tasks) == 100)
+            await until(lambda: control._unanswered == 100)
             go_on.set()
             await until(lambda: "does not read its answers" in caplog.text)
             assert "ok" in await ask(lively, {"id": 1, "do": "echo"})
