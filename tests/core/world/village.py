@@ -252,9 +252,11 @@ class Member:
 class Village:
     """See the top of this file."""
 
-    def __init__(self, seed: int = 0, weather: Weather | None = None) -> None:
+    def __init__(
+        self, seed: int = 0, weather: Weather | None = None, internet: Internet | None = None
+    ) -> None:
         self.seed = seed
-        self.internet = Internet(seed, weather)
+        self.internet = internet or Internet(seed, weather)
         self.server_host = self.internet.add_host(name="server")
         self.servers = [Address(self.server_host.address, SERVER_PORT)]
         self.start_server()

@@ -1,0 +1,427 @@
+"""One member of the virtual internet: a machine, its disk, and the daemon that lives on it.
+
+The daemon is the real one between its sockets and its disk: `Engine`, the commands, the store with
+SQLite, the event log.  Its loop, its clocks and its writer are driven here, as a core of the virtual
+internet.  It may die at any moment: before a commit, between the commit and what follows from it,
+and between two datagrams.
+"""
+
+import asyncio
+import math
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from natd.core.base.types import MAIN_SOCKET, Address, Datagram, PeerState, SocketId, peer_id_text
+from natd.daemon.engine import Engine
+from natd.host.directories import Directories
+from natd.host.errors import CommandError, StartError
+from natd.net.network_interfaces import OwnNetwork
+from natd.net.routes import INTERNET, Route
+from natd.settings.config import Config, Paths
+from natd.storage.event_log import EventLog
+from natd.storage.identity import IDENTITY_FILE, load_identity
+from natd.storage.store import FILE_NAME
+from tests.internet.fabric import Gateway, Host
+from tests.internet.net import START, Internet
+from tests.nemesis.ledger import Asked, Ledger
+from tests.nemesis.seams import Current, DrivenStore, Sockets
+from tests.nemesis.virtual_loop import VirtualLoop
+
+NETWORK = "demo"
+
+UNIX_AT_START = 1_800_000_000.0
+
+READ_AT_ONCE = 1000
+
+CONFIG = Config(paths=Paths(ipv6=False, lan_discovery=False, port_mapping=False))
+
+HEARD_WHILE_STOPPED = 500
+"""Datagrams that a stopped process finds in its socket."""
+
+_LEFTOVERS = ("-wal", "-shm")
+
+Reply = Callable[[dict[str, Any] | None, CommandError | None], None]
+
+
+class Disk:
+    """A state directory, of which copies can be made and put back."""
+
+    def __init__(self, directory: Path, seed: bytes) -> None:
+        self.directory = directory
+        directory.mkdir(mode=0o700)
+        key = directory / IDENTITY_FILE
+        key.touch(mode=0o600)
+        key.write_bytes(seed)
+
+    @property
+    def _files(self) -> tuple[Path, Path]:
+        file = self.directory / FILE_NAME
+        return file, file.with_name(file.name + "-wal")
+
+    def copy(self) -> tuple[bytes, bytes]:
+        """The database and its log of what is not in it yet."""
+        file, log = self._files
+        return file.read_bytes(), log.read_bytes() if log.exists() else b""
+
+    @property
+    def can_be_used(self) -> bool:
+        """Whether a daemon would start on it, rather than refuse it."""
+        copy = self.copy()
+        try:
+            DrivenStore(self.directory, Random(0)).shut()
+        except StartError:
+            return False
+        finally:
+            self.put_back(copy)
+        return True
+
+    def put_back(self, copy: tuple[bytes, bytes]) -> None:
+        """Nobody has it open."""
+        file, log = self._files
+        for ending in _LEFTOVERS:
+            file.with_name(file.name + ending).unlink(missing_ok=True)
+        for path, data in zip((file, log), copy, strict=True):
+            if data or path == file:
+                path.touch(mode=0o600)
+                path.write_bytes(data)
+
+
+class Life:
+    """From one start to the end of it."""
+
+    def __init__(self, daemon: "Daemon") -> None:
+        self.loop = VirtualLoop(lambda: daemon.monotonic_s)
+        self.is_over = False
+        with self.loop.running():
+            state = daemon.disk.directory
+            identity = load_identity(state)
+            self.store = DrivenStore(state, daemon.chance)
+            self.log = EventLog(self.store)
+            self.sockets = Sockets(daemon.port, daemon.drop_socket)
+            self.engine = Engine(
+                CONFIG,
+                Directories(state, state, state),
+                identity,
+                self.log,
+                self.store,
+                self.sockets,  # type: ignore[arg-type]  # the part of it that is used
+                lambda: None,
+            )
+            self.commands = self.engine.commands()
+            self.store.start(lambda: daemon.committed(self))
+            self.start = self.loop.create_task(self.engine.start())
+
+
+class Daemon:
+    """See the top of this file."""
+
+    def __init__(
+        self,
+        name: str,
+        internet: Internet,
+        current: Current,
+        behind: Gateway | None,
+        disk: Disk,
+        ledger: Ledger,
+        *,
+        servers: list[str],
+        secret: str,
+        port: int,
+        chance: Random,
+    ) -> None:
+        self.name = name
+        self.internet = internet
+        self.host: Host = internet.add_host(behind=behind, name=name)
+        self.disk = disk
+        self.ledger = ledger
+        self.port = port
+        self.chance = chance
+        self.peer = load_identity(disk.directory).peer
+        self.clock_off_s = 0.0
+        """By how much the wall clock is wrong."""
+        self.slept_s = 0.0
+        self.is_stopped = False
+        """As by SIGSTOP: what comes waits in the socket, and all clocks go on."""
+        self.is_asleep = False
+        """The machine is suspended: what comes is lost, and its monotonic clock stands still."""
+        self.starts = 0
+        self.life: Life | None = None
+        self._slept_since = 0.0
+        self._current = current
+        self._servers = servers
+        self._secret = secret
+        self._heard: list[tuple[bytes, Address, SocketId]] = []
+        self.on_restored: Callable[[int], None] = lambda _events: None
+
+    # --- what the daemon sees of its machine
+
+    @property
+    def monotonic_s(self) -> float:
+        since = self._slept_since if self.is_asleep else self.internet.now
+        return since - self.slept_s
+
+    @property
+    def unix_s(self) -> float:
+        return UNIX_AT_START + self.internet.now - START + self.clock_off_s
+
+    @property
+    def network(self) -> OwnNetwork:
+        way = Route(self.host.address, "192.0.2.1", 2) if self.host.connected else None
+        return OwnNetwork(self.host.addresses, dict.fromkeys(INTERNET, way))
+
+    # --- its life
+
+    @property
+    def is_up(self) -> bool:
+        return self.life is not None and not self.life.is_over
+
+    @property
+    def runs(self) -> bool:
+        """Whether it does anything just now."""
+        return self.is_up and not self.is_stopped and not self.is_asleep
+
+    def start(self) -> None:
+        """Open the disk, and be a member of the network."""
+        assert not self.is_up
+        self.starts += 1
+        before, self._current.daemon = self._current.daemon, self
+        try:
+            life = self.life = Life(self)
+        finally:
+            self._current.daemon = before
+        if undone := self.ledger.opened(life.log.last_event_id()):
+            self.on_restored(undone)
+        self._read(life)
+        if undone:
+            self.ledger.undo_replies()
+        self.internet.attach(self.host, self, ports=[self.port])
+        request = {"network": NETWORK, "servers": self._servers, "nick": self._nick}
+        self.ask("join", {**request, "secret": self._secret}, lambda _ok, _error: None)
+
+    @property
+    def _nick(self) -> str:
+        return self.name.rstrip("'")
+
+    def stop(self) -> None:
+        """As by SIGTERM, with time for a goodbye and the last group."""
+        life = self.life
+        if life is None or not self.runs:
+            return
+        self._within(life, life.engine.stop)
+        self.internet._pump(self.internet._attached[self.host])
+        life.store.write_all()
+        self.kill()
+
+    def kill(self) -> None:
+        """As by kill -9, or when the power fails: what is not committed is gone."""
+        life = self.life
+        if life is None:
+            return
+        life.is_over = True
+        self.is_stopped = self.is_asleep = False
+        self._heard.clear()
+        if self.host in self.internet._attached:
+            self.internet.detach(self.host)
+        copy = self.disk.copy()
+        life.store.shut()
+        self.disk.put_back(copy)
+        self._end(life)
+        self.life = None
+
+    def _end(self, life: Life) -> None:
+        """Nothing of its code runs any more."""
+        for task in asyncio.all_tasks(life.loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        life.loop.close()
+        self.ledger.faults += life.loop.failures
+
+    def die_in_commit(self, *, is_written: bool) -> None:
+        """At the next group of the store's: before it is on disk, or after."""
+        life = self.life
+        assert life is not None
+
+        def trap(now_written: bool) -> bool:
+            if now_written is is_written:
+                self._die(life)
+            return life.is_over
+
+        life.store.trap = trap
+
+    def die_after_sending(self, datagrams: int) -> None:
+        life = self.life
+        assert life is not None
+        life.sockets.sends_left = datagrams
+        life.sockets.on_last = lambda: self._die(life)
+
+    def _die(self, life: Life) -> None:
+        """At once; it is buried when the code that runs has come back."""
+        life.is_over = True
+        life.sockets.sends_left = 0
+        self.internet.at(self.internet.now, lambda: self.kill() if self.life is life else None)
+
+    # --- its machine
+
+    def pause(self, *, is_asleep: bool) -> None:
+        if is_asleep:
+            self._slept_since = self.internet.now
+            self.is_asleep = True
+        else:
+            self.is_stopped = True
+
+    def go_on(self) -> None:
+        """From a pause."""
+        if self.is_asleep:
+            self.slept_s += self.internet.now - self._slept_since
+        self.is_asleep = self.is_stopped = False
+        heard, self._heard = self._heard, []
+        if self.life is not None:
+            for data, address, socket in heard:
+                self.receive_datagram(data, address, self.internet.now, socket)
+            self.turn()
+
+    def look(self) -> None:
+        """The kernel says that addresses or routes have changed."""
+        if (life := self.life) is not None and self.runs:
+            self._within(life, life.engine._watch.look_now)
+
+    def drop_socket(self, socket: SocketId) -> None:
+        if self.host in self.internet._attached:
+            self.internet.close_socket(self.host, socket)
+
+    def prune(self) -> None:
+        """The hourly deletion of what is old."""
+        if (life := self.life) is not None:
+            self._within(life, lambda: life.loop.create_task(life.engine.prune()))
+
+    # --- front ends
+
+    def ask(self, command: str, request: dict[str, Any], reply: Reply) -> None:
+        """A request over IPC; no answer comes from a daemon that dies."""
+        life = self.life
+        assert life is not None
+
+        async def run() -> None:
+            try:
+                ok = await life.commands[command](request)
+            except CommandError as error:
+                if not life.is_over:
+                    reply(None, error)
+            except Exception as error:
+                self.ledger.faults.append(f"{command} raised {error!r}")
+            else:
+                if not life.is_over:
+                    reply(ok, None)
+
+        self._within(life, lambda: life.loop.create_task(run()))
+
+    def say(self, text: str, to: str | None, *, name: str | None = None) -> None:
+        """Give a message, by its name if it has one."""
+        ledger = self.ledger
+        ledger.asked.setdefault(text, Asked(to, ledger.were_online()))
+
+        def reply(ok: dict[str, Any] | None, error: CommandError | None) -> None:
+            if ok is not None:
+                before = ledger.accepted.setdefault(text, ok["message"])
+                if before != ok["message"]:
+                    ledger.faults.append(f"doubled: {text!r} was accepted twice")
+                ledger.undone.discard(text)
+            elif error is not None and text not in ledger.accepted:
+                ledger.refused[text] = error.code
+
+        request = {"network": NETWORK, "text": text, "to": to}
+        self.ask("send", request if name is None else {**request, "id": name}, reply)
+
+    def sees(self, peer: Any) -> bool:
+        """Whether that peer is online for us."""
+        if (life := self.life) is None or life.is_over:
+            return False
+        before, self._current.daemon = self._current.daemon, self
+        try:
+            parts = life.engine._parts
+            return any(
+                view.peer == peer and view.state is PeerState.ONLINE
+                for network in parts.book.joined()
+                for view in parts.views(network.id)
+            )
+        finally:
+            self._current.daemon = before
+
+    # --- as a core of the virtual internet
+
+    def receive_datagram(
+        self, data: bytes, address: Address, now: float, socket: SocketId = MAIN_SOCKET
+    ) -> None:
+        life = self.life
+        if life is None or self.is_asleep:
+            return
+        if self.is_stopped:
+            if len(self._heard) < HEARD_WHILE_STOPPED:
+                self._heard.append((data, address, socket))
+            return
+
+        def hear() -> None:
+            life.engine.receive(data, address, socket)
+            life.engine.pump_soon()
+
+        self._within(life, hear)
+
+    def handle_timer(self, now: float) -> None:
+        self.turn()
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        return [] if self.life is None else self.life.sockets.drain()
+
+    def next_event(self) -> None:
+        return None
+
+    def get_timer(self) -> float | None:
+        if self.life is None or not self.runs:
+            return None
+        due = self.life.loop.due_at()
+        if due is None:
+            return None
+        at = due + self.slept_s
+        while at - self.slept_s < due:
+            at = math.nextafter(at, math.inf)
+        return at
+
+    def turn(self) -> None:
+        if self.life is not None:
+            self._within(self.life, lambda: None)
+
+    def committed(self, life: Life) -> None:
+        """A group is on disk: front ends are told, and the engine."""
+        if not life.is_over:
+            self._read(life)
+            life.engine.committed()
+
+    def _read(self, life: Life) -> None:
+        while events := life.log.read_events(self.ledger.cursor, READ_AT_ONCE):
+            self.ledger.take(events)
+
+    def _within(self, life: Life, work: Callable[[], object]) -> None:
+        """Run code of the daemon's, and what follows from it, by its own clocks."""
+        if life.is_over or self.is_stopped or self.is_asleep:
+            return
+        before, self._current.daemon = self._current.daemon, self
+        try:
+            with life.loop.running():
+                work()
+            life.loop.turn()
+        finally:
+            self._current.daemon = before
+
+
+def copy_directory(disk: Disk, to: Path) -> Disk:
+    """Another disk with the same files, as they are at this moment."""
+    copied = Disk.__new__(Disk)
+    copied.directory = to
+    to.mkdir(mode=0o700)
+    shutil.copy2(disk.directory / IDENTITY_FILE, to / IDENTITY_FILE)
+    os.chmod(to / IDENTITY_FILE, 0o600)
+    copied.put_back(disk.copy())
+    return copied
