@@ -213,7 +213,7 @@ class Daemon:
             return
         self._within(life, life.engine.stop)
         self.internet._pump(self.internet._attached[self.host])
-        life.store.write_all()
+        self._within(life, life.store.write_all)
         self.kill()
 
     def kill(self) -> None:
