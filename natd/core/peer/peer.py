@@ -207,6 +207,7 @@ class Peer:
         if len(connection_id) == INITIAL_CONNECTION_ID_BYTES:
             secrets = self._keyring.by_tag(connection_id[:CHECK_TAG_BYTES])
         if self.dialogue.sessions.receive_datagram(data, connection_id, secrets, now):
+            self.presence.answered()
             self.reach.heard(address, socket, now)
 
     def handle_timer(self, now: float) -> None:
@@ -215,7 +216,9 @@ class Peer:
             self.reach.width.rest()
         self.reach.handle_timer(now)
         self.dialogue.sessions.handle_timer(now)
-        if self.presence.is_redial_due(self.dialogue.sessions.is_open, now):
+        path = self.reach.paths.current
+        is_lost = self.presence.has_lost_session(None if path is None else path.heard_at, now)
+        if is_lost or self.presence.is_redial_due(self.dialogue.sessions.is_open, now):
             newest = self._keyring.newest
             if newest is not None:
                 self.dialogue.redial(newest, now)
@@ -251,7 +254,10 @@ class Peer:
 
     def get_timer(self) -> float | None:
         return earliest(
-            self.reach.get_timer(), self.dialogue.sessions.get_timer(), self.presence.redial_at
+            self.reach.get_timer(),
+            self.dialogue.sessions.get_timer(),
+            self.presence.redial_at,
+            self.presence.doubted_at,
         )
 
     @property
@@ -306,6 +312,8 @@ class Peer:
     def _carry(self, now: float) -> None:
         data = self.dialogue.sessions.datagrams_to_send()
         if data:
+            if self.dialogue.sessions.has_asked(now):
+                self.presence.asked(now)
             self.reach.carry(data, now, awaiting=self.dialogue.sessions.is_awaiting(now))
 
     def _take_reach_event(self, event: ReachEvent, now: float) -> None:

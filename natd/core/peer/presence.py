@@ -6,6 +6,8 @@
 Rules:
 - An attempt is timed from its first introduction; one long ago was another attempt.
 - A handshake can be overdue only on a path: without one it cannot proceed.
+- A session that is answered nothing on a path that answers checks has no other end any more: the
+  peer has another one, with somebody who had its identity for a while.  It is dialled again.
 """
 
 from dataclasses import dataclass
@@ -23,6 +25,13 @@ was to be dialled waits twice as long before it dials itself."""
 UNDIALLED_S = 0.25
 """With a path and no first flight after this long, the introduction that named us as the dialler
 was lost: either side dials, and if both do, one session stays."""
+
+UNANSWERED_S = 10.0
+"""Of checks that are answered and a session that is not, twice in a row: when an outage ends between
+the two, the session is answered before the second.  At 30 % loss both ways it is within seconds."""
+
+ANSWERED_LATELY_S = 5.0
+"""A path in use on which an answer is awaited is checked every other second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,8 @@ class Presence:
     redial_at: float | None = None  # None: no handshake is overdue
     is_undialled: bool = False  # nobody had dialled when the path came up
     role_psk: bytes | None = None  # the key for which `we_dial` was said; None: for none yet
+    unanswered_since: float | None = None  # None: the session was answered what it has asked
+    is_doubted: bool = False  # `UNANSWERED_S` have passed once
 
     def begin(self, now: float) -> None:
         """An attempt begins: time it from now, unless a recent one is being timed."""
@@ -134,6 +145,31 @@ class Presence:
         if was_online:
             self.begin(now)
         return was_online
+
+    def asked(self, now: float) -> None:
+        """The session has sent what must be acknowledged."""
+        if self.unanswered_since is None:
+            self.unanswered_since = now
+
+    def answered(self) -> None:
+        """The session was answered."""
+        self.unanswered_since, self.is_doubted = None, False
+
+    @property
+    def doubted_at(self) -> float | None:
+        """When to see whether the session still has another end; None while it is answered."""
+        return None if self.unanswered_since is None else self.unanswered_since + UNANSWERED_S
+
+    def has_lost_session(self, path_heard_at: float | None, now: float) -> bool:
+        """Whether to dial again now, because the path is answered and the session is not."""
+        if self.doubted_at is None or now < self.doubted_at:
+            return False
+        if path_heard_at is None or now - path_heard_at > ANSWERED_LATELY_S:
+            self.answered()
+            return False
+        was_doubted, self.is_doubted = self.is_doubted, not self.is_doubted
+        self.unanswered_since = now
+        return was_doubted
 
     # --- private
 

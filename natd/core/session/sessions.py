@@ -181,6 +181,13 @@ class Sessions:
                     return True
         return False
 
+    def has_asked(self, now: float) -> bool:
+        """Whether the session in use, which is complete, waits for an acknowledgement."""
+        if self._in_use is None or not self._in_use.established:
+            return False
+        timer = self._in_use.get_timer()
+        return timer is not None and timer < now + PROBE_LIMIT_S
+
     @property
     def send_room(self) -> int:
         return 0 if self._in_use is None else self._in_use.send_room

@@ -61,6 +61,22 @@ def test_when_the_copy_stops_the_other_is_alone_again() -> None:
     assert bob.is_online(alice)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_copy_that_ran_for_a_second_parts_nobody(seed: int) -> None:
+    """Bob's session was with the copy and Alice's with Bob, on a path that answered their checks."""
+    village, alice, copy, bob = _copied(seed, False)
+    copy.start()
+    village.internet.run(1.0)
+    copy.kill()
+    village.internet.run(5.0)
+    alice.send("from alice", to=bob)
+    bob.send("from bob", to=alice)
+    heard = village.internet.run_until(
+        lambda: "from bob" in alice.texts() and "from alice" in bob.texts(), 60.0
+    )
+    assert heard
+
+
 @pytest.mark.parametrize("stops", [True, False], ids=["stopped", "killed"])
 def test_a_restart_or_another_address_is_no_copy(stops: bool) -> None:
     village = Village(3)
