@@ -28,7 +28,7 @@ or somebody else's, on its LAN."""
 
 IS_CI = os.environ.get("CI") == "true"
 
-VIRTUAL_TIME = ("core", "internet", "bench")
+VIRTUAL_TIME = ("core", "internet", "bench", "nemesis", "fuzz")
 """Folders whose tests take no notice of a slow machine."""
 
 NICENESS = 19

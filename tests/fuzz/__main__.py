@@ -65,10 +65,10 @@ def at_members(datagrams: int, seed: int) -> list[str]:
         stage.attack(count)
         rate = count / (time.perf_counter() - began)
         found = stage.wrong()
-        answers, size = stage.answers
+        (answers, size), (aimed, most) = stage.answers, stage.aimed
         print(
             f"meeting {seed + number}: {count} datagrams, {rate:.0f} a second; {answers} answers "
-            f"({size} bytes) to strangers; {len(found)} wrong"
+            f"({size} bytes) to strangers; {aimed} aimed at, {most} at one; {len(found)} wrong"
         )
         for reason, times in stage.dropped().most_common(12):
             print(f"    {times:>9} {reason}")

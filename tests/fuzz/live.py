@@ -31,6 +31,7 @@ TALK_EVERY = 40
 """Rounds of attacks between two lines of the chat."""
 
 STRANGE_HOSTS = 60_000
+STRANGE_NETS = ("45.200.", "45.201.", "45.202.")
 
 SERVER_STUN_LARGER = 2.1
 """As every STUN server's, an answer is larger than a bare question, headers of 28 bytes counted."""
@@ -40,6 +41,10 @@ HEADERS_BYTES = 28
 MEMORY_MIB = 64
 
 MOST_SHOWN = 5
+
+
+def is_strange(host: str) -> bool:
+    return host.startswith(STRANGE_NETS)
 
 
 class Tapped(Internet):
@@ -58,7 +63,7 @@ class Tapped(Internet):
 
     def send(self, host: Host, packet: Packet, now: float) -> None:
         key = (host, packet.destination.host)
-        if key in self.strange:
+        if is_strange(packet.destination.host):
             self.to[key] += 1
             self.to_bytes[key] += len(packet.data)
             return
@@ -133,7 +138,8 @@ class Stage:
         source = packet.source
         if random.random() < 0.5:
             number = random.randrange(STRANGE_HOSTS)
-            source = Address(f"45.200.{number >> 8}.{number & 255}", random.randint(1024, 65535))
+            net = 200 + self._number(target)
+            source = Address(f"45.{net}.{number >> 8}.{number & 255}", random.randint(1024, 65535))
             key = (target.host, source.host)
             is_question = data[:2] == b"\x00\x01" and stun.is_stun(data)
             if target.host is self.village.server_host and is_question:
@@ -147,6 +153,10 @@ class Stage:
             self.internet._pump(target)
         except Exception as error:
             self.raised.append(f"{error!r} for {data.hex()} from {source}")
+
+    def _number(self, target: Attached) -> int:
+        """Each has strangers of its own."""
+        return [self.alice.host, self.bob.host, self.village.server_host].index(target.host)
 
     def wrong(self) -> list[str]:
         """What should not have come of it."""
@@ -186,8 +196,20 @@ class Stage:
 
     @property
     def answers(self) -> tuple[int, int]:
-        """Datagrams and bytes that went to addresses that are nobody's."""
-        return self.internet.to.total(), self.internet.to_bytes.total()
+        """Datagrams and bytes that went to addresses that are nobody's, and had asked."""
+        internet = self.internet
+        asked = internet.strange
+        return (
+            sum(count for key, count in internet.to.items() if key in asked),
+            sum(size for key, size in internet.to_bytes.items() if key in asked),
+        )
+
+    @property
+    def aimed(self) -> tuple[int, int]:
+        """To how many addresses members sent that had asked another, and the most to one: what a
+        captured registration, said again from elsewhere, makes the server tell them."""
+        aimed = {k: n for k, n in self.internet.to.items() if k not in self.internet.strange}
+        return len(aimed), max(aimed.values(), default=0)
 
     def _talk(self, text: str) -> None:
         self._said += 1
