@@ -36,6 +36,21 @@ def test_a_seed_plays_again_as_it_was() -> None:
     assert first == second
 
 
+TOGETHER = {
+    "in a commit": {"dies_before_commit", "dies_after_commit", "killed"},
+    "in bad weather": {"killed", "stops", "weather"},
+    "disks that go back": {"restored", "backup", "killed", "stops"},
+    "full disks": {"disk_full", "killed"},
+}
+"""Strikes that meet one defence each: without it a few of these seeds fail."""
+
+
+@pytest.mark.parametrize("kinds", TOGETHER)
+def test_strikes_that_belong_together_do_no_harm(kinds: str) -> None:
+    for seed in range(8):
+        assert nemesis.run(seed, only=frozenset(TOGETHER[kinds])).wrong == [], seed
+
+
 @pytest.mark.parametrize("kind", strikes.names())
 def test_each_kind_of_strike_is_played_alone_and_does_no_harm(kind: str) -> None:
     """`backup` gives `restored` something to put back."""
