@@ -56,6 +56,7 @@ class Disk:
         key = directory / IDENTITY_FILE
         key.touch(mode=0o600)
         key.write_bytes(seed)
+        (directory / FILE_NAME).touch(mode=0o600)
 
     @property
     def _files(self) -> tuple[Path, Path]:
@@ -66,18 +67,6 @@ class Disk:
         """The database and its log of what is not in it yet."""
         file, log = self._files
         return file.read_bytes(), log.read_bytes() if log.exists() else b""
-
-    @property
-    def can_be_used(self) -> bool:
-        """Whether a daemon would start on it, rather than refuse it."""
-        copy = self.copy()
-        try:
-            DrivenStore(self.directory, Random(0)).shut()
-        except StartError:
-            return False
-        finally:
-            self.put_back(copy)
-        return True
 
     def put_back(self, copy: tuple[bytes, bytes]) -> None:
         """Nobody has it open."""
@@ -99,7 +88,7 @@ class Life:
         with self.loop.running():
             state = daemon.disk.directory
             identity = load_identity(state)
-            self.store = DrivenStore(state, daemon.chance)
+            self.store = DrivenStore(state, peer_id_text(identity.peer), daemon.chance)
             self.log = EventLog(self.store)
             self.sockets = Sockets(daemon.port, daemon.drop_socket)
             self.engine = Engine(
@@ -113,7 +102,11 @@ class Life:
             )
             self.commands = self.engine.commands()
             self.store.start(lambda: daemon.committed(self))
-            self.start = self.loop.create_task(self.engine.start())
+            self.log.on_page(lambda: daemon.read(self))
+            self.tasks = [
+                self.loop.create_task(self.engine.start()),
+                self.loop.create_task(self.engine.keep_up()),
+            ]
 
 
 class Daemon:
@@ -195,16 +188,29 @@ class Daemon:
             self._current.daemon = before
         if undone := self.ledger.opened(life.log.last_event_id()):
             self.on_restored(undone)
-        self._read(life)
-        if undone:
             self.ledger.undo_replies()
         self.internet.attach(self.host, self, ports=[self.port])
+        self._within(life, lambda: self.read(life))
         request = {"network": NETWORK, "servers": self._servers, "nick": self._nick}
         self.ask("join", {**request, "secret": self._secret}, lambda _ok, _error: None)
 
     @property
     def _nick(self) -> str:
         return self.name.rstrip("'")
+
+    @property
+    def could_start(self) -> bool:
+        """Whether a daemon would start on this disk, rather than refuse it."""
+        copy = self.disk.copy()
+        before, self._current.daemon = self._current.daemon, self
+        try:
+            DrivenStore(self.disk.directory, self.ledger.peer, Random(0)).shut()
+        except StartError:
+            return False
+        finally:
+            self._current.daemon = before
+            self.disk.put_back(copy)
+        return True
 
     def stop(self) -> None:
         """As by SIGTERM, with time for a goodbye and the last group."""
@@ -295,7 +301,7 @@ class Daemon:
     def prune(self) -> None:
         """The hourly deletion of what is old."""
         if (life := self.life) is not None:
-            self._within(life, lambda: life.loop.create_task(life.engine.prune()))
+            self._within(life, lambda: life.loop.create_task(life.engine._upkeep.prune()))
 
     # --- front ends
 
@@ -396,12 +402,16 @@ class Daemon:
     def committed(self, life: Life) -> None:
         """A group is on disk: front ends are told, and the engine."""
         if not life.is_over:
-            self._read(life)
+            self.read(life)
             life.engine.committed()
 
-    def _read(self, life: Life) -> None:
-        while events := life.log.read_events(self.ledger.cursor, READ_AT_ONCE):
-            self.ledger.take(events)
+    def read(self, life: Life) -> None:
+        """Follow the log, as far as it can be read just now."""
+        while not life.is_over and self.ledger.cursor < life.log.last_event_id():
+            page = life.log.next_page(self.ledger.cursor, READ_AT_ONCE)
+            if page is None:
+                return
+            self.ledger.take(page.events)
 
     def _within(self, life: Life, work: Callable[[], object]) -> None:
         """Run code of the daemon's, and what follows from it, by its own clocks."""

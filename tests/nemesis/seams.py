@@ -7,8 +7,10 @@ While the stage is set, modules of `natd` read the time, draw numbers and look a
 through the daemon that runs.  This is the only place where anything of theirs is replaced.
 """
 
+import asyncio
 import contextlib
 import os
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +24,7 @@ from natd.core.base.types import MAIN_SOCKET, Address, Datagram, SocketId
 from natd.net import network_interfaces
 from natd.net.network_interfaces import OwnNetwork
 from natd.storage import mailbox
+from natd.storage.reader import Reader, Rows
 from natd.storage.store import Store, StoreError, Write
 
 DISK_FULL = "database or disk is full"
@@ -126,8 +129,10 @@ class _Chance:
 class DrivenStore(Store):
     """The real store on a real file; its writer is no thread but a timer of the daemon's loop."""
 
-    def __init__(self, directory: Path, chance: Random) -> None:
-        super().__init__(directory)
+    def __init__(self, directory: Path, owner: str, chance: Random) -> None:
+        super().__init__(directory, owner)
+        self._reader.close()
+        self._reader = DrivenReader(self.path, chance)
         self._chance = chance
         self._groups: Any = self  # where the loop puts a group for the writer
         self._unwritten: list[Write] = []
@@ -136,8 +141,6 @@ class DrivenStore(Store):
         """Asked before a group is written and after; True: the power fails at this moment."""
 
     def start(self, on_commit: Callable[[], None]) -> None:
-        import asyncio
-
         self._loop = asyncio.get_running_loop()
         self._on_commit = on_commit
         self._hand_over_soon()
@@ -172,6 +175,34 @@ class DrivenStore(Store):
         if self.trap(True):
             return
         self._loop.call_later(self._chance.uniform(*COMMIT_S) / 2, self._finished, group, errors)
+
+
+class DrivenReader(Reader):
+    """The real reader's connection; its thread is a timer of the daemon's loop."""
+
+    def __init__(self, path: Path, chance: Random) -> None:
+        super().__init__(path)
+        self._chance = chance
+
+    def read(self, sql: str, parameters: Sequence[Any]) -> "asyncio.Future[Rows]":
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Rows] = loop.create_future()
+
+        def look() -> None:
+            try:
+                rows, error = self._rows(sql, parameters), None
+            except (sqlite3.Error, OSError) as caught:
+                rows, error = [], caught
+            if not future.done():
+                future.set_result(rows) if error is None else future.set_exception(error)
+
+        loop.call_later(self._chance.uniform(*COMMIT_S) / 4, look)
+        return future
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 class Sockets:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 OUTAGES_S = (1.0, 5.0, 20.0)
 DAY_S = 86_400.0
-JUMPS_S = (-3 * DAY_S, -DAY_S, -3600.0, -5.0, 5.0, 3600.0, DAY_S, 3 * DAY_S)
+JUMPS_S = (-10 * DAY_S, -DAY_S, -3600.0, -5.0, 5.0, 3600.0, DAY_S, 10 * DAY_S, 40 * DAY_S)
 FEW_REPLAYS, MANY_REPLAYS = 20, 200
 MOST_COPIES = 1
 MOST_SENT = 6
@@ -248,7 +248,7 @@ class Strikes:
             member.kill()
             lost = self._random.randint(0, min(len(log), MOST_TORN_BYTES))
             member.disk.put_back((file, log[: len(log) - lost]))
-            if not member.disk.can_be_used:
+            if not member.could_start:
                 member.disk.put_back((file, log))
             self._back_later(member)
 
