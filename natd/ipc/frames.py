@@ -64,7 +64,10 @@ def decode_reply(data: bytes) -> Json:
 
 def outcome(reply: Json) -> Json:
     """What stands under `ok`; RequestError for an error."""
-    if (error := reply.get("error")) is not None:
+    error = reply.get("error")
+    if error is not None and not isinstance(error, dict):
+        raise RequestError("protocol", "natd sent an error that is not a JSON object")
+    if error is not None:
         raise RequestError(
             str(error.get("code", "failed")), str(error.get("text", "")), error.get("hint")
         )

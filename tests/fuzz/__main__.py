@@ -1,6 +1,6 @@
 """Almost right bytes at every decoder, and at two members who are connected.
 
-    python -m tests.fuzz --datagrams 1000000              at members and server, then at each decoder
+    python -m tests.fuzz --datagrams 1000000              at members and server, then at decoders
     python -m tests.fuzz --engine hypothesis --datagrams 20000      at the decoders alone
     python -m tests.fuzz --engine atheris --seconds 600 [--decoder stun]      guided by coverage
 

@@ -92,7 +92,7 @@ def record() -> list[tuple[str, bytes]]:
         Ack(7, 3),
         NewerCard(cards[0] if cards else b"card"),
         Introduce(random.randbytes(32), b"card", None),
-        Seek((random.randbytes(8),)),
+        Seek(None, (random.randbytes(8),)),
         Bye("leaving"),
     )
     rows += [("frames", encode_frame(frame)) for frame in said]

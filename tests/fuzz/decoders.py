@@ -6,7 +6,7 @@ import os
 import socket
 import struct
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +32,6 @@ from natd.settings.secret_file import read_secret_file
 KEY = network_key("demo", b"")
 
 GATEWAY = "192.168.1.1"
-
-_SHORT_S = -1.0
-"""A limit in the past: what is not there yet is not waited for."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +107,10 @@ def _zmtp(data: bytes) -> None:
         theirs.sendall(data[:16_384])
         theirs.shutdown(socket.SHUT_WR)
         dealer = zmtp.Dealer(ours, None)
-        for _ in range(4):
-            dealer.receive(None)
+        dealer.receive(None)
+        with contextlib.suppress(zmtp.Hangup):
+            while True:
+                dealer.receive(None)
 
 
 def _config(data: bytes) -> None:
@@ -133,7 +132,7 @@ def _names(data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _file(data: bytes):  # type: ignore[no-untyped-def]
+def _file(data: bytes) -> Iterator[Path]:
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.NamedTemporaryFile(dir=memory) as file:
         file.write(data)
@@ -166,7 +165,9 @@ BY_NAME = {decoder.name: decoder for decoder in DECODERS}
 
 def made_seeds() -> dict[str, list[bytes]]:
     """Valid input of those planes that no datagram between members holds."""
-    route = struct.pack("=IHHII", 52, 24, 0, 1, 0) + struct.pack("=8BI", 2, 32, 0, 0, 254, 16, 0, 1, 0)
+    route = struct.pack("=IHHII", 52, 24, 0, 1, 0) + struct.pack(
+        "=8BI", 2, 32, 0, 0, 254, 16, 0, 1, 0
+    )
     route += struct.pack("=HH", 8, 4) + struct.pack("=I", 2)
     route += struct.pack("=HH", 8, 5) + bytes((192, 168, 1, 1))
     route += struct.pack("=HH", 8, 7) + bytes((192, 168, 1, 7))
@@ -196,7 +197,11 @@ def made_seeds() -> dict[str, list[bytes]]:
         ],
         "ssdp": [http.encode()],
         "route": [route],
-        "ipc_reply": [hello, b'{"v":1,"id":2,"error":{"code":"usage","text":"no","hint":null}}'],
+        "ipc_reply": [
+            hello,
+            b'{"v":1,"id":2,"error":{"code":"usage","text":"no","hint":null}}',
+            b'{"v":1,"id":2,"error":5}',
+        ],
         "ipc_request": [request],
         "zmtp": [zmtp_hello],
         "config": [config.encode(), b"- a\n", b"a: &a [*a]\n", b"{" * 50],

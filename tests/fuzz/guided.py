@@ -4,6 +4,7 @@ New inputs are kept in build/fuzz/DECODER, beside the seeds of the corpus; what 
 raise is written there as `crash-...`.
 """
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -11,8 +12,7 @@ BUILD = Path("build/fuzz")
 
 
 def main() -> None:
-    import atheris
-
+    atheris = importlib.import_module("atheris")
     name, seconds = sys.argv[1], sys.argv[2]
     with atheris.instrument_imports(include=["natd"]):
         from tests.fuzz import corpus

@@ -2,7 +2,7 @@
 
     stage = Stage(seed)
     stage.meet()                        they are introduced, and chat
-    stage.attack(datagrams=10_000)      changed copies of what they have heard, between what they hear
+    stage.attack(datagrams=10_000)      changed copies of what they have heard, in between
     stage.wrong()                       what came of it; [] if nothing did
 
 Half of the copies come from the address of the one who said the original, half from one that is

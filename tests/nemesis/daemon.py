@@ -1,9 +1,9 @@
 """One member of the virtual internet: a machine, its disk, and the daemon that lives on it.
 
 The daemon is the real one between its sockets and its disk: `Engine`, the commands, the store with
-SQLite, the event log.  Its loop, its clocks and its writer are driven here, as a core of the virtual
-internet.  It may die at any moment: before a commit, between the commit and what follows from it,
-and between two datagrams.
+SQLite, the event log.  Its loop, its clocks and its writer are driven here, as a core of the
+virtual internet.  It may die at any moment: before a commit, between the commit and what follows
+from it, and between two datagrams.
 """
 
 import asyncio
@@ -142,8 +142,11 @@ class Daemon:
         self.is_asleep = False
         """The machine is suspended: what comes is lost, and its monotonic clock stands still."""
         self.starts = 0
+        self.latest_start_unix_s = 0.0
+        """By its own clock."""
         self.life: Life | None = None
         self._slept_since = 0.0
+        self._is_restored = False
         self._current = current
         self._servers = servers
         self._secret = secret
@@ -163,7 +166,7 @@ class Daemon:
 
     @property
     def network(self) -> OwnNetwork:
-        way = Route(self.host.address, "192.0.2.1", 2) if self.host.connected else None
+        way = Route(2, "192.0.2.1", self.host.address) if self.host.connected else None
         return OwnNetwork(self.host.addresses, dict.fromkeys(INTERNET, way))
 
     # --- its life
@@ -181,14 +184,16 @@ class Daemon:
         """Open the disk, and be a member of the network."""
         assert not self.is_up
         self.starts += 1
+        self.latest_start_unix_s = max(self.latest_start_unix_s, self.unix_s)
         before, self._current.daemon = self._current.daemon, self
         try:
             life = self.life = Life(self)
         finally:
             self._current.daemon = before
-        if undone := self.ledger.opened(life.log.last_event_id()):
-            self.on_restored(undone)
-            self.ledger.undo_replies()
+        last = life.log.last_event_id()
+        if self._is_restored or self.ledger.cursor > last:
+            self._is_restored = False
+            self.on_restored(self.ledger.rewind(last))
         self.internet.attach(self.host, self, ports=[self.port])
         self._within(life, lambda: self.read(life))
         request = {"network": NETWORK, "servers": self._servers, "nick": self._nick}
@@ -211,6 +216,11 @@ class Daemon:
             self._current.daemon = before
             self.disk.put_back(copy)
         return True
+
+    def restore(self, copy: tuple[bytes, bytes]) -> None:
+        """The disk is another one; the daemon is dead."""
+        self.disk.put_back(copy)
+        self._is_restored = True
 
     def stop(self) -> None:
         """As by SIGTERM, with time for a goodbye and the last group."""

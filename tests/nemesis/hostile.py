@@ -12,7 +12,16 @@ from typing import Any
 
 from natd.core.base.types import Address, Datagram, DecodeError, PeerId
 from natd.core.codec import rendezvous_codec
-from natd.core.codec.frames import Ack, Bye, Hello, Introduce, Message, NewerCard, Seek, encode_frame
+from natd.core.codec.frames import (
+    Ack,
+    Bye,
+    Hello,
+    Introduce,
+    Message,
+    NewerCard,
+    Seek,
+    encode_frame,
+)
 from natd.core.codec.rendezvous import Introduce as Introduction
 from natd.core.codec.rendezvous import Refreshed, Registered
 from natd.core.keys.secrets import network_key
@@ -30,7 +39,9 @@ BURST = 12
 class Mallory:
     """See the top of this file."""
 
-    def __init__(self, village: Village, key: bytes, random: Random, known: Callable[[], list[str]]):
+    def __init__(
+        self, village: Village, key: bytes, random: Random, known: Callable[[], list[str]]
+    ):
         """`known`: ids of messages that others have said."""
         self.member: Member = village.member("mallory", key=key, port=40666)
         self._internet = village.internet
@@ -109,7 +120,7 @@ class Mallory:
                 seen = Address("203.0.113.9", random.randint(1, 65535))
                 frame = Introduce(peer, random.randbytes(200), seen)
             case 6:
-                frame = Seek((random.randbytes(8),))
+                frame = Seek(random.choice((None, random.randbytes(32))), (random.randbytes(8),))
             case 7:
                 frame = Bye("because")
             case _:

@@ -1,8 +1,8 @@
 """What one front end at a daemon has seen, and what is wrong with what all of them have seen.
 
 A front end asks (`asked`), is answered (`accepted`, `refused`), and follows the event log by its
-cursor (`sent`, `arrived`, `told`).  When a disk comes back from an older copy, the log ends
-earlier: what stood behind that end is undone, and what was seen of it is kept apart (`ever_...`).
+cursor (`sent`, `arrived`, `told`).  When a disk comes back from another copy, its log is read anew:
+what is not in it is undone, and all that was ever seen is kept apart (`ever_...`).
 
 What must be, for each honest sender S and receiver R, once the weather is calm:
 
@@ -32,6 +32,7 @@ and what reached the copy had reached a disk of R.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 Event = dict[str, Any]
@@ -107,21 +108,15 @@ class Ledger:
             online=list(self.online),
         )
 
-    def opened(self, last_event: int) -> int:
-        """The disk was opened, and its log ends there; gives how many events were undone."""
+    def rewind(self, last_event: int) -> int:
+        """Another disk is in place, whose log ends there and is to be read anew; gives by how many
+        events it is shorter than what was read."""
         undone = max(0, self.cursor - last_event)
-        if undone:
-            self.cursor = last_event
-            self.sent = [sent for sent in self.sent if sent.event <= last_event]
-            self.arrived = [each for each in self.arrived if each.event <= last_event]
-            self.told = [each for each in self.told if each[0] <= last_event]
-            self.online = [each for each in self.online if each[0] <= last_event]
+        self.cursor = 0
+        for rows in (self.sent, self.arrived, self.told, self.online):
+            rows.clear()
+        self.undone |= self.accepted.keys()
         return undone
-
-    def undo_replies(self) -> None:
-        """What was accepted and is not in the log went with the disk."""
-        there = {sent.text for sent in self.sent}
-        self.undone |= self.accepted.keys() - there
 
     def take(self, events: Iterable[Event]) -> None:
         """What the log tells behind the cursor."""
@@ -200,7 +195,9 @@ class Books:
             senders = self._of(came.sender)
             if not senders:
                 continue  # A hostile member says what it likes, in its own name.
-            said = [each.ever_sent[came.message] for each in senders if came.message in each.ever_sent]
+            said = [
+                each.ever_sent[came.message] for each in senders if came.message in each.ever_sent
+            ]
             if not said or any(sent.text != came.text for sent in said):
                 wrong.append(f"forged: {ledger.name} has {came.text!r}, which nobody said so")
             for each in senders:
@@ -246,14 +243,16 @@ class Books:
             if not is_there and not was_there:
                 wrong.append(f"lost: {sent.text!r} of {ledger.name} is not at {other.name}")
             elif sent.message not in told:
-                wrong.append(f"untold: {ledger.name} was not told that {other.name} has {sent.text!r}")
+                wrong.append(
+                    f"untold: {ledger.name} was not told that {other.name} has {sent.text!r}"
+                )
         place = {sent.message: number for number, sent in enumerate(ledger.sent)}
         order = [
             place[came.message]
             for came in other.arrived
             if came.sender == ledger.peer and came.message in place
         ]
-        for before, after in zip(order, order[1:], strict=False):
+        for before, after in pairwise(order):
             if after < before:
                 texts = ledger.sent[before].text, ledger.sent[after].text
                 wrong.append(f"reordered: {other.name} has {texts[0]!r} before {texts[1]!r}")

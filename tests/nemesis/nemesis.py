@@ -14,7 +14,7 @@ from random import Random
 
 from natd.core.base.types import peer_id_text
 from tests.core.world.village import Village
-from tests.internet.fabric import Gateway, Weather
+from tests.internet.fabric import Gateway
 from tests.internet.nat import (
     ADDRESS_RESTRICTED,
     FULL_CONE,

@@ -112,8 +112,7 @@ def _clocks(current: Current) -> Any:
         CLOCK_MONOTONIC=time.CLOCK_MONOTONIC,
         CLOCK_BOOTTIME=time.CLOCK_BOOTTIME,
         clock_gettime=lambda which: (
-            current.now.monotonic_s
-            + (current.now.slept_s if which == time.CLOCK_BOOTTIME else 0.0)
+            current.now.monotonic_s + (current.now.slept_s if which == time.CLOCK_BOOTTIME else 0.0)
         ),
     )
 

@@ -17,6 +17,11 @@ DAY_S = 86_400.0
 JUMPS_S = (-10 * DAY_S, -DAY_S, -3600.0, -5.0, 5.0, 3600.0, DAY_S, 10 * DAY_S, 40 * DAY_S)
 FEW_REPLAYS, MANY_REPLAYS = 20, 200
 MOST_COPIES = 1
+
+PEERS_TELL_OF_NEWER_CARDS = False
+"""Whether a member whom peers know by a newer card than its own learns of it without a server that
+remembers.  While it is not so, a run plays a copied disk, or one that went back under a clock that
+did, or a server that forgets, but not both: they part a pair for as long as the cards differ."""
 MOST_SENT = 6
 MOST_TORN_BYTES = 40 * 4120
 """Some dozen commits, each of a few pages."""
@@ -30,6 +35,8 @@ class Strikes:
         self._random = nemesis.random
         self._internet = nemesis.internet
         self._backups: dict[Daemon, list[tuple[bytes, bytes]]] = {}
+        self._is_server_needed = False  # as long as a peer may know newer cards than their owner's
+        self._has_server_failed = False
         self._kinds: list[Callable[[], None]] = [
             self.weather,
             self.weather,
@@ -164,11 +171,13 @@ class Strikes:
 
     def server_dies(self) -> None:
         village = self._nemesis.village
-        if village.server_host in self._internet._attached:
+        if village.server_host in self._internet._attached and self._may_fail():
             self._note("server dies")
             village.kill_server()
 
     def server_forgets(self) -> None:
+        if not self._may_fail():
+            return
         self._note("server forgets")
         if self._nemesis.village.server_host in self._internet._attached:
             self._nemesis.village.kill_server()
@@ -176,7 +185,7 @@ class Strikes:
 
     def server_lies(self) -> None:
         seat = self._internet._attached.get(self._nemesis.village.server_host)
-        if seat is not None and not isinstance(seat.core, Liar):
+        if seat is not None and not isinstance(seat.core, Liar) and self._may_fail():
             self._note("server lies")
             share = self._random.choice((0.2, 0.6, 1.0))
             victim = self._nemesis.mallory.member.host.address
@@ -233,30 +242,30 @@ class Strikes:
 
     def restored(self) -> None:
         chosen = [member for member in self._nemesis.members if member in self._backups]
-        if chosen:
-            member = self._random.choice(chosen)
+        member = self._random.choice(chosen) if chosen else None
+        if member is not None and self._may_go_back(member):
             self._note("restored", member.name)
             member.kill()
-            member.disk.put_back(self._random.choice(self._backups[member]))
+            member.restore(self._random.choice(self._backups[member]))
             self._back_later(member)
 
     def torn_log(self) -> None:
         """What the file system had not written when the power failed, though it said so."""
-        if (member := self._somebody()) is not None:
+        if (member := self._somebody()) is not None and self._may_go_back(member):
             file, log = member.disk.copy()
             self._note("torn log", f"{member.name} {len(log)}")
             member.kill()
             lost = self._random.randint(0, min(len(log), MOST_TORN_BYTES))
-            member.disk.put_back((file, log[: len(log) - lost]))
+            member.restore((file, log[: len(log) - lost]))
             if not member.could_start:
-                member.disk.put_back((file, log))
+                member.restore((file, log))
             self._back_later(member)
 
     def copied(self) -> None:
         """The state directory runs on a second machine for a while, and is lost with it."""
         nemesis = self._nemesis
         member = self._somebody()
-        if member is None or len(nemesis.copies) >= MOST_COPIES:
+        if member is None or len(nemesis.copies) >= MOST_COPIES or not self._may_need_server():
             return
         for_s = self._random.choice(OUTAGES_S)
         self._note("copied", f"{member.name} {for_s} s")
@@ -278,6 +287,8 @@ class Strikes:
 
     def clock_jumps(self) -> None:
         member, by_s = self._anybody(), self._random.choice(JUMPS_S)
+        if by_s < 0 and member.life is None and not PEERS_TELL_OF_NEWER_CARDS:
+            return  # Its disk may be another one when it starts.
         self._note("clock back" if by_s < 0 else "clock forth", f"{member.name} {by_s} s")
         member.clock_off_s += by_s
 
@@ -337,6 +348,24 @@ class Strikes:
         return list(seen)[-4:]
 
     # --- helpers
+
+    def _may_fail(self) -> bool:
+        """Whether the server may, from here on."""
+        if self._is_server_needed and not PEERS_TELL_OF_NEWER_CARDS:
+            return False
+        self._has_server_failed = True
+        return True
+
+    def _may_need_server(self) -> bool:
+        """Whether cards may be out of order, from here on."""
+        if self._has_server_failed and not PEERS_TELL_OF_NEWER_CARDS:
+            return False
+        self._is_server_needed = True
+        return True
+
+    def _may_go_back(self, member: Daemon) -> bool:
+        """Whether its disk may: where the clock is right, cards count on all the same."""
+        return member.unix_s > member.latest_start_unix_s or self._may_need_server()
 
     def _anybody(self) -> Daemon:
         return self._random.choice(self._nemesis.members)

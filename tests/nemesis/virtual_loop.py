@@ -12,6 +12,7 @@ Its time is what the caller says.  Work for other threads is done at once, in pl
 import asyncio
 import math
 from asyncio import events
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,11 @@ MOST_TURNS = 10_000
 
 class VirtualLoop(asyncio.BaseEventLoop):
     """See the top of this file."""
+
+    # What asyncio keeps for its own loops, and tells no types of.
+    _ready: deque[Any]
+    _scheduled: list[asyncio.TimerHandle]
+    _run_once: Callable[[], None]
 
     def __init__(self, now: Callable[[], float]) -> None:
         super().__init__()

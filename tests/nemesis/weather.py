@@ -1,7 +1,7 @@
 """Two daemons say many messages to each other in weather that is bad from the first to the last.
 
-    python -m tests.nemesis.weather --messages 10000        each way; the exit code tells
-    python -m tests.nemesis.weather --meetings 50           handshakes at 30 % loss both ways
+python -m tests.nemesis.weather --messages 10000        each way; the exit code tells
+python -m tests.nemesis.weather --meetings 50           handshakes at 30 % loss both ways
 """
 
 import argparse

@@ -27,8 +27,8 @@ UNDIALLED_S = 0.25
 was lost: either side dials, and if both do, one session stays."""
 
 UNANSWERED_S = 10.0
-"""Of checks that are answered and a session that is not, twice in a row: when an outage ends between
-the two, the session is answered before the second.  At 30 % loss both ways it is within seconds."""
+"""Of checks that are answered and a session that is not, twice in a row: when an outage ends
+between the two, the session is answered before the second.  At 30 % loss it is within seconds."""
 
 ANSWERED_LATELY_S = 5.0
 """A path in use on which an answer is awaited is checked every other second."""

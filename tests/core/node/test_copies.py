@@ -63,7 +63,7 @@ def test_when_the_copy_stops_the_other_is_alone_again() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_copy_that_ran_for_a_second_parts_nobody(seed: int) -> None:
-    """Bob's session was with the copy and Alice's with Bob, on a path that answered their checks."""
+    """Bob's session was with the copy, Alice's with Bob, on a path that answered their checks."""
     village, alice, copy, bob = _copied(seed, False)
     copy.start()
     village.internet.run(1.0)
