@@ -24,7 +24,7 @@ BAD = Weather(loss=0.1, jitter_s=0.02, reordering=0.1, duplication=0.05, bit_fli
 LOSSY = Weather(loss=0.3)
 
 AT_ONCE = 50
-PATIENCE_S = 3600.0
+PATIENCE_S = 300.0
 MEETING_S = 60.0
 
 
