@@ -38,7 +38,8 @@ HOSTS_AN_HOUR_OPEN = 4
 HOUR_S = 3600.0
 
 STRANGER_FOR_S = 86_400.0
-"""After that the first wave is free again: addresses go to other people."""
+"""After that there is a first wave again, because addresses go to other people.  It counts as one
+that a word has bought in this hour, so the end of a day makes no hour dearer."""
 
 MOST_BEGUN = 64
 """Of others it is not known how often they were checked: they have no rest."""
@@ -51,14 +52,16 @@ MOST_STRANGERS = 1_024
 class _Stranger:
     since: float
     left: int = FIRST_WAVE_PACKETS
-    words: list[float] = field(default_factory=list)  # when they came, in the last hour
+    waves: list[float] = field(default_factory=list)  # bought in the last hour, and when
+    word_at: float | None = None  # when the first word came; None: none did
     is_of_open: bool = False  # whether it takes one of an open network's places
     checks: int = FIRST_MINUTE_REST  # plain ones, as long as they count
 
     def left_at(self, now: float) -> int:
         """Negative in `left` is what the rest has paid for."""
         minutes = min(MOST_MINUTES, int((now - self.since) / MINUTE_S))
-        if not minutes or not self.words or self.words[0] >= self.since + MINUTE_S:
+        is_early = self.word_at is not None and self.word_at < self.since + MINUTE_S
+        if not minutes or not is_early or now - self.since >= HOUR_S:
             return self.left
         rest = FIRST_MINUTE_REST + (minutes - 1) * MINUTES_REST - self.checks
         return self.left + max(0, rest)
@@ -75,14 +78,14 @@ class StrangerHosts:
     def left(self, host: str, now: float, *, is_open: bool) -> int:
         """How many guesses may still go there."""
         found = self._hosts.get(host)
-        if found is not None and now - found.since < STRANGER_FOR_S:
+        if found is not None and not self._is_over(found, now):
             return max(0, found.left_at(now))
         return FIRST_WAVE_PACKETS if self._has_place(now, is_open=is_open) else 0
 
     def lacks_place(self, host: str, now: float, *, is_open: bool) -> bool:
         """Whether nothing may be guessed there because other hosts have used up this hour."""
         found = self._hosts.get(host)
-        is_known = found is not None and now - found.since < STRANGER_FOR_S
+        is_known = found is not None and not self._is_over(found, now)
         return not is_known and not self._has_place(now, is_open=is_open)
 
     def take(self, host: str, now: float, *, is_open: bool) -> bool:
@@ -111,15 +114,15 @@ class StrangerHosts:
         found = self._hosts.get(host)
         if found is None or found.left > FIRST_WAVE_PACKETS // 2:
             return False
-        found.words = [at for at in found.words if now - at < HOUR_S]
-        return len(found.words) < (WORDS_AN_HOUR_OPEN if is_open else WORDS_AN_HOUR_SECRET)
+        return _waves_of_this_hour(found, now) < _words_an_hour(is_open)
 
     def take_word(self, host: str, now: float, *, is_open: bool) -> bool:
         """A good word for this host has come; False: those of this hour are spent."""
         if not self.wants_word(host, now, is_open=is_open):
             return False
         found = self._hosts[host]
-        found.words.append(now)
+        found.waves.append(now)
+        found.word_at = now if found.word_at is None else found.word_at
         found.left += WAVE_PACKETS
         return True
 
@@ -129,12 +132,13 @@ class StrangerHosts:
 
     def _known(self, host: str, now: float, *, is_open: bool) -> _Stranger | None:
         found = self._hosts.get(host)
-        if found is not None and now - found.since < STRANGER_FOR_S:
+        if found is not None and not self._is_over(found, now):
             return found
         if not self._has_place(now, is_open=is_open):
             return None
         self._hosts.pop(host, None)
-        found = self._hosts[host] = _Stranger(now, is_of_open=is_open)
+        waves = [] if found is None else [*found.waves, now]
+        found = self._hosts[host] = _Stranger(now, is_of_open=is_open, waves=waves)
         since, checks = self._begun.pop(host, (-MINUTE_S, 0))
         if now - since < MINUTE_S:
             found.checks = checks
@@ -143,7 +147,8 @@ class StrangerHosts:
     def _has_place(self, now: float, *, is_open: bool) -> bool:
         while self._hosts:
             oldest = next(iter(self._hosts))
-            if now - self._hosts[oldest].since < STRANGER_FOR_S:
+            found = self._hosts[oldest]
+            if not self._is_over(found, now) or _waves_of_this_hour(found, now):
                 break
             del self._hosts[oldest]
         if len(self._hosts) >= MOST_STRANGERS:
@@ -152,3 +157,18 @@ class StrangerHosts:
             return True
         recent = [s for s in self._hosts.values() if s.is_of_open and now - s.since < HOUR_S]
         return len(recent) < HOSTS_AN_HOUR_OPEN
+
+    @staticmethod
+    def _is_over(found: _Stranger, now: float) -> bool:
+        """Whether there is a first wave again: not in an hour whose words are spent."""
+        is_spent = _waves_of_this_hour(found, now) >= _words_an_hour(found.is_of_open)
+        return now - found.since >= STRANGER_FOR_S and not is_spent
+
+
+def _waves_of_this_hour(found: _Stranger, now: float) -> int:
+    found.waves = [at for at in found.waves if now - at < HOUR_S]
+    return len(found.waves)
+
+
+def _words_an_hour(is_open: bool) -> int:
+    return WORDS_AN_HOUR_OPEN if is_open else WORDS_AN_HOUR_SECRET

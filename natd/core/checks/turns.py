@@ -19,7 +19,7 @@ that has answered may be a peer whose router restarts: it gets what `answered_ho
 of the total is reserved for peers that have shown a sign of life.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from natd.core.base.local_ports import GUESSES_ALIKE
 from natd.core.base.timers import TokenBucket
@@ -68,6 +68,11 @@ REMEMBERED_S = 125.0
 flow for at least two minutes (RFC 4787, section 4.3)."""
 
 
+MOVES_RATE, MOVES_BURST = 1 / 30.0, 2.0
+"""How often an attempt turns to another host, and at once: each time opens up to 512 flows, which
+our NAT keeps for half a minute or longer.  So whatever servers say these are below 2,048."""
+
+
 @dataclass(slots=True, eq=False)
 class Claim:
     """One peer's rank in the queue and its credit for packets.
@@ -89,6 +94,13 @@ class Claim:
     """Whether its network is an open one."""
     must_end: bool = False
     """Whether its sockets are needed for another attempt."""
+
+    moves: TokenBucket = field(default_factory=lambda: TokenBucket(MOVES_RATE, MOVES_BURST))
+
+    def stays_at(self, host: str, said: str, now: float) -> bool:
+        """Whether what is under way at `host` goes on although the peer is said to be elsewhere:
+        it has moved too often."""
+        return said != host and not self.moves.take(now)
 
     def sign(self) -> None:
         self.signed, self.slices = MOST_WAVE_PACKETS, 0

@@ -131,6 +131,8 @@ class Escalation:
                 if task.sender is not None:
                     task.sender.follow(ends.places[0], now)
                 return False
+            if ends.places and self._claim.stays_at(task.host, ends.places[0].host, now):
+                return False
             is_same, sender = task.situation == situation, task.sender
             self.stop()
             self.has_missed = is_same and sender is not None and sender.has_missed(now)

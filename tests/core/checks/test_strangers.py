@@ -130,6 +130,19 @@ def test_a_host_lacks_a_place_only_while_others_have_taken_all_of_this_hours() -
     assert not hosts.lacks_place(HOST, START + HOUR_S, is_open=True)
 
 
+@pytest.mark.parametrize(("is_open", "words"), [(True, 1), (False, 4)])
+def test_the_end_of_a_day_gives_no_wave_beside_those_of_the_hour(is_open: bool, words: int) -> None:
+    """A word that was saved until then, a first wave, and another word: three in a minute."""
+    hosts = StrangerHosts()
+    _spend(hosts, HOST, START, is_open=is_open)
+    sent, day_s = 0, 86_400.0
+    for step in range(120):
+        at = START + day_s - HOUR_S / 2 + 30.0 * step
+        sent += _spend(hosts, HOST, at, is_open=is_open) * (step > 0)
+        hosts.take_word(HOST, at, is_open=is_open)
+    assert 0 < sent <= words * 1_024
+
+
 def test_success_gives_the_place_back() -> None:
     hosts = StrangerHosts()
     for number in range(30):
