@@ -33,6 +33,7 @@ COMMANDS_AT = {
     "identity": "natctl.commands.status:identity",
     "trust": "natctl.commands.admin:trust",
     "block": "natctl.commands.admin:block",
+    "forget": "natctl.commands.admin:forget",
     "wait": "natctl.commands.doctor:wait",
     "config": "natctl.commands.admin:config",
     "reload": "natctl.commands.admin:reload",

@@ -5,7 +5,7 @@
     chat      chat, send, history
     events    tail, events
     doctor    doctor, ping, retry, wait
-    admin     trust, block, config, reload, shutdown, completion
+    admin     trust, block, forget, config, reload, shutdown, completion
     demo      demo
 
 `natctl/__main__` names the function of each command as text and loads a module only when its

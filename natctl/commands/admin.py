@@ -1,4 +1,4 @@
-"""`trust`, `block`, `config`, `reload`, `shutdown`, `completion`: what the daemon is told."""
+"""What the daemon is told: `trust`, `block`, `forget`, `config`, `reload`, `shutdown`."""
 
 import os
 import select
@@ -58,6 +58,20 @@ def block(natctl: Invocation, peer: str, undo: bool, network: str | None) -> Non
     natctl.output.answer(
         reply, [[_named(reply), " is blocked" if is_blocked else " is not blocked any more"]]
     )
+
+
+@click.command()
+@click.argument("peer")
+@click.option("--network", metavar="NETWORK", help="The network that the peer is in.")
+@pass_invocation
+def forget(natctl: Invocation, peer: str, network: str | None) -> None:
+    """Forget a peer: its key, its addresses, and messages that wait for it.
+
+    What was said stays in the history.  If the peer comes back, it is new; to keep it out, block
+    it instead.
+    """
+    reply = natctl.request("forget", peer=peer, network=network)
+    natctl.output.answer(reply, views.forgotten_lines(reply))
 
 
 @click.group()

@@ -33,6 +33,8 @@ EVENT_TYPES = (
     "identity_used_twice",
     "state_restored",
     "messages_missing",
+    "network_full",
+    "peer_forgotten",
     "joined",
     "left",
     "nat_changed",

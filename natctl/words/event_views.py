@@ -79,6 +79,10 @@ def words_of(event: Json) -> Sequence[Span]:
             return [("✗ ", "bad"), f"server {event.get('server')}  {event.get('reason')}"]
         case "server_suspected" | "identity_used_twice" | "state_restored" | "messages_missing":
             return [("! ", "bad"), str(event.get("reason"))]
+        case "network_full":
+            return [("! ", "bad"), name, f"  was not let in: {event.get('reason')}"]
+        case "peer_forgotten":
+            return [name, f"  forgotten: {event.get('reason')}"]
         case "sent":
             return [("sent  ", "dim"), str(event.get("text", "")).replace("\n", " ")]
         case "delivered":

@@ -229,6 +229,16 @@ def config_lines(reply: Json) -> list[Line]:
     return table(rows)
 
 
+def forgotten_lines(reply: Json) -> list[Line]:
+    name = (full_name(reply.get("peer", {})), "bold")
+    lines: list[Line] = [[name, " is forgotten; what was said stays in the history"]]
+    if queued := reply.get("queued"):
+        lines.append([f"not sent any more: {counted(queued, 'message')} that waited for it"])
+    if reply.get("was_connected"):
+        lines.append(["it was connected, and is new if it comes back; to keep it out, block it"])
+    return lines
+
+
 def _self_rows(me: Json) -> list[list[Span]]:
     observed = ", ".join(map(str, me.get("observed", ()))) or "not known yet"
     rows: list[list[Span]] = [

@@ -73,6 +73,7 @@ class Commands:
             "retry": self._retry,
             "trust": self._trust,
             "block": self._block,
+            "forget": self._forget,
             "reload": self._reload_config,
             "config_show": self._config_show,
             "shutdown": self._shutdown,
@@ -261,6 +262,22 @@ class Commands:
             self._speak_with(known)
         return {"peer": _reference(known), "blocked": known.is_blocked}
 
+    async def _forget(self, request: Json) -> Json:
+        parts, network = self._parts, self._network(request)
+        known = parts.book.peer_named(network.id, request.get("peer"))
+        await parts.store.flush()  # A message may be on its way there.
+        was_connected = known.peer in parts.online.get(network.id, ())
+        queued = self._recorder.forget(known, time.monotonic())
+        parts.pump()
+        await parts.store.flush()
+        return {
+            "network": network.name,
+            "peer": _reference(known),
+            "forgotten": True,
+            "queued": queued,
+            "was_connected": was_connected,
+        }
+
     # --- the daemon itself
 
     async def _status(self, _request: Json) -> Json:
@@ -312,9 +329,9 @@ class Commands:
         membership = parts.node.membership(known.network)
         if membership is not None:
             membership.block(known.peer, False, now)
-            membership.remember_peer(
-                known.card, known.answered_s_ago(parts.store.own_time.now_s), now
-            )
+            own_now_s = parts.store.own_time.now_s
+            met = known.acquaintance(own_now_s)
+            membership.remember_peer(known.card, known.answered_s_ago(own_now_s), now, met)
             self._recorder.open_conversation(known, now)
             membership.retry(known.peer, now)
         parts.pump()

@@ -9,19 +9,17 @@ A request under a name that was given before sends nothing, whatever has become 
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from natd.control.command_table import Json, Later
-from natd.core.base.types import MESSAGES_KEPT_DAYS, PeerId, peer_id_text
+from natd.core.base.types import MESSAGES_KEPT_DAYS, PRIVATE, TEXT, PeerId, peer_id_text
 from natd.host.errors import CommandError
 from natd.members.parts import Parts
 from natd.storage.address_book import JoinedNetwork, KnownPeer, full_name
 from natd.storage.asked import Asking, Name, asking, name_of
-from natd.storage.mailbox import Delivery
+from natd.storage.delivery import Delivery
 from natd.storage.store import StoreError
-
-TEXT, PRIVATE = "text", "private"
-"""The kinds of a chat line: for the network, and for its one recipient alone."""
 
 NOT_SAVED = "the message was not saved"
 
@@ -78,9 +76,9 @@ class Outgoing:
         asked: Asking | None,
     ) -> "asyncio.Future[str]":
         parts, kind = self._parts, TEXT if to is None else PRIVATE
-        if (membership := parts.node.membership(network.id)) is not None:
-            for known in peers:
-                membership.roster.keep(known.peer)
+        membership = parts.node.membership(network.id)
+        if membership is not None and kind == PRIVATE:
+            membership.roster.want(peers[0].peer, is_addressed=True, now=time.monotonic())
         own = {"nick": network.nick, "id": peer_id_text(parts.identity.peer)}
         ids = [known.id_text for known in peers]
         return parts.mailbox.accept(

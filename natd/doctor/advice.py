@@ -18,6 +18,7 @@ HELP_TEXTS = {
     Help.START_PEER: "start natd on the peer's machine, and run natctl doctor there",
     Help.LARGER_MTU: "raise the MTU of the VPN, tunnel or router on the way to 1,280 or more",
     Help.UPDATE: "update natd on the side that has the older version",
+    Help.MORE_PLACES: "raise limits.peers_per_network in the peer's configuration",
     Help.UNBLOCK: "natctl block --undo {peer}",
 }
 """What the user can do, for each kind of help."""
@@ -31,6 +32,11 @@ HARD_NAT = (
 COPY_HINT = (
     "stop natd on one of the two machines, and give it a state directory of its own: a new one, or "
     "another --state-dir"
+)
+
+FULL_HINT = (
+    "raise limits.peers_per_network in the configuration, or make room: natctl forget PEER, or "
+    "natctl block PEER"
 )
 
 NAME_HINT = "check the server's name and this machine's DNS"

@@ -5,9 +5,9 @@ import time
 from typing import Any
 
 from natd.core.base.types import PeerState, peer_id_text, peer_tag
-from natd.core.base.verdict import OFFLINE, Help
+from natd.core.base.verdict import OFFLINE, Help, VerdictCode
 from natd.core.peer.presence import PeerView
-from natd.doctor.advice import COPY_HINT, HELP_TEXTS, NAME_HINT
+from natd.doctor.advice import COPY_HINT, FULL_HINT, HELP_TEXTS, NAME_HINT
 from natd.doctor.disk_problems import disk_problems
 from natd.doctor.doctor import Doctor
 from natd.doctor.dropped import dropped_row
@@ -19,6 +19,7 @@ from natd.host.descriptors import descriptors_left
 from natd.host.errors import CommandError
 from natd.host.version import natd_version
 from natd.members.copy_words import restored_words
+from natd.members.crowd import turned_away_words
 from natd.members.networks import Networks
 from natd.members.parts import Parts
 from natd.members.recorder import ms, nat_row, path_row
@@ -143,6 +144,9 @@ class Report:
             silent = self._server_problem(network)
             if silent is not None and socket is None and offline is None:
                 rows.append(silent)
+            if (full := turned_away_words(parts, network.id)) is not None:
+                text = f"{network.name}: {full}"
+                rows.append(_problem(str(VerdictCode.NETWORK_FULL), text, FULL_HINT))
             if (blind := judge_sightings(parts, network)) is not None:
                 hint = "natctl doctor says more"
                 rows.append(_problem(str(blind.code), f"{network.name}: {blind.text}", hint))

@@ -49,6 +49,7 @@ TOWARDS_A_PEER = {
         "You and {peer} can be connected only if natd may use up more of your router, which your "
         "settings forbid."
     ),
+    VerdictCode.PEER_FULL: "{peer} has no place for one more in this network.",
     VerdictCode.PEER_FIREWALL: (
         "You hear {peer}, but something on the other side stops what you send."
     ),

@@ -18,6 +18,7 @@ from typing import Any
 from natd.core.base.types import peer_id_text, peer_tag
 from natd.core.keys.secrets import network_id, network_key
 from natd.core.network.roster import NetworkSettings
+from natd.core.network.standing import Standing, best_first
 from natd.host.errors import CommandError, NatdError
 from natd.members.parts import Parts
 from natd.members.recorder import Recorder
@@ -205,20 +206,23 @@ class Networks:
         membership = parts.node.membership(network.id)
         assert membership is not None
         own_now_s = parts.store.own_time.now_s
-        # There may be more peers than places, and a peer with a waiting message needs one.
-        known_peers = sorted(
-            parts.book.peers(network.id),
-            key=lambda known: (
-                not parts.mailbox.queued(network.id, known.peer),
-                -(known.heard_at_s or 0),
-            ),
-        )
-        for known in known_peers:
+        known_peers = {known.peer: known for known in parts.book.peers(network.id)}
+        standings = {}
+        for peer, known in known_peers.items():
+            met = known.acquaintance(own_now_s)
+            standings[peer] = Standing() if met is None else Standing.of(met, now)
+            standings[peer].is_addressed = parts.mailbox.is_written_to(network.id, peer)
+            standings[peer].is_marked = known.is_marked
+        for peer in best_first(standings, now):  # There may be more of them than places.
+            known = known_peers[peer]
             if known.may_hear_us:
-                membership.remember_peer(known.card, known.answered_s_ago(own_now_s), now)
+                membership.roster.want(peer, is_addressed=standings[peer].is_addressed, now=now)
+                membership.roster.mark(peer, is_marked=known.is_marked, now=now)
+                met = known.acquaintance(own_now_s)
+                membership.remember_peer(known.card, known.answered_s_ago(own_now_s), now, met)
                 self._recorder.open_conversation(known, now)
             else:
-                membership.block(known.peer, True, now)
+                membership.block(peer, True, now)
         if not network.servers:
             loop = asyncio.get_running_loop()
             loop.call_later(LAN_ANSWERS_S, self._list_met, network)

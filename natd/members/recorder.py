@@ -1,7 +1,8 @@
 """Turns the node's events into rows of the event log, and does what each event requires.
 
     PeerMet           the address book; then the conversation, once its epoch is on disk
-    PeerForgotten     removed from both, unless there are messages or the user has marked the peer
+    PeerForgotten     removed from both, unless it was reached once, there are messages, or the user
+                      has marked the peer; how many stay in all: `crowd`
     MessageArrived    the mailbox; then the acknowledgement, once it is on disk
     OutboxWanted      messages from the disk
     what people would notice: an event in the log
@@ -26,9 +27,11 @@ from natd.core.base.types import (
     peer_tag,
 )
 from natd.core.base.verdict import VerdictCode
+from natd.core.network.roster import FORGOTTEN
+from natd.members import crowd
 from natd.members.copy_words import copy_words, older_words, restored_words
 from natd.members.parts import Parts
-from natd.storage.address_book import NEW, KnownPeer
+from natd.storage.address_book import KnownPeer
 from natd.storage.store import StoreError
 
 OUTBOX_PAGE = 128
@@ -70,6 +73,7 @@ class Recorder:
             case events.MessagesAcknowledged(network=network, peer=peer, seq=seq):
                 fields = {"network": self._name(network), "peer": self._ref(network, peer)}
                 parts.mailbox.acknowledge(network, peer, seq, fields)
+                crowd.say_if_wanted(parts, network, peer, now)
             case events.OutboxWentBack(network=network, peer=peer, messages=messages):
                 self._went_back(network, peer, messages)
             case events.MessagesMissing():
@@ -81,11 +85,13 @@ class Recorder:
             case events.PeerMet():
                 self._meet(event, now)
             case events.PeerForgotten(network=network, peer=peer):
-                self._forget(network, peer)
+                crowd.put_out(parts, network, peer)
+            case events.NetworkFull():
+                crowd.turned_away(parts, event)
             case events.PeerConnected():
-                self._connect(event)
+                self._connect(event, now)
             case events.PeerDisconnected():
-                self._disconnect(event)
+                self._disconnect(event, now)
             case events.PathChanged(network=network, peer=peer, path=path):
                 known = parts.book.peer(network, peer)
                 if known is not None:
@@ -175,13 +181,8 @@ class Recorder:
             if (peer := self._parts.peer(known.network, known.peer, now)) is not None:
                 peer.dialogue.allow_session(now)
         else:
-            membership = self._parts.node.membership(known.network)
-            peer = None if membership is None else membership.peer(known.peer, now)
-            if membership is None or peer is None:
-                return
-            if conversation.queued:
-                membership.roster.keep(known.peer)
-            peer.dialogue.open_conversation(conversation.state(), now)
+            if (peer := self._parts.peer(known.network, known.peer, now)) is not None:
+                peer.dialogue.open_conversation(conversation.state(), now)
 
     def departures(self, network: NetworkId) -> list[dict[str, Any]]:
         """The `peer_offline` rows to log when we leave this network, made while its name and its
@@ -219,6 +220,16 @@ class Recorder:
     async def presence_changed(self) -> None:
         """Return when a peer comes or goes."""
         await self._presence.wait()
+
+    def forget(self, known: KnownPeer, now: float) -> int:
+        """The user forgets a peer: it is a stranger from now on.  Gives how many messages waited
+        for it; they are not sent.  History stays."""
+        parts, network = self._parts, known.network
+        if known.peer in parts.online.get(network, ()):
+            parts.online[network].discard(known.peer)
+            self._log("peer_offline", network, known.peer, {"reason": FORGOTTEN})
+            self._tell_presence()
+        return crowd.forget(parts, known, now)
 
     # --- inside
 
@@ -308,12 +319,14 @@ class Recorder:
         is_stranger = parts.book.peer(event.network, event.peer) is None
         known, previous = parts.book.meet(event, connected)
         if event.peer in connected:
-            parts.book.heard(known)
+            crowd.heard(parts, known, now)
         if previous is not None:
             row = {"previous_id": peer_id_text(previous)}
             self._log("peer_changed", event.network, event.peer, row)
         elif is_stranger:
             self._log("peer_met", event.network, event.peer, {})
+        if is_stranger:
+            crowd.drop_surplus(parts, event.network)
         if known.may_hear_us:
             self.open_conversation(known, now)
             if event.network in parts.listed:
@@ -321,31 +334,25 @@ class Recorder:
         else:
             parts.block(event.network, event.peer, now)
 
-    def _forget(self, network: NetworkId, peer: PeerId) -> None:
-        known = self._parts.book.peer(network, peer)
-        if known is None or known.is_blocked or known.trust != NEW or known.heard_at_s:
-            return
-        if self._parts.mailbox.forget(network, peer):
-            self._parts.book.forget_peer(known)
-
-    def _connect(self, event: events.PeerConnected) -> None:
+    def _connect(self, event: events.PeerConnected, now: float) -> None:
         parts = self._parts
         parts.online.setdefault(event.network, set()).add(event.peer)
         known = parts.book.peer(event.network, event.peer)
         if known is not None:
-            parts.book.heard(known, event.path.address)
+            crowd.heard(parts, known, now, event.path.address)
         fields = {"path": path_row(event.path, event.path.since), "connect_ms": ms(event.connect_s)}
         self._log("peer_online", event.network, event.peer, fields)
         self._tell_presence()
 
-    def _disconnect(self, event: events.PeerDisconnected) -> None:
+    def _disconnect(self, event: events.PeerDisconnected, now: float) -> None:
         parts = self._parts
-        if parts.book.network_of(event.network) is None:
-            return  # We have left it, and have logged that its peers are gone.
-        parts.online.get(event.network, set()).discard(event.peer)
+        online = parts.online.get(event.network, set())
+        if parts.book.network_of(event.network) is None or event.peer not in online:
+            return  # We have left it, or forgotten the peer, and have logged that it is gone.
+        online.discard(event.peer)
         known = parts.book.peer(event.network, event.peer)
         if known is not None:
-            parts.book.heard(known)
+            crowd.heard(parts, known, now)
         self._log("peer_offline", event.network, event.peer, {"reason": event.reason})
         self._tell_presence()
 

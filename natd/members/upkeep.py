@@ -50,6 +50,7 @@ class Upkeep:
         self.look_at_clock()
         self.save_clock()
         await self._recorder.give_up()
+        await self._parts.mailbox.forget_empty()
 
     def save_clock(self) -> None:
         """Remember how the clock stands."""

@@ -26,6 +26,7 @@ from natd.core.base.types import (
     peer_tag,
 )
 from natd.core.keys.secrets import network_id
+from natd.core.network.standing import Acquaintance
 from natd.host.errors import CommandError
 from natd.ipc.peer_names import certain_name, may_mean
 from natd.settings.names import nick_problem, server_problem
@@ -41,6 +42,7 @@ _SAVE_NETWORK = (
     "network = excluded.network, key = excluded.key, nick = excluded.nick, "
     "servers = excluded.servers, is_open = excluded.is_open"
 )
+_SAVE_ACQUAINTANCE = "INSERT OR REPLACE INTO acquaintances VALUES (?, ?, ?, ?, ?)"
 _SAVE_PEER = "INSERT OR REPLACE INTO peers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -79,6 +81,11 @@ class KnownPeer:
     """When we were connected last, in the daemon's own time; None: never."""
     last_heard_unix_s: int = 0
     """The same by the clock, for people; 0: never."""
+    days: int = 0
+    """On how many it was connected; 0 also in a file of an earlier version."""
+    first_at_s: int = 0
+    """When it was first connected, and when the last of `days` was counted, in own time."""
+    counted_at_s: int = 0
 
     id_text: str = field(init=False)
     tag: str = field(init=False)
@@ -94,6 +101,19 @@ class KnownPeer:
     def heard_s_ago(self, now_s: int) -> float | None:
         """How long ago we were connected; None: never."""
         return None if self.heard_at_s is None else max(0.0, now_s - self.heard_at_s)
+
+    def acquaintance(self, now_s: int) -> Acquaintance | None:
+        """How long we know it, at `now_s` of own time; None: it was never connected."""
+        heard_s = self.heard_s_ago(now_s)
+        if heard_s is None or not self.days:
+            return None if heard_s is None else Acquaintance(1, heard_s, heard_s, heard_s)
+        first_s, counted_s = max(0, now_s - self.first_at_s), max(0, now_s - self.counted_at_s)
+        return Acquaintance(self.days, first_s, counted_s, heard_s)
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether the user has said that it is the person it claims to be."""
+        return self.trust not in (NEW, CHANGED)
 
     @property
     def may_hear_us(self) -> bool:
@@ -126,6 +146,12 @@ class AddressBook:
                 self.damaged["peers"] += 1
             else:
                 self._peers.setdefault(known.network, {})[known.peer] = known
+        for network, peer, days, first, counted in store.query(
+            "SELECT network, peer, days, first_at_s, counted_at_s FROM acquaintances"
+        ):
+            met = self.peer(network, peer)
+            if met is not None and all(isinstance(kept, int) for kept in (days, first, counted)):
+                met.days, met.first_at_s, met.counted_at_s = days, first, counted
 
     # --- networks
 
@@ -175,7 +201,8 @@ class AddressBook:
         await self._store.execute("DELETE FROM networks WHERE name = ?", (network.name,))
         if purge:
             self._peers.pop(network.id, None)
-            await self._store.execute("DELETE FROM peers WHERE network = ?", (network.id,))
+            for table in ("peers", "acquaintances"):
+                await self._store.execute(f"DELETE FROM {table} WHERE network = ?", (network.id,))
 
     # --- peers
 
@@ -244,9 +271,19 @@ class AddressBook:
 
     def forget_peer(self, known: KnownPeer) -> None:
         self._peers.get(known.network, {}).pop(known.peer, None)
-        self._store.post(
-            "DELETE FROM peers WHERE network = ? AND peer = ?", (known.network, known.peer)
-        )
+        for table in ("peers", "acquaintances"):
+            sql = f"DELETE FROM {table} WHERE network = ? AND peer = ?"
+            self._store.post(sql, (known.network, known.peer))
+
+    def keep_acquaintance(self, known: KnownPeer, met: Acquaintance) -> None:
+        """How long we know a peer: on disk once a day."""
+        if met.days == known.days:
+            return
+        now_s, known.days = self._store.own_time.now_s, met.days
+        known.first_at_s = int(now_s - met.first_s_ago)
+        known.counted_at_s = int(now_s - met.counted_s_ago)
+        row = (known.network, known.peer, known.days, known.first_at_s, known.counted_at_s)
+        self._store.post(_SAVE_ACQUAINTANCE, row)
 
     def heard(self, known: KnownPeer, address: Address | None = None) -> None:
         """We are or were connected with this peer just now, at this address; None: at the last."""

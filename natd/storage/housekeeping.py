@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from natd.core.base.types import MESSAGES_KEPT_DAYS
-from natd.storage.mailbox_writes import SET_FIRST_UNACKNOWLEDGED, Conversation
+from natd.storage.conversation import Conversation
+from natd.storage.mailbox_writes import SET_FIRST_UNACKNOWLEDGED
 from natd.storage.own_time import DAY_S
 from natd.storage.schema import EMPTIED, EMPTIED_BYTES, ROW_BYTES
 from natd.storage.store import PRUNED_A_COMMIT, Store
@@ -36,6 +37,11 @@ _TO_EMPTY = (
     "SELECT id, conversation, length(CAST(body AS BLOB)), trust FROM messages "
     f"WHERE kept_at_s < ? AND is_outbound = 0 AND trust != '{EMPTIED}' "
     f"ORDER BY id LIMIT {PRUNED_A_COMMIT}"
+)
+_FORGET = (
+    "DELETE FROM conversations WHERE is_aside = 1 "
+    "AND NOT EXISTS (SELECT 1 FROM messages WHERE messages.conversation = conversations.id) "
+    "AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.conversation = conversations.id)"
 )
 _SET_STORED = "UPDATE conversations SET stored_bytes = ? WHERE id = ?"
 _SET_DONE = "UPDATE conversations SET done_id = ? WHERE id = ?"
@@ -69,6 +75,12 @@ async def give_up(store: Store, conversations: Iterable[Conversation]) -> list[E
             conversation.in_flight = [each for each in conversation.in_flight if each[0] > last]
             expired.append(Expired(conversation, last, count))
     return expired
+
+
+async def forget_empty(store: Store) -> None:
+    """Delete conversations of forgotten peers that nothing is left of; before anything is opened;
+    StoreError."""
+    await store.execute(_FORGET)
 
 
 async def prune(store: Store, conversations: Iterable[Conversation], before_s: int) -> None:

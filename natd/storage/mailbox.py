@@ -9,8 +9,8 @@ Rules that a change must not break:
   again, for as long as its sender keeps it, leaves at least its id here.
 - An open message (given before a server told who is here) is addressed to each peer that is
   met, before anything that is accepted later.
-- A conversation lives as long as its network is not purged: leaving and joining again goes on
-  with the same numbers.
+- A conversation lives as long as its network is not purged and its peer not forgotten: leaving and
+  joining again goes on with the same numbers.
 """
 
 import asyncio
@@ -22,9 +22,11 @@ from random import Random
 from typing import Any
 
 from natd.core.base.events import MessageArrived, OutboundMessage
-from natd.core.base.types import NetworkId, PeerId
+from natd.core.base.types import PRIVATE, NetworkId, PeerId
 from natd.storage import housekeeping
 from natd.storage.asked import AskedNames, Asking
+from natd.storage.conversation import Conversation, Outbound, signed
+from natd.storage.delivery import Delivery
 from natd.storage.event_log import EventEntry, EventLog
 from natd.storage.housekeeping import Expired
 from natd.storage.mailbox_writes import (
@@ -33,10 +35,7 @@ from natd.storage.mailbox_writes import (
     Acknowledgement,
     Arrival,
     Beginning,
-    Conversation,
-    Outbound,
     Released,
-    signed,
 )
 from natd.storage.quota import Quota, row_bytes
 from natd.storage.store import Store, StoreError
@@ -50,7 +49,18 @@ _chance = Random()
 
 _LOAD = (
     "SELECT id, network, peer, outbound_epoch, next_seq, first_unacknowledged, inbound_epoch, "
-    "inbound_seq, stored_bytes, done_id FROM conversations"
+    "inbound_seq, stored_bytes, done_id FROM conversations "
+    "WHERE is_aside = 0"
+)
+_PRIVATE = (
+    "SELECT conversations.network, conversations.peer, max(seq) FROM conversations "
+    "JOIN outbox ON outbox.conversation = conversations.id AND seq >= first_unacknowledged "
+    "JOIN messages ON messages.id = outbox.message WHERE kind = ? AND is_aside = 0 "
+    "GROUP BY conversations.id"
+)
+_SET_ASIDE = "UPDATE conversations SET first_unacknowledged = ?, is_aside = 1 WHERE id = ?"
+_PURGE_OUTBOX = (
+    "DELETE FROM outbox WHERE conversation IN (SELECT id FROM conversations WHERE network = ?)"
 )
 _WAITING = (
     "SELECT seq, messages.message, sent_at_unix_ms, kind, body FROM outbox JOIN messages "
@@ -71,36 +81,6 @@ def new_message_id(now_ms: int) -> str:
     return f"{now_ms & _ID_TIME_MASK:012x}{_chance.getrandbits(56):014x}"
 
 
-class Delivery:
-    """How far one message has come; made in a running loop."""
-
-    def __init__(self, peers: Iterable[PeerId] | None) -> None:
-        """Whom it waits for; None where `know` will tell."""
-        self.missing = set(peers or ())
-        self.delivered: list[PeerId] = []
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._is_known = peers is not None
-
-    def know(self, delivered: Iterable[PeerId], missing: Iterable[PeerId]) -> None:
-        """How far it had come by the disk; what came meanwhile is known already."""
-        self.delivered += [peer for peer in delivered if peer not in self.delivered]
-        self.missing |= set(missing) - set(self.delivered)
-        self._is_known = True
-        self._look()
-
-    def take(self, peer: PeerId) -> None:
-        """It is on this peer's disk."""
-        self.missing.discard(peer)
-        if peer not in self.delivered:
-            self.delivered.append(peer)
-        self._look()
-
-    def _look(self) -> None:
-        is_done = self._is_known and self.delivered and not self.missing
-        if is_done and not self.done.done():
-            self.done.set_result(None)
-
-
 class Mailbox:
     """The conversations of all networks; see the module's head."""
 
@@ -119,7 +99,9 @@ class Mailbox:
             conversation.stored_bytes = stored_bytes
             conversation.done_id = conversation.stored_done_id = done_id
             conversation.last_id = last_id
-        self._last_id = max((c.id for c in self._conversations.values()), default=0)
+        for network, peer, seq in store.query(_PRIVATE, (PRIVATE,)):
+            self._conversations[network, peer].private_seq = seq
+        self._last_id = store.query("SELECT coalesce(max(id), 0) FROM conversations")[0][0]
         self._with_open: set[NetworkId] = {
             NetworkId(network)
             for (network,) in store.query("SELECT DISTINCT network FROM messages WHERE is_open = 1")
@@ -327,6 +309,29 @@ class Mailbox:
         queued = sum(c.queued for c in self._conversations.values() if c.network == network)
         return queued + self._unheard.get(network, 0)
 
+    def is_written_to(self, network: NetworkId, peer: PeerId) -> bool:
+        """Whether a message waits that was given for this peer alone."""
+        conversation = self._conversations.get((network, peer))
+        return conversation is not None and conversation.private_seq > conversation.acknowledged_seq
+
+    def put_aside(self, network: NetworkId, peer: PeerId) -> int:
+        """The peer is forgotten: what waits is not sent any more.  Gives how many messages waited.
+
+        What was said stays on disk.  Should the peer be met again, its new conversation takes that
+        over, and so knows a message that is said again.
+        """
+        conversation = self._conversations.get((network, peer))
+        if conversation is None or self.forget(network, peer):
+            return 0
+        queued, last = conversation.queued, conversation.next_seq - 1
+        conversation.acknowledged_seq = conversation.given_seq = last
+        conversation.in_flight.clear()
+        self._held.discard(conversation)
+        self._store.post(_SET_ASIDE, (last + 1, conversation.id))
+        if not conversation.pending:
+            del self._conversations[network, peer]
+        return queued
+
     def close_open(self, network: NetworkId) -> None:
         """Everybody here has been met: open messages of the network get no more recipients,
         except that one with none at all waits for the first."""
@@ -342,9 +347,9 @@ class Mailbox:
         self._with_open.discard(network)
         self._unheard.pop(network, None)
         for key in [key for key in self._conversations if key[0] == network]:
-            id_ = self._conversations.pop(key).id
-            await self._store.execute("DELETE FROM outbox WHERE conversation = ?", (id_,))
-            await self._store.execute("DELETE FROM conversations WHERE id = ?", (id_,))
+            del self._conversations[key]
+        await self._store.execute(_PURGE_OUTBOX, (network,))
+        await self._store.execute("DELETE FROM conversations WHERE network = ?", (network,))
         await self._store.execute("DELETE FROM messages WHERE network = ?", (network,))
         await self.asked.purge(network)
 
@@ -353,6 +358,11 @@ class Mailbox:
         StoreError."""
         chosen = [c for c in self._conversations.values() if absent(c.network, c.peer)]
         return await housekeeping.give_up(self._store, chosen)
+
+    async def forget_empty(self) -> None:
+        """Conversations of forgotten peers that nothing is left of go, before any is opened;
+        StoreError."""
+        await housekeeping.forget_empty(self._store)
 
     def heard_of(self, network: NetworkId, peer: PeerId, outbox: int, seq: int) -> None:
         """The peer is done with its messages up to `seq`, whether we have them or not."""

@@ -2,7 +2,8 @@
 
     networks        joined, and their keys
     peers           met: card, trust, last-good addresses
-    conversations   one for each peer: where both directions stand
+    acquaintances   on how many days each was connected, and since when
+    conversations   one for each peer: where both directions stand; aside: of a forgotten peer
     messages        history, both directions; one row whatever the number of recipients
     outbox          (conversation, seq) -> message; acknowledged below `first_unacknowledged`
     events          the event log
@@ -14,7 +15,8 @@ SQLite's own.
 
 Columns that end in `_unix_ms` or `_unix_s` are for people: the clock may have been wrong.  What
 decides how long something stays are those in the daemon's own time (`natd.storage.own_time`):
-`kept_at_s` of a message and of an event, `heard_at_s` of a peer, and the instants in `last_good`.
+`kept_at_s` of a message and of an event, `heard_at_s` of a peer, the instants in `last_good`, and
+those of an acquaintance.
 
 A text stands once, in `messages`: the event of a message has its number there.
 
@@ -27,7 +29,13 @@ APPLICATION_ID = 0x6E617464
 
 SCHEMA_VERSION = 2
 
-SCHEMA = """
+ACQUAINTANCES = """
+CREATE TABLE acquaintances (
+    network BLOB, peer BLOB, days INTEGER NOT NULL, first_at_s INTEGER NOT NULL,
+    counted_at_s INTEGER NOT NULL, PRIMARY KEY (network, peer)) WITHOUT ROWID;
+"""
+
+SCHEMA = f"""{ACQUAINTANCES}
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE networks (
     network BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, key BLOB NOT NULL, nick TEXT NOT NULL,
@@ -43,6 +51,7 @@ CREATE TABLE conversations (
     first_unacknowledged INTEGER NOT NULL DEFAULT 1,
     inbound_epoch INTEGER, inbound_seq INTEGER NOT NULL DEFAULT 0,
     stored_bytes INTEGER NOT NULL DEFAULT 0, done_id INTEGER NOT NULL DEFAULT 0,
+    is_aside INTEGER NOT NULL DEFAULT 0,
     UNIQUE (network, peer));
 CREATE TABLE messages (
     id INTEGER PRIMARY KEY, network BLOB NOT NULL, is_outbound INTEGER NOT NULL,
@@ -71,11 +80,12 @@ ROW_BYTES = 700
 EMPTIED_BYTES = 200
 """What is left of one whose id alone is kept."""
 
-FROM_VERSION_1 = f"""
+FROM_VERSION_1 = f"""{ACQUAINTANCES}
 ALTER TABLE peers ADD COLUMN heard_at_s INTEGER;
 UPDATE peers SET heard_at_s = last_heard_unix_s;
 ALTER TABLE conversations ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE conversations ADD COLUMN done_id INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE conversations ADD COLUMN is_aside INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE messages ADD COLUMN kept_at_s INTEGER NOT NULL DEFAULT 0;
 UPDATE messages SET kept_at_s = stored_at_unix_ms / 1000;
 ALTER TABLE events ADD COLUMN kept_at_s INTEGER NOT NULL DEFAULT 0;

@@ -181,7 +181,9 @@ def made_seeds() -> dict[str, list[bytes]]:
         "nick: alice\nport: 7000\nlimits:\n  message_bytes: 1000\npaths: {ipv6: false}\n"
         "networks:\n  demo:\n    servers: ['a.example:8080']\n    nick: bob\n"
     )
-    zmtp_hello = zmtp.ZMTP_GREETING + zmtp._frame(zmtp.COMMAND, zmtp.READY) + zmtp._frame(0, hello)
+    zmtp_hello = (
+        zmtp.ZMTP_GREETING + zmtp.ready_frame(b"DEALER") + zmtp.frame_header(0, len(hello)) + hello
+    )
     return {
         "natpmp": [
             bytes.fromhex("0080 0000 00000007 2d010203".replace(" ", "")),

@@ -123,6 +123,7 @@ ANSWERS: dict[str, Any] = {
     "config_show": {"config": {"nick": "alice", "limits": {"history_days": 30}}, "sources": {}},
     "trust": {"peer": BOB, "trust": "new"},
     "block": {"peer": BOB, "blocked": True},
+    "forget": {"peer": BOB, "forgotten": True, "queued": 2, "was_connected": True},
 }
 
 ONE_ANSWER_COMMANDS = (
@@ -146,4 +147,5 @@ ONE_ANSWER_COMMANDS = (
     "config show",
     "trust bob --accept-new-key",
     "block bob",
+    "forget bob",
 )

@@ -163,6 +163,8 @@ def test_events_shows_every_type_in_words(
             "✗ server 192.0.2.1:8080  silent",
         ),
         ("server_suspected", {"reason": "192.0.2.1:8080 is odd"}, "! 192.0.2.1:8080 is odd"),
+        ("network_full", {**own, "reason": "no place"}, "! bob#bbbb  was not let in: no place"),
+        ("peer_forgotten", {**own, "reason": "too many"}, "bob#bbbb  forgotten: too many"),
         ("joined", {}, "you joined the network"),
         ("left", {}, "you left the network"),
         (

@@ -183,6 +183,7 @@ def test_ping_doctor_history_and_the_rest_answer(pair: Pair) -> None:
         (("join", "fresh", "--lan", "--server", "127.0.0.1:9"), 2),
         (("wait", "demo", "--peers", "5", "--timeout", "0.2"), 5),
         (("trust", "nobody", "--accept-new-key"), 1),
+        (("forget", "nobody"), 1),
         (("history", "--peer", "nobody"), 1),
         (("tail", "--cursor", "x" * 100), 2),
     ],

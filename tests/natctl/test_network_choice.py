@@ -18,6 +18,7 @@ NAMED = [
     ("doctor", ("doctor", "bob"), {"checks": [], "verdict": "All is well."}),
     ("send", ("send", "hi"), {"network": "demo", "message": "m", "accepted": True}),
     ("trust", ("trust", "bob", "--accept-new-key"), {"peer": {"nick": "bob", "id": "b" * 52}}),
+    ("forget", ("forget", "bob"), {"peer": {"nick": "bob", "id": "b" * 52}, "forgotten": True}),
     ("block", ("block", "bob"), {"peer": {"nick": "bob", "id": "b" * 52}, "blocked": True}),
 ]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from natctl.words.doctor_views import doctor_lines
-from natctl.words.views import dropped_lines, peers_lines, status_lines
+from natctl.words.views import dropped_lines, forgotten_lines, peers_lines, status_lines
 from natctl.words.wording import cells, next_try_words, shortened
 
 PEER: dict[str, Any] = {
@@ -143,6 +143,16 @@ def test_status_speaks_of_a_router_and_leaves_the_terms_to_v() -> None:
     lines = shown(status_lines({"self": me}))
     assert "router   of the easy kind: it uses one port for all destinations" in lines
     assert "mapping" not in "".join(lines)
+
+
+def test_forgetting_tells_what_is_not_sent_and_that_it_may_come_back() -> None:
+    reply = {"peer": {"nick": "bob", "tag": "d27t"}, "queued": 2, "was_connected": True}
+    assert shown(forgotten_lines(reply)) == [
+        "bob#d27t is forgotten; what was said stays in the history",
+        "not sent any more: 2 messages that waited for it",
+        "it was connected, and is new if it comes back; to keep it out, block it",
+    ]
+    assert len(forgotten_lines({**reply, "queued": 0, "was_connected": False})) == 1
 
 
 def test_what_was_dropped_is_told_with_v_by_part_the_parts_without_any_left_out() -> None:

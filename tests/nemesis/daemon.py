@@ -15,8 +15,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from natd.control.command_table import Later
 from natd.core.base.types import MAIN_SOCKET, Address, Datagram, PeerState, SocketId, peer_id_text
 from natd.daemon.engine import Engine
+from natd.host.descriptors import Shares
 from natd.host.directories import Directories
 from natd.host.errors import CommandError, StartError
 from natd.net.network_interfaces import OwnNetwork
@@ -98,6 +100,8 @@ class Life:
                 self.log,
                 self.store,
                 self.sockets,  # type: ignore[arg-type]  # the part of it that is used
+                lambda: None,
+                Shares(1024, 128, 256, lacks_connections=False),
                 lambda: None,
             )
             self.commands = self.engine.commands()
@@ -323,6 +327,8 @@ class Daemon:
         async def run() -> None:
             try:
                 ok = await life.commands[command](request)
+                if isinstance(ok, Later):
+                    ok = await ok.answer
             except CommandError as error:
                 if not life.is_over:
                     reply(None, error)

@@ -9,9 +9,11 @@ import pytest
 
 from natd.core.base.events import MessageArrived
 from natd.core.base.types import NetworkId, PeerId
+from natd.storage.conversation import Conversation
+from natd.storage.delivery import Delivery
 from natd.storage.event_log import EventLog
-from natd.storage.mailbox import Delivery, Mailbox, new_message_id
-from natd.storage.mailbox_writes import HAS_ARRIVED, NEWEST_ARRIVED, Conversation
+from natd.storage.mailbox import Mailbox, new_message_id
+from natd.storage.mailbox_writes import HAS_ARRIVED, NEWEST_ARRIVED
 from natd.storage.store import Store, StoreError
 
 NETWORK = NetworkId(b"n" * 16)

@@ -130,11 +130,22 @@ class PeerMet:
 
 @dataclass(frozen=True, slots=True)
 class PeerForgotten:
-    """A peer that was never reached was replaced by another: remove it from disk, unless a message
-    waits for it."""
+    """A peer had to give its place to another.  If it was never reached, remove it from disk,
+    unless a message waits for it; else it may come back, and finds there what it left."""
 
     network: NetworkId
     peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFull:
+    """A newcomer was turned away because nobody could give it a place, the first in a while."""
+
+    network: NetworkId
+    peer: PeerId
+    nick: str
+    places: int
+    """As many as there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +294,7 @@ Event = (
     | NatObserved
     | PeerMet
     | PeerForgotten
+    | NetworkFull
     | PeerConnected
     | PeerDisconnected
     | PathChanged

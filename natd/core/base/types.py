@@ -115,6 +115,9 @@ class Mapping(StrEnum):
     """Also where it can't be told from address-dependent."""
 
 
+TEXT, PRIVATE = "text", "private"
+"""The kinds of a chat line: for the network, and for its one recipient alone."""
+
 MESSAGES_KEPT_DAYS = 7
 """How long an undelivered message waits for its peer."""
 

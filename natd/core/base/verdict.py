@@ -37,6 +37,10 @@ class VerdictCode(StrEnum):
     """No server answers, and the peer no longer does where it did."""
     NO_COMMON_FAMILY = "no-common-family"
     """One side has IPv4 only, the other IPv6 only."""
+    PEER_FULL = "peer-full"
+    """The peer says that it has no place for one more, and nothing of it is heard."""
+    NETWORK_FULL = "network-full"
+    """We have no place for one more, and have just turned somebody away."""
     PEER_FIREWALL = "peer-firewall"
     """The peer's packets arrive here, and ours do not get through to it."""
     SERVER_SEES_PRIVATE = "server-sees-private"
@@ -82,6 +86,7 @@ class Help(StrEnum):
     UNBLOCK = "unblock"
     LARGER_MTU = "larger-mtu"
     UPDATE = "update"
+    MORE_PLACES = "more-places"
 
 
 _HELP_WORDS = {
@@ -101,6 +106,7 @@ _HELP_WORDS = {
     Help.UNBLOCK: "unblocking it",
     Help.LARGER_MTU: "a larger MTU of the tunnel or the router on the way",
     Help.UPDATE: "the same version of natd on both sides",
+    Help.MORE_PLACES: "a higher limits.peers_per_network there",
 }
 
 

@@ -177,9 +177,9 @@ class Dialogue:
     # --- outputs
 
     @property
-    def has_said_all(self) -> bool:
-        """Whether the conversation is open and no message is known that waits in it."""
-        return self._conversation is not None and not self._conversation.is_waiting
+    def is_known(self) -> bool:
+        """Whether the conversation is open: before that it is not known what waits in it."""
+        return self._conversation is not None
 
     @property
     def all_dropped(self) -> Counter[str]:

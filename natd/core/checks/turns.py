@@ -68,7 +68,7 @@ REMEMBERED_S = 125.0
 flow for at least two minutes (RFC 4787, section 4.3)."""
 
 
-MOVES_RATE, MOVES_BURST = 1 / 30.0, 2.0
+TURNS_TO_HOSTS_RATE, TURNS_TO_HOSTS_BURST = 1 / 30.0, 2.0
 """How often an attempt turns to another host, and at once: each time opens up to 512 flows, which
 our NAT keeps for half a minute or longer.  So whatever servers say these are below 2,048."""
 
@@ -95,7 +95,9 @@ class Claim:
     must_end: bool = False
     """Whether its sockets are needed for another attempt."""
 
-    moves: TokenBucket = field(default_factory=lambda: TokenBucket(MOVES_RATE, MOVES_BURST))
+    moves: TokenBucket = field(
+        default_factory=lambda: TokenBucket(TURNS_TO_HOSTS_RATE, TURNS_TO_HOSTS_BURST)
+    )
 
     def stays_at(self, host: str, said: str, now: float) -> bool:
         """Whether what is under way at `host` goes on although the peer is said to be elsewhere:

@@ -75,6 +75,10 @@ FEATURES_LIMIT = 8
 FEATURE_LIMIT_BYTES = 16
 """With these two a card at every limit is still below SEALED_CARD_LIMIT_BYTES."""
 
+FULL = "full"
+"""The feature of a peer that has just turned somebody away for want of a place: a newcomer hears
+nothing of it, and can know why."""
+
 CARD_LABEL = b"natd/1 card"
 
 _VERSION = 1

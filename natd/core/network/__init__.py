@@ -1,6 +1,7 @@
 """One network that we are a member of, and what all networks share of our own side.
 
-    membership ──┬─► roster              the members: a card and a peer for each
+    membership ──┬─► roster ─► places    the members: a card and a peer for each; who has a place
+                 │      └───────► standing       what speaks for each
                  ├─► own_card ───┬─► mapped       our card as it changes; where a mapped port is
                  │               └─► copies       others that use our identity
                  ├─► discovery ──┬─► greeting     a card sent directly to a peer
@@ -16,5 +17,5 @@ Rules:
 - A card counts if it opens, is signed by its peer, and is newer than the one we have.
 - Only the peer that an input was for is drained: a large idle network costs nothing.
 
-Others import: greeting, local_sockets, membership, multicast, roster, routing, shared.
+Others import: greeting, local_sockets, membership, multicast, roster, routing, shared, standing.
 """

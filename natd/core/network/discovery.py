@@ -34,6 +34,7 @@ from natd.core.network.greeting import (
 )
 from natd.core.network.multicast import GROUP, GROUP_TTL, LINK_SOCKET, MulticastCalls
 from natd.core.network.roster import Roster
+from natd.core.peer.peer import Peer
 
 MOST_OPENED = 64
 """Opened cards that are remembered: enough for a link, or for many that come back together."""
@@ -258,3 +259,15 @@ class Discovery:
         if len(self._opened) > MOST_OPENED:
             del self._opened[next(iter(self._opened))]
         return card
+
+
+def meet(
+    peer: Peer, greeted: GreetingReceived, address: Address, *, we_dial: bool, now: float
+) -> None:
+    """The peer has greeted us from this address."""
+    if not greeted.is_there:
+        return
+    if greeted.is_on_link:
+        peer.found_on_link(address, we_dial=we_dial, now=now)
+    else:
+        peer.introduced((address,), we_dial=we_dial, start_in_s=0.0, now=now)

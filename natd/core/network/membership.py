@@ -21,12 +21,13 @@ from natd.core.codec.frames import Frame, Introduce, NewerCard, Seek
 from natd.core.keys.card import Card
 from natd.core.keys.membership_key import MembershipKey
 from natd.core.keys.secrets import network_id
-from natd.core.network.discovery import Discovery
+from natd.core.network.discovery import Discovery, meet
 from natd.core.network.own_card import CardAnnouncement, OwnCard
-from natd.core.network.peer_introduction import PeerIntroductions
+from natd.core.network.peer_introduction import PeerIntroductions, tell_of_peer
 from natd.core.network.roster import NetworkSettings, Roster
 from natd.core.network.routing import Route, keep_route
 from natd.core.network.shared import Shared
+from natd.core.network.standing import Acquaintance
 from natd.core.peer.events import PeerEvent
 from natd.core.peer.peer import Peer
 from natd.core.registration import events as news
@@ -94,18 +95,20 @@ class Membership:
         self._drain_servers(now)
 
     def remember_peer(
-        self, sealed_card: bytes, last_good: Mapping[Address, float], now: float
+        self,
+        sealed_card: bytes,
+        last_good: Mapping[Address, float],
+        now: float,
+        known: Acquaintance | None = None,
     ) -> PeerId | None:
         """Add a peer of an earlier run, which answered at these addresses so many seconds ago;
-        None if its card is no longer valid."""
-        peer = self.roster.remember(sealed_card, self.own_card.prekeys)
+        None if its card is no longer valid or there is no place: then it may come back."""
+        peer = self.roster.remember(sealed_card, self.own_card.prekeys, known, now)
         if peer is None:
             return None
         self._events += self.roster.changes()
         peer.reach.search.remember(last_good, now)
         peer.set_surroundings(self._surroundings(now), now)
-        if last_good:
-            self.roster.keep(peer.card.peer)
         if peer.card.peer in self.roster.blocked:
             peer.block(now)
         else:
@@ -124,6 +127,11 @@ class Membership:
                 known.block(now)
             else:
                 known.unblock(self.own_card.prekeys, now)
+
+    def forget(self, peer: PeerId, now: float) -> None:
+        """Say goodbye to a peer: if it comes back it is a stranger."""
+        self.roster.forget(peer, now)
+        self._let_go(now)
 
     def retry(self, peer: PeerId | None, now: float) -> None:
         for each in tuple(self.peers.values()):
@@ -156,22 +164,16 @@ class Membership:
         """A greeting: a card that came directly from its owner."""
         ours = self.own_card.sealed
         greeted = self.discovery.open(data, address, socket, self.roster, ours, now)
-        peer = None if greeted is None else self._take_card(greeted.card, greeted.sealed, now)
-        if greeted is None or peer is None:
+        host = address.host
+        if not greeted or not (peer := self._take_card(greeted.card, greeted.sealed, host, now)):
             return
         if greeted.is_answered:
             self.discovery.answer(ours, address, socket, now)
             self._datagrams += self.discovery.datagrams_to_send()
         peer.set_surroundings(self._surroundings(now), now)
         peer.settle(now)
-        if not greeted.is_there:
-            self.drain_peer(peer, now)
-            return
         we_dial = self._shared.identity.peer < greeted.card.peer
-        if greeted.is_on_link:
-            peer.found_on_link(address, we_dial=we_dial, now=now)
-        else:
-            peer.introduced((address,), we_dial=we_dial, start_in_s=0.0, now=now)
+        meet(peer, greeted, address, we_dial=we_dial, now=now)
         self.drain_peer(peer, now)
 
     def observed_changed(self, now: float) -> None:
@@ -182,6 +184,7 @@ class Membership:
         self.tell_surroundings(now)
 
     def handle_timer(self, now: float) -> None:
+        self._tell_full(now)
         if self.own_card.handle_timer(now):
             for peer in self._each(now):
                 peer.use_prekeys(self.own_card.prekeys)
@@ -223,6 +226,7 @@ class Membership:
             self._introductions.look_around_at,
             self.servers.timers.get_timer(),
             self.roster.timers.get_timer(),
+            self.roster.places.full_until,
             *(asks_at if self.servers.is_registered else ()),
         )
 
@@ -298,35 +302,23 @@ class Membership:
 
     def _introduce(self, introduced: news.Introduced, now: float) -> None:
         """A server or a mutual peer introduces a peer to us."""
-        source = introduced.source
         if introduced.peer in self.roster.blocked:
             self.dropped["introduction-of-a-blocked-peer"] += 1
             return
         card = self.roster.open(introduced.sealed_card)
         if card is None or card.peer != introduced.peer:
             self.dropped["introduction-of-another-card"] += 1
-            if isinstance(source, Address):
-                self.servers.suspect(source, now)
+            if isinstance(introduced.source, Address):
+                self.servers.suspect(introduced.source, now)
                 self._drain_servers(now)
             return
-        # Before the card is taken: in a full network the one who tells may have to go.
-        teller = source if isinstance(source, Address) else self.peers[source].card.nick
-        peer = self._take_card(card, introduced.sealed_card, now)
+        teller, host = self.roster.teller(introduced)
+        peer = self._take_card(card, introduced.sealed_card, host, now)
         if peer is None:
             return
         peer.set_surroundings(self._surroundings(now), now)
         peer.settle(now)  # what our own side forbids is told before the introduction gives hope
-        peer.reach.search.prove(introduced.proved, now, unproved=introduced.unproved)
-        peer.reach.search.hear_words(introduced.ask, introduced.word, now)
-        if introduced.is_news:
-            peer.introduced(
-                introduced.addresses,
-                we_dial=introduced.we_dial,
-                start_in_s=introduced.start_in_s,
-                now=now,
-                by=f"by {teller}",
-                source=source,
-            )
+        tell_of_peer(peer, introduced, teller, now)
         self.drain_peer(peer, now)
 
     def _say(self, words: Iterable[tuple[Peer, Frame]], now: float) -> None:
@@ -334,18 +326,26 @@ class Membership:
             peer.dialogue.send_frame(frame, now)
             self.drain_peer(peer, now)
 
-    def _take_card(self, card: Card, sealed: bytes, now: float) -> Peer | None:
-        if self.roster.is_full and card.peer not in self.peers:
-            leaving = self.roster.give_way(now)
-            if leaving is not None:
-                self.drain_peer(leaving, now)
-                self.roster.forget(leaving)
-                self._handed_out.pop(leaving, None)
-                self.discovery.met(leaving.card.peer)
-                self._announcement.take_missed(leaving.card.peer)
-        peer = self.roster.take(card, sealed, self.own_card.prekeys)
+    def _take_card(self, card: Card, sealed: bytes, host: str | None, now: float) -> Peer | None:
+        """`host`: see `Roster.take`."""
+        taken = self.roster.take(card, sealed, self.own_card.prekeys, host, now)
+        self._let_go(now)
+        return taken
+
+    def _let_go(self, now: float) -> None:
+        """Those who have no place any more are drained and removed."""
+        for peer in self.roster.take_leaving():
+            self.drain_peer(peer, now)
+            self.roster.remove(peer)
+            self._handed_out.pop(peer, None)
+            self.discovery.met(peer.card.peer)
+            self._announcement.take_missed(peer.card.peer)
         self._events += self.roster.changes()
-        return peer
+        self._tell_full(now)
+
+    def _tell_full(self, now: float) -> None:
+        if self.own_card.tell_full(self.roster.places.is_full(now)):
+            self._announcement.changed(now, hurries=True)
 
     def _ask_introduction(self, peer: Peer, wanted: IntroductionWanted, now: float) -> None:
         if self._pace.may_check(now):
@@ -378,7 +378,7 @@ class Membership:
             case NewerCard(sealed):
                 card = self.roster.open(sealed)
                 if card is not None and card.peer == peer.card.peer:
-                    self._take_card(card, sealed, now)
+                    self._take_card(card, sealed, None, now)
             case CheckAnswer(place, socket, mapped=observed):
                 self.servers.observe_by_peer(socket, place, observed, now)
                 self._drain_servers(now)
@@ -404,7 +404,7 @@ class Membership:
                     self._introduce(introduced, now)
             case events.PeerConnected():
                 self.discovery.met(peer.card.peer)
-                self.roster.keep(peer.card.peer)
+                self.roster.connected(peer.card.peer, now)
                 has_server = self.servers.is_registered
                 self._introductions.connected(peer.card.peer, has_server=has_server, now=now)
                 self._events.append(event)
@@ -412,6 +412,7 @@ class Membership:
                     peer.dialogue.send_frame(NewerCard(self.own_card.sealed), now)
                     peer.settle(now)
             case events.PeerDisconnected():
+                self.roster.stayed(peer.card.peer, now)
                 if peer.is_lost:
                     self.discovery.expect(peer.card.peer, peer.reach.remote.places, now)
                 self._events.append(event)

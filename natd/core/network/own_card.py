@@ -13,7 +13,7 @@ from random import Random
 from natd.core.base.timers import earliest
 from natd.core.base.types import SURE, Address, Candidate, CandidateKind, NatReport, PeerId
 from natd.core.checks.candidates import local_candidates
-from natd.core.keys.card import Card, Identity, seal_card
+from natd.core.keys.card import FULL, Card, Identity, seal_card
 from natd.core.keys.secrets import Prekey, network_id
 from natd.core.nat.model import NatModel
 from natd.core.network.copies import Copies
@@ -59,6 +59,7 @@ class OwnCard:
         self._reflexive: tuple[Candidate, ...] = ()
         self._told_by_router: tuple[Address, ...] = ()
         self._seen: tuple[Address, ...] = ()
+        self._features: tuple[str, ...] = ()
         self._nat = self._newest_nat = NatReport()
         self.copies = Copies(network_id(network_key), network_key)
         """What servers show of cards of ours that this run has not made."""
@@ -116,6 +117,14 @@ class OwnCard:
         self._newest_nat = report
         if _what_counts(self._nat) == _what_counts(report) and not _is_busier(self._nat, report):
             return False
+        return self._renew()
+
+    def tell_full(self, is_full: bool) -> bool:
+        """Whether newcomers find no place here; True if there is a new card."""
+        features = (FULL,) if is_full else ()
+        if features == self._features:
+            return False
+        self._features = features
         return self._renew()
 
     def refresh(self) -> None:
@@ -196,6 +205,7 @@ class OwnCard:
             nick=self._nick,
             candidates=self._candidates + self._mapped + self._reflexive,
             nat=self._nat,
+            features=self._features,
         )
 
 

@@ -181,6 +181,21 @@ class PeerIntroductions:
         return True
 
 
+def tell_of_peer(peer: Peer, told: Introduced, teller: str, now: float) -> None:
+    """A server or a mutual peer, `teller` for people, introduces this peer to us."""
+    peer.reach.search.prove(told.proved, now, unproved=told.unproved)
+    peer.reach.search.hear_words(told.ask, told.word, now)
+    if told.is_news:
+        peer.introduced(
+            told.addresses,
+            we_dial=told.we_dial,
+            start_in_s=told.start_in_s,
+            now=now,
+            by=f"by {teller}",
+            source=told.source,
+        )
+
+
 def _introduction(caller: Peer, other: Peer) -> list[tuple[Peer, Introduce]]:
     """The introduction of `subject`; the peer that asked dials."""
     later_ms = round(500 * (_rtt_s(other) - _rtt_s(caller)))

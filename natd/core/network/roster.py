@@ -1,16 +1,12 @@
 """The members of one network: a card and a peer for each.
 
     sealed card ─► open ─► take ─► Peer
-                    │       └── older than ours, or one too many: nobody
+                    │       └── older than ours, or no place for it: nobody
                     └── not made with the network's key, or our own: no card
 
 Rules:
 - A card counts if it opens under the network key and is not older than the one we have.
-- A peer that was once reached stays as long as we are a member: it may come back.
-- In an open network anybody can make up members.  So when the roster is full, a peer that was never
-  reached is replaced by one that is introduced now: the oldest first, and those without any sign of
-  life before others.  A peer with a waiting message is never replaced, nor one where that is not
-  known yet.
+- Who gets a place, and who gives way where all are taken: `places.py`.
 """
 
 from collections import Counter, deque
@@ -19,20 +15,21 @@ from dataclasses import dataclass, replace
 from natd.core.base import events
 from natd.core.base.scope import is_public
 from natd.core.base.surroundings import Surroundings
-from natd.core.base.timers import TimerQueue, TokenBucket
-from natd.core.base.types import DecodeError, NetworkId, PeerId, SocketId
+from natd.core.base.timers import TimerQueue
+from natd.core.base.types import Address, DecodeError, NetworkId, PeerId, SocketId
 from natd.core.keys.card import Card, open_card
 from natd.core.keys.secrets import Prekey, network_id, network_key
+from natd.core.network.places import Places, host_of
 from natd.core.network.routing import drop_routes
 from natd.core.network.shared import Shared
+from natd.core.network.standing import Acquaintance, Standings
 from natd.core.peer.peer import Peer
 from natd.core.peer.presence import PeerView
+from natd.core.registration.events import Introduced
 
-GIVING_WAY_RATE, GIVING_WAY_BURST = 1.0, 32.0
-"""Replacements a second, and at once, in a full roster: each costs rows on the disk, and the new
-peer needs minutes in which it may be reached."""
+FORGOTTEN = "you have forgotten this peer"
 
-RosterEvent = events.PeerMet | events.PeerForgotten
+RosterEvent = events.PeerMet | events.PeerForgotten | events.NetworkFull
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +58,11 @@ class Roster:
         self._limits = shared.limits
         self._routes = shared.routes
         self._is_open = settings.key == network_key(settings.name, b"")
-        self._kept: set[PeerId] = set()  # never replaced
-        self._giving_way = TokenBucket(GIVING_WAY_RATE, GIVING_WAY_BURST)
+        self._standings = Standings()
+        self.places = Places(self._network, shared.limits, self._standings, self.dropped)
         self._sockets: dict[Peer, frozenset[SocketId]] = {}  # only peers that need any
         self._changes: deque[RosterEvent] = deque()
+        self._leaving: list[Peer] = []  # to be drained and removed by the owner
 
     # --- inputs
 
@@ -80,17 +78,23 @@ class Roster:
             return None
         return card
 
-    def take(self, card: Card, sealed: bytes, prekeys: tuple[Prekey, ...]) -> Peer | None:
-        """The owner of this card; None if the card is older than the one we have.
+    def take(
+        self, card: Card, sealed: bytes, prekeys: tuple[Prekey, ...], host: str | None, now: float
+    ) -> Peer | None:
+        """The owner of this card, which comes from `host`, or from nowhere that is known; None if
+        the card is older than the one we have, or there is no place.
 
-        `prekeys` are ours, newest last.
+        `prekeys` are ours, newest last.  `take_leaving` gives who has to go for it.
         """
         peer = self.peers.get(card.peer)
         first_contact = peer is None
         if peer is None:
-            if self.is_full:
-                self.dropped["network-is-full"] += 1
+            place = self.places.find(card.peer, card.nick, host, self.peers, self.blocked, now)
+            if place is None:
                 return None
+            if place.leaving is not None:
+                place.leaving.block(now)
+                self._leaving.append(place.leaving)
             peer = self.add(card, prekeys)
         elif card.sequence < peer.card.sequence:
             self.dropped["card-is-older"] += 1
@@ -99,16 +103,29 @@ class Roster:
             return peer
         else:
             peer.update_card(card, prekeys)
+            if peer.presence.is_online:
+                self.stayed(card.peer, now)
         peer.sealed_card = sealed
         self._changes.append(
             events.PeerMet(self._network, card.peer, card.nick, sealed, first_contact)
         )
         return peer
 
-    def remember(self, sealed: bytes, prekeys: tuple[Prekey, ...]) -> Peer | None:
-        """Add a peer of an earlier run; None if its card is no longer valid."""
+    def remember(
+        self,
+        sealed: bytes,
+        prekeys: tuple[Prekey, ...],
+        known: Acquaintance | None,
+        now: float,
+    ) -> Peer | None:
+        """Add a peer of an earlier run; None if its card is no longer valid, or all places are
+        taken: then its standing is remembered for when it comes back."""
         card = self.open(sealed)
-        if card is None or card.peer in self.peers or self.is_full:
+        if card is None or card.peer in self.peers:
+            return None
+        if known is not None:
+            self._standings.recall(card.peer, known, now)
+        if self.is_full:
             return None
         peer = self.add(card, prekeys)
         peer.sealed_card = sealed
@@ -129,32 +146,39 @@ class Roster:
         peer.use_prekeys(prekeys)
         return peer
 
-    def keep(self, peer: PeerId) -> None:
-        """The peer was reached, or a message waits for it: never replace it."""
-        if peer in self.peers:
-            self._kept.add(peer)
+    def want(self, peer: PeerId, *, is_addressed: bool, now: float) -> None:
+        """Whether a message waits that the user has written to this peer alone."""
+        if is_addressed or self._standings.of(peer).is_addressed:
+            self._standings.to_change(peer, now).is_addressed = is_addressed
 
-    def give_way(self, now: float) -> Peer | None:
-        """Choose a peer to replace; None if there is none.  The owner drains it once more."""
-        free = [
-            peer
-            for known, peer in self.peers.items()
-            if known not in self._kept and known not in self.blocked and peer.is_unheld
-        ]
-        if not free or not self._giving_way.take(now):
-            return None
-        leaving = min(free, key=lambda peer: peer.reach.heard_at is not None)
-        leaving.block(now)
-        return leaving
+    def mark(self, peer: PeerId, *, is_marked: bool, now: float) -> None:
+        """Whether the user says that this peer is the person it claims to be."""
+        if is_marked or self._standings.of(peer).is_marked:
+            self._standings.to_change(peer, now).is_marked = is_marked
 
-    def forget(self, peer: Peer) -> None:
-        """Remove a peer that was replaced and drained, and its routes."""
+    def connected(self, peer: PeerId, now: float) -> None:
+        self._standings.to_change(peer, now).connected(now)
+
+    def stayed(self, peer: PeerId, now: float) -> None:
+        """It has been connected until now."""
+        self._standings.to_change(peer, now).stayed(now)
+
+    def remove(self, peer: Peer) -> None:
+        """Remove a peer that gave way and is drained, and its routes."""
         drop_routes(self._routes, peer)
         self.dropped += peer.all_dropped
         del self.peers[peer.card.peer]
         self.timers.set(peer, None)
         self._sockets.pop(peer, None)
         self._changes.append(events.PeerForgotten(self._network, peer.card.peer))
+
+    def forget(self, peer: PeerId, now: float) -> None:
+        """It says goodbye and leaves, and nothing speaks for it any more."""
+        if (known := self.peers.get(peer)) is not None:
+            known.block(now, FORGOTTEN)
+            self._leaving.append(known)
+        self._standings.forget(peer)
+        self.blocked.discard(peer)
 
     def note(self, peer: Peer) -> None:
         """The peer got an input: read its timer and its sockets again."""
@@ -172,6 +196,24 @@ class Roster:
         """The state of each peer."""
         return tuple(peer.view(now) for peer in self.peers.values())
 
+    def take_leaving(self) -> list[Peer]:
+        """Those who have to go, to be drained once more and then removed.  Drains."""
+        leaving, self._leaving = self._leaving, []
+        return leaving
+
+    def teller(self, introduced: Introduced) -> tuple[str, str | None]:
+        """Who introduces, for people, and where the peer comes from.  What a mutual peer says of
+        that is not believed: it stands for the other with its own address."""
+        source = introduced.source
+        if isinstance(source, Address):
+            seen = introduced.addresses
+            return str(source), seen[0].host if seen else None
+        return self.peers[source].card.nick, host_of(self.peers[source])
+
+    def acquaintance(self, peer: PeerId, now: float) -> Acquaintance | None:
+        """How long we know a peer, to be kept on disk; None: it was never reached."""
+        return self._standings.of(peer).known(now)
+
     @property
     def sockets(self) -> frozenset[SocketId]:
         """The sockets besides the main one that peers need."""
@@ -179,8 +221,9 @@ class Roster:
 
     def changes(self) -> list[RosterEvent]:
         """Since the last call."""
-        changes = list(self._changes)
+        changes = [*self._changes, *self.places.events]
         self._changes.clear()
+        self.places.events.clear()
         return changes
 
     @property

@@ -30,7 +30,7 @@ from natd.core.base.types import (
 from natd.core.base.verdict import Verdict, VerdictCode
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.checks.turns import Turns
-from natd.core.keys.card import Card
+from natd.core.keys.card import FULL, Card
 from natd.core.paths.events import PathChosen, PathDown, PathMeasured, PathRecovered
 from natd.core.peer.attempt_log import AttemptLog, LogEntry, Step
 from natd.core.peer.judgement import Findings, judge, judge_width
@@ -332,6 +332,7 @@ class Diagnosis:
             is_alive=now < self._alive_at + ALIVE_S,
             is_listed=self._is_listed or not surroundings.is_registered,
             has_left=self._has_left,
+            is_full=FULL in card.features,
             is_blocked=self._is_blocked,
         )
 

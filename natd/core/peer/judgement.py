@@ -67,6 +67,8 @@ class Findings:
     is_listed: bool = True
     """False: our server answers, and does not have the peer on its list."""
     has_left: bool = False
+    is_full: bool = False
+    """Whether the peer's card says that it has no place for newcomers."""
     is_blocked: bool = False
 
 
@@ -104,6 +106,13 @@ def judge(found: Findings) -> Verdict:
             "the peer's packets arrive here but yours do not reach it: its router or a firewall "
             "there refuses them",
             (Help.FIREWALL, *_usual(found)),
+        )
+    if found.is_full and not found.was_lost:
+        return Verdict(
+            VerdictCode.PEER_FULL,
+            "the peer lets nobody else in: it says that all places which it has for this network "
+            "are taken",
+            (Help.MORE_PLACES,),
         )
     if found.our_hosts and found.their_hosts:
         if (blind := _judge_server(found)) is not None:

@@ -109,8 +109,8 @@ class Peer:
         self.settle(now)
         self.reach.stop()
 
-    def block(self, now: float) -> None:
-        """The user blocks this peer: say goodbye and send nothing more."""
+    def block(self, now: float, reason: str = "you blocked this peer") -> None:
+        """The user blocks or forgets this peer: say goodbye and send nothing more."""
         self._is_blocked = True
         self.diagnosis.blocked(True)
         self.dialogue.shut_out(now)
@@ -118,7 +118,7 @@ class Peer:
         self._keyring.clear()
         self._events += self._keyring.changes()
         self.reach.stop()
-        self._go_offline("you blocked this peer", now)
+        self._go_offline(reason, now)
 
     def unblock(self, prekeys: tuple[Prekey, ...], now: float) -> None:
         """The user unblocks this peer; `prekeys` are ours, newest last."""
@@ -259,11 +259,6 @@ class Peer:
             self.presence.redial_at,
             self.presence.doubted_at,
         )
-
-    @property
-    def is_unheld(self) -> bool:
-        """Whether this peer may be dropped: it is not connected and no message waits for it."""
-        return not self.presence.is_online and self.dialogue.has_said_all
 
     @property
     def is_lost(self) -> bool:

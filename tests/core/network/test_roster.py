@@ -12,7 +12,8 @@ from natd.core.keys.secrets import Prekey, network_key
 from natd.core.nat.model import NatModel
 from natd.core.network.greeting import Greeting, encode_greeting, network_tag
 from natd.core.network.membership import Membership
-from natd.core.network.roster import GIVING_WAY_BURST, NetworkSettings
+from natd.core.network.places import GIVING_WAY_BURST
+from natd.core.network.roster import NetworkSettings
 from natd.core.network.shared import PEERS_LIMIT, Shared
 from natd.core.registration.events import Introduced
 from tests.core.world.village import Village
@@ -56,23 +57,18 @@ def test_nothing_is_sent_any_more_to_a_peer_that_was_replaced():
     assert all(view.nick != "member 0" for view in membership.roster.views(FULL_AT + 0.1))
 
 
-@pytest.mark.parametrize("why", ["a message", "kept", "blocked", "from before", "not opened"])
+@pytest.mark.parametrize("why", ["a message", "marked", "not opened"])
 def test_a_member_for_whom_something_speaks_keeps_its_place(why):
     membership = _member()
-    if why == "from before":
-        membership.remember_peer(_sealed("member 0"), {THERE: 0.0}, START)
     for number in range(PEERS_LIMIT):
         _greet(membership, f"member {number}", START + number)
         if number or why != "not opened":
             _open(membership, f"member {number}", START + number)
     first = _identity("member 0").peer
     if why == "a message":
-        message = events.OutboundMessage("m1", 7, 1, 1_800_000_000_000, "text", "hello")
-        assert membership.peer(first, FULL_AT).dialogue.send_message(message)
-    elif why == "kept":
-        membership.roster.keep(first)
-    elif why == "blocked":
-        membership.block(first, True, FULL_AT)
+        membership.roster.want(first, is_addressed=True, now=FULL_AT)
+    elif why == "marked":
+        membership.roster.mark(first, is_marked=True, now=FULL_AT)
     for number in range(8):
         _greet(membership, f"newcomer {number}", FULL_AT + number)
     assert membership.peers.get(first) is not None
@@ -150,13 +146,19 @@ def _full():
 
 def _greet(membership, name, now):
     data = encode_greeting(Greeting(network_tag(OPEN), _sealed(name), False))
-    membership.receive_greeting(data, THERE, MAIN_SOCKET, now)
+    membership.receive_greeting(data, _home(name), MAIN_SOCKET, now)
+
+
+def _home(name):
+    """Everybody has an address of their own."""
+    chance = Random(f"{name} home")
+    return Address(f"198.{chance.randrange(18, 20)}.{chance.randrange(256)}.7", 40001)
 
 
 def _introduce(membership, name, now):
     """A server does, and the shell has nothing for this peer."""
     peer = _identity(name).peer
-    news = Introduced(SERVER, peer, _sealed(name), (THERE,), True, 0.0)
+    news = Introduced(SERVER, peer, _sealed(name), (_home(name),), True, 0.0)
     membership._introduce(news, now)
     _open(membership, name, now)
 

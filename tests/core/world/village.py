@@ -18,6 +18,8 @@ from natd.core.keys.secrets import network_id, network_key
 from natd.core.network.membership import Membership
 from natd.core.network.multicast import LINK_SOCKET
 from natd.core.network.roster import NetworkSettings
+from natd.core.network.shared import PEERS_LIMIT
+from natd.core.network.standing import Acquaintance, Standing, best_first
 from natd.core.node import Node
 from natd.core.peer.presence import PeerView
 from tests.internet.fabric import Gateway, Host, Weather
@@ -43,6 +45,8 @@ class Disk:
     cards: dict[PeerId, bytes] = field(default_factory=dict)
     last_good: dict[PeerId, dict[Address, float]] = field(default_factory=dict)
     """Where a path led, and when it was last in use."""
+    met: dict[PeerId, tuple[Acquaintance, float]] = field(default_factory=dict)
+    """How long each peer that was reached was known at that instant."""
     card_sequence: int = 1
 
 
@@ -74,8 +78,11 @@ class Member:
         self.own_cards: list[tuple[float, bool]] = []
         self.went_back: list[tuple[PeerId, int]] = []
         self.missing: list[tuple[PeerId, int]] = []
+        self.turned_away: list[events.NetworkFull] = []
         self.listed = False
         self.runs = 0
+        self.places = PEERS_LIMIT
+        """As many as its user allows in a network."""
         self.hears_link = False
         """Set to True to have members on the same LAN found there."""
         self.clock_ahead_s = 0.0
@@ -118,16 +125,22 @@ class Member:
         self.internet.attach(self.host, self.node, ports=[self.port], on_event=self._on_event)
         now = self.internet.now
         self.node.set_clock(unix_s(now) + self.clock_ahead_s, now)
+        self.node.shared.limits.peers_per_network = self.places
         self.node.set_local_addresses(self.host.addresses, self.port, now)
         if self.hears_link:
             self.internet._open(self.attached, LINK_SOCKET, LINK_PORT)
             self.node.use_link(True, now)
         settings = NetworkSettings("demo", self.key, self.name)
         self.node.join(settings, tuple(servers or self.village.servers), now)
-        for peer, card in self.disk.cards.items():
+        known = {peer: self._known(peer, now) for peer in self.disk.cards}
+        standings = {
+            peer: Standing() if met is None else Standing.of(met, now)
+            for peer, met in known.items()
+        }
+        for peer in best_first(standings, now):
             last_good = self.disk.last_good.get(peer, {})
             answered = {place: now - at for place, at in last_good.items()}
-            self.membership.remember_peer(card, answered, now)
+            self.membership.remember_peer(self.disk.cards[peer], answered, now, known[peer])
             self._open(peer, now)
 
     def stop(self) -> None:
@@ -160,6 +173,16 @@ class Member:
 
     def is_online(self, other: "Member") -> bool:
         return any(v.peer == other.peer and v.state is PeerState.ONLINE for v in self.views())
+
+    def _known(self, peer: PeerId, now: float) -> Acquaintance | None:
+        met = self.disk.met.get(peer)
+        return None if met is None else met[0].after(now - met[1])
+
+    def _note_met(self, peer: PeerId, now: float) -> None:
+        membership = self.node.membership(self.network)
+        known = None if membership is None else membership.roster.acquaintance(peer, now)
+        if known is not None:
+            self.disk.met[peer] = (known, now)
 
     def _address(self, peer: PeerId, text: str) -> None:
         seq = self.disk.next_seq.get(peer, 1)
@@ -223,6 +246,13 @@ class Member:
             case events.PeerConnected(_, peer, _, path):
                 self.connected[peer] = event
                 self.disk.last_good[peer] = {path.address: now}
+                self._note_met(peer, now)
+            case events.PeerDisconnected(_, peer):
+                self._note_met(peer, now)
+            case events.PeerForgotten(_, peer) if peer not in self.disk.met:
+                self.disk.cards.pop(peer, None)
+            case events.NetworkFull():
+                self.turned_away.append(event)
             case events.PathChanged(_, peer, path):
                 self.disk.last_good[peer] = {path.address: now}
             case events.VerdictReached(_, peer, verdict, code):
