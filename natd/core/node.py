@@ -132,6 +132,7 @@ class Node:
             return
         self.shared.sockets.local = (addresses, port)
         self.nat.set_local_addresses(addresses, port)
+        self.shared.flows.restart(now)
         for membership in self._feed_all():
             membership.set_local_addresses(addresses, port, now)
         self.stun.network_changed(now)
@@ -140,6 +141,7 @@ class Node:
         """Our packets leave by another way than before, perhaps through another NAT, though our
         addresses are the same."""
         self.nat.network_changed()
+        self.shared.flows.restart(now)
         for membership in self._feed_all():
             membership.network_changed(now)
         self.stun.network_changed(now)

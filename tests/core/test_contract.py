@@ -21,6 +21,7 @@ from natd.core.keys.secrets import Prekey, network_id, network_key
 from natd.core.nat.lifetime import Lifetimes
 from natd.core.network.roster import NetworkSettings
 from natd.core.node import Node
+from natd.core.paths.flows import FlowsToPeer
 from natd.core.paths.paths import Paths
 from natd.core.peer.peer import Peer
 from natd.core.portmap.client import PortMapping
@@ -157,6 +158,7 @@ def _peer():
         _identity("alice"),
         TargetBudget(),
         Random(1),
+        FlowsToPeer(),
         is_open=False,
     )
     peer.use_prekeys((Prekey.generate(),))
@@ -170,7 +172,7 @@ def _punch():
 
 
 def _paths():
-    return Paths(Checks(b"abcd", Random(1)), TargetBudget(), Random(2))
+    return Paths(Checks(b"abcd", Random(1)), TargetBudget(), Random(2), FlowsToPeer())
 
 
 def _port_mapping():

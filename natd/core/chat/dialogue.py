@@ -182,6 +182,11 @@ class Dialogue:
         return self._conversation is not None
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether a message is known that the peer has not acknowledged."""
+        return self._conversation is not None and self._conversation.is_waiting
+
+    @property
     def all_dropped(self) -> Counter[str]:
         """Ours, the conversation's and the sessions'."""
         said = Counter() if self._conversation is None else self._conversation.dropped

@@ -45,6 +45,9 @@ OUTSTANDING_S = 10.0
 ANSWER_AFTER = 0xC0A1
 """2 bytes, seconds: answer so much later, and make no path of this check."""
 
+NO_DELAY = (ANSWER_AFTER, bytes(2))
+"""An attribute that asks for an answer at once, and for no path."""
+
 OPEN_TO = 0xC0A2
 """2 bytes, a port: send an opener to that port of the check's source host."""
 

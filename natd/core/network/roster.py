@@ -53,7 +53,7 @@ class Roster:
         self._network: NetworkId = network_id(settings.key)
         self._settings = settings
         self._identity = shared.identity
-        self._budget = shared.budget
+        self._budget, self._flows = shared.budget, shared.flows
         self._random = shared.random
         self._limits = shared.limits
         self._routes = shared.routes
@@ -140,6 +140,7 @@ class Roster:
             self._identity,
             self._budget,
             self._random,
+            self._flows.of(card.peer),
             is_open=self._is_open,
         )
         self.peers[card.peer] = peer

@@ -9,6 +9,7 @@ from natd.core.keys.card import Identity
 from natd.core.nat.model import NatModel
 from natd.core.network.local_sockets import LocalSockets
 from natd.core.network.routing import Routes
+from natd.core.paths.flows import Flows
 
 PEERS_LIMIT = 256
 """Peers of a network, unless the user chooses another number."""
@@ -31,6 +32,7 @@ class Shared:
     nat: NatModel
     """Our NAT is the same for all networks: an observation in one counts for all."""
     budget: TargetBudget = field(default_factory=TargetBudget)
+    flows: Flows = field(default_factory=Flows)
     sockets: LocalSockets = field(default_factory=LocalSockets)
     routes: Routes = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)

@@ -4,6 +4,7 @@
             └─► roaming            where else the peer was heard
     width                          whether the path in use carries a session's datagrams
     maintenance ──┬─► keepalive    how long the path in use may be silent
+                  ├─► flows        what all peers and networks have in common, lessons too
                   ├─► mapping_age  whether our NAT ends mappings by age
                   └─► spare_flow   a second flow, to learn by or to move to
     requests_of_peer               what the peer's checks ask for
@@ -17,5 +18,5 @@ Rules:
 - A path is added only by an answer to a check, and cleared of a doubt only by one.
 - What costs packets is learned once and kept rare: an idle path sends a few a minute.
 
-Others import: events, maintenance, paths, requests_of_peer, width.
+Others import: events, flows, maintenance, paths, requests_of_peer, width.
 """

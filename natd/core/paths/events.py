@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from natd.core.base.types import Address, PathReport, SocketId
 from natd.core.base.wishes import SampleWanted
 
+RENEWED = "renewed"
+"""The technique of a path that replaced one whose mapping was about to end."""
+
 
 @dataclass(frozen=True, slots=True)
 class PathChosen:

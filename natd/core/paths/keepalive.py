@@ -43,11 +43,12 @@ AFTER_MISS_S = 600.0
 """What a lesson costs both ends, ten packets, is no more than one a minute."""
 
 AGAIN_AFTER_S, LATEST_AGAIN_S = 600.0, 14_400.0
-"""Wait, doubling, after a learned value has proved wrong, or no lesson was answered."""
+"""Wait, doubling, after a learned value has proved wrong, or no lesson was answered; the first also
+for a peer whose address has changed during a lesson."""
 
 
 class Keepalive:
-    """The keepalive learned for one path."""
+    """The keepalive learned for one kind of path."""
 
     def __init__(self, now: float) -> None:
         self.wait_s = KEEPALIVE_S
@@ -81,10 +82,6 @@ class Keepalive:
                 self.begin_at = now + self._again_s()  # perhaps no spare flow can be opened
             else:
                 self._go_on(None)
-
-    def put_off(self, now: float) -> None:
-        """Another address of the peer is in use."""
-        self.begin_at = now + self._again_s()
 
     def gone(self, now: float, *, is_certain: bool) -> None:
         """A mapping ended after a silence shorter than the learned one; uncertain if the peer may

@@ -6,7 +6,8 @@
                   flow opens, the owner may open many and ask the peer to guess one
 
 Rules:
-- One spare flow at a time; a replacement does not wait for a lesson.
+- One spare flow at a time, and one lesson for all peers (`flows`); a replacement does not wait for
+  a lesson.
 - Nothing here is urgent: without an answer it is postponed, and the path in use stays as it is.
 - A watched mapping carries only requests for a delayed answer: anything else would renew the
   mapping where ports are kept, and then it would never seem to end.
@@ -32,7 +33,8 @@ from natd.core.checks.checks import (
 )
 from natd.core.codec import stun
 from natd.core.paths.events import MaintenanceEvent, PathReplaced, PathRetired, SuccessorWanted
-from natd.core.paths.keepalive import KEEPALIVE_S, Keepalive
+from natd.core.paths.flows import FlowsToPeer, Subject
+from natd.core.paths.keepalive import KEEPALIVE_S
 from natd.core.paths.mapping_age import SURVIVED_S, MappingAge
 from natd.core.paths.path import Path
 from natd.core.paths.spare_flow import LADDER, TRUSTING_LADDER, SpareFlow
@@ -74,7 +76,7 @@ class _ReplacedPath:
 class Maintenance:
     """See the top of this file."""
 
-    def __init__(self, checks: Checks, random: Random) -> None:
+    def __init__(self, checks: Checks, random: Random, flows: FlowsToPeer) -> None:
         self.keepalive_s = KEEPALIVE_S
         """How long the path in use may be silent, as learned so far."""
         self.is_alone = False
@@ -92,8 +94,8 @@ class Maintenance:
         self._checks = checks
         self._random = random
         self._path: Path | None = None  # None: no path
-        self._keepalive: Keepalive | None = None  # None: there was no path yet
-        self._of: tuple[str, PathKind] | None = None  # host and kind it was learned for
+        self._flows = flows
+        self._subject: Subject | None = None  # None: there was no path yet
         self._age = MappingAge()
         self._born: dict[SocketId, float] = {}  # latest possible creation of their mappings
         # How the peer sees each of our sockets, and the peer's address at that time.
@@ -116,12 +118,10 @@ class Maintenance:
         """This path is in use from now on."""
         before, self._path = self._path, path
         if before is None or before.address != path.address:
-            if self._is_lesson and self._keepalive is not None:
-                self._keepalive.put_off(now)
+            if self._is_lesson and self._subject is not None:
+                self._subject.put_off(self._flows, now)
             self._drop_spare()
-        if self._of != (path.address.host, path.kind):
-            self._of = (path.address.host, path.kind)
-            self._keepalive = Keepalive(now)
+        self._subject = self._flows.subject(path.kind, now)
         self._born.setdefault(path.socket, now)
         self._sought_at = None
         kept = {MAIN_SOCKET, path.socket, *self.sockets}
@@ -227,7 +227,7 @@ class Maintenance:
 
     def _rearm(self) -> None:
         """Set the attributes that the owner reads between inputs."""
-        self.keepalive_s = KEEPALIVE_S if self._keepalive is None else self._keepalive.wait_s
+        self.keepalive_s = KEEPALIVE_S if self._subject is None else self._subject.keepalive.wait_s
         spare = () if self._spare is None else (self._spare.socket,)
         self.sockets = frozenset((*spare, *(old.key[1] for old in self._replaced)))
         if self._path is None:
@@ -252,7 +252,7 @@ class Maintenance:
     def _begins_at(self) -> tuple[float | None, float | None]:
         """When a replacement and when a lesson is due."""
         renew_at = self._renew_at() if self._spare is None or self._is_lesson else None
-        lesson_at = None if self._keepalive is None else self._keepalive.begin_at
+        lesson_at = None if self._subject is None else self._subject.begin_at(self, self._flows)
         # A spare flow that ends because of its age proves nothing about silence.
         can_learn = self._spare is None and self._age.age_s is None and not self.is_alone
         return renew_at, lesson_at if can_learn else None
@@ -270,6 +270,8 @@ class Maintenance:
         assert path is not None
         port = agreed_port(self._random.randrange(len(AGREED)))
         ladder = TRUSTING_LADDER if is_lesson else LADDER
+        if is_lesson and self._subject is not None:
+            self._subject.begin(self, now)
         self._spare = SpareFlow(SocketId(port), port, path.key, path.rtt_s, now, ladder)
         self._is_lesson = is_lesson
         self._drive_spare(now)
@@ -282,8 +284,8 @@ class Maintenance:
         if spare.take_sample_wish():
             self.events.append(SampleWanted(spare.socket))
         if self._asked_at is not None and self._answer_due_at() <= now:
-            assert self._keepalive is not None
-            self._keepalive.missed(now)
+            assert self._subject is not None
+            self._subject.missed(self._flows, now)
             self._drop_spare()
         elif spare.failed:
             self._fail(now)
@@ -299,39 +301,42 @@ class Maintenance:
         self._drop_spare()
 
     def _drop_spare(self) -> None:
+        if self._is_lesson and self._subject is not None:
+            self._subject.end(self)
         self._spare = self._asked_at = None
         self._is_lesson = False
 
     # --- private: lessons
 
     def _forget_lesson(self, now: float, *, is_certain: bool) -> None:
-        if self._keepalive is not None:
-            self._keepalive.gone(now, is_certain=is_certain)
+        if self._subject is not None:
+            self._subject.gone(now, is_certain=is_certain)
             if self._is_lesson:
                 self._drop_spare()
 
     def _ask_silence(self, spare: SpareFlow, now: float) -> None:
-        assert self._keepalive is not None
-        silence_s = self._keepalive.silence_s
+        assert self._subject is not None
+        silence_s = self._subject.keepalive.silence_s
         if silence_s is None:
             self._drop_spare()
             return
         self._asked_at = now
+        self._subject.begin(self, now, silence_s)
         self._ask((spare.address, spare.socket), (ANSWER_AFTER, two_bytes(silence_s)), now)
 
     def _answer_due_at(self) -> float:
-        silence_s = None if self._keepalive is None else self._keepalive.silence_s
+        silence_s = None if self._subject is None else self._subject.keepalive.silence_s
         assert self._asked_at is not None
         return self._asked_at + (silence_s or 0) + ANSWER_LATE_S
 
     def _take_lesson(self, took_s: float, now: float) -> None:
-        keepalive, spare = self._keepalive, self._spare
-        assert keepalive is not None
+        subject, spare = self._subject, self._spare
+        assert subject is not None
         assert spare is not None
-        silence_s = keepalive.silence_s
+        silence_s = subject.keepalive.silence_s
         if silence_s is None or took_s < silence_s - 1.0:
             return
-        keepalive.answered()
+        subject.answered(self._flows)
         self._ask_silence(spare, now)
 
     # --- private: replacements
@@ -346,8 +351,9 @@ class Maintenance:
         self._mapped[answered.socket] = (answered.address, mapped)
         broken_at, broken_quiet_s = self._broken
         if mapped.host != before.host:
-            self._keepalive = Keepalive(now)
             self._drop_spare()
+            if self._subject is not None:
+                self._subject.restart(now)
         elif mapped != before and there == answered.address:
             self.missed_by_peer(quiet_s, now)
         elif mapped != before and now - broken_at <= BROKEN_S:

@@ -12,10 +12,11 @@ Rules:
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from natd.core.base.types import Address, PathKind, PathReport, SocketId
+from natd.core.paths.flows import Flow
 
 KEEPALIVE_JITTER = 0.05
 """Both ends wait for so much longer than they must, and as much again at random: one of the two
@@ -33,8 +34,8 @@ STANDBY_S = 25.0
 """Below the 30 s of strict NATs, jitter and a repetition included: a standby must stay open."""
 
 BUSY_CHECK_S = 1.5
-"""While data flows every few seconds, checks fill the silence: a side whose NAT has forgotten its
-mapping can't learn that from the other, and repairs it by sending anything."""
+"""While messages flow every few seconds, checks fill the silence: a side whose NAT has forgotten
+its mapping can't learn that from the other, and repairs it by sending anything."""
 
 YOUNG_S = 2.0
 CONFIRM_AFTER_S = 3.0
@@ -79,6 +80,14 @@ BETTER_RTT_AFTER_S = 5.0
 FRESH_S = 5.0
 """How long ago a path must have been heard to be used: an idle one may have died unnoticed."""
 
+MOVED_HOLD_S = 1.0
+MOVED_HOLD_OF_ONE_S = 3.0
+"""How long a side that has moved does not follow the other, because packets under way still come by
+the old path.  Longer at one of the two ends (`Checks.we_open`)."""
+
+MOST_PATHS = 4
+FORGET_AFTER_S = 60.0
+
 _RANK = {kind: rank for rank, kind in enumerate(PathKind)}
 
 
@@ -94,6 +103,8 @@ class Path:
     since: float
     heard_at: float
     keepalive_at: float
+    flow: Flow = field(default_factory=Flow)
+    """The same in all networks in which we know the peer."""
     samples: int = 1
     """Number of timed round trips."""
     retired: bool = False
@@ -190,6 +201,10 @@ class Path:
         # way.
         return wait_s * ALONE_JITTER + self.rtt_s + ALONE_LEAD_S
 
+    def hold_s(self, *, is_first: bool) -> float:
+        """How long we stay on it, whichever path the peer uses."""
+        return max(MOVED_HOLD_OF_ONE_S if is_first else MOVED_HOLD_S, 4.0 * self.rtt_s)
+
     def timed(self, rtt_s: float) -> None:
         """A check on it was answered."""
         self.rtt_s += (rtt_s - self.rtt_s) / 8.0
@@ -202,14 +217,44 @@ class Path:
 
     def prove(self, now: float) -> None:
         """Something authentic was heard on it."""
-        self.heard_at = now
+        self.heard_at = self.flow.heard_at = now
         self.awaiting_since = self.probing_since = None
         self.probes = 0
+
+    def rests_on_another(self, now: float) -> bool:
+        """Whether its check can wait, because another network has just asked the peer by the same
+        flow, or has heard it there: then this one counts as heard, too."""
+        if self.awaiting_since is not None:
+            return False
+        if self.flow.heard_at > self.heard_at:
+            self.keepalive_at += self.flow.heard_at - self.heard_at
+            self.prove(self.flow.heard_at)
+            return True
+        asks_at = self.flow.asked_at + self.doubt_s
+        if now < asks_at:
+            self.keepalive_at = asks_at
+        return now < asks_at
 
     def report(self) -> PathReport:
         return PathReport(
             self.kind, self.address, self.rtt_s, self.technique, self.since, self.socket
         )
+
+
+def outdated(paths: Collection[Path], kept: Collection[Path | None], now: float) -> list[Path]:
+    """Those that are not to be kept and were not heard for long, or are too many."""
+    found: list[Path] = []
+    for path in paths:
+        is_full = len(paths) - len(found) > MOST_PATHS
+        if path not in kept and (is_full or now - path.heard_at > FORGET_AFTER_S):
+            found.append(path)
+    return found
+
+
+def standby_of(paths: Iterable[Path], in_use: Path | None) -> Path | None:
+    """The best path that is not in use and has not failed to answer."""
+    others = (path for path in paths if path is not in_use and not path.retired)
+    return min(others, key=cost, default=None)
 
 
 def cost(path: Path) -> tuple[bool, bool, bool, int, float]:

@@ -3,7 +3,7 @@
 A path is an address of the peer and a socket of ours between which an authenticated check has gone
 both ways (`path`).  Two of them are maintained:
 
-    in use      checked when it was silent for its keepalive; every `BUSY_CHECK_S` while data flows
+    in use      checked when it was silent for its keepalive; every `BUSY_CHECK_S` during a chat
     standby     the best of the others, at a slow pace of its own; asked as soon as the first is
                 in doubt, and in its place one round trip later
 
@@ -23,6 +23,7 @@ Rules:
 
 from collections import deque
 from random import Random
+from typing import Final
 
 from natd.core.base.timers import earliest, jittered
 from natd.core.base.types import Address, Datagram, PathKind, PathReport, SocketId
@@ -36,6 +37,7 @@ from natd.core.paths.events import (
     PathsEvent,
     PathSuspected,
 )
+from natd.core.paths.flows import FlowsToPeer
 from natd.core.paths.keepalive import KEEPALIVE_S
 from natd.core.paths.path import (
     BUSY_CHECK_S,
@@ -44,27 +46,25 @@ from natd.core.paths.path import (
     STANDBY_S,
     Path,
     best_of,
-    cost,
+    outdated,
+    standby_of,
 )
 from natd.core.paths.roaming import Roaming
 
 BUSY_FOR_S = 15.0
-"""How long a side counts as busy after its last data."""
-
-MOST_PATHS = 4
-FORGET_AFTER_S = 60.0
-MOVED_HOLD_S = 1.0
-MOVED_HOLD_OF_ONE_S = 3.0
-"""How long a side that has moved does not follow the other, because packets under way still come by
-the old path.  Longer at one of the two ends (`Checks.we_open`)."""
+"""How long a side counts as busy after the last message.  What else a session carries is no reason:
+of a hundred peers that have just met hardly any is spoken with."""
 
 
 class Paths:
     """Every live path of one peer."""
 
-    def __init__(self, checks: Checks, budget: TargetBudget, random: Random) -> None:
+    def __init__(
+        self, checks: Checks, budget: TargetBudget, random: Random, flows: FlowsToPeer
+    ) -> None:
         self.keepalive_s = KEEPALIVE_S
         """How long the path in use may be silent."""
+        self.flows: Final = flows
         self._checks = checks
         self._random = random
         self._paths: dict[tuple[Address, SocketId], Path] = {}
@@ -103,6 +103,7 @@ class Paths:
                 since=now,
                 heard_at=now,
                 keepalive_at=now + CONFIRM_AFTER_S,
+                flow=self.flows.flow((address, socket)),
             )
             self._paths[path.key] = path
         self._prove(path, now)
@@ -156,8 +157,6 @@ class Paths:
 
         `is_nomination`: the peer says that it has moved there.
         """
-        if is_data and not is_nomination:
-            self._busy_until = now + BUSY_FOR_S
         path = self._paths.get((address, socket))
         if path is not None and path.wants_answer(now):
             self._ask_back(path, now)
@@ -200,11 +199,15 @@ class Paths:
     def sent(self, now: float, *, awaiting: bool) -> None:
         """Session data went out on the path in use; `awaiting` when it asks for an answer."""
         path = self._in_use
-        if path is not None and awaiting:
-            self._busy_until = now + BUSY_FOR_S
+        if path is not None and awaiting and path.awaiting_since is None:
+            path.awaiting_since = now
+
+    def talk(self, now: float) -> None:
+        """A message has come, is on its way, or was acknowledged: the next one follows soon."""
+        self._busy_until = now + BUSY_FOR_S
+        if self._in_use is not None:
+            path = self._in_use
             path.keepalive_at = min(path.keepalive_at, now + BUSY_CHECK_S)
-            if path.awaiting_since is None:
-                path.awaiting_since = now
 
     def probe(self, now: float) -> None:
         """Ask for an answer at once: the user pinged, or the network below us changed."""
@@ -283,6 +286,8 @@ class Paths:
         """Do what is due on the path in use or on its standby."""
         in_use = path is self._in_use
         if path.probing_since is None:
+            if path.rests_on_another(now):
+                return
             path.begin_probing(now)
             self._prune(now)
         elif now >= path.lost_at(in_use=in_use):
@@ -303,6 +308,7 @@ class Paths:
 
     def _probe(self, path: Path, now: float) -> None:
         path.probes += 1
+        path.flow.asked_at = now
         self._datagrams.append(self._checks.request(path.address, path.socket, now))
 
     def _ask_back(self, path: Path, now: float) -> None:
@@ -359,8 +365,7 @@ class Paths:
     def _take(self, path: Path, now: float) -> None:
         before, self._in_use = self._in_use, path
         self._chosen_at = now
-        hold_s = MOVED_HOLD_OF_ONE_S if self._checks.we_open else MOVED_HOLD_S
-        self._hold_until = now + max(hold_s, 4.0 * path.rtt_s)
+        self._hold_until = now + path.hold_s(is_first=self._checks.we_open)
         self._arm(path, now)
         if self._told_suspected:
             self._told_suspected = False
@@ -388,11 +393,7 @@ class Paths:
             self._take(path, now)
 
     def _elect(self) -> None:
-        """Choose as standby the best path that is not in use and has not failed to answer."""
-        others = (
-            path for path in self._paths.values() if path is not self._in_use and not path.retired
-        )
-        self._standby = min(others, key=cost, default=None)
+        self._standby = standby_of(self._paths.values(), self._in_use)
 
     def _lose(self, path: Path, now: float) -> None:
         was_in_use = path is self._in_use
@@ -412,8 +413,5 @@ class Paths:
         self._elect()
 
     def _prune(self, now: float) -> None:
-        kept = (self._in_use, self._standby)
-        for path in list(self._paths.values()):
-            old = now - path.heard_at > FORGET_AFTER_S
-            if path not in kept and (old or len(self._paths) > MOST_PATHS):
-                del self._paths[path.key]
+        for path in outdated(self._paths.values(), (self._in_use, self._standby), now):
+            del self._paths[path.key]

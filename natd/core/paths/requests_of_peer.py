@@ -8,6 +8,8 @@ Rules:
 - An answer or an opener is one small packet, as large as the check that asked, to the same host.
 - An opener goes only to the host of the path in use, and each other port is another entry in our
   NAT's table: no more are sent than spare flows need.
+- Between neighbours an opener arrives, whatever its TTL.  It asks for an answer and nothing else,
+  or either side would keep a spare flow as a path.
 - Guesses go to the host of the path in use, within the budgets of an escalation (`turns`), and a
   token bucket limits their waves.
 - At most `MOST_LATER` delayed answers wait; further requests get none.
@@ -15,7 +17,7 @@ Rules:
 
 from natd.core.base.timers import TokenBucket
 from natd.core.base.types import LOWEST_PORT, Datagram, SocketId
-from natd.core.checks.checks import LOW_TTL, Check, Checks
+from natd.core.checks.checks import LOW_TTL, NO_DELAY, Check, Checks
 
 MOST_LATER = 4
 """A spare and a retired flow ask for one answer at a time; doubled for a restarted peer."""
@@ -54,7 +56,8 @@ class RequestsOfPeer:
         if port is None or port < LOWEST_PORT or not self._openers.take(now):
             return []
         address, socket = check.key
-        return [self._checks.request(address._replace(port=port), socket, now, LOW_TTL)]
+        place = address._replace(port=port)
+        return [self._checks.request(place, socket, now, LOW_TTL, NO_DELAY)]
 
     def grants_guesses(self, now: float) -> bool:
         """Whether to grant a wave of guesses now to the peer, which asked on the path in use."""

@@ -17,7 +17,7 @@ Rules:
 """
 
 from natd.core.base.types import Address, Datagram, SocketId
-from natd.core.checks.checks import ANSWER_AFTER, OPEN_TO, CheckAnswer, Checks, two_bytes
+from natd.core.checks.checks import NO_DELAY, OPEN_TO, CheckAnswer, Checks, two_bytes
 
 LADDER = ("check", "ask", "check", "sample", "check", "ask", "check", "check")
 """What to send at each step.  If the peer's NAT filters nothing, the first check suffices.  Without
@@ -31,8 +31,6 @@ SAMPLE_S = 0.4
 
 STEP_PAUSE_S = 0.06
 """Added to half or a whole round trip between steps: the peer has done its part by then."""
-
-NO_DELAY = (ANSWER_AFTER, two_bytes(0))
 
 
 class SpareFlow:

@@ -41,6 +41,7 @@ from natd.core.paths.events import (
     PathRecovered,
     PathResumed,
 )
+from natd.core.paths.flows import FlowsToPeer
 from natd.core.peer.diagnosis import Diagnosis, PeerDiagnosis
 from natd.core.peer.events import PeerEvent
 from natd.core.peer.presence import PeerView, Presence, view_of
@@ -70,6 +71,7 @@ class Peer:
         identity: Identity,
         budget: TargetBudget,
         random: Random,
+        flows: FlowsToPeer,
         *,
         is_open: bool,
     ) -> None:
@@ -78,7 +80,7 @@ class Peer:
         self.sealed_card = b""
         """The card as it came, to pass on when we introduce the peer to others."""
         words = WordsOfPair(identity, network, card.peer, random, is_open=is_open)
-        self.reach = Reach(budget, random, words)
+        self.reach = Reach(budget, random, flows, words)
         self._network = network
         self._keyring = Keyring(identity, network_key, card)
         self.dialogue = Dialogue(
@@ -309,6 +311,8 @@ class Peer:
         if data:
             if self.dialogue.sessions.has_asked(now):
                 self.presence.asked(now)
+            if self.dialogue.is_waiting:
+                self.reach.paths.talk(now)
             self.reach.carry(data, now, awaiting=self.dialogue.sessions.is_awaiting(now))
 
     def _take_reach_event(self, event: ReachEvent, now: float) -> None:
@@ -321,7 +325,10 @@ class Peer:
                 self.dialogue.sessions.path_changed(now)
             case PathChosen(path) | PathRecovered(path):
                 if not (isinstance(event, PathChosen) and event.is_seamless):
-                    self.dialogue.sessions.path_changed(now)
+                    place = (path.address, path.socket)
+                    # What left no sooner than the check that was answered has come through, too.
+                    has_flight = self.reach.flight.has_flown(place, now - (path.rtt_s or 0.0))
+                    self.dialogue.sessions.path_changed(now, has_flight=has_flight)
                 if not self.dialogue.sessions.is_established:
                     self.reach.width.expect_session(now)
                 if self.presence.is_online:
@@ -359,6 +366,9 @@ class Peer:
             case HandshakeCompleted():
                 self.diagnosis.session_established(now)
                 self._keep_secrets()
+            case events.MessageArrived() | events.MessagesAcknowledged():
+                self.reach.paths.talk(now)
+                self._events.append(event)
             case _:
                 self._events.append(event)
 

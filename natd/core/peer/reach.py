@@ -32,6 +32,7 @@ from natd.core.codec import stun
 from natd.core.codec.rendezvous import PREFIX_BYTES
 from natd.core.keys.secrets import PairSecrets
 from natd.core.paths.events import (
+    RENEWED,
     MaintenanceEvent,
     PathChosen,
     PathDown,
@@ -43,6 +44,7 @@ from natd.core.paths.events import (
     PathSuspected,
     SuccessorWanted,
 )
+from natd.core.paths.flows import FlowsToPeer
 from natd.core.paths.maintenance import Maintenance
 from natd.core.paths.paths import Paths
 from natd.core.paths.requests_of_peer import RequestsOfPeer
@@ -54,9 +56,6 @@ from natd.core.punch.remote_candidates import Source
 from natd.core.punch.search import Search
 from natd.core.punch.words_of_pair import WordsOfPair
 
-RENEWED = "renewed"
-"""The technique of a path that replaced one whose mapping was about to end."""
-
 RESTARTS_RATE, RESTARTS_BURST = 1.0, 16.0
 """Introductions that restart a round, a second and at once: honest ones come once in each round of
 either side, and further ones only add their addresses to the running round."""
@@ -66,7 +65,7 @@ class Reach:
     """See the top of this file."""
 
     def __init__(
-        self, budget: TargetBudget, random: Random, words: WordsOfPair | None = None
+        self, budget: TargetBudget, random: Random, flows: FlowsToPeer, words: WordsOfPair | None
     ) -> None:
         self.dropped: Counter[str] = Counter()
         self.transaction_prefix = random.randbytes(PREFIX_BYTES)
@@ -74,7 +73,7 @@ class Reach:
         self.search = Search(self.checks, budget, self.transaction_prefix, random, words)
         self.remote = self.search.remote
         """Where the peer may be."""
-        self.paths = Paths(self.checks, budget, random)
+        self.paths = Paths(self.checks, budget, random, flows)
         self.heard_at: float | None = None
         """When the peer was last heard; None: never."""
         self.has_left = False
@@ -84,7 +83,7 @@ class Reach:
         self._maintenance: Maintenance | None = None  # None: there was no path yet
         self._requests: RequestsOfPeer | None = None  # None: no request yet
         self.width = Width(self.checks, self.paths)
-        self._flight = FirstFlight(budget)
+        self.flight = FirstFlight(budget)  # of a session, while there is no path
         self._restarts = TokenBucket(RESTARTS_RATE, RESTARTS_BURST)
         self._datagrams: list[Datagram] = []
         self._events: deque[ReachEvent] = deque()
@@ -108,7 +107,7 @@ class Reach:
             if self.search.punch.active and not self._restarts.take(now):
                 self.search.widen(now)
             else:
-                self._attempt(self._flight.restraint_s(start_in_s, now), now)
+                self._attempt(self.flight.restraint_s(start_in_s, now), now)
         self._settle(now)
 
     def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
@@ -146,7 +145,7 @@ class Reach:
             if kept is not None:
                 kept.drop()
         self.has_left = True
-        self._flight.stop()
+        self.flight.stop()
 
     def carry(self, data: Iterable[bytes], now: float, *, awaiting: bool) -> None:
         """Send a session's datagrams; `awaiting` when they ask for an answer."""
@@ -156,7 +155,7 @@ class Reach:
                 if self.width.carry(path, len(datagram), now, awaiting=awaiting):
                     self._datagrams.append(Datagram(datagram, in_use[0], None, in_use[1]))
                     self.paths.sent(now, awaiting=awaiting)
-            elif not self._flight.is_held(now):
+            elif not self.flight.is_held(now):
                 self._send_anywhere(datagram, now)
 
     # --- datagrams
@@ -248,7 +247,7 @@ class Reach:
         if self._requests is not None:
             self._datagrams += self._requests.take_due(now)
         self.width.handle_timer(now)
-        if self._flight.take_due(now):
+        if self.flight.take_due(now):
             self._events.append(FlightDue())
         self._settle(now)
 
@@ -277,7 +276,7 @@ class Reach:
             None if maintenance is None or not is_quiet else maintenance.begin_at,
             None if self._requests is None else self._requests.due_at,
             self.width.due_at,
-            self._flight.held_until,
+            self.flight.held_until,
         )
 
     @property
@@ -306,12 +305,12 @@ class Reach:
         """The peer was heard from `address` now."""
         self.heard_at = now
         if not self.paths.healthy:
-            is_news = self._flight.heard((address, socket))
+            is_news = self.flight.heard((address, socket))
             if not self.search.punch.active:
                 self._attempt(0.0, now)
             if is_news:
                 self._events.append(FlightDue())
-            for data in self._flight.take_unsent():
+            for data in self.flight.take_unsent():
                 self._send_anywhere(data, now)
             self.search.check_received(address, socket, now)
 
@@ -319,14 +318,14 @@ class Reach:
         """Begin an attempt on every known address."""
         if not self.checks.ready:
             return
-        self._flight.begin(start_in_s, now)
+        self.flight.begin(start_in_s, now)
         self._tell_search()
         self.search.begin(start_in_s, now, fresh=fresh)
 
     def _give_up_trying(self) -> None:
         """A path was found and works: end the search."""
         self.search.settle()
-        self._flight.reached()
+        self.flight.reached()
 
     def _tell_search(self) -> None:
         """Tell the search if there is a healthy path."""
@@ -337,7 +336,7 @@ class Reach:
     def _send_anywhere(self, data: bytes, now: float) -> None:
         punch = self.search.punch
         guesses = flight_places(punch.targets, punch.socket, self.remote.their_nat)
-        self._datagrams += self._flight.send(data, self.paths.in_use, guesses, now)
+        self._datagrams += self.flight.send(data, self.paths.in_use, guesses, now)
 
     def _settle(self, now: float) -> None:
         """Turn the children's events into inputs of each other and into our events."""
@@ -365,7 +364,7 @@ class Reach:
                 case PathDown():
                     self.width.drop()
                     self._ensure_maintenance().drop()
-                    self._flight.heard_from = None
+                    self.flight.heard_from = None
                     self._events.append(event)
                 case PathReplaced(address, socket, rtt_s):
                     if (old := self.paths.current) is not None:
@@ -410,7 +409,7 @@ class Reach:
     def _ensure_maintenance(self) -> Maintenance:
         """Made with the first path: most members of a large network never have one."""
         if self._maintenance is None:
-            self._maintenance = Maintenance(self.checks, self._random)
+            self._maintenance = Maintenance(self.checks, self._random, self.paths.flows)
         return self._maintenance
 
     def _ensure_requests(self) -> RequestsOfPeer:

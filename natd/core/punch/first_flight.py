@@ -77,6 +77,7 @@ class FirstFlight:
         self._may_hold_at = 0.0
         self._wanted_until = 0.0  # until then flights go to unproved addresses
         self._unsent = UnsentFlight()
+        self._sent_at: dict[Place, float] = {}  # when a datagram last left for there
 
     def restraint_s(self, start_in_s: float, now: float) -> float:
         """How long to send only openers, if an introduction asks for `start_in_s`."""
@@ -91,6 +92,7 @@ class FirstFlight:
     def begin(self, start_in_s: float, now: float) -> None:
         """An attempt begins, after this restraint."""
         self.held_until = now + start_in_s if start_in_s > 0.0 else None
+        self._sent_at.clear()
         self._wanted_until = now + start_in_s + FLIGHT_WINDOW_S
 
     def is_held(self, now: float) -> bool:
@@ -108,6 +110,10 @@ class FirstFlight:
         is_news = self.heard_from != place
         self.heard_from = place
         return is_news
+
+    def has_flown(self, place: Place, since: float) -> bool:
+        """Whether a datagram has left for there since that instant."""
+        return self._sent_at.get(place, float("-inf")) >= since
 
     def stop(self) -> None:
         """Send nothing more without a path."""
@@ -136,6 +142,7 @@ class FirstFlight:
             address, socket = place
             if self._budget.allow_bulk(address, len(data), now):
                 datagrams.append(Datagram(data, address, None, socket))
+                self._sent_at[place] = now
             elif place == self.heard_from:
                 self._unsent.keep(data)
         return datagrams

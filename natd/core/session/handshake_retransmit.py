@@ -6,7 +6,8 @@ space at a time, and can leave both ends waiting for each other: at 30 % loss bo
 handshake in 130 took more than a minute by them alone.
 
     dialler    repeats on a timer while nothing new comes
-    acceptor   repeats when it hears again what it has heard before, never by itself
+    acceptor   repeats when it hears again what it has heard before, never by itself, and not
+               while the dialler may not have its answer yet
 """
 
 REPEAT_S, LONGEST_REPEAT_S = 0.2, 2.0
@@ -17,7 +18,8 @@ REPEATS = 12
 called for, and either is its owner's to find."""
 
 FLIGHT_AGAIN_S = 0.1
-"""An acceptor repeats its part not faster than this, whatever it hears."""
+"""An acceptor repeats its part not faster than this, whatever it hears: a dialler sends its first
+flight again as soon as it hears the peer, so the second copy follows the first closely."""
 
 DIALLER_BYTES = 10 * 1200
 ACCEPTOR_BYTES = 3 * 1200
@@ -53,7 +55,10 @@ class HandshakeRetransmit:
         """What was sent so far has served its purpose."""
         self.datagrams.clear()
 
-    def add(self, datagrams: list[bytes]) -> None:
+    def add(self, datagrams: list[bytes], now: float) -> None:
+        """These have left for the first time."""
+        if datagrams:
+            self._answer_again_at = now + FLIGHT_AGAIN_S
         room = DIALLER_BYTES if self._is_dialler else ACCEPTOR_BYTES
         room -= sum(map(len, self.datagrams))
         for data in datagrams:

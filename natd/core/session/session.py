@@ -205,7 +205,8 @@ class Session:
         else:
             # The library's later Initial packets repeat what is in the first ones.
             begun = bool(self._flight.datagrams)
-            self._flight.add([d for d in datagrams if not (begun and begins_with_initial(d))])
+            news = [d for d in datagrams if not (begun and begins_with_initial(d))]
+            self._flight.add(news, self._now)
         again, self._again = self._again, []
         return again + datagrams
 

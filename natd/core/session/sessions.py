@@ -113,11 +113,12 @@ class Sessions:
         if self._in_use is not None:
             self._in_use.send(data, now)
 
-    def path_changed(self, now: float) -> None:
-        """The datagrams take another path, or the old one is back: repeat what is unanswered."""
+    def path_changed(self, now: float, *, has_flight: bool = False) -> None:
+        """The datagrams take another path, or the old one is back: repeat what is unanswered.
+        `has_flight`: a handshake has just been sent by this path, and needs no other copy."""
         self.renew(now)
         for session in (self._in_use, self._replacement):
-            if session is not None:
+            if session is not None and (session.established or not has_flight):
                 session.path_changed(now)
 
     def handle_timer(self, now: float) -> None:

@@ -156,7 +156,7 @@ def test_a_mutual_peer_introduces_nobody_that_it_has_blocked_or_lost():
 def test_an_introduction_tells_both_at_once_and_the_nearer_one_to_wait():
     village, alice, bob, carol = three(1, PORT_RESTRICTED, PORT_RESTRICTED)
     alice.host.behind.delay_s += 0.1
-    village.internet.run(60.0)
+    village.internet.run(3600.0)
     [(first, to_alice), (second, to_bob)] = seek(carol, alice, bob, village)
     assert (first, second) == (alice.peer, bob.peer)
     assert (to_alice.peer, to_bob.peer) == (bob.peer, alice.peer)

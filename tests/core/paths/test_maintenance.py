@@ -20,6 +20,7 @@ from natd.core.checks.checks import (
 )
 from natd.core.codec import stun
 from natd.core.paths.events import PathReplaced, PathRetired, SuccessorWanted
+from natd.core.paths.flows import FlowsToPeer
 from natd.core.paths.keepalive import (
     BEGIN_AFTER_S,
     FIRST_SILENCE_S,
@@ -290,7 +291,7 @@ class Lab:
         self.now = self.born = START
         checks = Checks(b"abcd", Random(1))
         checks.use(ours)
-        self.maintenance = Maintenance(checks, Random(2))
+        self.maintenance = Maintenance(checks, Random(2), FlowsToPeer())
         self.sent = []
         self.events = []
         self.path = self._path(MAIN_SOCKET, kind)

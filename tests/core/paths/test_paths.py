@@ -153,7 +153,7 @@ def test_a_suspected_path_that_was_left_is_not_come_back_to_by_what_is_heard_the
     assert lab.paths.in_use == (THEIRS, MAIN_SOCKET)
 
 
-def test_while_data_flows_silence_is_filled_with_checks_and_not_for_long_after():
+def test_in_a_chat_silence_is_filled_with_checks_and_not_for_long_after():
     """Only the side whose NAT has forgotten its mapping can mend it, and it need not be the one
     that speaks."""
     lab = Lab()
@@ -161,12 +161,25 @@ def test_while_data_flows_silence_is_filled_with_checks_and_not_for_long_after()
     lab.run(100.0)
     lab.sent.clear()
     lab.paths.heard(THEIRS, MAIN_SOCKET, lab.now, is_data=True)
+    lab.paths.talk(lab.now)
     lab.run(BUSY_FOR_S)
     assert 0.8 * BUSY_FOR_S / BUSY_CHECK_S <= len(lab.sent) <= 1.1 * BUSY_FOR_S / BUSY_CHECK_S
     lab.run(2 * KEEPALIVE_S)
     lab.sent.clear()
     lab.run(10 * KEEPALIVE_S)
     assert 8 <= len(lab.sent) <= 12
+
+
+def test_what_a_session_carries_besides_messages_causes_no_checks():
+    """A newer card was followed by twenty packets, to each of a hundred peers."""
+    lab = Lab()
+    lab.add(THEIRS)
+    lab.run(100.0)
+    lab.sent.clear()
+    lab.paths.sent(lab.now, awaiting=True)
+    lab.paths.heard(THEIRS, MAIN_SOCKET, lab.now, is_data=True)
+    lab.run(14.0)
+    assert lab.sent == []
 
 
 @pytest.mark.parametrize("by_peer", [True, False])

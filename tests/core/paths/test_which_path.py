@@ -13,12 +13,10 @@ from natd.core.paths.keepalive import KEEPALIVE_S
 from natd.core.paths.path import (
     BETTER_RTT_AFTER_S,
     BETTER_RTT_SAMPLES,
-    STANDBY_S,
-)
-from natd.core.paths.paths import (
     FORGET_AFTER_S,
     MOST_PATHS,
     MOVED_HOLD_OF_ONE_S,
+    STANDBY_S,
 )
 from tests.core.world.paths_lab import ELSEWHERE, LAN, START, THEIRS, Lab
 

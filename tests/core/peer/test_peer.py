@@ -135,6 +135,7 @@ def test_pings_that_nobody_answers_are_bounded():
     internet.detach(bob.host)
     for token in range(1000):
         alice.membership.peers[bob.peer].ping(token, internet.now)
+    alice.membership.drain_peer(alice.membership.peers[bob.peer], internet.now)
     internet.attach(bob.host, bob.node, ports=[bob.port], on_event=bob._on_event)
     internet.run(2.0)
     assert [pong.token for pong in answered] == list(range(1000 - 64, 1000))

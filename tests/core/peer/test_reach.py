@@ -23,6 +23,7 @@ from natd.core.checks.checks import (
 )
 from natd.core.codec import stun
 from natd.core.paths.events import PathChosen, PathDown, PathRecovered
+from natd.core.paths.flows import FlowsToPeer
 from natd.core.paths.path import LOST_AFTER_S
 from natd.core.peer.reach import Reach
 from natd.core.punch.search import LATE_S
@@ -315,7 +316,7 @@ def test_an_attempt_that_lasts_unreasonably_long_is_no_longer_shown_as_one():
 
 
 def test_without_secrets_nothing_is_sent():
-    reach = Reach(TargetBudget(), Random(1))
+    reach = Reach(TargetBudget(), Random(1), FlowsToPeer(), None)
     reach.introduced((THEIRS,), 0.0, START)
     reach.retry(START)
     reach.handle_timer(START + 10.0)

@@ -6,6 +6,7 @@ from natd.core.base.types import MAIN_SOCKET, Address, PathKind
 from natd.core.checks.budget import TargetBudget
 from natd.core.checks.checks import Checks, read_check
 from natd.core.codec import stun
+from natd.core.paths.flows import FlowsToPeer
 from natd.core.paths.paths import (
     Paths,
 )
@@ -25,7 +26,7 @@ class Lab:
         self.now = START
         self.checks = Checks(b"abcd", Random(1))
         self.checks.use(ours)
-        self.paths = Paths(self.checks, TargetBudget(), Random(2))
+        self.paths = Paths(self.checks, TargetBudget(), Random(2), FlowsToPeer())
         self.answers = answers
         """True for every address, False for none, or the set of those that answer."""
         self.sent = []

@@ -16,6 +16,7 @@ from natd.core.checks.checks import (
     read_check,
 )
 from natd.core.codec import stun
+from natd.core.paths.flows import FlowsToPeer
 from natd.core.peer.reach import Reach
 from tests.core.world.lossy_link import pair_of_secrets
 
@@ -38,7 +39,7 @@ class Lab:
         ours, self.theirs = pair_of_secrets()
         self._secrets = ours
         self.now = START
-        self.reach = Reach(TargetBudget(), Random(1))
+        self.reach = Reach(TargetBudget(), Random(1), FlowsToPeer(), None)
         self.reach.checks.use(ours)
         self.reach.remote.describe_peer((), nats[1])
         surroundings = Surroundings((OURS,), frozenset({SERVER}), nats[0], RTT_S)
