@@ -192,6 +192,8 @@ class Membership:
         if self._announcement.take_due(now):
             self.own_card.refresh()
             self._tell_card(now)
+        late, newest = self._announcement.take_late(self.peers, now), self.own_card.sealed
+        self._say(((peer, NewerCard(newest)) for peer in late), now)
         ours, has_server = self.own_card.sealed, self.servers.is_registered
         for missed in self.discovery.handle_timer(ours, self.roster, has_server, now):
             self.retry(missed, now)
@@ -220,7 +222,7 @@ class Membership:
         self._drain_handed_out()
         asks_at = (self._nat.ports.survey_at, self._nat.filters.round_at)
         return earliest(
-            self._announcement.due_at,
+            self._announcement.get_timer(),
             self.own_card.due_at,
             self.discovery.due_at,
             self._introductions.look_around_at,
@@ -289,10 +291,9 @@ class Membership:
     def _tell_card(self, now: float) -> None:
         self.servers.renew_card(self.own_card.sealed, self.own_card.sequence, now)
         self._drain_servers(now)
+        told = self._announcement.recipients(self.peers.values(), now)
         hard = self._announcement.take_help() and self._nat.report().may_be_hard
-        for peer in tuple(self.peers.values()):
-            if not peer.presence.is_online:
-                self._announcement.missed(peer.card.peer)
+        for peer in told:
             peer.dialogue.send_frame(NewerCard(self.own_card.sealed), now)
             self.drain_peer(peer, now)
             if hard and peer.reach.search.is_trying(now):

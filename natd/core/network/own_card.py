@@ -8,6 +8,7 @@ Rules:
 """
 
 from collections import deque
+from collections.abc import Iterable, Mapping
 from random import Random
 
 from natd.core.base.timers import earliest
@@ -18,6 +19,7 @@ from natd.core.keys.secrets import Prekey, network_id
 from natd.core.nat.model import NatModel
 from natd.core.network.copies import Copies
 from natd.core.network.mapped import mapped_places
+from natd.core.peer.peer import Peer
 
 PREKEY_LIFETIME_S = 3600.0
 PREKEY_GRACE_S = 7200.0
@@ -34,6 +36,9 @@ enough for that.  The measured load varies, because our own flows are part of it
 
 SETTLES_S = 2.0
 """Observations change several times in a row; after this pause one card tells all of it."""
+
+CONNECTED_LATER_S = 20.0
+"""What the first minute shows of a NAT is known by then: one card for each of a hundred peers."""
 
 
 class OwnCard:
@@ -213,39 +218,63 @@ class CardAnnouncement:
     """When to send our newest card, and which peers have not got it yet.
 
     Changes come in rows, so a card waits until they have settled, unless a running attempt could
-    use it.  A peer without a session when the card is sent gets it with its next session.
+    use it.  A peer that is connected has no use for it before its path fails, so it is told later,
+    of several changes at once.  A peer without a session when the card is sent gets it with its
+    next session.
     """
 
     def __init__(self) -> None:
-        self.due_at: float | None = None
-        """When to send; None: all connected peers have our newest card."""
+        self._due_at: float | None = None  # when to send; None: servers have our newest card
+        self._later_at: float | None = None  # when connected peers are told; None: they know
         self._is_aside = False  # whether it holds nothing that an attempt could use
         self._untold: set[PeerId] = set()
 
     def hurry(self, now: float) -> None:
         """Our card has changed: send it at once."""
-        self.due_at = now
+        self._due_at, self._is_aside = now, False
 
     def changed(self, now: float, *, hurries: bool) -> None:
         """Our NAT report has changed; `hurries` if a running attempt could use it."""
-        self.due_at = now if hurries else earliest(self.due_at, now + SETTLES_S)
+        self._due_at = now if hurries else earliest(self._due_at, now + SETTLES_S)
         self._is_aside = not hurries
 
     def take_due(self, now: float) -> bool:
         """Whether to send it now.  Drains."""
-        if self.due_at is None or self.due_at > now:
+        if self._due_at is None or self._due_at > now:
             return False
-        self.due_at = None
+        self._due_at = None
         return True
 
     def take_help(self) -> bool:
         """Whether the card that is sent now helps a running attempt.  Drains."""
-        helps, self._is_aside, self.due_at = not self._is_aside, False, None
+        helps, self._is_aside, self._due_at = not self._is_aside, False, None
         return helps
 
-    def missed(self, peer: PeerId) -> None:
-        """This peer has no session, so it has not got the card."""
-        self._untold.add(peer)
+    def recipients(self, peers: Iterable[Peer], now: float) -> list[Peer]:
+        """The peers to be sent the card at once; the others get it later."""
+        told = []
+        for peer in peers:
+            is_online = peer.presence.is_online
+            if not is_online or self._is_aside:
+                self._untold.add(peer.card.peer)
+            if not is_online or not self._is_aside:
+                told.append(peer)
+            elif self._later_at is None:
+                self._later_at = now + CONNECTED_LATER_S
+        return told
+
+    def take_late(self, peers: Mapping[PeerId, Peer], now: float) -> list[Peer]:
+        """The connected peers that are to be sent the card now.  Drains."""
+        if self._later_at is None or self._later_at > now:
+            return []
+        self._later_at = None
+        known = (peers[peer] for peer in self._untold if peer in peers)
+        late = [peer for peer in known if peer.presence.is_online]
+        self._untold.difference_update(peer.card.peer for peer in late)
+        return late
+
+    def get_timer(self) -> float | None:
+        return earliest(self._due_at, self._later_at)
 
     def take_missed(self, peer: PeerId) -> bool:
         """Whether this peer has still to get the card.  Drains."""

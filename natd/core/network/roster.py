@@ -61,6 +61,7 @@ class Roster:
         self._standings = Standings()
         self.places = Places(self._network, shared.limits, self._standings, self.dropped)
         self._sockets: dict[Peer, frozenset[SocketId]] = {}  # only peers that need any
+        self._sealed: dict[bytes, Peer] = {}  # whose newest card this is: it comes several times
         self._changes: deque[RosterEvent] = deque()
         self._leaving: list[Peer] = []  # to be drained and removed by the owner
 
@@ -68,6 +69,8 @@ class Roster:
 
     def open(self, sealed: bytes) -> Card | None:
         """The card, if it was made with this network's key by another peer."""
+        if (known := self._sealed.get(sealed)) is not None:
+            return known.card
         try:
             card = open_card(sealed, self._settings.key)
         except DecodeError:
@@ -105,7 +108,7 @@ class Roster:
             peer.update_card(card, prekeys)
             if peer.presence.is_online:
                 self.stayed(card.peer, now)
-        peer.sealed_card = sealed
+        self._keep_card(peer, sealed)
         self._changes.append(
             events.PeerMet(self._network, card.peer, card.nick, sealed, first_contact)
         )
@@ -128,7 +131,7 @@ class Roster:
         if self.is_full:
             return None
         peer = self.add(card, prekeys)
-        peer.sealed_card = sealed
+        self._keep_card(peer, sealed)
         return peer
 
     def add(self, card: Card, prekeys: tuple[Prekey, ...]) -> Peer:
@@ -171,6 +174,7 @@ class Roster:
         del self.peers[peer.card.peer]
         self.timers.set(peer, None)
         self._sockets.pop(peer, None)
+        self._sealed.pop(peer.sealed_card, None)
         self._changes.append(events.PeerForgotten(self._network, peer.card.peer))
 
     def forget(self, peer: PeerId, now: float) -> None:
@@ -248,3 +252,8 @@ class Roster:
     @property
     def is_full(self) -> bool:
         return len(self.peers) >= self._limits.peers_per_network
+
+    def _keep_card(self, peer: Peer, sealed: bytes) -> None:
+        self._sealed.pop(peer.sealed_card, None)
+        peer.sealed_card = sealed
+        self._sealed[sealed] = peer
