@@ -202,6 +202,8 @@ class Node:
 
     def handle_timer(self, now: float) -> None:
         self._collect()
+        if (due_at := self._timers.get_timer()) is not None:
+            self.shared.budget.meetings.timer_came(now - due_at)
         for membership in self._timers.due(now):
             self._fed[membership] = None
             membership.handle_timer(now)

@@ -155,6 +155,11 @@ class Conversation:
 
     # --- outputs
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a message is known that the peer has not acknowledged."""
+        return self._outbox.known_to > self._outbox.acknowledged
+
     def frames_to_send(self, room: int) -> list[bytes]:
         """Whole frames of together at most `room` bytes, to be written to the session."""
         if not self._is_open:

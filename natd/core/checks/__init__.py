@@ -8,6 +8,7 @@
            ├─► strangers   how many waves may go to a host that has never answered
            └─► answered_hosts   how long one that has answered is searched when it is silent
     first_waves   what goes to a host that a newcomer has not proved yet
+    meetings      how many peers are met at once, and whether this machine keeps up
     host_proofs   at which hosts a peer surely is, so that guesses may go there
     budget ─► turns, first_waves
 
@@ -18,5 +19,6 @@ Rules:
 - A check without valid integrity gets no answer.
 - One budget and one set of turns for the whole daemon, over all networks and peers.
 
-Others import: budget, candidates, checks, host_proofs, limits, turns.
+Others import: budget, candidates, checks, host_proofs, limits, meetings,
+turns.
 """

@@ -26,6 +26,7 @@ from natd.core.base.types import Address
 from natd.core.checks.first_waves import FirstWaves
 from natd.core.checks.host_proofs import ANSWERED_FOR_S
 from natd.core.checks.limits import MINUTE_S
+from natd.core.checks.meetings import Meetings
 from natd.core.checks.turns import Turns
 
 BURST_PACKETS = 10
@@ -154,6 +155,8 @@ class TargetBudget:
 
     turns: Turns = field(default_factory=Turns)
     """Turns for attempts that cost more than this budget, one at a time."""
+    meetings: Meetings = field(default_factory=Meetings)
+    """Those of all networks."""
     _first_waves: FirstWaves = field(default_factory=FirstWaves)
     _total: TotalBudget = field(default_factory=TotalBudget)
     _spent: dict[str, _HostBudget] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from natd.core.base import events
 from natd.core.base.routes import GREETING, RouteAdded, RouteDropped
 from natd.core.base.surroundings import Surroundings
 from natd.core.base.timers import earliest
-from natd.core.base.types import Address, Datagram, NamedServer, NetworkId, PeerId, SocketId
+from natd.core.base.types import Address, Datagram, NamedServer, PeerId, SocketId
 from natd.core.base.wishes import FreshSocketWanted, IntroductionWanted, SampleWanted
 from natd.core.checks.checks import CheckAnswer
 from natd.core.codec.frames import Frame, Introduce, NewerCard, Seek
@@ -41,7 +41,7 @@ class Membership:
     def __init__(
         self, settings: NetworkSettings, shared: Shared, *, card_sequence: int, now: float
     ) -> None:
-        self.network: NetworkId = network_id(settings.key)
+        self.network = network = network_id(settings.key)
         self._shared = shared
         identity, random, member = shared.identity, shared.random, MembershipKey(settings.key)
         self._nat, budget = shared.nat, shared.budget
@@ -51,7 +51,9 @@ class Membership:
         )
         self.own_card.learn(self._nat)  # known if another network was joined before
         self._announcement = CardAnnouncement()
-        self.servers = Servers(self.network, member, identity, self._nat, random, shared.clock, now)
+        self.servers = Servers(
+            network, member, identity, shared.nat, random, shared.clock, budget.meetings, now
+        )
         self.roster = Roster(settings, shared)
         self.peers = self.roster.peers
         self.dropped = self.roster.dropped
@@ -355,8 +357,7 @@ class Membership:
 
     def _drain_handed_out(self) -> None:
         while self._handed_out:
-            peer = next(iter(self._handed_out))
-            self.drain_peer(peer, self._handed_out.pop(peer))
+            self.drain_peer(*self._handed_out.popitem())
 
     def _each(self, now: float) -> Iterator[Peer]:
         """Each peer in turn; it is drained after the caller has used it."""

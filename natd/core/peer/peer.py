@@ -87,6 +87,7 @@ class Peer:
             network, card.peer, card.nick, random, ours_stay=identity.peer < card.peer
         )
         self._is_blocked = False
+        self._meetings = budget.meetings
         self._cards = TokenBucket(CARDS_RATE, CARDS_BURST)
         self.presence = Presence()
         self.diagnosis = Diagnosis(budget.turns)
@@ -214,6 +215,8 @@ class Peer:
 
     def handle_timer(self, now: float) -> None:
         sessions = self.dialogue.sessions
+        if not sessions.is_established:
+            sessions.be_patient(self._meetings.patience_s)
         if sessions.is_established and not sessions.is_awaiting(now):
             self.reach.width.rest()
         self.reach.handle_timer(now)
@@ -300,6 +303,8 @@ class Peer:
             return False
         sessions = self.dialogue.sessions
         self.presence.begin(now)
+        if not self.presence.is_online:
+            self._meetings.begin(self, now)
         if self.presence.take_role(we_dial, newest.psk) and (
             sessions.psk != newest.psk or not sessions.is_established
         ):
@@ -401,9 +406,14 @@ class Peer:
             return
         path = self.reach.paths.report
         took_s = presence.notice(
-            path, is_open=sessions.is_open, is_established=sessions.is_established, now=now
+            path,
+            is_open=sessions.is_open,
+            is_established=sessions.is_established,
+            now=now,
+            patience_s=2.0 * self._meetings.patience_s,
         )
         if path is not None and took_s is not None:
+            self._meetings.end(self)
             self.diagnosis.is_here()
             self._events.append(
                 events.PeerConnected(self._network, self.card.peer, self.card.nick, path, took_s)

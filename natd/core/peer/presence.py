@@ -124,13 +124,19 @@ class Presence:
         return not is_under_way
 
     def notice(
-        self, path: PathReport | None, *, is_open: bool, is_established: bool, now: float
+        self,
+        path: PathReport | None,
+        *,
+        is_open: bool,
+        is_established: bool,
+        now: float,
+        patience_s: float = 0.0,
     ) -> float | None:
         """A path or a session may have come up.  If the peer is online from now on, gives the
         seconds since the begin.  `is_open`: a handshake has begun; `is_established`: it is
-        complete."""
+        complete; `patience_s`: how much longer than usual it may take."""
         if path is not None and not is_established:
-            self._expect_handshake(is_open, now)
+            self._expect_handshake(is_open, now, patience_s)
             return None
         self.redial_at = None
         if path is None or self.is_online:
@@ -173,9 +179,10 @@ class Presence:
 
     # --- private
 
-    def _expect_handshake(self, is_open: bool, now: float) -> None:
+    def _expect_handshake(self, is_open: bool, now: float, longer_s: float) -> None:
         """There is a path and no complete handshake: set when that has taken too long."""
         if self.redial_at is None:
             self.is_undialled = not is_open
             patience_s = HANDSHAKE_PATIENCE_S * (1.0 if self.we_dial else 2.0)
-            self.redial_at = now + (UNDIALLED_S if self.is_undialled else patience_s)
+            wait_s = UNDIALLED_S if self.is_undialled else patience_s
+            self.redial_at = now + wait_s + longer_s

@@ -112,11 +112,12 @@ class Target:
     def key(self) -> tuple[Address, SocketId]:
         return self.candidate.address, self.socket
 
-    def climb(self, now: float) -> None:
-        """A check has left: set the instant of the next."""
+    def climb(self, now: float, patience_s: float = 0.0) -> None:
+        """A check has left: set the instant of the next, not sooner than in `patience_s`."""
         self.step += 1
         if self.step < len(self.ladder):
-            self.at = now + self.ladder[self.step] - self.ladder[self.step - 1]
+            step_s = self.ladder[self.step] - self.ladder[self.step - 1]
+            self.at = now + max(step_s, patience_s)
         else:
             self.at = None
 

@@ -81,6 +81,7 @@ class Punch:
         """When a server was asked how it sees the attempt's socket; None: it was not asked."""
         self._random = random
         self._targets = Targets(checks, budget, proofs)
+        self._meetings = budget.meetings
         self._attempt: Attempt | None = None  # None: nothing is being tried
         self._nats = (NatReport(), NatReport())
         self._needs_fresh_sockets = False  # whether the peer has to guess our next port
@@ -365,7 +366,8 @@ class Punch:
 
     def _wait_s(self, attempt: Attempt) -> float:
         """From the first full check of its round to its escalation."""
-        return wait_s(attempt.round, self._rtt_s, self._random, is_doubtful=self._is_doubtful)
+        waits_s = wait_s(attempt.round, self._rtt_s, self._random, is_doubtful=self._is_doubtful)
+        return waits_s + self._meetings.patience_s
 
     def _awaits_fresh_socket(self, attempt: Attempt) -> bool:
         """Whether a fresh socket waits for its sample and must send nothing before: the

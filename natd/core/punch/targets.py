@@ -291,7 +291,7 @@ class Targets:
         if early:
             target.at = self.full_ttl_at
             return
-        target.climb(now)
+        target.climb(now, self._budget.meetings.patience_s)
 
     def _send(
         self,

@@ -2,7 +2,8 @@
 
 The server says how many of its members the `have` of our request did not name.  From that we
 subtract the members introduced since that are not in that `have`; what remains is still missing.
-This count stays right while peers come and go.
+This count stays right while peers come and go.  We ask for more as we meet those that were
+introduced (`natd/core/checks/meetings.py`).
 
 The server may repeat an introduction, against loss or because the address is proved meanwhile; a
 repetition is not news, the proof is.
@@ -13,11 +14,15 @@ from enum import Enum, auto
 from natd.core.base.timers import Ladder, earliest
 from natd.core.base.types import Datagram, PeerId
 from natd.core.base.wishes import IntroductionWanted
+from natd.core.checks.meetings import Meetings
 from natd.core.codec.rendezvous import HAVE_BYTES, Introduce
 from natd.core.registration.events import ConnectUnanswered
 from natd.core.registration.transactions import Transactions
 
 ASK_LADDER_S = (0.1, 0.2, 0.4, 0.8, 1.6)
+
+HELD_S = 0.05
+"""How often to look if few enough are being met, to ask for more."""
 
 LISTED_WITHIN_S = 1.0
 """When the members that are known count as all of them, even if the server has more."""
@@ -47,7 +52,9 @@ class Tidings(Enum):
 class MemberSync:
     """The introductions by one server since we last registered from scratch."""
 
-    def __init__(self) -> None:
+    def __init__(self, meetings: Meetings) -> None:
+        self._meetings = meetings
+        self._held_until: float | None = None  # None: nothing keeps us from asking
         self._last: dict[PeerId, tuple[int, float, bool] | None] = {}
         """Hash and instant of the last introduction of a peer, and whether its address was proved;
         None: accept a repetition."""
@@ -64,7 +71,10 @@ class MemberSync:
 
     @property
     def due_at(self) -> float | None:
-        return earliest(self._ask.due_at, self._listed_by)
+        ask_at = self._ask.due_at
+        if ask_at is not None and self._held_until is not None:
+            ask_at = max(ask_at, self._held_until)
+        return earliest(ask_at, self._listed_by)
 
     def begin_listing(self, now: float) -> None:
         """We are registered: `take_listed` tells when all members are known."""
@@ -72,7 +82,10 @@ class MemberSync:
 
     def take_ask(self, now: float) -> bool:
         """Whether to ask again for those that are missing."""
-        return self._ask.is_due(now) and self._ask.climb(now)
+        if not self._ask.is_due(now):
+            return False
+        self._held_until = now + HELD_S if self._meetings.are_many(now) else None
+        return self._held_until is None and self._ask.climb(now)
 
     def take_listed(self, now: float) -> bool:
         """Whether all members that the server has were introduced, or the time for it is over.
@@ -117,7 +130,7 @@ class MemberSync:
         if not self.unseen or not (self._ask.due_at is None or (asked and seen)):
             return False
         self._ask.start(now)
-        return True
+        return not self._meetings.are_many(now)
 
 
 class ConnectRequests:

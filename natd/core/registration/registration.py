@@ -33,6 +33,7 @@ from natd.core.base.types import (
 )
 from natd.core.base.verdict import Verdict
 from natd.core.base.wishes import IntroductionWanted
+from natd.core.checks.meetings import Meetings
 from natd.core.codec import rendezvous, rendezvous_codec
 from natd.core.codec.rendezvous import ChallengeReason, ErrorCode
 from natd.core.keys.card import Identity
@@ -63,6 +64,7 @@ class Registration:
         random: Random,
         clock: WallClock,
         others: tuple[Address, ...] = (),
+        meetings: Meetings | None = None,
     ) -> None:
         """`lifetimes` learns from the flow to the server, which may have `others` as addresses."""
         self.server = server
@@ -77,15 +79,15 @@ class Registration:
         self.rtt_s: float | None = None
         self.last_answer_at: float | None = None
         self.dropped: Counter[str] = Counter()
-        self._network, self._peer, self.prefix = network, identity.peer, prefix
-        self._random = random
+        self._network, self._peer = network, identity.peer
+        self.prefix, self._random = prefix, random
         self._card, self._sequence, self._token = b"", 0, b""
         self._lease = Lease(random)
         self._announces = True
         """Whether to report the next REGISTERED even if our address is the same."""
         self._retries = RegisterRetries(random)
         self._is_stale = False  # whether the last REGISTER was refused for a newer card of ours
-        self._members = MemberSync()
+        self._members = MemberSync(meetings or Meetings())
         self.sampling = Sampling(server)
         """Samples from the server's other ports, and how old they are."""
         self._flow = FlowWatch(lifetimes)

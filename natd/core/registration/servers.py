@@ -32,6 +32,7 @@ from natd.core.base.types import (
 )
 from natd.core.base.verdict import Verdict
 from natd.core.base.wishes import IntroductionWanted
+from natd.core.checks.meetings import Meetings
 from natd.core.codec.rendezvous import PREFIX_BYTES, TRANSACTION_AT
 from natd.core.keys.card import Identity
 from natd.core.keys.membership_key import MembershipKey
@@ -99,6 +100,7 @@ class Servers:
         nat: NatModel,
         random: Random,
         clock: WallClock,
+        meetings: Meetings,
         now: float,
     ) -> None:
         self.is_registered = False
@@ -109,7 +111,7 @@ class Servers:
         """The server that was the last to fall silent; None while one answers."""
         self._network, self._membership = network, membership
         self._identity, self._nat = identity, nat
-        self._random, self._clock = random, clock
+        self._random, self._clock, self._meetings = random, clock, meetings
         self.dropped: Counter[str] = Counter()
         """Dropped by registrations that have ended."""
         self._registrations: dict[ServerKey, Registration] = {}
@@ -150,6 +152,7 @@ class Servers:
                 lifetimes=self._nat.lifetimes,
                 random=self._random,
                 clock=self._clock,
+                meetings=self._meetings,
             )
             self._registrations[server] = registration
             self._events.append(RouteAdded(RENDEZVOUS + prefix))

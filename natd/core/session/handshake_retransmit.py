@@ -34,6 +34,8 @@ class HandshakeRetransmit:
 
     def __init__(self, *, is_dialler: bool, now: float) -> None:
         self.datagrams: list[bytes] = []
+        self.patience_s = 0.0
+        """To be waited at least, where the machine is slower than the network."""
         self._is_dialler = is_dialler
         # Hashes of what has been heard.
         self._heard: set[int] = set()
@@ -47,8 +49,8 @@ class HandshakeRetransmit:
     def renew(self, now: float) -> None:
         """There was progress, or there is another path: begin with the short waits again."""
         if self._is_dialler:
-            self._wait_s = REPEAT_S
-            self._repeat_at = now + REPEAT_S
+            self._wait_s = max(REPEAT_S, self.patience_s)
+            self._repeat_at = now + self._wait_s
             self._repeats_left = REPEATS
 
     def next_stage(self) -> None:
@@ -58,7 +60,7 @@ class HandshakeRetransmit:
     def add(self, datagrams: list[bytes], now: float) -> None:
         """These have left for the first time."""
         if datagrams:
-            self._answer_again_at = now + FLIGHT_AGAIN_S
+            self._answer_again_at = now + max(FLIGHT_AGAIN_S, self.patience_s)
         room = DIALLER_BYTES if self._is_dialler else ACCEPTOR_BYTES
         room -= sum(map(len, self.datagrams))
         for data in datagrams:
@@ -79,7 +81,7 @@ class HandshakeRetransmit:
         """What to answer to a datagram that was heard before: the dialler misses something."""
         if self._is_dialler or now < self._answer_again_at:
             return []
-        self._answer_again_at = now + FLIGHT_AGAIN_S
+        self._answer_again_at = now + max(FLIGHT_AGAIN_S, self.patience_s)
         return list(self.datagrams)
 
     def due(self, now: float) -> list[bytes]:
@@ -87,7 +89,7 @@ class HandshakeRetransmit:
         if self._repeat_at is None or self._repeat_at > now:
             return []
         self._repeats_left -= 1
-        self._wait_s = min(LONGEST_REPEAT_S, 2 * self._wait_s)
+        self._wait_s = max(min(LONGEST_REPEAT_S, 2 * self._wait_s), self.patience_s)
         self._repeat_at = now + self._wait_s if self._repeats_left else None
         return list(self.datagrams)
 

@@ -101,6 +101,11 @@ class Session:
         connection = quic.accept(secrets, initial_dcid)
         return cls(connection, {initial_dcid, connection.own_id}, False, now)
 
+    def be_patient(self, patience_s: float) -> None:
+        """Repeat nothing of the handshake sooner than that."""
+        if self._flight is not None:
+            self._flight.patience_s = patience_s
+
     # --- inputs ------------------------------------------------------------------------
 
     def receive_datagram(self, data: bytes, now: float) -> bool:

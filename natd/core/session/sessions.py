@@ -51,6 +51,7 @@ class Sessions:
     def __init__(self, random: Random, *, ours_stay: bool) -> None:
         """`ours_stay`: our peer id is the lower one, so a dial of ours beats one of theirs."""
         self.dropped: Counter[str] = Counter()
+        self._patience_s = 0.0
         self._random = random
         self._ours_stay = ours_stay
         self._in_use: Session | None = None
@@ -62,6 +63,13 @@ class Sessions:
         self._datagrams: list[bytes] = []
 
     # --- inputs
+
+    def be_patient(self, patience_s: float) -> None:
+        """Repeat nothing of a handshake sooner than that."""
+        self._patience_s = patience_s
+        for session in (self._in_use, self._replacement):
+            if session is not None:
+                session.be_patient(patience_s)
 
     def dial(self, secrets: PairSecrets, now: float) -> None:
         """Begin a session, unless one of ours is being opened with the same secrets."""
@@ -86,7 +94,7 @@ class Sessions:
         for session in (self._in_use, self._replacement):
             if session is None or session.established or not session.is_dialler:
                 continue
-            if now - session.begun_at > STALE_DIAL_S:
+            if now - session.begun_at > max(STALE_DIAL_S, 2.0 * self._patience_s):
                 secrets = self._secrets[id(session)]
                 self._discard(session)
                 self.dial(secrets, now)
@@ -251,6 +259,7 @@ class Sessions:
                 self._discard(self._in_use)
             self._in_use = session
             self._events.append(SessionOpened())
+        session.be_patient(self._patience_s)
         self._secrets[id(session)] = secrets
         self._events += [RouteAdded(key) for key in session.routes]
 

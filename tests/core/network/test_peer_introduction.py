@@ -134,7 +134,7 @@ def test_a_server_that_has_just_died_is_not_waited_for():
 
 
 def test_while_a_server_lives_nobody_asks_a_peer():
-    village, alice, bob, carol = three(1, PORT_RESTRICTED, PORT_RESTRICTED)
+    village, alice, bob, carol = three(3, PORT_RESTRICTED, PORT_RESTRICTED)
     alice.stop()
     village.internet.run(1.0)
     alice.start()

@@ -1,0 +1,74 @@
+"""How many peers we are meeting just now, over all networks, and whether this machine keeps up.
+
+A meeting costs a handshake and a dozen packets at each end.  A hundred at once take a second of a
+core, and more where others compute on it, too: then what is repeated because no answer has come
+adds to the work that keeps the answers waiting.  So servers are asked for further members only
+while few meetings are under way, and what is repeated waits while our own timers come late.
+
+Rules:
+- A server introduces both sides at the same instant (`natd/core/coordinator`), so no introduction
+  that has come is put off: only the question for more is.
+- A peer that is not there must not keep us from the others: a meeting is given up soon.
+- A machine that was suspended is late once, and that is soon forgotten.
+"""
+
+from typing import Protocol
+
+
+class Meeting(Protocol):
+    """One that is met: known by its identity alone."""
+
+    def __hash__(self) -> int: ...
+
+
+MOST = 8
+"""So many are met at once: with 0.2 s for each, a hundred are met in three seconds."""
+
+LASTS_S = 2.0
+"""Longer than a meeting takes that needs no guesses."""
+
+LATE_S = 0.05
+"""Timers that come later than this on the average show that the machine does not keep up."""
+
+MOST_LATE_S = 1.0
+SHARE = 0.25
+"""Of each new lateness in the average."""
+
+PATIENCE = 4.0
+"""An answer waits at the peer's as long as our timers wait here, if it runs on a machine like
+ours; and then for us."""
+
+
+class Meetings:
+    """See the top of this file."""
+
+    def __init__(self) -> None:
+        self._begun: dict[Meeting, float] = {}  # oldest first
+        self._late_s = 0.0
+
+    def begin(self, meeting: Meeting, now: float) -> None:
+        """It is introduced; again is harmless."""
+        self._begun.setdefault(meeting, now)
+
+    def end(self, meeting: Meeting) -> None:
+        """It is connected."""
+        self._begun.pop(meeting, None)
+
+    def are_many(self, now: float) -> bool:
+        """Whether further members should wait."""
+        while self._begun:
+            oldest, at = next(iter(self._begun.items()))
+            if now - at < LASTS_S + 2.0 * self.patience_s:
+                break
+            del self._begun[oldest]
+        return len(self._begun) >= MOST
+
+    def timer_came(self, late_s: float) -> None:
+        """A timer of ours came so much later than it was due."""
+        late_s = min(MOST_LATE_S, max(0.0, late_s))
+        self._late_s += SHARE * (late_s - self._late_s)
+
+    @property
+    def patience_s(self) -> float:
+        """How long to wait at least before something is repeated; 0 while we keep up."""
+        return 0.0 if self._late_s < LATE_S else PATIENCE * self._late_s
