@@ -113,6 +113,8 @@ class Path:
     """Whether it carries checks, but no datagrams of the size that a session needs."""
     is_hasty: bool = False
     """Whether it is doubted sooner, because no server would tell that a router has restarted."""
+    patience_s: float = 0.0
+    """How long to wait for answers at least, where the machine is slower than the network."""
     awaiting_since: float | None = None  # None: nothing sent awaits an answer
     probing_since: float | None = None  # None: quiet
     probes: int = 0
@@ -133,7 +135,7 @@ class Path:
     @property
     def doubt_s(self) -> float:
         """Longest time for the answer to a probe, if nothing is lost."""
-        return max(LEAST_DOUBT_S, DOUBT_ROUND_TRIPS * self.rtt_s)
+        return max(LEAST_DOUBT_S, DOUBT_ROUND_TRIPS * self.rtt_s, self.patience_s)
 
     @property
     def quiet_s(self) -> float:
@@ -167,13 +169,13 @@ class Path:
         if self.probing_since is None:
             if self.awaiting_since is None:
                 return self.keepalive_at
-            patience_s = max(LEAST_PATIENCE_S, PATIENCE_ROUND_TRIPS * self.rtt_s)
+            patience_s = max(LEAST_PATIENCE_S, PATIENCE_ROUND_TRIPS * self.rtt_s, self.patience_s)
             return min(self.keepalive_at, self.awaiting_since + patience_s)
         ladder = PROBE_LADDER_S if in_use else STANDBY_LADDER_S
         lost_at = self.lost_at(in_use=in_use)
         if self.probes >= len(ladder):
             return lost_at
-        stretch = max(1.0, self.rtt_s / LADDER_ROUND_TRIP_S)
+        stretch = max(1.0, max(self.rtt_s, self.patience_s) / LADDER_ROUND_TRIP_S)
         wait_s = ladder[self.probes] * stretch
         if self.is_hasty and in_use and self.probes <= SUSPECT_AFTER_PROBES:
             answer_s = max(HASTY_WAIT_S, HASTY_ROUND_TRIPS * self.rtt_s)

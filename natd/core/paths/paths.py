@@ -65,6 +65,7 @@ class Paths:
         self.keepalive_s = KEEPALIVE_S
         """How long the path in use may be silent."""
         self.flows: Final = flows
+        self.meetings: Final = budget.meetings
         self._checks = checks
         self._random = random
         self._paths: dict[tuple[Address, SocketId], Path] = {}
@@ -200,7 +201,7 @@ class Paths:
         """Session data went out on the path in use; `awaiting` when it asks for an answer."""
         path = self._in_use
         if path is not None and awaiting and path.awaiting_since is None:
-            path.awaiting_since = now
+            path.awaiting_since, path.patience_s = now, self.meetings.patience_s
 
     def talk(self, now: float) -> None:
         """A message has come, is on its way, or was acknowledged: the next one follows soon."""
@@ -288,6 +289,7 @@ class Paths:
         if path.probing_since is None:
             if path.rests_on_another(now):
                 return
+            path.patience_s = self.meetings.patience_s
             path.begin_probing(now)
             self._prune(now)
         elif now >= path.lost_at(in_use=in_use):

@@ -69,10 +69,10 @@ class Width:
             return True
         if awaiting:
             if path is not self._path:
-                self._watch(path, now + UNANSWERED_S)
+                self._watch(path, now + self._unanswered_s)
                 self._findings = int(path.is_narrow)
             elif self.due_at is None and now >= self._rests_until:
-                self.due_at = now + UNANSWERED_S
+                self.due_at = now + self._unanswered_s
             if not self._sent:
                 self._size_bytes = max(self._size_bytes, size_bytes)
         return not path.is_narrow
@@ -82,7 +82,7 @@ class Width:
         is dialled sends nothing large, and would learn nothing of a path that is too narrow."""
         path = self._paths.current
         if path is not None and path is not self._path:
-            self._watch(path, now + UNANSWERED_S)
+            self._watch(path, now + self._unanswered_s)
             self._findings = int(path.is_narrow)
             self._size_bytes = PADDED_BYTES
 
@@ -148,6 +148,10 @@ class Width:
         return self._path is not None and self._path.is_narrow
 
     # --- private
+
+    @property
+    def _unanswered_s(self) -> float:
+        return UNANSWERED_S + self._paths.meetings.patience_s
 
     def _watch(self, path: Path | None, due_at: float | None) -> None:
         self._path, self.due_at = path, due_at

@@ -215,8 +215,7 @@ class Peer:
 
     def handle_timer(self, now: float) -> None:
         sessions = self.dialogue.sessions
-        if not sessions.is_established:
-            sessions.be_patient(self._meetings.patience_s)
+        sessions.be_patient(self._meetings.patience_s)
         if sessions.is_established and not sessions.is_awaiting(now):
             self.reach.width.rest()
         self.reach.handle_timer(now)

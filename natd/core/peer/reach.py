@@ -305,7 +305,7 @@ class Reach:
         """The peer was heard from `address` now."""
         self.heard_at = now
         if not self.paths.healthy:
-            is_news = self.flight.heard((address, socket))
+            is_news = self.flight.heard((address, socket), now)
             if not self.search.punch.active:
                 self._attempt(0.0, now)
             if is_news:

@@ -7,6 +7,7 @@ Rules:
 - A NAT that maps by destination is not open to us at the port that a server saw.  Only one ladder
   of checks goes there, to open our own NAT to its host; the flight waits for the peer's first
   check, which comes from the real port.
+- Where the peer is heard first gets the flight; other places do only if that was in vain.
 - Datagrams that the budget refuses at an address where the peer was heard are sent with the peer's
   next check.
 """
@@ -29,6 +30,10 @@ checks, which are thirty times smaller and likelier to be answered."""
 
 HOLD_AGAIN_S = 0.7
 """Least time from one restraint to the next: honest rounds are a second apart."""
+
+STAYS_S = 0.15
+"""A peer with several addresses is heard from all of them at once.  The flight goes where it was
+heard first; if nothing comes of that, to where it is heard after this time."""
 
 MOST_UNSENT = 8
 """Two flights of four datagrams: older ones are outdated."""
@@ -74,6 +79,7 @@ class FirstFlight:
         self.held_until: float | None = None
         """When the restraint ends; None: there is none."""
         self._budget = budget
+        self._heard_at = 0.0  # when it was heard at another place than before
         self._may_hold_at = 0.0
         self._wanted_until = 0.0  # until then flights go to unproved addresses
         self._unsent = UnsentFlight()
@@ -105,10 +111,14 @@ class FirstFlight:
         self.held_until = None
         return True
 
-    def heard(self, place: Place) -> bool:
-        """The peer was heard now at this place; True if that is news."""
+    def heard(self, place: Place, now: float) -> bool:
+        """The peer was heard at this place; True if the flight is to be sent there."""
         is_news = self.heard_from != place
+        if self.heard_from is not None and is_news and now < self._heard_at + STAYS_S:
+            return False
         self.heard_from = place
+        if is_news:
+            self._heard_at = now
         return is_news
 
     def has_flown(self, place: Place, since: float) -> bool:

@@ -83,6 +83,7 @@ class Session:
         # When to try the new path again; None: it has answered.
         self._wake_at: float | None = None
         self._wake_wait_s = WAKING_S
+        self._patience_s = 0.0
 
     @classmethod
     def dial(cls, secrets: PairSecrets, *, salt: bytes, now: float) -> "Session":
@@ -102,7 +103,8 @@ class Session:
         return cls(connection, {initial_dcid, connection.own_id}, False, now)
 
     def be_patient(self, patience_s: float) -> None:
-        """Repeat nothing of the handshake sooner than that."""
+        """Repeat nothing sooner than that."""
+        self._patience_s = patience_s
         if self._flight is not None:
             self._flight.patience_s = patience_s
 
@@ -171,7 +173,7 @@ class Session:
             self._again = list(self._flight.datagrams)
             self._flight.renew(now)
         if self.established:
-            self._wake_wait_s = WAKING_S
+            self._wake_wait_s = max(WAKING_S, self._patience_s)
             self._wake()
 
     def close(self, now: float) -> None:
