@@ -12,7 +12,11 @@ TIMER_QUEUE_SLACK = 64
 
 def earliest(*timers: float | None) -> float | None:
     """The first of several instants; None stands for never."""
-    return min((timer for timer in timers if timer is not None), default=None)
+    first: float | None = None
+    for timer in timers:
+        if timer is not None and (first is None or timer < first):
+            first = timer
+    return first
 
 
 def jittered(wait_s: float, share: float, random: Random) -> float:

@@ -160,6 +160,12 @@ class Conversation:
         """Whether a message is known that the peer has not acknowledged."""
         return self._outbox.known_to > self._outbox.acknowledged
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether `frames_to_send` would give any, had it room."""
+        is_due = self._is_hello_due or self._inbox.is_ack_due or self._outbox.has_unsent
+        return self._is_open and is_due
+
     def frames_to_send(self, room: int) -> list[bytes]:
         """Whole frames of together at most `room` bytes, to be written to the session."""
         if not self._is_open:

@@ -260,7 +260,7 @@ class Dialogue:
 
     def _speak(self, conversation: Conversation, now: float) -> bool:
         """Hand frames to the session as far as it has room."""
-        if not self.sessions.is_open:
+        if not (self.sessions.is_open and conversation.has_frames):
             return False
         spoke = False
         while room := min(self.sessions.send_room, FRAMES_AT_ONCE_BYTES):

@@ -236,7 +236,7 @@ class Checks:
         sent = waiting.get(message.transaction)
         if sent is None or (sent.address, sent.socket) != (address, socket):
             return None
-        if not stun.verify(data, sent.receive_key):
+        if not stun.is_right(message, data, sent.receive_key):
             return None
         del waiting[message.transaction]
         is_delayed = waiting is self._delayed
@@ -272,7 +272,7 @@ def read_check(
 ) -> Check | None:
     """A Binding request of the peer and the answer to it; None if its integrity is wrong.
     An attribute of a wrong length counts as absent."""
-    if not stun.verify(data, secrets.receive_check_key):
+    if not stun.is_right(message, data, secrets.receive_check_key):
         return None
     response = stun.encode_binding_response(
         message.transaction, address, key=secrets.send_check_key

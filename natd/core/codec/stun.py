@@ -13,6 +13,7 @@ Rules that a change must not break:
   fall back on the older SHA-1, which is here for others' messages.
 """
 
+import functools
 import hmac
 import ipaddress
 import struct
@@ -132,10 +133,14 @@ def verify(data: bytes, key: bytes) -> bool:
     """Whether `data` is a STUN message made with `key`: a full MESSAGE-INTEGRITY-SHA256
     (section 14.6) and a FINGERPRINT, both right.  Never raises."""
     try:
-        fingerprint = decode(data).get(FINGERPRINT)
+        return is_right(decode(data), data, key)
     except DecodeError:
         return False
-    return fingerprint is not None and _integrity_is_right(data, key)
+
+
+def is_right(message: StunMessage, data: bytes, key: bytes) -> bool:
+    """The same for `data` that was decoded to `message` before."""
+    return message.get(FINGERPRINT) is not None and _integrity_is_right(data, key)
 
 
 def encode(
@@ -201,9 +206,13 @@ def encode_binding_response(
 
 def encode_address(address: Address) -> bytes:
     """The value of MAPPED-ADDRESS, OTHER-ADDRESS and RESPONSE-ORIGIN (section 14.1)."""
-    ip = address.ip
-    family = _FAMILY_IPV6 if ip.version == 6 else _FAMILY_IPV4
-    return bytes((0, family)) + address.port.to_bytes(2, "big") + ip.packed
+    family = _FAMILY_IPV6 if address.is_ipv6 else _FAMILY_IPV4
+    return bytes((0, family)) + address.port.to_bytes(2, "big") + _packed(address.host)
+
+
+@functools.lru_cache(maxsize=1024)
+def _packed(host: str) -> bytes:
+    return ipaddress.ip_address(host).packed
 
 
 def _walk(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -266,4 +275,6 @@ def _decode_xor_address(value: bytes, transaction: bytes) -> Address | None:
 
 
 def _xor(data: bytes, pad: bytes) -> bytes:
-    return bytes(byte ^ mask for byte, mask in zip(data, pad, strict=False))
+    """`data` under the first bytes of `pad`."""
+    mask = int.from_bytes(pad[: len(data)], "big")
+    return (int.from_bytes(data, "big") ^ mask).to_bytes(len(data), "big")

@@ -26,6 +26,8 @@ Rules:
   a fresh local socket helps.
 """
 
+from dataclasses import replace
+
 from natd.core.base.scope import is_loopback, is_public
 from natd.core.base.types import (
     LOWEST_ANY_PORT_SOCKET,
@@ -150,9 +152,14 @@ class NatModel:
         self, socket: SocketId, peer: Address, observed: Address, now: float
     ) -> bool:
         """Take a peer's observation; True if the report or our addresses changed."""
-        told = self.worth_telling()
-        if self.peer_sightings.tell(socket, peer, observed, now) and told != self.worth_telling():
-            self.has_changed = True
+        if self.peer_sightings.is_news(socket, peer, observed, now):
+            told = self.worth_telling()
+            self.peer_sightings.tell(peer, observed, now)
+            self.has_changed = self.has_changed or told != self.worth_telling()
+        known = self._echoes.get((socket, peer))
+        if known is not None and known.observed == observed:
+            self._echoes[socket, peer] = replace(known, at=now)
+            return False
         seen = self._main_views()
         ours = {view.observed.host for view in seen}
         if peer.host in ours | {view.destination.host for view in seen}:

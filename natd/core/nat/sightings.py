@@ -106,18 +106,21 @@ class PeerSightings:
     def __init__(self) -> None:
         self._told: dict[str, tuple[Address, float]] = {}
 
-    def tell(self, socket: SocketId, peer: Address, observed: Address, now: float) -> bool:
-        """A peer at this address reports to see `socket`; True if that is news."""
-        if socket != MAIN_SOCKET or not (is_public(observed.host) and is_public(peer.host)):
+    def is_news(self, socket: SocketId, peer: Address, observed: Address, now: float) -> bool:
+        """Whether a peer at this address tells something by reporting to see `socket` there."""
+        if socket != MAIN_SOCKET:
             return False
         last = self._told.get(peer.host)
         if last is not None and (last[0] == observed or now < last[1] + BELIEVED_FOR_S):
             return False
+        return is_public(observed.host) and is_public(peer.host)
+
+    def tell(self, peer: Address, observed: Address, now: float) -> None:
+        """A peer at this address reports to see our main socket."""
         self._told.pop(peer.host, None)
         self._told[peer.host] = (observed, now)
         while len(self._told) > MOST_PEERS:
             del self._told[next(iter(self._told))]
-        return True
 
     def clear(self) -> None:
         self._told.clear()

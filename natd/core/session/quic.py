@@ -139,10 +139,13 @@ class Connection:
 
     def __init__(self, library: "_Library") -> None:
         self._library = library
+        self._has_news = True  # whether an input has come since `poll`
+        self._timer: float | None = None
+        self._is_timer_known = False
 
     def receive(self, data: bytes, now: float) -> bool:
         """Whether the datagram held a packet that is authentic and new."""
-        library = self._library
+        library = self._touched()
         before = library.genuine_packets
         try:
             library.receive_datagram(data, VIRTUAL_ADDRESS, now)
@@ -152,25 +155,28 @@ class Connection:
         return library.genuine_packets > before
 
     def handle_timer(self, now: float) -> None:
-        self._library.handle_timer(now)
+        self._touched().handle_timer(now)
 
     def send(self, stream: int, data: bytes) -> None:
-        self._library.send_stream_data(stream, data)
+        self._touched().send_stream_data(stream, data)
 
     def ping(self) -> None:
-        self._library.send_ping(_PING)
+        self._touched().send_ping(_PING)
 
     def close(self) -> None:
-        self._library.close()
+        self._touched().close()
 
     def forget_initial_packets(self) -> None:
         """They have no use after the handshake (RFC 9001, section 4.9.1), but the library's
         client counts its padded acknowledgements among them as in flight until its first
         handshake packet has left, and keeps that back while too much is in flight."""
-        self._library.require_core().discard_keys(int(tls.Epoch.INITIAL))
+        self._touched().require_core().discard_keys(int(tls.Epoch.INITIAL))
 
     def poll(self, now: float) -> list[bytes]:
-        """What is to be sent."""
+        """What is to be sent; nothing unless there was an input."""
+        if not self._has_news:
+            return []
+        self._has_news = self._is_timer_known = False
         return self._library.poll(now)
 
     def events(self) -> Iterator[QuicEvent]:
@@ -189,7 +195,9 @@ class Connection:
                     yield PingAcknowledged()
 
     def get_timer(self) -> float | None:
-        return self._library.get_timer()
+        if not self._is_timer_known:
+            self._timer, self._is_timer_known = self._library.get_timer(), True
+        return self._timer
 
     @property
     def own_id(self) -> bytes:
@@ -221,6 +229,11 @@ class Connection:
     def may_write(self, stream: int) -> bool:
         """Whether the stream is there: the acceptor first has to hear of the dialler's."""
         return self._library.may_write(stream)
+
+    def _touched(self) -> "_Library":
+        """Of many inputs of a peer few are for its session: else the library is left alone."""
+        self._has_news, self._is_timer_known = True, False
+        return self._library
 
 
 class _Library(QuicConnection):
