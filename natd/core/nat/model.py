@@ -156,19 +156,18 @@ class NatModel:
             told = self.worth_telling()
             self.peer_sightings.tell(peer, observed, now)
             self.has_changed = self.has_changed or told != self.worth_telling()
-        known = self._echoes.get((socket, peer))
-        if known is not None and known.observed == observed:
-            self._echoes[socket, peer] = replace(known, at=now)
+        key = (socket, peer)
+        if key in self._echoes and self._echoes[key].observed == observed:
+            self._echoes[key] = replace(self._echoes.pop(key), at=now)
             return False
         seen = self._main_views()
         ours = {view.observed.host for view in seen}
-        if peer.host in ours | {view.destination.host for view in seen}:
-            return False
-        if observed.host not in ours:
+        theirs = {view.destination.host for view in seen}
+        if peer.host in ours | theirs or observed.host not in ours:
             return False
         before = self.report()
-        self._echoes.pop((socket, peer), None)
-        self._echoes[socket, peer] = Observation(socket, peer, observed, now, now)
+        self._echoes.pop(key, None)
+        self._echoes[key] = Observation(socket, peer, observed, now, now)
         self._report = None
         self._forget_echoes(now)
         changed = before != self.report()

@@ -43,6 +43,9 @@ BAD_WEATHER = Weather(loss=0.05, jitter_s=0.005)
 TOLD_S = 20.0
 """After the start: the waits, eight trials and a repeated REGISTER."""
 
+CONNECTED_PEERS_S = 25.0
+"""So much later at most peers that are connected get a card."""
+
 INDEPENDENT, BY_ADDRESS, BY_PORT = (
     Filtering.INDEPENDENT,
     Filtering.ADDRESS_DEPENDENT,
@@ -301,7 +304,7 @@ def test_a_peer_is_told_in_a_card_which_begins_no_attempt_anew() -> None:
     alice = newcomer(village, SYMMETRIC_RANDOM)
     village.internet.run(2.0)
     trace = village.internet.trace = []
-    village.internet.run(TOLD_S)
+    village.internet.run(TOLD_S + CONNECTED_PEERS_S)
     told = bob.views()[0].nat
     assert told.filtering is BY_PORT
     assert told.filtering_confidence == pytest.approx(alice.nat.filtering_confidence, abs=0.01)

@@ -48,6 +48,9 @@ RIGHT = 0.99
 START = 1000.0
 ROUND_TRIP_S = 0.1
 SETTLED_S = 5.0
+CONNECTED_PEERS_S = 25.0
+"""So much later at most peers that are connected get a card."""
+
 SERVER, SECOND = "203.0.113.1", "203.0.113.2"
 SERVER_PORT = 8080
 OUTSIDE, INSIDE = "198.51.100.9", "192.168.1.4"
@@ -214,7 +217,7 @@ def test_whole_nodes_tell_the_same_in_their_cards(
         bob = village.member("bob", village.internet.add_nat(PORT_RESTRICTED))
         bob.start()
         alice.start()
-        village.internet.run(SETTLED_S)
+        village.internet.run(SETTLED_S + CONNECTED_PEERS_S)
         told = bob.views()[0].nat
         assert (told.mapping, told.allocation, told.stride) == (mapping, allocation, stride)
         report = alice.nat
