@@ -113,6 +113,8 @@ class PeerSightings:
         last = self._told.get(peer.host)
         if last is not None and (last[0] == observed or now < last[1] + BELIEVED_FOR_S):
             return False
+        if last is None and len(self._told) >= MOST_PEERS and observed in self.places:
+            return False  # enough have said so
         return is_public(observed.host) and is_public(peer.host)
 
     def tell(self, peer: Address, observed: Address, now: float) -> None:
