@@ -204,7 +204,7 @@ class Coordinator:
         budget = Budget(origin.size_bytes, proved=False)
         budget.spend(len(answer))
         known = self._registry.member(register.network, register.peer)
-        if introduces and self._freshness.is_first(register, known, origin.address, origin.now):
+        if introduces and self._is_latest(register, known, origin):
             caller = unproved_party(register, known, origin.address, origin.socket)
             others = self._registry.others(register.network, register.peer)
             unmet, count = unmet_first(others, register.have)
@@ -214,12 +214,19 @@ class Coordinator:
     def _may_introduce(self, register: Register, origin: _Origin) -> bool:
         """Whether to verify a REGISTER without a token."""
         if not self._freshness.may_be_new(register, origin.now):
-            self.dropped["introductions put off: not of this moment, or seen before"] += 1
+            if register.sent_at_unix_ms:  # A peer of 0.3 does nothing that is worth a warning.
+                self.dropped["introductions put off: not of this moment, or seen before"] += 1
             return False
         if not self._allowances.newcomer(origin.address, origin.now):
             self.dropped["introductions put off: too many newcomers"] += 1
             return False
         return True
+
+    def _is_latest(self, register: Register, known: Member | None, origin: _Origin) -> bool:
+        is_latest = self._freshness.is_first(register, known, origin.address, origin.now)
+        if not is_latest:
+            self.dropped["introductions put off: older than the last one of that peer"] += 1
+        return is_latest
 
     def _grant(self, register: Register, origin: _Origin, rtt_s: float | None) -> None:
         lease_id = self._random.randbytes(LEASE_ID_BYTES)

@@ -40,6 +40,8 @@ def test_a_captured_register_replayed_for_minutes_draws_challenges_and_nothing_e
         assert {answer.address for answer in answers} == {VICTIM}
         assert [type(rendezvous_codec.decode(answer.data)) for answer in answers] == [Challenge]
         assert sum(len(answer.data) for answer in answers) <= len(captured)
+    dropped = server.coordinator.dropped
+    assert dropped["introductions put off: not of this moment, or seen before"] == 180
 
 
 def test_who_replays_a_register_from_its_own_address_learns_of_no_member() -> None:
@@ -93,6 +95,7 @@ def test_a_peer_of_an_earlier_version_that_tells_no_time_registers_all_the_same(
     ((_, challenge),) = server.ask(server.datagram(BOB, sent_at_unix_ms=0), AWAY)
     data = server.datagram(BOB, sent_at_unix_ms=0, token=challenge.token)
     assert kinds(server, data, AWAY) == [Introduce, Introduce, Registered]
+    assert not server.coordinator.dropped, "and the operator is not warned of it"
 
 
 def test_peers_whose_clocks_are_days_wrong_meet_one_round_trip_later() -> None:
@@ -127,6 +130,8 @@ def test_what_is_not_later_than_the_last_accepted_one_introduces_nobody() -> Non
     withheld = server.datagram(BOB)
     server.register(BOB, AWAY)
     assert kinds(server, withheld, VICTIM) == [Challenge]
+    dropped = server.coordinator.dropped
+    assert dropped["introductions put off: older than the last one of that peer"] == 1
     assert kinds(server, server.datagram(BOB), OTHER) == FIRST, "a later one: it may have moved"
 
 
