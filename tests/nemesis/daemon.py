@@ -35,11 +35,15 @@ from tests.nemesis.virtual_loop import VirtualLoop
 
 NETWORK = "demo"
 
+CLIENT = "nemesis"
+
 UNIX_AT_START = 1_800_000_000.0
 
 READ_AT_ONCE = 1000
 
 CONFIG = Config(paths=Paths(ipv6=False, lan_discovery=False, port_mapping=False))
+
+SHARES = Shares(limit=1024, connections=64, helper_sockets=256, lacks_connections=False)
 
 HEARD_WHILE_STOPPED = 500
 """Datagrams that a stopped process finds in its socket."""
@@ -101,7 +105,7 @@ class Life:
                 self.store,
                 self.sockets,  # type: ignore[arg-type]  # the part of it that is used
                 lambda: None,
-                Shares(1024, 128, 256, lacks_connections=False),
+                SHARES,
                 lambda: None,
             )
             self.commands = self.engine.commands()
@@ -156,6 +160,7 @@ class Daemon:
         self._secret = secret
         self._heard: list[tuple[bytes, Address, SocketId]] = []
         self.on_restored: Callable[[int], None] = lambda _events: None
+        self.on_started: Callable[[], None] = lambda: None
 
     # --- what the daemon sees of its machine
 
@@ -201,7 +206,11 @@ class Daemon:
         self.internet.attach(self.host, self, ports=[self.port])
         self._within(life, lambda: self.read(life))
         request = {"network": NETWORK, "servers": self._servers, "nick": self._nick}
-        self.ask("join", {**request, "secret": self._secret}, lambda _ok, _error: None)
+        self.ask("join", {**request, "secret": self._secret}, self._joined)
+
+    def _joined(self, _ok: object, _error: object) -> None:
+        """Front ends go on when the code that runs has come back."""
+        self.internet.at(self.internet.now, lambda: self.on_started() if self.runs else None)
 
     @property
     def _nick(self) -> str:
@@ -302,6 +311,7 @@ class Daemon:
             for data, address, socket in heard:
                 self.receive_datagram(data, address, self.internet.now, socket)
             self.turn()
+            self.on_started()
 
     def look(self) -> None:
         """The kernel says that addresses or routes have changed."""
@@ -327,8 +337,7 @@ class Daemon:
         async def run() -> None:
             try:
                 ok = await life.commands[command](request)
-                if isinstance(ok, Later):
-                    ok = await ok.answer
+                assert not isinstance(ok, Later), "nothing is asked here that waits"
             except CommandError as error:
                 if not life.is_over:
                     reply(None, error)
@@ -340,22 +349,29 @@ class Daemon:
 
         self._within(life, lambda: life.loop.create_task(run()))
 
-    def say(self, text: str, to: str | None, *, name: str | None = None) -> None:
-        """Give a message, by its name if it has one."""
-        ledger = self.ledger
-        ledger.asked.setdefault(text, Asked(to, ledger.were_online()))
+    def say(self, text: str, to: str | None) -> None:
+        """Give a message, whose name is its text; or ask again whether it was taken."""
+        ledger, online = self.ledger, self.ledger.were_online()
+        before = ledger.asked.get(text)
+        ledger.asked[text] = Asked(to, online if before is None else before.online & online)
 
         def reply(ok: dict[str, Any] | None, error: CommandError | None) -> None:
             if ok is not None:
-                before = ledger.accepted.setdefault(text, ok["message"])
-                if before != ok["message"]:
-                    ledger.faults.append(f"doubled: {text!r} was accepted twice")
-                ledger.undone.discard(text)
-            elif error is not None and text not in ledger.accepted:
+                ledger.answer(text, ok["message"])
+            elif error is not None and before is None:
                 ledger.refused[text] = error.code
+            elif error is not None:
+                ledger.given_up.add(text)
 
-        request = {"network": NETWORK, "text": text, "to": to}
-        self.ask("send", request if name is None else {**request, "id": name}, reply)
+        request = {"network": NETWORK, "text": text, "to": to, "client": CLIENT, "id": text}
+        self.ask("send", request, reply)
+
+    def ask_again(self) -> int:
+        """All that has got no answer; gives how much that was."""
+        unanswered = self.ledger.unanswered()
+        for text in unanswered:
+            self.say(text, self.ledger.asked[text].to)
+        return len(unanswered)
 
     def sees(self, peer: Any) -> bool:
         """Whether that peer is online for us."""

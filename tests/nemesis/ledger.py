@@ -73,11 +73,13 @@ class Ledger:
     """Whether its disk is a copy of another's that runs elsewhere, and ends with it."""
     cursor: int = 0
     asked: dict[str, Asked] = field(default_factory=dict)
-    """By text: no text is given twice, except again under the same name."""
+    """By text, which is also its name: no text is given twice, except to ask again."""
     accepted: dict[str, str] = field(default_factory=dict)
     """Text -> message id."""
     refused: dict[str, str] = field(default_factory=dict)
     """Text -> code."""
+    given_up: set[str] = field(default_factory=set)
+    """Refused when asked for again: it may have been taken the first time."""
     sent: list[Sent] = field(default_factory=list)
     arrived: list[Arrived] = field(default_factory=list)
     told: list[tuple[int, str, str]] = field(default_factory=list)
@@ -107,6 +109,18 @@ class Ledger:
             told=list(self.told),
             online=list(self.online),
         )
+
+    def answer(self, text: str, message: str) -> None:
+        """It was accepted."""
+        before = self.accepted.get(text)
+        if before not in (None, message) and text not in self.undone:
+            self.faults.append(f"doubled: {text!r} was accepted twice")
+        self.accepted[text] = message
+        self.undone.discard(text)
+
+    def unanswered(self) -> list[str]:
+        answered = self.accepted.keys() | self.refused.keys() | self.given_up
+        return [text for text in self.asked if text not in answered]
 
     def rewind(self, last_event: int) -> int:
         """Another disk is in place, whose log ends there and is to be read anew; gives by how many

@@ -49,9 +49,6 @@ LOOK_EVERY_S = 1.0
 ROUTES_OF_ONE_PEER = 40
 """More than any peer leads to, fewer than a dozen restarts would leave behind."""
 
-CLIENTS_NAME_MESSAGES = False
-"""Whether `send` takes the client's own name for a message, so that it may ask again."""
-
 
 @dataclass
 class Outcome:
@@ -197,6 +194,7 @@ class Nemesis:
         ledger = Ledger(name, "")
         member = self.daemon(name, disk, ledger, 40000 + number)
         ledger.peer = peer_id_text(member.peer)
+        member.on_started = lambda: self._ask_again(member)
         member.on_restored = lambda events: self.note("went back", f"{name} {events} events")
         return member
 
@@ -210,6 +208,15 @@ class Nemesis:
         for _ in range(random.choice(BURSTS)):
             to = random.choice([*others, None])
             daemon.say(f"{daemon.name} {len(daemon.ledger.asked)}", to)
+
+    def _ask_again(self, daemon: Daemon) -> None:
+        """A front end that has got no answer does, and sometimes one that has."""
+        if again := daemon.ask_again():
+            self.note("asked again", f"{daemon.name} {again}")
+        accepted = [text for text in daemon.ledger.accepted if text not in daemon.ledger.undone]
+        if accepted and self.random.random() < 0.5:
+            text = self.random.choice(accepted)
+            daemon.say(text, daemon.ledger.asked[text].to)
 
     def _known(self) -> list[str]:
         return [message for ledger in self.books.all for message in ledger.ever_sent]
