@@ -39,8 +39,9 @@ NEAR_TTL = 2
 MOST_OUTSTANDING = 4_096
 """More than the probes of an escalation in the time for which an answer is awaited."""
 
-OUTSTANDING_S = 10.0
-"""No round trip on this planet takes longer; a later answer proves nothing about now."""
+OUTSTANDING_S = 30.0
+"""No way on this planet takes so long, but both ends may be late; a later answer proves nothing
+about now."""
 
 ANSWER_AFTER = 0xC0A1
 """2 bytes, seconds: answer so much later, and make no path of this check."""

@@ -9,9 +9,10 @@ Rules:
 - A server introduces both sides at the same instant (`natd/core/coordinator`), so no introduction
   that has come is put off: only the question for more is.
 - A peer that is not there must not keep us from the others: a meeting is given up soon.
-- A machine that was suspended is late once, and that is soon forgotten.
+- A machine that was suspended is late once, and that counts for nothing.
 """
 
+from collections import deque
 from typing import Protocol
 
 
@@ -27,16 +28,20 @@ MOST = 8
 LASTS_S = 2.0
 """Longer than a meeting takes that needs no guesses."""
 
-LATE_S = 0.05
-"""Timers that come later than this on the average show that the machine does not keep up."""
+LATE_S, TIMERS_IN_A_ROW = 0.05, 2
+"""So many timers in a row that come later than this show that the machine does not keep up."""
 
-MOST_LATE_S = 1.0
-SHARE = 0.25
-"""Of each new lateness in the average."""
+SLOW_S, ANSWERS_IN_A_ROW = 1.0, 4
+"""The same of answers to checks: there are no ways so long, of four peers one after the other."""
+
+MOST_S = 15.0
+"""What is later or slower than this counts no more."""
 
 PATIENCE = 4.0
 """An answer waits at the peer's as long as our timers wait here, if it runs on a machine like
 ours; and then for us."""
+
+ROUND_TRIPS = 1.5
 
 
 class Meetings:
@@ -44,7 +49,8 @@ class Meetings:
 
     def __init__(self) -> None:
         self._begun: dict[Meeting, float] = {}  # oldest first
-        self._late_s = 0.0
+        self._late_s = deque([0.0], maxlen=TIMERS_IN_A_ROW)
+        self._answers_s = deque([0.0], maxlen=ANSWERS_IN_A_ROW)
 
     def begin(self, meeting: Meeting, now: float) -> None:
         """It is introduced; again is harmless."""
@@ -65,10 +71,17 @@ class Meetings:
 
     def timer_came(self, late_s: float) -> None:
         """A timer of ours came so much later than it was due."""
-        late_s = min(MOST_LATE_S, max(0.0, late_s))
-        self._late_s += SHARE * (late_s - self._late_s)
+        self._late_s.append(min(MOST_S, late_s))
+
+    def answered(self, rtt_s: float) -> None:
+        """A check was answered after so long."""
+        self._answers_s.append(min(MOST_S, rtt_s))
 
     @property
     def patience_s(self) -> float:
         """How long to wait at least before something is repeated; 0 while we keep up."""
-        return 0.0 if self._late_s < LATE_S else PATIENCE * self._late_s
+        late_s, answer_s = min(self._late_s), min(self._answers_s)
+        return max(
+            0.0 if late_s < LATE_S else PATIENCE * late_s,
+            0.0 if answer_s < SLOW_S else ROUND_TRIPS * answer_s,
+        )

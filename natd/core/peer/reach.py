@@ -206,6 +206,7 @@ class Reach:
         quiet_s = 0.0 if self.paths.heard_at is None else now - self.paths.heard_at
         self.heard_at = now
         self._budget.answered(address, now)
+        self._budget.meetings.answered(0.0 if answer.is_delayed else answer.rtt_s)
         self.search.proofs.answered(address.host, now)
         self.width.answered(answer, now)
         maintenance = self._maintenance
