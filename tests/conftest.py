@@ -11,14 +11,17 @@ Where coverage is measured, what a test of the cores reaches is kept apart (`COR
 see tests/coverage_floors.py.
 """
 
+import json
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import coverage
 import pytest
 from hypothesis import settings
 
+from tests.promises import MEASURED
 from tests.requirements import missing
 
 os.environ.setdefault("NATD_PATHS_PORT_MAPPING", "false")
@@ -89,6 +92,18 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI does not allow: {reason}"
     return report
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """What a test tells of its promise, in a few words with figures (see tests/promises)."""
+
+    def tell(text: str) -> None:
+        if (file := os.environ.get(MEASURED)) is not None:
+            with Path(file).open("a") as told:
+                told.write(json.dumps({"test": request.node.nodeid, "measured": text}) + "\n")
+
+    return tell
 
 
 _measured_for = ""

@@ -3,7 +3,7 @@
     mailbox ──► mailbox_writes ──┐       messages of every conversation
       │  └────► housekeeping ────┤       what is deleted by age
       ├───────► asked ───────────┤       the names that clients gave their messages
-      └───────► quota            ├──► store ──► database ──► schema    the file, its tables
+      ├───────► quota            ├──► store ──► database ──► schema    the file, its tables
     event_log ► event_pages ─────┤      ├────► reader                  reading, on its own thread
     address_book ────────────────┘      ├────► transaction             a group of writes
                                         └────► own_time                how long we have run
@@ -19,5 +19,5 @@ Rules:
 - Once the daemon runs, the loop never waits for the disk, nor for reading it.
 - How long something stays is counted in the daemon's own time, not by the clock.
 
-Others import: address_book, asked, event_log, history, identity, mailbox, own_time, store.
+Others import: address_book, asked, delivery, event_log, history, identity, mailbox, own_time, store.
 """

@@ -22,16 +22,16 @@ class Meeting(Protocol):
     def __hash__(self) -> int: ...
 
 
-MOST = 8
+MOST_AT_ONCE = 8
 """So many are met at once: with 0.2 s for each, a hundred are met in three seconds."""
 
 LASTS_S = 2.0
 """Longer than a meeting takes that needs no guesses."""
 
-LATE_S, TIMERS_IN_A_ROW = 0.05, 2
+LATE_TIMER_S, TIMERS_IN_A_ROW = 0.05, 2
 """So many timers in a row that come later than this show that the machine does not keep up."""
 
-SLOW_S, ANSWERS_IN_A_ROW = 1.0, 4
+LATE_ANSWER_S, ANSWERS_IN_A_ROW = 1.0, 4
 """The same of answers to checks: there are no ways so long, of four peers one after the other."""
 
 MOST_S = 15.0
@@ -67,7 +67,7 @@ class Meetings:
             if now - at < LASTS_S + 2.0 * self.patience_s:
                 break
             del self._begun[oldest]
-        return len(self._begun) >= MOST
+        return len(self._begun) >= MOST_AT_ONCE
 
     def timer_came(self, late_s: float) -> None:
         """A timer of ours came so much later than it was due."""
@@ -82,6 +82,6 @@ class Meetings:
         """How long to wait at least before something is repeated; 0 while we keep up."""
         late_s, answer_s = min(self._late_s), min(self._answers_s)
         return max(
-            0.0 if late_s < LATE_S else PATIENCE * late_s,
-            0.0 if answer_s < SLOW_S else ROUND_TRIPS * answer_s,
+            0.0 if late_s < LATE_TIMER_S else PATIENCE * late_s,
+            0.0 if answer_s < LATE_ANSWER_S else ROUND_TRIPS * answer_s,
         )

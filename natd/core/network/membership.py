@@ -45,18 +45,16 @@ class Membership:
         self._shared = shared
         identity, random, member = shared.identity, shared.random, MembershipKey(settings.key)
         self._nat, budget = shared.nat, shared.budget
-        self._turns, self._pace = budget.turns, budget.turns.pace
-        self.own_card = OwnCard(
-            identity, settings.key, settings.nick, random, sequence=card_sequence, now=now
-        )
+        self._turns, self._pace, key = budget.turns, budget.turns.pace, settings.key
+        nick, sequence = settings.nick, card_sequence
+        self.own_card = OwnCard(identity, key, nick, random, sequence=sequence, now=now)
         self.own_card.learn(self._nat)  # known if another network was joined before
         self._announcement = CardAnnouncement()
         self.servers = Servers(
             network, member, identity, shared.nat, random, shared.clock, budget.meetings, now
         )
         self.roster = Roster(settings, shared)
-        self.peers = self.roster.peers
-        self.dropped = self.roster.dropped
+        self.peers, self.dropped = self.roster.peers, self.roster.dropped
         self._handed_out: dict[Peer, float] = {}  # given to a caller at that instant, to be drained
         self.discovery = Discovery(settings.key, budget, random)
         self._introductions = PeerIntroductions(random)
@@ -196,8 +194,8 @@ class Membership:
             self._tell_card(now)
         late, newest = self._announcement.take_late(self.peers, now), self.own_card.sealed
         self._say(((peer, NewerCard(newest)) for peer in late), now)
-        ours, has_server = self.own_card.sealed, self.servers.is_registered
-        for missed in self.discovery.handle_timer(ours, self.roster, has_server, now):
+        is_served = self.servers.is_registered
+        for missed in self.discovery.handle_timer(newest, self.roster, is_served, now):
             self.retry(missed, now)
         self._datagrams += self.discovery.datagrams_to_send()
         self._say(self._introductions.look_around(self.peers.values(), now), now)

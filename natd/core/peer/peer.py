@@ -223,8 +223,7 @@ class Peer:
         path = self.reach.paths.current
         is_lost = self.presence.has_lost_session(None if path is None else path.heard_at, now)
         if is_lost or self.presence.is_redial_due(self.dialogue.sessions.is_open, now):
-            newest = self._keyring.newest
-            if newest is not None:
+            if (newest := self._keyring.newest) is not None:
                 self.dialogue.redial(newest, now)
 
     # --- outputs
@@ -257,12 +256,8 @@ class Peer:
         return self._events.popleft() if self._events else None
 
     def get_timer(self) -> float | None:
-        return earliest(
-            self.reach.get_timer(),
-            self.dialogue.sessions.get_timer(),
-            self.presence.redial_at,
-            self.presence.doubted_at,
-        )
+        due_at = self.presence.redial_at, self.presence.doubted_at
+        return earliest(self.reach.get_timer(), self.dialogue.sessions.get_timer(), *due_at)
 
     @property
     def is_lost(self) -> bool:

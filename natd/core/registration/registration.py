@@ -90,10 +90,9 @@ class Registration:
         self._members = MemberSync(meetings or Meetings())
         self.sampling = Sampling(server)
         """Samples from the server's other ports, and how old they are."""
-        self._flow = FlowWatch(lifetimes)
         self.transactions = Transactions(membership, identity, server, prefix, random, clock)
         self._connects = ConnectRequests(self.transactions)
-        self._probes = Probes(prefix, random)
+        self._flow, self._probes = FlowWatch(lifetimes), Probes(prefix, random)
         self._outgoing: list[Datagram] = []
         self._events: deque[news.RegistrationEvent] = deque()
 

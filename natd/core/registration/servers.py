@@ -136,8 +136,7 @@ class Servers:
         for server in [each for each in self._registrations if each not in wanted]:
             self._stop_registration(self._registrations.pop(server))
         for server, addresses in wanted.items():
-            known = self._registrations.get(server)
-            if known is not None:
+            if (known := self._registrations.get(server)) is not None:
                 known.use_addresses(addresses, now)
                 self._take_news(known, now)
                 continue

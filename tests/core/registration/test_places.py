@@ -119,9 +119,7 @@ def test_a_name_that_has_moved_is_followed_and_one_that_has_not_costs_nothing():
 def test_both_families_of_a_name_are_asked_at_once_so_a_dead_one_delays_nothing():
     ipv6 = (Address("2001:db8::1", 8080), Address("2001:db8::2", 8080))
     member, identity, clock = MembershipKey(NETWORK), Identity(bytes(32)), WallClock()
-    servers = Servers(
-        NETWORK, member, identity, NatModel(), Random(1), clock, Meetings(), 1000.0
-    )
+    servers = Servers(NETWORK, member, identity, NatModel(), Random(1), clock, Meetings(), 1000.0)
     name = NamedServer("chat.example.net:8080", (ipv6[0], SERVER, ipv6[1], DEAD[0]))
     servers.use([name], CARD, 1, 1000.0)
     sent = servers.datagrams_to_send()
