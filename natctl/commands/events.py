@@ -33,6 +33,8 @@ EVENT_TYPES = (
     "identity_used_twice",
     "state_restored",
     "messages_missing",
+    "expired",
+    "clock_jumped",
     "network_full",
     "peer_forgotten",
     "joined",
