@@ -2,6 +2,8 @@
 # make test    every test; what needs root or namespaces is skipped, with its reason, without
 # make lint    ruff and mypy
 # make coverage    whether the tests that ran last, with --cov, reached enough of the source
+# make nemesis  1,000 seeds of whatever can strike, 10,000 messages and 50 meetings in bad weather
+# make fuzz    a million almost right datagrams at two members and their server, and each decoder
 # make recording   the picture of the README, from a chat behind two NATs of the kernel
 # make bench   the figures of tests/bench/README.md, and build/bench-COMMIT.json; the matrix with
 #              fewer runs than there, in 15 minutes.  `python -m tests.bench.compare OLD NEW` tells
@@ -25,7 +27,7 @@ TEST_NEEDS = $(RUN_NEEDS) conntrack:conntrack systemd-nspawn:systemd-container t
 
 BENCHES = first_message local server session startup journeys
 
-.PHONY: demo test lint coverage bench matrix recording clean
+.PHONY: demo test lint coverage bench matrix nemesis fuzz recording clean
 
 demo: $(VENV)/natd.installed
 	@.ci/system-packages $(RUN_NEEDS)
@@ -63,6 +65,13 @@ matrix: $(VENV)/dev.installed
 	@.ci/system-packages $(TEST_NEEDS)
 	@$(BIN)/python -m tests.bench.matrix --all --json build/matrix.json \
 		--readme tests/bench/README.md
+
+nemesis: $(VENV)/dev.installed
+	@$(BIN)/python -m tests.nemesis --seeds 1000
+	@$(BIN)/python -m tests.nemesis.weather --messages 10000 --meetings 50
+
+fuzz: $(VENV)/dev.installed
+	@$(BIN)/python -m tests.fuzz --datagrams 1000000
 
 recording: $(VENV)/dev.installed
 	@.ci/system-packages $(RUN_NEEDS)
