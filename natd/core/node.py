@@ -203,7 +203,7 @@ class Node:
     def handle_timer(self, now: float) -> None:
         self._collect()
         if (due_at := self._timers.get_timer()) is not None:
-            self.shared.budget.meetings.timer_came(now - due_at)
+            self.shared.budget.meetings.timer_came(now - due_at, now)
         for membership in self._timers.due(now):
             self._fed[membership] = None
             membership.handle_timer(now)

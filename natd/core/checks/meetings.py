@@ -28,11 +28,15 @@ MOST_AT_ONCE = 8
 LASTS_S = 2.0
 """Longer than a meeting takes that needs no guesses."""
 
-LATE_TIMER_S, TIMERS_IN_A_ROW = 0.05, 2
-"""So many timers in a row that come later than this show that the machine does not keep up."""
+LATE_TIMER_S, REMEMBERED_S = 0.05, 10.0
+"""Two timers that come later than this within ten seconds show that the machine does not keep up.
+Between them many are on time: whoever waits long for a core then has it for a while."""
 
 LATE_ANSWER_S, ANSWERS_IN_A_ROW = 1.0, 4
 """The same of answers to checks: there are no ways so long, of four peers one after the other."""
+
+MOST_LATE = 8
+"""Late timers that are remembered."""
 
 MOST_S = 15.0
 """What is later or slower than this counts no more."""
@@ -49,7 +53,7 @@ class Meetings:
 
     def __init__(self) -> None:
         self._begun: dict[Meeting, float] = {}  # oldest first
-        self._late_s = deque([0.0], maxlen=TIMERS_IN_A_ROW)
+        self._late: deque[tuple[float, float]] = deque(maxlen=MOST_LATE)
         self._answers_s = deque([0.0], maxlen=ANSWERS_IN_A_ROW)
 
     def begin(self, meeting: Meeting, now: float) -> None:
@@ -69,9 +73,12 @@ class Meetings:
             del self._begun[oldest]
         return len(self._begun) >= MOST_AT_ONCE
 
-    def timer_came(self, late_s: float) -> None:
+    def timer_came(self, late_s: float, now: float) -> None:
         """A timer of ours came so much later than it was due."""
-        self._late_s.append(min(MOST_S, late_s))
+        while self._late and self._late[0][0] < now - REMEMBERED_S:
+            self._late.popleft()
+        if late_s >= LATE_TIMER_S:
+            self._late.append((now, min(MOST_S, late_s)))
 
     def answered(self, rtt_s: float) -> None:
         """A check was answered after so long."""
@@ -80,8 +87,9 @@ class Meetings:
     @property
     def patience_s(self) -> float:
         """How long to wait at least before something is repeated; 0 while we keep up."""
-        late_s, answer_s = min(self._late_s), min(self._answers_s)
-        return max(
-            0.0 if late_s < LATE_TIMER_S else PATIENCE * late_s,
-            0.0 if answer_s < LATE_ANSWER_S else ROUND_TRIPS * answer_s,
-        )
+        answer_s = min(self._answers_s)
+        patience_s = 0.0 if answer_s < LATE_ANSWER_S else ROUND_TRIPS * answer_s
+        if len(self._late) > 1:
+            _, second_s = sorted((late_s for _, late_s in self._late), reverse=True)[:2]
+            patience_s = max(patience_s, PATIENCE * second_s)
+        return patience_s
