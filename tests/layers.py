@@ -249,9 +249,9 @@ def is_door_of_wing(file: File) -> bool:
 
 
 def names_in_door(file: File) -> tuple[str, ...] | None:
-    """The modules that the door's last line names; None without such a line."""
-    lines = (ast.get_docstring(file.tree) or "").strip().splitlines()
-    line = re.fullmatch(r"Others import: (.+)\.", lines[-1]) if lines else None
+    """The modules that the door's last paragraph names; None without such a one."""
+    last = (ast.get_docstring(file.tree) or "").strip().split("\n\n")[-1]
+    line = re.fullmatch(r"Others import: (.+)\.", " ".join(last.split()))
     if line is None:
         return None
     return () if line[1] == "nothing" else tuple(line[1].split(", "))

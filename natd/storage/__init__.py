@@ -19,5 +19,6 @@ Rules:
 - Once the daemon runs, the loop never waits for the disk, nor for reading it.
 - How long something stays is counted in the daemon's own time, not by the clock.
 
-Others import: address_book, asked, delivery, event_log, history, identity, mailbox, own_time, store.
+Others import: address_book, asked, delivery, event_log, history, identity, mailbox, own_time,
+store.
 """

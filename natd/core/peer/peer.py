@@ -222,9 +222,9 @@ class Peer:
         self.dialogue.sessions.handle_timer(now)
         path = self.reach.paths.current
         is_lost = self.presence.has_lost_session(None if path is None else path.heard_at, now)
-        if is_lost or self.presence.is_redial_due(self.dialogue.sessions.is_open, now):
-            if (newest := self._keyring.newest) is not None:
-                self.dialogue.redial(newest, now)
+        is_due = is_lost or self.presence.is_redial_due(self.dialogue.sessions.is_open, now)
+        if is_due and (newest := self._keyring.newest) is not None:
+            self.dialogue.redial(newest, now)
 
     # --- outputs
 
