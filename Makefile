@@ -2,6 +2,8 @@
 # make test    every test; what needs root or namespaces is skipped, with its reason, without
 # make lint    ruff and mypy
 # make coverage    whether the tests that ran last, with --cov, reached enough of the source
+# make promises    every promise shown at full length, and its table put into tests/README.md; hours
+# make red     each defence taken out of a copy of the source, to see its test fail
 # make nemesis  1,000 seeds of whatever can strike, 10,000 messages and 50 meetings in bad weather
 # make fuzz    a million almost right datagrams at two members and their server, and each decoder
 # make recording   the picture of the README, from a chat behind two NATs of the kernel
@@ -27,7 +29,7 @@ TEST_NEEDS = $(RUN_NEEDS) conntrack:conntrack systemd-nspawn:systemd-container t
 
 BENCHES = first_message local server session startup journeys
 
-.PHONY: demo test lint coverage bench matrix nemesis fuzz recording clean
+.PHONY: demo test lint coverage bench matrix promises red nemesis fuzz recording clean
 
 demo: $(VENV)/natd.installed
 	@.ci/system-packages $(RUN_NEEDS)
@@ -65,6 +67,14 @@ matrix: $(VENV)/dev.installed
 	@.ci/system-packages $(TEST_NEEDS)
 	@$(BIN)/python -m tests.bench.matrix --all --json build/matrix.json \
 		--readme tests/bench/README.md
+
+promises: $(VENV)/dev.installed
+	@.ci/system-packages $(TEST_NEEDS)
+	@$(BIN)/python -m tests.promises --write
+
+red: $(VENV)/dev.installed
+	@.ci/system-packages $(TEST_NEEDS)
+	@$(BIN)/python -m tests.red
 
 nemesis: $(VENV)/dev.installed
 	@$(BIN)/python -m tests.nemesis --seeds 1000
