@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.promises.rows import TABLES, Row
-
 from tests.processes import SOURCE
 from tests.promises import LONG, MEASURED
+from tests.promises.rows import TABLES, Row
 
 README = SOURCE / "tests" / "README.md"
 BEGIN, END = "<!-- promises: begin -->", "<!-- promises: end -->"
