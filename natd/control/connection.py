@@ -27,14 +27,13 @@ RECEIVE_BURST = 64
 """Requests, and reads, of one client at one wake-up, before the others have their turn."""
 
 EVENTS_ROOM_BYTES = 1 << 18
-"""With more than this on its way to a client, events wait in the log."""
+"""With more than this on its way to a client, events wait in the log, and requests to begin."""
 
 READ_ROOM_BYTES = 1 << 20
 """With more than this on its way to a client, it is not read from."""
 
-STALLED_LIMIT_BYTES = 8 << 20
-STALLED_S = 5.0
-"""A client that has so much to read, and has read nothing for so long, is given up."""
+STALLED_S = 60.0
+"""A client that is not read from for so long is given up; events never make so much."""
 
 _CREDENTIALS = struct.Struct("3i")
 """struct ucred: pid, uid, gid (unix(7))."""
@@ -101,7 +100,7 @@ class Connection:
 
     @property
     def has_room(self) -> bool:
-        """Whether an event may be sent; if not, `on_room` follows."""
+        """Whether an event may be sent or a request begin; if not, `on_room` follows."""
         self._was_full = self._was_full or len(self._output) > EVENTS_ROOM_BYTES
         return not self._was_full
 
@@ -112,6 +111,7 @@ class Connection:
                 self._read_at = self._loop.time()
             self._output += self._peer.header(len(body))
             self._output += body
+            self._read_on()
             self._flush_soon()
 
     def hang_up(self) -> None:
@@ -134,7 +134,7 @@ class Connection:
         self.hang_up()
 
     def is_stalled(self, now: float) -> bool:
-        return len(self._output) > STALLED_LIMIT_BYTES and now >= self._read_at + STALLED_S
+        return len(self._output) > READ_ROOM_BYTES and now >= self._read_at + STALLED_S
 
     def flush(self) -> None:
         """Send what can be sent now."""
@@ -230,4 +230,5 @@ class Connection:
         self._owner.admission.has_greeted(self, is_over=self._peer.has_shaken_hands)
         if output := self._peer.take_output():
             self._output += output
+            self._read_on()
             self._flush_soon()

@@ -61,9 +61,6 @@ CLIENT_REQUESTS_BYTES = 16 << 20
 
 CLIENT_NAME_CHARACTERS = 64
 
-REPLIES_LIMIT_BYTES = 64 << 20
-"""Replies kept for a client that reads more slowly than it asks; with more it is given up."""
-
 STOP_WAIT_S = 0.5
 """A stop gives running commands this long, and their replies REPLIES_LINGER_S; all has 2 s."""
 
@@ -135,7 +132,7 @@ class Control:
                 keep_place=self._keep_place,
                 on_request=self._receive,
                 on_gone=self._forget,
-                on_room=lambda _: self.wake(),
+                on_room=self._go_on,
             )
         except OSError as error:
             self._lock.release()
@@ -187,8 +184,17 @@ class Control:
             self._unanswered -= 1
             self._reply(client, frame)
 
-        client = _Client(connection, RequestQueue(self._begin, answer))
+        def has_room() -> bool:
+            return connection.has_room
+
+        client = _Client(connection, RequestQueue(self._begin, answer, has_room))
         return client
+
+    def _go_on(self, connection: Connection) -> None:
+        """It has read what kept its requests and its events waiting."""
+        if (client := self._clients.get(connection)) is not None:
+            client.requests.go_on()
+        self.wake()
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -287,8 +293,6 @@ class Control:
         connection.send(frame)
         if not client.requests.count:
             self._admission.answered(connection, asyncio.get_running_loop().time())
-        if connection.waiting_bytes > REPLIES_LIMIT_BYTES:
-            connection.give_up()
 
     def _publish(self) -> None:
         """Send each subscriber what it has credit for, a burst each."""

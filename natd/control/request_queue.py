@@ -10,6 +10,7 @@ Rules that a change must not break:
 
 - A request begins when all before it have taken effect.  Only those that share a commit begin one
   right behind the other: each has taken its place when it first waits.
+- No request begins while its client leaves answers unread: those would be kept in memory.
 - An answer leaves when all before it have left.  What only waits (`Later`) stands aside: it holds
   up nothing, and is answered when it is done.
 """
@@ -45,10 +46,13 @@ class RequestQueue:
         self,
         begin: Callable[[Coroutine[Any, Any, None]], object],
         reply: Callable[[bytes], None],
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`begin` runs a coroutine, those begun first first; `reply` sends an answer."""
+        """`begin` runs a coroutine, those begun first first; `reply` sends an answer; `has_room`
+        tells whether the client reads: when it does again, call `go_on`."""
         self._begin = begin
         self._reply = reply
+        self._has_room = has_room
         self._coming: deque[_Request] = deque()
         self._taking_effect: dict[_Request, None] = {}
         self._unanswered: deque[_Request] = deque()
@@ -62,25 +66,28 @@ class RequestQueue:
         request = _Request(size_bytes, shares, work)
         self._coming.append(request)
         self._expect(request)
-        self._go_on()
+        self.go_on()
 
     def refuse(self, answer: bytes) -> None:
         """One more request, which is answered by this in its turn."""
         self._expect(_Request(0, answer=answer))
         self._tell()
 
-    def _expect(self, request: _Request) -> None:
-        self._unanswered.append(request)
-        self.count += 1
-        self.size_bytes += request.size_bytes
-
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """Begin what may begin now."""
         while self._coming and self._may_begin(self._coming[0]):
             request = self._coming.popleft()
             self._taking_effect[request] = None
             self._begin(self._carry_out(request))
 
+    def _expect(self, request: _Request) -> None:
+        self._unanswered.append(request)
+        self.count += 1
+        self.size_bytes += request.size_bytes
+
     def _may_begin(self, request: _Request) -> bool:
+        if not self._has_room():
+            return False
         if not self._taking_effect:
             return True
         # Those that share begin beside their like only, so one of them tells of all.
@@ -94,14 +101,14 @@ class RequestQueue:
             return
         del self._taking_effect[request]
         self._tell()
-        self._go_on()
+        self.go_on()
 
     def _let_wait(self, request: _Request) -> None:
         request.only_waits = True
         del self._taking_effect[request]
         self._unanswered.remove(request)
         self._tell()
-        self._go_on()
+        self.go_on()
 
     def _tell(self) -> None:
         while self._unanswered and self._unanswered[0].answer is not None:

@@ -61,18 +61,18 @@ async def post(address: Address, path: str, action: str, body: bytes) -> HttpAns
 
 async def _exchange(address: Address, request: bytes) -> HttpAnswer:
     loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as link:
-        link.setblocking(False)
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
-        try:
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as link:
+            link.setblocking(False)
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
             async with asyncio.timeout(EXCHANGE_S):
                 await loop.sock_connect(link, address)
                 await loop.sock_sendall(link, request)
                 return await _read_answer(_Incoming(link))
-        except TimeoutError:
-            raise GatewayError("no answer in time") from None
-        except OSError:
-            raise GatewayError("no answer") from None
+    except TimeoutError:
+        raise GatewayError("no answer in time") from None
+    except OSError:
+        raise GatewayError("no answer") from None
 
 
 async def _read_answer(incoming: "_Incoming") -> HttpAnswer:

@@ -13,6 +13,7 @@ is kept on disk with every commit, and every ten minutes where there is none.
     the clock   what people are shown; decides nothing, and a jump of it is told
 """
 
+import functools
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,7 @@ class WallClock:
         return f"{boot} {since_boot:.3f} {unix:.3f}"
 
 
+@functools.cache
 def _boot_id() -> str:
     try:
         return BOOT_ID.read_text().strip() or "-"

@@ -245,7 +245,7 @@ def test_a_reply_for_a_client_that_has_gone_is_dropped(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_client_that_reads_no_replies_is_not_read_from_and_others_are_served(
+def test_requests_of_a_client_that_reads_no_replies_wait_and_others_are_served(
     tmp_path: Path,
 ) -> None:
     answered = 0
@@ -253,7 +253,7 @@ def test_a_client_that_reads_no_replies_is_not_read_from_and_others_are_served(
     async def count(request: Json) -> Json:
         nonlocal answered
         answered += 1
-        return {"text": "x" * 40_000}
+        return {"text": "x" * 100_000}
 
     async def scenario() -> None:
         async with running(tmp_path, count=count) as (control, dial):
@@ -263,34 +263,10 @@ def test_a_client_that_reads_no_replies_is_not_read_from_and_others_are_served(
                 if number % 100 == 0:
                     assert "ok" in await ask(lively, {"id": 1, "do": "echo"})
             assert "ok" in await ask(lively, {"id": 1, "do": "echo"})
-            assert answered < 200
-            assert max(each.waiting_bytes for each in control._clients) < 8 << 20
+            assert answered < 50
+            assert max(each.waiting_bytes for each in control._clients) < 1 << 20
             for number in range(1000):
                 assert json.loads(await receive(deaf))["id"] == number
-
-    asyncio.run(scenario())
-
-
-def test_a_client_that_leaves_many_large_replies_unread_is_given_up(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    go_on = asyncio.Event()
-
-    async def wait(request: Json) -> Json:
-        await go_on.wait()
-        return {"text": "x" * 100_000}
-
-    async def scenario() -> None:
-        async with running(tmp_path, wait=wait) as (control, dial):
-            deaf, lively = dial(receive_limit=1), dial()
-            for number in range(100):
-                await deaf.send(encode({"id": number, "do": "wait"}))
-            await ask(lively, {"id": 1, "do": "echo"})
-            await until(lambda: control._unanswered == 100)
-            go_on.set()
-            await until(lambda: "does not read its answers" in caplog.text)
-            assert "ok" in await ask(lively, {"id": 1, "do": "echo"})
-            assert len(control._clients) == 1
 
     asyncio.run(scenario())
 

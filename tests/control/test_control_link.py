@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -196,6 +196,33 @@ def test_a_subscriber_that_reads_nothing_costs_little_and_then_gets_all_events(
             assert max(each.waiting_bytes for each in control._clients) < 1 << 20
             for number in range(1, 4001):
                 assert await event_id(stalled) == number
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_asks_and_never_reads_is_not_read_from_and_in_the_end_given_up(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path) as (control, dial):
+            lively = dial()
+            with connected(tmp_path, GREETING + READY) as deaf:
+                await ask(lively, {"id": 1, "do": "echo"})
+                deaf.setblocking(False)
+                malformed, sent = b"\x00\x01{" * 1000, 0
+                for _ in range(3000):
+                    with suppress(BlockingIOError):
+                        sent += deaf.send(malformed)
+                    await asyncio.sleep(0)
+                assert "ok" in await ask(lively, {"id": 2, "do": "echo"})
+                stuck, _ = sorted(control._clients, key=lambda each: -each.waiting_bytes)
+                assert 1 << 20 < stuck.waiting_bytes < 2 << 20
+                assert sent < 1 << 20
+                now = asyncio.get_running_loop().time()
+                assert not stuck.is_stalled(now + 50.0)
+                assert stuck.is_stalled(now + 60.0)
+                stuck.give_up()
+                assert len(control._clients) == 1
 
     asyncio.run(scenario())
 

@@ -51,11 +51,14 @@ WITHOUT_ANY = """
 import asyncio, os, resource
 from pathlib import Path
 
+from natd.core.base.types import Address
 from natd.host.version import natd_version
+from natd.net import gateway_http
 from natd.net import network_interfaces as interfaces, portmap, routes
 from natd.net.lan import Lan
 from natd.net.portmap import PortMap
 from natd.net.udp import UdpSockets
+from natd.storage.own_time import WallClock
 from natd.storage.store import Store, StoreError
 
 def fails(kind, look):
@@ -80,6 +83,8 @@ async def main():
     store = Store(Path("state"))
     store.start(lambda: None)
     natd_version()
+    clock = WallClock(None)
+    clock.look()
 
     most = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = [os.dup(0)]
@@ -98,7 +103,13 @@ async def main():
     lan.follow(wanted=True, ipv6=True)
     ports.follow(40000, wanted=True)
     assert (lan._links, ports._asked) == before
-    sockets.send([])
+    try:
+        await gateway_http.get(Address("127.0.0.1", 9), "/")
+        raise AssertionError("nothing was raised")
+    except gateway_http.GatewayError:
+        pass
+    boot, *_ = clock.saved_text.split()
+    assert clock.look() is None and clock.saved_text.split()[0] == boot != "-"
     natd_version()
     try:
         await store.query_apart("SELECT 1")
