@@ -26,7 +26,7 @@ UNDIALLED_S = 0.25
 """With a path and no first flight after this long, the introduction that named us as the dialler
 was lost: either side dials, and if both do, one session stays."""
 
-DOUBTED_AFTER_S = 10.0
+SESSION_SILENT_S = 10.0
 """Of checks that are answered and a session that is not, twice in a row: when an outage ends
 between the two, the session is answered before the second.  At 30 % loss it is within seconds."""
 
@@ -95,7 +95,7 @@ class Presence:
     is_undialled: bool = False  # nobody had dialled when the path came up
     role_psk: bytes | None = None  # the key for which `we_dial` was said; None: for none yet
     unanswered_since: float | None = None  # None: the session was answered what it has asked
-    is_doubted: bool = False  # `DOUBTED_AFTER_S` have passed once
+    is_doubted: bool = False  # `SESSION_SILENT_S` have passed once
 
     def begin(self, now: float) -> None:
         """An attempt begins: time it from now, unless a recent one is being timed."""
@@ -164,7 +164,7 @@ class Presence:
     @property
     def doubted_at(self) -> float | None:
         """When to see whether the session still has another end; None while it is answered."""
-        return None if self.unanswered_since is None else self.unanswered_since + DOUBTED_AFTER_S
+        return None if self.unanswered_since is None else self.unanswered_since + SESSION_SILENT_S
 
     def has_lost_session(self, path_heard_at: float | None, now: float) -> bool:
         """Whether to dial again now, because the path is answered and the session is not."""
