@@ -14,6 +14,7 @@ What must be, for each honest sender S and receiver R, once the weather is calm:
              S's log; a message to the network is addressed to all who were met.
 - untold     S is told that each of them was delivered.
 - untrue     S is told so only of messages that were on R's disk.
+- unanswered Whoever asked S, again after a kill or a pause, has an answer.
 
 What a rollback changes, and nothing else does:
 
@@ -178,6 +179,8 @@ class Books:
 
     def is_settled(self) -> bool:
         """Whether every message is there and told: cheap, and not the whole truth."""
+        if any(ledger.unanswered() for ledger in self._present):
+            return False
         for ledger in self._present:
             told = {(message, peer) for _, message, peer in ledger.told}
             honest = {each.peer for each in self._present}
@@ -229,6 +232,7 @@ class Books:
         wrong = []
         there = {sent.text: sent for sent in ledger.sent}
         online = {each.peer for each in self._present}
+        wrong += [f"unanswered: {ledger.name} asked {text!r}" for text in ledger.unanswered()]
         for text, message in ledger.accepted.items():
             sent = there.get(text)
             if sent is None:

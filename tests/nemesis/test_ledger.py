@@ -134,6 +134,7 @@ def say(
     online: tuple[str, ...] = (),
 ) -> None:
     ledger.asked[text] = Asked(to, frozenset(online))
+    ledger.accepted.setdefault(text, message or text)
     happens(ledger, "sent", message=message or text, text=text, to=list(recipients))
 
 
