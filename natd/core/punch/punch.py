@@ -189,6 +189,7 @@ class Punch:
         if candidate is None:
             return None
         self.settle()
+        self._targets.rest_behind(candidate, self._ours)
         technique = "re-roll" if answer.socket != MAIN_SOCKET else "simultaneous-open"
         kind = path_kind(candidate, self._ours)
         return PathFound(answer.address, answer.socket, kind, technique, answer.rtt_s)

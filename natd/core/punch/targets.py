@@ -24,9 +24,11 @@ from natd.core.base.types import (
     CandidateKind,
     Datagram,
     NatReport,
+    PathKind,
     SocketId,
 )
 from natd.core.checks.budget import TargetBudget
+from natd.core.checks.candidates import path_kind
 from natd.core.checks.checks import Checks, Opener
 from natd.core.checks.host_proofs import HostProofs
 from natd.core.punch.attempt import (
@@ -197,7 +199,8 @@ class Targets:
             candidate = Candidate(CandidateKind.PEER_REFLEXIVE, address)
             target = Target(candidate, socket, CHECK_LADDER_S, was_heard=True)
             self._targets[address, socket] = target
-        if not target.proved and now - target.last_sent >= TRIGGER_SPACING_S:
+        spacing_s = max(TRIGGER_SPACING_S, self._budget.meetings.patience_s)
+        if not target.proved and now - target.last_sent >= spacing_s:
             if target.opener is not None:
                 target.opener, target.ladder = None, CHECK_LADDER_S
             target.step = min(target.step, 1)
@@ -220,6 +223,14 @@ class Targets:
         budget is for fresh sockets."""
         for target in self._of_socket():
             if target.candidate.address.host == host:
+                target.at = None
+
+    def rest_behind(self, found: Candidate, ours: tuple[Address, ...]) -> None:
+        """A path was found there: go on only where a better one may be, or no check went yet."""
+        kinds = tuple(PathKind)
+        rank = kinds.index(path_kind(found, ours))
+        for target in self._targets.values():
+            if target.step and kinds.index(path_kind(target.candidate, ours)) >= rank:
                 target.at = None
 
     def pause(self) -> None:
