@@ -28,7 +28,7 @@ MOST_AT_ONCE = 8
 LASTS_S = 2.0
 """Longer than a meeting takes that needs no guesses."""
 
-LATE_TIMER_S, REMEMBERED_S = 0.05, 10.0
+LATE_TIMER_S, LATE_FOR_S = 0.05, 10.0
 """Two timers that come later than this within ten seconds show that the machine does not keep up.
 Between them many are on time: whoever waits long for a core then has it for a while."""
 
@@ -75,7 +75,7 @@ class Meetings:
 
     def timer_came(self, late_s: float, now: float) -> None:
         """A timer of ours came so much later than it was due."""
-        while self._late and self._late[0][0] < now - REMEMBERED_S:
+        while self._late and self._late[0][0] < now - LATE_FOR_S:
             self._late.popleft()
         if late_s >= LATE_TIMER_S:
             self._late.append((now, min(MOST_S, late_s)))
