@@ -100,8 +100,12 @@ class Places:
         limit, quarter = self._limits.peers_per_network, self._limits.peers_per_network // QUARTER
         is_friend = self._standings.of(newcomer).is_friend(now)
         source = None if host is None or is_friend else source_of(host)
-        here = [peer for known, peer in peers.items() if known not in blocked]
-        sources = Counter(map(_source_of_peer, here))
+        if len(peers) < limit - quarter:
+            return Place()
+        here = {
+            peer: _source_of_peer(peer) for known, peer in peers.items() if known not in blocked
+        }
+        sources = Counter(here.values())
         has_its_share = (
             source is not None and sources[source] >= quarter and len(here) >= limit - quarter
         )
@@ -112,8 +116,9 @@ class Places:
                 return Place(peers[known])
         free = [peer for peer in here if self._may_give_way(peer)]
         if has_its_share:
-            free = [peer for peer in free if _source_of_peer(peer) == source]
-        crowded = {s for s, count in sources.items() if s is not None and count > quarter}
+            free = [peer for peer in free if here[peer] == source]
+        many = {s for s, count in sources.items() if s is not None and count > quarter}
+        crowded = {peer for peer, its in here.items() if its in many}
         leaving = self._choose(free, here, crowded, is_friend=is_friend, now=now)
         if leaving is None:
             self._turn_away(newcomer, nick, now)
@@ -138,13 +143,14 @@ class Places:
     def _choose(
         self,
         free: list[Peer],
-        here: list[Peer],
-        crowded: Collection[str],
+        here: Collection[Peer],
+        crowded: Collection[Peer],
         *,
         is_friend: bool,
         now: float,
     ) -> Peer | None:
-        """Who of the `free` gives way; None where nobody does."""
+        """Who of the `free` gives way; None where nobody does.  `crowded`: those who share their
+        source with more than a quarter."""
         limit, standings = self._limits.peers_per_network, self._standings
         strangers, met = [], []
         friends = [p for p in here if standings.of(p.card.peer).is_friend(now)]
@@ -157,11 +163,11 @@ class Places:
                 met.append(peer)
 
         def patience(peer: Peer) -> tuple[bool, bool]:
-            return _source_of_peer(peer) not in crowded, peer.reach.heard_at is not None
+            return peer not in crowded, peer.reach.heard_at is not None
 
         def worth(peer: Peer) -> tuple[int, bool, float]:
             rank, age = standings.of(peer.card.peer).worth(now)
-            return rank, _source_of_peer(peer) not in crowded, age
+            return rank, peer not in crowded, age
 
         first_stranger = min(strangers, key=patience, default=None)
         first_met = min(met, key=worth, default=None)
