@@ -104,6 +104,7 @@ class Maintenance:
         self._spare: SpareFlow | None = None  # None: no lesson, no replacement
         self._is_lesson = False
         self._asked_at: float | None = None  # None: no lesson's answer is awaited
+        self._asked_s = 0  # after which silence
         self._sought_at: float | None = None  # None: no successor is guessed
         self._renew_after = 0.0
         self._failures = 0
@@ -285,7 +286,8 @@ class Maintenance:
             self.events.append(SampleWanted(spare.socket))
         if self._asked_at is not None and self._answer_due_at() <= now:
             assert self._subject is not None
-            self._subject.missed(self._flows, now)
+            if self._subject.keepalive.silence_s == self._asked_s:
+                self._subject.missed(self._flows, now)
             self._drop_spare()
         elif spare.failed:
             self._fail(now)
@@ -320,21 +322,22 @@ class Maintenance:
         if silence_s is None:
             self._drop_spare()
             return
-        self._asked_at = now
+        self._asked_at, self._asked_s = now, silence_s
         self._subject.begin(self, now, silence_s)
         self._ask((spare.address, spare.socket), (ANSWER_AFTER, two_bytes(silence_s)), now)
 
     def _answer_due_at(self) -> float:
-        silence_s = None if self._subject is None else self._subject.keepalive.silence_s
         assert self._asked_at is not None
-        return self._asked_at + (silence_s or 0) + ANSWER_LATE_S
+        return self._asked_at + self._asked_s + ANSWER_LATE_S
 
     def _take_lesson(self, took_s: float, now: float) -> None:
         subject, spare = self._subject, self._spare
         assert subject is not None
         assert spare is not None
-        silence_s = subject.keepalive.silence_s
-        if silence_s is None or took_s < silence_s - 1.0:
+        if took_s < self._asked_s - 1.0:
+            return
+        if subject.keepalive.silence_s != self._asked_s:
+            self._drop_spare()  # with another peer a mapping was gone meanwhile
             return
         subject.answered(self._flows)
         self._ask_silence(spare, now)
