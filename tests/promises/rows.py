@@ -150,7 +150,7 @@ LET_IN = (
     _row(
         "one member who fills disks",
         "no more than its part, others unharmed; texts stand once",
-        "tests/storage/test_mailbox.py",
+        "tests/storage/test_room_and_age.py",
         "tests/core/chat/test_no_room.py",
     ),
     _row(

@@ -117,8 +117,7 @@ class Servers:
         self._registrations: dict[ServerKey, Registration] = {}
         self._listed = False
         self._suspected_until = now
-        self._survey = Survey()
-        self._probing = Probing(nat)
+        self._survey, self._probing = Survey(), Probing(nat)
         self._datagrams: list[Datagram] = []
         self._events: deque[ServersEvent] = deque()
 
