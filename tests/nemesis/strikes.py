@@ -20,8 +20,8 @@ MOST_COPIES = 1
 
 PEERS_TELL_OF_NEWER_CARDS = False
 """Whether a member whom peers know by a newer card than its own learns of it without a server that
-remembers.  While it is not so, a run plays a copied disk, or one that went back under a clock that
-did, or a server that forgets, but not both: they part a pair for as long as the cards differ."""
+remembers.  While it is not so, no disk goes back under a clock that did, and a run plays a copied
+disk or a server that fails, but not both: they part a pair for as long as the cards differ."""
 MOST_SENT = 6
 MOST_TORN_BYTES = 40 * 4120
 """Some dozen commits, each of a few pages."""
@@ -161,7 +161,8 @@ class Strikes:
         one = at_the_edge(self._anybody().host)
         others = [at_the_edge(member.host) for member in self._nemesis.members]
         other = self._random.choice([*others, self._nemesis.village.server_host])
-        if one is not other:
+        is_of_server = self._nemesis.village.server_host in (one, other)
+        if one is not other and (not is_of_server or self._may_fail()):
             cut, for_s = frozenset((one, other)), self._random.choice(OUTAGES_S)
             self._note("partition", f"{one.name} {other.name} {for_s} s")
             self._internet.cuts.add(cut)
@@ -365,7 +366,7 @@ class Strikes:
 
     def _may_go_back(self, member: Daemon) -> bool:
         """Whether its disk may: where the clock is right, cards count on all the same."""
-        return member.unix_s > member.latest_start_unix_s or self._may_need_server()
+        return member.unix_s > member.latest_start_unix_s or PEERS_TELL_OF_NEWER_CARDS
 
     def _anybody(self) -> Daemon:
         return self._random.choice(self._nemesis.members)
