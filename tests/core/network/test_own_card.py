@@ -18,6 +18,7 @@ from natd.core.keys.card import Identity, open_card
 from natd.core.keys.secrets import network_key
 from natd.core.network.own_card import PREKEY_GRACE_S, PREKEY_LIFETIME_S, OwnCard
 from natd.core.registration.events import OwnCardSeen
+from tests.core.world.village import Village
 
 START = 1000.0
 KEY = network_key("demo", b"")
@@ -153,6 +154,36 @@ def test_prekeys_come_from_the_randomness_that_was_given():
 
 def _identity():
     return Identity(Random("alice").randbytes(32))
+
+
+def test_a_peer_that_is_connected_is_told_of_several_changes_by_one_card_later():
+    """Two cards in the first ten seconds were eight packets to each of a hundred peers."""
+    village = Village(3)
+    alice, bob = village.member("alice"), village.member("bob", port=40001)
+    for member in (alice, bob):
+        member.start()
+    assert village.internet.run_until(lambda: alice.is_online(bob), 10.0)
+    met_at = village.internet.now
+    bobs = alice.membership.peers[bob.peer]
+    told_at = []
+    while village.internet.now < met_at + 60.0:
+        before = bobs.card.sequence
+        village.internet.run(0.5)
+        if bobs.card.sequence != before:
+            told_at.append(village.internet.now - met_at)
+    assert len(told_at) == 1
+    assert 15.0 <= told_at[0] <= 30.0
+
+
+def test_a_new_nick_is_told_at_once():
+    village = Village(3)
+    alice, bob = village.member("alice"), village.member("bob", port=40001)
+    for member in (alice, bob):
+        member.start()
+    assert village.internet.run_until(lambda: alice.is_online(bob), 10.0)
+    bob.membership.set_nick("robert", village.internet.now)
+    village.internet.run(1.0)
+    assert alice.membership.peers[bob.peer].card.nick == "robert"
 
 
 def _profile(seed=1):

@@ -115,6 +115,16 @@ def test_an_honest_newcomer_comes_into_an_open_network_full_of_made_up_members()
     assert village.internet.run_until(lambda: alice.texts() == ["room for me?"], 10.0)
 
 
+def test_a_card_that_comes_again_is_not_opened_again():
+    """A hundred members are introduced twice, and a signature is the dearest part of it."""
+    membership = _member()
+    _introduce(membership, "bob", START)
+    bob = membership.peers[_identity("bob").peer]
+    again = bytes(bytearray(bob.sealed_card))
+    assert membership.roster.open(again) is bob.card
+    assert membership.roster.open(_sealed("bob")) is not bob.card, "another seal is another card"
+
+
 def _identity(name):
     return Identity(Random(name).randbytes(32))
 
