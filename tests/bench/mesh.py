@@ -63,6 +63,8 @@ def main() -> int:
         mark = "    " if limit is None else "ok  " if figure.value <= limit else "FAIL"
         print(f"{mark}  {name:<16} {figure.value:10.2f} {figure.unit}")
     print(f"      load of the machine, before and after: {_load_before} and {_load()}")
+    told = (f"{name} {figures[name].value:.3g} {figures[name].unit}" for name in limits)
+    print(", ".join(told))
     if arguments.record:
         members = arguments.members
         record(arguments.record, {f"mesh of {members}: {n}": f for n, f in figures.items()})
