@@ -26,6 +26,7 @@ from natd.doctor.report import Report
 from natd.host.descriptors import Shares
 from natd.host.directories import Directories
 from natd.host.errors import CommandError, ConfigError
+from natd.members.guesses import keep_guesses, recall_guesses
 from natd.members.networks import Networks
 from natd.members.parts import Parts
 from natd.members.recorder import Recorder
@@ -119,6 +120,7 @@ class Engine:
         self._watch.start()
         self._take_network(self._watch.network, has_moved=False)
         await self._upkeep.start()
+        recall_guesses(self._parts)
         # The number that our cards count from is on disk before any of them is told.
         await self._parts.store.flush()
         self._follow_stun_servers()
@@ -305,6 +307,7 @@ class Engine:
         self._parts.sockets.send(d for d in datagrams if d.address != GROUP)
         for socket in dropped:  # a goodbye may have left by it just now
             self._parts.sockets.drop(socket)
+        keep_guesses(self._parts, now)
         self._rearm(node.get_timer())
 
     def _rearm(self, at: float | None) -> None:

@@ -7,6 +7,7 @@
                           └──────── committed ◄──────┘
 
     crowd        how many peers stay on disk
+    guesses      which hosts ports were guessed at
     copy_words   sentences about a restored disk, and an identity that is used twice
     upkeep       from time to time: history, the clock, the disk
     parts        one of each part of a daemon, for modules that need several of them
@@ -18,5 +19,5 @@ Rules:
 - What has to be on disk first waits for `committed`: nothing is acknowledged before.
 - Leaving a network tells of every peer in it before its name is forgotten.
 
-Others import: copy_words, crowd, networks, parts, recorder, upkeep.
+Others import: copy_words, crowd, guesses, networks, parts, recorder, upkeep.
 """

@@ -14,11 +14,13 @@ import pytest
 
 from natd.core.base.events import MessageArrived, PeerMet
 from natd.core.base.types import PeerId
+from natd.core.checks.strangers import Guessed
 from natd.core.keys.card import Card, Identity, seal_card
 from natd.core.keys.secrets import Prekey, network_id, network_key
 from natd.core.network.standing import Acquaintance
 from natd.ipc import RequestError
 from natd.members.crowd import surplus_of
+from natd.members.guesses import guesses_text, read_guesses
 from natd.storage.address_book import AddressBook, KnownPeer
 from natd.storage.event_log import EventLog
 from natd.storage.mailbox import Mailbox
@@ -114,7 +116,7 @@ def test_who_is_connected_can_be_forgotten_and_met_again(tmp_path: Path) -> None
         bob.stop()
         bob.start()
         alice.wait()
-        assert [e["peer"]["nick"] for e in alice.events("peer_met")] == ["bob", "bob"]
+        until(lambda: [e["peer"]["nick"] for e in alice.events("peer_met")] == ["bob", "bob"])
 
 
 def test_of_many_who_came_once_some_stay_on_disk_the_longest_gone_go_first(tmp_path: Path) -> None:
@@ -197,6 +199,20 @@ def test_how_long_a_peer_is_known_outlives_a_restart(tmp_path: Path) -> None:
 
     with_world(tmp_path, first)
     with_world(tmp_path, second)
+
+
+def test_at_which_hosts_ports_were_guessed_outlives_the_daemon() -> None:
+    guessed = [
+        Guessed("198.51.100.7", 90.0, (30.0, 3.5), True),
+        Guessed("2001:db8::1", 2.0, (), False),
+    ]
+    assert read_guesses(guesses_text(guessed, 5_000), 5_000) == guessed
+    assert read_guesses(guesses_text(guessed, 5_000), 5_060) == [g.after(60.0) for g in guessed]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", "[[1]]", '[["h", "x", [], 0]]', None, 7])
+def test_what_can_not_be_read_of_them_is_forgotten(text: object) -> None:
+    assert read_guesses(text, 5_000) == []
 
 
 # --- means

@@ -19,5 +19,5 @@ Rules:
 - A check without valid integrity gets no answer.
 - One budget and one set of turns for the whole daemon, over all networks and peers.
 
-Others import: budget, candidates, checks, host_proofs, limits, meetings, turns.
+Others import: budget, candidates, checks, host_proofs, limits, meetings, strangers, turns.
 """

@@ -11,10 +11,13 @@ only few hosts an hour are guessed at.
 
 Rules:
 - A host that answers is no stranger any more, and gives its place to another.
-- All of this holds over all peers and networks of the daemon.
+- All of this holds over all peers and networks of the daemon, and across its restarts: the shell
+  keeps `take_news` on disk, and gives it back to `recall`.  Of a wave that had begun, what was left
+  is lost; else a daemon that somebody can crash would begin it anew with each start.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from natd.core.checks.limits import MINUTE_S
@@ -48,6 +51,22 @@ MOST_STRANGERS = 1_024
 """More are not guessed at, rather than one of these forgotten."""
 
 
+@dataclass(frozen=True, slots=True)
+class Guessed:
+    """A host that was guessed at, as it is kept on disk: all in seconds before now."""
+
+    host: str
+    since_s_ago: float
+    waves_s_ago: tuple[float, ...]
+    """When further waves were bought, in the last hour."""
+    is_of_open: bool
+
+    def after(self, passed_s: float) -> "Guessed":
+        """The same so much later."""
+        waves = tuple(s_ago + passed_s for s_ago in self.waves_s_ago)
+        return Guessed(self.host, self.since_s_ago + passed_s, waves, self.is_of_open)
+
+
 @dataclass(slots=True)
 class _Stranger:
     since: float
@@ -74,6 +93,26 @@ class StrangerHosts:
         self._hosts: OrderedDict[str, _Stranger] = OrderedDict()
         # Hosts that were checked before the first guess: since when, and how often.
         self._begun: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._has_news = False
+
+    def recall(self, guessed: Iterable[Guessed], now: float) -> None:
+        """What an earlier run has guessed at, the longest ago first."""
+        for each in guessed:
+            waves = [now - s_ago for s_ago in each.waves_s_ago]
+            since, is_open = now - each.since_s_ago, each.is_of_open
+            self._hosts[each.host] = _Stranger(since, 0, waves, is_of_open=is_open)
+            if len(self._hosts) >= MOST_STRANGERS:
+                return
+
+    def take_news(self, now: float) -> list[Guessed] | None:
+        """All hosts, if a wave has begun, was bought, or is given back since the last call."""
+        if not self._has_news:
+            return None
+        self._has_news = False
+        return [
+            Guessed(host, now - s.since, tuple(now - at for at in s.waves), s.is_of_open)
+            for host, s in self._hosts.items()
+        ]
 
     def left(self, host: str, now: float, *, is_open: bool) -> int:
         """How many guesses may still go there."""
@@ -121,14 +160,15 @@ class StrangerHosts:
         if not self.wants_word(host, now, is_open=is_open):
             return False
         found = self._hosts[host]
+        self._has_news = True
         found.waves.append(now)
         found.word_at = now if found.word_at is None else found.word_at
         found.left += WAVE_PACKETS
         return True
 
     def answered(self, host: str) -> None:
-        """An authenticated answer came from there."""
-        self._hosts.pop(host, None)
+        """An authenticated answer has come from there."""
+        self._has_news = self._hosts.pop(host, None) is not None or self._has_news
 
     def _known(self, host: str, now: float, *, is_open: bool) -> _Stranger | None:
         found = self._hosts.get(host)
@@ -139,6 +179,7 @@ class StrangerHosts:
         self._hosts.pop(host, None)
         waves = [] if found is None else [*found.waves, now]
         found = self._hosts[host] = _Stranger(now, is_of_open=is_open, waves=waves)
+        self._has_news = True
         since, checks = self._begun.pop(host, (-MINUTE_S, 0))
         if now - since < MINUTE_S:
             found.checks = checks

@@ -143,6 +143,38 @@ def test_the_end_of_a_day_gives_no_wave_beside_those_of_the_hour(is_open: bool, 
     assert 0 < sent <= words * 1_024
 
 
+def test_a_restart_gives_no_host_another_first_wave_nor_an_hour_more_words() -> None:
+    before = StrangerHosts()
+    before.take(HOST, START, is_open=True)
+    kept = before.take_news(START + 1.0)
+    assert kept is not None
+    assert before.take_news(START + 1.0) is None
+    hosts = StrangerHosts()
+    hosts.recall(kept, 500.0)
+    assert _spend(hosts, HOST, 500.0, is_open=True) == 0
+    assert hosts.take_word(HOST, 501.0, is_open=True)
+    kept = hosts.take_news(501.0)
+    assert kept is not None
+    hosts = StrangerHosts()
+    hosts.recall(kept, 9000.0)
+    assert not hosts.take_word(HOST, 9000.0, is_open=True)
+    assert hosts.take_word(HOST, 9000.0 + HOUR_S, is_open=True)
+    assert _spend(hosts, "203.0.113.9", 9000.0, is_open=True) == 960
+
+
+def test_what_a_restart_recalls_takes_the_places_that_it_took() -> None:
+    before = StrangerHosts()
+    for number in range(4):
+        before.take(f"203.0.113.{number}", START, is_open=True)
+    before.answered("203.0.113.0")
+    kept = before.take_news(START)
+    assert kept is not None
+    hosts = StrangerHosts()
+    hosts.recall(kept, START)
+    assert hosts.take(HOST, START, is_open=True)
+    assert not hosts.take("203.0.113.0", START, is_open=True)
+
+
 def test_success_gives_the_place_back() -> None:
     hosts = StrangerHosts()
     for number in range(30):

@@ -38,6 +38,22 @@ def test_without_a_member_who_helps_there_is_no_other_wave(key):
     assert max(place.sent_by_each()) <= WAVE + CHECKS_A_MINUTE * HOUR_S / MINUTE_S
 
 
+@KEYS
+def test_daemons_that_are_killed_again_and_again_send_no_other_wave(key):
+    """As somebody could do who has found a packet that crashes them."""
+    place = Place(key, fools_mallory=False)
+    for _ in range(6):
+        place.run(20.0)
+        for daemon in place.daemons:
+            daemon.kill()
+        place.run(1.0)
+        for daemon in place.daemons:
+            daemon.start()
+    place.run(MINUTE_S)
+    assert min(place.sent_by_each()) > 900
+    assert max(place.sent_by_each()) <= WAVE + 7 * CHECKS_A_MINUTE, "plain checks begin anew"
+
+
 @pytest.mark.parametrize(("key", "words"), [(OPEN, 1), (SECRET, 4)], ids=["open", "secret"])
 def test_with_a_members_words_there_are_no_more_waves_than_an_hour_allows(key, words):
     place = Place(key, fools_mallory=True)

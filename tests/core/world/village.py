@@ -12,6 +12,7 @@ from natd.core.base import events
 from natd.core.base.local_ports import LINK_PORT
 from natd.core.base.types import Address, NamedServer, NatReport, NetworkId, PeerId, PeerState
 from natd.core.base.verdict import VerdictCode
+from natd.core.checks.strangers import Guessed
 from natd.core.coordinator.coordinator import Coordinator
 from natd.core.keys.card import Identity
 from natd.core.keys.secrets import network_id, network_key
@@ -47,6 +48,8 @@ class Disk:
     """Where a path led, and when it was last in use."""
     met: dict[PeerId, tuple[Acquaintance, float]] = field(default_factory=dict)
     """How long each peer that was reached was known at that instant."""
+    guessed: tuple[list[Guessed], float] = ([], 0.0)
+    """At which hosts ports were guessed, and when that was kept."""
     card_sequence: int = 1
 
 
@@ -124,6 +127,10 @@ class Member:
         self.node = Node(self.identity, random, card_sequence=self.disk.card_sequence)
         self.internet.attach(self.host, self.node, ports=[self.port], on_event=self._on_event)
         now = self.internet.now
+        guessed, guessed_at = self.disk.guessed
+        self.node.shared.budget.turns.strangers.recall(
+            [each.after(now - guessed_at) for each in guessed], now
+        )
         self.node.set_clock(unix_s(now) + self.clock_ahead_s, now)
         self.node.shared.limits.peers_per_network = self.places
         self.node.set_local_addresses(self.host.addresses, self.port, now)
@@ -148,7 +155,14 @@ class Member:
         self.internet.run(0.0)
         self.internet.detach(self.host)
 
+    def keep_guesses(self) -> None:
+        """What a daemon does after every input."""
+        strangers = self.node.shared.budget.turns.strangers
+        if (guessed := strangers.take_news(self.internet.now)) is not None:
+            self.disk.guessed = (guessed, self.internet.now)
+
     def kill(self) -> None:
+        self.keep_guesses()
         self.internet.detach(self.host)
 
     def send(self, text: str, to: "Member | None" = None) -> None:
