@@ -29,6 +29,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "retry": ("network", "peer"),
     "trust": ("peer", "network", "accept_new_key"),
     "block": ("peer", "network", "blocked"),
+    "forget": ("peer", "network"),
     "reload": (),
     "config_show": (),
     "shutdown": (),
