@@ -18,6 +18,9 @@ from natd.core.base.scope import is_public
 from natd.core.base.types import Allocation, Mapping, NatReport
 from natd.core.base.verdict import Help, Verdict, VerdictCode, judge_servers
 
+TOLD_FROM = 0.5
+"""From this confidence on people are told how a router picks its ports."""
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -321,8 +324,10 @@ def _or_offline(found: Findings) -> str:
 
 
 def _kind(report: NatReport) -> Allocation:
-    """How a hard NAT picks ports, as far as guessing them is concerned."""
-    if report.allocation in (Allocation.SEQUENTIAL, Allocation.BLOCK):
+    """How a hard NAT picks ports, as far as guessing them goes.  A few random ones may look
+    like a sequence: what is likelier wrong than right is not told."""
+    is_seen = report.allocation_confidence >= TOLD_FROM
+    if is_seen and report.allocation in (Allocation.SEQUENTIAL, Allocation.BLOCK):
         return report.allocation
     return Allocation.RANDOM
 

@@ -12,8 +12,9 @@ from natd.core.peer.judgement import Findings, judge
 EASY = NatReport(Mapping.INDEPENDENT, allocation=Allocation.PRESERVING, confidence=0.94)
 UNSURE = NatReport(Mapping.INDEPENDENT, allocation=Allocation.RANDOM, confidence=0.8)
 RANDOM = NatReport(Mapping.DEPENDENT, allocation=Allocation.RANDOM, confidence=0.94)
-COUNTING = replace(RANDOM, allocation=Allocation.SEQUENTIAL)
-BLOCK = replace(RANDOM, allocation=Allocation.BLOCK, low=2048, high=2559)
+COUNTING = replace(RANDOM, allocation=Allocation.SEQUENTIAL, allocation_confidence=0.9)
+PERHAPS_COUNTING = replace(COUNTING, allocation_confidence=0.2)
+BLOCK = replace(RANDOM, allocation=Allocation.BLOCK, low=2048, high=2559, allocation_confidence=0.9)
 APART = Findings(our_hosts=frozenset({"198.51.100.1"}), their_hosts=frozenset({"198.51.100.2"}))
 
 
@@ -22,6 +23,7 @@ APART = Findings(our_hosts=frozenset({"198.51.100.1"}), their_hosts=frozenset({"
     [
         (RANDOM, RANDOM, VerdictCode.BOTH_RANDOM),
         (COUNTING, RANDOM, VerdictCode.SEQUENTIAL_RANDOM),
+        (PERHAPS_COUNTING, RANDOM, VerdictCode.BOTH_RANDOM),
         (RANDOM, BLOCK, VerdictCode.BLOCK_RANDOM),
         (COUNTING, COUNTING, VerdictCode.GUESS_MISSED),
         (BLOCK, BLOCK, VerdictCode.GUESS_MISSED),
