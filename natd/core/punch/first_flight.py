@@ -8,6 +8,7 @@ Rules:
   of checks goes there, to open our own NAT to its host; the flight waits for the peer's first
   check, which comes from the real port.
 - Where the peer is heard first gets the flight; other places do only if that was in vain.
+- A flight that was cut short by the budget goes again, whole, with the path.
 - Datagrams that the budget refuses at an address where the peer was heard are sent with the peer's
   next check.
 """
@@ -84,6 +85,7 @@ class FirstFlight:
         self._wanted_until = 0.0  # until then flights go to unproved addresses
         self._unsent = UnsentFlight()
         self._sent_at: dict[Place, float] = {}  # when a datagram last left for there
+        self._cut_short: set[Place] = set()  # where the budget has refused a part of it
 
     def restraint_s(self, start_in_s: float, now: float) -> float:
         """How long to send only openers, if an introduction asks for `start_in_s`."""
@@ -99,6 +101,7 @@ class FirstFlight:
         """An attempt begins, after this restraint."""
         self.held_until = now + start_in_s if start_in_s > 0.0 else None
         self._sent_at.clear()
+        self._cut_short.clear()
         self._wanted_until = now + start_in_s + FLIGHT_WINDOW_S
 
     def is_held(self, now: float) -> bool:
@@ -122,8 +125,9 @@ class FirstFlight:
         return is_news
 
     def has_flown(self, place: Place, since: float) -> bool:
-        """Whether a datagram has left for there since that instant."""
-        return self._sent_at.get(place, float("-inf")) >= since
+        """Whether the flight has left for there since that instant, and the whole of it."""
+        is_whole = place not in self._cut_short
+        return is_whole and self._sent_at.get(place, float("-inf")) >= since
 
     def stop(self) -> None:
         """Send nothing more without a path."""
@@ -153,7 +157,9 @@ class FirstFlight:
             if self._budget.allow_bulk(address, len(data), now):
                 datagrams.append(Datagram(data, address, None, socket))
                 self._sent_at[place] = now
-            elif place == self.heard_from:
+                continue
+            self._cut_short.add(place)
+            if place == self.heard_from:
                 self._unsent.keep(data)
         return datagrams
 
