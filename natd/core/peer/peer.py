@@ -325,9 +325,9 @@ class Peer:
             case PathChosen(path) | PathRecovered(path):
                 if not (isinstance(event, PathChosen) and event.is_seamless):
                     place = (path.address, path.socket)
-                    # What left no sooner than the check that was answered has come through, too.
                     has_flight = self.reach.flight.has_flown(place, now - (path.rtt_s or 0.0))
                     self.dialogue.sessions.path_changed(now, has_flight=has_flight)
+                    self.reach.carry(self.reach.flight.take_rest(place), now, awaiting=True)
                 if not self.dialogue.sessions.is_established:
                     self.reach.width.expect_session(now)
                 if self.presence.is_online:

@@ -46,7 +46,7 @@ TELL_LADDER_S = (0.2, 0.4, 0.8, 1.6)
 """Waits between introductions that tell our anchors: nothing confirms that one has arrived, and a
 server has to know a newcomer first."""
 
-LOOK_S = 1.0
+LOOK_S = 0.25
 """How often an attempt with open sockets checks if another attempt needs them."""
 
 MOST_KNOWN = 32

@@ -8,7 +8,7 @@ Rules:
   of checks goes there, to open our own NAT to its host; the flight waits for the peer's first
   check, which comes from the real port.
 - Where the peer is heard first gets the flight; other places do only if that was in vain.
-- A flight that was cut short by the budget goes again, whole, with the path.
+- The rest of a flight that the budget has cut short goes by the path as soon as there is one.
 - Datagrams that the budget refuses at an address where the peer was heard are sent with the peer's
   next check.
 """
@@ -85,7 +85,7 @@ class FirstFlight:
         self._wanted_until = 0.0  # until then flights go to unproved addresses
         self._unsent = UnsentFlight()
         self._sent_at: dict[Place, float] = {}  # when a datagram last left for there
-        self._cut_short: set[Place] = set()  # where the budget has refused a part of it
+        self._rest: tuple[Place | None, list[bytes]] = (None, [])  # refused there until now
 
     def restraint_s(self, start_in_s: float, now: float) -> float:
         """How long to send only openers, if an introduction asks for `start_in_s`."""
@@ -101,7 +101,7 @@ class FirstFlight:
         """An attempt begins, after this restraint."""
         self.held_until = now + start_in_s if start_in_s > 0.0 else None
         self._sent_at.clear()
-        self._cut_short.clear()
+        self._rest = None, []
         self._wanted_until = now + start_in_s + FLIGHT_WINDOW_S
 
     def is_held(self, now: float) -> bool:
@@ -125,9 +125,14 @@ class FirstFlight:
         return is_news
 
     def has_flown(self, place: Place, since: float) -> bool:
-        """Whether the flight has left for there since that instant, and the whole of it."""
-        is_whole = place not in self._cut_short
-        return is_whole and self._sent_at.get(place, float("-inf")) >= since
+        """Whether a datagram has left for there since that instant, when a check left that has been
+        answered: then it has come through, too."""
+        return self._sent_at.get(place, float("-inf")) >= since
+
+    def take_rest(self, place: Place) -> list[bytes]:
+        """What the budget had refused there when the path was found."""
+        (refused_at, rest), self._rest = self._rest, (None, [])
+        return rest if refused_at == place else []
 
     def stop(self) -> None:
         """Send nothing more without a path."""
@@ -135,8 +140,9 @@ class FirstFlight:
 
     def reached(self) -> None:
         """A path was found and works."""
+        if unsent := self._unsent.take():
+            self._rest = self.heard_from, unsent
         self.stop()
-        self._unsent.take()
 
     def take_unsent(self) -> list[bytes]:
         """Datagrams that the budget refused, to send again; refused ones are kept again."""
@@ -157,9 +163,7 @@ class FirstFlight:
             if self._budget.allow_bulk(address, len(data), now):
                 datagrams.append(Datagram(data, address, None, socket))
                 self._sent_at[place] = now
-                continue
-            self._cut_short.add(place)
-            if place == self.heard_from:
+            elif place == self.heard_from:
                 self._unsent.keep(data)
         return datagrams
 
