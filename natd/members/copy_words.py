@@ -3,16 +3,18 @@
 
 def copy_words(server: str, seen: str) -> str:
     """Another daemon has our identity, as far as this server can be believed."""
+    place = seen or "an unknown address"
     return (
-        f"another daemon seems to use this one's identity: {server} sees it at {seen}; was the "
+        f"another daemon seems to use this one's identity: {server} sees it at {place}; was the "
         "state directory, or the whole machine, copied? The two take turns, so messages wait"
     )
 
 
-def older_words(server: str, seen: str) -> str:
-    """Our own earlier life was further than our disk."""
+def older_words(teller: str, seen: str) -> str:
+    """Our own earlier life was further than our disk; `seen`: from where, empty if nobody knows."""
+    place = f", from {seen}," if seen else ""
     return (
-        f"{server} knew a newer card of this daemon, from {seen}, than its state directory: the "
+        f"{teller} knew a newer card of this daemon{place} than its state directory: the "
         "directory was restored from an older copy, or a copy of it runs on another machine"
     )
 

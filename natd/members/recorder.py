@@ -19,17 +19,18 @@ from typing import Any
 from natd.core.base import events
 from natd.core.base.types import (
     MAIN_SOCKET,
+    Address,
     NatReport,
     NetworkId,
     PathReport,
     PeerId,
     peer_id_text,
-    peer_tag,
 )
 from natd.core.base.verdict import VerdictCode
 from natd.core.network.roster import FORGOTTEN
 from natd.members import crowd
 from natd.members.copy_words import copy_words, older_words, restored_words
+from natd.members.named import name_of, peer_ref
 from natd.members.parts import Parts
 from natd.storage.address_book import KnownPeer
 from natd.storage.store import StoreError
@@ -71,7 +72,8 @@ class Recorder:
             case events.MessageArrived():
                 self._arrive(event, now)
             case events.MessagesAcknowledged(network=network, peer=peer, seq=seq):
-                fields = {"network": self._name(network), "peer": self._ref(network, peer)}
+                name, ref = self._name(network), peer_ref(parts.book, network, peer)
+                fields = {"network": name, "peer": ref}
                 parts.mailbox.acknowledge(network, peer, seq, fields)
                 crowd.say_if_wanted(parts, network, peer, now)
             case events.OutboxWentBack(network=network, peer=peer, messages=messages):
@@ -188,7 +190,11 @@ class Recorder:
         """The `peer_offline` rows to log when we leave this network, made while its name and its
         peers' names are still known."""
         return [
-            {"network": self._name(network), "peer": self._ref(network, peer), "reason": LEAVING}
+            {
+                "network": self._name(network),
+                "peer": peer_ref(self._parts.book, network, peer),
+                "reason": LEAVING,
+            }
             for peer in sorted(self._parts.online.get(network, ()))
         ]
 
@@ -261,8 +267,7 @@ class Recorder:
     def _went_back(self, network: NetworkId, peer: PeerId, messages: int) -> None:
         """Our disk is older than what the peer has of us."""
         self._parts.restored[network, peer] = time.monotonic()
-        ref = self._ref(network, peer)
-        reason = restored_words(f"{ref['nick']}#{ref['tag']}")
+        reason = restored_words(name_of(self._parts.book, network, peer))
         logger.warning("%s: %s", self._name(network), reason)
         self._log("state_restored", network, peer, {"messages": messages, "reason": reason})
 
@@ -270,7 +275,9 @@ class Recorder:
         """A copy of us runs, or our disk is older than what the server knows."""
         noticed = self._parts.copies if event.is_of_a_copy else self._parts.older
         words = copy_words if event.is_of_a_copy else older_words
-        text = words(str(event.server), ", ".join(map(str, event.seen)) or "an unknown address")
+        text = words(
+            name_of(self._parts.book, event.network, event.source), ", ".join(map(str, event.seen))
+        )
         before = noticed.get(event.network)
         noticed[event.network] = (now, text)
         if before is not None and now < before[0] + COPY_TOLD_S:
@@ -278,20 +285,23 @@ class Recorder:
         logger.warning("%s: %s", self._name(event.network), text)
         row = {"reason": text, "seen": [str(address) for address in event.seen]}
         type_ = "identity_used_twice" if event.is_of_a_copy else "state_restored"
-        self._log_server(type_, event.network, str(event.server), row)
+        if isinstance(event.source, Address):
+            self._log_server(type_, event.network, str(event.source), row)
+        else:
+            self._log(type_, event.network, event.source, row)
 
     def _missing(self, event: events.MessagesMissing) -> None:
         parts = self._parts
         parts.mailbox.heard_of(event.network, event.peer, event.outbox, event.seq)
-        ref = self._ref(event.network, event.peer)
         number = "a message" if event.messages == 1 else f"{event.messages} messages"
+        peer = name_of(parts.book, event.network, event.peer)
         reason = (
-            f"{number} of {ref['nick']}#{ref['tag']} are not here and will not come again: they "
-            "were kept for seven days, or had arrived before the state directory was restored"
+            f"{number} of {peer} are not here and will not come again: they were kept for seven "
+            "days, or had arrived before the state directory was restored"
         )
         logger.warning("%s: %s", self._name(event.network), reason)
-        row = {"messages": event.messages, "reason": reason}
-        self._log("messages_missing", event.network, event.peer, row)
+        fields = {"messages": event.messages, "reason": reason}
+        self._log("messages_missing", event.network, event.peer, fields)
 
     async def _give(self, network: NetworkId, peer: PeerId, after: int, count: int) -> None:
         """Give all that the node wants, or all there is: it asks again only for later messages."""
@@ -364,19 +374,12 @@ class Recorder:
         joined = self._parts.book.network_of(network)
         return "" if joined is None else joined.name
 
-    def _ref(self, network: NetworkId, peer: PeerId) -> dict[str, Any]:
-        known = self._parts.book.peer(network, peer)
-        if known is None:
-            return {"nick": "", "id": peer_id_text(peer), "tag": peer_tag(peer), "trust": "new"}
-        return {
-            "nick": known.nick,
-            "id": known.id_text,
-            "tag": known.tag,
-            "trust": known.trust,
-        }
-
     def _log(self, type_: str, network: NetworkId, peer: PeerId, fields: Mapping[str, Any]) -> None:
-        row = {"network": self._name(network), "peer": self._ref(network, peer), **fields}
+        row = {
+            "network": self._name(network),
+            "peer": peer_ref(self._parts.book, network, peer),
+            **fields,
+        }
         self._parts.log.append(type_, row)
 
     def _log_server(

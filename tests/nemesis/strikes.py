@@ -18,10 +18,6 @@ JUMPS_S = (-10 * DAY_S, -DAY_S, -3600.0, -5.0, 5.0, 3600.0, DAY_S, 10 * DAY_S, 4
 FEW_REPLAYS, MANY_REPLAYS = 20, 200
 MOST_COPIES = 1
 
-PEERS_TELL_OF_NEWER_CARDS = False
-"""Whether a member whom peers know by a newer card than its own learns of it without a server that
-remembers.  While it is not so, no disk goes back under a clock that did, and a run plays a copied
-disk or a server that fails, but not both: they part a pair for as long as the cards differ."""
 MOST_SENT = 6
 MOST_TORN_BYTES = 40 * 4120
 """Some dozen commits, each of a few pages."""
@@ -35,8 +31,6 @@ class Strikes:
         self._random = nemesis.random
         self._internet = nemesis.internet
         self._backups: dict[Daemon, list[tuple[bytes, bytes]]] = {}
-        self._is_server_needed = False  # as long as a peer may know newer cards than their owner's
-        self._has_server_failed = False
         self._kinds: list[Callable[[], None]] = [
             self.weather,
             self.weather,
@@ -161,8 +155,7 @@ class Strikes:
         one = at_the_edge(self._anybody().host)
         others = [at_the_edge(member.host) for member in self._nemesis.members]
         other = self._random.choice([*others, self._nemesis.village.server_host])
-        is_of_server = self._nemesis.village.server_host in (one, other)
-        if one is not other and (not is_of_server or self._may_fail()):
+        if one is not other:
             cut, for_s = frozenset((one, other)), self._random.choice(OUTAGES_S)
             self._note("partition", f"{one.name} {other.name} {for_s} s")
             self._internet.cuts.add(cut)
@@ -172,13 +165,11 @@ class Strikes:
 
     def server_dies(self) -> None:
         village = self._nemesis.village
-        if village.server_host in self._internet._attached and self._may_fail():
+        if village.server_host in self._internet._attached:
             self._note("server dies")
             village.kill_server()
 
     def server_forgets(self) -> None:
-        if not self._may_fail():
-            return
         self._note("server forgets")
         if self._nemesis.village.server_host in self._internet._attached:
             self._nemesis.village.kill_server()
@@ -186,7 +177,7 @@ class Strikes:
 
     def server_lies(self) -> None:
         seat = self._internet._attached.get(self._nemesis.village.server_host)
-        if seat is not None and not isinstance(seat.core, Liar) and self._may_fail():
+        if seat is not None and not isinstance(seat.core, Liar):
             self._note("server lies")
             share = self._random.choice((0.2, 0.6, 1.0))
             victim = self._nemesis.mallory.member.host.address
@@ -244,7 +235,7 @@ class Strikes:
     def restored(self) -> None:
         chosen = [member for member in self._nemesis.members if member in self._backups]
         member = self._random.choice(chosen) if chosen else None
-        if member is not None and self._may_go_back(member):
+        if member is not None:
             self._note("restored", member.name)
             member.kill()
             member.restore(self._random.choice(self._backups[member]))
@@ -252,7 +243,7 @@ class Strikes:
 
     def torn_log(self) -> None:
         """What the file system had not written when the power failed, though it said so."""
-        if (member := self._somebody()) is not None and self._may_go_back(member):
+        if (member := self._somebody()) is not None:
             file, log = member.disk.copy()
             self._note("torn log", f"{member.name} {len(log)}")
             member.kill()
@@ -266,7 +257,7 @@ class Strikes:
         """The state directory runs on a second machine for a while, and is lost with it."""
         nemesis = self._nemesis
         member = self._somebody()
-        if member is None or len(nemesis.copies) >= MOST_COPIES or not self._may_need_server():
+        if member is None or len(nemesis.copies) >= MOST_COPIES:
             return
         for_s = self._random.choice(OUTAGES_S)
         self._note("copied", f"{member.name} {for_s} s")
@@ -288,8 +279,6 @@ class Strikes:
 
     def clock_jumps(self) -> None:
         member, by_s = self._anybody(), self._random.choice(JUMPS_S)
-        if by_s < 0 and member.life is None and not PEERS_TELL_OF_NEWER_CARDS:
-            return  # Its disk may be another one when it starts.
         self._note("clock back" if by_s < 0 else "clock forth", f"{member.name} {by_s} s")
         member.clock_off_s += by_s
 
@@ -349,24 +338,6 @@ class Strikes:
         return list(seen)[-4:]
 
     # --- helpers
-
-    def _may_fail(self) -> bool:
-        """Whether the server may, from here on."""
-        if self._is_server_needed and not PEERS_TELL_OF_NEWER_CARDS:
-            return False
-        self._has_server_failed = True
-        return True
-
-    def _may_need_server(self) -> bool:
-        """Whether cards may be out of order, from here on."""
-        if self._has_server_failed and not PEERS_TELL_OF_NEWER_CARDS:
-            return False
-        self._is_server_needed = True
-        return True
-
-    def _may_go_back(self, member: Daemon) -> bool:
-        """Whether its disk may: where the clock is right, cards count on all the same."""
-        return member.unix_s > member.latest_start_unix_s or PEERS_TELL_OF_NEWER_CARDS
 
     def _anybody(self) -> Daemon:
         return self._random.choice(self._nemesis.members)

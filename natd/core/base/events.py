@@ -79,15 +79,16 @@ class ServerSuspected:
 
 @dataclass(frozen=True, slots=True)
 class NewerCardOfOurs:
-    """A server holds a card of ours that this run has not made, and that is newer than ours: an
-    earlier run made it, which our disk does not know, or another daemon with our identity."""
+    """There is a card of ours that this run has not made, and that is newer than ours: an earlier
+    run made it, which our disk does not know, or another daemon with our identity."""
 
     network: NetworkId
-    server: Address
+    source: Address | PeerId
+    """The server that holds it, or a peer that knew us by it."""
     seen: tuple[Address, ...]
-    """Where the server sees its owner."""
+    """Where a server sees its owner."""
     is_of_a_copy: bool
-    """Whether it was made after ours had been the newest: then another daemon runs."""
+    """Whether it was surely made after ours had been the newest: then another daemon runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """One network that we are a member of, and what all networks share of our own side.
 
     membership ──┬─► roster ─► places    the members: a card and a peer for each; who has a place
-                 │      └───────► standing       what speaks for each
+                 │      ├───────► standing       what speaks for each
+                 │      └───────► older_cards    cards of the past, where nothing shows newer ones
                  ├─► own_card ───┬─► mapped       our card as it changes; where a mapped port is
                  │               └─► copies       others that use our identity
                  ├─► discovery ──┬─► greeting     a card sent directly to a peer

@@ -1,11 +1,11 @@
 """Others with our identity: an earlier life of a restored disk, or a daemon that runs a copy of it.
 
-    a server shows a newer card of ours ──┬─► it has never accepted ours: an earlier life made it
-                                          └─► it has accepted ours before: a copy runs elsewhere
-                                               └─► in both cases our cards count on from there
+    a server shows a newer card of ours ──┬─► it has accepted ours before: a copy runs elsewhere
+    a peer knew us by one (`older_cards`) ┴─► else an earlier life made it, or a copy
+                                               └─► in each case our cards count on from there
 
 Rules:
-- Only a card that our own key has signed counts, so a server can at worst show one that we made
+- Only a card that our own key has signed counts, so they can at worst show one that we made
   and keep the true order back.
 - A restart and a change of address are neither: the numbers of a new run are above all others.
 - Two who run the same identity take turns, a turn each: peers turn to the one with the newest card,
@@ -53,8 +53,8 @@ class Copies:
         self._leapt_at = float("-inf")
 
     def see(self, seen: OwnCardSeen, own: OwnCards, now: float) -> tuple[NewerCardOfOurs, ...]:
-        """A server shows a card of ours; `own` counts on above it when it is our turn.  What it
-        means, if anything."""
+        """A server or a peer shows a card of ours; `own` counts on above it when it is our turn.
+        What it means, if anything."""
         try:
             card = open_card(seen.sealed_card, self._key)
         except DecodeError:
@@ -66,4 +66,4 @@ class Copies:
         self._leapt_at = now
         if card.sequence < HIGHEST:
             own.leap(card.sequence + HEADROOM, now)
-        return (NewerCardOfOurs(self._network, seen.server, seen.seen, seen.was_accepted),)
+        return (NewerCardOfOurs(self._network, seen.source, seen.seen, seen.was_accepted),)

@@ -139,6 +139,15 @@ class Discovery:
         if known is None and not self._absent.may_meet(address.host, now):
             roster.dropped["greetings-of-strangers"] += 1
             return None
+        places = () if known is None else known.reach.remote.places
+        is_there = (
+            address.ip.is_link_local
+            or address.host in {place.host for place in places}
+            or self._was_greeted(address, now)
+        )
+        if known is not None and card.sequence < known.card.sequence and not is_there:
+            roster.dropped["greeting-of-an-older-card"] += 1
+            return None
         is_answered = greeting.wants_answer and self._may_answer(card.peer, address, now)
         is_news = known is None or card.sequence > known.card.sequence
         if greeting.wants_answer and not is_answered and not is_news:
@@ -147,16 +156,12 @@ class Discovery:
         # An answer from the internet counts only if we sent a greeting there.
         may_answer_call = not greeting.wants_answer and is_private(address.host)
         answers_call = may_answer_call and self._calls.expects_answers(now)
-        places = () if known is None else known.reach.remote.places
         return GreetingReceived(
             card,
             greeting.sealed_card,
             is_answered,
             is_on_link=self._has_link and (is_call or answers_call),
-            is_there=address.ip.is_link_local
-            or address.host in {c.address.host for c in card.candidates}
-            or address.host in {place.host for place in places}
-            or self._was_greeted(address, now),
+            is_there=is_there or address.host in {c.address.host for c in card.candidates},
         )
 
     def answer(self, our_card: bytes, address: Address, socket: SocketId, now: float) -> None:
@@ -262,11 +267,12 @@ class Discovery:
 
 
 def meet(
-    peer: Peer, greeted: GreetingReceived, address: Address, *, we_dial: bool, now: float
+    peer: Peer, greeted: GreetingReceived, address: Address, *, ours: PeerId, now: float
 ) -> None:
-    """The peer has greeted us from this address."""
+    """The peer has greeted us from this address; `ours`: our own id."""
     if not greeted.is_there:
         return
+    we_dial = ours < greeted.card.peer
     if greeted.is_on_link:
         peer.found_on_link(address, we_dial=we_dial, now=now)
     else:

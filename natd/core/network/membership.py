@@ -117,11 +117,9 @@ class Membership:
         return peer.card.peer
 
     def block(self, peer: PeerId, blocked: bool, now: float) -> None:
+        self.roster.mark_blocked(peer, blocked)
         if blocked:
-            self.roster.blocked.add(peer)
             self.discovery.met(peer)
-        else:
-            self.roster.blocked.discard(peer)
         if (known := self.peer(peer, now)) is not None:
             if blocked:
                 known.block(now)
@@ -172,8 +170,7 @@ class Membership:
             self._datagrams += self.discovery.datagrams_to_send()
         peer.set_surroundings(self._surroundings(now), now)
         peer.settle(now)
-        we_dial = self._shared.identity.peer < greeted.card.peer
-        meet(peer, greeted, address, we_dial=we_dial, now=now)
+        meet(peer, greeted, address, ours=self._shared.identity.peer, now=now)
         self.drain_peer(peer, now)
 
     def observed_changed(self, now: float) -> None:
@@ -309,9 +306,8 @@ class Membership:
         card = self.roster.open(introduced.sealed_card)
         if card is None or card.peer != introduced.peer:
             self.dropped["introduction-of-another-card"] += 1
-            if isinstance(introduced.source, Address):
-                self.servers.suspect(introduced.source, now)
-                self._drain_servers(now)
+            self.servers.suspect(introduced.source, now)
+            self._drain_servers(now)
             return
         teller, host = self.roster.teller(introduced)
         peer = self._take_card(card, introduced.sealed_card, host, now)
@@ -377,7 +373,9 @@ class Membership:
                 keep_route(self._shared.routes, event, Route(self.network, peer))
             case NewerCard(sealed):
                 card = self.roster.open(sealed)
-                if card is not None and card.peer == peer.card.peer:
+                if card is None:  # perhaps one of ours
+                    self._events += self.own_card.shown_by(peer.card.peer, sealed, now)
+                elif card.peer == peer.card.peer:
                     self._take_card(card, sealed, None, now)
             case CheckAnswer(place, socket, mapped=observed):
                 self.servers.observe_by_peer(socket, place, observed, now)
@@ -408,8 +406,10 @@ class Membership:
                 has_server = self.servers.is_registered
                 self._introductions.connected(peer.card.peer, has_server=has_server, now=now)
                 self._events.append(event)
-                if self._announcement.take_missed(peer.card.peer):
-                    peer.dialogue.send_frame(NewerCard(self.own_card.sealed), now)
+                is_missed = self._announcement.take_missed(peer.card.peer)
+                newest = [self.own_card.sealed] if is_missed else []
+                for sealed in self.roster.older_cards.newer_than_its_own(peer.card.peer) + newest:
+                    peer.dialogue.send_frame(NewerCard(sealed), now)
                     peer.settle(now)
             case events.PeerDisconnected():
                 self.roster.stayed(peer.card.peer, now)

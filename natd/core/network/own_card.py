@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from random import Random
 
+from natd.core.base.events import NewerCardOfOurs
 from natd.core.base.timers import earliest
 from natd.core.base.types import SURE, Address, Candidate, CandidateKind, NatReport, PeerId
 from natd.core.checks.candidates import local_candidates
@@ -20,6 +21,7 @@ from natd.core.nat.model import NatModel
 from natd.core.network.copies import Copies
 from natd.core.network.mapped import mapped_places
 from natd.core.peer.peer import Peer
+from natd.core.registration.events import OwnCardSeen
 
 PREKEY_LIFETIME_S = 3600.0
 PREKEY_GRACE_S = 7200.0
@@ -156,6 +158,10 @@ class OwnCard:
         there at the next timer, under a prekey that nobody has a session by."""
         self.sequence = max(self.sequence, above)
         self._rotate_at = self.due_at = now
+
+    def shown_by(self, peer: PeerId, sealed: bytes, now: float) -> tuple[NewerCardOfOurs, ...]:
+        """A peer has sent a card that is perhaps one of ours (`copies`)."""
+        return self.copies.see(OwnCardSeen(peer, sealed, (), was_accepted=False), self, now)
 
     # --- outputs
 

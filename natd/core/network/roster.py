@@ -1,11 +1,12 @@
 """The members of one network: a card and a peer for each.
 
     sealed card ─► open ─► take ─► Peer
-                    │       └── older than ours, or no place for it: nobody
+                    │       └── older than ours and useless (`older_cards`), or no place: nobody
                     └── not made with the network's key, or our own: no card
 
 Rules:
-- A card counts if it opens under the network key and is not older than the one we have.
+- A card counts if it opens under the network key and is not older than the one we have; an older
+  one does if nothing shows the newer one any more (`older_cards.py`).
 - Who gets a place, and who gives way where all are taken: `places.py`.
 """
 
@@ -19,6 +20,7 @@ from natd.core.base.timers import TimerQueue
 from natd.core.base.types import Address, DecodeError, NetworkId, PeerId, SocketId
 from natd.core.keys.card import Card, open_card
 from natd.core.keys.secrets import Prekey, network_id, network_key
+from natd.core.network.older_cards import OlderCards
 from natd.core.network.places import Places, host_of
 from natd.core.network.routing import drop_routes
 from natd.core.network.shared import Shared
@@ -60,6 +62,7 @@ class Roster:
         self._is_open = settings.key == network_key(settings.name, b"")
         self._standings = Standings()
         self.places = Places(self._network, shared.limits, self._standings, self.dropped)
+        self.older_cards = OlderCards()
         self._sockets: dict[Peer, frozenset[SocketId]] = {}  # only peers that need any
         self._sealed: dict[bytes, Peer] = {}  # whose newest card this is: it comes several times
         self._changes: deque[RosterEvent] = deque()
@@ -99,15 +102,17 @@ class Roster:
                 place.leaving.block(now)
                 self._leaving.append(place.leaving)
             peer = self.add(card, prekeys)
-        elif card.sequence < peer.card.sequence:
+        elif card.sequence == peer.card.sequence:
+            self.older_cards.shown(card, now)
+            return peer
+        elif card.sequence < peer.card.sequence and not self.older_cards.counts(peer, now):
             self.dropped["card-is-older"] += 1
             return None
-        elif card.sequence == peer.card.sequence:
-            return peer
         else:
             peer.update_card(card, prekeys)
             if peer.presence.is_online:
                 self.stayed(card.peer, now)
+        self.older_cards.shown(card, now)
         self._keep_card(peer, sealed)
         self._changes.append(
             events.PeerMet(self._network, card.peer, card.nick, sealed, first_contact)
@@ -160,12 +165,20 @@ class Roster:
         if is_marked or self._standings.of(peer).is_marked:
             self._standings.to_change(peer, now).is_marked = is_marked
 
+    def mark_blocked(self, peer: PeerId, blocked: bool) -> None:
+        if blocked:
+            self.blocked.add(peer)
+        else:
+            self.blocked.discard(peer)
+
     def connected(self, peer: PeerId, now: float) -> None:
         self._standings.to_change(peer, now).connected(now)
 
     def stayed(self, peer: PeerId, now: float) -> None:
         """It has been connected until now."""
         self._standings.to_change(peer, now).stayed(now)
+        if (known := self.peers.get(peer)) is not None:
+            self.older_cards.shown(known.card, now)
 
     def remove(self, peer: Peer) -> None:
         """Remove a peer that gave way and is drained, and its routes."""
@@ -175,6 +188,7 @@ class Roster:
         self.timers.set(peer, None)
         self._sockets.pop(peer, None)
         self._sealed.pop(peer.sealed_card, None)
+        self.older_cards.forget(peer.card.peer)
         self._changes.append(events.PeerForgotten(self._network, peer.card.peer))
 
     def forget(self, peer: PeerId, now: float) -> None:

@@ -40,14 +40,15 @@ class Introduced:
 
 @dataclass(frozen=True, slots=True)
 class OwnCardSeen:
-    """The server refused our card for an older one, and shows the newer, still sealed."""
+    """A server refused our card for an older one, or a peer knew us by a newer one: this, still
+    sealed."""
 
-    server: Address
+    source: Address | PeerId
     sealed_card: bytes
     seen: tuple[Address, ...]
-    """Where the server sees its owner."""
+    """Where a server sees its owner."""
     was_accepted: bool
-    """Whether this server has accepted a card of this run before."""
+    """Whether this server has accepted a card of this run before; a peer can't tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ def test_a_first_card_is_met_a_newer_one_again_and_an_older_one_not():
     _greet(membership, "bob", sequence=6)
     met = [event for event in _events(membership) if isinstance(event, events.PeerMet)]
     assert [event.first_contact for event in met] == [True, False]
-    assert membership.dropped["card-is-older"] == 1
+    assert membership.dropped["greeting-of-an-older-card"] == 1
 
 
 def test_a_blocked_peer_is_not_met_and_one_of_an_earlier_run_is_not_greeted():

@@ -77,6 +77,27 @@ def test_a_copy_that_ran_for_a_second_parts_nobody(seed: int) -> None:
     assert heard
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_peers_tell_of_a_newer_card_that_no_server_remembers(seed: int) -> None:
+    """All that Bob's disk knows of Alice is a card that her copy has made, newer than hers."""
+    village, alice, copy, bob = _copied(seed, False)
+    copy.disk.card_sequence = alice.disk.card_sequence + 1_000_000
+    copy.start()
+    village.internet.run(5.0)
+    copy.kill()
+    bob.kill()
+    village.kill_server()
+    village.start_server()
+    village.internet.run(30.0)
+    bob.start()
+    alice.send("from alice", to=bob)
+    bob.send("from bob", to=alice)
+    heard = village.internet.run_until(
+        lambda: "from bob" in alice.texts() and "from alice" in bob.texts(), 300.0
+    )
+    assert heard
+
+
 @pytest.mark.parametrize("stops", [True, False], ids=["stopped", "killed"])
 def test_a_restart_or_another_address_is_no_copy(stops: bool) -> None:
     village = Village(3)
