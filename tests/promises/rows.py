@@ -84,6 +84,7 @@ LOST = (
         "a state directory that comes back from a copy, or runs twice",
         "nothing swallowed, nothing called delivered that is not; named on both",
         f"{_NODE}/test_restored_disk.py",
+        f"{_NODE}/test_older_cards.py",
         f"{_NODE}/test_copies.py",
     ),
     _row(
