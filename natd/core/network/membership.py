@@ -325,7 +325,7 @@ class Membership:
 
     def _take_card(self, card: Card, sealed: bytes, host: str | None, now: float) -> Peer | None:
         """`host`: see `Roster.take`."""
-        taken = self.roster.take(card, sealed, self.own_card.prekeys, host, now)
+        taken = self.roster.take(card, sealed, self.own_card, host, now)
         self._let_go(now)
         return taken
 

@@ -154,8 +154,8 @@ class OwnCard:
         return self._renew() if rotates else False
 
     def leap(self, above: int, now: float) -> None:
-        """A card of ours with this number is known that this run has not made: count on from
-        there at the next timer, under a prekey that nobody has a session by."""
+        """Make a new card at the next timer, under a prekey that nobody has a session by; with a
+        higher number than this one, which is of a card that this run has not made, or its own."""
         self.sequence = max(self.sequence, above)
         self._rotate_at = self.due_at = now
 

@@ -21,6 +21,7 @@ from natd.core.base.types import Address, DecodeError, NetworkId, PeerId, Socket
 from natd.core.keys.card import Card, open_card
 from natd.core.keys.secrets import Prekey, network_id, network_key
 from natd.core.network.older_cards import OlderCards
+from natd.core.network.own_card import OwnCard
 from natd.core.network.places import Places, host_of
 from natd.core.network.routing import drop_routes
 from natd.core.network.shared import Shared
@@ -85,12 +86,12 @@ class Roster:
         return card
 
     def take(
-        self, card: Card, sealed: bytes, prekeys: tuple[Prekey, ...], host: str | None, now: float
+        self, card: Card, sealed: bytes, ours: OwnCard, host: str | None, now: float
     ) -> Peer | None:
         """The owner of this card, which comes from `host`, or from nowhere that is known; None if
         the card is older than the one we have, or there is no place.
 
-        `prekeys` are ours, newest last.  `take_leaving` gives who has to go for it.
+        `ours` gives the prekeys.  `take_leaving` gives who has to go for it.
         """
         peer = self.peers.get(card.peer)
         first_contact = peer is None
@@ -101,7 +102,7 @@ class Roster:
             if place.leaving is not None:
                 place.leaving.block(now)
                 self._leaving.append(place.leaving)
-            peer = self.add(card, prekeys)
+            peer = self.add(card, ours.prekeys)
         elif card.sequence == peer.card.sequence:
             self.older_cards.shown(card, now)
             return peer
@@ -109,7 +110,9 @@ class Roster:
             self.dropped["card-is-older"] += 1
             return None
         else:
-            peer.update_card(card, prekeys)
+            if card.sequence < peer.card.sequence and self.older_cards.begins_anew(now):
+                ours.leap(ours.sequence, now)
+            peer.update_card(card, ours.prekeys)
             if peer.presence.is_online:
                 self.stayed(card.peer, now)
         self.older_cards.shown(card, now)

@@ -78,7 +78,8 @@ def test_an_older_card_of_a_peer_that_is_connected_does_not_count() -> None:
     card = bob.membership.roster.open(first)
     assert card is not None
     assert card.sequence < known
-    assert bob.membership.roster.take(card, first, (), None, village.internet.now) is None
+    ours = bob.membership.own_card
+    assert bob.membership.roster.take(card, first, ours, None, village.internet.now) is None
     assert bob.membership.dropped["card-is-older"] == 1
     assert bob.membership.roster.peers[alice.peer].card.sequence == known
 
@@ -89,14 +90,14 @@ def test_a_card_that_was_shown_just_now_keeps_older_ones_away() -> None:
     alice.kill()
     village.kill_server()
     bob.start()
-    roster, now = bob.membership.roster, village.internet.now
+    roster, ours, now = bob.membership.roster, bob.membership.own_card, village.internet.now
     card, past = roster.open(newest), roster.open(older)
     assert card is not None
     assert past is not None
-    assert roster.take(card, newest, (), None, now) is not None
-    assert roster.take(past, older, (), None, now + 29.0) is None
-    assert roster.take(past, older, (), None, now + 31.0) is not None
-    assert roster.take(card, newest, (), None, now + 32.0) is not None, "the newer one, at once"
+    assert roster.take(card, newest, ours, None, now) is not None
+    assert roster.take(past, older, ours, None, now + 4.0) is None
+    assert roster.take(past, older, ours, None, now + 6.0) is not None
+    assert roster.take(card, newest, ours, None, now + 7.0) is not None, "the newer one, at once"
 
 
 def _pair(
