@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     faults: Counter[str] = Counter()
     runs = said = arrived = 0
     virtual_s = 0.0
+    calms_s: list[float] = []
     for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
         outcome = nemesis.run(seed, tells=asked.tells, only=only)
         runs += 1
@@ -41,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         arrived += outcome.arrived
         virtual_s += outcome.virtual_s
         faults += outcome.faults
+        calms_s.append(outcome.calm_s)
         if outcome.wrong:
             failed.append(seed)
             for wrong in outcome.wrong[:MOST_FAILURES]:
@@ -57,6 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{'virtual hours':<22}{virtual_s / 3600:>9.1f}")
     for kind, count in sorted(faults.items()):
         print(f"{kind:<22}{count:>9}")
+    calms_s.sort()
+    for share in (0.5, 0.99, 1.0):
+        calm_s = calms_s[round(share * (runs - 1))]
+        print(f"{f'well after, {share:.0%}':<22}{calm_s:>8.0f}s")
     print(f"{'violations':<22}{len(failed):>9}  {failed or ''}")
     print(f"{runs / max(took_s, 0.001) * 60:.0f} seeds a minute")
     return 1 if failed else 0

@@ -40,9 +40,10 @@ STORM_S = (15.0, 30.0, 60.0)
 STRIKES_PER_S = 0.4
 WORDS_PER_S = 1.0
 BURSTS = (1, 1, 1, 1, 3, 20)
-CALM_S = 180.0
+CALM_S = 600.0
 """A server is found again within 30 s, an address that was spent on strangers rests a minute, a
-copy of an identity is forgotten in two."""
+copy of an identity is forgotten in two.  Where a server has lied about what our NAT does it takes
+longest: rounds are a minute apart then, and each has to miss with what was learned wrong."""
 
 LOOK_EVERY_S = 1.0
 
@@ -60,6 +61,8 @@ class Outcome:
     arrived: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     virtual_s: float = 0.0
+    calm_s: float = 0.0
+    """From the end of the storm until all was well."""
     digest: int = 0
     """Of all datagrams, as far as the same seed makes the same ones."""
 
@@ -105,6 +108,7 @@ class Nemesis:
             self.village, secret_key(NETWORK, self.secret), Random(f"mallory {seed}"), self._known
         )
         self._strikes = Strikes(self, only)
+        self._calm_s = 0.0
 
     def run(self) -> Outcome:
         began = self.internet.now
@@ -123,6 +127,7 @@ class Nemesis:
             arrived=sum(len(ledger.ever_arrived) for ledger in self.books.all),
             faults=self.faults,
             virtual_s=internet.now - began,
+            calm_s=self._calm_s,
             digest=hash(tuple(sorted(internet.dropped.items())))
             ^ hash(tuple(host.sent for host in internet.hosts())),
         )
@@ -147,8 +152,9 @@ class Nemesis:
                 self._strikes.strike()
                 next_strike = internet.now + random.expovariate(STRIKES_PER_S)
         self._strikes.end()
-        self._look_at = internet.now
+        self._look_at = calm_at = internet.now
         internet.run_until(self._is_well, CALM_S)
+        self._calm_s = internet.now - calm_at
         internet.run(2.0)
 
     # --- what strikes use

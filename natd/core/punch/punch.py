@@ -54,7 +54,7 @@ from natd.core.prediction.strategy import Situation
 from natd.core.punch.attempt import Attempt, wait_s
 from natd.core.punch.derived_ports import MEETING_LEAD_S
 from natd.core.punch.events import AttemptFailed, PathFound, PunchEvent
-from natd.core.punch.targets import Targets
+from natd.core.punch.targets import AGREED_ROUNDS, Targets
 
 UNKNOWN_RTT_S = 0.2
 SAMPLE_PATIENCE_S = 1.0
@@ -129,6 +129,8 @@ class Punch:
         opened_in_s = wait_s(0, self._rtt_s, self._random) + MEETING_LEAD_S
         call_at = None if before is None else attempt.full_ttl_at + opened_in_s
         meetings = self._targets.begin(self.targets, nats[1], now, call_at)
+        if attempt.round >= AGREED_ROUNDS:
+            self._targets.meet_again(self.targets, nats, now)
         attempt.escalate_at = attempt.full_ttl_at + self._wait_s(attempt)
         if before is not None and not fresh and not before.asked:
             # Introduced twice in one round: the other side may count from the first introduction.

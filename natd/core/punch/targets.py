@@ -53,7 +53,13 @@ from natd.core.punch.derived_ports import (
 AGREED_ROUNDS = 6
 """A minute in all: no NAT remembers an early packet for so long.  After it one socket is kept open
 for an absent peer, and only while no server answers: two peers that come back at different times
-poison each other's mappings again in every minute."""
+poison each other's mappings again in every minute.  Where a server introduces the two they are both
+there, and begin at the same instant: then the same ports are tried again, but not more often than
+a NAT needs to forget the last time (`AGREED_AGAIN_S`)."""
+
+AGREED_AGAIN_S = 55.0
+"""Later rounds are a minute apart, give or take; and what is spent on a peer behind a firewall that
+lets nothing through shall stay small."""
 
 MOST_KEPT = 16
 """Targets from agreed ports that are kept: those of the last two rounds, whose answers may be on
@@ -89,6 +95,7 @@ class Targets:
         self._targets: dict[tuple[Address, SocketId], Target] = {}
         self._tried: set[tuple[Address, SocketId]] = set()
         self._first_turn = 0  # of the agreed ports
+        self._met_again_at = float("-inf")
         self._datagrams: list[Datagram] = []
 
     # --- inputs
@@ -156,17 +163,18 @@ class Targets:
         now: float,
         *,
         is_alone: bool = False,
+        is_introduced: bool = False,
     ) -> None:
         """Meet on ports that no early packet can have poisoned; one of ours in each round.
 
-        `is_alone`: no server will say when to begin.
+        `is_alone`: no server will say when to begin; `is_introduced`: the peer begins now, too.
         """
         old = [key for key, target in self._targets.items() if target.socket != self.socket]
         is_late = turn >= AGREED_ROUNDS
         port_turn = self._first_turn + turn
         for key in old if is_late else old[:-MOST_KEPT]:
             del self._targets[key]
-        if is_late and not is_alone:
+        if is_late and not (is_alone or is_introduced):
             return
         ours, theirs = map(keeps_ports, nats)
         for place in public_places(places):
@@ -176,10 +184,19 @@ class Targets:
             if ours:
                 call = call_from_agreed_port(place, self._checks, port_turn, now)
                 self._targets[call.key] = call
-            if ours and theirs and not is_late:
+            if ours and theirs and (is_introduced or not is_late):
                 meeting = meet(host, self._checks, port_turn, now)
                 self._targets |= {target.key: target for target in meeting}
                 self.rest(host)
+
+    def meet_again(
+        self, places: Sequence[Candidate], nats: tuple[NatReport, NatReport], now: float
+    ) -> None:
+        """Both sides, which have used up their rounds, are introduced once more: main sockets may
+        be spoilt for good, as where a path to somebody else keeps the spoilt port alive."""
+        if now >= self._met_again_at + AGREED_AGAIN_S:
+            self._met_again_at = now
+            self.use_agreed_ports(places, nats, AGREED_ROUNDS, now, is_introduced=True)
 
     def open_to_agreed_ports(
         self, places: Sequence[Candidate], nats: tuple[NatReport, NatReport], now: float
