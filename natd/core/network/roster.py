@@ -5,8 +5,8 @@
                     └── not made with the network's key, or our own: no card
 
 Rules:
-- A card counts if it opens under the network key and is not older than the one we have; an older
-  one does if nothing shows the newer one any more (`older_cards.py`).
+- A card counts if it opens under the network key and is newer than all that we know of its owner;
+  an older one does if the newer one leads nowhere (`older_cards.py`), for its keys and places only.
 - Who gets a place, and who gives way where all are taken: `places.py`.
 """
 
@@ -94,7 +94,7 @@ class Roster:
         `ours` gives the prekeys.  `take_leaving` gives who has to go for it.
         """
         peer = self.peers.get(card.peer)
-        first_contact = peer is None
+        is_news = first_contact = peer is None
         if peer is None:
             place = self.places.find(card.peer, card.nick, host, self.peers, self.blocked, now)
             if place is None:
@@ -106,20 +106,21 @@ class Roster:
         elif card.sequence == peer.card.sequence:
             self.older_cards.shown(card, now)
             return peer
-        elif card.sequence < peer.card.sequence and not self.older_cards.counts(peer, now):
+        elif (counting := self.older_cards.counting(card, peer, now)) is None:
             self.dropped["card-is-older"] += 1
             return None
         else:
+            is_news = self.older_cards.is_newest(card, peer)
             if card.sequence < peer.card.sequence and self.older_cards.begins_anew(now):
                 ours.leap(ours.sequence, now)
-            peer.update_card(card, ours.prekeys)
+            peer.update_card(counting, ours.prekeys)
             if peer.presence.is_online:
                 self.stayed(card.peer, now)
-        self.older_cards.shown(card, now)
+        self.older_cards.hold(card, now)
         self._keep_card(peer, sealed)
-        self._changes.append(
-            events.PeerMet(self._network, card.peer, card.nick, sealed, first_contact)
-        )
+        if is_news:
+            met = events.PeerMet(self._network, card.peer, card.nick, sealed, first_contact)
+            self._changes.append(met)
         return peer
 
     def remember(
@@ -181,7 +182,7 @@ class Roster:
         """It has been connected until now."""
         self._standings.to_change(peer, now).stayed(now)
         if (known := self.peers.get(peer)) is not None:
-            self.older_cards.shown(known.card, now)
+            self.older_cards.hold(known.card, now)
 
     def remove(self, peer: Peer) -> None:
         """Remove a peer that gave way and is drained, and its routes."""
