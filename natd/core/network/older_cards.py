@@ -23,11 +23,14 @@ Rules:
   recordings of it would leave no time to an owner that has only the older one.
 - What we tell our user, and keep on disk, is the newest: its nick above all.  A former nick may be
   somebody else's by now.
+- So may a former address: of the places outside that an older card names, those stay that the
+  newest one names too, or where its owner was heard of.
 """
 
 from dataclasses import replace
 
-from natd.core.base.types import PeerId
+from natd.core.base.scope import is_public
+from natd.core.base.types import Candidate, PeerId
 from natd.core.keys.card import Card
 from natd.core.peer.peer import Peer
 
@@ -48,14 +51,15 @@ class OlderCards:
 
     def __init__(self) -> None:
         self._held_at: dict[PeerId, float] = {}
-        self._newest: dict[PeerId, tuple[int, bytes]] = {}  # sequence and sealed; only set aside
+        self._newest: dict[PeerId, tuple[Card, bytes]] = {}  # with the sealed one; only set aside
         self._anew_at = float("-inf")
         self._back_at: dict[PeerId, float] = {}
 
     def hold(self, card: Card, now: float) -> None:
         """This card counts from now on, or its owner is connected until now."""
         self._held_at[card.peer] = now
-        if card.sequence > self._newest.get(card.peer, (card.sequence, b""))[0]:
+        newest = self._newest.get(card.peer)
+        if newest is not None and card.sequence > newest[0].sequence:
             del self._newest[card.peer]  # its owner has counted on above it
             self._back_at.pop(card.peer, None)
 
@@ -70,12 +74,18 @@ class OlderCards:
             return card
         if not self._counts(card, peer, now):
             return None
-        self._newest.setdefault(card.peer, (peer.card.sequence, peer.sealed_card))
-        return replace(card, nick=peer.card.nick)
+        newest, _ = self._newest.setdefault(card.peer, (peer.card, peer.sealed_card))
+        if card.sequence == newest.sequence:
+            return card
+        known = {each.address.host for each in newest.candidates}
+        known.update(place.host for place in peer.reach.remote.places)
+        kept = (each for each in card.candidates if each.address.host in known or _is_inside(each))
+        return replace(card, nick=newest.nick, candidates=tuple(kept))
 
     def is_newest(self, card: Card, peer: Peer) -> bool:
         """Whether it is above all that we know of this peer."""
-        return card.sequence > max(peer.card.sequence, self._newest.get(card.peer, (0, b""))[0])
+        newest, _ = self._newest.get(card.peer, (peer.card, b""))
+        return card.sequence > newest.sequence
 
     def begins_anew(self, now: float) -> bool:
         """Whether we make a new card because an older one counts now; takes it if so."""
@@ -105,3 +115,7 @@ class OlderCards:
             self._back_at[card.peer] = now
             return True
         return False
+
+
+def _is_inside(candidate: Candidate) -> bool:
+    return not is_public(candidate.address.host)

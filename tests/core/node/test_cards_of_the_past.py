@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from natd.core.base import events
-from natd.core.base.types import Address
+from natd.core.base.types import Address, Candidate, CandidateKind
 from natd.core.keys.card import Card, seal_card
 from natd.core.network.greeting import Greeting, encode_greeting, network_tag
 from tests.core.node.test_older_cards import _known_by_a_newer_card, _meet, _pair
@@ -75,9 +75,34 @@ def test_recordings_change_the_keys_once_in_five_seconds_at_most() -> None:
     assert changes <= 1800 / 5 + 2 * 3, "and a card comes back at once in ten minutes"
 
 
-def _past(owner: Member, newest: Card, number: int, nick: str) -> tuple[Card, bytes]:
-    """A card of an earlier run, with keys of that run."""
+@pytest.mark.parametrize("has_server", [True, False], ids=["server", "none"])
+def test_nobody_who_has_a_members_former_address_is_sent_a_packet(*, has_server: bool) -> None:
+    """The recording comes from where the member was last, as far as its source can be believed."""
+    village, alice, bob = _pair(6, None, None)
+    newest = bob.membership.roster.peers[alice.peer].card
+    heir = Address(village.internet.add_host().address, 40000)
+    alice.kill()
+    village.internet.run(400.0)
+    if not has_server:
+        village.kill_server()
+    trace = village.internet.trace = []
+    for number in range(1, 11):
+        _, sealed = _past(alice, newest, number, "alice", heir)
+        data = encode_greeting(Greeting(network_tag(KEY), sealed, False))
+        bob.node.receive_datagram(data, Address(alice.host.address, 40000), village.internet.now)
+        village.internet.run(60.0)
+    assert bob.membership.roster.peers[alice.peer].card.sequence <= 10, "they did count"
+    assert [sent for sent in trace if sent.datagram.address.host == heir.host] == []
+
+
+def _past(
+    owner: Member, newest: Card, number: int, nick: str, place: Address | None = None
+) -> tuple[Card, bytes]:
+    """A card of an earlier run, with keys of that run, and perhaps from another place."""
     earlier = replace(
         newest, sequence=number, prekey_public=bytes([number % 251 + 1]) * 32, nick=nick
     )
+    if place is not None:
+        kinds = (CandidateKind.SERVER_REFLEXIVE, CandidateKind.MAPPED, CandidateKind.IPV6)
+        earlier = replace(earlier, candidates=tuple(Candidate(kind, place) for kind in kinds))
     return earlier, seal_card(earlier, owner.identity, KEY)
