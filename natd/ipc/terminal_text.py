@@ -45,6 +45,11 @@ _INVISIBLE = (
     (0x115F, 0x1160),  # Hangul fillers: letters with nothing to see
     (0x17B4, 0x17B5),  # Khmer inherent vowels
     (0x180B, 0x180F),  # Mongolian variation selectors
+    (0x2D7F, 0x2D7F),  # joiners of Tifinagh and Brahmi, Duployan's selector
+    (0x1107F, 0x1107F),
+    (0x1BC9D, 0x1BC9D),
+    (0x13441, 0x13442),  # blank hieroglyphs
+    (0x1DA7F, 0x1DA80),  # spaces of sign writing
     (0x2065, 0x2065),  # unassigned, ignorable by default, as are the next three
     (0xFFF0, 0xFFF8),
     (0xE0000, 0xE0FFF),
@@ -60,6 +65,13 @@ _INVISIBLE = (
 )
 """What no general category gives away: Unicode's Default_Ignorable_Code_Point that is neither
 a control nor a format character, what has no ink, and the noncharacters."""
+
+_LETTERS_BEFORE = {
+    0x2D7F: (0x2D30, 0x2D6F),
+    0x1107F: (0x11052, 0x1106F),
+    0x1BC9D: (0x1BC00, 0x1BC9C),
+}
+"""Signs without ink that are spelling behind letters or digits of their own script."""
 
 _LATER = ((0x1F000, 0x1FAFF), (0x20000, 0x3FFFD))
 """Where new versions of Unicode put emoji and ideographs: what this Python doesn't know there, the
@@ -205,7 +217,8 @@ def _selects_a_variant(text: str, index: int) -> bool:
         return 0x3400 <= base <= 0x9FFF or 0xF900 <= base <= 0xFAFF or 0x20000 <= base <= 0x323AF
     if 0x180B <= code <= 0x180D or code == 0x180F:
         return 0x1820 <= base <= 0x18AA
-    return False
+    first, last = _LETTERS_BEFORE.get(code, (1, 0))
+    return first <= base <= last
 
 
 @lru_cache(KINDS_KEPT)
