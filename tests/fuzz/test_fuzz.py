@@ -1,4 +1,4 @@
-"""Malformed input raises nothing, draws no larger answer and ends no session.
+"""Malformed input raises nothing, draws no larger answer, aims at nobody and ends no session.
 
 The long version: `python -m tests.fuzz --datagrams 1000000`.
 """
@@ -30,6 +30,8 @@ def test_changed_datagrams_raise_nothing_draw_no_larger_answer_and_end_no_sessio
     for plane in ("stun-malformed", "not-authentic-or-not-new", "rendezvous-of-nobody"):
         assert reached[plane] >= 100, "the datagrams came as far as the checks of every plane"
     assert reached["card-does-not-open"], "and some as far as a card"
+    assert len(stage.internet.aims.waves) >= 3, "some registrations were withheld, and aimed"
+    assert stage.aimed[0] >= 3, "and some of these did reach members"
 
 
 @pytest.mark.parametrize("decoder", DECODERS, ids=lambda decoder: decoder.name)

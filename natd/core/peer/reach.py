@@ -83,7 +83,7 @@ class Reach:
         self._maintenance: Maintenance | None = None  # None: there was no path yet
         self._requests: RequestsOfPeer | None = None  # None: no request yet
         self.width = Width(self.checks, self.paths)
-        self.flight = FirstFlight(budget)  # of a session, while there is no path
+        self.flight = FirstFlight(budget, self.search.proofs)  # a session's, before there is a path
         self._restarts = TokenBucket(RESTARTS_RATE, RESTARTS_BURST)
         self._datagrams: list[Datagram] = []
         self._events: deque[ReachEvent] = deque()

@@ -3,7 +3,8 @@
 Rules:
 - During a restraint nothing leaves, so that nothing arrives before the peer's own NAT is open.  An
   introduction asks for it and may lie, so restraints do not follow each other at once.
-- Addresses where the peer was not heard get few datagrams, once: their budget is for checks.
+- Addresses where the peer was not heard get few datagrams, once: their budget is for checks.  Those
+  that a server tells before the peer has proved them get none (`checks/first_waves.py`).
 - A NAT that maps by destination is not open to us at the port that a server saw.  Only one ladder
   of checks goes there, to open our own NAT to its host; the flight waits for the peer's first
   check, which comes from the real port.
@@ -17,6 +18,7 @@ from collections import deque
 
 from natd.core.base.types import Address, Candidate, CandidateKind, Datagram, NatReport, SocketId
 from natd.core.checks.budget import TargetBudget
+from natd.core.checks.host_proofs import HostProofs
 
 Place = tuple[Address, SocketId]
 """The peer's address, and the socket of ours that it knows."""
@@ -74,12 +76,13 @@ def _kinds(candidates: tuple[Candidate, ...]) -> set[CandidateKind]:
 class FirstFlight:
     """See the top of this file."""
 
-    def __init__(self, budget: TargetBudget) -> None:
+    def __init__(self, budget: TargetBudget, proofs: HostProofs) -> None:
         self.heard_from: Place | None = None
         """Where the peer was last heard while there was no path; None: not yet."""
         self.held_until: float | None = None
         """When the restraint ends; None: there is none."""
         self._budget = budget
+        self._proofs = proofs
         self._heard_at = 0.0  # when it was heard at another place than before
         self._may_hold_at = 0.0
         self._wanted_until = 0.0  # until then flights go to unproved addresses
@@ -152,11 +155,11 @@ class FirstFlight:
         self, data: bytes, in_use: Place | None, guesses: list[Place], now: float
     ) -> list[Datagram]:
         """Send to the path in doubt and where the peer was heard; else, soon after the begin of an
-        attempt, to `guesses`."""
+        attempt, to those `guesses` that do not wait for a proof."""
         known = (in_use, self.heard_from)
         places = list(dict.fromkeys(place for place in known if place is not None))
         if not places and now <= self._wanted_until:
-            places = guesses
+            places = [p for p in guesses if not self._proofs.are_wanting(p[0].host, now)]
         datagrams = []
         for place in places:
             address, socket = place

@@ -163,6 +163,31 @@ def test_a_flood_of_checks_with_forged_sources_buys_two_small_packets_each_and_n
     assert sum(len(d.data) for d in to_victim) <= 2 * received + 6000
 
 
+def test_no_flight_goes_where_only_a_server_says_that_the_peer_is():
+    """A registration of its may have been withheld, and be said from a victim's address: the
+    flight, 2,500 bytes, was no part of the first wave."""
+    lab = Lab(answers=set())
+    lab.reach.search.prove((), lab.now, unproved=[ELSEWHERE.host])
+    lab.introduce(THEIRS, ELSEWHERE)
+    lab.reach.carry([FLIGHT], lab.now, awaiting=True)
+    lab.drain()
+    assert [d.address for _, d in lab.sent if d.data == FLIGHT] == [THEIRS]
+    lab.reach.search.prove([ELSEWHERE.host], lab.now)
+    lab.reach.carry([FLIGHT], lab.now, awaiting=True)
+    lab.drain()
+    assert [d.address for _, d in lab.sent if d.data == FLIGHT][1:] == [THEIRS, ELSEWHERE]
+
+
+def test_a_peer_that_is_heard_before_the_proof_gets_the_flight():
+    lab = Lab(answers=set())
+    lab.reach.search.prove((), lab.now, unproved=[THEIRS.host])
+    lab.introduce(THEIRS)
+    lab.hear_check(THEIRS)
+    lab.reach.carry([FLIGHT], lab.now, awaiting=True)
+    lab.drain()
+    assert [d.address for _, d in lab.sent if d.data == FLIGHT] == [THEIRS]
+
+
 def test_an_introduction_that_agrees_with_the_path_in_use_costs_one_check():
     lab = Lab()
     lab.introduce(THEIRS)

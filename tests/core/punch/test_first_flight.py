@@ -2,6 +2,7 @@
 
 from natd.core.base.types import MAIN_SOCKET, Address
 from natd.core.checks.budget import TargetBudget
+from natd.core.checks.host_proofs import HostProofs
 from natd.core.punch.first_flight import FirstFlight
 
 NOW = 1000.0
@@ -36,7 +37,7 @@ def test_a_path_elsewhere_is_none_of_its_business() -> None:
 
 
 def begun() -> FirstFlight:
-    flight = FirstFlight(TargetBudget())
+    flight = FirstFlight(TargetBudget(), HostProofs())
     flight.begin(0.0, NOW)
     flight.heard(PLACE, NOW)
     return flight
