@@ -8,30 +8,22 @@ from it, and between two datagrams.
 
 import asyncio
 import math
-import os
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 from random import Random
 from typing import Any
 
 from natd.control.command_table import Later
-from natd.core.base.types import MAIN_SOCKET, Address, Datagram, PeerState, SocketId, peer_id_text
-from natd.daemon.engine import Engine
-from natd.host.descriptors import Shares
-from natd.host.directories import Directories
+from natd.core.base.types import MAIN_SOCKET, Address, Datagram, PeerState, SocketId
 from natd.host.errors import CommandError, StartError
 from natd.net.network_interfaces import OwnNetwork
 from natd.net.routes import INTERNET, Route
-from natd.settings.config import Config, Paths
-from natd.storage.event_log import EventLog
-from natd.storage.identity import IDENTITY_FILE, load_identity
-from natd.storage.store import FILE_NAME
+from natd.storage.identity import load_identity
 from tests.internet.fabric import Gateway, Host
 from tests.internet.net import START, Internet
+from tests.nemesis.disk import Disk
 from tests.nemesis.ledger import Asked, Ledger
-from tests.nemesis.seams import Current, DrivenStore, Sockets
-from tests.nemesis.virtual_loop import VirtualLoop
+from tests.nemesis.life import Life
+from tests.nemesis.seams import Current, DrivenStore
 
 NETWORK = "demo"
 
@@ -41,80 +33,10 @@ UNIX_AT_START = 1_800_000_000.0
 
 READ_AT_ONCE = 1000
 
-CONFIG = Config(paths=Paths(ipv6=False, lan_discovery=False, port_mapping=False))
-
-SHARES = Shares(limit=1024, connections=64, helper_sockets=256, lacks_connections=False)
-
 HEARD_WHILE_STOPPED = 500
 """Datagrams that a stopped process finds in its socket."""
 
-_LEFTOVERS = ("-wal", "-shm")
-
 Reply = Callable[[dict[str, Any] | None, CommandError | None], None]
-
-
-class Disk:
-    """A state directory, of which copies can be made and put back."""
-
-    def __init__(self, directory: Path, seed: bytes) -> None:
-        self.directory = directory
-        directory.mkdir(mode=0o700)
-        key = directory / IDENTITY_FILE
-        key.touch(mode=0o600)
-        key.write_bytes(seed)
-        (directory / FILE_NAME).touch(mode=0o600)
-
-    @property
-    def _files(self) -> tuple[Path, Path]:
-        file = self.directory / FILE_NAME
-        return file, file.with_name(file.name + "-wal")
-
-    def copy(self) -> tuple[bytes, bytes]:
-        """The database and its log of what is not in it yet."""
-        file, log = self._files
-        return file.read_bytes(), log.read_bytes() if log.exists() else b""
-
-    def put_back(self, copy: tuple[bytes, bytes]) -> None:
-        """Nobody has it open."""
-        file, log = self._files
-        for ending in _LEFTOVERS:
-            file.with_name(file.name + ending).unlink(missing_ok=True)
-        for path, data in zip((file, log), copy, strict=True):
-            if data or path == file:
-                path.touch(mode=0o600)
-                path.write_bytes(data)
-
-
-class Life:
-    """From one start to the end of it."""
-
-    def __init__(self, daemon: "Daemon") -> None:
-        self.loop = VirtualLoop(lambda: daemon.monotonic_s)
-        self.is_over = False
-        with self.loop.running():
-            state = daemon.disk.directory
-            identity = load_identity(state)
-            self.store = DrivenStore(state, peer_id_text(identity.peer), daemon.chance)
-            self.log = EventLog(self.store)
-            self.sockets = Sockets(daemon.port, daemon.drop_socket)
-            self.engine = Engine(
-                CONFIG,
-                Directories(state, state, state),
-                identity,
-                self.log,
-                self.store,
-                self.sockets,  # type: ignore[arg-type]  # the part of it that is used
-                lambda: None,
-                SHARES,
-                lambda: None,
-            )
-            self.commands = self.engine.commands()
-            self.store.start(lambda: daemon.committed(self))
-            self.log.on_page(lambda: daemon.read(self))
-            self.tasks = [
-                self.loop.create_task(self.engine.start()),
-                self.loop.create_task(self.engine.keep_up()),
-            ]
 
 
 class Daemon:
@@ -456,14 +378,3 @@ class Daemon:
             life.loop.turn()
         finally:
             self._current.daemon = before
-
-
-def copy_directory(disk: Disk, to: Path) -> Disk:
-    """Another disk with the same files, as they are at this moment."""
-    copied = Disk.__new__(Disk)
-    copied.directory = to
-    to.mkdir(mode=0o700)
-    shutil.copy2(disk.directory / IDENTITY_FILE, to / IDENTITY_FILE)
-    os.chmod(to / IDENTITY_FILE, 0o600)
-    copied.put_back(disk.copy())
-    return copied

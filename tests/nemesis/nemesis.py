@@ -22,7 +22,8 @@ from tests.internet.nat import (
     LINUX_ACCEPTING,
     PORT_RESTRICTED,
 )
-from tests.nemesis.daemon import NETWORK, Daemon, Disk
+from tests.nemesis.daemon import NETWORK, Daemon
+from tests.nemesis.disk import Disk
 from tests.nemesis.hostile import Mallory, secret_key
 from tests.nemesis.ledger import Books, Ledger
 from tests.nemesis.seams import Current, memory_directory, stage

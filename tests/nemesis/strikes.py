@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from natd.core.base.types import Address
 from tests.internet.fabric import Weather
-from tests.nemesis.daemon import Daemon, copy_directory
+from tests.nemesis.daemon import Daemon
+from tests.nemesis.disk import copy_directory
 from tests.nemesis.hostile import Liar
 from tests.nemesis.wire import at_the_edge
 

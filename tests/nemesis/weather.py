@@ -15,7 +15,8 @@ from random import Random
 from natd.core.base.types import peer_id_text
 from tests.core.world.village import Village
 from tests.internet.fabric import Weather
-from tests.nemesis.daemon import Daemon, Disk
+from tests.nemesis.daemon import Daemon
+from tests.nemesis.disk import Disk
 from tests.nemesis.ledger import Books, Ledger
 from tests.nemesis.seams import memory_directory, stage
 from tests.nemesis.wire import TappedInternet
