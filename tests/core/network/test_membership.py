@@ -1,7 +1,5 @@
 """One network that we are a member of: whose cards count, what servers and peers are told."""
 
-from random import Random
-
 import pytest
 
 from natd.core.base import events
@@ -9,14 +7,12 @@ from natd.core.base.routes import CHECK, RENDEZVOUS, TAG
 from natd.core.base.types import MAIN_SOCKET, Address, NatReport, PeerState
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import Bye, Register, Sample
-from natd.core.keys.card import Card, Identity, seal_card
-from natd.core.keys.secrets import Prekey, network_id, network_key
-from natd.core.nat.model import NatModel
+from natd.core.keys.secrets import network_id, network_key
 from natd.core.network.greeting import GREETING_MAGIC, Greeting, encode_greeting, network_tag
-from natd.core.network.membership import Membership
 from natd.core.network.own_card import PREKEY_LIFETIME_S, SETTLES_S
 from natd.core.network.roster import NetworkSettings
-from natd.core.network.shared import PEERS_LIMIT, Shared
+from natd.core.network.shared import PEERS_LIMIT
+from tests.core.world.made_up import identity, membership_of_alice, sealed_card
 from tests.core.world.village import Village
 from tests.internet.nat import PORT_RESTRICTED
 
@@ -28,7 +24,7 @@ THERE = Address("198.51.100.7", 40001)
 
 
 def test_every_server_is_registered_with_at_once_and_each_once():
-    membership = _member()
+    membership = membership_of_alice(KEY)
     membership.set_servers((SERVER, OTHER_SERVER, SERVER), START)
     registers = [a for a, message in _rendezvous(membership) if isinstance(message, Register)]
     assert registers == [SERVER, OTHER_SERVER]
@@ -36,7 +32,7 @@ def test_every_server_is_registered_with_at_once_and_each_once():
 
 
 def test_a_server_that_is_taken_off_the_list_has_no_route_and_no_timer_any_more():
-    membership = _member()
+    membership = membership_of_alice(KEY)
     membership.set_servers((SERVER, OTHER_SERVER), START)
     assert sum(key[:1] == RENDEZVOUS for key in _routes(membership)) == 2
     membership.set_servers((OTHER_SERVER,), START)
@@ -49,7 +45,7 @@ def test_a_server_that_is_taken_off_the_list_has_no_route_and_no_timer_any_more(
 
 
 def test_the_same_servers_again_change_nothing():
-    membership = _member()
+    membership = membership_of_alice(KEY)
     membership.set_servers((SERVER,), START)
     membership.datagrams_to_send()
     membership.set_servers((SERVER,), START)
@@ -57,8 +53,8 @@ def test_the_same_servers_again_change_nothing():
 
 
 def test_a_peer_of_an_earlier_run_is_known_by_its_tag_but_nothing_is_sent_to_it():
-    membership = _member()
-    assert membership.remember_peer(_sealed("bob"), {}, START) == _identity("bob").peer
+    membership = membership_of_alice(KEY)
+    assert membership.remember_peer(sealed_card("bob", KEY), {}, START) == identity("bob").peer
     keys = {key[:1] for key in _routes(membership)}
     assert {CHECK, TAG} <= keys
     assert membership.datagrams_to_send() == []
@@ -68,12 +64,12 @@ def test_a_peer_of_an_earlier_run_is_known_by_its_tag_but_nothing_is_sent_to_it(
 
 @pytest.mark.parametrize("what", ["our own", "another network's", "junk", "known"])
 def test_a_card_that_is_of_no_use_is_not_remembered(what):
-    membership = _member()
+    membership = membership_of_alice(KEY)
     sealed = {
-        "our own": _sealed("alice"),
-        "another network's": _sealed("bob", key=network_key("demo", b"another")),
+        "our own": sealed_card("alice", KEY),
+        "another network's": sealed_card("bob", network_key("demo", b"another")),
         "junk": b"junk",
-        "known": _sealed("bob"),
+        "known": sealed_card("bob", KEY),
     }[what]
     if what == "known":
         membership.remember_peer(sealed, {}, START)
@@ -81,17 +77,17 @@ def test_a_card_that_is_of_no_use_is_not_remembered(what):
 
 
 def test_peers_are_bounded_and_the_known_are_never_put_out():
-    membership = _member()
+    membership = membership_of_alice(KEY)
     for number in range(PEERS_LIMIT):
-        assert membership.remember_peer(_sealed(f"peer {number}"), {}, START)
-    assert membership.remember_peer(_sealed("one too many"), {}, START) is None
+        assert membership.remember_peer(sealed_card(f"peer {number}", KEY), {}, START)
+    assert membership.remember_peer(sealed_card("one too many", KEY), {}, START) is None
     _greet(membership, "one too many")
     assert membership.dropped["network-is-full"] == 1
     assert len(membership.roster.views(START)) == PEERS_LIMIT
 
 
 def test_a_first_card_is_met_a_newer_one_again_and_an_older_one_not():
-    membership = _member()
+    membership = membership_of_alice(KEY)
     _greet(membership, "bob", sequence=5)
     _greet(membership, "bob", sequence=5)
     _greet(membership, "bob", sequence=4)
@@ -102,12 +98,12 @@ def test_a_first_card_is_met_a_newer_one_again_and_an_older_one_not():
 
 
 def test_a_blocked_peer_is_not_met_and_one_of_an_earlier_run_is_not_greeted():
-    membership = _member()
-    bob = _identity("bob").peer
+    membership = membership_of_alice(KEY)
+    bob = identity("bob").peer
     membership.block(bob, True, START)
     _greet(membership, "bob")
     assert membership.roster.views(START) == ()
-    membership.remember_peer(_sealed("bob"), {THERE: 0.0}, START)
+    membership.remember_peer(sealed_card("bob", KEY), {THERE: 0.0}, START)
     _run(membership, 120.0)
     assert membership.datagrams_to_send() == []
     assert membership.roster.views(START)[0].state is PeerState.BLOCKED
@@ -140,7 +136,7 @@ def test_another_network_below_us_is_registered_from_at_once():
 
 def test_a_rotated_prekey_gives_peers_another_tag_beside_the_old_one():
     membership = _registering()
-    membership.remember_peer(_sealed("bob"), {}, START)
+    membership.remember_peer(sealed_card("bob", KEY), {}, START)
     before = {key for key in _routes(membership) if key[:1] == TAG}
     _run(membership, PREKEY_LIFETIME_S - 1.0)
     assert {key for key in _routes(membership) if key[:1] == TAG} == before
@@ -170,9 +166,9 @@ def test_a_rotated_prekey_is_told_to_the_server_and_over_the_session():
 
 
 def test_only_what_is_due_is_handled():
-    membership = _member()
+    membership = membership_of_alice(KEY)
     for number in range(50):
-        membership.remember_peer(_sealed(f"peer {number}"), {}, START)
+        membership.remember_peer(sealed_card(f"peer {number}", KEY), {}, START)
     _greet(membership, "bob")
     membership.datagrams_to_send()
     timer = membership.get_timer()
@@ -302,35 +298,15 @@ def test_with_somebody_here_a_lost_server_needs_no_explanation():
     assert lost.reason.endswith("has stopped answering")
 
 
-def _identity(name):
-    return Identity(Random(name).randbytes(32))
-
-
-def _sealed(name, sequence=1, key=KEY):
-    identity = _identity(name)
-    prekey = Prekey(Random(f"{name} prekey").randbytes(32))
-    card = Card(identity.peer, identity.static_public, prekey.public, sequence, name)
-    return seal_card(card, identity, key)
-
-
-def _member():
-    settings = NetworkSettings("demo", KEY, "alice")
-    membership = Membership(
-        settings, Shared(_identity("alice"), Random(1), NatModel()), card_sequence=1, now=START
-    )
-    membership.set_local_addresses(("192.168.1.4",), 40000, START)
-    return membership
-
-
 def _registering():
-    membership = _member()
+    membership = membership_of_alice(KEY)
     membership.set_servers((SERVER,), START)
     membership.datagrams_to_send()
     return membership
 
 
 def _greet(membership, name, sequence=1):
-    data = encode_greeting(Greeting(network_tag(KEY), _sealed(name, sequence), False))
+    data = encode_greeting(Greeting(network_tag(KEY), sealed_card(name, KEY, sequence), False))
     membership.receive_greeting(data, THERE, MAIN_SOCKET, START)
 
 

@@ -7,15 +7,12 @@ import pytest
 from natd.core.base import events
 from natd.core.base.routes import CHECK, CONNECTION_ID, TAG
 from natd.core.base.types import MAIN_SOCKET, Address
-from natd.core.keys.card import Card, Identity, seal_card
-from natd.core.keys.secrets import Prekey, network_key
-from natd.core.nat.model import NatModel
+from natd.core.keys.secrets import network_key
 from natd.core.network.greeting import Greeting, encode_greeting, network_tag
-from natd.core.network.membership import Membership
 from natd.core.network.places import GIVING_WAY_BURST
-from natd.core.network.roster import NetworkSettings
-from natd.core.network.shared import PEERS_LIMIT, Shared
+from natd.core.network.shared import PEERS_LIMIT
 from natd.core.registration.events import Introduced
+from tests.core.world.made_up import identity, membership_of_alice, sealed_card
 from tests.core.world.village import Village
 
 START = 1000.0
@@ -33,12 +30,12 @@ def test_in_a_full_network_the_oldest_that_was_never_reached_gives_way():
     membership = _full()
     membership.get_timer()  # An output: what was handed out is drained.
     routes = membership._shared.routes
-    first = membership.peers[_identity("member 0").peer]
+    first = membership.peers[identity("member 0").peer]
     before = {key for key, route in routes.items() if route.peer is first}
     assert {key[:1] for key in before} == {TAG, CHECK, CONNECTION_ID}
     _greet(membership, "newcomer", FULL_AT)
     drained = _drain(membership)
-    oldest, newcomer = _identity("member 0").peer, _identity("newcomer").peer
+    oldest, newcomer = identity("member 0").peer, identity("newcomer").peer
     assert [e.peer for e in drained if isinstance(e, events.PeerForgotten)] == [oldest]
     assert {view.peer for view in membership.roster.views(FULL_AT)} >= {newcomer}
     assert len(membership.roster.views(START)) == PEERS_LIMIT
@@ -50,7 +47,7 @@ def test_nothing_is_sent_any_more_to_a_peer_that_was_replaced():
     membership = _full()
     membership.datagrams_to_send()
     _greet(membership, "newcomer", FULL_AT)
-    forgotten = membership.peers.get(_identity("member 0").peer)
+    forgotten = membership.peers.get(identity("member 0").peer)
     assert forgotten is None
     assert membership.get_timer() is not None
     membership.retry(None, FULL_AT + 0.1)
@@ -59,12 +56,12 @@ def test_nothing_is_sent_any_more_to_a_peer_that_was_replaced():
 
 @pytest.mark.parametrize("why", ["a message", "marked", "not opened"])
 def test_a_member_for_whom_something_speaks_keeps_its_place(why):
-    membership = _member()
+    membership = membership_of_alice(OPEN)
     for number in range(PEERS_LIMIT):
         _greet(membership, f"member {number}", START + number)
         if number or why != "not opened":
             _open(membership, f"member {number}", START + number)
-    first = _identity("member 0").peer
+    first = identity("member 0").peer
     if why == "a message":
         membership.roster.want(first, is_addressed=True, now=FULL_AT)
     elif why == "marked":
@@ -72,7 +69,7 @@ def test_a_member_for_whom_something_speaks_keeps_its_place(why):
     for number in range(8):
         _greet(membership, f"newcomer {number}", FULL_AT + number)
     assert membership.peers.get(first) is not None
-    assert membership.peers.get(_identity("member 8").peer) is None
+    assert membership.peers.get(identity("member 8").peer) is None
 
 
 def test_who_was_connected_once_keeps_its_place():
@@ -90,7 +87,7 @@ def test_who_was_connected_once_keeps_its_place():
         _greet(membership, f"member {number}", now)
         _open(membership, f"member {number}", now)
     assert membership.peers.get(bob.peer) is not None
-    assert membership.peers.get(_identity("member 0").peer) is None
+    assert membership.peers.get(identity("member 0").peer) is None
 
 
 def test_places_do_not_change_hands_faster_than_their_owners_can_be_reached():
@@ -108,7 +105,7 @@ def test_an_honest_newcomer_comes_into_an_open_network_full_of_made_up_members()
     village.internet.run(3.0)
     membership = alice.membership
     for number in range(PEERS_LIMIT):
-        membership.remember_peer(_sealed(f"member {number}"), {}, village.internet.now)
+        membership.remember_peer(sealed_card(f"member {number}", OPEN), {}, village.internet.now)
         _open(membership, f"member {number}", village.internet.now)
     bob.start()
     bob.send("room for me?")
@@ -117,36 +114,16 @@ def test_an_honest_newcomer_comes_into_an_open_network_full_of_made_up_members()
 
 def test_a_card_that_comes_again_is_not_opened_again():
     """A hundred members are introduced twice, and a signature is the dearest part of it."""
-    membership = _member()
+    membership = membership_of_alice(OPEN)
     _introduce(membership, "bob", START)
-    bob = membership.peers[_identity("bob").peer]
+    bob = membership.peers[identity("bob").peer]
     again = bytes(bytearray(bob.sealed_card))
     assert membership.roster.open(again) is bob.card
 
 
-def _identity(name):
-    return Identity(Random(name).randbytes(32))
-
-
-def _sealed(name):
-    identity = _identity(name)
-    prekey = Prekey(Random(f"{name} prekey").randbytes(32))
-    card = Card(identity.peer, identity.static_public, prekey.public, 1, name)
-    return seal_card(card, identity, OPEN)
-
-
-def _member():
-    settings = NetworkSettings("demo", OPEN, "alice")
-    membership = Membership(
-        settings, Shared(_identity("alice"), Random(1), NatModel()), card_sequence=1, now=START
-    )
-    membership.set_local_addresses(("192.168.1.4",), 40000, START)
-    return membership
-
-
 def _full():
     """A network of made-up members, with whom nothing was ever said."""
-    membership = _member()
+    membership = membership_of_alice(OPEN)
     for number in range(PEERS_LIMIT):
         _introduce(membership, f"member {number}", START + number)
     assert len(membership.roster.views(START)) == PEERS_LIMIT
@@ -154,7 +131,7 @@ def _full():
 
 
 def _greet(membership, name, now):
-    data = encode_greeting(Greeting(network_tag(OPEN), _sealed(name), False))
+    data = encode_greeting(Greeting(network_tag(OPEN), sealed_card(name, OPEN), False))
     membership.receive_greeting(data, _home(name), MAIN_SOCKET, now)
 
 
@@ -166,15 +143,15 @@ def _home(name):
 
 def _introduce(membership, name, now):
     """A server does, and the shell has nothing for this peer."""
-    peer = _identity(name).peer
-    news = Introduced(SERVER, peer, _sealed(name), (_home(name),), True, 0.0)
+    peer = identity(name).peer
+    news = Introduced(SERVER, peer, sealed_card(name, OPEN), (_home(name),), True, 0.0)
     membership._introduce(news, now)
     _open(membership, name, now)
 
 
 def _open(membership, name, now):
     """The shell has nothing for this peer."""
-    peer = membership.peer(_identity(name).peer, now)
+    peer = membership.peer(identity(name).peer, now)
     if peer is not None:
         peer.dialogue.open_conversation(STATE, now)
 
