@@ -221,6 +221,23 @@ def pair(directory: Path) -> Iterator[tuple[Server, Daemon, Daemon]]:
         yield server, alice, bob
 
 
+def run_pytest(
+    tests: Sequence[str], source: Path, limit_s: float, environ: dict[str, str] | None = None
+) -> tuple[int, str, str]:
+    """Its exit code, what it printed, and the last line of that; `environ` beside our own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
+        cwd=source,
+        env=os.environ | (environ or {}),
+        capture_output=True,
+        text=True,
+        timeout=limit_s,
+        check=False,
+    )
+    last = (done.stdout.strip().splitlines() or ["nothing was printed"])[-1]
+    return done.returncode, done.stdout, last
+
+
 def until(
     condition: Callable[[], bool], limit_s: float = 15.0, explain: Callable[[], object] = str
 ) -> None:

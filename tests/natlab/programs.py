@@ -146,6 +146,17 @@ class Programs:
         await peer.open()
         return peer
 
+    async def meet(self, *names: str, limit_s: float) -> list[Peer]:
+        """A server on the host `server`, and a daemon on each of these: they join the network
+        `demo` in this order, and each sees another come."""
+        await self.start_server("server")
+        peers = [await self.start_peer(name) for name in names]
+        for peer in peers:
+            await peer.join("demo", [self.server])
+        for peer in peers:
+            await peer.witness.wait_for("peer_online", limit_s)
+        return peers
+
     async def stop_peer(self, name: str) -> None:
         peer = self._peers.pop(name)
         await peer.close()

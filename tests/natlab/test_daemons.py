@@ -133,12 +133,7 @@ def test_a_chat_outlives_the_server_and_a_reboot_of_either_router(tmp_path):
 
 async def chat_on(lab, directory):
     async with Programs(lab, directory) as programs:
-        await programs.start_server("server")
-        alice, bob = [await programs.start_peer(name) for name in ("alice", "bob")]
-        for peer in (alice, bob):
-            await peer.join("demo", [programs.server])
-        for peer in (alice, bob):
-            await peer.witness.wait_for("peer_online", MEET_LIMIT_S)
+        alice, bob = await programs.meet("alice", "bob", limit_s=MEET_LIMIT_S)
         await chat(alice, bob)
         programs.kill("server")
         for _ in range(5):

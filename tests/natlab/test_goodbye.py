@@ -27,12 +27,7 @@ def test_who_leaves_by_a_helpers_path_is_known_to_have_left(tmp_path):
 
 async def leave(lab, directory):
     async with Programs(lab, directory) as programs:
-        await programs.start_server("server")
-        alice, bob = [await programs.start_peer(name) for name in ("alice", "bob")]
-        for peer in (bob, alice):
-            await peer.join("demo", [programs.server])
-        for peer in (bob, alice):
-            await peer.witness.wait_for("peer_online", MEET_LIMIT_S)
+        bob, alice = await programs.meet("bob", "alice", limit_s=MEET_LIMIT_S)
         (path,) = [row["path"] for row in (await alice.client.request("peers"))["peers"]]
         assert path["socket"] == "helper"
         await alice.client.request("leave", network="demo")

@@ -58,12 +58,8 @@ def test_behind_a_kernel_that_masquerades_they_meet_again_without_a_server(tmp_p
 async def strike(lab, directory, reboot, restarts):
     """After the server's death each says a line, and hears the other's once: seconds in all."""
     async with Programs(lab, directory) as programs:
-        await programs.start_server("server")
-        peers = {name: await programs.start_peer(name) for name in ("alice", "bob")}
-        for peer in peers.values():
-            await peer.join("demo", [programs.server])
-        for peer in peers.values():
-            await peer.witness.wait_for("peer_online", MEET_LIMIT_S)
+        met = await programs.meet("alice", "bob", limit_s=MEET_LIMIT_S)
+        peers = {peer.name: peer for peer in met}
         await asyncio.sleep(SETTLED_S)
         programs.kill("server")
         await asyncio.sleep(SETTLED_S)

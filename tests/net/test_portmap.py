@@ -34,18 +34,7 @@ def test_each_protocol_alone_maps_our_port_and_gives_it_back(protocol, tmp_path)
         router = PortMapper(lab, "nat", tmp_path, protocol)
         router.start()
 
-        async def test():
-            async with Programs(lab, tmp_path) as programs:
-                alice = await programs.start_peer("alice")
-                port = await _port(alice)
-                await _until_doctor_says(alice, f"{protocol}, {EXTERNAL}:{port}")
-                assert router.mappings() == [f"{port} -> 192.168.1.2:{port}"]
-                began = time.monotonic()
-                await programs.stop_peer("alice")
-                assert time.monotonic() - began < STOP_S
-                assert router.mappings() == []
-
-        asyncio.run(test())
+        asyncio.run(_map_and_give_back(lab, router, tmp_path, protocol))
 
 
 @requires_nat
@@ -79,18 +68,7 @@ def test_a_router_that_speaks_all_three_makes_one_mapping_of_them(tmp_path):
         router = PortMapper(lab, "nat", tmp_path)
         router.start()
 
-        async def test():
-            async with Programs(lab, tmp_path) as programs:
-                alice = await programs.start_peer("alice")
-                port = await _port(alice)
-                await _until_doctor_says(alice, f"PCP, NAT-PMP, UPnP, {EXTERNAL}:{port}")
-                assert router.mappings() == [f"{port} -> 192.168.1.2:{port}"]
-                began = time.monotonic()
-                await programs.stop_peer("alice")
-                assert time.monotonic() - began < STOP_S
-                assert router.mappings() == []
-
-        asyncio.run(test())
+        asyncio.run(_map_and_give_back(lab, router, tmp_path, "PCP, NAT-PMP, UPnP"))
 
 
 @requires_nat
@@ -246,6 +224,18 @@ def test_a_machine_without_a_router_asks_nobody(tmp_path):
                 assert await _told(alice) == NO_ROUTER
 
         asyncio.run(test())
+
+
+async def _map_and_give_back(lab, router, directory, protocols):
+    async with Programs(lab, directory) as programs:
+        alice = await programs.start_peer("alice")
+        port = await _port(alice)
+        await _until_doctor_says(alice, f"{protocols}, {EXTERNAL}:{port}")
+        assert router.mappings() == [f"{port} -> 192.168.1.2:{port}"]
+        began = time.monotonic()
+        await programs.stop_peer("alice")
+        assert time.monotonic() - began < STOP_S
+        assert router.mappings() == []
 
 
 def _home(*names: str) -> KernelInternet:

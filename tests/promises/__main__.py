@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -10,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.processes import SOURCE
+from tests.processes import SOURCE, run_pytest
 from tests.promises import LONG, MEASURED
 from tests.promises.rows import TABLES, Row
 
@@ -55,19 +54,10 @@ def show(row: Row, *, is_long: bool) -> Shown:
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "measured"
         file.touch()
-        environ = os.environ | {MEASURED: str(file), LONG: "1" if is_long else "0", "CI": "true"}
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *row.tests],
-            cwd=SOURCE,
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=ROW_LIMIT_S,
-            check=False,
-        )
+        environ = {MEASURED: str(file), LONG: "1" if is_long else "0", "CI": "true"}
+        code, _, last = run_pytest(row.tests, SOURCE, ROW_LIMIT_S, environ)
         lines = [json.loads(line)["measured"] for line in file.read_text().splitlines()]
-    last = (done.stdout.strip().splitlines() or ["nothing was printed"])[-1]
-    held, measured = done.returncode == 0, "; ".join(dict.fromkeys(lines)) or last.strip("= ")
+    held, measured = code == 0, "; ".join(dict.fromkeys(lines)) or last.strip("= ")
     if is_long and row.program:
         held_long, measured = run_at_length(row.program)
         held = held and held_long

@@ -1,11 +1,10 @@
 """The patches of this folder: read, applied to a copy of the source, and their tests run there."""
 
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.processes import SOURCE
+from tests.processes import SOURCE, run_pytest
 
 FOLDER = Path(__file__).parent
 
@@ -48,19 +47,11 @@ def turns_red(patch: Patch, directory: Path) -> str | None:
     copy_of_source(directory)
     if (problem := _git_apply(patch, directory)) is not None:
         return problem
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *patch.tests],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        timeout=TEST_LIMIT_S,
-        check=False,
-    )
-    last = (done.stdout.strip().splitlines() or ["nothing was printed"])[-1]
-    green = [test for test in patch.tests if f"FAILED {test}" not in done.stdout]
-    if done.returncode == FAILED and not green:
+    code, printed, last = run_pytest(patch.tests, directory, TEST_LIMIT_S)
+    green = [test for test in patch.tests if f"FAILED {test}" not in printed]
+    if code == FAILED and not green:
         return None
-    return f"pytest ended with {done.returncode}; not red: {', '.join(green)}; {last}"
+    return f"pytest ended with {code}; not red: {', '.join(green)}; {last}"
 
 
 def copy_of_source(directory: Path) -> None:
