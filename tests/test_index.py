@@ -36,6 +36,14 @@ NO_BRACKETS = str.maketrans("", "", "[]")
 
 WINGS = sorted(path.parent.name for path in SOURCE.glob("natd/core/*/__init__.py"))
 
+SHELLS = sorted(
+    path.parent.relative_to(SOURCE).as_posix()
+    for pattern in ("frontends", "natctl", "natctl/*", "natd/*")
+    for path in SOURCE.glob(f"{pattern}/__init__.py")
+    if path.parent.name != "core"
+)
+"""`natd/core` itself tells of wings; that `natd` has a docstring of one line keeps natctl quick."""
+
 
 def test_the_index_has_enough_rules() -> None:
     assert len({question for question, _, _ in rules() if question}) >= LEAST_RULES
@@ -104,13 +112,23 @@ def test_the_door_of_the_core_tells_the_order_of_its_wings() -> None:
 
 @pytest.mark.parametrize("wing", WINGS)
 def test_the_door_of_a_wing_shows_all_its_rooms(wing: str) -> None:
-    door = read(f"natd/core/{wing}/__init__.py")
-    rooms = {path.stem for path in (SOURCE / "natd/core" / wing).glob("*.py")} - {"__init__"}
-    assert {room for room in rooms if not re.search(rf"\b{room}\b", door)} == set()
-    assert 10 <= len(door.splitlines()) <= 30
+    assert rooms_not_shown(f"natd/core/{wing}") == set()
+    assert 10 <= len(read(f"natd/core/{wing}/__init__.py").splitlines()) <= 30
+
+
+@pytest.mark.parametrize("folder", SHELLS)
+def test_the_door_of_a_shell_shows_all_its_rooms(folder: str) -> None:
+    assert rooms_not_shown(folder) == set()
 
 
 # --- reading ---------------------------------------------------------------------------
+
+
+def rooms_not_shown(folder: str) -> set[str]:
+    """Those that the door only names among what others import are not shown either."""
+    shown = read(f"{folder}/__init__.py").partition("Others import:")[0]
+    rooms = {path.stem for path in (SOURCE / folder).glob("*.py")} - {"__init__", "__main__"}
+    return {room for room in rooms if not re.search(rf"\b{room}\b", shown)}
 
 
 def rules() -> list[tuple[str, str, list[str]]]:

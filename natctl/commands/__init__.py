@@ -8,7 +8,7 @@
     admin     trust, block, forget, config, reload, shutdown, completion
     demo      demo
 
-`natctl/__main__` names the function of each command as text and loads a module only when its
+`natctl/__main__.py` names the function of each command as text and loads a module only when its
 command is called: `natctl status` must not wait for `natctl demo`.
 
 Rules:

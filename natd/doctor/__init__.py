@@ -1,6 +1,7 @@
 """How things are: the answers to `status`, `peers`, `networks`, `identity` and `doctor`.
 
-    report ──┬─► doctor ──┬─► advice            the fixed sentences for people
+    report ──┬─► disk_problems                  what is wrong with the disk, or on it
+             ├─► doctor ──┬─► advice            the fixed sentences for people
              │            ├─► sightings ──► nat_words   where others see us, in words
              │            ├─► rows              what the answers are made of
              │            ├─► summary           the first sentence, in everyday words

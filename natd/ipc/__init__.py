@@ -10,6 +10,13 @@
 Programs that are not asynchronous use `Connection`.  Nothing here imports anything else of
 ours, and names are loaded when first used, so that a one-shot command never pays for asyncio.
 
+    client ───────┬─► places     where the control socket is, and whose it is
+    connection ───┼─► frames     requests and answers in JSON
+                  └─► zmtp       the wire of ZeroMQ; a client has libzmq for that
+    peer_names       who is meant by a nick, a tag or an id
+    terminal_text    text of others, made harmless
+    errors           what a client meets
+
 Others import: connection, errors, frames, peer_names, places, terminal_text, zmtp.
 """
 

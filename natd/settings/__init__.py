@@ -7,7 +7,7 @@
                                  ├─► names         networks, nicks, servers, addresses
                                  └─► secret_file   the secret of a network
 
-`natd/__main__` reads it at a start, `daemon` again at SIGHUP.
+`natd/__main__.py` reads it at a start, `daemon` again at SIGHUP.
 
 Rules:
 - All problems are told at once, each with file, line, key and what was expected.

@@ -7,6 +7,8 @@
     event_log ► event_pages ─────┤      ├────► reader                  reading, on its own thread
     address_book ────────────────┘      ├────► transaction             a group of writes
                                         └────► own_time                how long we have run
+    conversation                         where the messages with one peer stand
+    delivery                             how far one message has come
     history                              old messages, searched for
     identity                             the key, in a file of its own
 
