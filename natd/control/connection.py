@@ -115,7 +115,7 @@ class Connection:
             self._flush_soon()
 
     def hang_up(self) -> None:
-        """Close at once; `on_gone` follows, and again is harmless."""
+        """Close at once; `has_gone` follows, and again is harmless."""
         if not self._is_open:
             return
         self._is_open = False

@@ -1,4 +1,4 @@
-"""A port at the router for the main socket: the shell around `core.portmapping`.
+"""A port at the router for the main socket: the shell around `natd.core.portmap`.
 
 Rules that a change must not break:
 

@@ -70,8 +70,8 @@ class EventPages:
     async def read(self, question: Question, last_id: int) -> tuple[Page, int]:
         """The page, and its size; StoreError."""
         after, limit, types = question
-        sql, parameters = _PAGE, [after]
-        values: list[Any] = list(parameters)
+        sql = _PAGE
+        values: list[Any] = [after]
         if types is not None:
             sql += f" AND +events.type IN ({','.join('?' * len(types))})"
             values += sorted(types)

@@ -108,7 +108,7 @@ class Write(Protocol):
 
 
 class Store:
-    """The daemon's SQLite file: reads on the loop, writes through the writer thread."""
+    """The daemon's SQLite file; see the module's head."""
 
     def __init__(self, directory: Path, owner: str | None = None) -> None:
         """Open the file in `directory`, making it when there is none; StartError says why not.

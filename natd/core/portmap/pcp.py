@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from natd.core.base.types import ANY_HOST, Address, DecodeError
 
 PCP_VERSION = 2
-NONCE_BYTES = 12
 
 _ANSWER = 128
 _ANNOUNCE, _MAP = 0, 1

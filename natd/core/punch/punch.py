@@ -11,7 +11,7 @@ An attempt is a row of rounds:
                                  └─ poisoned, or guesses missed: fresh socket, sample it
 
 Rules:
-- While `start_in` runs, the nearer side sends low-TTL openers only: they open its own NAT and
+- While `start_in_s` runs, the nearer side sends low-TTL openers only: they open its own NAT and
   do not reach the other, whose NAT would record the early packet as a flow of its own and then
   map the real one to another port (*early-inbound poisoning*).
 - A poisoned socket is replaced, not repaired.  Behind NATs that keep ports, both sides derive the
