@@ -187,14 +187,13 @@ class Daemon:
                     "give another with --port, or 0 for any",
                 ) from None
             return
-        saved = self._store.query("SELECT value FROM meta WHERE name = 'port'")
         try:
-            self._sockets.open(saved[0][0] if saved else 0, ipv6=ipv6)
+            self._sockets.open(self._store.noted("port") or 0, ipv6=ipv6)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise StartError(f"can't open a UDP socket: {error.strerror}") from None
             self._sockets.open(0, ipv6=ipv6)
-        self._store.post("INSERT OR REPLACE INTO meta VALUES ('port', ?)", (self._sockets.port,))
+        self._store.note("port", self._sockets.port)
 
     # --- what the sockets and the store call; the engine is there when the loop turns
 

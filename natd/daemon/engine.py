@@ -326,9 +326,8 @@ def first_card_sequence(store: Store) -> int:
     Cards change far more slowly than a thousand times a second, so the clock is above all of an
     earlier run, also of one that the disk has lost.
     """
-    saved = store.query("SELECT value FROM meta WHERE name = 'card_sequence'")
-    last = int(saved[0][0]) if saved else 0
+    last = int(store.noted("card_sequence") or 0)
     now_ms = time.time_ns() // 1_000_000
     sequence = now_ms if now_ms > last else last + CARD_SEQUENCE_LEAP
-    store.post("INSERT OR REPLACE INTO meta VALUES ('card_sequence', ?)", (sequence,))
+    store.note("card_sequence", sequence)
     return sequence

@@ -14,21 +14,19 @@ from natd.members.parts import Parts
 
 logger = logging.getLogger(__name__)
 
-_SAVE = "INSERT OR REPLACE INTO meta VALUES ('guessed', ?)"
-
 
 def keep_guesses(parts: Parts, now: float) -> None:
     """To be called after every input of the node."""
     guessed = parts.node.shared.budget.turns.strangers.take_news(now)
     if guessed is not None:
-        parts.store.post(_SAVE, (guesses_text(guessed, parts.store.own_time.now_s),))
+        parts.store.note("guessed", guesses_text(guessed, parts.store.own_time.now_s))
 
 
 def recall_guesses(parts: Parts) -> None:
     """Before any network is joined."""
-    saved = parts.store.query("SELECT value FROM meta WHERE name = 'guessed'")
-    if saved:
-        guessed = read_guesses(saved[0][0], parts.store.own_time.now_s)
+    saved = parts.store.noted("guessed")
+    if saved is not None:
+        guessed = read_guesses(saved, parts.store.own_time.now_s)
         parts.node.shared.budget.turns.strangers.recall(guessed, time.monotonic())
 
 

@@ -23,8 +23,6 @@ PRUNE_S = 3600.0
 TOLD_OF_JUMP_S = 3600.0
 """A clock that jumped by less is in the log, and not among the problems."""
 
-_SAVE_CLOCK = "INSERT OR REPLACE INTO meta VALUES ('clock', ?)"
-
 logger = logging.getLogger(__name__)
 
 
@@ -34,8 +32,8 @@ class Upkeep:
     def __init__(self, parts: Parts, recorder: Recorder) -> None:
         self._parts = parts
         self._recorder = recorder
-        saved = parts.store.query("SELECT value FROM meta WHERE name = 'clock'")
-        self._clock = WallClock(str(saved[0][0]) if saved else None)
+        saved = parts.store.noted("clock")
+        self._clock = WallClock(None if saved is None else str(saved))
         self._saved_at = self._pruned_at = time.monotonic()
         self.follow_limits()
 
@@ -54,7 +52,7 @@ class Upkeep:
 
     def save_clock(self) -> None:
         """Remember how the clock stands."""
-        self._parts.store.post(_SAVE_CLOCK, (self._clock.saved_text,))
+        self._parts.store.note("clock", self._clock.saved_text)
 
     async def run(self) -> None:
         """Until it is cancelled."""

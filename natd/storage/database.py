@@ -10,11 +10,13 @@ Rules:
 import os
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 from natd.storage.schema import (
     APPLICATION_ID,
     ASKED_TABLE,
     FROM_VERSION_1,
+    NOTE,
     SCHEMA,
     SCHEMA_VERSION,
 )
@@ -98,18 +100,20 @@ def prepare(connection: sqlite3.Connection, path: Path, owner: str | None) -> bo
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute(ASKED_TABLE)
-    connection.execute(
-        "INSERT INTO meta VALUES ('opened_by', ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-        (os.getpid(),),
-    )
+    connection.execute(NOTE, ("opened_by", os.getpid()))
     if owner is not None:
         connection.execute("INSERT OR IGNORE INTO meta VALUES ('identity', ?)", (owner,))
-        ((found,),) = connection.execute("SELECT value FROM meta WHERE name = 'identity'")
-        if found != owner:
+        if (found := noted(connection, "identity")) != owner:
             connection.execute("ROLLBACK")
             raise sqlite3.DatabaseError(f"it belongs to the identity {found}, not to {owner}")
     connection.execute("COMMIT")
     return is_checked
+
+
+def noted(connection: sqlite3.Connection, name: str) -> Any:
+    """What an earlier run has noted under this name; None for nothing; sqlite3.Error."""
+    found = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return None if found is None else found[0]
 
 
 def check(connection: sqlite3.Connection) -> str | None:

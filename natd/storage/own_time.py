@@ -17,7 +17,6 @@ import functools
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 DAY_S = 86_400
 
@@ -28,8 +27,6 @@ JUMP_S = 60.0
 """A clock that is off by so much was set; a slow correction takes longer."""
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-_SAVE = "INSERT OR REPLACE INTO meta VALUES ('own_time', ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +48,6 @@ class OwnTime:
     @property
     def now_s(self) -> int:
         return int(self._base_s + time.monotonic() - self._began_at)
-
-    def statement(self) -> tuple[str, tuple[Any, ...]]:
-        """What puts it on disk."""
-        return _SAVE, (self.now_s,)
 
 
 class WallClock:

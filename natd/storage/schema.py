@@ -9,6 +9,7 @@
     events          the event log
     cursors         how far named readers of the log have come
     asked           names that clients gave their messages, for a day
+    meta            what one run notes for the next: own time, the port, how the clock stood, …
 
 `outbound_epoch` names our outbox, `inbound_epoch` the peer's: 64 bits, kept as signed integers,
 SQLite's own.
@@ -23,6 +24,9 @@ A text stands once, in `messages`: the event of a message has its number there.
     version 1   until 0.3
     version 2   own time; texts once; what each peer has stored here
 """
+
+NOTE = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+"""Name and value of what the daemon notes for its next run."""
 
 APPLICATION_ID = 0x6E617464
 """`natd` in ASCII, in the file's header: tells our file from anybody else's."""

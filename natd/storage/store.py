@@ -39,11 +39,13 @@ from natd.storage.database import (
     connect,
     connect_again,
     damage_of,
+    noted,
     prepare,
     used_bytes,
 )
 from natd.storage.own_time import OwnTime
 from natd.storage.reader import Reader
+from natd.storage.schema import NOTE
 from natd.storage.transaction import Transaction
 
 logger = logging.getLogger(__name__)
@@ -125,8 +127,7 @@ class Store:
                 self._place = Place(self.path)
                 self.used_bytes = used_bytes(self._writer)
                 """What it takes on disk, as of the last commit."""
-                sql = "SELECT value FROM meta WHERE name = 'own_time'"
-                own_time = self._writer.execute(sql).fetchone()
+                own_time = noted(self._writer, "own_time")
             except (sqlite3.Error, OSError) as error:
                 raise StartError(
                     f"{self.path} can't be used: {error}",
@@ -134,7 +135,7 @@ class Store:
                     "in its place; natd never deletes it by itself",
                 ) from error
             refused.pop_all()
-        self.own_time = OwnTime(None if own_time is None else _whole(own_time[0]))
+        self.own_time = OwnTime(own_time if isinstance(own_time, int) else None)
         self._reader = Reader(self.path)
         self._transaction = Transaction(self._writer)
         self._groups: queue.SimpleQueue[list[Write] | None] = queue.SimpleQueue()
@@ -202,6 +203,17 @@ class Store:
             return self._writer.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
             raise StoreError(f"{self.path} can't be read: {error}") from error
+
+    def noted(self, name: str) -> Any:
+        """What `note` has kept under this name, before `start`; None for nothing."""
+        try:
+            return noted(self._writer, name)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path} can't be read: {error}") from error
+
+    def note(self, name: str, value: str | int) -> None:
+        """Keep one value of the daemon's own, in place of the one before."""
+        self.post(NOTE, (name, value))
 
     async def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Read what is committed: for questions by index, of few rows."""
@@ -311,7 +323,7 @@ class Store:
             transaction.begin()
             for write in group:
                 write.apply(transaction)
-            transaction.update("own_time", *self.own_time.statement())
+            transaction.update("own_time", NOTE, ("own_time", self.own_time.now_s))
             transaction.commit()
             self.used_bytes = used_bytes(self._writer)
         except _DATA_ERRORS as error:
@@ -372,10 +384,6 @@ class _Statements:
         if self._future is not None and not self._future.done():
             self._future.set_exception(error)
         return self._future is None
-
-
-def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) else None
 
 
 def _end_process() -> None:
