@@ -134,7 +134,7 @@ LET_IN = (
         f"{_NODE}/test_replayed_registers.py",
         f"{_NODE}/test_flipping_server.py",
         "tests/core/checks/test_strangers.py",
-        "tests/core/checks/test_first_waves.py",
+        "tests/core/checks/test_unproved_hosts.py",
         "tests/core/checks/test_budget.py",
     ),
     _row(

@@ -7,10 +7,10 @@
            ├─► limits   what one wave of guesses may cost
            ├─► strangers   how many waves may go to a host that has never answered
            └─► answered_hosts   how long one that has answered is searched when it is silent
-    first_waves   what goes to a host that a newcomer has not proved yet
+    unproved_hosts   what goes to a host that a newcomer has not proved yet
     meetings      how many peers are met at once, and whether this machine keeps up
     host_proofs   at which hosts a peer surely is, so that guesses may go there
-    budget ─► turns, first_waves
+    budget ─► turns, unproved_hosts
 
 `punch` sends checks to find a path, `paths` to keep it, `prediction` to guess a port.  All of
 them ask the budget first: a card is a claim, and could name anybody's address.

@@ -23,11 +23,11 @@ from dataclasses import dataclass, field
 
 from natd.core.base.timers import TokenBucket
 from natd.core.base.types import Address
-from natd.core.checks.first_waves import FirstWaves
 from natd.core.checks.host_proofs import ANSWERED_FOR_S
 from natd.core.checks.limits import MINUTE_S
 from natd.core.checks.meetings import Meetings
 from natd.core.checks.turns import Turns
+from natd.core.checks.unproved_hosts import UnprovedHosts
 
 BURST_PACKETS = 10
 BURST_S = 0.1
@@ -157,7 +157,7 @@ class TargetBudget:
     """Turns for attempts that cost more than this budget, one at a time."""
     meetings: Meetings = field(default_factory=Meetings)
     """Those of all networks."""
-    _first_waves: FirstWaves = field(default_factory=FirstWaves)
+    _unproved: UnprovedHosts = field(default_factory=UnprovedHosts)
     _total: TotalBudget = field(default_factory=TotalBudget)
     _spent: dict[str, _HostBudget] = field(default_factory=dict)
     _swept_at: float = 0.0
@@ -166,7 +166,7 @@ class TargetBudget:
         self, address: Address, size_bytes: int, now: float, *, is_unproved: bool = False
     ) -> bool:
         """Take one check of `size_bytes` from the address's budget; False if the budget is spent,
-        which begins a silence.  `is_unproved`: see `first_waves`."""
+        which begins a silence.  `is_unproved`: see `unproved_hosts`."""
         spent = self._of(address, now)
         if spent is None:
             return False
@@ -182,7 +182,7 @@ class TargetBudget:
             self.turns.pace.checked(now)
             return True
         if now >= spent.silent_until and self._is_in_pace(spent, now):
-            if is_unproved and not self._first_waves.take(address.host, size_bytes, now):
+            if is_unproved and not self._unproved.take(address.host, size_bytes, now):
                 self._forget_if_new(spent, address.host)
                 return False
             if spent.has_room(size_bytes):

@@ -8,8 +8,8 @@ network as in a secret one; and a peer whose router restarts is found although e
 
 Rules:
 - Neither a card, nor a mutual peer, nor the source of a datagram proves anything.
-- Where a server says that the peer is, and that this is not proved yet, plain checks get a first
-  wave only (`first_waves`).
+- Where a server says that the peer is, and that this is not proved yet, few plain checks may go
+  (`unproved_hosts`).
 - Proofs are of a host, not of a port: a NAT may give every destination another port.
 """
 

@@ -46,7 +46,7 @@ def test_a_register_replayed_under_a_forged_source_for_minutes_reaches_nobody(ke
 
 
 @KEYS
-def test_one_that_overtakes_every_register_gets_one_first_wave_from_each_who_is_told(key):
+def test_one_that_overtakes_every_register_gets_ten_packets_from_each_who_is_told(key):
     """At most ten packets and 1,200 bytes: it was 74 each in two minutes."""
     place = Place(key)
     place.tap.redirects = place.victim
@@ -64,7 +64,7 @@ def test_one_that_overtakes_every_register_gets_one_first_wave_from_each_who_is_
 
 
 def test_a_newcomer_behind_any_nat_is_met_all_the_same_where_its_address_is_proved_late():
-    """Its token needs a second more: meanwhile the first wave is spent."""
+    """Its token needs a second more: meanwhile it has had all that goes to an unproved host."""
     for policy in (PORT_RESTRICTED, SYMMETRIC_RANDOM):
         place = Place(SECRET, policy=policy)
         place.tap.delays_tokens_s = 1.0

@@ -4,37 +4,37 @@ import pytest
 
 from natd.core.base.types import Address
 from natd.core.checks.budget import TargetBudget
-from natd.core.checks.first_waves import FirstWaves
 from natd.core.checks.host_proofs import HostProofs
+from natd.core.checks.unproved_hosts import UnprovedHosts
 
 HOST = "203.0.113.5"
 
 
 def test_a_host_gets_ten_packets_and_no_more_while_more_is_wanted_there():
-    waves = FirstWaves()
-    assert sum(waves.take(HOST, 84, 1000.0 + n) for n in range(3600)) == 10
-    assert waves.take("203.0.113.6", 84, 1000.0), "others are not concerned"
+    hosts = UnprovedHosts()
+    assert sum(hosts.take(HOST, 84, 1000.0 + n) for n in range(3600)) == 10
+    assert hosts.take("203.0.113.6", 84, 1000.0), "others are not concerned"
 
 
 def test_a_host_gets_1200_bytes_and_no_more():
-    waves = FirstWaves()
-    assert sum(waves.take(HOST, 400, 1000.0) for _ in range(10)) == 3
-    assert not waves.take(HOST, 1, 1000.0)
+    hosts = UnprovedHosts()
+    assert sum(hosts.take(HOST, 400, 1000.0) for _ in range(10)) == 3
+    assert not hosts.take(HOST, 1, 1000.0)
 
 
-def test_five_minutes_after_the_last_was_wanted_there_is_another_wave():
-    waves = FirstWaves()
-    assert sum(waves.take(HOST, 84, 1000.0) for _ in range(20)) == 10
-    assert not waves.take(HOST, 84, 1299.0)
-    assert not waves.take(HOST, 84, 1598.0)
-    assert waves.take(HOST, 84, 1898.0)
+def test_five_minutes_after_the_last_was_wanted_there_is_as_much_again():
+    hosts = UnprovedHosts()
+    assert sum(hosts.take(HOST, 84, 1000.0) for _ in range(20)) == 10
+    assert not hosts.take(HOST, 84, 1299.0)
+    assert not hosts.take(HOST, 84, 1598.0)
+    assert hosts.take(HOST, 84, 1898.0)
 
 
 def test_a_full_table_refuses_the_new_until_old_ones_are_over():
-    waves = FirstWaves()
-    assert sum(waves.take(f"198.18.{n // 250}.{n % 250}", 84, 1000.0) for n in range(5000)) == 4096
-    assert not waves.take(HOST, 84, 1000.0)
-    assert waves.take(HOST, 84, 1300.0)
+    hosts = UnprovedHosts()
+    assert sum(hosts.take(f"198.18.{n // 250}.{n % 250}", 84, 1000.0) for n in range(5000)) == 4096
+    assert not hosts.take(HOST, 84, 1000.0)
+    assert hosts.take(HOST, 84, 1300.0)
 
 
 def test_a_check_of_the_peer_pays_for_one_more_and_an_answer_for_all():

@@ -7,53 +7,53 @@ An honest newcomer proves its address one round trip later.  Who holds its REGIS
 it under somebody else's address first, gets that much sent there by each member, once.
 
 Rules:
-- It holds over all peers and networks.  A host gets the next wave only after nothing was wanted
-  there for `WAVE_AGAIN_S`.
+- It holds over all peers and networks.  A host gets as much again only after nothing was wanted
+  there for `AGAIN_AFTER_SILENCE_S`.
 - A full table refuses the new: they wait for the proof.
 """
 
 from dataclasses import dataclass
 
-WAVE_PACKETS_UNPROVED = 10
-WAVE_BYTES_UNPROVED = 1_200
+UNPROVED_PACKETS = 10
+UNPROVED_BYTES = 1_200
 
-WAVE_AGAIN_S = 300.0
+AGAIN_AFTER_SILENCE_S = 300.0
 """As long as the longest silence of a budget."""
 
 MOST_UNPROVED = 4_096
 
 
 @dataclass(slots=True)
-class _Wave:
+class _Sent:
     wanted_at: float
     packets: int = 0
     size_bytes: int = 0
 
 
-class FirstWaves:
+class UnprovedHosts:
     """See the top of this file."""
 
     def __init__(self) -> None:
-        self._waves: dict[str, _Wave] = {}
+        self._sent: dict[str, _Sent] = {}
 
     def take(self, host: str, size_bytes: int, now: float) -> bool:
         """Whether one more packet may go there before the proof; takes it if so."""
-        wave = self._waves.get(host)
-        if wave is None or now - wave.wanted_at >= WAVE_AGAIN_S:
-            if wave is None and not self._has_room(now):
+        sent = self._sent.get(host)
+        if sent is None or now - sent.wanted_at >= AGAIN_AFTER_SILENCE_S:
+            if sent is None and not self._has_room(now):
                 return False
-            wave = self._waves[host] = _Wave(now)
-        wave.wanted_at = now
-        fits = wave.size_bytes + size_bytes <= WAVE_BYTES_UNPROVED
-        if wave.packets >= WAVE_PACKETS_UNPROVED or not fits:
+            sent = self._sent[host] = _Sent(now)
+        sent.wanted_at = now
+        fits = sent.size_bytes + size_bytes <= UNPROVED_BYTES
+        if sent.packets >= UNPROVED_PACKETS or not fits:
             return False
-        wave.packets += 1
-        wave.size_bytes += size_bytes
+        sent.packets += 1
+        sent.size_bytes += size_bytes
         return True
 
     def _has_room(self, now: float) -> bool:
-        if len(self._waves) >= MOST_UNPROVED:
-            for host, wave in list(self._waves.items()):
-                if now - wave.wanted_at >= WAVE_AGAIN_S:
-                    del self._waves[host]
-        return len(self._waves) < MOST_UNPROVED
+        if len(self._sent) >= MOST_UNPROVED:
+            for host, sent in list(self._sent.items()):
+                if now - sent.wanted_at >= AGAIN_AFTER_SILENCE_S:
+                    del self._sent[host]
+        return len(self._sent) < MOST_UNPROVED
