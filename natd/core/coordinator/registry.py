@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from natd.core.base.types import Address, NetworkId, PeerId, SocketId
+from natd.core.base.types import MAIN_SOCKET, Address, NetworkId, PeerId, SocketId
 from natd.core.codec.rendezvous import ErrorCode
 from natd.core.coordinator.shares import LEASES_LIMIT, Shares, has_place, source_of, units_of
 
@@ -83,19 +83,20 @@ class Lease:
     lease_id: bytes
     member: Member
     address: Address
-    socket: SocketId
-    """The socket of ours that it talks to: its NAT lets answers in only from there."""
-    transaction: bytes
-    """That of its latest REGISTER."""
-    rtt_s: float | None
-    """The least time between a challenge and its answer; None until one was timed."""
-    expires_at: float
-    sent_at_unix_ms: int
-    """By the peer's clock, when it sent its latest REGISTER."""
     source: str
     """See `shares.source_of`."""
     units: int
     """What it takes of the share of its source."""
+    # What each REGISTER sets, from here on.
+    socket: SocketId = MAIN_SOCKET
+    """The socket of ours that it talks to: its NAT lets answers in only from there."""
+    transaction: bytes = b""
+    """That of its latest REGISTER."""
+    sent_at_unix_ms: int = 0
+    """By the peer's clock, when it sent its latest REGISTER."""
+    rtt_s: float | None = None
+    """The least time between a challenge and its answer; None until one was timed."""
+    expires_at: float = 0.0
 
 
 class Registry:
@@ -147,23 +148,10 @@ class Registry:
             self._forget(lease)
             member.moved_from, lease = (lease.address,), None
         if lease is None:
-            lease = Lease(
-                lease_id,
-                member,
-                address,
-                socket,
-                transaction,
-                rtt_s,
-                now + LEASE_S,
-                sent_at_unix_ms,
-                source,
-                units,
-            )
+            lease = Lease(lease_id, member, address, source, units)
             self._remember(lease)
-        elif lease.units != units:
-            self._shares.take_back(source, lease.units)
-            self._shares.give(source, units)
-            lease.units = units
+        else:
+            self._count_anew(lease, units)
         lease.transaction, lease.socket = transaction, socket
         lease.sent_at_unix_ms = sent_at_unix_ms
         lease.rtt_s = min((rtt for rtt in (lease.rtt_s, rtt_s) if rtt is not None), default=None)
@@ -226,6 +214,12 @@ class Registry:
         if self._shares.total + units - (0 if has is None else has[1]) > LEASES_LIMIT:
             return Refusal.FULL
         return None if self._shares.has_room(source, units, has) else Refusal.SOURCE_FULL
+
+    def _count_anew(self, lease: Lease, units: int) -> None:
+        if lease.units != units:
+            self._shares.take_back(lease.source, lease.units)
+            self._shares.give(lease.source, units)
+            lease.units = units
 
     def _remember(self, lease: Lease) -> None:
         member = lease.member
