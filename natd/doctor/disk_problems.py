@@ -6,6 +6,7 @@ from natd.core.base.types import peer_id_text
 from natd.members.parts import Parts
 from natd.storage.address_book import full_name
 from natd.storage.mailbox import QUOTA_HINT
+from natd.storage.quota import MIB
 
 DAMAGED_HINT = (
     "stop natd and put a backup of the whole state directory in its place; natd deletes nothing"
@@ -36,8 +37,8 @@ def disk_problems(parts: Parts) -> list[Told]:
     quota = parts.mailbox.quota
     quota.used_bytes = parts.store.used_bytes
     if quota.is_full:
-        text = f"natd has used up its {quota.disk_mib} MiB of the disk (limits.disk_mib)"
-        told.append(("disk-quota", f"{text}; nothing more is accepted", QUOTA_HINT))
+        text = f"{quota.full_words}; nothing more is accepted"
+        told.append(("disk-quota", text, QUOTA_HINT))
     told += _held(parts)
     if parts.clock_jump is not None and time.monotonic() < parts.clock_jump[0] + CLOCK_TOLD_S:
         told.append(("clock-jumped", parts.clock_jump[1], CLOCK_HINT))
@@ -51,7 +52,7 @@ def _held(parts: Parts) -> list[Told]:
             known = parts.book.peer(network.id, conversation.peer)
             id_text = peer_id_text(conversation.peer)
             name = id_text if known is None else full_name(known)
-            mib = conversation.stored_bytes / (1 << 20)
+            mib = conversation.stored_bytes / MIB
             text = (
                 f"{network.name}: {name} has filled its part of the disk here ({mib:.0f} MiB); "
                 "what it says waits at its side"

@@ -8,7 +8,7 @@
 
     crowd        how many peers stay on disk
     guesses      which hosts ports were guessed at
-    named        peers and servers by name
+    named        networks, peers and servers by name
     copy_words   sentences about a restored disk, and an identity that is used twice
     upkeep       from time to time: history, the clock, the disk
     parts        one of each part of a daemon, for modules that need several of them

@@ -22,6 +22,7 @@ from natd.core.base.events import NetworkFull
 from natd.core.base.types import Address, NetworkId, PeerId, peer_id_text, peer_tag
 from natd.core.network.roster import FORGOTTEN
 from natd.core.network.standing import Standing
+from natd.members.named import network_name
 from natd.members.parts import Parts
 from natd.storage.address_book import CHANGED, NEW, AddressBook, KnownPeer, full_name
 from natd.storage.mailbox import Mailbox
@@ -66,7 +67,7 @@ def drop_surplus(parts: Parts, network: NetworkId) -> None:
     own_now_s = parts.store.own_time.now_s
     for known in surplus_of(parts.book, parts.mailbox, network, here, places, own_now_s):
         if _forget(parts, known, CROWDED):
-            name = _name(parts, network)
+            name = network_name(parts.book, network)
             logger.warning("%s: %s is forgotten: %s", name, full_name(known), CROWDED)
 
 
@@ -122,7 +123,7 @@ def put_out(parts: Parts, network: NetworkId, peer: PeerId) -> None:
 
 def turned_away(parts: Parts, event: NetworkFull) -> None:
     """A newcomer found no place, the first in a while."""
-    name, reason = _name(parts, event.network), full_words(event.places)
+    name, reason = network_name(parts.book, event.network), full_words(event.places)
     logger.warning("%s: %s#%s: %s", name, event.nick, peer_tag(event.peer), reason)
     peer = {"nick": event.nick, "id": peer_id_text(event.peer), "tag": peer_tag(event.peer)}
     row = {"network": name, "peer": peer, "places": event.places, "reason": reason}
@@ -148,13 +149,8 @@ def _forget(parts: Parts, known: KnownPeer, reason: str) -> int:
     queued = parts.mailbox.put_aside(known.network, known.peer)
     parts.book.forget_peer(known)
     if queued or reason == FORGOTTEN:
-        name = _name(parts, known.network)
+        name = network_name(parts.book, known.network)
         peer = {"nick": known.nick, "id": known.id_text, "tag": known.tag, "trust": known.trust}
         row = {"network": name, "peer": peer, "queued": queued, "reason": reason}
         parts.log.append("peer_forgotten", row)
     return queued
-
-
-def _name(parts: Parts, network: NetworkId) -> str:
-    joined = parts.book.network_of(network)
-    return "" if joined is None else joined.name

@@ -1,9 +1,15 @@
-"""Peers and servers by name, as events and sentences show them."""
+"""Networks, peers and servers by name, as events and sentences show them."""
 
 from typing import Any
 
 from natd.core.base.types import Address, NetworkId, PeerId, peer_id_text, peer_tag
 from natd.storage.address_book import AddressBook
+
+
+def network_name(book: AddressBook, network: NetworkId) -> str:
+    """Empty where it was left."""
+    joined = book.network_of(network)
+    return "" if joined is None else joined.name
 
 
 def peer_ref(book: AddressBook, network: NetworkId, peer: PeerId) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from natd.core.base.verdict import VerdictCode
 from natd.core.network.roster import FORGOTTEN
 from natd.members import crowd
 from natd.members.copy_words import copy_words, older_words, restored_words
-from natd.members.named import name_of, peer_ref
+from natd.members.named import name_of, network_name, peer_ref
 from natd.members.parts import Parts
 from natd.storage.address_book import KnownPeer
 from natd.storage.store import StoreError
@@ -371,8 +371,7 @@ class Recorder:
         self._presence = asyncio.Event()
 
     def _name(self, network: NetworkId) -> str:
-        joined = self._parts.book.network_of(network)
-        return "" if joined is None else joined.name
+        return network_name(self._parts.book, network)
 
     def _log(self, type_: str, network: NetworkId, peer: PeerId, fields: Mapping[str, Any]) -> None:
         row = {

@@ -110,7 +110,7 @@ def jump_words(jump: ClockJump) -> str:
 
 
 def _span(seconds: float) -> str:
-    for unit, length in (("days", 86_400.0), ("hours", 3600.0), ("minutes", 60.0)):
+    for unit, length in (("days", DAY_S), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} seconds"

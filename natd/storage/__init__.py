@@ -22,5 +22,5 @@ Rules:
 - How long something stays is counted in the daemon's own time, not by the clock.
 
 Others import: address_book, asked, delivery, event_log, history, identity, mailbox, own_time,
-store.
+quota, store.
 """

@@ -387,8 +387,7 @@ class Mailbox:
             raise problem
         self.quota.used_bytes = self._store.used_bytes
         if self.quota.is_full:
-            mib = self.quota.disk_mib
-            full = StoreError(f"natd has used up its {mib} MiB of the disk (limits.disk_mib)")
+            full = StoreError(self.quota.full_words)
             full.hint = QUOTA_HINT
             raise full
 

@@ -39,8 +39,9 @@ class Quota:
         self.disk_bytes, self.peer_bytes = disk_mib * MIB, peer_mib * MIB
 
     @property
-    def disk_mib(self) -> int:
-        return self.disk_bytes // MIB
+    def full_words(self) -> str:
+        """What is told while it `is_full`."""
+        return f"natd has used up its {self.disk_bytes // MIB} MiB of the disk (limits.disk_mib)"
 
     @property
     def is_full(self) -> bool:
