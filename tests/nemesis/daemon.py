@@ -72,8 +72,6 @@ class Daemon:
         self.is_asleep = False
         """The machine is suspended: what comes is lost, and its monotonic clock stands still."""
         self.starts = 0
-        self.latest_start_unix_s = 0.0
-        """By its own clock."""
         self.life: Life | None = None
         self._slept_since = 0.0
         self._is_restored = False
@@ -115,7 +113,6 @@ class Daemon:
         """Open the disk, and be a member of the network."""
         assert not self.is_up
         self.starts += 1
-        self.latest_start_unix_s = max(self.latest_start_unix_s, self.unix_s)
         before, self._current.daemon = self._current.daemon, self
         try:
             life = self.life = Life(self)
