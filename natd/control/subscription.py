@@ -49,7 +49,7 @@ class EventLog(Protocol):
     def next_page(self, after: int, limit: int, types: frozenset[str] | None) -> Page | None:
         """Up to `limit` events with ids above `after`, in order; types None: of every type.
 
-        None: they are being read, and whoever wakes the control socket will tell.
+        None: they are being read, and the control socket is woken when they are there.
         """
 
     async def save_cursor(self, name: str, event_id: int) -> None:

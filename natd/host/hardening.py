@@ -1,4 +1,4 @@
-"""What this process gives up at its start, whoever has started it.
+"""What this process gives up at its start, as a service or by hand.
 
     core dumps         RLIMIT_CORE 0, which a file obeys, and PR_SET_DUMPABLE 0, which handlers such
                        as systemd-coredump obey, too: memory holds keys and messages

@@ -11,7 +11,7 @@ Rules:
 - Nobody is dropped who has a place, whom the user has blocked or marked, or for whom alone a
   message waits.  For whom a message to all waits stays, until there are `QUEUED_OF_A_PLACE` for
   each place: beyond that the longest gone are dropped with what waits for them, and it is told.
-- History stays, whoever is dropped.
+- History stays, also of those who are dropped.
 """
 
 import logging

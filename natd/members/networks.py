@@ -1,6 +1,6 @@
 """Joining networks, staying in them across restarts, and leaving.
 
-Whoever joins, leaves or reloads changes the list alone; the others wait for their turn.
+One change of the list at a time: joins, leaves and reloads wait for their turn.
 
 A network comes from a request (`natctl join`: kept in the store) or from the configuration
 file (kept there).  If both name it, the file decides, at start and at each reload.  A network

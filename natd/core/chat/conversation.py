@@ -86,7 +86,7 @@ class Conversation:
         self._is_hello_due = False
         self._is_greeted = False  # whether this session's first hello has come
         self._known_before = 0  # the highest seq of ours that existed when the session began
-        self._given_up = 0  # up to which number our disk keeps nothing, whoever has it
+        self._given_up = 0  # up to which number our disk keeps nothing, delivered or not
         self._has_gone_back = False  # whether `OutboxWentBack` was told
 
     # --- inputs: the store

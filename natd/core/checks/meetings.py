@@ -30,7 +30,7 @@ LASTS_S = 2.0
 
 LATE_TIMER_S, LATE_FOR_S = 0.05, 10.0
 """Two timers that come later than this within ten seconds show that the machine does not keep up.
-Between them many are on time: whoever waits long for a core then has it for a while."""
+Between them many are on time: a process that waits long for a core then has it for a while."""
 
 LATE_ANSWER_S, ANSWERS_IN_A_ROW = 1.0, 4
 """The same of answers to checks: there are no ways so long, of four peers one after the other."""

@@ -8,7 +8,7 @@ told who they are.  One with a token needs none of this: the token is in the sig
 
 Rules that a change must not break:
 
-- Whoever is refused here loses one round trip, never the registration: a wrong clock, at either
+- Who is refused here loses one round trip, never the registration: a wrong clock, at either
   end, and a full table cost no more.
 - The table has one size.  It holds keyed hashes, so nobody chooses whose place he takes.
 - A clock that is set back does not make old times fresh again: what it has shown counts as a start.

@@ -1,4 +1,4 @@
-"""How much of what there is one source may have: a share, whoever comes first.
+"""How much of a server one source may have: a share, also where it comes first.
 
                           IPv4 or IPv6 /64    /56      /48
     of 200,000 leases          2,048         8,192   32,768

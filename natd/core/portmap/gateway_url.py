@@ -2,7 +2,7 @@
 
     http://192.168.1.1:5000/rootDesc.xml  →  GatewayUrl(192.168.1.1:5000, "/rootDesc.xml")
 
-A gateway tells us what to fetch, and whoever can forge its datagrams tells us the same.  So
+A gateway tells us what to fetch, and so does anybody who can forge its datagrams.  So
 nothing but plain HTTP at the gateway's own IPv4 address is a URL here: no name, no other host, no
 character that would end the line of a request.
 """
