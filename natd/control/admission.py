@@ -44,7 +44,7 @@ LASTING = ("subscribe",)
 CROWD_HINT = "end one of these programs; commands that ask once, and `natctl shutdown`, still work"
 
 
-class Standing(IntEnum):
+class Stage(IntEnum):
     """How far a connection has come; a lower one gives way first."""
 
     SILENT = 0
@@ -58,7 +58,7 @@ class Standing(IntEnum):
 class Connected(Protocol):
     """What there is to know about a connection."""
 
-    standing: Standing
+    stage: Stage
     active_at: float
     """When it connected; after the handshake, when its last request began or was answered."""
 
@@ -81,35 +81,35 @@ class Admission(Generic[Who]):
         self.most_connections = connections
         self.most_clients = min(CLIENTS_LIMIT, connections // 2)
         self.most_guests = min(GUESTS_LIMIT, max(1, connections // 8))
-        self._counts: Counter[Standing] = Counter()
+        self._counts: Counter[Stage] = Counter()
         # When somebody last found no room; None: nobody ever.
         self._troubled_at: float | None = None
         # How many were connected when no more could be opened; None: that has not been.
         self._most_opened: int | None = None
 
     def entered(self, who: Who) -> None:
-        self._counts[who.standing] += 1
+        self._counts[who.stage] += 1
 
     def left(self, who: Who) -> None:
-        self._counts[who.standing] -= 1
+        self._counts[who.stage] -= 1
 
     def has_greeted(self, who: Who, *, is_over: bool) -> None:
         """Something has come from it, and the handshake `is_over` or not."""
-        if who.standing < Standing.IDLE:
-            self._move(who, Standing.IDLE if is_over else Standing.GREETING)
+        if who.stage < Stage.IDLE:
+            self._move(who, Stage.IDLE if is_over else Stage.GREETING)
 
     def admit(self, who: Who, do: object, among: Iterable[Connected], now: float) -> None:
         """Let it ask for `do`; CommandError, which names those `among` it who hold the places,
         where there is no room for that."""
-        if who.standing == Standing.CLIENT:
+        if who.stage == Stage.CLIENT:
             return
-        if self._counts[Standing.CLIENT] < self.most_clients:
-            self._move(who, Standing.CLIENT)
+        if self._counts[Stage.CLIENT] < self.most_clients:
+            self._move(who, Stage.CLIENT)
             return
         if do not in LASTING:
-            if self._counts[Standing.GUEST] < self.most_guests:
-                self._move(who, Standing.GUEST)
-            if who.standing == Standing.GUEST or do in ALWAYS_ANSWERED:
+            if self._counts[Stage.GUEST] < self.most_guests:
+                self._move(who, Stage.GUEST)
+            if who.stage == Stage.GUEST or do in ALWAYS_ANSWERED:
                 return
         self._troubled_at = now
         raise CommandError("too_many_clients", self._words(among), CROWD_HINT)
@@ -117,8 +117,8 @@ class Admission(Generic[Who]):
     def answered(self, who: Who, now: float) -> None:
         """It has no answer to come any more."""
         who.active_at = now
-        if who.standing == Standing.GUEST:
-            self._move(who, Standing.IDLE)
+        if who.stage == Stage.GUEST:
+            self._move(who, Stage.IDLE)
 
     @property
     def is_full(self) -> bool:
@@ -130,8 +130,8 @@ class Admission(Generic[Who]):
         clients and guests."""
         self._troubled_at = now
         self._most_opened = None if self.is_full else self._counts.total()
-        free = [one for one in among if one.standing <= Standing.IDLE]
-        return min(free, key=lambda one: (one.standing, one.active_at), default=None)
+        free = [one for one in among if one.stage <= Stage.IDLE]
+        return min(free, key=lambda one: (one.stage, one.active_at), default=None)
 
     def overdue(self, among: Iterable[Who], now: float) -> list[Who]:
         """Who has begun a handshake or a request and does not end it."""
@@ -139,24 +139,24 @@ class Admission(Generic[Who]):
             one
             for one in among
             if now >= one.active_at + HANDSHAKE_S
-            and (one.standing < Standing.IDLE or (one.standing == Standing.IDLE and one.has_begun))
+            and (one.stage < Stage.IDLE or (one.stage == Stage.IDLE and one.has_begun))
         ]
 
     def problem(self, among: Iterable[Connected], now: float) -> dict[str, str] | None:
         """`code`, `text` and `hint` for `status`; None where there is and was room."""
         was_recent = self._troubled_at is not None and now < self._troubled_at + TOLD_S
-        if self._counts[Standing.CLIENT] < self.most_clients and not was_recent:
+        if self._counts[Stage.CLIENT] < self.most_clients and not was_recent:
             return None
         return {"code": "too_many_clients", "text": self._words(among), "hint": CROWD_HINT}
 
-    def _move(self, who: Who, standing: Standing) -> None:
-        self._counts[who.standing] -= 1
-        self._counts[standing] += 1
-        who.standing = standing
+    def _move(self, who: Who, stage: Stage) -> None:
+        self._counts[who.stage] -= 1
+        self._counts[stage] += 1
+        who.stage = stage
 
     def _words(self, among: Iterable[Connected]) -> str:
         held = _holders(among)
-        if self._counts[Standing.CLIENT] >= self.most_clients:
+        if self._counts[Stage.CLIENT] >= self.most_clients:
             return f"natd serves {self.most_clients} programs at a time: all places are taken{held}"
         if self._most_opened is not None:
             return f"natd has {self._most_opened} connections and may open no more files{held}"

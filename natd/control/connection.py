@@ -18,7 +18,7 @@ import socket
 import struct
 from typing import Protocol
 
-from natd.control.admission import Admission, Standing
+from natd.control.admission import Admission, Stage
 from natd.control.zmtp_peer import ZmtpPeer
 from natd.core.base.types import DecodeError
 
@@ -60,7 +60,7 @@ class Connection:
     """One client's connection."""
 
     def __init__(self, owner: Owner, stream: socket.socket, now: float) -> None:
-        self.standing = Standing.SILENT
+        self.stage = Stage.SILENT
         self.active_at = now
         self._owner = owner
         self._stream = stream
@@ -218,7 +218,7 @@ class Connection:
         if not data:
             self.hang_up()
             return False
-        if self.standing == Standing.IDLE and not self.has_begun:
+        if self.stage == Stage.IDLE and not self.has_begun:
             self.active_at = self._loop.time()
         self._peer.feed(data)
         return True

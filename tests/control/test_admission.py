@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from natd.control.admission import Admission, Standing
+from natd.control.admission import Admission, Stage
 from natd.host.errors import CommandError
 
 
@@ -45,7 +45,7 @@ def test_a_place_that_is_given_back_is_for_the_next_who_asks() -> None:
     late = enter(admission, clients)
     admission.left(clients.pop(0))
     admission.admit(late, "subscribe", clients, 1001.0)
-    assert late.standing == Standing.CLIENT
+    assert late.stage == Stage.CLIENT
 
 
 def test_the_silent_give_way_first_and_of_them_the_oldest() -> None:
@@ -127,7 +127,7 @@ def test_a_process_that_may_open_no_more_is_told_apart_from_a_crowd() -> None:
 class Some:
     pid: int
     active_at: float
-    standing: Standing = Standing.SILENT
+    stage: Stage = Stage.SILENT
     has_begun: bool = False
 
 
