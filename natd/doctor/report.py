@@ -127,12 +127,7 @@ class Report:
         found = (socket, parts.crowd(), descriptor_problem(parts))
         rows += [row for row in found if row is not None]
         for network in parts.book.joined():
-            copy = self._doctor.copy_of(network)
-            if copy is not None:
-                rows.append(_problem("identity-used-twice", f"{network.name}: {copy}", COPY_HINT))
-            at, text = parts.older.get(network.id, (float("-inf"), ""))
-            if time.monotonic() < at + RESTORED_TOLD_S:
-                rows.append(_problem("state-restored", f"{network.name}: {text}", RESTORED_HINT))
+            rows += self._own_problems(network)
         for name, text in self._networks.problems.items():
             hint = "correct the configuration, then: natctl reload"
             rows.append(_problem("network", f"{name} is not joined: {text}", hint))
@@ -140,25 +135,11 @@ class Report:
         rows += [] if offline is None else [offline]
         for text in parts.names.problems.values() if offline is None else ():
             rows.append(_problem("unresolvable", text, NAME_HINT))
-        for network in self._parts.book.joined():
+        for network in parts.book.joined():
             silent = self._server_problem(network)
             if silent is not None and socket is None and offline is None:
                 rows.append(silent)
-            if (full := turned_away_words(parts, network.id)) is not None:
-                text = f"{network.name}: {full}"
-                rows.append(_problem(str(VerdictCode.NETWORK_FULL), text, FULL_HINT))
-            if (blind := judge_sightings(parts, network)) is not None:
-                hint = "natctl doctor says more"
-                rows.append(_problem(str(blind.code), f"{network.name}: {blind.text}", hint))
-            for known in parts.book.peers(network.id):
-                noticed = parts.restored.get((network.id, known.peer))
-                if noticed is not None and time.monotonic() < noticed + RESTORED_TOLD_S:
-                    text = f"{network.name}: {restored_words(full_name(known))}"
-                    rows.append(_problem("state-restored", text, RESTORED_HINT))
-                if known.trust == CHANGED:
-                    text = f"{full_name(known)} in {network.name} has a different key than before"
-                    hint = f"natctl trust {self._parts.book.shell_name(known)} --accept-new-key"
-                    rows.append(_problem("identity_changed", text, hint))
+            rows += self._peer_problems(network)
         return rows
 
     def doctor(self, target: tuple[JoinedNetwork, KnownPeer] | None) -> Row:
@@ -168,6 +149,36 @@ class Report:
     def doctor_of_unmet(self, network: JoinedNetwork, name: str, refusal: CommandError) -> Row:
         """Why a peer of this name was never met; see `Doctor.examine_unmet`."""
         return self._doctor.examine_unmet(network, name, refusal)
+
+    def _own_problems(self, network: JoinedNetwork) -> list[Row]:
+        """Of our own identity there."""
+        rows = []
+        if (copy := self._doctor.copy_of(network)) is not None:
+            rows.append(_problem("identity-used-twice", f"{network.name}: {copy}", COPY_HINT))
+        at, text = self._parts.older.get(network.id, (float("-inf"), ""))
+        if time.monotonic() < at + RESTORED_TOLD_S:
+            rows.append(_problem("state-restored", f"{network.name}: {text}", RESTORED_HINT))
+        return rows
+
+    def _peer_problems(self, network: JoinedNetwork) -> list[Row]:
+        """Of its places, of where we are seen there, and of single peers."""
+        parts, rows = self._parts, []
+        if (full := turned_away_words(parts, network.id)) is not None:
+            text = f"{network.name}: {full}"
+            rows.append(_problem(str(VerdictCode.NETWORK_FULL), text, FULL_HINT))
+        if (blind := judge_sightings(parts, network)) is not None:
+            hint = "natctl doctor says more"
+            rows.append(_problem(str(blind.code), f"{network.name}: {blind.text}", hint))
+        for known in parts.book.peers(network.id):
+            noticed = parts.restored.get((network.id, known.peer))
+            if noticed is not None and time.monotonic() < noticed + RESTORED_TOLD_S:
+                text = f"{network.name}: {restored_words(full_name(known))}"
+                rows.append(_problem("state-restored", text, RESTORED_HINT))
+            if known.trust == CHANGED:
+                text = f"{full_name(known)} in {network.name} has a different key than before"
+                hint = f"natctl trust {parts.book.shell_name(known)} --accept-new-key"
+                rows.append(_problem("identity_changed", text, hint))
+        return rows
 
     def _offline_problem(self) -> Row | None:
         """It has nothing to do with any network or server."""
