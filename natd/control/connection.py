@@ -8,7 +8,8 @@ Rules that a change must not break:
 
 - What is sent in one turn of the loop leaves with one system call.
 - A client that does not read is not read from either, and harms nobody else.
-- A burst of requests is taken at one wake-up, and what came behind it in the next turn.
+- A burst of requests is taken at one wake-up, and what came behind it in the next turn; so are
+  frames that are no request, of which a client can send any number.
 """
 
 import asyncio
@@ -24,7 +25,11 @@ from natd.core.base.types import DecodeError
 
 RECEIVE_BYTES = 1 << 16
 RECEIVE_BURST = 64
-"""Requests, and reads, of one client at one wake-up, before the others have their turn."""
+"""Requests, reads, and looks at frames of one client at one wake-up, before others have their
+turn."""
+
+RECEIVE_UNIT_BYTES = 1 << 14
+"""A large request counts once more for each so many bytes: a MiB costs some milliseconds."""
 
 EVENTS_ROOM_BYTES = 1 << 18
 """With more than this on its way to a client, events wait in the log, and requests to begin."""
@@ -190,14 +195,17 @@ class Connection:
         """Take a burst of requests."""
         self._is_receive_due = False
         try:
-            for _ in range(RECEIVE_BURST):
+            left = RECEIVE_BURST
+            while left > 0:
+                left -= 1
                 if not (self._is_open and self._is_read):
                     return
                 message = self._peer.next_message()
                 if message is not None:
+                    left -= len(message[0] or b"") // RECEIVE_UNIT_BYTES
                     self._say()
                     self._owner.on_request(self, message[0])
-                elif not self._read():
+                elif not (self._peer.has_more or self._read()):
                     break
             else:
                 self._receive_soon()

@@ -26,6 +26,9 @@ COMMAND_LIMIT_BYTES = 4096
 PING_CONTEXT_LIMIT_BYTES = 16
 """Of a PING's body behind its time to live; comes back in the PONG."""
 
+FRAMES_AT_ONCE = 16
+"""Looked at by one call: a message has one or two, and frames of nothing cost as much."""
+
 _RESERVED = 0xFF ^ (MORE | LONG | COMMAND)
 _PING = b"\x04PING"
 _PONG = b"\x04PONG"
@@ -49,6 +52,8 @@ class ZmtpPeer:
         """The frames of a message whose end has not come; two at most are told apart."""
         self._output = GREETING
         self._pong = b""
+        self.has_more = False
+        """Whether the last call of `next_message` has left frames that it has not looked at."""
 
     @property
     def waiting_bytes(self) -> int:
@@ -63,11 +68,12 @@ class ZmtpPeer:
 
     def next_message(self) -> tuple[bytes | None] | None:
         """The next whole message, as `(body,)`; `(None,)` for one that is no single frame, and None
-        where nothing whole is there.
+        where nothing whole is there, or many frames came that are no message (`has_more`).
 
         Raises DecodeError at what this client must not send; the connection can't go on.
         """
-        while True:
+        self.has_more = False
+        for _ in range(FRAMES_AT_ONCE):
             if not self._has_greeted and not self._take_greeting():
                 return None
             frame = self._next_frame()
@@ -80,6 +86,8 @@ class ZmtpPeer:
                 raise DecodeError("a message before READY")
             elif (message := self._take_part(flags, body)) is not None:
                 return message
+        self.has_more = True
+        return None
 
     def take_output(self) -> bytes:
         """What the protocol itself has to say since the last call."""
