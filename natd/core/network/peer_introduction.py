@@ -14,6 +14,8 @@ Rules:
   members nobody is asked by all.
 - A mutual peer introduces only peers that it is connected with: the same two once a second, and
   for each asking peer no more than its token bucket allows.  We ask for no more than that.
+- It passes on no address of which a server says that it is not proved: whoever was not told of a
+  withheld REGISTER would send there more than a first wave (`checks/first_waves.py`).
 - The side with the shorter way to the mutual peer waits for the difference, so that both begin
   at the same instant.
 """
@@ -147,7 +149,7 @@ class PeerIntroductions:
         told: list[tuple[Peer, Introduce]] = []
         for other in others:
             if self._may_introduce(seeker, other, now):
-                told += _introduction(seeker, other)
+                told += _introduction(seeker, other, now)
         return told
 
     # --- as the peer that is introduced
@@ -196,18 +198,23 @@ def tell_of_peer(peer: Peer, told: Introduced, teller: str, now: float) -> None:
         )
 
 
-def _introduction(caller: Peer, other: Peer) -> list[tuple[Peer, Introduce]]:
+def _introduction(caller: Peer, other: Peer, now: float) -> list[tuple[Peer, Introduce]]:
     """The introduction of `subject`; the peer that asked dials."""
     later_ms = round(500 * (_rtt_s(other) - _rtt_s(caller)))
     return [
-        (caller, _told(other, you_dial=True, start_in_ms=later_ms)),
-        (other, _told(caller, you_dial=False, start_in_ms=-later_ms)),
+        (caller, _told(other, you_dial=True, start_in_ms=later_ms, now=now)),
+        (other, _told(caller, you_dial=False, start_in_ms=-later_ms, now=now)),
     ]
 
 
-def _told(subject: Peer, *, you_dial: bool, start_in_ms: int) -> Introduce:
+def _told(subject: Peer, *, you_dial: bool, start_in_ms: int, now: float) -> Introduce:
+    proofs = subject.reach.search.proofs
     # A scope id has a meaning on our own machine only.
-    places = [address for address in subject.reach.remote.places if "%" not in address.host]
+    places = [
+        address
+        for address in subject.reach.remote.places
+        if "%" not in address.host and not proofs.are_wanting(address.host, now)
+    ]
     return Introduce(
         subject.card.peer,
         subject.sealed_card,

@@ -1,5 +1,7 @@
 """Introductions by a mutual peer while every server is dead: real nodes, virtual time."""
 
+from dataclasses import replace
+
 import pytest
 
 from natd.core.base import events
@@ -12,7 +14,14 @@ from natd.core.codec.frames import (
     encode_frame,
 )
 from natd.core.keys.secrets import network_key
-from natd.core.network.peer_introduction import SEEKS_BURST, SEEKS_RATE, TOLD_BURST, TOLD_RATE
+from natd.core.network.peer_introduction import (
+    SEEKS_BURST,
+    SEEKS_RATE,
+    TOLD_BURST,
+    TOLD_RATE,
+    tell_of_peer,
+)
+from natd.core.registration.events import Introduced
 from tests.core.world.village import Village
 from tests.internet.fabric import Weather
 from tests.internet.nat import FULL_CONE, LINUX, PORT_RESTRICTED
@@ -153,6 +162,29 @@ def test_a_mutual_peer_introduces_nobody_that_it_has_blocked_or_lost():
     assert seek(carol, alice, bob, village) == []
 
 
+def test_a_mutual_peer_passes_on_no_address_that_is_not_proved_yet():
+    """A registration may have been withheld, and said from a victim's address: the server told
+    carol of it, carol told alice, and alice sent a hundred packets there."""
+    village, alice, bob, carol = three(1, PORT_RESTRICTED, PORT_RESTRICTED)
+    _, peers, now = desk(carol, village)
+    victim = Address("198.51.100.66", 7000)
+    subject = peers[bob.peer]
+    told = Introduced(
+        village.servers[0],
+        bob.peer,
+        subject.sealed_card,
+        (victim,),
+        we_dial=False,
+        start_in_s=0.0,
+        unproved=frozenset({victim.host}),
+    )
+    tell_of_peer(subject, told, "a server", now)
+    assert victim not in passed_on(carol, alice, bob, village)
+    village.internet.run(2.0)
+    tell_of_peer(subject, replace(told, unproved=frozenset(), proved=told.unproved), "it", now)
+    assert victim in passed_on(carol, alice, bob, village)
+
+
 def test_an_introduction_tells_both_at_once_and_the_nearer_one_to_wait():
     village, alice, bob, carol = three(1, PORT_RESTRICTED, PORT_RESTRICTED)
     alice.host.behind.delay_s += 0.1
@@ -250,6 +282,12 @@ def test_what_is_introduced_by_a_peer_never_carries_a_chat_line():
 
 
 # --- helpers -----------------------------------------------------------------------------------
+
+
+def passed_on(mutual, seeker, wanted, village):
+    """The addresses that are told to the one who asks."""
+    (_, told), _ = seek(mutual, seeker, wanted, village)
+    return (told.observed, *told.others)
 
 
 def three(seed, first, second, loss=0.0, key=SECRET):
