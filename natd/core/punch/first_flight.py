@@ -4,7 +4,7 @@ Rules:
 - During a restraint nothing leaves, so that nothing arrives before the peer's own NAT is open.  An
   introduction asks for it and may lie, so restraints do not follow each other at once.
 - Addresses where the peer was not heard get few datagrams, once: their budget is for checks.  Those
-  that a server tells before the peer has proved them get none (`checks/first_waves.py`).
+  that a server tells before the peer has proved them get none (`checks/unproved_hosts.py`).
 - A NAT that maps by destination is not open to us at the port that a server saw.  Only one ladder
   of checks goes there, to open our own NAT to its host; the flight waits for the peer's first
   check, which comes from the real port.

@@ -165,7 +165,7 @@ def test_a_flood_of_checks_with_forged_sources_buys_two_small_packets_each_and_n
 
 def test_no_flight_goes_where_only_a_server_says_that_the_peer_is():
     """A registration of its may have been withheld, and be said from a victim's address: the
-    flight, 2,500 bytes, was no part of the first wave."""
+    flight, 2,500 bytes, did not count as sent to an unproved host."""
     lab = Lab(answers=set())
     lab.reach.search.prove((), lab.now, unproved=[ELSEWHERE.host])
     lab.introduce(THEIRS, ELSEWHERE)
