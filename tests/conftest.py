@@ -8,7 +8,8 @@ the workers that are free, at the lowest priority: the one that waits needs its 
 not for long.  So there is a worker more than cores.
 
 Where coverage is measured, what a test of the cores reaches is kept apart (`CORE_CONTEXT`):
-see tests/coverage_floors.py.
+see tests/coverage_floors.py.  Measured code takes two and a half times as long, so it isn't
+measured in tests that go long ways which others have gone before (`UNMEASURED`).
 """
 
 import json
@@ -44,6 +45,15 @@ ONE_WORKER = (
 )
 """Files whose tests share what one of them has simulated: two workers would do it twice."""
 
+UNMEASURED = (
+    "tests/bench/",
+    "tests/fuzz/",
+    "tests/internet/",
+    "tests/nemesis/",
+)
+"""Beginnings of the names of tests that may not help to reach a floor of the coverage: they play
+the same again, longer or in greater numbers."""
+
 CORE_CONTEXT = "core"
 
 settings.register_profile("natd", deadline=None)
@@ -67,6 +77,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return file if file in ONE_WORKER else nodeid
 
     return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.startswith(UNMEASURED):
+            item.add_marker("no_cover")
 
 
 @pytest.hookimpl(tryfirst=True)
