@@ -44,7 +44,7 @@ while time.monotonic() < end:
 
 @pytest.mark.parametrize("flood", FLOODS)
 def test_another_program_is_answered_at_once_meanwhile(tmp_path: Path, flood: str) -> None:
-    """Without the bound nothing else was done for as long as the flood lasted."""
+    """Without the bound others waited for seconds, where the sender was fast."""
 
     async def scenario() -> float:
         async with running(tmp_path) as (_, dial):
