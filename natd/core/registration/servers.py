@@ -200,8 +200,7 @@ class Servers:
 
     def suspect(self, server: Address | PeerId, now: float) -> None:
         """Warn that a server introduced a peer without our secret, at most once in `SUSPICION_S`:
-        anybody who sees our registrations can forge such introductions.  A mutual peer that does
-        has our secret, so its user knows whom to ask."""
+        anybody who sees our registrations can forge such introductions.  A mutual peer has it."""
         if isinstance(server, Address) and now >= self._suspected_until:
             self._suspected_until = now + SUSPICION_S
             self._events.append(
