@@ -203,12 +203,15 @@ class ChatScreen:
         alarms = []
         if self.room.is_daemon_away:
             alarms.append("natd is away")
+        elif self.room.is_daemon_silent:
+            alarms.append("natd does not answer")
         elif self.room.view.is_offline:
             alarms.append("offline")
         elif self.room.view.lost_servers:
             alarms.append("server lost")
         waiting = len(self.room.sending.waiting)
-        if waiting > 1 or (waiting and self.room.is_daemon_away):
+        is_held = self.room.is_daemon_away or self.room.is_daemon_silent
+        if waiting > 1 or (waiting and is_held):
             alarms.append(f"{waiting} unsent")
         if not self._scrollback.is_at_end:
             unseen = self._scrollback.unseen

@@ -74,6 +74,8 @@ class ChatRoom:
         self.view = ChatView(network)
         self.sending = Sending(natd, network)
         self.is_daemon_away = False
+        self.is_daemon_silent = False
+        """It runs, as far as is known, and has not answered lately: stopped, or busy."""
         self._natd = natd
         self._network = network
         self._changed = changed
@@ -186,9 +188,20 @@ class ChatRoom:
             await asyncio.sleep(STATUS_EVERY_S)
             try:
                 self.view.receive_problem(await self._refresh(), self._clock())
+                self._hear_silence(is_silent=False)
+            except UnreachableError:
+                self._hear_silence(is_silent=not self.is_daemon_away)
             except IpcError:
                 continue
             self._changed()
+
+    def _hear_silence(self, *, is_silent: bool) -> None:
+        if is_silent and not self.is_daemon_silent:
+            text = "natd does not answer: what you write waits here until it does"
+            self.view.warn(text, self._clock())
+        elif self.is_daemon_silent and not is_silent and not self.is_daemon_away:
+            self.view.note("natd answers again", self._clock())
+        self.is_daemon_silent = is_silent
 
     async def _refresh(self) -> Json | None:
         """Who is here; gives what is wrong, if anything is."""

@@ -162,8 +162,11 @@ class ChatView:
         elif kind in WARNINGS:
             self.warn(str(event.get("reason")), at)
         elif kind == "gap":
-            first, last = event.get("from"), event.get("to")
-            self.warn(f"events {first} to {last} are missing{_because(event)}", at)
+            first, last = event.get("from", 0), event.get("to", 0)
+            missing = (
+                f"events {first} to {last} are missing" if first <= last else "natd began anew"
+            )
+            self.warn(f"{missing}{_because(event)}", at)
         elif kind == "left":
             self.warn(f"natd has left {self.network}: nothing is sent or received", at)
         elif kind == "joined":

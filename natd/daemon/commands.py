@@ -111,7 +111,8 @@ class Commands:
         if to is not None:
             known = book.peer_to_write_to(network.id, to)
             if known.is_blocked:
-                raise CommandError("blocked", f"{full_name(known)} is blocked here")
+                hint = f"natctl block --undo {book.shell_name(known)}"
+                raise CommandError("blocked", f"{full_name(known)} is blocked here", hint)
             peers, is_open = [known], False
         else:
             peers = [known for known in book.peers(network.id) if self._is_member(known)]

@@ -113,7 +113,7 @@ class Outgoing:
             raise CommandError(
                 "not_delivered",
                 f"not delivered to {', '.join(missing) or 'anybody'} within {wait_s:g} s",
-                "it is saved and will be sent once the peer is reached; natctl peers says more",
+                "it is saved, and natd goes on trying for 7 days; natctl peers says more",
             ) from None
         return _told(network, message, delivery.delivered, ())
 

@@ -35,6 +35,7 @@ from natd.doctor.dropped import dropped_row
 from natd.doctor.lifetime_words import lifetime_row, lifetime_words
 from natd.doctor.nat_words import nat_words, nats_row
 from natd.doctor.rows import (
+    ALL_WELL,
     NAMES_SHOWN,
     Row,
     attempt_row,
@@ -261,10 +262,7 @@ class Doctor:
         parts = self._parts
         behind = second_router_words(parts.port_map.externals, parts.node.nat.observed())
         text = own_router_words(parts) + seen_words(parts) + behind
-        words = [
-            nat_words(parts.node.nat.report()),
-            lifetime_words(parts.node.nat.lifetimes.learnt),
-        ]
+        words = nat_words(parts.node.nat.report()), lifetime_words(parts.node.nat.lifetimes.learnt)
         detail = f"NAT: {'; '.join(word for word in words if word)}"
         way_around = bool(global_ipv6()) or self._has_public_port()
         hint = "UPnP in the router, a forwarded UDP port or IPv6 would help"
@@ -327,7 +325,7 @@ class Doctor:
             return "Another machine seems to use this one's identity.", None
         if failed == ["nat"]:
             return HARD_NAT, None
-        return (f"Something failed: {labels(failed)}." if failed else "All is well."), None
+        return (f"Something failed: {labels(failed)}." if failed else ALL_WELL), None
 
     def _servers(self) -> list[ServerReport]:
         parts = self._parts

@@ -13,7 +13,7 @@ from natd.doctor.doctor import Doctor
 from natd.doctor.dropped import dropped_row
 from natd.doctor.lifetime_words import lifetime_row
 from natd.doctor.nat_words import nats_row
-from natd.doctor.rows import seconds_since, seconds_until, told_state
+from natd.doctor.rows import seconds_since, seconds_until, told_state, with_notices
 from natd.doctor.sightings import judge_sightings, own_router_words
 from natd.host.descriptors import descriptors_left
 from natd.host.errors import CommandError
@@ -144,11 +144,12 @@ class Report:
 
     def doctor(self, target: tuple[JoinedNetwork, KnownPeer] | None) -> Row:
         """See `natd.doctor.doctor`; `target` is the peer in question."""
-        return self._doctor.examine(target)
+        return with_notices(self._doctor.examine(target), self.problems())
 
     def doctor_of_unmet(self, network: JoinedNetwork, name: str, refusal: CommandError) -> Row:
         """Why a peer of this name was never met; see `Doctor.examine_unmet`."""
-        return self._doctor.examine_unmet(network, name, refusal)
+        answer = self._doctor.examine_unmet(network, name, refusal)
+        return with_notices(answer, self.problems())
 
     def _own_problems(self, network: JoinedNetwork) -> list[Row]:
         """Of our own identity there."""

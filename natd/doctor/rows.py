@@ -1,5 +1,6 @@
 """Rows and sentences that the answers of `doctor` are made of."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from natd.core.base.types import PeerState
@@ -26,6 +27,22 @@ AWAY = {
 }
 """Verdicts by which nobody says that the peer is there.  With any other one it is not reached, and
 that is not being offline."""
+
+
+ALL_WELL = "All is well."
+
+NOTICED = {
+    "storage-damaged": "disk",
+    "disk-quota": "disk",
+    "clock-jumped": "clock",
+    "too_many_clients": "clients",
+    "descriptors": "files",
+    "state-restored": "state",
+    "network": "config",
+    "identity_changed": "key",
+    str(VerdictCode.NETWORK_FULL): "places",
+}
+"""What people are shown in place of the code, for each problem of `status` that no check shows."""
 
 
 def told_state(view: PeerView | None, verdict: Verdict | None) -> PeerState:
@@ -78,7 +95,7 @@ def failed_checks(checks: list[Row]) -> list[str]:
 def connected_words(name: str, failed: list[str]) -> str:
     """About a peer with a live path: what else fails is only mentioned."""
     if not failed:
-        return "All is well."
+        return ALL_WELL
     if failed == ["nat"]:
         return f"{name} is connected directly, although your router is of the difficult kind."
     return f"{name} is connected directly; other checks failed: {labels(failed)}."
@@ -105,3 +122,19 @@ def check(
         "detail": detail,
         "hint": None if ok else hint,
     }
+
+
+def with_notices(answer: Row, problems: Iterable[Row]) -> Row:
+    """What `status` tells beside the checks, as notes: `doctor` must not say less than it."""
+    told = [row for row in problems if row["code"] in NOTICED]
+    if not told:
+        return answer
+    checks = [
+        check(row["code"], False, row["text"], row["hint"]) | {"label": NOTICED[row["code"]]}
+        for row in told
+    ]
+    notes = dict.fromkeys([*answer.get("notes", ()), *(row["code"] for row in told)])
+    answer = {**answer, "checks": [*answer["checks"], *checks], "notes": list(notes)}
+    if answer["verdict"] == ALL_WELL:
+        answer["verdict"] = "All works; what is marked as a note is worth a look."
+    return answer

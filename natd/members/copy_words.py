@@ -25,3 +25,13 @@ def restored_words(peer: str) -> str:
         f"{peer} has messages from this daemon that its state directory does not know: the "
         "directory was restored from an older copy, or a copy of it runs on another machine"
     )
+
+
+def missing_words(count: int, peer: str) -> str:
+    """Of messages that a peer can't give any more."""
+    what, they = (f"{count} messages", "they") if count > 1 else ("a message", "it")
+    are = "are" if count > 1 else "is"
+    return (
+        f"{what} of {peer} {are} not here and will not come again: {they} had waited for seven "
+        "days, or had arrived before the state directory was restored"
+    )

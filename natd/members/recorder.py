@@ -29,7 +29,7 @@ from natd.core.base.types import (
 from natd.core.base.verdict import VerdictCode
 from natd.core.network.roster import FORGOTTEN
 from natd.members import crowd
-from natd.members.copy_words import copy_words, older_words, restored_words
+from natd.members.copy_words import copy_words, missing_words, older_words, restored_words
 from natd.members.named import name_of, network_name, peer_ref
 from natd.members.parts import Parts
 from natd.storage.address_book import KnownPeer
@@ -293,12 +293,7 @@ class Recorder:
     def _missing(self, event: events.MessagesMissing) -> None:
         parts = self._parts
         parts.mailbox.heard_of(event.network, event.peer, event.outbox, event.seq)
-        number = "a message" if event.messages == 1 else f"{event.messages} messages"
-        peer = name_of(parts.book, event.network, event.peer)
-        reason = (
-            f"{number} of {peer} are not here and will not come again: they were kept for seven "
-            "days, or had arrived before the state directory was restored"
-        )
+        reason = missing_words(event.messages, name_of(parts.book, event.network, event.peer))
         logger.warning("%s: %s", self._name(event.network), reason)
         fields = {"messages": event.messages, "reason": reason}
         self._log("messages_missing", event.network, event.peer, fields)

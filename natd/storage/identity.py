@@ -39,6 +39,8 @@ def load_identity(state_dir: Path) -> Identity:
             _make_room(database)
             _create_seed(path)
             seed = _read_seed(path)
+        elif database.stat().st_size == 0:
+            _make_room(database)
     except OSError as error:
         raise StartError(
             f"{path}: {error.strerror or error}",

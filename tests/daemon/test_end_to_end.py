@@ -221,6 +221,9 @@ def test_a_retry_looks_for_peers_without_a_path_and_for_no_blocked_one(
         with pytest.raises(RequestError) as caught:
             alice.request("retry", peer="bob")
         assert caught.value.code == "blocked"
+        with pytest.raises(RequestError) as caught:
+            alice.request("send", network="demo", text="hi", to="bob")
+        assert str(caught.value.hint).startswith("natctl block --undo 'bob#")
 
 
 def test_leaving_ends_membership_and_a_purge_leaves_no_trace(tmp_path: Path) -> None:

@@ -61,6 +61,13 @@ def test_the_bar_of_a_machine_that_is_offline_blames_no_server() -> None:
     with_chat(scenario)
 
 
+def test_a_log_that_began_anew_names_no_missing_events() -> None:
+    view = opened()
+    row = event("gap", to=0, reason="this is a new event log", **{"from": 58})
+    view.receive_event({**row, "network": None}, NOW)
+    assert shown(view) == ["22:13 * natd began anew: this is a new event log"]
+
+
 def opened() -> ChatView:
     """A view on its first day, whose separator has been drained."""
     view = ChatView("demo", zone=UTC)

@@ -63,8 +63,10 @@ def test_an_identity_whose_database_is_gone_is_refused_until_the_user_says_so(
     text = refusal(tmp_path)
     assert f"{tmp_path / 'natd.db'} is missing" in text
     assert text.endswith(f"touch {tmp_path / 'natd.db'}")
-    (tmp_path / "natd.db").touch()
+    (tmp_path / "natd.db").touch(0o644)
+    (tmp_path / "natd.db").chmod(0o644)
     assert load_identity(tmp_path).peer == first.peer
+    Store(tmp_path)
 
 
 def test_a_database_whose_identity_is_gone_gets_no_other(tmp_path: Path) -> None:

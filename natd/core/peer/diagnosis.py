@@ -123,8 +123,7 @@ class Diagnosis:
     def set_surroundings(self, surroundings: Surroundings, now: float) -> None:
         before, self._surroundings = self._surroundings, surroundings
         self._is_news = self._is_news or surroundings != before
-        is_alone = surroundings.servers_are_silent or surroundings.refusal is not None
-        if is_alone and not (before.servers_are_silent or before.refusal is not None):
+        if self._is_alone and not (before.servers_are_silent or before.refusal is not None):
             self._needs_server = True
         elif before.servers_are_silent and not surroundings.servers_are_silent:
             self._server_back_at = now
@@ -194,6 +193,7 @@ class Diagnosis:
             case PathDown():
                 self._path, self._narrow, self._was_lost = None, None, True
                 self.watches = self._is_news = True
+                self._needs_server = self._needs_server or self._is_alone
                 self._log.begin(now)
                 self._log.note(Step.PATH_LOST, "no answer on any path", now)
             case AttemptFailed(heard):
@@ -335,6 +335,11 @@ class Diagnosis:
             is_full=FULL in card.features,
             is_blocked=self._is_blocked,
         )
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether no server helps."""
+        return self._surroundings.servers_are_silent or self._surroundings.refusal is not None
 
     @property
     def _is_listed(self) -> bool:

@@ -207,7 +207,7 @@ def _judge_nats(found: Findings) -> Verdict:
     if found.is_alive:
         return Verdict(
             VerdictCode.SILENT,
-            "the peer is there, as the server says, but no packet from it arrives here: "
+            "the peer was there a moment ago, but no packet from it arrives here: "
             f"{_unknown_nat(found)}a firewall between the two blocks UDP",
             (Help.FIREWALL, *_usual(found)),
         )

@@ -126,6 +126,17 @@ def test_silent_servers_are_blamed_only_where_nobody_else_has_introduced_the_two
     assert diagnosis.report(CARD, may_guess=True, now=LATER).verdict.code is VerdictCode.BOTH_RANDOM
 
 
+def test_a_peer_lost_while_servers_are_silent_is_not_said_to_be_behind_a_firewall():
+    diagnosis = introduced()
+    diagnosis.set_surroundings(replace(SURROUNDINGS, servers_are_silent=True), BEGAN)
+    diagnosis.introduced("by the peer itself", (THEIRS,), BEGAN + 60.0, asked=True)
+    diagnosis.take(PathChosen(PATH), BEGAN + 61.0)
+    diagnosis.take(PathDown(), BEGAN + 80.0)
+    told = diagnosis.report(CARD, may_guess=True, now=BEGAN + 85.0).verdict
+    assert told.code is VerdictCode.MOVED
+    assert "it has gone offline" in told.why
+
+
 def test_no_verdict_is_told_as_long_as_a_path_is_left():
     diagnosis = introduced()
     diagnosis.take(PathChosen(PATH), BEGAN + 1.0)
