@@ -363,8 +363,8 @@ class Reach:
                     self._attempt(0.0, now)
                     self._events.append(IntroductionWanted(()))
                 case PathDown():
-                    self.width.drop()
-                    self._ensure_maintenance().drop()
+                    for kept in (self.width, self._ensure_maintenance(), self._ensure_requests()):
+                        kept.drop()
                     self.flight.heard_from = None
                     self._events.append(event)
                 case PathReplaced(address, socket, rtt_s):

@@ -15,6 +15,7 @@ from natd.core.keys.secrets import network_key
 from tests.core.world.village import Member, Village
 from tests.internet.nat import (
     ADDRESS_DEPENDENT,
+    LINUX,
     LINUX_RANDOM,
     PORT_RESTRICTED,
     SYMMETRIC_BLOCK,
@@ -222,6 +223,25 @@ def test_a_better_verdict_replaces_the_first_when_the_server_has_noticed_that_a_
     bob.kill()
     pair.internet.run(300.0)
     assert alice.verdict_codes[bob.peer] is VerdictCode.NOT_REGISTERED
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nobody_who_says_nothing_any_more_is_said_to_be_heard(seed):
+    """Answers that the peer had asked to have later are still under way when it falls silent."""
+    village = Village(seed)
+    gateways = [village.internet.add_nat(nat) for nat in (LINUX, PORT_RESTRICTED)]
+    alice, bob = village.member("alice", gateways[0]), village.member("bob", gateways[1])
+    alice.start()
+    bob.start()
+    assert village.internet.run_until(lambda: alice.is_online(bob) and bob.is_online(alice), 30.0)
+    village.internet.run(100.0)
+    bob.kill()
+    told = set()
+    for _ in range(90):
+        village.internet.run(1.0)
+        told.add(alice.verdict_codes.get(bob.peer))
+    assert VerdictCode.SILENT in told
+    assert VerdictCode.PEER_FIREWALL not in told
 
 
 @pytest.mark.parametrize("seed", SEEDS)
