@@ -47,12 +47,40 @@ ONE_WORKER = (
 
 UNMEASURED = (
     "tests/bench/",
+    "tests/core/nat/test_filtering.py",
+    "tests/core/nat/test_nat_kinds.py",
+    "tests/core/network/test_peer_introduction.py::test_two_that_both_changed",
+    "tests/core/network/test_peer_introduction.py::test_two_whose_address_changed",
+    "tests/core/network/test_peer_introduction.py::test_who_is_restarted_behind",
+    "tests/core/node/test_close_routers.py",
+    "tests/core/node/test_copies.py",
+    "tests/core/node/test_crowd.py",
+    "tests/core/node/test_flipping_server.py",
+    "tests/core/node/test_found_again.py",
+    "tests/core/node/test_idle.py",
+    "tests/core/node/test_lying_server.py",
+    "tests/core/node/test_node.py",
+    "tests/core/node/test_pairs.py",
+    "tests/core/node/test_private_servers.py",
+    "tests/core/node/test_spared_guesses.py",
+    "tests/core/node/test_strangers_fill.py::test_a_thousand_strangers",
+    "tests/core/node/test_strangers_fill.py::test_who_is_connected_for_days",
+    "tests/core/node/test_survival.py::test_after_a_minute_without_its_router",
+    "tests/core/node/test_survival.py::test_what_strikes_a_chat",
+    "tests/core/node/test_vanished.py",
+    "tests/core/node/test_verdicts_are_true.py",
+    "tests/core/node/test_what_would_help.py",
+    "tests/core/peer/test_peer.py::test_a_hundred_restarts",
+    "tests/core/peer/test_peer.py::test_prekeys_that_rotate",
+    "tests/core/prediction/test_block_pairs.py",
+    "tests/core/prediction/test_hard_pairs.py",
+    "tests/core/registration/test_several_servers.py",
     "tests/fuzz/",
     "tests/internet/",
     "tests/nemesis/",
 )
-"""Beginnings of the names of tests that may not help to reach a floor of the coverage: they play
-the same again, longer or in greater numbers."""
+"""Beginnings of the names of tests that take long, and reach next to nothing that others don't.
+A test belongs here when it takes seconds and the floors hold without it."""
 
 CORE_CONTEXT = "core"
 

@@ -1,10 +1,14 @@
-"""What CI does with a test that is skipped."""
+"""What CI does with a test that is skipped, who runs beside whom, and what is measured."""
 
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from tests.conftest import ONE_WORKER, UNMEASURED
 
 SOURCE = Path(__file__).parent.parent
 
@@ -48,6 +52,14 @@ def test_of_two_workers_one_runs_all_that_waits_for_real_processes() -> None:
     assert len([where for _, where in ran if where == "host"]) >= 6, ended.stdout
     assert len({worker for worker, where in ran if where == "host"}) == 1
     assert {worker for worker, _ in ran} == {"gw0", "gw1"}
+
+
+@pytest.mark.parametrize("beginning", ONE_WORKER + UNMEASURED)
+def test_what_is_named_for_its_cost_is_still_there(beginning: str) -> None:
+    """A file that was renamed would run slowly without a word."""
+    file, _, test = beginning.partition("::")
+    assert (SOURCE / file).exists()
+    assert not test or f"\ndef {test}" in (SOURCE / file).read_text()
 
 
 def run_pytest(directory: Path, ci: str) -> "subprocess.CompletedProcess[str]":
