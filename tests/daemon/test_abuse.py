@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,36 +24,45 @@ from natd.core.keys.secrets import Prekey, network_key
 from natd.core.network import greeting
 from natd.ipc import RequestError
 from tests.processes import Daemon, pair, until
+from tests.promises import scaled
 from tests.requirements import requires_root
 
 OPEN_KEY = network_key("demo", b"")
 """Of the network that `pair` joins: everybody has it."""
 
-FLOOD_S = 5.0
-FLOOD_RATE = 6_000
-"""Packets a second, on a machine that does other things, too.  With 20,000 for 30 s, which is the
-promise, and an idle machine the slowest message takes some 60 ms."""
+FLOOD_S = float(scaled(5, 30))
+FLOOD_RATE = scaled(6_000, 20_000)
+"""Packets a second; fewer on a machine that does other things, too."""
 
 MEMORY_MIB = 20.0
 
-SLOWEST_S = 3.0
-"""Of the chat meanwhile.  Generous: the promise of 250 ms is for an idle machine."""
+MOSTLY_S = scaled(3_000, 250) / 1000
+"""In which 99 of 100 messages arrive meanwhile.  Generous where other tests run beside it."""
 
 PASSPHRASE = "planted-9f3a61-correct horse"
 
 
-def test_a_flood_of_every_kind_loses_no_message_and_no_memory(tmp_path: Path) -> None:
+def test_a_flood_of_every_kind_loses_no_message_and_no_memory(
+    tmp_path: Path, measured: Callable[[str], None]
+) -> None:
     with pair(tmp_path) as (server, alice, bob):
         before = {process: process.memory_mib() for process in (server, bob)}
         with flooded(udp_port(bob), server.port) as flood:
-            slowest_s, said = chat_while(flood, alice)
+            waits_s, said = chat_while(flood, alice)
         until(lambda: len(bob.texts()) >= len(said), 20)
         assert bob.texts() == said
         assert flood.sent > FLOOD_S * FLOOD_RATE / 4
-        for process, memory_mib in before.items():
-            assert process.memory_mib() - memory_mib < MEMORY_MIB
+        grown_mib = {each: each.memory_mib() - memory for each, memory in before.items()}
+        for process, mib in grown_mib.items():
+            assert mib < MEMORY_MIB
             assert "Traceback" not in process.log
-        assert slowest_s < SLOWEST_S
+        p99_s = sorted(waits_s)[int(0.99 * (len(waits_s) - 1))]
+        measured(
+            f"{flood.sent / FLOOD_S:,.0f} a second to a daemon and a server for {FLOOD_S:.0f} s: "
+            f"p99 of {len(said)} messages {p99_s * 1000:.0f} ms, 0 lost, "
+            f"memory + {max(grown_mib.values()):.1f} MiB"
+        )
+        assert p99_s < MOSTLY_S
 
 
 def test_no_request_however_odd_is_a_defect(tmp_path: Path) -> None:
@@ -202,19 +211,19 @@ def flooded(*ports: int) -> Iterator[Flood]:
         flood.stop()
 
 
-def chat_while(flood: Flood, alice: Daemon) -> tuple[float, list[str]]:
-    """Say something, and wait until it has arrived, as long as the flood lasts; the longest
-    wait and what was said."""
-    slowest_s = 0.0
+def chat_while(flood: Flood, alice: Daemon) -> tuple[list[float], list[str]]:
+    """Say something, and wait until it has arrived, as long as the flood lasts; the waits and
+    what was said."""
+    waits_s: list[float] = []
     said: list[str] = []
     with alice.connect() as connection:
         while flood.is_running:
             text = f"line {len(said)}"
             began = time.monotonic()
             connection.request("send", network="demo", to="bob", text=text, wait_s=20)
-            slowest_s = max(slowest_s, time.monotonic() - began)
+            waits_s.append(time.monotonic() - began)
             said.append(text)
-    return slowest_s, said
+    return waits_s, said
 
 
 def junk(chance: random.Random) -> list[bytes]:

@@ -20,11 +20,12 @@ import pytest
 from natd.ipc import Client, RequestError
 from tests.daemon.test_pipelined import asked
 from tests.processes import SOURCE, Daemon, pair, started, until
+from tests.promises import scaled
 
 PATIENCE_S = 0.4
 
-STOPPED_S = 3.0
-"""As long as the front end asks seven times."""
+STOPPED_S = float(scaled(3, 60))
+"""As long as the front end asks seven times, or a hundred and fifty."""
 
 PLAIN = f"run(None, sys.argv[1], True, timeout_s={PATIENCE_S})"
 PIPE = f"run(None, sys.argv[1], timeout_s={PATIENCE_S})"

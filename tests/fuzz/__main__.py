@@ -52,6 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
         wrong += found
     for text in wrong:
         print(f"wrong: {text}")
+    count = asked.datagrams if asked.engine == "mutate" and not asked.decoder else 0
+    print(
+        f"{count} datagrams, {len(decoders)} decoders with {each} inputs each: {len(wrong)} wrong"
+    )
     return 1 if wrong else 0
 
 

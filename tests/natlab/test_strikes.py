@@ -31,6 +31,7 @@ from tests.internet.nat import (
 )
 from tests.natlab.programs import Peer, Programs
 from tests.natlab.tun_internet import TunInternet
+from tests.promises import scaled
 from tests.requirements import requires_tun
 
 SECRET = "00112233445566778899aabbccddeeff"
@@ -75,6 +76,9 @@ PATIENCE_S = 10.0
 
 HEARD_LIMIT_S = 60.0
 """For what was said last."""
+
+FLUSHES = scaled(6, 30)
+"""One after the other, some five seconds apart."""
 
 WHOLE_LIMIT_S = 240.0
 
@@ -204,6 +208,7 @@ CASES = (
         ((rebinding, GUESSED_S), (reboot, OUTAGE_S + GUESSED_S)),
         has_server=False,
     ),
+    Case("flushed", (OTHER_PORTS, LINUX), ((rebinding, MENDED_S),) * FLUSHES),
     Case("cone-alone", (PORT_RESTRICTED, FULL_CONE), ((renumbering, MENDED_S),), has_server=False),
     Case("age", (OTHER_PORTS, PORT_RESTRICTED), AGES),
     Case("age-alone", (OTHER_PORTS, ADDRESS_RESTRICTED), AGES, has_server=False),
@@ -213,13 +218,15 @@ CASES = (
 
 
 @requires_tun
-def test_what_strikes_a_chat_of_real_daemons_is_mended_and_nothing_is_lost(tmp_path):
+def test_what_strikes_a_chat_of_real_daemons_is_mended_and_nothing_is_lost(tmp_path, measured):
     with TunInternet(seed=1) as lab:
         chats = [Chat(lab, case) for case in CASES]
         lab.fabric.add_host(name="living")
         lab.fabric.add_host(name="dying")
         lab.start()
         asyncio.run(live_through_it(lab, tmp_path, chats))
+    strikes = sum(len(case.strikes) for case in CASES)
+    measured(f"{strikes} strikes at {len(CASES)} pairs of real daemons: nothing lost")
     print("\nsaid  late at worst  what happened")
     for chat in chats:
         for told in chat.told():

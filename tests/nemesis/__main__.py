@@ -65,6 +65,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{f'well after, {share:.0%}':<22}{calm_s:>8.0f}s")
     print(f"{'violations':<22}{len(failed):>9}  {failed or ''}")
     print(f"{runs / max(took_s, 0.001) * 60:.0f} seeds a minute")
+    print(
+        f"{runs} seeds, {said} messages: {len(failed)} violations; well {calms_s[runs // 2]:.0f} s "
+        f"after the storm, at most {calms_s[-1]:.0f} s"
+    )
     return 1 if failed else 0
 
 
