@@ -13,8 +13,8 @@ card only, so who stayed with the newer one would never hear it again.
 Meanwhile that peer has tried in vain, and may have spent what it may send us unanswered, or spoilt
 its own router's mapping: so we make a new card, too, by which both begin anew.
 
-An introduction by a card of the past gains nobody anything: checks and sessions still need the
-owner's keys, and whoever shows an old card could as well have shown none.
+An introduction by a card of the past is of no use to an attacker: checks and sessions still need
+the owner's keys, and to show an old card does no more harm than to show none.
 
 Rules:
 - Anybody can show a recording, as often as he likes.  So a card has its time by beginning to count

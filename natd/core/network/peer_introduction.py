@@ -14,8 +14,8 @@ Rules:
   members nobody is asked by all.
 - A mutual peer introduces only peers that it is connected with: the same two once a second, and
   for each asking peer no more than its token bucket allows.  We ask for no more than that.
-- It passes on no address of which a server says that it is not proved: whoever was not told of a
-  withheld REGISTER would send there more than it may (`checks/unproved_hosts.py`).
+- It passes on no address of which a server says that it is not proved: members who were not told
+  so would send more there than they may (`checks/unproved_hosts.py`).
 - The side with the shorter way to the mutual peer waits for the difference, so that both begin
   at the same instant.
 """
