@@ -76,7 +76,8 @@ def test_a_programs_message_is_sent_once_while_the_daemon_is_stopped(tmp_path: P
             os.kill(alice.pid, signal.SIGSTOP)
             loop = asyncio.get_running_loop()
             loop.call_later(STOPPED_S, os.kill, alice.pid, signal.SIGCONT)
-            replies = await asyncio.gather(*(natd.send("demo", "hi", wait_s=20.0) for _ in "ab"))
+            wait_s = STOPPED_S + 20.0
+            replies = await asyncio.gather(*(natd.send("demo", "hi", wait_s=wait_s) for _ in "ab"))
             return [reply["message"] for reply in replies]
 
     with pair(tmp_path) as (_, alice, bob):

@@ -29,6 +29,8 @@ _PRIVATE = tuple(
 """RFC 1918, RFC 3927, RFC 6598, RFC 4193, RFC 4291: addresses that mean something else in
 another realm.  (`ipaddress.is_private` would also count documentation ranges.)"""
 
+_THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
+_BROADCAST = ipaddress.ip_address("255.255.255.255")
 
 REACHES_KEPT = 1024
 """More addresses than a network of a hundred peers has; strangers' push one another out."""
@@ -39,7 +41,7 @@ class _Reach(Enum):
     REALM = auto()
     EVERYWHERE = auto()
     NOBODY = auto()
-    """Multicast and unspecified: no address of a host."""
+    """Multicast, broadcast and unspecified: no address of a host."""
 
 
 def is_private(host: str) -> bool:
@@ -56,9 +58,17 @@ def is_public(host: str) -> bool:
     return _reach(host) is _Reach.EVERYWHERE
 
 
+def is_of_a_host(host: str) -> bool:
+    """Whether a host can have this address: no group of hosts, no broadcast, not "this network"
+    (RFC 1122, section 3.2.1.3)."""
+    return _reach(host) is not _Reach.NOBODY
+
+
 @lru_cache(REACHES_KEPT)
 def _reach(host: str) -> _Reach:
     ip = ipaddress.ip_address(host)
+    if ip in _THIS_NETWORK or ip == _BROADCAST:
+        return _Reach.NOBODY
     if ip.is_loopback:
         return _Reach.MACHINE
     if any(ip.version == network.version and ip in network for network in _PRIVATE):

@@ -10,7 +10,7 @@ is sent to an address that has not answered.
 import ipaddress
 from collections.abc import Collection, Iterable
 
-from natd.core.base.scope import is_loopback, is_private, is_public
+from natd.core.base.scope import is_loopback, is_of_a_host, is_private, is_public
 from natd.core.base.types import (
     CANDIDATES_OF_A_KIND_LIMIT,
     LOWEST_PORT,
@@ -32,7 +32,8 @@ _ORDER = (
     CandidateKind.FORWARDED,
 )
 """A mapped port accepts packets from anybody, so the first flight should go there.  The addresses
-that servers saw come later: a NAT that maps by destination has several, perhaps all useless."""
+that servers saw come later: a NAT that maps by destination has several, perhaps all useless.
+Before all of them comes loopback: who is seen there is most likely on this machine."""
 
 
 def local_candidates(addresses: Iterable[str], port: int) -> tuple[Candidate, ...]:
@@ -108,7 +109,7 @@ def targets(
         *(Candidate(CandidateKind.LAST_GOOD, address) for address in last_good),
         *_forwarded(claimed, seen),
     ]
-    offered.sort(key=lambda candidate: _ORDER.index(candidate.kind))
+    offered.sort(key=lambda c: (not is_loopback(c.address.host), _ORDER.index(c.kind)))
     chosen: dict[Address, Candidate] = {}
     of_kind: dict[CandidateKind, int] = {}
     for candidate in offered:
@@ -172,12 +173,4 @@ def _claims_elsewhere(
 
 
 def _may_be_a_peer(address: Address) -> bool:
-    if not LOWEST_PORT <= address.port <= 0xFFFF:
-        return False
-    ip = address.ip
-    return not (
-        ip.is_multicast
-        or ip.is_unspecified
-        or ip in ipaddress.ip_network("0.0.0.0/8")
-        or ip == ipaddress.ip_address("255.255.255.255")
-    )
+    return LOWEST_PORT <= address.port <= 0xFFFF and is_of_a_host(address.host)

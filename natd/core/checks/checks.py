@@ -147,6 +147,7 @@ class Checks:
         self._prefix = prefix
         self._random = random
         self._secrets: tuple[PairSecrets, ...] = ()  # empty until we have a card of the peer
+        self._ports: dict[bool, tuple[int, ...]] = {}  # ours (True) and theirs, once drawn
         self._turn = 0
         self._outstanding: dict[bytes, _Outstanding] = {}
         self._delayed: dict[bytes, _Outstanding] = {}  # checks with a delayed answer
@@ -155,6 +156,7 @@ class Checks:
     def use(self, *secrets: PairSecrets) -> None:
         """Make further checks under these secrets in turn, the newest first."""
         self._secrets = secrets
+        self._ports.clear()
 
     @property
     def ready(self) -> bool:
@@ -255,8 +257,11 @@ class Checks:
     def _agreed(self, *, send: bool) -> tuple[int, ...]:
         if not self._secrets:
             return ()
-        newest = self._secrets[0]
-        return _agreed_ports(newest.send_check_key if send else newest.receive_check_key)
+        if send not in self._ports:
+            newest = self._secrets[0]
+            key = newest.send_check_key if send else newest.receive_check_key
+            self._ports[send] = _agreed_ports(key)
+        return self._ports[send]
 
     def _forget(self, now: float) -> None:
         while self._outstanding:

@@ -22,8 +22,11 @@ class Meeting(Protocol):
     def __hash__(self) -> int: ...
 
 
-MOST_AT_ONCE = 8
-"""So many are met at once: with 0.2 s for each, a hundred are met in three seconds."""
+FIRST_AT_ONCE, MOST_AT_ONCE, MOST_WHILE_LATE = 4, 8, 1
+"""So many are met at once, one more after each that was quick: with 0.2 s for each, a hundred are
+met in three seconds.  Where this machine does not keep up, more would only wait for one another."""
+
+QUICK_S = 0.5
 
 LASTS_S = 2.0
 """Longer than a meeting takes that needs no guesses."""
@@ -53,6 +56,7 @@ class Meetings:
 
     def __init__(self) -> None:
         self._begun: dict[Meeting, float] = {}  # oldest first
+        self._at_once = FIRST_AT_ONCE
         self._late: deque[tuple[float, float]] = deque(maxlen=MOST_LATE)
         self._answers_s = deque([0.0], maxlen=ANSWERS_IN_A_ROW)
 
@@ -60,9 +64,13 @@ class Meetings:
         """It is introduced; again is harmless."""
         self._begun.setdefault(meeting, now)
 
-    def end(self, meeting: Meeting) -> None:
+    def end(self, meeting: Meeting, now: float) -> None:
         """It is connected."""
-        self._begun.pop(meeting, None)
+        begun_at = self._begun.pop(meeting, None)
+        if self.are_slow:
+            self._at_once = MOST_WHILE_LATE
+        elif begun_at is not None and now - begun_at <= QUICK_S:
+            self._at_once = min(MOST_AT_ONCE, self._at_once + 1)
 
     def are_many(self, now: float) -> bool:
         """Whether further members should wait."""
@@ -71,7 +79,12 @@ class Meetings:
             if now - at < LASTS_S + 2.0 * self.patience_s:
                 break
             del self._begun[oldest]
-        return len(self._begun) >= MOST_AT_ONCE
+        return len(self._begun) >= (MOST_WHILE_LATE if self.are_slow else self._at_once)
+
+    @property
+    def are_slow(self) -> bool:
+        """Whether this machine, or those of all others, does not keep up."""
+        return self.patience_s > 0.0
 
     def timer_came(self, late_s: float, now: float) -> None:
         """A timer of ours came so much later than it was due."""

@@ -207,7 +207,7 @@ class Coordinator:
         if introduces and self._is_latest(register, known, origin):
             caller = unproved_party(register, known, origin.address, origin.socket)
             others = self._registry.others(register.network, register.peer)
-            unmet, count = unmet_first(others, register.have)
+            unmet, count = unmet_first(others, register.have, self._random)
             self._introduce(caller, unmet[:count], budget, origin.now, is_proved=False)
         self._send(answer, origin.address, origin.socket)
 
@@ -256,7 +256,7 @@ class Coordinator:
         member.samples = useful_samples(register.samples, member.observed, member.moved_from)
         self.counts["registered" if is_new else "renewed"] += 1
         others, unmet_count = unmet_first(
-            self._registry.others(member.network, member.peer), register.have
+            self._registry.others(member.network, member.peer), register.have, self._random
         )
         answer = Registered(
             register.transaction,
@@ -270,9 +270,11 @@ class Coordinator:
             self._ports[1:],
             self.stun_server.other_address(lease.socket),
         )
-        # Those whom a newcomer has met were told of it before its address was proved.
+        # Those whom a newcomer has met were told of it before its address was proved.  Who is not
+        # new asks for more when it has met these.
         told_early = others[unmet_count:] if is_new else []
-        self._introduce_and_answer(lease, others[:unmet_count], answer, origin, told_early)
+        unmet = others[:unmet_count] if is_new else []
+        self._introduce_and_answer(lease, unmet, answer, origin, told_early)
 
     # --- staying registered ---
 
@@ -281,9 +283,8 @@ class Coordinator:
         if lease is None:
             return
         self._registry.renew(lease, origin.now)
-        others, unmet_count = unmet_first(
-            self._registry.others(lease.member.network, lease.member.peer), refresh.have
-        )
+        rest = self._registry.others(lease.member.network, lease.member.peer)
+        others, unmet_count = unmet_first(rest, refresh.have, self._random)
         answer = Refreshed(refresh.transaction, origin.address, len(others), unmet_count)
         asks = refresh.asks and self._may_wish(origin)
         wanted = others[:unmet_count] if asks else []

@@ -195,7 +195,8 @@ class Membership:
         for missed in self.discovery.handle_timer(newest, self.roster, is_served, now):
             self.retry(missed, now)
         self._datagrams += self.discovery.datagrams_to_send()
-        self._say(self._introductions.look_around(self.peers.values(), now), now)
+        others = self.peers.values()
+        self._say(self._introductions.look_around(others, has_server=is_served, now=now), now)
         if not self._turns.is_free(now):
             self._nat.filters.put_off(now)
         self.servers.handle_timer(now)
@@ -276,8 +277,9 @@ class Membership:
                     self._events.append(event)
                     self.tell_surroundings(now)
                 case news.SocketSampled(socket, observed, poisoned=poisoned):
-                    for peer in self._each(now):
+                    for peer in [each for each in self.peers.values() if each.awaits(socket)]:
                         peer.sampled(socket, observed, poisoned=poisoned, now=now)
+                        self.drain_peer(peer, now)
                 case news.OurAddressMoved():
                     self.retry(None, now)
                 case RouteAdded() | RouteDropped():

@@ -115,12 +115,18 @@ class PeerIntroductions:
         if self._newly_met:
             self.look_around_at = earliest(self.look_around_at, now + LOOK_AROUND_AFTER_S)
 
-    def look_around(self, peers: Iterable[Peer], now: float) -> list[tuple[Peer, Seek]]:
+    def look_around(
+        self, peers: Iterable[Peer], *, has_server: bool, now: float
+    ) -> list[tuple[Peer, Seek]]:
         """The requests to send now to peers that have just connected, or were connected when the
-        last server was lost."""
+        last server was lost.  None if a server answers by now: the first peer of a newcomer is
+        often there before its lease."""
         if self.look_around_at is None or self.look_around_at > now:
             return []
         self.look_around_at = None
+        if has_server:
+            self._newly_met.clear()
+            return []
         here = [peer for peer in peers if peer.presence.is_online]
         seek = Seek(None, tuple(peer.card.peer[:HAVE_PREFIX_BYTES] for peer in here))
         asked = [(peer, seek) for peer in here if peer.card.peer in self._newly_met]

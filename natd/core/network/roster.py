@@ -263,8 +263,8 @@ class Roster:
     def describe(self, found: Surroundings) -> Surroundings:
         """`found` as the peers who are connected show it."""
         here = self.here
-        paths = (peer.reach.paths.report for peer in here)
-        inside = any(path is not None and not is_public(path.address.host) for path in paths)
+        paths = (peer.reach.paths.in_use for peer in here)
+        inside = any(path is not None and not is_public(path[0].host) for path in paths)
         return replace(found, udp_works=found.udp_works or bool(here), meets_inside=inside)
 
     @property

@@ -149,8 +149,11 @@ class Maintenance:
         self._rearm()
         return is_ours
 
+    def awaits_sample(self, socket: SocketId) -> bool:
+        return self._spare is not None and self._spare.socket == socket
+
     def sampled(self, socket: SocketId, observed: Address, now: float) -> None:
-        if self._spare is not None and self._spare.socket == socket:
+        if self._spare is not None and self.awaits_sample(socket):
             self._spare.sampled(observed.port, now)
             self._rearm()
 

@@ -273,6 +273,11 @@ class Paths:
         """Whether there is a path in use that is not suspected."""
         return self._in_use is not None and not self._in_use.suspected
 
+    def is_heard_since(self, at: float) -> bool:
+        """Whether the path in use is in no doubt, and the peer was heard by it after that."""
+        path = self._in_use
+        return path is not None and path.probing_since is None and path.heard_at > at
+
     @property
     def heard_at(self) -> float | None:
         return max((path.heard_at for path in self._paths.values()), default=None)

@@ -100,7 +100,7 @@ class Diagnosis:
         self.watches = False
         """Whether packets belong to an attempt: otherwise `sent` need not be called."""
         self._narrow: Address | None = None  # where the path in use leads; None: it is not narrow
-        self._awaits_sample: SocketId | None = None  # None: awaits no sample
+        self.awaits_sample: SocketId | None = None  # None: awaits no sample
         self._introduced_at: float | None = None  # None: no introduction yet
         self._first_introduced_at: float | None = None  # of a row without a long gap
         self._last_introduced_at = float("-inf")
@@ -162,8 +162,8 @@ class Diagnosis:
 
     def sampled(self, socket: SocketId, observed: Address, poisoned: bool, now: float) -> None:
         """A server port saw `socket` there."""
-        if self._awaits_sample == socket:
-            self._awaits_sample = None
+        if self.awaits_sample == socket:
+            self.awaits_sample = None
             spoilt = ", spoilt by an early packet" if poisoned else ""
             self._log.note(Step.SAMPLED, f"{_name(socket)} at {observed}{spoilt}", now)
 
@@ -171,7 +171,7 @@ class Diagnosis:
         """Take an event of the reach."""
         match event:
             case SampleWanted(socket):
-                self._awaits_sample = socket
+                self.awaits_sample = socket
             case IntroductionWanted():
                 self.watches = True
                 self._log.note(Step.ASKED_INTRODUCTION, "of both sides, again", now)
@@ -180,7 +180,7 @@ class Diagnosis:
             case PathChosen(path) | PathRecovered(path):
                 self._path, self._narrow = path, None
                 self.watches = self.has_failed = self._heard = False
-                self._told = self._awaits_sample = None
+                self._told = self.awaits_sample = None
                 self._log.note(Step.PATH, f"{path.kind} {path.address}, by {path.technique}", now)
             case PathMeasured(address, _, is_narrow=True, is_certain=True):
                 self._narrow = address

@@ -182,6 +182,10 @@ class Peer:
         self.diagnosis.set_surroundings(surroundings, now)
         self.reach.set_surroundings(surroundings, now)
 
+    def awaits(self, socket: SocketId) -> bool:
+        """Whether a server is to tell how it sees this socket."""
+        return self.diagnosis.awaits_sample == socket or self.reach.awaits_sample(socket)
+
     def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
         self.diagnosis.sampled(socket, observed, poisoned, now)
         self.reach.sampled(socket, observed, poisoned=poisoned, now=now)
@@ -407,7 +411,7 @@ class Peer:
             patience_s=2.0 * self._meetings.patience_s,
         )
         if path is not None and took_s is not None:
-            self._meetings.end(self)
+            self._meetings.end(self, now)
             self.diagnosis.is_here()
             self._events.append(
                 events.PeerConnected(self._network, self.card.peer, self.card.nick, path, took_s)

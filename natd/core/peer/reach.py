@@ -60,6 +60,10 @@ RESTARTS_RATE, RESTARTS_BURST = 1.0, 16.0
 """Introductions that restart a round, a second and at once: honest ones come once in each round of
 either side, and further ones only add their addresses to the running round."""
 
+HEARD_LATELY_S = 1.0
+"""A peer heard so shortly ago by the path in use, and introduced where it was before, is still
+there: among many members that have just met, introductions come more than once."""
+
 
 class Reach:
     """See the top of this file."""
@@ -99,8 +103,12 @@ class Reach:
         self, seen: tuple[Address, ...], start_in_s: float, now: float, source: Source = None
     ) -> None:
         """`source` introduces the two of us at this instant; `seen` is freshest first."""
+        known = set(self.remote.places)
         seen = self.search.introduce(source, seen, now)
         self.has_left = False
+        if known.issuperset(seen) and self.paths.is_heard_since(now - HEARD_LATELY_S):
+            self._settle(now)
+            return
         in_use = self.paths.in_use
         self.paths.probe(now)
         if in_use is None or not self.paths.healthy or in_use[0] not in seen:
@@ -213,6 +221,7 @@ class Reach:
         is_upkeeps = maintenance is not None and maintenance.check_answered(answer, quiet_s, now)
         kind = self.remote.kind_of(address)
         if is_upkeeps or self.paths.check_answered(answer, kind, now):
+            self.search.punch.path_answered(address, socket)
             if self.paths.healthy and self.paths.in_use == (address, socket):
                 self._give_up_trying()
         elif (found := self.search.check_answered(answer)) is not None:
@@ -226,6 +235,12 @@ class Reach:
             self.paths.heard(address, socket, now, is_data=True)
             self._noticed(address, socket, now)
             self._settle(now)
+
+    def awaits_sample(self, socket: SocketId) -> bool:
+        """Whether a server is to tell how it sees this socket."""
+        maintenance = self._maintenance
+        is_spare = maintenance is not None and maintenance.awaits_sample(socket)
+        return is_spare or self.search.punch.awaits_sample(socket)
 
     def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
         """A server saw `socket` at this address."""

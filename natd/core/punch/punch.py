@@ -196,10 +196,22 @@ class Punch:
         kind = path_kind(candidate, self._ours)
         return PathFound(answer.address, answer.socket, kind, technique, answer.rtt_s)
 
+    def path_answered(self, address: Address, socket: SocketId) -> None:
+        """A path that was known before has answered: the checks to it have done what they can."""
+        if self._attempt is not None:
+            candidate = self._targets.prove(address, socket)
+            if candidate is not None:
+                self._targets.rest_behind(candidate, self._ours)
+
+    def awaits_sample(self, socket: SocketId) -> bool:
+        attempt = self._attempt
+        is_awaited = attempt is not None and attempt.sample_by is not None
+        return is_awaited and socket == self._targets.socket
+
     def sampled(self, socket: SocketId, observed: Address, *, poisoned: bool, now: float) -> None:
         """A server port without a flow saw `socket` as `observed`."""
         attempt = self._attempt
-        if attempt is None or attempt.sample_by is None or socket != self._targets.socket:
+        if attempt is None or not self.awaits_sample(socket):
             return
         attempt.sample_by = None
         attempt.unanswered, attempt.is_unheard = 0, False

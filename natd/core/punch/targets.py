@@ -15,7 +15,7 @@ Rules:
 
 from collections.abc import Sequence
 
-from natd.core.base.scope import is_private
+from natd.core.base.scope import is_loopback, is_private
 from natd.core.base.timers import earliest
 from natd.core.base.types import (
     MAIN_SOCKET,
@@ -23,6 +23,7 @@ from natd.core.base.types import (
     Candidate,
     CandidateKind,
     Datagram,
+    Mapping,
     NatReport,
     PathKind,
     SocketId,
@@ -35,6 +36,7 @@ from natd.core.punch.attempt import (
     CHECK_LADDER_S,
     DOUBTFUL_LADDER_S,
     FORWARDED_LADDER_S,
+    NEAR_LADDER_S,
     RETRY_LADDER_S,
     Target,
 )
@@ -69,13 +71,18 @@ MOST_TRIED = 256
 """Addresses remembered as checked before: an absent peer may be introduced at ever new addresses
 all day long."""
 
+BESIDE_LOOPBACK_S = 0.2
+"""How long all others wait for a peer that is seen at loopback: it is on this machine, unless what
+the server sees there is a proxy."""
+
 MOST_HEARD = 8
 """Addresses that are checked only because a check of the peer came from there."""
 GIVES_WAY_AFTER_S = 3.0
 """How long nothing was sent to one that then gives way to the next: any answer is back by then."""
 
 TRIGGER_SPACING_S = 0.015
-"""A check of the peer triggers one of ours, but not one for each check of a burst."""
+"""A check of the peer triggers one of ours, but not one for each check of a burst; and so does an
+introduction, which may come twice."""
 
 
 class Targets:
@@ -118,8 +125,12 @@ class Targets:
         if call_at is not None:
             self._put_calls_off(call_at)
         kept = {key: t for key, t in self._targets.items() if t.socket != self.socket}
+        before = self._targets.copy()
         self._targets.clear()
         self.add(places, theirs, now)
+        for key, target in self._targets.items():
+            if key in before:
+                target.at = max(now, before[key].last_sent + self._spacing_s)
         hosts = {place.address.host for place in places}
         kept = dict([(key, t) for key, t in kept.items() if key[0].host in hosts][-MOST_KEPT:])
         self._targets |= kept
@@ -131,6 +142,7 @@ class Targets:
 
     def add(self, places: Sequence[Candidate], theirs: NatReport, now: float) -> None:
         """Check these, too; `theirs` is the peer's NAT."""
+        is_near = any(is_loopback(candidate.address.host) for candidate in places)
         for candidate in places:
             key = (candidate.address, self.socket)
             ladder: tuple[float, ...] = CHECK_LADDER_S
@@ -142,8 +154,12 @@ class Targets:
                 ladder = RETRY_LADDER_S
             elif theirs.may_be_hard and candidate.kind is CandidateKind.SERVER_REFLEXIVE:
                 ladder = DOUBTFUL_LADDER_S
+            elif candidate.kind is CandidateKind.LAN or is_loopback(candidate.address.host):
+                ladder = NEAR_LADDER_S
             if key not in self._targets:
-                self._targets[key] = Target(candidate, self.socket, ladder, at=now)
+                waits = is_near and not is_loopback(candidate.address.host)
+                at = now + max(BESIDE_LOOPBACK_S, self._budget.meetings.patience_s) * waits
+                self._targets[key] = Target(candidate, self.socket, ladder, at=at)
             self._tried.add(key)
         if len(self._tried) > MOST_TRIED:
             self._tried = {(place.address, self.socket) for place in places}
@@ -202,7 +218,9 @@ class Targets:
         self, places: Sequence[Candidate], nats: tuple[NatReport, NatReport], now: float
     ) -> None:
         """Open our NAT to the peer's agreed ports before its packets come; `nats` are our report
-        and the peer's."""
+        and the peer's.  A peer without a NAT has no port that could be spoilt."""
+        if nats[1].mapping is Mapping.OPEN:
+            return
         if keeps_ports(nats[1]) and lets_in_at_old_address(nats[0]):
             for place in public_places(places):
                 self._open_to_agreed_ports(place.address.host, self._first_turn, now)
@@ -216,8 +234,7 @@ class Targets:
             candidate = Candidate(CandidateKind.PEER_REFLEXIVE, address)
             target = Target(candidate, socket, CHECK_LADDER_S, was_heard=True)
             self._targets[address, socket] = target
-        spacing_s = max(TRIGGER_SPACING_S, self._budget.meetings.patience_s)
-        if not target.proved and now - target.last_sent >= spacing_s:
+        if not target.proved and now - target.last_sent >= self._spacing_s:
             if target.opener is not None:
                 target.opener, target.ladder = None, CHECK_LADDER_S
             target.step = min(target.step, 1)
@@ -246,8 +263,9 @@ class Targets:
         """A path was found there: go on only where a better one may be, or no check went yet."""
         kinds = tuple(PathKind)
         rank = kinds.index(path_kind(found, ours))
+        is_near = is_loopback(found.address.host)
         for target in self._targets.values():
-            if target.step and kinds.index(path_kind(target.candidate, ours)) >= rank:
+            if (target.step or is_near) and kinds.index(path_kind(target.candidate, ours)) >= rank:
                 target.at = None
 
     def pause(self) -> None:
@@ -283,6 +301,11 @@ class Targets:
 
     # --- private
 
+    @property
+    def _spacing_s(self) -> float:
+        """Between two checks to one address, whatever causes them."""
+        return max(TRIGGER_SPACING_S, self._budget.meetings.patience_s)
+
     def _of_socket(self) -> list[Target]:
         return [target for target in self._targets.values() if target.socket == self.socket]
 
@@ -312,7 +335,7 @@ class Targets:
         """Send the check that is due; sets the instant of the next."""
         address = target.candidate.address
         early = now < self.full_ttl_at and not is_private(address.host)
-        urgent = urgent or target.ladder in (CHECK_LADDER_S, DOUBTFUL_LADDER_S)
+        urgent = urgent or target.ladder in (CHECK_LADDER_S, DOUBTFUL_LADDER_S, NEAR_LADDER_S)
         opener = Opener.NEAR if early else target.opener
         self._send(address, target.socket, opener, now, urgent=urgent)
         target.last_sent = now

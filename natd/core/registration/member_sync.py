@@ -76,6 +76,11 @@ class MemberSync:
             ask_at = max(ask_at, self._held_until)
         return earliest(ask_at, self._listed_by)
 
+    @property
+    def wants_few(self) -> bool:
+        """Whether to ask for no more than one or two, because this machine does not keep up."""
+        return self._meetings.are_slow
+
     def begin_listing(self, now: float) -> None:
         """We are registered: `take_listed` tells when all members are known."""
         self._listed_by = now + LISTED_WITHIN_S

@@ -361,7 +361,8 @@ class Registration:
 
     def _send_ask(self, now: float) -> None:
         if (lease_id := self._lease.lease_id) is not None:
-            self._outgoing.append(self.transactions.ask(lease_id, self._members.have(), now))
+            have, few = self._members.have(), self._members.wants_few
+            self._outgoing.append(self.transactions.ask(lease_id, have, now, few=few))
 
     # --- staying registered ---
 

@@ -22,6 +22,7 @@ from natd.core.base.wishes import IntroductionWanted
 from natd.core.codec import rendezvous_codec
 from natd.core.codec.rendezvous import (
     ASK_LIMIT,
+    CONNECT_BYTES,
     PADDED_BYTES,
     PREFIX_BYTES,
     REGISTER_LABEL,
@@ -169,8 +170,11 @@ class Transactions:
             for transaction, size_bytes in ((self._transaction(), size) for size in sizes)
         ]
 
-    def ask(self, lease_id: bytes, have: tuple[bytes, ...], now: float) -> Datagram:
-        """A REFRESH that asks for introductions to the members that `have` does not name."""
+    def ask(
+        self, lease_id: bytes, have: tuple[bytes, ...], now: float, *, few: bool = False
+    ) -> Datagram:
+        """A REFRESH that asks for introductions to the members that `have` does not name: to as
+        many as its bytes pay for, `few` to one or two."""
         message = Refresh(self._transaction(), lease_id, True, have[:ASK_LIMIT])
         question = Transaction(
             Refresh,
@@ -180,8 +184,8 @@ class Transactions:
             asks=True,
             lease_id=lease_id,
         )
-        smaller = REGISTER_MINIMUM_BYTES if self.is_narrow else PADDED_BYTES
-        return self._ask(message, question, smaller)
+        size_bytes = REGISTER_MINIMUM_BYTES if self.is_narrow else PADDED_BYTES
+        return self._ask(message, question, CONNECT_BYTES if few else size_bytes)
 
     def connect(
         self, lease_id: bytes, peer: PeerId, wanted: IntroductionWanted, now: float
