@@ -79,6 +79,11 @@ class Meetings:
             if now - at < LASTS_S + 2.0 * self.patience_s:
                 break
             del self._begun[oldest]
+        return self.is_full
+
+    @property
+    def is_full(self) -> bool:
+        """The same by what was known when last asked."""
         return len(self._begun) >= (MOST_WHILE_LATE if self.are_slow else self._at_once)
 
     @property

@@ -16,7 +16,6 @@ Rules that a change must not break:
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from random import Random
 
 from natd.core.base.types import Address, PeerId, SocketId
 from natd.core.base.wishes import Ask, Word
@@ -140,20 +139,21 @@ def _told(reader: Party, subject: Party, *, you_dial: bool, start_in_s: float) -
 
 
 def unmet_first(
-    others: Iterable[Member], have: Iterable[bytes], random: Random
+    others: Iterable[Member], have: Iterable[bytes], caller: PeerId
 ) -> tuple[list[Member], int]:
     """The members that `have` does not name first, then the others; and how many it does not.
 
-    Those are in turn, from a random one on: where many come at once and each asks for a few, all
-    of them would meet the same few at the same moment.
+    Those are in an order of the caller's own, which is the same when it asks again: where many come
+    at once and each asks for a few, all of them would else meet the same few at the same moment.
     """
     known = frozenset(have)
     unmet: list[Member] = []
     met: list[Member] = []
     for member in others:
         (met if member.peer[:HAVE_BYTES] in known else unmet).append(member)
-    first = random.randrange(len(unmet)) if len(unmet) > 1 else 0
-    return unmet[first:] + unmet[:first] + met, len(unmet)
+    ours = int.from_bytes(caller)
+    unmet.sort(key=lambda member: int.from_bytes(member.peer) ^ ours)
+    return unmet + met, len(unmet)
 
 
 def useful_samples(

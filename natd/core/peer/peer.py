@@ -300,6 +300,7 @@ class Peer:
         if newest is None:
             return False
         sessions = self.dialogue.sessions
+        sessions.be_patient(self._meetings.patience_s)
         self.presence.begin(now)
         if not self.presence.is_online:
             self._meetings.begin(self, now)

@@ -21,8 +21,9 @@ from natd.core.registration.transactions import Transactions
 
 ASK_LADDER_S = (0.1, 0.2, 0.4, 0.8, 1.6)
 
-HELD_S = 0.05
-"""How often to look if few enough are being met, to ask for more."""
+HELD_S = 0.1
+"""How often to look if few enough are being met, to ask for more; where this machine does not keep
+up, as often as its patience says.  A meeting of this network that ends is seen at once."""
 
 LISTED_WITHIN_S = 1.0
 """When the members that are known count as all of them, even if the server has more."""
@@ -72,7 +73,7 @@ class MemberSync:
     @property
     def due_at(self) -> float | None:
         ask_at = self._ask.due_at
-        if ask_at is not None and self._held_until is not None:
+        if ask_at is not None and self._held_until is not None and self._meetings.is_full:
             ask_at = max(ask_at, self._held_until)
         return earliest(ask_at, self._listed_by)
 
@@ -89,8 +90,11 @@ class MemberSync:
         """Whether to ask again for those that are missing."""
         if not self._ask.is_due(now):
             return False
-        self._held_until = now + HELD_S if self._meetings.are_many(now) else None
-        return self._held_until is None and self._ask.climb(now)
+        if self._meetings.are_many(now):
+            self._held_until = now + max(HELD_S, self._meetings.patience_s)
+            return False
+        self._held_until = None
+        return self._ask.climb(now)
 
     def take_listed(self, now: float) -> bool:
         """Whether all members that the server has were introduced, or the time for it is over.

@@ -46,6 +46,13 @@ class HandshakeRetransmit:
         self._answer_again_at = now
         self.renew(now)
 
+    def be_patient(self, patience_s: float) -> None:
+        """Wait so long at least; what has just begun, too."""
+        if self._repeat_at is not None and patience_s > self.patience_s:
+            self._repeat_at += max(0.0, patience_s - self._wait_s)
+            self._wait_s = max(self._wait_s, patience_s)
+        self.patience_s = patience_s
+
     def renew(self, now: float) -> None:
         """There was progress, or there is another path: begin with the short waits again."""
         if self._is_dialler:

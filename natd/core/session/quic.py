@@ -100,9 +100,12 @@ class PingAcknowledged(NamedTuple):
 QuicEvent = HandshakeCompleted | StreamData | RouteAdded | RouteDropped | PingAcknowledged
 
 
-def dial(secrets: PairSecrets, salt: bytes, now: float) -> "Connection":
-    """Begin a connection whose first destination connection id is made of `salt`."""
-    configuration = _configuration(is_dialler=True)
+def dial(
+    secrets: PairSecrets, salt: bytes, now: float, patience_s: float = 0.0
+) -> "Connection":
+    """Begin a connection whose first destination connection id is made of `salt`.  `patience_s`: no
+    answer is to be expected sooner."""
+    configuration = _configuration(is_dialler=True, patience_s=patience_s)
     configuration.session_ticket = _ticket(secrets)
     connection = _Library(configuration=configuration)
     connection.set_initial_destination(initial_connection_id(secrets, salt))
@@ -110,12 +113,12 @@ def dial(secrets: PairSecrets, salt: bytes, now: float) -> "Connection":
     return Connection(connection)
 
 
-def accept(secrets: PairSecrets, initial_dcid: bytes) -> "Connection":
+def accept(secrets: PairSecrets, initial_dcid: bytes, patience_s: float = 0.0) -> "Connection":
     """Take part in a connection that the peer began with this first connection id."""
     ticket = _ticket(secrets)
     return Connection(
         _Library(
-            configuration=_configuration(is_dialler=False),
+            configuration=_configuration(is_dialler=False, patience_s=patience_s),
             original_destination_connection_id=initial_dcid,
             session_ticket_fetcher=lambda identity: (
                 ticket if identity == secrets.ticket_identity else None
@@ -308,13 +311,13 @@ class _Library(QuicConnection):
         super()._learn_remote_source_cid(data)
 
 
-def _configuration(*, is_dialler: bool) -> QuicConfiguration:
+def _configuration(*, is_dialler: bool, patience_s: float = 0.0) -> QuicConfiguration:
     configuration = QuicConfiguration(
         alpn_protocols=[APPLICATION_PROTOCOL],
         cipher_suites=[_CIPHER_SUITE],
         connection_id_length=CONNECTION_ID_BYTES,
         idle_timeout=IDLE_TIMEOUT_S,
-        initial_rtt=INITIAL_RTT_S,
+        initial_rtt=max(INITIAL_RTT_S, patience_s),
         is_client=is_dialler,
         max_data=CONNECTION_WINDOW_BYTES,
         max_datagram_size=QUIC_DATAGRAM_BYTES,

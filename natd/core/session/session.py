@@ -86,27 +86,31 @@ class Session:
         self._patience_s = 0.0
 
     @classmethod
-    def dial(cls, secrets: PairSecrets, *, salt: bytes, now: float) -> "Session":
+    def dial(
+        cls, secrets: PairSecrets, *, salt: bytes, now: float, patience_s: float = 0.0
+    ) -> "Session":
         """Begin a session; `salt` (4 bytes) makes its first connection id another one than
         that of every earlier session of this pair."""
-        connection = quic.dial(secrets, salt, now)
+        connection = quic.dial(secrets, salt, now, patience_s)
         return cls(connection, {connection.own_id}, True, now)
 
     @classmethod
-    def accept(cls, secrets: PairSecrets, initial_dcid: bytes, now: float) -> "Session":
+    def accept(
+        cls, secrets: PairSecrets, initial_dcid: bytes, now: float, patience_s: float = 0.0
+    ) -> "Session":
         """Take part in a session that the peer began: then feed it its datagrams.
 
         The caller has checked `initial_dcid` (`verify_initial_connection_id`), so that junk
         makes no session.
         """
-        connection = quic.accept(secrets, initial_dcid)
+        connection = quic.accept(secrets, initial_dcid, patience_s)
         return cls(connection, {initial_dcid, connection.own_id}, False, now)
 
     def be_patient(self, patience_s: float) -> None:
         """Repeat nothing sooner than that."""
         self._patience_s = patience_s
         if self._flight is not None:
-            self._flight.patience_s = patience_s
+            self._flight.be_patient(patience_s)
 
     # --- inputs ------------------------------------------------------------------------
 

@@ -78,9 +78,9 @@ class Sessions:
                 if self._secrets[id(session)].psk == secrets.psk:
                     return
                 self._discard(session)
-        self._adopt(
-            Session.dial(secrets, salt=self._random.randbytes(SALT_BYTES), now=now), secrets
-        )
+        salt = self._random.randbytes(SALT_BYTES)
+        session = Session.dial(secrets, salt=salt, now=now, patience_s=self._patience_s)
+        self._adopt(session, secrets)
 
     def redial(self, secrets: PairSecrets, now: float) -> None:
         """Begin a new session although one is being opened, because that one is stuck."""
@@ -241,7 +241,7 @@ class Sessions:
                 return False
             self._discard(session)
         self._first_ids.append(connection_id)
-        session = Session.accept(secrets, connection_id, now)
+        session = Session.accept(secrets, connection_id, now, self._patience_s)
         self._adopt(session, secrets)
         genuine = session.receive_datagram(data, now)
         self._settle()
