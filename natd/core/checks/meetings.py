@@ -22,13 +22,11 @@ class Meeting(Protocol):
     def __hash__(self) -> int: ...
 
 
-FIRST_AT_ONCE, MOST_AT_ONCE, MOST_WHILE_LATE = 4, 8, 1
-"""So many are met at once, one more after each that was quick: with 0.2 s for each, a hundred are
-met in three seconds.  Where this machine does not keep up, more would only wait for one another."""
+MOST_AT_ONCE, MOST_WHILE_LATE = 4, 1
+"""So many are met at once: with 0.2 s for each, a hundred are met in five seconds.  Where this
+machine does not keep up, more would only wait for one another."""
 
-QUICK_S = 0.5
-
-LASTS_S = 2.0
+LASTS_S = 0.7
 """Longer than a meeting takes that needs no guesses."""
 
 LATE_TIMER_S, LATE_FOR_S = 0.05, 10.0
@@ -56,7 +54,6 @@ class Meetings:
 
     def __init__(self) -> None:
         self._begun: dict[Meeting, float] = {}  # oldest first
-        self._at_once = FIRST_AT_ONCE
         self._late: deque[tuple[float, float]] = deque(maxlen=MOST_LATE)
         self._answers_s = deque([0.0], maxlen=ANSWERS_IN_A_ROW)
 
@@ -64,13 +61,9 @@ class Meetings:
         """It is introduced; again is harmless."""
         self._begun.setdefault(meeting, now)
 
-    def end(self, meeting: Meeting, now: float) -> None:
+    def end(self, meeting: Meeting) -> None:
         """It is connected."""
-        begun_at = self._begun.pop(meeting, None)
-        if self.are_slow:
-            self._at_once = MOST_WHILE_LATE
-        elif begun_at is not None and now - begun_at <= QUICK_S:
-            self._at_once = min(MOST_AT_ONCE, self._at_once + 1)
+        self._begun.pop(meeting, None)
 
     def are_many(self, now: float) -> bool:
         """Whether further members should wait."""
@@ -84,7 +77,12 @@ class Meetings:
     @property
     def is_full(self) -> bool:
         """The same by what was known when last asked."""
-        return len(self._begun) >= (MOST_WHILE_LATE if self.are_slow else self._at_once)
+        return self.room <= 0
+
+    @property
+    def room(self) -> int:
+        """How many more may be met now."""
+        return (MOST_WHILE_LATE if self.are_slow else MOST_AT_ONCE) - len(self._begun)
 
     @property
     def are_slow(self) -> bool:

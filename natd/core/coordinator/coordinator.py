@@ -58,6 +58,7 @@ from natd.core.coordinator.freshness import Freshness
 from natd.core.coordinator.introduction import (
     Budget,
     Party,
+    in_own_order,
     introduction,
     introduction_to_itself,
     party_of,
@@ -207,7 +208,7 @@ class Coordinator:
         if introduces and self._is_latest(register, known, origin):
             caller = unproved_party(register, known, origin.address, origin.socket)
             others = self._registry.others(register.network, register.peer)
-            unmet, count = unmet_first(others, register.have, register.peer)
+            unmet, count = unmet_first(others, register.have)
             self._introduce(caller, unmet[:count], budget, origin.now, is_proved=False)
         self._send(answer, origin.address, origin.socket)
 
@@ -255,8 +256,9 @@ class Coordinator:
         member, is_new = lease.member, lease.lease_id == lease_id
         member.samples = useful_samples(register.samples, member.observed, member.moved_from)
         self.counts["registered" if is_new else "renewed"] += 1
-        rest = self._registry.others(member.network, member.peer)
-        others, unmet_count = unmet_first(rest, register.have, member.peer)
+        others, unmet_count = unmet_first(
+            self._registry.others(member.network, member.peer), register.have
+        )
         answer = Registered(
             register.transaction,
             lease.lease_id,
@@ -282,12 +284,12 @@ class Coordinator:
         if lease is None:
             return
         self._registry.renew(lease, origin.now)
-        member = lease.member
-        rest = self._registry.others(member.network, member.peer)
-        others, unmet_count = unmet_first(rest, refresh.have, member.peer)
+        others, unmet_count = unmet_first(
+            self._registry.others(lease.member.network, lease.member.peer), refresh.have
+        )
         answer = Refreshed(refresh.transaction, origin.address, len(others), unmet_count)
         asks = refresh.asks and self._may_wish(origin)
-        wanted = others[:unmet_count] if asks else []
+        wanted = in_own_order(lease.member.peer, others[:unmet_count]) if asks else []
         self._introduce_and_answer(lease, wanted, answer, origin)
 
     def _receive_connect(self, connect: Connect, origin: _Origin) -> None:

@@ -138,22 +138,22 @@ def _told(reader: Party, subject: Party, *, you_dial: bool, start_in_s: float) -
     )
 
 
-def unmet_first(
-    others: Iterable[Member], have: Iterable[bytes], caller: PeerId
-) -> tuple[list[Member], int]:
-    """The members that `have` does not name first, then the others; and how many it does not.
-
-    Those are in an order of the caller's own, which is the same when it asks again: where many come
-    at once and each asks for a few, all of them would else meet the same few at the same moment.
-    """
+def unmet_first(others: Iterable[Member], have: Iterable[bytes]) -> tuple[list[Member], int]:
+    """The members that `have` does not name first, then the others; and how many it does not."""
     known = frozenset(have)
     unmet: list[Member] = []
     met: list[Member] = []
     for member in others:
         (met if member.peer[:HAVE_BYTES] in known else unmet).append(member)
-    ours = int.from_bytes(caller)
-    unmet.sort(key=lambda member: int.from_bytes(member.peer) ^ ours)
     return unmet + met, len(unmet)
+
+
+def in_own_order(caller: PeerId, others: list[Member]) -> list[Member]:
+    """In an order of the caller's own, which is the same when it asks again.  Where many come at
+    once and each asks for a few more, all of them would else meet the same few at the same moment.
+    """
+    ours = int.from_bytes(caller)
+    return sorted(others, key=lambda member: int.from_bytes(member.peer) ^ ours)
 
 
 def useful_samples(

@@ -276,7 +276,8 @@ class Paths:
     def is_heard_since(self, at: float) -> bool:
         """Whether the path in use is in no doubt, and the peer was heard by it after that."""
         path = self._in_use
-        return path is not None and path.probing_since is None and path.heard_at > at
+        is_sound = path is not None and path.probing_since is None and not path.is_narrow
+        return path is not None and is_sound and path.heard_at > at
 
     @property
     def heard_at(self) -> float | None:

@@ -412,7 +412,7 @@ class Peer:
             patience_s=2.0 * self._meetings.patience_s,
         )
         if path is not None and took_s is not None:
-            self._meetings.end(self, now)
+            self._meetings.end(self)
             self.diagnosis.is_here()
             self._events.append(
                 events.PeerConnected(self._network, self.card.peer, self.card.nick, path, took_s)

@@ -29,10 +29,6 @@ DOUBTFUL_LADDER_S = (0.0, *CHECK_LADDER_S[2:])
 """For the address that a server saw of a NAT that may show us another port: one packet less at
 first, to leave budget for the first flight when the peer is heard from its real port."""
 
-NEAR_LADDER_S = (0.0, 0.04, 0.16, 0.64)
-"""For an address on our own link: no NAT is between, and a firewall opens with the first check of
-either side."""
-
 RETRY_LADDER_S = (0.0, 0.04, 0.16, 0.64)
 """For what was checked in an earlier round: a peer that did not answer the dense ladder is more
 likely absent than shut out."""

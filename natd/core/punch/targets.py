@@ -36,7 +36,6 @@ from natd.core.punch.attempt import (
     CHECK_LADDER_S,
     DOUBTFUL_LADDER_S,
     FORWARDED_LADDER_S,
-    NEAR_LADDER_S,
     RETRY_LADDER_S,
     Target,
 )
@@ -81,8 +80,7 @@ GIVES_WAY_AFTER_S = 3.0
 """How long nothing was sent to one that then gives way to the next: any answer is back by then."""
 
 TRIGGER_SPACING_S = 0.015
-"""A check of the peer triggers one of ours, but not one for each check of a burst; and so does an
-introduction, which may come twice."""
+"""A check of the peer triggers one of ours, but not one for each check of a burst."""
 
 
 class Targets:
@@ -125,12 +123,8 @@ class Targets:
         if call_at is not None:
             self._put_calls_off(call_at)
         kept = {key: t for key, t in self._targets.items() if t.socket != self.socket}
-        before = self._targets.copy()
         self._targets.clear()
         self.add(places, theirs, now)
-        for key, target in self._targets.items():
-            if key in before:
-                target.at = max(now, before[key].last_sent + self._spacing_s)
         hosts = {place.address.host for place in places}
         kept = dict([(key, t) for key, t in kept.items() if key[0].host in hosts][-MOST_KEPT:])
         self._targets |= kept
@@ -154,8 +148,6 @@ class Targets:
                 ladder = RETRY_LADDER_S
             elif theirs.may_be_hard and candidate.kind is CandidateKind.SERVER_REFLEXIVE:
                 ladder = DOUBTFUL_LADDER_S
-            elif candidate.kind is CandidateKind.LAN or is_loopback(candidate.address.host):
-                ladder = NEAR_LADDER_S
             if key not in self._targets:
                 waits = is_near and not is_loopback(candidate.address.host)
                 at = now + max(BESIDE_LOOPBACK_S, self._budget.meetings.patience_s) * waits
@@ -234,7 +226,8 @@ class Targets:
             candidate = Candidate(CandidateKind.PEER_REFLEXIVE, address)
             target = Target(candidate, socket, CHECK_LADDER_S, was_heard=True)
             self._targets[address, socket] = target
-        if not target.proved and now - target.last_sent >= self._spacing_s:
+        spacing_s = max(TRIGGER_SPACING_S, self._budget.meetings.patience_s)
+        if not target.proved and now - target.last_sent >= spacing_s:
             if target.opener is not None:
                 target.opener, target.ladder = None, CHECK_LADDER_S
             target.step = min(target.step, 1)
@@ -301,11 +294,6 @@ class Targets:
 
     # --- private
 
-    @property
-    def _spacing_s(self) -> float:
-        """Between two checks to one address, whatever causes them."""
-        return max(TRIGGER_SPACING_S, self._budget.meetings.patience_s)
-
     def _of_socket(self) -> list[Target]:
         return [target for target in self._targets.values() if target.socket == self.socket]
 
@@ -335,7 +323,7 @@ class Targets:
         """Send the check that is due; sets the instant of the next."""
         address = target.candidate.address
         early = now < self.full_ttl_at and not is_private(address.host)
-        urgent = urgent or target.ladder in (CHECK_LADDER_S, DOUBTFUL_LADDER_S, NEAR_LADDER_S)
+        urgent = urgent or target.ladder in (CHECK_LADDER_S, DOUBTFUL_LADDER_S)
         opener = Opener.NEAR if early else target.opener
         self._send(address, target.socket, opener, now, urgent=urgent)
         target.last_sent = now

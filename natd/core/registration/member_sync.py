@@ -25,6 +25,9 @@ HELD_S = 0.1
 """How often to look if few enough are being met, to ask for more; where this machine does not keep
 up, as often as its patience says.  A meeting of this network that ends is seen at once."""
 
+ROOM_FOR_FEW = 2
+"""An introduction too many begins a meeting too many."""
+
 LISTED_WITHIN_S = 1.0
 """When the members that are known count as all of them, even if the server has more."""
 
@@ -79,8 +82,8 @@ class MemberSync:
 
     @property
     def wants_few(self) -> bool:
-        """Whether to ask for no more than one or two, because this machine does not keep up."""
-        return self._meetings.are_slow
+        """Whether to ask for no more than one or two."""
+        return self._meetings.room <= ROOM_FOR_FEW
 
     def begin_listing(self, now: float) -> None:
         """We are registered: `take_listed` tells when all members are known."""

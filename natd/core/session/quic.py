@@ -100,9 +100,7 @@ class PingAcknowledged(NamedTuple):
 QuicEvent = HandshakeCompleted | StreamData | RouteAdded | RouteDropped | PingAcknowledged
 
 
-def dial(
-    secrets: PairSecrets, salt: bytes, now: float, patience_s: float = 0.0
-) -> "Connection":
+def dial(secrets: PairSecrets, salt: bytes, now: float, patience_s: float = 0.0) -> "Connection":
     """Begin a connection whose first destination connection id is made of `salt`.  `patience_s`: no
     answer is to be expected sooner."""
     configuration = _configuration(is_dialler=True, patience_s=patience_s)

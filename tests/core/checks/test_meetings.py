@@ -5,24 +5,36 @@ from natd.core.checks.meetings import Meetings
 START = 1000.0
 
 
-def test_eight_are_met_at_once_and_one_that_is_connected_makes_room():
+def test_four_are_met_at_once_and_one_that_is_connected_makes_room():
     meetings = Meetings()
-    for number in range(7):
+    for number in range(3):
         meetings.begin(number, START)
     assert not meetings.are_many(START)
-    meetings.begin(7, START)
+    meetings.begin(3, START)
     assert meetings.are_many(START)
     meetings.end(3)
+    assert not meetings.is_full
     assert not meetings.are_many(START)
 
 
-def test_one_that_is_not_there_keeps_others_waiting_for_two_seconds():
+def test_a_machine_that_does_not_keep_up_meets_one_at_a_time():
     meetings = Meetings()
-    for number in range(8):
+    assert not meetings.are_slow
+    for _ in range(2):
+        meetings.timer_came(0.3, START)
+    assert meetings.are_slow
+    assert not meetings.are_many(START)
+    meetings.begin(0, START)
+    assert meetings.are_many(START)
+
+
+def test_one_that_is_not_there_keeps_others_waiting_for_half_a_second():
+    meetings = Meetings()
+    for number in range(4):
         meetings.begin(number, START)
-        meetings.begin(number, START + 1.9)
-    assert meetings.are_many(START + 1.9)
-    assert not meetings.are_many(START + 2.1)
+        meetings.begin(number, START + 0.4)
+    assert meetings.are_many(START + 0.4)
+    assert not meetings.are_many(START + 0.6)
 
 
 def test_timers_that_are_late_again_and_again_make_patient():

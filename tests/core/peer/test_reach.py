@@ -188,13 +188,18 @@ def test_a_peer_that_is_heard_before_the_proof_gets_the_flight():
     assert [d.address for _, d in lab.sent if d.data == FLIGHT] == [THEIRS]
 
 
-def test_an_introduction_that_agrees_with_the_path_in_use_costs_one_check():
+@pytest.mark.parametrize(("heard_s_ago", "checks"), [(0.5, 0), (2.0, 1)])
+def test_an_introduction_that_agrees_with_the_path_in_use_costs_a_check_at_most(
+    heard_s_ago, checks
+):
     lab = Lab()
     lab.introduce(THEIRS)
-    lab.run(1.0)
+    lab.run(0.5 + heard_s_ago)
+    lab.hear_check(THEIRS)
+    lab.run(heard_s_ago)
     lab.sent.clear()
     lab.introduce(THEIRS)
-    assert len(lab.sent) == 1
+    assert len(lab.sent) == checks
     lab.run(1.0)
     assert lab.take(IntroductionWanted) == []
 
