@@ -22,12 +22,14 @@ class Meeting(Protocol):
     def __hash__(self) -> int: ...
 
 
-MOST_AT_ONCE, MOST_WHILE_LATE = 4, 1
-"""So many are met at once: with 0.2 s for each, a hundred are met in five seconds.  Where this
-machine does not keep up, more would only wait for one another."""
+MOST_AT_ONCE = 4
+"""So many are met at once: with 0.2 s for each, a hundred are met in five seconds."""
+
+MOST_WHILE_LATE = 1
+"""The same where this machine does not keep up: more would only wait for one another."""
 
 LASTS_S = 0.7
-"""Longer than a meeting takes that needs no guesses."""
+"""Longer than most meetings take that need no guesses; the others go on, and no longer count."""
 
 LATE_TIMER_S, LATE_FOR_S = 0.05, 10.0
 """Two timers that come later than this within ten seconds show that the machine does not keep up.

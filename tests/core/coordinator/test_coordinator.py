@@ -1,5 +1,7 @@
 """The coordination server's core: registrations, introductions, and what it refuses."""
 
+from collections import Counter
+
 from natd.core.base.types import Address, NetworkId
 from natd.core.codec import rendezvous_codec, stun
 from natd.core.codec.rendezvous import (
@@ -316,3 +318,41 @@ def test_an_hour_of_ten_peers_introduces_each_pair_once_and_ends_as_it_began() -
         guest.registration.stop()
     meeting.run(1.0)
     assert meeting.coordinator.lease_count == 0
+
+
+def test_who_registers_again_is_told_of_nobody_until_it_asks() -> None:
+    """Many that come at once repeat their REGISTER: each would begin further meetings."""
+    server = Server()
+    for number in range(6):
+        server.register(_somebody(number), Address(f"198.51.100.{number + 1}", 40000))
+    first = server.ask(server.datagram(BOB, token=server.challenge(BOB, AWAY).token), AWAY)
+    again = server.ask(server.datagram(BOB, token=server.challenge(BOB, AWAY).token), AWAY)
+    assert Introduce in {type(message) for _, message in first}
+    assert [type(message) for _, message in again] == [Registered]
+    assert again[0][1].missing == 6
+    lease_id = again[0][1].lease_id
+    asked = server.ask(rendezvous_codec.encode(Refresh(T, lease_id, True)), AWAY)
+    assert Introduce in {type(message) for _, message in asked}
+
+
+def test_members_that_ask_at_the_same_moment_meet_different_others() -> None:
+    server = Server()
+    places = {_somebody(n).peer: Address(f"198.51.100.{n + 1}", 40000) for n in range(24)}
+    leases = {
+        peer: server.register(_somebody(n), place).lease_id
+        for n, (peer, place) in enumerate(places.items())
+    }
+    met: Counter[bytes] = Counter()
+    for peer, place in places.items():
+        question = rendezvous_codec.encode(Refresh(T, leases[peer], True))
+        told = [m for to, m in server.ask(question, place) if to == place]
+        first = [message.peer for message in told if isinstance(message, Introduce)]
+        again = [m for to, m in server.ask(question, place) if to == place]
+        assert first == [message.peer for message in again if isinstance(message, Introduce)]
+        met.update(first)
+    assert met.total() >= 24
+    assert max(met.values()) < len(places) / 2
+
+
+def _somebody(number: int) -> Identity:
+    return Identity(bytes([number + 50]) * 32)

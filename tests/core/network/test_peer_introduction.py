@@ -221,6 +221,16 @@ def test_a_look_around_names_those_that_are_here_and_is_told_the_others():
     assert mutual.answer_seek(asker, nobody, peers, now + 2.0) == []
 
 
+def test_peers_are_not_asked_for_others_if_a_server_answers_by_then():
+    """The first peer of a newcomer is often there before its lease."""
+    village, alice, _, carol = three(1, PORT_RESTRICTED, PORT_RESTRICTED)
+    mutual, peers, now = desk(carol, village)
+    for has_server, asked in ((True, []), (False, [alice.peer])):
+        mutual.connected(alice.peer, has_server=False, now=now)
+        told = mutual.look_around(peers.values(), has_server=has_server, now=now + 1.0)
+        assert [peer.card.peer for peer, _ in told] == asked
+
+
 @pytest.mark.parametrize("key", [network_key("demo", b""), SECRET], ids=["open", "secret"])
 def test_a_lying_mutual_peer_makes_nobody_look_where_no_peer_can_be(key):
     """It can do no more than a lying server: cards are opened, and addresses are sifted."""

@@ -1,5 +1,6 @@
 """Where a peer's datagrams go with a path, and what it costs to find or keep one."""
 
+from collections import Counter
 from random import Random
 
 import pytest
@@ -351,3 +352,16 @@ def test_without_secrets_nothing_is_sent():
     reach.retry(START)
     reach.handle_timer(START + 10.0)
     assert reach.datagrams_to_send() == []
+
+
+def test_a_path_that_answers_is_not_checked_to_the_end_of_the_ladder():
+    """The peer may have moved: it is looked for elsewhere, too, and found where it was."""
+    lab = Lab(answers={THEIRS})
+    lab.introduce(THEIRS)
+    lab.run(3.0)
+    lab.sent.clear()
+    lab.introduce(ELSEWHERE)
+    lab.run(2.0)
+    asked = Counter(datagram.address for _, datagram in lab.sent if kind(datagram) == "check")
+    assert asked[ELSEWHERE]
+    assert asked[THEIRS] <= 5
