@@ -16,6 +16,7 @@ Exits 1 when a limit is passed.
 import argparse
 import contextlib
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -47,6 +48,7 @@ def main() -> int:
     parser.add_argument("--virtual", action="store_true", help="count packets, in virtual time")
     add_record_option(parser)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # no daemon is left behind
     if arguments.virtual:
         tell_virtual(arguments.members)
         return 0

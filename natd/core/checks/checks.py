@@ -225,9 +225,12 @@ class Checks:
         return Datagram(data, address, ttl, socket, is_strict)
 
     def filled(self, address: Address, socket: SocketId, size_bytes: int, now: float) -> Datagram:
-        """A check as large as a session's datagram, whose answer is as large."""
+        """A check as large as a session's datagram, whose answer is as large.  The next one is made
+        under the same secrets, so that the two differ by nothing but their size."""
         room = (size_bytes - CHECK_BYTES - stun.ATTRIBUTE_HEADER_BYTES + 3) // 4 * 4
-        return self.request(address, socket, now, asks=(FILLER, bytes(room)))
+        check = self.request(address, socket, now, asks=(FILLER, bytes(room)))
+        self._turn -= 1
+        return check
 
     def match(
         self, message: stun.StunMessage, data: bytes, address: Address, socket: SocketId, now: float

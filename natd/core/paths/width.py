@@ -7,11 +7,14 @@ small messages through, and no large one.
     full-size data unanswered for 2 s ─► three checks as large, each with a small one beside it
         a full-size one is answered           wide
         only small ones are                   narrow; asked again, in 1.5 s and then every 30 s
-        none is                               nothing is known: the path itself is in doubt
+        none is                               nothing is known: the path itself is in doubt, and
+                                              asked again in 1.5 s if it gives way to others
 
 Rules:
 - Both directions are tried: the answer to a full-size check is as long as the check.
 - Nothing is sent while the session awaits nothing, but for a path that was found narrow.
+- A small check counts if a full-size one left with it or after it: one that is answered later shows
+  only that the peer is back.
 - One loss proves nothing, so a path is narrow when six full-size checks were lost and small ones
   were not; until then it only gives way to others.
 """
@@ -39,6 +42,9 @@ ANSWER_RTTS = 3.0
 CONFIRM_S, NARROW_AGAIN_S = 1.5, 30.0
 """From one finding of a narrow path to the next checks."""
 
+CLOCK_STEP_S = 1e-6
+"""Two instants that differ by less are one."""
+
 WIDE_FOR_S = 10.0
 """A bulk transfer always awaits something: so rarely is it asked again."""
 
@@ -55,6 +61,7 @@ class Width:
         self._datagrams: list[Datagram] = []
         self._path: Path | None = None  # the one that is watched; None: none is
         self._sent = 0  # full-size checks of this row
+        self._asked = (0.0, 0.0)  # when the first and the last check of this row left
         self._heard_small = False
         self._rests_until = 0.0  # it was wide just before
         self._findings = 0  # how often in a row it was found narrow
@@ -106,8 +113,8 @@ class Width:
                 self.events.append(PathMeasured(*path.key, is_narrow=False))
             self._watch(path, None)
             self._rests_until = now + WIDE_FOR_S
-        elif self._sent:
-            self._heard_small = True
+        elif self._sent and self._asked[0] <= now - answer.rtt_s + CLOCK_STEP_S:
+            self._heard_small |= now - answer.rtt_s <= self._asked[1] + CLOCK_STEP_S
 
     def handle_timer(self, now: float) -> None:
         path = self._path
@@ -118,6 +125,7 @@ class Width:
                 self._checks.filled(*path.key, self._size_bytes, now),
                 self._checks.request(*path.key, now),
             ]
+            self._asked = (self._asked[0] if self._sent else now, now)
             self._sent += 1
             if self._sent < len(LADDER_S):
                 self.due_at = now + LADDER_S[self._sent] - LADDER_S[self._sent - 1]
@@ -126,7 +134,8 @@ class Width:
             return
         self._sent = 0
         if not self._heard_small:
-            self.due_at = now + NARROW_AGAIN_S if self._findings else None
+            again_s = CONFIRM_S if self._findings == 1 else NARROW_AGAIN_S
+            self.due_at = now + again_s if self._findings else None
             return
         self._heard_small = False
         self._findings += 1

@@ -191,3 +191,16 @@ def _answered(data, remote_secrets, mapped):
 
 def _match(checks, response, at=START):
     return checks.match(stun.decode(response), response, THEIRS, MAIN_SOCKET, at)
+
+
+def test_a_check_of_full_size_and_the_one_after_it_are_made_under_the_same_secrets():
+    """Else one may be lost because the peer lacks those, and the path be taken for a narrow one."""
+    checks, _ = _pair()
+    checks.use(pair_of_secrets(seed=2)[0], pair_of_secrets(seed=1)[0])
+    tags = []
+    for _ in range(2):
+        large = checks.filled(THEIRS, MAIN_SOCKET, 1_200, START)
+        small = checks.request(THEIRS, MAIN_SOCKET, START)
+        tags.append({stun.decode(d.data).get(stun.USERNAME) for d in (large, small)})
+    assert [len(each) for each in tags] == [1, 1]
+    assert tags[0] != tags[1]
