@@ -10,7 +10,7 @@ from tests.internet.nat import PORT_RESTRICTED
 BACK_S = 5.0
 
 
-@pytest.mark.parametrize("seed", [2, 3, 4])
+@pytest.mark.parametrize("seed", [2, 13, 17])
 def test_who_is_killed_again_and_again_is_back_each_time(seed: int) -> None:
     chance, village = Random(seed), Village(seed)
     alice, bob = (
@@ -25,9 +25,10 @@ def test_who_is_killed_again_and_again_is_back_each_time(seed: int) -> None:
     village.internet.weather.loss = 0.05
     for _ in range(40):
         for _ in range(2):
-            killed, other = chance.sample((alice, bob), 2)
+            killed = chance.choice((alice, bob))
+            other = bob if killed is alice else alice
             killed.kill()
-            village.internet.run(chance.uniform(0.4, 0.7))
+            village.internet.run(0.4 + 0.3 * chance.random())
             killed.start()
             began = village.internet.now
             is_back = village.internet.run_until(
