@@ -10,7 +10,7 @@ from tests.internet.nat import PORT_RESTRICTED
 BACK_S = 5.0
 
 
-@pytest.mark.parametrize("seed", [2, 13, 17])
+@pytest.mark.parametrize("seed", [2, 13, 17, 25])
 def test_who_is_killed_again_and_again_is_back_each_time(seed: int) -> None:
     chance, village = Random(seed), Village(seed)
     alice, bob = (
