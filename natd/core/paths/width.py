@@ -82,7 +82,8 @@ class Width:
                 self.due_at = now + self._unanswered_s
             if not self._sent:
                 self._size_bytes = max(self._size_bytes, size_bytes)
-        return not path.is_narrow
+        is_certain = path is not self._path or self._findings != 1
+        return not (path.is_narrow and is_certain)
 
     def expect_session(self, now: float) -> None:
         """The path in use is new, and the peer has not reached us with a session yet: the one who
