@@ -32,8 +32,7 @@ _ORDER = (
     CandidateKind.FORWARDED,
 )
 """A mapped port accepts packets from anybody, so the first flight should go there.  The addresses
-that servers saw come later: a NAT that maps by destination has several, perhaps all useless.
-Before all of them comes loopback: who is seen there is most likely on this machine."""
+that servers saw come later: a NAT that maps by destination has several, perhaps all useless."""
 
 
 def local_candidates(addresses: Iterable[str], port: int) -> tuple[Candidate, ...]:
@@ -109,7 +108,7 @@ def targets(
         *(Candidate(CandidateKind.LAST_GOOD, address) for address in last_good),
         *_forwarded(claimed, seen),
     ]
-    offered.sort(key=lambda c: (not is_loopback(c.address.host), _ORDER.index(c.kind)))
+    offered.sort(key=lambda candidate: _ORDER.index(candidate.kind))
     chosen: dict[Address, Candidate] = {}
     of_kind: dict[CandidateKind, int] = {}
     for candidate in offered:

@@ -16,7 +16,6 @@ Rules:
 
 from collections import deque
 
-from natd.core.base.scope import is_loopback
 from natd.core.base.types import Address, Candidate, CandidateKind, Datagram, NatReport, SocketId
 from natd.core.checks.budget import TargetBudget
 from natd.core.checks.host_proofs import HostProofs
@@ -62,8 +61,6 @@ def flight_places(
         guesses = (CandidateKind.SERVER_REFLEXIVE, CandidateKind.FORWARDED)
         targets = tuple(c for c in targets if c.kind not in guesses)
     best = targets[:FIRST_FLIGHT_TARGETS]
-    if best and is_loopback(best[0].address.host):
-        best = best[:1]
     if best and best[0].kind is CandidateKind.MAPPED:
         # Open to anybody: a second copy would only take the budget for messages.  Several are one
         # port at the addresses where its router may be: then the second copy goes elsewhere.

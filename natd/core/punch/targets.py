@@ -15,7 +15,7 @@ Rules:
 
 from collections.abc import Sequence
 
-from natd.core.base.scope import is_loopback, is_private
+from natd.core.base.scope import is_private
 from natd.core.base.timers import earliest
 from natd.core.base.types import (
     MAIN_SOCKET,
@@ -69,10 +69,6 @@ their way."""
 MOST_TRIED = 256
 """Addresses remembered as checked before: an absent peer may be introduced at ever new addresses
 all day long."""
-
-BESIDE_LOOPBACK_S = 0.2
-"""How long all others wait for a peer that is seen at loopback: it is on this machine, unless what
-the server sees there is a proxy."""
 
 MOST_HEARD = 8
 """Addresses that are checked only because a check of the peer came from there."""
@@ -136,7 +132,6 @@ class Targets:
 
     def add(self, places: Sequence[Candidate], theirs: NatReport, now: float) -> None:
         """Check these, too; `theirs` is the peer's NAT."""
-        is_near = any(is_loopback(candidate.address.host) for candidate in places)
         for candidate in places:
             key = (candidate.address, self.socket)
             ladder: tuple[float, ...] = CHECK_LADDER_S
@@ -149,9 +144,7 @@ class Targets:
             elif theirs.may_be_hard and candidate.kind is CandidateKind.SERVER_REFLEXIVE:
                 ladder = DOUBTFUL_LADDER_S
             if key not in self._targets:
-                waits = is_near and not is_loopback(candidate.address.host)
-                at = now + max(BESIDE_LOOPBACK_S, self._budget.meetings.patience_s) * waits
-                self._targets[key] = Target(candidate, self.socket, ladder, at=at)
+                self._targets[key] = Target(candidate, self.socket, ladder, at=now)
             self._tried.add(key)
         if len(self._tried) > MOST_TRIED:
             self._tried = {(place.address, self.socket) for place in places}
@@ -256,9 +249,8 @@ class Targets:
         """A path was found there: go on only where a better one may be, or no check went yet."""
         kinds = tuple(PathKind)
         rank = kinds.index(path_kind(found, ours))
-        is_near = is_loopback(found.address.host)
         for target in self._targets.values():
-            if (target.step or is_near) and kinds.index(path_kind(target.candidate, ours)) >= rank:
+            if target.step and kinds.index(path_kind(target.candidate, ours)) >= rank:
                 target.at = None
 
     def pause(self) -> None:

@@ -7,7 +7,6 @@ import pytest
 from natd.core.base.types import (
     MAIN_SOCKET,
     SURE,
-    Address,
     Allocation,
     Candidate,
     CandidateKind,
@@ -21,7 +20,6 @@ from natd.core.punch.attempt import CHECK_LADDER_S, FORWARDED_LADDER_S, RETRY_LA
 from natd.core.punch.derived_ports import OPENER_LEAD_S
 from natd.core.punch.targets import (
     AGREED_ROUNDS,
-    BESIDE_LOOPBACK_S,
     GIVES_WAY_AFTER_S,
     MOST_HEARD,
     MOST_KEPT,
@@ -209,30 +207,6 @@ def test_ever_new_places_of_an_absent_peer_fill_no_memory():
     for number in range(2 * MOST_TRIED):
         lab.targets.begin([candidate(THEIRS._replace(port=2000 + number))], MIXES, lab.now)
     assert len(lab.targets._tried) <= MOST_TRIED
-
-
-def test_whom_a_server_sees_at_loopback_is_checked_there_first_and_then_nowhere_else():
-    near = Address("127.0.0.1", 40001)
-    places = [candidate(near), candidate(LAN)]
-    lab = Lab()
-    lab.targets.begin(places, MIXES, lab.now)
-    lab.run(BESIDE_LOOPBACK_S / 2)
-    assert lab.offsets(near)
-    assert lab.offsets(LAN) == []
-    found = lab.targets.prove(near, MAIN_SOCKET)
-    assert found is not None
-    lab.targets.rest_behind(found, ())
-    lab.run(5.0)
-    assert lab.offsets(LAN) == []
-
-
-def test_who_does_not_answer_at_loopback_is_checked_elsewhere():
-    """A proxy on this machine shows the server its own address."""
-    near = Address("127.0.0.1", 40001)
-    lab = Lab()
-    lab.targets.begin([candidate(near), candidate(LAN)], MIXES, lab.now)
-    lab.run(1.0)
-    assert lab.offsets(LAN)[0] == pytest.approx(BESIDE_LOOPBACK_S)
 
 
 def test_no_port_is_opened_ahead_for_a_peer_without_a_nat():
