@@ -6,8 +6,8 @@ adds to the work that keeps the answers waiting.  So servers are asked for furth
 while few meetings are under way, and what is repeated waits while our own timers come late.
 
 Rules:
-- Nothing looks again and again whether it may ask: on a machine with a hundred daemons, that alone
-  took more than all their handshakes.  A meeting that ends gives the turn to the next.
+- Who waits for room looks seldom (`HELD_S`, and on a slow machine as its patience says): a hundred
+  daemons that looked twenty times a second kept two cores busy.  A meeting that ends gives the turn.
 - A server introduces both sides at the same instant (`natd/core/coordinator`), so no introduction
   that has come is put off: only the question for more is.
 - A peer that is not there must not keep us from the others: a meeting is given up soon.
