@@ -7,7 +7,8 @@ while few meetings are under way, and what is repeated waits while our own timer
 
 Rules:
 - Who waits for room looks seldom (`HELD_S`, and on a slow machine as its patience says): a hundred
-  daemons that looked twenty times a second kept two cores busy.  A meeting that ends gives the turn.
+  daemons that looked twenty times a second spent a third of their time on it.  A meeting that ends
+  gives the turn.
 - A server introduces both sides at the same instant (`natd/core/coordinator`), so no introduction
   that has come is put off: only the question for more is.
 - A peer that is not there must not keep us from the others: a meeting is given up soon.

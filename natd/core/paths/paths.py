@@ -276,8 +276,9 @@ class Paths:
     def is_heard_since(self, at: float) -> bool:
         """Whether the path in use is in no doubt, and the peer was heard by it after that."""
         path = self._in_use
-        is_sound = path is not None and path.probing_since is None and not path.is_narrow
-        return path is not None and is_sound and path.heard_at > at
+        if path is None or path.probing_since is not None or path.is_narrow:
+            return False
+        return path.heard_at > at
 
     @property
     def heard_at(self) -> float | None:
